@@ -1,0 +1,26 @@
+package kernel_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"verdictd/internal/kernel"
+)
+
+func TestRelease(t *testing.T) {
+	want, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := kernel.Release()
+	if err != nil || got != strings.TrimSpace(string(want)) {
+		t.Errorf("Release() = %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestTaint(t *testing.T) {
+	if _, err := kernel.Taint(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,77 @@
+package kerneltest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"verdictd/internal/kernel"
+)
+
+const (
+	requireVariable = "VERDICTD_REQUIRE_KERNEL"
+
+	// insideVariable is set in the test process that Main starts, which must
+	// not start another one.
+	insideVariable = "VERDICTD_TEST_INSIDE_USER_NAMESPACE"
+)
+
+// unavailable says why this process's tests cannot have namespaces.
+var unavailable = errors.New("TestMain does not call kerneltest.Main")
+
+// Main runs a package's tests where they can make network namespaces, and
+// exits.
+func Main(m *testing.M) {
+	unavailable = kernel.CanMakeNetNS()
+	if unavailable == nil || os.Getenv(insideVariable) != "" {
+		os.Exit(m.Run())
+	}
+	err := runInUserNamespace()
+	var failed *exec.ExitError
+	switch {
+	case err == nil:
+		os.Exit(0)
+	case errors.As(err, &failed) && failed.Exited():
+		os.Exit(failed.ExitCode())
+	case errors.As(err, &failed):
+		fmt.Fprintf(os.Stderr, "kerneltest: the test process ended: %v\n", err)
+		os.Exit(1)
+	}
+	unavailable = fmt.Errorf("%w; start in a user namespace: %w", unavailable, err)
+	os.Exit(m.Run())
+}
+
+// runInUserNamespace runs this very test binary once more, with the same
+// arguments.
+func runInUserNamespace() error {
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := kernel.InUserNamespace(exec.Command(executable, os.Args[1:]...))
+	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// A timeout of the go command kills this process only; the signal for the
+	// child is sent when the thread that forked it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return cmd.Run()
+}
+
+// Require skips the test where namespaces cannot be made, or fails it where
+// they are required.
+func Require(t testing.TB) {
+	t.Helper()
+	switch {
+	case unavailable == nil:
+	case os.Getenv(requireVariable) == "1":
+		t.Fatalf("%s=1, but no network namespace can be made: %v", requireVariable, unavailable)
+	default:
+		t.Skipf("no network namespace can be made: %v", unavailable)
+	}
+}
