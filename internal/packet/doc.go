@@ -1,0 +1,15 @@
+// Package packet reads the headers of an IP packet where they lie: no copy, no
+// allocation, no socket. It exists because the verdict path looks at every
+// packet once, and because a packet's identity must be the one that the
+// kernel's connection tracking gives it: two packets with one conntrack tuple
+// and two Keys are a clash that the guard does not see.
+//
+// A View keeps a reference to the bytes given to Decode and is meant to be
+// reused for the next packet. What L4 and Payload return is valid as long as
+// those bytes are, no longer than until the next receive into their buffer.
+//
+// Decode follows the kernel where the two RFC-conforming readings differ:
+// extension headers are skipped like ipv6_skip_exthdr does (AH is skipped in
+// IPv6 and is an upper protocol in IPv4, as in nf_conntrack), and the tuple is
+// that of nf_ct_get_tuple.
+package packet

@@ -1,0 +1,84 @@
+package packet
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	udpHeaderLen  = 8
+	tcpHeaderLen  = 20
+	sctpHeaderLen = 12
+	dccpHeaderLen = 12
+	icmpHeaderLen = 8
+
+	greVersionMask = 0x07
+	greVersionPPTP = 1
+)
+
+// decodeUpper reads h, the upper layer of a packet or of its first fragment.
+// Ports are taken from any four bytes, as nf_ct_get_tuple_ports and nftables
+// do: a first fragment too small for its TCP header must not pass by a rule on
+// its port.
+func (v *View) decodeUpper(h []byte) {
+	headerLen := 0
+	switch v.Protocol {
+	case unix.IPPROTO_UDP:
+		headerLen = udpHeaderLen
+		v.decodePorts(h)
+		if len(h) >= 6 {
+			v.UDPLen = binary.BigEndian.Uint16(h[4:])
+		}
+	case unix.IPPROTO_UDPLITE:
+		headerLen = udpHeaderLen
+		v.decodePorts(h)
+	case unix.IPPROTO_TCP:
+		headerLen = tcpHeaderLen
+		v.decodePorts(h)
+		if len(h) >= 14 {
+			v.TCPFlags = h[13]
+			headerLen = dataOffset(h[12]>>4, tcpHeaderLen)
+		}
+	case unix.IPPROTO_SCTP:
+		headerLen = sctpHeaderLen
+		v.decodePorts(h)
+	case unix.IPPROTO_DCCP:
+		headerLen = dccpHeaderLen
+		v.decodePorts(h)
+		if len(h) >= 5 {
+			headerLen = dataOffset(h[4], dccpHeaderLen)
+		}
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		headerLen = icmpHeaderLen
+		if len(h) >= 6 {
+			v.ICMPType, v.ICMPCode = h[0], h[1]
+			v.ICMPID = binary.BigEndian.Uint16(h[4:])
+		}
+	case unix.IPPROTO_GRE:
+		if len(h) >= 8 && h[1]&greVersionMask == greVersionPPTP {
+			v.GRECallID = binary.BigEndian.Uint16(h[6:])
+		}
+	}
+	if len(h) >= headerLen {
+		v.payload = v.HeaderLen + headerLen
+	}
+}
+
+// dataOffset turns a length in 32-bit words into bytes. One below the minimum
+// is a lie and becomes a length that no packet has.
+func dataOffset(words uint8, least int) int {
+	if n := int(words) * 4; n >= least {
+		return n
+	}
+	return 1 << 30
+}
+
+func (v *View) decodePorts(h []byte) {
+	if len(h) < 4 {
+		return
+	}
+	v.ports = true
+	v.SrcPort = binary.BigEndian.Uint16(h)
+	v.DstPort = binary.BigEndian.Uint16(h[2:])
+}
