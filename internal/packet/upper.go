@@ -51,7 +51,7 @@ func (v *View) decodeUpper(h []byte) {
 		}
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		headerLen = icmpHeaderLen
-		if len(h) >= 6 {
+		if len(h) >= icmpHeaderLen {
 			v.ICMPType, v.ICMPCode = h[0], h[1]
 			v.ICMPID = binary.BigEndian.Uint16(h[4:])
 		}
