@@ -1,0 +1,101 @@
+package report
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Term is a word of the report with what it means.
+type Term struct {
+	Word    string
+	Meaning string
+}
+
+// placements are in the order in which a report shows them: from "no queue" to
+// the most exposed one.
+var placements = []Term{
+	{PlacementNone, "no queue and no daemon: what the kernel does by itself"},
+	{PlacementPreConntrack, "queued before conntrack looks the packet up (priority -300 in OUTPUT and PREROUTING): no clash by construction"},
+	{PlacementNotrack, "queued after a rule took the traffic out of conntrack"},
+	{"output", "queued in mangle OUTPUT: packets of a local program, looked up but not yet confirmed"},
+	{"postrouting", "queued in mangle POSTROUTING: packets on their way out, shortly before the confirm"},
+	{"input", "queued in mangle INPUT: packets from a peer over veth to a local program"},
+	{"forward", "queued in mangle FORWARD of a router between two peers"},
+	{"verdict3", "queued first in INPUT and first in POSTROUTING: requests from a peer and the replies to it"},
+}
+
+var guards = []Term{
+	{GuardOff, "every packet is given back as it is: what other NFQUEUE programs do"},
+	{GuardReinject, "further packets of a flow that is not confirmed yet are sent once more instead of given back"},
+	{GuardDrop, "those further packets are dropped"},
+}
+
+var fanouts = []Term{
+	{"balance", "a hash of the two addresses chooses the queue"},
+	{"cpu", "the CPU that handles the packet chooses the queue: one flow may reach two queues"},
+	{"ports", "a hash of addresses and ports chooses the queue"},
+	{"numgen", "the queues take turns: one flow reaches all of them"},
+}
+
+var backends = []Term{
+	{"mmsg", "verdictd's own: receives and verdicts in batches"},
+	{"gonfqueue", "the reference on florianl/go-nfqueue: one packet, one verdict at a time"},
+}
+
+var columns = []Term{
+	{"clashes", "how often conntrack found two entries for one flow, per 1,000 packets sent"},
+	{"lost, dup, reord", "packets that never arrived, arrived twice, or overtook an earlier one of their flow"},
+	{"p50, p99", "microseconds from receiving a packet from the queue to its verdict, the analysis delay included"},
+	{"resent", "packets that the guard sent once more"},
+}
+
+// describe returns the terms that occur in the runs, in their fixed order.
+func describe(rep *Report, terms []Term, of func(*Run) string) []Term {
+	var out []Term
+	for _, t := range terms {
+		for i := range rep.Runs {
+			if of(&rep.Runs[i]) == t.Word {
+				out = append(out, t)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func placementOf(r *Run) string { return r.Placement }
+func guardOf(r *Run) string     { return r.Guard }
+func fanoutOf(r *Run) string    { return r.Fanout }
+func backendOf(r *Run) string   { return r.Backend }
+
+// count writes a whole number with its thousands apart.
+func count[T int | uint64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	var b strings.Builder
+	for i, c := range s {
+		if i > 0 && (len(s)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// rate writes clashes per 1,000 packets. A rate above zero never reads as 0.
+func rate(x float64) string {
+	switch {
+	case x == 0:
+		return "0"
+	case x < 0.1:
+		return "<0.1"
+	}
+	return strconv.FormatFloat(x, 'f', 1, 64)
+}
+
+// micros writes microseconds with as many digits as help.
+func micros(x float64) string {
+	if x < 10 {
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	}
+	return count(int(x + 0.5))
+}

@@ -1,0 +1,299 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func some(n uint64) *uint64 { return &n }
+
+// good is a run of 100 flows of 4 packets in which nothing went wrong.
+func good(placement, guard, family string) Run {
+	r := Run{
+		Placement: placement, Guard: guard, Family: family,
+		Fanout: "balance", Backend: "mmsg", Events: EventsNone,
+		Flows: 100, Sent: 400, Delivered: 400, PacketsPerSecond: 5123.4,
+		ClashResolve: some(0), ChainTooLong: some(0), QueuePackets: []uint64{190, 210},
+		VerdictLatencyUS: &Latency{P50: 301.2, P99: 19244.6, Max: 20000},
+	}
+	switch {
+	case placement == PlacementNone:
+		r.Fanout, r.Backend, r.QueuePackets, r.VerdictLatencyUS = "none", "none", nil, nil
+	case guard == GuardReinject:
+		r.Further, r.Reinjected = 300, 300
+	case guard == GuardDrop:
+		r.Lost, r.Delivered, r.GuardDropped = 300, 100, 300
+	case r.Exposed():
+		r.ClashResolve = some(299)
+	}
+	r.Rate()
+	return r
+}
+
+func matrix(runs ...Run) *Report {
+	listener := 2
+	rep := &Report{
+		Schema: Schema, Version: "v1.2.3",
+		Host: Host{
+			Kernel: "6.18.0-test", Distribution: "Example Linux 9", Architecture: "amd64", CPUs: 2,
+			UserNamespace: true, QueueKind: "xt", ConntrackEvents: &listener,
+			Versions: map[string]string{"lab": "v1.2.3"},
+		},
+		Settings: Settings{Flows: 100, Burst: 4, Threads: 2, Queues: 2, Analysis: "fixed 300µs per packet"},
+		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Seconds: 42,
+		Planned: len(runs), Notes: []string{}, Runs: runs,
+	}
+	rep.Verdict = Judge(rep)
+	return rep
+}
+
+// whole is one good row of each sort.
+func whole() *Report {
+	cpu := good("output", GuardReinject, "ipv4")
+	cpu.Fanout = "cpu"
+	return matrix(good("none", GuardOff, "ipv4"), good("pre-conntrack", GuardOff, "ipv4"), good("output", GuardOff, "ipv4"),
+		good("output", GuardReinject, "ipv4"), good("output", GuardDrop, "ipv4"), cpu)
+}
+
+func TestClashes(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  Run
+		want uint64
+	}{
+		{"5.15 and later", Run{ClashResolve: some(7), InsertFailed: 5, ChainTooLong: some(2)}, 10},
+		{"5.10", Run{ClashResolve: some(7), InsertFailed: 5}, 12},
+		{"before 5.10", Run{InsertFailed: 5}, 5},
+		{"counters read at different times", Run{ClashResolve: some(1), InsertFailed: 1, ChainTooLong: some(2)}, 1},
+	} {
+		if got := tt.run.Clashes(); got != tt.want {
+			t.Errorf("%s: %d clashes, want %d", tt.name, got, tt.want)
+		}
+	}
+	r := Run{Sent: 400, ClashResolve: some(299)}
+	if r.Rate(); r.ClashesPer1000 != 747.5 {
+		t.Errorf("%v clashes per 1,000, want 747.5", r.ClashesPer1000)
+	}
+}
+
+func TestJudgeGood(t *testing.T) {
+	v := whole().Verdict
+	want := "guard off: up to 747.5 clashes per 1,000 packets (output, ipv4); " +
+		"guard reinject: 0 clashes, 0 lost, 0 duplicated, 0 reordered in 2 runs (600 packets re-injected); " +
+		"guard drop: 0 clashes, 300 of 400 packets dropped in 1 run"
+	if !v.OK || v.Line != want || len(v.Failures) != 0 {
+		t.Errorf("verdict %+v, want OK and %q", v, want)
+	}
+}
+
+func TestJudgeProvesNothingWithoutClashes(t *testing.T) {
+	off := good("output", GuardOff, "ipv4")
+	off.ClashResolve = some(0)
+	off.Rate()
+	v := matrix(off, good("output", GuardReinject, "ipv4")).Verdict
+	if !v.OK || !strings.Contains(v.Line, "nothing is proved") {
+		t.Errorf("verdict %+v, want one that says that nothing is proved", v)
+	}
+}
+
+func TestJudgeFailures(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		run   Run
+		spoil func(*Run)
+		want  string
+	}{
+		{"clash behind reinject", good("input", GuardReinject, "ipv6"), func(r *Run) { r.ClashResolve = some(2) }, "2 clashes behind the guard"},
+		{"unresolved clash behind reinject", good("input", GuardReinject, "ipv6"), func(r *Run) { r.InsertFailed = 1 }, "1 clashes behind the guard"},
+		{"clash behind drop", good("output", GuardDrop, "ipv6"), func(r *Run) { r.ClashResolve = some(2) }, "2 clashes behind the guard"},
+		{"lost", good("output", GuardReinject, "ipv4"), func(r *Run) { r.Lost, r.QueueDropped = 5, 3 }, "5 of 400 packets lost (3 dropped on a full queue"},
+		{"lost without a guard", good("output", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
+		{"lost without a queue", good("none", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
+		{"lost more than dropped", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Lost++ }, "301 packets lost, but the guard dropped only 300"},
+		{"duplicated", good("output", GuardReinject, "ipv4"), func(r *Run) { r.Duplicated = 1 }, "1 packets duplicated"},
+		{"reordered", good("output", GuardOff, "ipv4"), func(r *Run) { r.Reordered = 1 }, "1 packets reordered"},
+		{"corrupted", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Corrupted = 1 }, "1 packets corrupted"},
+		{"not all sent", good("output", GuardOff, "ipv4"), func(r *Run) { r.Sent, r.SendErrors = 399, 1 }, "399 of 400 packets were sent (1 send errors)"},
+		{"rule matches nothing", good("output", GuardReinject, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} }, "only 0 of 400 packets went through the queue"},
+		{"stray clashes before conntrack", good("pre-conntrack", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = some(2) }, "5.0 clashes per 1,000 packets, where no more than 4.5"},
+		{"taint", good("output", GuardOff, "ipv4"), func(r *Run) { r.Tainted = 0x80 }, "tainted itself (mask 0x80)"},
+		{"error", good("output", GuardOff, "ipv4"), func(r *Run) { r.Error = "verdictd was killed by SIGKILL" }, "verdictd was killed by SIGKILL"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			baseline := good("none", GuardOff, "ipv4")
+			baseline.ClashResolve = some(1) // 2.5 per 1,000
+			baseline.Rate()
+			tt.spoil(&tt.run)
+			tt.run.Rate()
+			v := matrix(baseline, tt.run, good("postrouting", GuardReinject, "ipv4")).Verdict
+			if v.OK || len(v.Failures) != 1 || !strings.Contains(v.Failures[0], tt.want) {
+				t.Errorf("verdict %+v, want one failure with %q", v, tt.want)
+			}
+			if !strings.HasPrefix(v.Line, "FAILED: 1 of 3 runs: "+tt.run.Name()) {
+				t.Errorf("line %q does not name the run", v.Line)
+			}
+		})
+	}
+}
+
+func TestJudgeTaintFromBefore(t *testing.T) {
+	rep := matrix(good("output", GuardOff, "ipv4"))
+	rep.Host.Tainted, rep.Runs[0].Tainted = 0x1000, 0x1000
+	if v := Judge(rep); !v.OK {
+		t.Errorf("verdict %+v: a taint from before the first run is not the runs' doing", v)
+	}
+}
+
+func TestJudgeIncomplete(t *testing.T) {
+	rep := whole()
+	rep.Planned, rep.Interrupted = 36, true
+	if v := Judge(rep); v.OK || v.Line != "INTERRUPTED after 6 of 36 runs" {
+		t.Errorf("verdict %+v of an interrupted matrix", v)
+	}
+	if v := Judge(matrix()); v.OK {
+		t.Errorf("verdict %+v of no runs at all", v)
+	}
+}
+
+// TestJSONKeys holds the names that scripts rely on.
+func TestJSONKeys(t *testing.T) {
+	b, err := whole().JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Schema int
+		Host   map[string]any
+		Runs   []map[string]any
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Schema != 1 || doc.Host["kernel"] != "6.18.0-test" || len(doc.Runs) != 6 {
+		t.Fatalf("schema %d, host %v, %d runs", doc.Schema, doc.Host, len(doc.Runs))
+	}
+	for i, run := range doc.Runs {
+		for _, key := range strings.Fields(`placement fanout guard backend events family sent delivered lost duplicated reordered
+			clash_resolve insert_failed drop clashes_per_1000 reinjected queue_dropped user_dropped verdict_latency_us
+			packets_per_second cpu_us_per_packet tainted`) {
+			if _, ok := run[key]; !ok {
+				t.Errorf("run %d has no %q", i, key)
+			}
+		}
+	}
+	latency, _ := doc.Runs[2]["verdict_latency_us"].(map[string]any)
+	if latency["p50"] != 301.2 || latency["p99"] != 19244.6 || latency["max"] != 20000.0 {
+		t.Errorf("verdict_latency_us %v", latency)
+	}
+	var back Report
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	if v := Judge(&back); v.Line != back.Verdict.Line {
+		t.Errorf("judged again from its JSON: %q, before %q", v.Line, back.Verdict.Line)
+	}
+}
+
+func TestText(t *testing.T) {
+	rep := whole()
+	rep.Runs[3].Error = "stress failed with exit status 1: no route"
+	rep.Notes = []string{"a note"}
+	rep.Verdict = Judge(rep)
+	var b bytes.Buffer
+	if err := WriteText(&b, rep); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, want := range []string{
+		"Linux 6.18.0-test, amd64, Example Linux 9, 2 CPUs, in a user namespace (no root), xt queue statement, nf_conntrack_events=2",
+		"100 flows, bursts of 4 packets from 2 threads, 2 queues, analysis fixed 300µs per packet",
+		"output            queued in mangle OUTPUT",
+		"Note: a note",
+		"Failed: output ipv4, guard reinject, fan-out balance, mmsg: stress failed with exit status 1: no route",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the text has no %q", want)
+		}
+	}
+	rows := regexp.MustCompile(`(?m)^(none|pre-conntrack|output) +(ipv4) .*$`).FindAllString(text, -1)
+	want := []string{
+		"none ipv4 none off none none 0 0 0 0 0 - - 5,123",
+		"pre-conntrack ipv4 balance off mmsg none 0 0 0 0 0 301 19,245 5,123",
+		"output ipv4 balance off mmsg none 747.5 0 0 0 0 301 19,245 5,123",
+		"output ipv4 balance reinject mmsg none error: stress failed with exit status 1: no route",
+		"output ipv4 balance drop mmsg none 0 300 0 0 0 301 19,245 5,123",
+		"output ipv4 cpu reinject mmsg none 0 0 0 0 300 301 19,245 5,123",
+	}
+	if len(rows) != len(want) {
+		t.Fatalf("%d rows in the table, want %d:\n%s", len(rows), len(want), text)
+	}
+	for i := range want {
+		if got := strings.Join(strings.Fields(rows[i]), " "); got != want[i] {
+			t.Errorf("row %d: %q, want %q", i, got, want[i])
+		}
+	}
+	if lines := strings.Split(strings.TrimSpace(text), "\n"); lines[len(lines)-1] != rep.Verdict.Line {
+		t.Errorf("the last line is %q, want the verdict", lines[len(lines)-1])
+	}
+}
+
+func TestHTML(t *testing.T) {
+	rep := whole()
+	rep.Runs[3].Error = `verdictd failed: <script>alert("x")</script>`
+	rep.Verdict = Judge(rep)
+	var b bytes.Buffer
+	if err := WriteHTML(&b, rep); err != nil {
+		t.Fatal(err)
+	}
+	html := b.String()
+	for _, want := range []string{
+		"Linux 6.18.0-test", "FAILED: 1 of 6 runs", "747.5", "19,245",
+		"width:74.75%",            // the bar of output with the guard off
+		"width:100.00%",           // the longest latency
+		"output, fan-out cpu",     // a variation has its own heading
+		"queued in mangle OUTPUT", // what the row means
+		"prefers-color-scheme: dark", "width=device-width",
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	if strings.Contains(html, "<script") {
+		t.Error("text of a program reached the page as markup")
+	}
+	// Self-contained: nothing on the page makes a browser ask anybody for anything.
+	for _, reference := range []string{"http:", "https:", "//", "src=", "href=", "url(", "@import", "<link", "<iframe"} {
+		if strings.Contains(html, reference) {
+			t.Errorf("the page refers to something outside: %q", reference)
+		}
+	}
+	if strings.Contains(html, "ZgotmplZ") {
+		t.Error("the template engine refused a value")
+	}
+}
+
+func TestHTMLGood(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteHTML(&b, whole()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), `class="verdict ok"`) || strings.Contains(b.String(), "FAILED") {
+		t.Error("a good matrix does not look good")
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for got, want := range map[string]string{
+		count(0): "0", count(999): "999", count(1000): "1,000", count(1234567): "1,234,567",
+		rate(0): "0", rate(0.04): "<0.1", rate(2): "2.0", rate(747.53): "747.5",
+		micros(2.25): "2.2", micros(301.5): "302", micros(19244): "19,244",
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// cell is one field of the table; numbers stand to the right.
+type cell struct {
+	text  string
+	right bool
+}
+
+func left(s string) cell  { return cell{text: s} }
+func right(s string) cell { return cell{text: s, right: true} }
+
+// WriteText writes the table for people: what was run where, what the rows
+// mean, the rows, and the verdict below them.
+func WriteText(w io.Writer, rep *Report) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%s\n\n", hostLine(rep), settingsLine(rep))
+	for _, group := range []struct {
+		title string
+		terms []Term
+	}{
+		{"Where the queue is", describe(rep, placements, placementOf)},
+		{"Guard", describe(rep, guards, guardOf)},
+		{"Fan-out", describe(rep, fanouts, fanoutOf)},
+		{"Backend", describe(rep, backends, backendOf)},
+		{"Columns", columns},
+	} {
+		if len(group.terms) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "%s\n", group.title)
+		for _, t := range group.terms {
+			fmt.Fprintf(&b, "  %-16s  %s\n", t.Word, t.Meaning)
+		}
+	}
+	b.WriteByte('\n')
+	writeTable(&b, rep.Runs)
+	for _, note := range rep.Notes {
+		fmt.Fprintf(&b, "Note: %s\n", note)
+	}
+	for _, failure := range rep.Verdict.Failures {
+		fmt.Fprintf(&b, "Failed: %s\n", failure)
+	}
+	fmt.Fprintf(&b, "%s\n", rep.Verdict.Line)
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	return nil
+}
+
+func hostLine(rep *Report) string {
+	h := &rep.Host
+	s := fmt.Sprintf("Linux %s, %s, %s, %d CPUs", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	if h.UserNamespace {
+		s += ", in a user namespace (no root)"
+	}
+	if h.QueueKind != "" {
+		s += ", " + h.QueueKind + " queue statement"
+	}
+	if h.ConntrackEvents != nil {
+		s += fmt.Sprintf(", nf_conntrack_events=%d", *h.ConntrackEvents)
+	}
+	return s
+}
+
+func settingsLine(rep *Report) string {
+	s := &rep.Settings
+	return fmt.Sprintf("Each run: %s flows, bursts of %d packets from %d threads, %d queues, analysis %s; lab %s, %.0f s",
+		count(s.Flows), s.Burst, s.Threads, s.Queues, s.Analysis, rep.Version, rep.Seconds)
+}
+
+func writeTable(b *strings.Builder, rows []Run) {
+	head := []cell{
+		left("placement"), left("family"), left("fan-out"), left("guard"), left("backend"), left("events"),
+		right("clashes"), right("lost"), right("dup"), right("reord"), right("resent"),
+		right("p50 us"), right("p99 us"), right("packets/s"),
+	}
+	table := [][]cell{head}
+	errs := map[int]string{} // by line of the table
+	for i := range rows {
+		r := &rows[i]
+		line := []cell{left(r.Placement), left(r.Family), left(r.Fanout), left(r.Guard), left(r.Backend), left(r.Events)}
+		if r.Error != "" {
+			errs[len(table)] = r.Error
+		} else {
+			p50, p99 := latencyCells(r)
+			line = append(line, right(rate(r.ClashesPer1000)),
+				right(count(r.Lost)), right(count(r.Duplicated)), right(count(r.Reordered)), right(count(r.Reinjected)),
+				right(p50), right(p99), right(count(uint64(r.PacketsPerSecond))))
+		}
+		table = append(table, line)
+	}
+	widths := make([]int, len(head))
+	for _, line := range table {
+		for i, c := range line {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	for n, line := range table {
+		var out strings.Builder
+		for i, c := range line {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text))
+			if c.right {
+				out.WriteString(pad + c.text + "  ")
+			} else {
+				out.WriteString(c.text + pad + "  ")
+			}
+		}
+		if err, ok := errs[n]; ok {
+			out.WriteString("error: " + err)
+		}
+		b.WriteString(strings.TrimRight(out.String(), " ") + "\n")
+	}
+}
+
+// latencyCells are a dash where no verdict was given.
+func latencyCells(r *Run) (p50, p99 string) {
+	if r.VerdictLatencyUS == nil {
+		return "-", "-"
+	}
+	return micros(r.VerdictLatencyUS.P50), micros(r.VerdictLatencyUS.P99)
+}

@@ -1,0 +1,154 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// strayPer1000 is how many clashes per 1,000 packets a placement outside of
+// conntrack's window may have over the row without a queue: two sender threads
+// that meet in the stack clash now and then without any help from a queue.
+const strayPer1000 = 2
+
+// Verdict is what the runs add up to.
+type Verdict struct {
+	OK       bool     `json:"ok"`
+	Line     string   `json:"line"`
+	Failures []string `json:"failures"`
+}
+
+// Judge holds every run against what its row promises.
+//
+// Every row delivers each packet once, unharmed and in order; guard drop may
+// lose those packets that it says it dropped. Behind a guard there are no
+// clashes. A placement outside of conntrack's window has no more of them than
+// the row without a queue has.
+func Judge(rep *Report) Verdict {
+	v := Verdict{Failures: []string{}}
+	baseline := make(map[string]float64) // by family
+	for i := range rep.Runs {
+		if r := &rep.Runs[i]; r.Placement == PlacementNone && r.Error == "" {
+			baseline[r.Family] = max(baseline[r.Family], r.ClashesPer1000)
+		}
+	}
+	for i := range rep.Runs {
+		r := &rep.Runs[i]
+		if found := failures(r, rep, baseline); len(found) > 0 {
+			v.Failures = append(v.Failures, r.Name()+": "+strings.Join(found, "; "))
+		}
+	}
+	switch {
+	case rep.Interrupted:
+		v.Line = fmt.Sprintf("INTERRUPTED after %d of %d runs", len(rep.Runs), rep.Planned)
+		if n := len(v.Failures); n > 0 {
+			v.Line += fmt.Sprintf(", %d of them failed", n)
+		}
+	case len(v.Failures) > 0:
+		v.Line = fmt.Sprintf("FAILED: %d of %d runs: %s", len(v.Failures), len(rep.Runs), v.Failures[0])
+		if n := len(v.Failures) - 1; n > 0 {
+			v.Line += fmt.Sprintf(" (and %d more)", n)
+		}
+	case len(rep.Runs) == 0:
+		v.Line = "FAILED: nothing was run"
+	default:
+		v.OK = true
+		v.Line = summary(rep)
+	}
+	return v
+}
+
+// failures lists what one run did that its row promises not to happen.
+func failures(r *Run, rep *Report, baseline map[string]float64) []string {
+	if r.Error != "" {
+		return []string{r.Error}
+	}
+	var out []string
+	failed := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+
+	if want := rep.Settings.Flows * rep.Settings.Burst; r.Sent != uint64(want) {
+		failed("%s of %s packets were sent (%s send errors)", count(r.Sent), count(want), count(r.SendErrors))
+	}
+	// Without this a row whose rule matches nothing would look perfect.
+	if seen := r.Queued() + r.QueueDropped; r.Placement != PlacementNone && seen < r.Sent {
+		failed("only %s of %s packets went through the queue", count(seen), count(r.Sent))
+	}
+	if r.Guard != GuardOff && r.Clashes() > 0 {
+		failed("%s clashes behind the guard, %s per 1,000 packets", count(r.Clashes()), rate(r.ClashesPer1000))
+	}
+	if r.Placement == PlacementPreConntrack || r.Placement == PlacementNotrack {
+		if bound := baseline[r.Family] + strayPer1000; r.ClashesPer1000 > bound {
+			failed("%s clashes per 1,000 packets, where no more than %s come without a queue", rate(r.ClashesPer1000), rate(bound))
+		}
+	}
+	if r.Guard == GuardDrop {
+		if r.Lost > r.GuardDropped {
+			failed("%s packets lost, but the guard dropped only %s", count(r.Lost), count(r.GuardDropped))
+		}
+	} else if r.Lost > 0 {
+		failed("%s of %s packets lost (%s dropped on a full queue, %s not taken by the socket, %s re-injections failed)",
+			count(r.Lost), count(r.Sent), count(r.QueueDropped), count(r.UserDropped), count(r.ReinjectFailed))
+	}
+	for _, c := range []struct {
+		n    uint64
+		what string
+	}{{r.Duplicated, "duplicated"}, {r.Reordered, "reordered"}, {r.Corrupted, "corrupted"}} {
+		if c.n > 0 {
+			failed("%s packets %s", count(c.n), c.what)
+		}
+	}
+	if fresh := r.Tainted &^ rep.Host.Tainted; fresh != 0 {
+		failed("the kernel tainted itself (mask %#x): look at the kernel log", fresh)
+	}
+	return out
+}
+
+// summary is the one line for a matrix without a failure. It claims no more
+// than what was run: a guard that had nothing to prevent proves nothing.
+func summary(rep *Report) string {
+	var parts []string
+	var worst *Run
+	var off, reinject, drop int
+	var again, lost, sent uint64
+	for i := range rep.Runs {
+		r := &rep.Runs[i]
+		switch {
+		case !r.Exposed():
+		case r.Guard == GuardReinject:
+			reinject++
+			again += r.Reinjected
+		case r.Guard == GuardDrop:
+			drop++
+			lost += r.Lost
+			sent += r.Sent
+		default:
+			off++
+			if worst == nil || r.ClashesPer1000 > worst.ClashesPer1000 {
+				worst = r
+			}
+		}
+	}
+	switch {
+	case worst == nil:
+	case worst.Clashes() == 0:
+		parts = append(parts, fmt.Sprintf("guard off: no clash was counted in %s, so nothing is proved about the guard", runs(off)))
+	default:
+		parts = append(parts, fmt.Sprintf("guard off: up to %s clashes per 1,000 packets (%s, %s)", rate(worst.ClashesPer1000), worst.Placement, worst.Family))
+	}
+	if reinject > 0 {
+		parts = append(parts, fmt.Sprintf("guard reinject: 0 clashes, 0 lost, 0 duplicated, 0 reordered in %s (%s packets re-injected)", runs(reinject), count(again)))
+	}
+	if drop > 0 {
+		parts = append(parts, fmt.Sprintf("guard drop: 0 clashes, %s of %s packets dropped in %s", count(lost), count(sent), runs(drop)))
+	}
+	if len(parts) == 0 {
+		return fmt.Sprintf("%s without a queue in conntrack's window: every packet delivered, no more clashes than without a queue", runs(len(rep.Runs)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func runs(n int) string {
+	if n == 1 {
+		return "1 run"
+	}
+	return count(n) + " runs"
+}
