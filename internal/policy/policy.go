@@ -1,0 +1,158 @@
+package policy
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+
+	"verdictd/internal/packet"
+)
+
+// Action is what happens to a packet.
+type Action uint8
+
+const (
+	Accept Action = iota
+	Drop
+)
+
+func (a Action) String() string {
+	switch a {
+	case Accept:
+		return "accept"
+	case Drop:
+		return "drop"
+	}
+	return "unknown"
+}
+
+// PortRange includes both its ends.
+type PortRange struct{ First, Last uint16 }
+
+// Rule matches a packet that every list matches.
+type Rule struct {
+	// Name appears in errors.
+	Name   string
+	Action Action
+	// Protocols are upper-layer protocol numbers.
+	Protocols           []uint8
+	Source, Destination []netip.Prefix
+	SourcePorts         []PortRange
+	DestinationPorts    []PortRange
+}
+
+// Policy is compiled by Compile. A nil Policy accepts everything.
+type Policy struct {
+	def   Action
+	rules []compiled
+}
+
+type compiled struct {
+	action              Action
+	anyProtocol         bool
+	protocols           [4]uint64   // a bit for each
+	source, destination *bart.Lite  // nil: any
+	sourcePorts         []PortRange // ascending and apart; nil: any
+	destinationPorts    []PortRange
+}
+
+// Compile checks the rules and prepares them for Decide. The error joins one
+// *RuleError for each problem.
+func Compile(def Action, rules []Rule) (*Policy, error) {
+	if err := check(def, rules); err != nil {
+		return nil, err
+	}
+	p := &Policy{def: def, rules: make([]compiled, len(rules))}
+	for i, r := range rules {
+		c := &p.rules[i]
+		c.action = r.Action
+		c.anyProtocol = len(r.Protocols) == 0
+		for _, protocol := range r.Protocols {
+			c.protocols[protocol/64] |= 1 << (protocol % 64)
+		}
+		c.source, c.destination = prefixes(r.Source), prefixes(r.Destination)
+		c.sourcePorts, c.destinationPorts = merge(r.SourcePorts), merge(r.DestinationPorts)
+	}
+	return p, nil
+}
+
+func prefixes(list []netip.Prefix) *bart.Lite {
+	if len(list) == 0 {
+		return nil
+	}
+	table := new(bart.Lite)
+	for _, prefix := range list {
+		table.Insert(prefix)
+	}
+	return table
+}
+
+// merge sorts ranges and joins those that overlap, as the search needs it.
+func merge(ranges []PortRange) []PortRange {
+	var merged []PortRange
+	for _, r := range slices.SortedFunc(slices.Values(ranges), func(a, b PortRange) int { return cmp.Compare(a.First, b.First) }) {
+		if n := len(merged); n > 0 && r.First <= merged[n-1].Last {
+			merged[n-1].Last = max(merged[n-1].Last, r.Last)
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+// Decide returns what happens to the packet. It allocates nothing.
+func (p *Policy) Decide(v *packet.View) Action {
+	if p == nil {
+		return Accept
+	}
+	if len(p.rules) == 0 {
+		return p.def
+	}
+	src, dst := v.Src(), v.Dst()
+	for i := range p.rules {
+		if c := &p.rules[i]; c.matches(v, src, dst) {
+			return c.action
+		}
+	}
+	return p.def
+}
+
+func (c *compiled) matches(v *packet.View, src, dst netip.Addr) bool {
+	if !c.anyProtocol && c.protocols[v.Protocol/64]&(1<<(v.Protocol%64)) == 0 {
+		return false
+	}
+	if c.sourcePorts != nil && !(v.HasPorts() && contains(c.sourcePorts, v.SrcPort)) {
+		return false
+	}
+	if c.destinationPorts != nil && !(v.HasPorts() && contains(c.destinationPorts, v.DstPort)) {
+		return false
+	}
+	if c.source != nil && !c.source.Contains(src) {
+		return false
+	}
+	return c.destination == nil || c.destination.Contains(dst)
+}
+
+func contains(ranges []PortRange, port uint16) bool {
+	_, found := slices.BinarySearchFunc(ranges, port, func(r PortRange, port uint16) int {
+		switch {
+		case r.Last < port:
+			return -1
+		case r.First > port:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// Default is the action for a packet that no rule matches, and the only
+// answer to one that cannot be decoded.
+func (p *Policy) Default() Action {
+	if p == nil {
+		return Accept
+	}
+	return p.def
+}

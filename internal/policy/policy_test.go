@@ -1,0 +1,215 @@
+package policy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"verdictd/internal/packet"
+)
+
+// view is a packet of that protocol; the ports are the first four bytes behind
+// the IP header.
+func view(t testing.TB, protocol uint8, src, dst netip.Addr, sport, dport uint16) *packet.View {
+	t.Helper()
+	var b []byte
+	if src.Is4() {
+		b = append([]byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, protocol, 0, 0}, src.AsSlice()...)
+	} else {
+		b = append([]byte{0x60, 0, 0, 0, 0, 8, protocol, 64}, src.AsSlice()...)
+	}
+	b = append(b, dst.AsSlice()...)
+	b = binary.BigEndian.AppendUint16(b, sport)
+	b = binary.BigEndian.AppendUint16(b, dport)
+	b = append(b, 0, 8, 0, 0)
+	v := new(packet.View)
+	if err := v.Decode(b); err != nil {
+		t.Fatalf("Decode: %v", err)
+	}
+	return v
+}
+
+func prefixList(texts ...string) (list []netip.Prefix) {
+	for _, text := range texts {
+		list = append(list, netip.MustParsePrefix(text))
+	}
+	return list
+}
+
+func TestDecide(t *testing.T) {
+	p, err := Compile(Accept, []Rule{
+		{Name: "let dns out", Action: Accept, Protocols: []uint8{17}, Destination: prefixList("198.51.100.53/32"), DestinationPorts: []PortRange{{53, 53}}},
+		{Name: "no other dns", Action: Drop, Protocols: []uint8{6, 17}, DestinationPorts: []PortRange{{853, 853}, {53, 60}, {55, 70}}},
+		{Name: "net", Action: Drop, Source: prefixList("192.0.2.0/25", "192.0.2.200/32", "2001:db8::/64"), SourcePorts: []PortRange{{1000, 2000}}},
+		{Name: "echo", Action: Drop, Protocols: []uint8{1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.MustParseAddr
+	resolver, other, net4, net6 := addr("198.51.100.53"), addr("198.51.100.54"), addr("192.0.2.7"), addr("2001:db8::7")
+	for _, test := range []struct {
+		name string
+		v    *packet.View
+		want Action
+	}{
+		{"first match wins", view(t, 17, net4, resolver, 1500, 53), Accept},
+		{"second rule", view(t, 17, net4, other, 9, 53), Drop},
+		{"other protocol of the list", view(t, 6, net4, resolver, 9, 53), Drop},
+		{"joined ranges", view(t, 17, net4, other, 9, 70), Drop},
+		{"beyond the ranges", view(t, 17, net4, other, 9, 71), Accept},
+		{"source and port", view(t, 17, net4, other, 1000, 9), Drop},
+		{"source without port", view(t, 17, net4, other, 2001, 9), Accept},
+		{"host prefix", view(t, 17, addr("192.0.2.200"), other, 2000, 9), Drop},
+		{"between prefixes", view(t, 17, addr("192.0.2.201"), other, 2000, 9), Accept},
+		{"ipv6 source", view(t, 17, net6, addr("2001:db8:1::1"), 1000, 9), Drop},
+		{"no ports", view(t, 50, net4, other, 1000, 9), Accept},
+		{"protocol alone", view(t, 1, net4, other, 0, 0), Drop},
+	} {
+		if got := p.Decide(test.v); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestDefault(t *testing.T) {
+	v := view(t, 17, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), 1, 2)
+	for _, def := range []Action{Accept, Drop} {
+		p, err := Compile(def, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Decide(v); got != def {
+			t.Errorf("no rules: %v, want %v", got, def)
+		}
+	}
+	if got := (*Policy)(nil).Decide(v); got != Accept {
+		t.Errorf("nil policy: %v, want accept", got)
+	}
+}
+
+func TestCompileReportsEverything(t *testing.T) {
+	_, err := Compile(7, []Rule{
+		{Name: "fine", Protocols: []uint8{17}, SourcePorts: []PortRange{{0, 65535}}},
+		{
+			Name: "bad", Action: 9, Protocols: []uint8{17, 1}, Source: []netip.Prefix{{}, netip.MustParsePrefix("192.0.2.1/24")},
+			SourcePorts: []PortRange{{1, 2}, {9, 8}},
+		},
+		{Source: prefixList("192.0.2.0/24"), Destination: prefixList("2001:db8::/32")},
+	})
+	want := []struct{ text, cure string }{
+		{"policy: default: action 7", "use accept (0) or drop (1)"},
+		{"policy: rule 1 (bad): action: action 9", "use accept (0) or drop (1)"},
+		{"policy: rule 1 (bad): source: the prefix is not valid", "write it like"},
+		{"policy: rule 1 (bad): source: 192.0.2.1/24 has bits", "write 192.0.2.0/24 or 192.0.2.1/32"},
+		{"policy: rule 1 (bad): source_ports: 9-8", "write 8-9"},
+		{"policy: rule 1 (bad): protocols: protocol 1 has no ports", "rule of its own"},
+		{"policy: rule 2: destination: one of", "split or correct"},
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(joined.Unwrap()) != len(want) {
+		t.Fatalf("Compile = %v, want %d problems", err, len(want))
+	}
+	text := err.Error()
+	for _, w := range want {
+		if !strings.Contains(text, w.text) || !strings.Contains(text, w.cure) {
+			t.Errorf("no %q with %q in:\n%s", w.text, w.cure, text)
+		}
+	}
+	var first *RuleError
+	if !errors.As(joined.Unwrap()[4], &first) {
+		t.Fatalf("%T is no *RuleError", joined.Unwrap()[4])
+	}
+	if diff := cmp.Diff(RuleError{Index: 1, Name: "bad", Field: "source_ports", Item: 1}, RuleError{first.Index, first.Name, first.Field, first.Item, ""}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// naive is the definition of what Decide does.
+func naive(def Action, rules []Rule, v *packet.View) Action {
+	in := func(list []netip.Prefix, a netip.Addr) bool {
+		return len(list) == 0 || slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	at := func(list []PortRange, port uint16) bool {
+		return len(list) == 0 || v.HasPorts() && slices.ContainsFunc(list, func(r PortRange) bool { return r.First <= port && port <= r.Last })
+	}
+	for _, r := range rules {
+		if (len(r.Protocols) == 0 || slices.Contains(r.Protocols, v.Protocol)) && in(r.Source, v.Src()) && in(r.Destination, v.Dst()) &&
+			at(r.SourcePorts, v.SrcPort) && at(r.DestinationPorts, v.DstPort) {
+			return r.Action
+		}
+	}
+	return def
+}
+
+// randomRules draws from few addresses and ports, so that rules overlap.
+func randomRules(random *rand.Rand) []Rule {
+	rules := make([]Rule, random.IntN(6))
+	for i := range rules {
+		r := &rules[i]
+		r.Name = fmt.Sprint(i)
+		r.Action = Action(random.IntN(2))
+		ports := func() (list []PortRange) {
+			for range random.IntN(4) {
+				first := random.IntN(20)
+				list = append(list, PortRange{uint16(first), uint16(first + random.IntN(5))})
+			}
+			return list
+		}
+		nets := func() (list []netip.Prefix) {
+			for range random.IntN(4) {
+				a := randomAddr(random, random.IntN(2) == 0)
+				list = append(list, netip.PrefixFrom(a, random.IntN(a.BitLen()+1)).Masked())
+			}
+			return list
+		}
+		for range random.IntN(3) {
+			r.Protocols = append(r.Protocols, withPorts[random.IntN(len(withPorts))])
+		}
+		r.Source, r.Destination, r.SourcePorts, r.DestinationPorts = nets(), nets(), ports(), ports()
+	}
+	return rules
+}
+
+func randomAddr(random *rand.Rand, v4 bool) netip.Addr {
+	if v4 {
+		return netip.AddrFrom4([4]byte{192, 0, 2, byte(random.IntN(8))})
+	}
+	if random.IntN(4) == 0 { // on the wire so, and no IPv4 address
+		return netip.AddrFrom16([16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: byte(random.IntN(8))})
+	}
+	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: byte(random.IntN(8))})
+}
+
+func FuzzDecide(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		def, rules := Action(random.IntN(2)), randomRules(random)
+		p, err := Compile(def, rules)
+		if err != nil {
+			// The one problem that random rules have.
+			if !strings.Contains(err.Error(), "all IPv4 and the other all IPv6") {
+				t.Fatal(err)
+			}
+			return
+		}
+		for range 20 {
+			v4 := random.IntN(2) == 0
+			protocol := []uint8{6, 17, 136, 1, 47}[random.IntN(5)]
+			v := view(t, protocol, randomAddr(random, v4), randomAddr(random, v4), uint16(random.IntN(24)), uint16(random.IntN(24)))
+			if got, want := p.Decide(v), naive(def, rules, v); got != want {
+				t.Fatalf("%v -> %v protocol %d ports %d %d: %v, want %v by default %v and\n%+v", v.Src(), v.Dst(), protocol, v.SrcPort, v.DstPort, got, want, def, rules)
+			}
+		}
+	})
+}
