@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"verdictd/internal/ct"
+)
+
+func TestStatsTable(t *testing.T) {
+	value := func(n uint64) ct.Value { return ct.Value{N: n, Sent: true} }
+	busy := ct.Counters{ct.Found: value(7), ct.InsertFailed: value(12)}
+	idle := ct.Counters{ct.Found: value(0), ct.InsertFailed: value(0)}
+	r := statsResult{
+		Seconds: 1.25,
+		Table:   ct.Table{Entries: value(3)},
+		CPUs:    []ct.CPU{{CPU: 0, Counters: idle}, {CPU: 10, Counters: busy}},
+		Total:   busy,
+	}
+	const header = "    cpu  found  invalid  insert  insert_failed  drop  early_drop  error  search_restart  clash_resolve  chain_toolong\n"
+	const rows = "     10      7        -       -             12     -           -      -               -              -              -\n" +
+		"  total      7        -       -             12     -           -      -               -              -              -\n" +
+		"-: not sent by this kernel (clash_resolve: since 5.10, chain_toolong: since 5.15)\n" +
+		"in 1.2 s; the table holds 3 of at most - entries\n"
+	const idleRow = "      0      0        -       -              0     -           -      -               -              -              -\n"
+
+	for all, want := range map[bool]string{false: header + rows, true: header + idleRow + rows} {
+		r.all = all
+		var b bytes.Buffer
+		if err := r.writeText(&b); err != nil || b.String() != want {
+			t.Errorf("all %v: error %v, got\n%swant\n%s", all, err, &b, want)
+		}
+	}
+}
+
+func TestEventsTable(t *testing.T) {
+	r := eventsResult{
+		Seconds:       2,
+		ReceiveBuffer: 4096,
+		EventCounts: ct.EventCounts{
+			Total:     ct.Tally{New: 1234, Update: 5, Destroy: 6},
+			Protocols: map[ct.Protocol]ct.Tally{17: {New: 1230}, 6: {New: 4, Update: 5, Destroy: 6}},
+			Lost:      2, LostEvents: ct.Value{N: 99, Sent: true},
+			Undecodable: 1,
+		},
+	}
+	const table = "  protocol   new  update  destroy\n" +
+		"       tcp     4       5        6\n" +
+		"       udp  1230       0        0\n" +
+		"     total  1234       5        6\n"
+	const misunderstood = "1 messages were not understood and are in no row\n"
+	for number, lost := range map[string]ct.Value{"99": r.LostEvents, "an unknown number of": {}} {
+		r.LostEvents = lost
+		want := table + "in 2.0 s; the kernel dropped " + number +
+			" events on 2 occasions as its buffer of 4096 bytes was full: give more by --receive-buffer\n" + misunderstood
+		var b bytes.Buffer
+		if err := r.writeText(&b); err != nil || b.String() != want {
+			t.Errorf("error %v, got\n%swant\n%s", err, &b, want)
+		}
+	}
+}
+
+// broken is an output that takes nothing, like a full disk.
+type broken struct{}
+
+var errFull = errors.New("disk full")
+
+func (broken) Write([]byte) (int, error) { return 0, errFull }
+
+func TestUnwritableOutputIsAnError(t *testing.T) {
+	for _, w := range []window{{}, {JSON: true}} {
+		for _, r := range []textWriter{statsResult{}, eventsResult{}} {
+			if err := w.print(output{results: broken{}}, r); !errors.Is(err, errFull) {
+				t.Errorf("%T, JSON %v: error %v, want %v", r, w.JSON, err, errFull)
+			}
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// window is how long a command counts, and how it prints what it counted.
+type window struct {
+	JSON     bool          `name:"json" help:"Print JSON."`
+	Duration time.Duration `help:"Count for so long, e.g. 10s. Without it: until SIGINT or SIGTERM." placeholder:"D"`
+}
+
+// Validate is called by kong.
+func (w window) Validate() error {
+	if w.Duration < 0 {
+		return fmt.Errorf("--duration %v is negative: leave it out to count until a signal", w.Duration)
+	}
+	return nil
+}
+
+// context ends when the window does.
+func (w window) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	if w.Duration == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, w.Duration)
+}
+
+// textWriter is a result that can write itself for people.
+type textWriter interface {
+	writeText(io.Writer) error
+}
+
+// print writes a result, as JSON or as text.
+func (w window) print(out output, result textWriter) error {
+	if !w.JSON {
+		if err := result.writeText(out.results); err != nil {
+			return fmt.Errorf("write the result: %w", err)
+		}
+		return nil
+	}
+	enc := json.NewEncoder(out.results)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(result); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}
+
+// ready tells the service manager, or whoever else set NOTIFY_SOCKET, that counting has begun.
+func ready() error {
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		return fmt.Errorf("tell NOTIFY_SOCKET that counting has begun: %w", err)
+	}
+	return nil
+}
