@@ -1,0 +1,93 @@
+package nfnl
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// HeaderLen is the length in bytes of the headers of every nfnetlink message:
+// struct nlmsghdr and struct nfgenmsg.
+const HeaderLen = unix.SizeofNlMsghdr + 4
+
+// Type joins a subsystem (NFNL_SUBSYS_*) and one of its messages to the type
+// field of a netlink header.
+func Type(subsystem, message uint16) uint16 { return subsystem<<8 | message }
+
+// Message is one netlink message inside a received datagram; Body begins after
+// struct nlmsghdr and borrows the datagram's bytes.
+type Message struct {
+	Type  uint16
+	Flags uint16
+	Seq   uint32
+	Body  []byte
+}
+
+// Next splits the first message off b. ok is false at the end of b and where
+// what is left is no message.
+func Next(b []byte) (m Message, rest []byte, ok bool) {
+	if len(b) < unix.SizeofNlMsghdr {
+		return m, nil, false
+	}
+	n := int(binary.NativeEndian.Uint32(b))
+	if n < unix.SizeofNlMsghdr || n > len(b) {
+		return m, nil, false
+	}
+	m = Message{
+		Type:  binary.NativeEndian.Uint16(b[4:]),
+		Flags: binary.NativeEndian.Uint16(b[6:]),
+		Seq:   binary.NativeEndian.Uint32(b[8:]),
+		Body:  b[unix.SizeofNlMsghdr:n],
+	}
+	return m, b[min(align(n), len(b)):], true
+}
+
+// Ack reads an acknowledgement or a refusal: ok is false for any other
+// message, and errno is 0 where the kernel has done what it was told.
+func (m Message) Ack() (errno unix.Errno, ok bool) {
+	if m.Type != unix.NLMSG_ERROR || len(m.Body) < 4 {
+		return 0, false
+	}
+	return unix.Errno(-int32(binary.NativeEndian.Uint32(m.Body))), true
+}
+
+// Resource is the res_id of the message's struct nfgenmsg: for queue messages
+// the number of the queue.
+func (m Message) Resource() (id uint16, ok bool) {
+	if len(m.Body) < 4 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint16(m.Body[2:]), true
+}
+
+// Attributes are the message's attributes, after struct nfgenmsg.
+func (m Message) Attributes() Attributes {
+	if len(m.Body) < 4 {
+		return nil
+	}
+	return m.Body[4:]
+}
+
+// Attributes walks a run of netlink attributes in place.
+type Attributes []byte
+
+// typeMask takes NLA_F_NESTED and NLA_F_NET_BYTEORDER off an attribute's type.
+const typeMask = 0x3fff
+
+// Next returns the first attribute and moves on. ok is false at the end and
+// where what is left is no attribute.
+func (a *Attributes) Next() (typ uint16, data []byte, ok bool) {
+	b := *a
+	if len(b) < unix.SizeofNlAttr {
+		return 0, nil, false
+	}
+	n := int(binary.NativeEndian.Uint16(b))
+	if n < unix.SizeofNlAttr || n > len(b) {
+		return 0, nil, false
+	}
+	*a = b[min(align(n), len(b)):]
+	return binary.NativeEndian.Uint16(b[2:]) & typeMask, b[unix.SizeofNlAttr:n], true
+}
+
+// align rounds up to the 4 bytes that netlink messages and attributes align to.
+func align(n int) int { return (n + 3) &^ 3 }

@@ -1,0 +1,131 @@
+package nfnl
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Socket is a NETLINK_NETFILTER socket. One goroutine may receive while
+// others send; Close must wait until both have ended.
+type Socket struct {
+	conn          *netlink.Conn
+	fd            int
+	receiveBuffer int
+}
+
+// Dial opens a socket in the network namespace of the calling thread.
+//
+// receiveBuffer is the wished size of the socket's buffer in bytes as the
+// kernel accounts it; 0 leaves the system's default (net.core.rmem_default).
+// It is set past net.core.rmem_max where the caller may do that, else as far
+// as rmem_max allows; ReceiveBuffer tells what came of it.
+//
+// The socket blocks, and does not report ENOBUFS (NETLINK_NO_ENOBUFS): a
+// socket that has reported it refuses every message until it was read empty
+// (NETLINK_S_CONGESTED in the kernel's netlink_attachskb), which turns a short
+// overrun into a long one. The loss itself shows in the queue's counters.
+func Dial(receiveBuffer int) (*Socket, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open nfnetlink socket: %w", err)
+	}
+	s, err := newSocket(conn, receiveBuffer)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return s, nil
+}
+
+func newSocket(conn *netlink.Conn, receiveBuffer int) (*Socket, error) {
+	if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
+		return nil, fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err)
+	}
+	granted, err := SetReceiveBuffer(conn, receiveBuffer)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("reach the descriptor of the nfnetlink socket: %w", err)
+	}
+	s := &Socket{conn: conn, receiveBuffer: granted}
+	var blockErr error
+	err = raw.Control(func(fd uintptr) {
+		s.fd = int(fd)
+		// mdlayher/netlink made it non-blocking for Go's poller; the data path
+		// waits in recvmmsg itself, which saves a wake-up through epoll.
+		blockErr = unix.SetNonblock(s.fd, false)
+	})
+	if err := errors.Join(err, blockErr); err != nil {
+		return nil, fmt.Errorf("make the nfnetlink socket block: %w", err)
+	}
+	return s, nil
+}
+
+// SetReceiveBuffer wishes a receive buffer of size bytes (0: the system's
+// default) and returns what is in force, in the same unit: the kernel doubles
+// what it is told, to account for its own overhead (socket(7), SO_RCVBUF).
+func SetReceiveBuffer(conn *netlink.Conn, size int) (granted int, err error) {
+	if size > 0 {
+		// Tries SO_RCVBUFFORCE, which needs CAP_NET_ADMIN in the initial user
+		// namespace, and falls back to SO_RCVBUF.
+		if err := conn.SetReadBuffer(size); err != nil {
+			return 0, fmt.Errorf("set a receive buffer of %d bytes: %w", size, err)
+		}
+	}
+	got, err := conn.ReadBuffer()
+	if err != nil {
+		return 0, fmt.Errorf("read the size of the receive buffer: %w", err)
+	}
+	return got / 2, nil
+}
+
+// ReceiveBuffer is the size of the receive buffer in bytes that the kernel
+// granted; less than was asked for where net.core.rmem_max held it down.
+func (s *Socket) ReceiveBuffer() int { return s.receiveBuffer }
+
+// PortID is the socket's netlink address, as in the second column of
+// /proc/net/netfilter/nfnetlink_queue.
+func (s *Socket) PortID() uint32 { return s.conn.PID() }
+
+// Control sends one control message that is to be acknowledged, and returns
+// the sequence number that its acknowledgement will carry. It may be called
+// while another goroutine receives.
+func (s *Socket) Control(m netlink.Message) (seq uint32, err error) {
+	m.Header.Flags |= netlink.Request | netlink.Acknowledge
+	sent, err := s.conn.Send(m)
+	if err != nil {
+		return 0, fmt.Errorf("send nfnetlink control message: %w", err)
+	}
+	return sent.Header.Sequence, nil
+}
+
+// Send gives the kernel all messages in b, which it handles in their order
+// before Send returns. A message that the kernel refuses is answered with an
+// error message on the socket; the others are carried out all the same.
+func (s *Socket) Send(b []byte) error {
+	for {
+		// An nfnetlink socket that was never connected sends to the kernel, so no
+		// address is needed. The call runs the packets through the rest of the
+		// network stack and may take long: the scheduler has to know (Syscall6, not
+		// RawSyscall6).
+		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(s.fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+			continue
+		default:
+			return fmt.Errorf("send %d bytes of nfnetlink messages: %w", len(b), errno)
+		}
+	}
+}
+
+// Close frees the socket. The kernel destroys a queue that was bound to it and
+// drops what that queue still holds.
+func (s *Socket) Close() error { return s.conn.Close() }

@@ -1,0 +1,124 @@
+package nfq
+
+import (
+	"errors"
+	"fmt"
+)
+
+// CopyMode says how much of a packet the kernel hands over
+// (NFQA_CFG_PARAMS).
+type CopyMode uint8
+
+const (
+	// CopyPacket brings the packet up to Config.CopyRange.
+	CopyPacket CopyMode = iota
+	// CopyMeta brings no byte of the packet, only what the kernel knows of it.
+	CopyMeta
+)
+
+// MaxCopyRange is the longest copy in bytes: what fits a netlink attribute
+// (0xffff less its header; kernel: nfqnl_set_mode).
+const MaxCopyRange = 0xffff - 4
+
+// DefaultBatch is the number of packets that one receive brings at most.
+const DefaultBatch = 64
+
+// Config says how a queue is set up. The zero value is queue 0 with the
+// kernel's defaults.
+type Config struct {
+	// Queue is the queue's number.
+	Queue uint16
+	// MaxLength is how many packets the kernel holds for the queue before it
+	// drops; 0 means the kernel's default, 1,024.
+	MaxLength uint32
+	// CopyMode and CopyRange say how much of each packet is brought. CopyRange
+	// is in bytes; 0 means MaxCopyRange. A packet that was cut has a CapLen
+	// longer than its payload.
+	CopyMode  CopyMode
+	CopyRange uint32
+	// FailOpen accepts what a full queue, or a full receive buffer, would drop.
+	// Neither drop counter moves then (NFQA_CFG_F_FAIL_OPEN, Linux 3.6).
+	FailOpen bool
+	// GSO takes packets as they are: longer than the MTU, with checksums still to
+	// be computed. Without it the kernel segments and computes before it queues
+	// (NFQA_CFG_F_GSO, Linux 3.10).
+	GSO bool
+	// Conntrack attaches the packet's conntrack entry (NFQA_CFG_F_CONNTRACK,
+	// Linux 3.6). A kernel without CONFIG_NETFILTER_NETLINK_GLUE_CT refuses it.
+	Conntrack bool
+	// UIDGID attaches the owner of the socket that sent the packet
+	// (NFQA_CFG_F_UID_GID, Linux 3.17).
+	UIDGID bool
+	// ReceiveBuffer is the socket's receive buffer in bytes; 0 leaves the
+	// system's default.
+	ReceiveBuffer int
+	// Batch is how many packets one receive brings at most; 0 means
+	// DefaultBatch. Only Mmsg looks at it.
+	Batch int
+	// OnThread, if set, is called once on the OS thread that will receive,
+	// before the first packet is handled: the place to pin it.
+	OnThread func() error
+	// OnWait, if set, is called with true when the socket is empty and the
+	// queue begins to wait, and with false when it waits no more. Only Mmsg calls
+	// it.
+	OnWait func(waiting bool)
+}
+
+func (c *Config) flags() uint32 {
+	var f uint32
+	for _, o := range c.options() {
+		if o.on {
+			f |= o.flag
+		}
+	}
+	return f
+}
+
+// option ties a flag to the words of an error about it.
+type option struct {
+	on    bool
+	flag  uint32
+	name  string
+	since string
+}
+
+func (c *Config) options() [4]option {
+	return [4]option{
+		{c.FailOpen, cfgFailOpen, "FailOpen (NFQA_CFG_F_FAIL_OPEN)", "Linux 3.6 or later"},
+		{c.GSO, cfgGSO, "GSO (NFQA_CFG_F_GSO)", "Linux 3.10 or later"},
+		{c.Conntrack, cfgConntrack, "Conntrack (NFQA_CFG_F_CONNTRACK)", "CONFIG_NETFILTER_NETLINK_GLUE_CT and the module nf_conntrack_netlink"},
+		{c.UIDGID, cfgUIDGID, "UIDGID (NFQA_CFG_F_UID_GID)", "Linux 3.17 or later"},
+	}
+}
+
+func (c *Config) copyRange() uint32 {
+	if c.CopyRange == 0 {
+		return MaxCopyRange
+	}
+	return c.CopyRange
+}
+
+func (c *Config) batch() int {
+	if c.Batch == 0 {
+		return DefaultBatch
+	}
+	return c.Batch
+}
+
+// Validate returns every problem of the configuration.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.CopyMode > CopyMeta {
+		errs = append(errs, fmt.Errorf("copy mode %d: only CopyPacket and CopyMeta are verdicts' modes; the kernel drops what is queued with NFQNL_COPY_NONE", c.CopyMode))
+	}
+	if c.CopyRange > MaxCopyRange {
+		errs = append(errs, fmt.Errorf("copy range %d: at most %d bytes fit a netlink attribute", c.CopyRange, MaxCopyRange))
+	}
+	if c.Batch < 0 || c.Batch > 1024 {
+		errs = append(errs, fmt.Errorf("batch of %d packets: recvmmsg takes 1 to 1024", c.Batch))
+	}
+	if c.ReceiveBuffer < 0 {
+		errs = append(errs, fmt.Errorf("receive buffer of %d bytes: must not be negative", c.ReceiveBuffer))
+	}
+	return errors.Join(errs...)
+}

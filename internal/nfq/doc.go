@@ -1,0 +1,34 @@
+// Package nfq is one NFQUEUE: the kernel's hand-over of packets to user space,
+// and user space's verdicts on them.
+//
+// A Queue gives packets in batches and takes a Reply for each. Two backends
+// stand behind it:
+//
+//   - Mmsg, the default: recvmmsg(2) and one sendto(2) with several verdicts,
+//     on buffers that it owns. No allocation, no lock.
+//   - Gonf, on github.com/florianl/go-nfqueue: a callback, and one verdict per
+//     system call. It is the reference for what the first one does and costs.
+//
+// # Lifetime traps
+//
+// The packets of a Batch, their payloads included, are valid until the
+// function that Run called with it returns.
+//
+// A packet waits in the kernel until it is replied to. Closing a queue drops
+// what it holds; Stop first lets Run reply to everything that has arrived.
+//
+// The kernel looks a packet up by walking its queue from the oldest, so
+// replies in ascending order of ID are found at once.
+//
+// # Loss
+//
+// A queue that is full drops (queue_dropped), as does a receive buffer that is
+// full (user_dropped); neither is told to the program that listens. ReadKernelQueues
+// reads both from procfs. Packets queued with CopyNone are dropped by no
+// counter at all.
+//
+// # Debugging
+//
+// `cat /proc/net/netfilter/nfnetlink_queue` lists queues, their owners' port
+// ids, backlogs and drops.
+package nfq

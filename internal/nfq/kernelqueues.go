@@ -1,0 +1,52 @@
+package nfq
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// KernelQueue is what the kernel tells of one bound queue.
+type KernelQueue struct {
+	Queue  uint16
+	PortID uint32
+	// Queued is how many packets wait for a verdict.
+	Queued uint32
+	// CopyMode and CopyRange are the raw NFQNL_COPY_* value and bytes.
+	CopyMode  uint8
+	CopyRange uint32
+	// QueueDropped counts packets dropped as the queue was full, UserDropped
+	// those that the socket's receive buffer could not take.
+	QueueDropped, UserDropped uint32
+	// IDSequence is the id of the last packet queued.
+	IDSequence uint32
+}
+
+// kernelQueuesPath is read through thread-self: /proc/net is that of the
+// process's first thread, which may be in another network namespace.
+const kernelQueuesPath = "/proc/thread-self/net/netfilter/nfnetlink_queue"
+
+// ReadKernelQueues lists the queues of the calling thread's network namespace.
+func ReadKernelQueues() ([]KernelQueue, error) {
+	b, err := os.ReadFile(kernelQueuesPath)
+	if err != nil {
+		return nil, fmt.Errorf("list the kernel's queues: %w", err)
+	}
+	return parseKernelQueues(string(b))
+}
+
+// parseKernelQueues reads the lines of nfnetlink_queue's seq_show: queue, port
+// id, queued, copy mode, copy range, queue dropped, user dropped, id, 1.
+func parseKernelQueues(text string) ([]KernelQueue, error) {
+	var queues []KernelQueue
+	for line := range strings.Lines(text) {
+		var k KernelQueue
+		_, err := fmt.Sscan(line, &k.Queue, &k.PortID, &k.Queued, &k.CopyMode, &k.CopyRange,
+			&k.QueueDropped, &k.UserDropped, &k.IDSequence)
+		if err != nil {
+			return nil, fmt.Errorf("list the kernel's queues: line %q: %w", strings.TrimSpace(line), err)
+		}
+		queues = append(queues, k)
+	}
+	return queues, nil
+}

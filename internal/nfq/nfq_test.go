@@ -1,0 +1,537 @@
+package nfq_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+)
+
+func TestMain(m *testing.M) { kerneltest.Main(m) }
+
+const port = 5353
+
+var backends = []nfq.Backend{nfq.BackendMmsg, nfq.BackendGonf}
+
+// rules queues UDP to the port, as it leaves, to the queues from 0 on.
+func rules(t testing.TB, queues int, change func(*ruleset.Config)) {
+	t.Helper()
+	c := ruleset.Config{
+		Table: "nfqtest", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
+		Queues: uint16(queues), IPv4: true, IPv6: true, Mark: 1 << 30,
+		Protocols: []uint8{17}, DestinationPorts: []uint16{port},
+	}
+	if change != nil {
+		change(&c)
+	}
+	if _, err := ruleset.Install(c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// socket is a UDP socket in the test's namespace that is also the receiver.
+type socket struct {
+	t   testing.TB
+	in  *net.UDPConn
+	out *net.UDPConn
+}
+
+func newSocket(t testing.TB) *socket {
+	t.Helper()
+	address := net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port))
+	in, err := net.ListenUDP("udp4", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() })
+	out, err := net.DialUDP("udp4", nil, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = out.Close() })
+	return &socket{t, in, out}
+}
+
+func (s *socket) send(payload string) {
+	s.t.Helper()
+	if _, err := s.out.Write([]byte(payload)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// receive returns what arrives until it is quiet for a while.
+func (s *socket) receive(quiet time.Duration) []string {
+	s.t.Helper()
+	var got []string
+	b := make([]byte, 65536)
+	for {
+		if err := s.in.SetReadDeadline(time.Now().Add(quiet)); err != nil {
+			s.t.Fatal(err)
+		}
+		n, err := s.in.Read(b)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return got
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		got = append(got, string(b[:n]))
+	}
+}
+
+// open binds a queue in the test's namespace.
+func open(t testing.TB, backend nfq.Backend, cfg nfq.Config) nfq.Queue {
+	t.Helper()
+	q, err := nfq.Open(backend, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// run judges in the background until the returned function is called, which
+// also closes the queue.
+func run(t testing.TB, q nfq.Queue, handle func(nfq.Packet) nfq.Reply) (stop func()) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ended <- q.Run(func(b *nfq.Batch) error {
+			for _, p := range b.Packets {
+				r := handle(p)
+				r.ID = p.ID
+				if err := q.Reply(&r); err != nil {
+					return err
+				}
+			}
+			return q.Flush()
+		})
+	}()
+	return func() {
+		t.Helper()
+		if err := q.Stop(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func eachBackend(t *testing.T, f func(t *testing.T, backend nfq.Backend)) {
+	for _, backend := range backends {
+		t.Run(string(backend), func(t *testing.T) { f(t, backend) })
+	}
+}
+
+func TestAcceptAndDrop(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		kerneltest.Namespace(t)
+		s := newSocket(t)
+		q := open(t, backend, nfq.Config{})
+		rules(t, 1, nil)
+		seen := 0
+		stop := run(t, q, func(p nfq.Packet) nfq.Reply {
+			seen++
+			if p.Hook != nfq.HookOutput || p.OutDev != 1 || p.CapLen > uint32(len(p.Payload)) {
+				t.Errorf("hook %d, out device %d, caplen %d of %d: want OUTPUT, lo and the whole packet", p.Hook, p.OutDev, p.CapLen, len(p.Payload))
+			}
+			if p.Payload[len(p.Payload)-1]%2 == 1 {
+				return nfq.Reply{Verdict: nfq.Drop}
+			}
+			return nfq.Reply{Verdict: nfq.Accept}
+		})
+		const sent = 200
+		for i := range sent {
+			s.send(string([]byte{'n', byte(i)}))
+		}
+		got := s.receive(300 * time.Millisecond)
+		stop()
+		if seen != sent || len(got) != sent/2 {
+			t.Fatalf("queue saw %d of %d packets, %d passed, want half", seen, sent, len(got))
+		}
+		for i, payload := range got {
+			if payload[1] != byte(2*i) {
+				t.Fatalf("packet %d is number %d: order was not kept", i, payload[1])
+			}
+		}
+		if s := q.Stats(); s.Batches == 0 || s.VerdictErrors != 0 || s.Malformed != 0 {
+			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
+// TestVerdicts runs each verdict and each change that goes with one.
+func TestVerdicts(t *testing.T) {
+	changed := func(p nfq.Packet) []byte {
+		b := append([]byte(nil), p.Payload...)
+		b[len(b)-1] = '!'
+		b[26], b[27] = 0, 0 // UDP checksum: none
+		return b
+	}
+	tests := map[string]struct {
+		first func(p nfq.Packet) nfq.Reply // at queue 0
+		want  string                       // what arrives, empty: nothing
+		other int                          // how often queue 1 sees it
+		seen  int                          // how often queue 0 does
+	}{
+		"accept":          {first: func(nfq.Packet) nfq.Reply { return nfq.Reply{Verdict: nfq.Accept} }, want: "hey", seen: 1},
+		"drop":            {first: func(nfq.Packet) nfq.Reply { return nfq.Reply{Verdict: nfq.Drop} }, seen: 1},
+		"changed payload": {first: func(p nfq.Packet) nfq.Reply { return nfq.Reply{Verdict: nfq.Accept, Payload: changed(p)} }, want: "he!", seen: 1},
+		"repeat": {first: func(p nfq.Packet) nfq.Reply {
+			if p.Mark == 0 {
+				return nfq.Reply{Verdict: nfq.Repeat, SetMark: true, Mark: 7}
+			}
+			return nfq.Reply{Verdict: nfq.Accept}
+		}, want: "hey", seen: 2},
+		"repeat with the mark that rules let pass": {first: func(nfq.Packet) nfq.Reply {
+			return nfq.Reply{Verdict: nfq.Repeat, SetMark: true, Mark: 1 << 30}
+		}, want: "hey", seen: 1},
+		"requeue, marked and changed": {first: func(p nfq.Packet) nfq.Reply {
+			return nfq.Reply{Verdict: nfq.Requeue(1), SetMark: true, Mark: 9, Payload: changed(p)}
+		}, want: "he!", other: 1, seen: 1},
+		"connmark": {first: func(nfq.Packet) nfq.Reply {
+			// Only sets something where the kernel has the glue; must do no harm here.
+			return nfq.Reply{Verdict: nfq.Accept, SetConnMark: true, ConnMark: 5}
+		}, want: "hey", seen: 1},
+	}
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		for name, test := range tests {
+			t.Run(name, func(t *testing.T) {
+				kerneltest.Namespace(t)
+				s := newSocket(t)
+				q0, q1 := open(t, backend, nfq.Config{}), open(t, backend, nfq.Config{Queue: 1})
+				rules(t, 1, nil)
+				var seen, other atomic.Int32
+				var refused atomic.Pointer[error]
+				stop0 := run(t, q0, func(p nfq.Packet) nfq.Reply {
+					seen.Add(1)
+					r := test.first(p)
+					r.ID = p.ID
+					if backend == nfq.BackendGonf && r.Verdict>>16 != 0 {
+						if err := q0.Reply(&r); !errors.Is(err, nfq.ErrUnsupported) {
+							t.Errorf("requeue: %v, want ErrUnsupported", err)
+						} else {
+							refused.Store(&err)
+						}
+						return nfq.Reply{Verdict: nfq.Drop}
+					}
+					return r
+				})
+				stop1 := run(t, q1, func(p nfq.Packet) nfq.Reply {
+					other.Add(1)
+					if p.Mark != 9 {
+						t.Errorf("mark %d at the second queue, want 9", p.Mark)
+					}
+					return nfq.Reply{Verdict: nfq.Accept}
+				})
+				s.send("hey")
+				got := s.receive(200 * time.Millisecond)
+				stop0()
+				stop1()
+				if refused.Load() != nil {
+					return
+				}
+				if want := test.want; (want == "") != (len(got) == 0) || want != "" && (len(got) != 1 || got[0] != want) {
+					t.Errorf("arrived: %q, want %q", got, want)
+				}
+				if int(seen.Load()) != test.seen || int(other.Load()) != test.other {
+					t.Errorf("queues saw it %d and %d times, want %d and %d", seen.Load(), other.Load(), test.seen, test.other)
+				}
+				if s := q0.Stats(); s.VerdictErrors != 0 {
+					t.Errorf("%d verdicts were refused", s.VerdictErrors)
+				}
+			})
+		}
+	})
+}
+
+func TestRefusedVerdicts(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		kerneltest.Namespace(t)
+		q := open(t, backend, nfq.Config{})
+		defer func() { _ = q.Close() }()
+		for _, test := range []struct {
+			reply nfq.Reply
+			want  error
+		}{
+			{nfq.Reply{Verdict: 2}, nfq.ErrStolen},
+			{nfq.Reply{Verdict: 5}, nfq.ErrVerdict},
+			{nfq.Reply{Verdict: 1<<16 | nfq.Accept}, nfq.ErrVerdict},
+			{nfq.Reply{Verdict: nfq.Accept, Payload: make([]byte, nfq.MaxCopyRange+1)}, nfq.ErrPayloadTooLong},
+		} {
+			if err := q.Reply(&test.reply); !errors.Is(err, test.want) {
+				t.Errorf("verdict %#x: %v, want %v", uint32(test.reply.Verdict), err, test.want)
+			}
+		}
+	})
+}
+
+func TestQueueInUse(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		kerneltest.Namespace(t)
+		holder := open(t, nfq.BackendMmsg, nfq.Config{Queue: 9})
+		defer func() { _ = holder.Close() }()
+		queues, err := nfq.ReadKernelQueues()
+		if err != nil || len(queues) != 1 {
+			t.Fatalf("kernel's queues: %v, %v; want one", queues, err)
+		}
+		_, err = nfq.Open(backend, nfq.Config{Queue: 9})
+		var inUse *nfq.InUseError
+		if !errors.As(err, &inUse) || inUse.Queue != 9 || inUse.PortID != queues[0].PortID || inUse.PortID == 0 {
+			t.Fatalf("second bind: %v; want an InUseError that names port id %d", err, queues[0].PortID)
+		}
+	})
+}
+
+func TestKnobs(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		t.Run("copy range", func(t *testing.T) {
+			testKnob(t, backend, nfq.Config{CopyRange: 30}, func(t *testing.T, p nfq.Packet) {
+				if len(p.Payload) != 30 || p.CapLen != 31 {
+					t.Errorf("%d bytes of %d, want 30 of 31", len(p.Payload), p.CapLen)
+				}
+			})
+		})
+		t.Run("copy meta", func(t *testing.T) {
+			testKnob(t, backend, nfq.Config{CopyMode: nfq.CopyMeta}, func(t *testing.T, p nfq.Packet) {
+				if len(p.Payload) != 0 || p.OutDev != 1 {
+					t.Errorf("%d bytes from device %d, want none from lo", len(p.Payload), p.OutDev)
+				}
+			})
+		})
+		t.Run("uid and gid", func(t *testing.T) {
+			testKnob(t, backend, nfq.Config{UIDGID: true}, func(t *testing.T, p nfq.Packet) {
+				if !p.HasUID || !p.HasGID || int(p.UID) != os.Getuid() || int(p.GID) != os.Getgid() {
+					t.Errorf("uid %d (%v), gid %d (%v), want this process's", p.UID, p.HasUID, p.GID, p.HasGID)
+				}
+			})
+		})
+		t.Run("gso", func(t *testing.T) {
+			testKnob(t, backend, nfq.Config{GSO: true}, func(t *testing.T, p nfq.Packet) {
+				if !p.ChecksumNotReady {
+					t.Error("a packet over lo has its checksum computed, though GSO was set")
+				}
+			})
+		})
+		t.Run("no gso", func(t *testing.T) {
+			testKnob(t, backend, nfq.Config{}, func(t *testing.T, p nfq.Packet) {
+				if p.ChecksumNotReady || p.GSO {
+					t.Error("checksum not ready, though GSO was not set")
+				}
+			})
+		})
+		t.Run("conntrack", func(t *testing.T) {
+			kerneltest.Namespace(t)
+			if q, err := nfq.Open(backend, nfq.Config{Conntrack: true}); err != nil {
+				if !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "NETFILTER_NETLINK_GLUE_CT") {
+					t.Fatalf("%v; want a kernel that attaches conntrack, or a refusal that names what it lacks", err)
+				}
+				return
+			} else if err := q.Close(); err != nil {
+				t.Fatal(err)
+			}
+			testKnob(t, backend, nfq.Config{Conntrack: true}, func(t *testing.T, p nfq.Packet) {
+				if !p.HasCT || p.Confirmed() {
+					t.Errorf("conntrack %v, confirmed %v: want an unconfirmed entry of a flow's first packet", p.HasCT, p.Confirmed())
+				}
+			})
+		})
+	})
+}
+
+// testKnob sends one packet of 3 bytes through a queue.
+func testKnob(t *testing.T, backend nfq.Backend, cfg nfq.Config, check func(*testing.T, nfq.Packet)) {
+	kerneltest.Namespace(t)
+	s := newSocket(t)
+	q := open(t, backend, cfg)
+	rules(t, 1, nil)
+	var seen atomic.Int32
+	stop := run(t, q, func(p nfq.Packet) nfq.Reply {
+		seen.Add(1)
+		check(t, p)
+		return nfq.Reply{Verdict: nfq.Accept}
+	})
+	s.send("hey")
+	got := s.receive(200 * time.Millisecond)
+	stop()
+	if seen.Load() != 1 || len(got) != 1 {
+		t.Errorf("queue saw %d packets, %d arrived, want 1 and 1", seen.Load(), len(got))
+	}
+}
+
+// TestMaxLength fills a queue of two, with and without fail-open.
+func TestMaxLength(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		for _, failOpen := range []bool{false, true} {
+			t.Run(fmt.Sprintf("fail-open %v", failOpen), func(t *testing.T) {
+				kerneltest.Namespace(t)
+				s := newSocket(t)
+				q := open(t, backend, nfq.Config{MaxLength: 2, FailOpen: failOpen})
+				rules(t, 1, nil)
+				for range 5 {
+					s.send("hey")
+				}
+				queues, err := nfq.ReadKernelQueues()
+				if err != nil || len(queues) != 1 {
+					t.Fatalf("kernel's queues: %v, %v", queues, err)
+				}
+				wantDropped, wantPassed := uint32(3), 2
+				if failOpen {
+					wantDropped, wantPassed = 0, 5
+				}
+				if k := queues[0]; k.QueueDropped != wantDropped || k.Queued != 2 {
+					t.Errorf("queued %d, dropped %d, want 2 and %d", k.Queued, k.QueueDropped, wantDropped)
+				}
+				stop := run(t, q, func(nfq.Packet) nfq.Reply { return nfq.Reply{Verdict: nfq.Accept} })
+				got := s.receive(200 * time.Millisecond)
+				stop()
+				if len(got) != wantPassed {
+					t.Errorf("%d arrived, want %d", len(got), wantPassed)
+				}
+			})
+		}
+	})
+}
+
+// TestStopJudgesWhatHasArrived stops a queue behind a backlog.
+func TestStopJudgesWhatHasArrived(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		kerneltest.Namespace(t)
+		s := newSocket(t)
+		q := open(t, backend, nfq.Config{})
+		rules(t, 1, nil)
+		const sent = 100
+		for range sent {
+			s.send("hey")
+		}
+		stop := run(t, q, func(nfq.Packet) nfq.Reply {
+			time.Sleep(100 * time.Microsecond)
+			return nfq.Reply{Verdict: nfq.Accept}
+		})
+		stop()
+		if got := s.receive(100 * time.Millisecond); len(got) != sent {
+			t.Fatalf("%d of %d packets were judged before the queue closed", len(got), sent)
+		}
+	})
+}
+
+// TestVanishedPackets answers packets that the kernel has flushed meanwhile.
+func TestVanishedPackets(t *testing.T) {
+	kerneltest.Namespace(t)
+	s := newSocket(t)
+	q := open(t, nfq.BackendMmsg, nfq.Config{})
+	rules(t, 1, nil)
+	s.send("one")
+	s.send("two")
+	held, removed := make(chan struct{}, 2), make(chan struct{})
+	stop := run(t, q, func(nfq.Packet) nfq.Reply {
+		held <- struct{}{}
+		<-removed
+		return nfq.Reply{Verdict: nfq.Accept}
+	})
+	<-held
+	if err := ruleset.Remove("nfqtest"); err != nil { // its chain's packets are dropped
+		t.Fatal(err)
+	}
+	close(removed)
+	got := s.receive(200 * time.Millisecond)
+	stop()
+	if len(got) != 0 {
+		t.Errorf("arrived: %q, though the kernel had dropped both", got)
+	}
+	// A batch verdict on nothing is one refusal.
+	if n := q.Stats().VerdictErrors; n == 0 {
+		t.Error("no refusal was counted")
+	}
+}
+
+// TestEmptyAt checks what the clash guard relies on: a sighting of the empty
+// socket is older than every packet of its batch.
+func TestEmptyAt(t *testing.T) {
+	kerneltest.Namespace(t)
+	s := newSocket(t)
+	q := open(t, nfq.BackendMmsg, nfq.Config{})
+	rules(t, 1, nil)
+	s.send("backlog")
+	s.send("backlog")
+	var empty []int64
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ended <- q.Run(func(b *nfq.Batch) error {
+			for _, p := range b.Packets {
+				empty = append(empty, b.EmptyAt)
+				if err := q.Reply(&nfq.Reply{ID: p.ID, Verdict: nfq.Accept}); err != nil {
+					return err
+				}
+			}
+			return q.Flush()
+		})
+	}()
+	time.Sleep(100 * time.Millisecond)
+	before := nfq.Now()
+	s.send("late")
+	got := s.receive(100 * time.Millisecond)
+	if err := errors.Join(q.Stop(), <-ended, q.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 3 || len(empty) != 3 {
+		t.Fatalf("%d arrived, %d judged, want 3", len(got), len(empty))
+	}
+	if empty[0] != 0 || empty[1] != 0 {
+		t.Errorf("the backlog's batch has a sighting (%d, %d), though the socket was never seen empty before it", empty[0], empty[1])
+	}
+	if empty[2] == 0 || empty[2] >= before {
+		t.Errorf("the late packet's sighting is %d, want one before it was sent (%d)", empty[2], before)
+	}
+}
+
+func TestReceiveBuffer(t *testing.T) {
+	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+		kerneltest.Namespace(t)
+		q := open(t, backend, nfq.Config{ReceiveBuffer: 64 << 10})
+		defer func() { _ = q.Close() }()
+		if got := q.ReceiveBuffer(); got != 64<<10 {
+			t.Errorf("granted %d bytes, want what every process may have", got)
+		}
+		big := open(t, backend, nfq.Config{Queue: 1, ReceiveBuffer: 64 << 20})
+		defer func() { _ = big.Close() }()
+		if got := big.ReceiveBuffer(); got <= 64<<10 || got > 64<<20 {
+			t.Errorf("granted %d bytes, want more than 64 KiB, as far as the system allows", got)
+		}
+	})
+}
+
+func TestConfigErrors(t *testing.T) {
+	for name, cfg := range map[string]nfq.Config{
+		"copy mode":      {CopyMode: 7},
+		"copy range":     {CopyRange: nfq.MaxCopyRange + 1},
+		"batch":          {Batch: 1025},
+		"receive buffer": {ReceiveBuffer: -1},
+	} {
+		for _, backend := range backends {
+			if _, err := nfq.Open(backend, cfg); err == nil {
+				t.Errorf("%s: %+v was accepted by %s", name, cfg, backend)
+			}
+		}
+	}
+	if _, err := nfq.Open("pcap", nfq.Config{}); err == nil {
+		t.Error("backend pcap was accepted")
+	}
+}

@@ -1,0 +1,80 @@
+package nfq
+
+import (
+	"fmt"
+	"time"
+)
+
+// Queue is one NFQUEUE, bound.
+type Queue interface {
+	// Run hands batches to handle, on the calling goroutine or on one of its
+	// own, until Stop is called and everything that had arrived by then was
+	// handled; it then returns nil. An error of handle ends it at once.
+	Run(handle func(*Batch) error) error
+	// Reply takes the verdict on one packet. The kernel gets it by the next
+	// Flush at the latest. To be called from handle only.
+	Reply(*Reply) error
+	// Flush returns when the kernel has carried the verdicts out: each accepted
+	// packet has run through the hooks behind the queue, its conntrack entry is
+	// confirmed unless one of them dropped it.
+	Flush() error
+	// Stop makes Run return. It may be called from any goroutine.
+	Stop() error
+	// Close unbinds the queue and frees it. Run must have returned.
+	Close() error
+	// Stats is what the queue counted. To be called when Run has returned.
+	Stats() Stats
+	// ReceiveBuffer is the size in bytes that the kernel granted.
+	ReceiveBuffer() int
+}
+
+// Backend names an implementation of Queue.
+type Backend string
+
+// The backends; the zero value is BackendMmsg.
+const (
+	BackendMmsg Backend = "mmsg"
+	BackendGonf Backend = "gonfqueue"
+)
+
+// Open binds a queue in the network namespace of the calling thread.
+//
+// Errors: *InUseError where another process holds the queue.
+func Open(backend Backend, cfg Config) (Queue, error) {
+	switch backend {
+	case BackendMmsg, "":
+		return OpenMmsg(cfg)
+	case BackendGonf:
+		return OpenGonf(cfg)
+	}
+	return nil, fmt.Errorf("queue %d: no backend %q; there are %s and %s", cfg.Queue, backend, BackendMmsg, BackendGonf)
+}
+
+// Batch is what one receive brought.
+type Batch struct {
+	// Packets are in the order in which the kernel queued them.
+	Packets []Packet
+	// Received is when the receive returned (see Now).
+	Received int64
+	// EmptyAt is a moment at which the socket was surely empty, before any of
+	// Packets had arrived (see Now); 0 if there was none yet. What arrives later was
+	// queued later: the socket is first in, first out.
+	EmptyAt int64
+}
+
+// Stats counts what concerns a queue's transport.
+type Stats struct {
+	// Batches is how many receives brought packets.
+	Batches uint64
+	// VerdictErrors is how many verdicts the kernel refused: mostly ENOENT, as
+	// the packet was gone already (flushed by a device or a rule that went).
+	VerdictErrors uint64
+	// Malformed is how many messages were no packets that could be understood.
+	Malformed uint64
+}
+
+var start = time.Now()
+
+// Now is a monotonic clock in nanoseconds, the unit of all times in this
+// package. It never is 0.
+func Now() int64 { return int64(time.Since(start)) + 1 }
