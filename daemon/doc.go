@@ -1,0 +1,9 @@
+// Command verdictd gives verdicts on packets that NFQUEUE rules hand to it, and
+// never provokes a conntrack clash by doing so (see internal/flow).
+//
+//	verdictd run --config FILE      the service
+//	verdictd check --config FILE    every problem of a configuration at once
+//	verdictd rules apply|remove|show
+//
+// Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+package main

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+
+	"verdictd/internal/config"
+	"verdictd/internal/ruleset"
+)
+
+type rulesCommand struct {
+	Apply  rulesApply  `cmd:"" help:"Install the rules, for a daemon that runs with rules.install: false."`
+	Remove rulesRemove `cmd:"" help:"Remove the rules. Packets that wait for a verdict are dropped."`
+	Show   rulesShow   `cmd:"" help:"Show the rules as the kernel has them."`
+}
+
+type rulesApply struct{ configFlag }
+
+// Run installs the rules and leaves them.
+func (c *rulesApply) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	installed, err := ruleset.Install(rulesConfig(cfg))
+	if err != nil {
+		return err
+	}
+	if cfg.Rules.Placement == config.PlacementNone {
+		fmt.Println("placement none: no rules to install")
+		return nil
+	}
+	fmt.Printf("installed table inet %s (%s queue statement)\n", cfg.Rules.Table, installed.Kind())
+	return nil
+}
+
+type rulesRemove struct{ configFlag }
+
+// Run removes the rules.
+func (c *rulesRemove) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if err := ruleset.Remove(cfg.Rules.Table); err != nil {
+		return err
+	}
+	fmt.Printf("removed table inet %s\n", cfg.Rules.Table)
+	return nil
+}
+
+type rulesShow struct{ configFlag }
+
+// Run prints the rules.
+func (c *rulesShow) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	text, err := ruleset.Show(cfg.Rules.Table)
+	if err != nil {
+		return err
+	}
+	fmt.Print(text)
+	return nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"verdictd/internal/config"
+	"verdictd/internal/engine"
+	"verdictd/internal/ruleset"
+)
+
+type runCommand struct{ configFlag }
+
+// Run is the service.
+func (c *runCommand) Run(ctx context.Context) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	return run(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+}
+
+// settle is longer than a packet takes from a rule that was just taken out to
+// its queue.
+const settle = 20 * time.Millisecond
+
+// run starts the queues one after the other on this thread, before any worker
+// runs, and only then has the kernel fill them.
+func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+	p, err := cfg.Policy.Compile()
+	if err != nil {
+		return fmt.Errorf("compile policy: %w", err)
+	}
+	e, err := engine.Open(engineConfig(cfg, p))
+	if err != nil {
+		return err
+	}
+	e.Start()
+	s := service{cfg: cfg, log: log, engine: e}
+	if cfg.Rules.Install {
+		if s.rules, err = ruleset.Install(rulesConfig(cfg)); err != nil {
+			return errors.Join(err, e.Stop(), e.Close())
+		}
+	}
+	s.announce()
+	s.usage = startUsage()
+	notify(log, daemon.SdNotifyReady)
+
+	select {
+	case <-ctx.Done():
+	case err = <-e.Failed():
+		log.Error("a queue cannot go on", "error", err)
+	}
+	notify(log, daemon.SdNotifyStopping)
+	return errors.Join(err, s.stop())
+}
+
+// service is what has to be stopped.
+type service struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	engine *engine.Engine
+	rules  *ruleset.Installed // nil: the operator's own
+	usage  usage
+}
+
+// stop leaves no packet without a verdict, as long as nothing fails:
+//
+//  1. The queue rules are taken out; packets pass. The base chains stay, as
+//     removing one drops every packet that waits in the namespace's queues.
+//  2. The workers judge what is queued, and end.
+//  3. The kernel's drop counters are read, which go with the queues.
+//  4. The queues are unbound.
+//  5. The rest of the table goes.
+//
+// Where the rules are the operator's own, packets go on arriving: those queued
+// between 2 and 4 are dropped by the kernel; later ones pass where the rule has
+// `bypass`.
+func (s *service) stop() error {
+	var errs []error
+	if s.rules != nil {
+		errs = append(errs, s.rules.Detach())
+		time.Sleep(settle)
+	}
+	errs = append(errs, s.engine.Stop())
+	statistics, err := s.collect()
+	errs = append(errs, err, s.engine.Close())
+	if s.rules != nil {
+		errs = append(errs, s.rules.Remove())
+	}
+	return errors.Join(append(errs, statistics.write(s.cfg.Statistics.File))...)
+}
+
+// announce logs what an operator should know at the start.
+func (s *service) announce() {
+	attributes := []any{
+		"version", version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
+		"placement", s.cfg.Rules.Placement, "guard", guardMode(s.cfg),
+		"flow_table_bytes", s.engine.FlowTableBytes(),
+	}
+	if s.rules != nil {
+		attributes = append(attributes, "statement", s.rules.Kind())
+	}
+	s.log.Info("verdicts begin", attributes...)
+	if wish, got := s.cfg.Queues.ReceiveBuffer, s.engine.ReceiveBuffer(); got < wish {
+		s.log.Warn("the receive buffer is smaller than wished: bursts may be lost (user_dropped); raise net.core.rmem_max",
+			"wished", wish, "granted", got)
+	}
+	if guardMode(s.cfg) != engine.GuardMode(s.cfg.Guard.Mode) {
+		s.log.Info("the guard has nothing to do: packets are queued without a conntrack entry", "placement", s.cfg.Rules.Placement)
+	}
+}
+
+// notify tells systemd, or whoever set NOTIFY_SOCKET.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("notify the service manager", "error", err)
+	}
+}

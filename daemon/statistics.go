@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/engine"
+	"verdictd/internal/nfq"
+)
+
+// statistics is the file that is written when the daemon stops.
+type statistics struct {
+	Schema  int    `json:"schema"`
+	Version string `json:"version"`
+	Backend string `json:"backend"`
+	Guard   string `json:"guard"`
+	// Seconds from the start of the service to its stop.
+	Seconds float64           `json:"seconds"`
+	Queues  []queueStatistics `json:"queues"`
+	Total   queueTotals       `json:"total"`
+	// CPUPerPacket is the process's user and system time in that span, in
+	// microseconds, by packets received; 0 if there were none.
+	CPUPerPacket float64 `json:"cpu_us_per_packet"`
+	// RSS is resident memory in KiB: at the start, at the end, and its peak.
+	RSS residentSet `json:"rss_kib"`
+}
+
+type residentSet struct {
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
+	Max   int64 `json:"max"`
+}
+
+// kernelDrops are packets that never reached the daemon.
+type kernelDrops struct {
+	// QueueDropped found the queue full, UserDropped the receive buffer.
+	QueueDropped uint64 `json:"queue_dropped"`
+	UserDropped  uint64 `json:"user_dropped"`
+}
+
+type queueTotals struct {
+	engine.Result
+	kernelDrops
+}
+
+type queueStatistics struct {
+	Queue uint16 `json:"queue"`
+	// CPU that the queue's thread is pinned to; -1: none.
+	CPU int `json:"cpu"`
+	queueTotals
+}
+
+// usage is what the process had used when the service began.
+type usage struct {
+	at  time.Time
+	cpu time.Duration
+	rss int64
+}
+
+func startUsage() usage {
+	cpu, _ := processUsage()
+	return usage{at: time.Now(), cpu: cpu, rss: residentKiB()}
+}
+
+// processUsage returns the process's CPU time and peak memory in KiB.
+func processUsage() (cpu time.Duration, peak int64) {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		return 0, 0 // fails for wrong arguments only
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano()), r.Maxrss
+}
+
+// residentKiB is the process's resident memory; 0 where procfs does not tell.
+func residentKiB() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize()) / 1024
+}
+
+// collect gathers the statistics when the workers have ended and the queues
+// are still bound.
+func (s *service) collect() (*statistics, error) {
+	cpu, peak := processUsage()
+	queues, total := s.engine.Results()
+	st := &statistics{
+		Schema: 1, Version: version, Backend: string(s.cfg.Backend), Guard: string(guardMode(s.cfg)),
+		Seconds: time.Since(s.usage.at).Seconds(),
+		Total:   queueTotals{Result: total},
+		RSS:     residentSet{Start: s.usage.rss, End: residentKiB(), Max: peak},
+	}
+	if total.Received > 0 {
+		st.CPUPerPacket = float64((cpu - s.usage.cpu).Nanoseconds()) / 1e3 / float64(total.Received)
+	}
+	kernel, err := nfq.ReadKernelQueues()
+	for i, r := range queues {
+		q := queueStatistics{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, queueTotals: queueTotals{Result: r}}
+		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
+			q.CPU = pin[i%len(pin)]
+		}
+		for _, k := range kernel {
+			if k.Queue == q.Queue {
+				q.kernelDrops = kernelDrops{uint64(k.QueueDropped), uint64(k.UserDropped)}
+			}
+		}
+		st.Total.QueueDropped += q.QueueDropped
+		st.Total.UserDropped += q.UserDropped
+		st.Queues = append(st.Queues, q)
+	}
+	return st, err
+}
+
+// write puts the statistics into a file; "-" is standard output, "" nothing.
+func (st *statistics) write(name string) error {
+	if name == "" {
+		return nil
+	}
+	var w io.Writer = os.Stdout
+	if name != "-" {
+		f, err := os.Create(name)
+		if err != nil {
+			return fmt.Errorf("write statistics: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		w = f
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if err := e.Encode(st); err != nil {
+		return fmt.Errorf("write statistics to %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"slices"
+
+	"verdictd/internal/config"
+	"verdictd/internal/engine"
+	"verdictd/internal/flow"
+	"verdictd/internal/nfq"
+	"verdictd/internal/policy"
+	"verdictd/internal/reinject"
+	"verdictd/internal/ruleset"
+)
+
+// rulesConfig says which rules the configuration asks for.
+func rulesConfig(cfg *config.Config) ruleset.Config {
+	r := &cfg.Rules
+	return ruleset.Config{
+		Table:            r.Table,
+		Placement:        ruleset.Placement(r.Placement),
+		Fanout:           ruleset.Fanout(r.Fanout),
+		FirstQueue:       cfg.Queues.First,
+		Queues:           uint16(cfg.Queues.Count),
+		Bypass:           r.Bypass,
+		Mark:             cfg.Guard.Mark,
+		IPv4:             slices.Contains(r.Families, config.IPv4),
+		IPv6:             slices.Contains(r.Families, config.IPv6),
+		Protocols:        config.Numbers(r.Protocols),
+		DestinationPorts: r.DestinationPorts,
+		SourcePorts:      r.SourcePorts,
+	}
+}
+
+// engineConfig says how the packets are judged.
+func engineConfig(cfg *config.Config, p *policy.Policy) engine.Config {
+	q, g, a := &cfg.Queues, &cfg.Guard, &cfg.Analysis
+	return engine.Config{
+		Queue: nfq.Config{
+			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
+			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: q.Conntrack, UIDGID: q.UIDGID,
+			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch,
+		},
+		Queues: q.Count,
+		Open:   func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(nfq.Backend(cfg.Backend), c) },
+		Pin:    q.Pin,
+		Policy: p,
+		Analysis: engine.Analysis{
+			Distribution: engine.Distribution(a.Distribution), Delay: a.Delay, Sigma: a.Sigma,
+			Max: a.Max, PerFlow: a.Per == config.PerFlow,
+		},
+		Guard:     guardMode(cfg),
+		Mark:      g.Mark,
+		Flows:     flow.Config{Flows: g.Flows, Grace: g.Grace, Idle: g.Idle},
+		NewSender: func() (engine.Sender, error) { return reinject.NewSender(g.Mark) },
+	}
+}
+
+// guardMode is the configured mode where there is something to guard: packets
+// queued before conntrack's lookup, and untracked ones, have no entry that could
+// clash.
+func guardMode(cfg *config.Config) engine.GuardMode {
+	switch cfg.Rules.Placement {
+	case config.PlacementPreConntrack, config.PlacementNotrack:
+		return engine.GuardOff
+	}
+	return engine.GuardMode(cfg.Guard.Mode)
+}

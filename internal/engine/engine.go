@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/flow"
+	"verdictd/internal/nfq"
+	"verdictd/internal/policy"
+)
+
+// Config says what an Engine does.
+type Config struct {
+	// Queue is the template for all queues, the first of which has its number;
+	// the others follow it. OnThread and OnWait are the engine's.
+	Queue  nfq.Config
+	Queues int
+	// Open binds a queue.
+	Open func(nfq.Config) (nfq.Queue, error)
+	// Pin lists CPUs; queue i runs on Pin[i modulo its length]. Empty: anywhere.
+	Pin []int
+
+	Policy   *policy.Policy
+	Analysis Analysis
+	// Seed makes analysis times repeat.
+	Seed uint64
+
+	// Guard is the mode, Mark the bit that the queue's rules let pass, Flows the
+	// table's size and times (its Queues is the engine's). NewSender opens raw
+	// sockets for GuardReinject, one set per queue.
+	Guard     GuardMode
+	Mark      uint32
+	Flows     flow.Config
+	NewSender func() (Sender, error)
+}
+
+// Engine runs one worker per queue.
+type Engine struct {
+	workers []*worker
+	table   *flow.Table // nil: guard off
+	started bool
+	group   sync.WaitGroup
+	failed  chan error
+}
+
+// Open binds all queues in the network namespace of the calling thread. From
+// then on the kernel queues packets; Start has them judged. On an error nothing
+// stays open.
+func Open(cfg Config) (*Engine, error) {
+	if err := cfg.Analysis.validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{failed: make(chan error, max(cfg.Queues, 1))}
+	if cfg.Guard != GuardOff {
+		cfg.Flows.Queues = cfg.Queues
+		var err error
+		if e.table, err = flow.NewTable(cfg.Flows); err != nil {
+			return nil, err
+		}
+	}
+	for i := range cfg.Queues {
+		w, err := e.newWorker(&cfg, i)
+		if err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+		e.workers = append(e.workers, w)
+	}
+	return e, nil
+}
+
+func (e *Engine) newWorker(cfg *Config, i int) (w *worker, err error) {
+	w = &worker{policy: cfg.Policy, analyst: newAnalyst(cfg.Analysis, cfg.Seed+uint64(i)), latency: newHistogram()}
+	if e.table != nil {
+		w.guard = &guard{
+			table: e.table, flows: e.table.Queue(i), mode: cfg.Guard, mark: cfg.Mark,
+			resend: w.resendAdopted,
+		}
+		if cfg.Guard == GuardReinject {
+			if w.guard.sender, err = cfg.NewSender(); err != nil {
+				return nil, err
+			}
+			defer func() {
+				if err != nil {
+					err = errors.Join(err, w.guard.sender.Close())
+				}
+			}()
+		}
+	}
+	q := cfg.Queue
+	q.Queue += uint16(i)
+	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
+	if w.guard != nil {
+		q.OnWait = w.guard.flows.Waiting
+	}
+	w.queue, err = cfg.Open(q)
+	return w, err
+}
+
+// prepareThread sets up the calling thread for worker i.
+func prepareThread(pin []int, i int) error {
+	// Analysis times are below the default slack of 50 us (PR_SET_TIMERSLACK).
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set timer slack: %w", err)
+	}
+	if len(pin) == 0 {
+		return nil
+	}
+	cpu := pin[i%len(pin)]
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin to CPU %d: %w: not a CPU that this process may use", cpu, err)
+	}
+	return nil
+}
+
+// Start begins to judge. Failed tells of workers that cannot go on.
+func (e *Engine) Start() {
+	e.started = true
+	for _, w := range e.workers {
+		e.group.Go(func() {
+			// Never unlocked: the thread may be pinned, and ends with the goroutine.
+			runtime.LockOSThread()
+			if err := w.queue.Run(w.handle); err != nil {
+				e.failed <- err
+			}
+		})
+	}
+}
+
+// Failed delivers the errors of workers that ended before Stop. What their
+// queues hold waits for a verdict until Close.
+func (e *Engine) Failed() <-chan error { return e.failed }
+
+// Stop returns when every worker has judged what its socket held.
+func (e *Engine) Stop() error {
+	if !e.started {
+		return nil
+	}
+	var errs []error
+	for _, w := range e.workers {
+		errs = append(errs, w.queue.Stop())
+	}
+	e.group.Wait()
+	for {
+		select {
+		case err := <-e.failed:
+			errs = append(errs, err)
+		default:
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// Close unbinds the queues and frees everything. A started engine must have
+// been stopped.
+func (e *Engine) Close() error {
+	var errs []error
+	for _, w := range e.workers {
+		errs = append(errs, w.queue.Close())
+		if w.guard != nil && w.guard.sender != nil {
+			errs = append(errs, w.guard.sender.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Result is what one queue's worker has done.
+type Result struct {
+	Counters
+	Latency Latency `json:"verdict_latency_us"`
+}
+
+// Results lists the queues' results in their order, and their sum. To be
+// called after Stop.
+func (e *Engine) Results() (queues []Result, total Result) {
+	all := newHistogram()
+	for _, w := range e.workers {
+		c := w.counters
+		s := w.queue.Stats()
+		c.Batches, c.Malformed, c.VerdictErrors = s.Batches, s.Malformed, s.VerdictErrors
+		total.Add(&c)
+		all.Merge(w.latency)
+		queues = append(queues, Result{c, latency(w.latency)})
+	}
+	total.Latency = latency(all)
+	return queues, total
+}
+
+// ReceiveBuffer is the smallest receive buffer in bytes that the kernel granted
+// to a queue.
+func (e *Engine) ReceiveBuffer() int {
+	least := 0
+	for i, w := range e.workers {
+		if n := w.queue.ReceiveBuffer(); i == 0 || n < least {
+			least = n
+		}
+	}
+	return least
+}
+
+// FlowTableBytes is the memory of the flow table.
+func (e *Engine) FlowTableBytes() int {
+	if e.table == nil {
+		return 0
+	}
+	return e.table.Bytes()
+}

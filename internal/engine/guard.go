@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"errors"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/flow"
+	"verdictd/internal/nfq"
+	"verdictd/internal/reinject"
+)
+
+// GuardMode says what becomes of further packets of a flow that has not
+// settled (see package flow).
+type GuardMode string
+
+const (
+	// GuardOff gives them back, as Verdict3 did: for reproduction and comparison.
+	GuardOff GuardMode = "off"
+	// GuardReinject drops the queued packet and sends its bytes once more.
+	GuardReinject GuardMode = "reinject"
+	// GuardDrop drops them, where re-injection cannot work.
+	GuardDrop GuardMode = "drop"
+)
+
+// Sender sends a packet anew (package reinject).
+type Sender interface {
+	Send(packet []byte, mark, dev uint32) error
+	Close() error
+}
+
+// loopbackIndex is lo's interface index in every network namespace
+// (LOOPBACK_IFINDEX, include/net/flow.h).
+const loopbackIndex = 1
+
+// handOverPatience bounds the wait for another queue's verdict. It ends by
+// itself unless that queue's thread is stuck.
+const handOverPatience = time.Second
+
+// guard stands between a worker's policy and the kernel.
+type guard struct {
+	table  *flow.Table
+	flows  *flow.Queue
+	mode   GuardMode
+	mark   uint32
+	sender Sender // nil in GuardDrop
+	held   []*nfq.Packet
+	// resend is w.resendAdopted, made once: a method value allocates.
+	resend func(packet []byte, mark uint32)
+}
+
+func (g *guard) begin(b *nfq.Batch) {
+	g.flows.SeenEmpty(b.EmptyAt)
+}
+
+// pass lets a packet pass that the policy accepted, one way or another.
+func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
+	if p.Mark&g.mark != 0 {
+		w.counters.Looped++
+		return w.accept(p)
+	}
+	if !exposed(w, p) {
+		return w.accept(p)
+	}
+	id := g.table.ID(&w.key)
+	decision, owner := g.flows.Decide(id, entryOf(p), b.Received)
+	if decision == flow.Foreign {
+		if g.mode == GuardReinject && copyable(p) && g.flows.HandOver(owner, id, p.Payload, p.Mark) {
+			w.counters.Further++
+			w.counters.HandedOver++
+			return w.answer(p, nfq.Drop)
+		}
+		var err error
+		if decision, err = g.await(w, b, id, p); err != nil {
+			return err
+		}
+	}
+	switch decision {
+	case flow.Pass:
+		return w.accept(p)
+	case flow.First:
+		w.counters.First++
+		return w.accept(p)
+	case flow.Full:
+		w.counters.TableFull++
+	}
+	w.counters.Further++
+	if g.mode == GuardDrop {
+		w.counters.GuardDropped++
+		return w.answer(p, nfq.Drop)
+	}
+	g.held = append(g.held, p)
+	return nil
+}
+
+// exposed reports whether the packet can carry an unconfirmed entry that
+// clashes.
+func exposed(w *worker, p *nfq.Packet) bool {
+	switch {
+	case w.view.Protocol == unix.IPPROTO_TCP:
+		// A connection's second packet answers its first one's reply.
+		return false
+	case p.Hook == nfq.HookInput && p.InDev == loopbackIndex:
+		// Confirmed in POSTROUTING, before it came in through lo.
+		return false
+	case w.view.Fragment:
+		// Conntrack reassembles before it looks up: here is no conntrack.
+		return false
+	}
+	return true
+}
+
+func entryOf(p *nfq.Packet) flow.Entry {
+	switch {
+	case !p.HasCT:
+		return flow.EntryUnknown
+	case p.Confirmed():
+		return flow.EntryConfirmed
+	}
+	return flow.EntryUnconfirmed
+}
+
+// copyable reports whether the queue brought all that a copy needs.
+func copyable(p *nfq.Packet) bool {
+	return p.CapLen <= uint32(len(p.Payload)) && !p.ChecksumNotReady && !p.GSO
+}
+
+// await waits until the flow's first packet was given back by the queue that
+// judges it. This queue's own verdicts are returned first: who waits judges
+// nothing, so no two queues can wait for each other.
+func (g *guard) await(w *worker, b *nfq.Batch, id flow.ID, p *nfq.Packet) (flow.Decision, error) {
+	if g.mode == GuardDrop {
+		return flow.Further, nil
+	}
+	if err := w.flush(b); err != nil {
+		return 0, err
+	}
+	for end := nfq.Now() + int64(handOverPatience); nfq.Now() < end; runtime.Gosched() {
+		if d, _ := g.flows.Decide(id, entryOf(p), nfq.Now()); d != flow.Foreign {
+			return d, nil
+		}
+	}
+	return flow.Further, nil
+}
+
+// confirmed is to be called when the verdicts so far are back.
+func (g *guard) confirmed(w *worker) {
+	if g.flows.Judging() {
+		g.flows.Confirmed(nfq.Now, g.resend)
+	}
+}
+
+// resendHeld sends the batch's further packets anew, in their order, and
+// answers the queued ones.
+func (g *guard) resendHeld(w *worker) error {
+	for _, p := range g.held {
+		verdict := nfq.Drop
+		if !copyable(p) || !w.count(g.sender.Send(p.Payload, p.Mark, p.OutDev)) {
+			// A possible clash is better than a certain loss.
+			w.counters.ReinjectFailed++
+			verdict = nfq.Accept
+		}
+		if err := w.answer(p, verdict); err != nil {
+			return err
+		}
+	}
+	g.held = g.held[:0]
+	return nil
+}
+
+// resendAdopted sends a packet anew that another queue has handed over; that
+// queue has answered it already.
+func (w *worker) resendAdopted(packet []byte, mark uint32) {
+	w.counters.Adopted++
+	if !w.count(w.guard.sender.Send(packet, mark, 0)) {
+		w.counters.ReinjectFailed++
+	}
+}
+
+// count books the outcome of sending a packet anew, and reports whether the
+// packet is dealt with.
+func (w *worker) count(err error) bool {
+	switch {
+	case err == nil:
+		w.counters.Reinjected++
+		return true
+	case errors.Is(err, reinject.ErrFiltered):
+		w.counters.Filtered++
+		return true
+	}
+	return false
+}
