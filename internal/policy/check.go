@@ -35,6 +35,9 @@ func (e *RuleError) Error() string {
 
 var withPorts = []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_DCCP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE}
 
+// HasPorts reports whether a rule on ports can match that protocol.
+func HasPorts(protocol uint8) bool { return slices.Contains(withPorts, protocol) }
+
 func check(def Action, rules []Rule) error {
 	var problems []error
 	report := func(index int, field string, item int, format string, args ...any) {
@@ -80,7 +83,7 @@ func check(def Action, rules []Rule) error {
 				continue
 			}
 			for j, protocol := range r.Protocols {
-				if !slices.Contains(withPorts, protocol) {
+				if !HasPorts(protocol) {
 					report(i, "protocols", j, "protocol %d has no ports, so it can never match %s: give it a rule of its own", protocol, list.field)
 				}
 			}

@@ -1,0 +1,189 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"verdictd/internal/policy"
+)
+
+const (
+	maxQueue = 65535
+	maxBatch = 1024
+	// NFQNL_MAX_COPY_RANGE: a netlink attribute's length is 16 bits, its
+	// header included.
+	maxCopyRange = 65531
+	// The kernel cuts SO_RCVBUF to half an int without a word.
+	maxReceiveBuffer = 1<<30 - 1
+	// A CPU set of sched_setaffinity has 1,024 bits here.
+	maxCPU = 1023
+	// More than conntrack itself holds on most machines.
+	maxFlows = 1 << 24
+	// NFT_NAME_MAXLEN is 256 with the final zero.
+	maxTableName = 255
+)
+
+var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./\\-]*$`)
+
+// check reports what is wrong with the values, one by one and together.
+func (f *file) check(c *Config) {
+	f.checkQueues(&c.Queues)
+	f.checkGuard(c)
+	f.checkRules(&c.Rules)
+	f.checkPolicy(&c.Policy)
+	f.checkAnalysis(&c.Analysis)
+}
+
+// wrong reports a problem of a value, unless it could not be read to begin with.
+func (f *file) wrong(key, format string, args ...any) {
+	for k := key; k != ""; k = parent(k) {
+		if f.bad[k] {
+			return
+		}
+	}
+	k := key
+	for f.at[k] == nil && k != "" {
+		k = parent(k)
+	}
+	f.report(key, f.at[k], format, args...)
+}
+
+// parent is the key that holds key: that of "a.b[0]" is "a.b".
+func parent(key string) string { return key[:max(0, strings.LastIndexAny(key, ".["))] }
+
+// between reports a number that is out of its range.
+func (f *file) between(key string, n, least, most int) {
+	if n < least || n > most {
+		f.wrong(key, "must be from %d to %d, not %d", least, most, n)
+	}
+}
+
+func (f *file) checkQueues(q *Queues) {
+	f.between("queues.count", q.Count, 1, maxQueue+1)
+	if last := int(q.First) + q.Count - 1; last > maxQueue && q.Count <= maxQueue+1 {
+		f.wrong("queues.count", "%d queues from %d on end at %d, and the last that exists is %d: lower first or count", q.Count, q.First, last, maxQueue)
+	}
+	f.between("queues.copy_range", int(q.CopyRange), 0, maxCopyRange)
+	f.between("queues.receive_buffer", q.ReceiveBuffer, 0, maxReceiveBuffer)
+	f.between("queues.batch", q.Batch, 1, maxBatch)
+	for i, cpu := range q.Pin {
+		f.between(fmt.Sprintf("queues.pin[%d]", i), cpu, 0, maxCPU)
+	}
+}
+
+func (f *file) checkGuard(c *Config) {
+	g := &c.Guard
+	if bits.OnesCount32(g.Mark) != 1 {
+		f.wrong("guard.mark", "must have exactly one bit set, and %#x has %d: write one like 0x40000000", g.Mark, bits.OnesCount32(g.Mark))
+	}
+	f.positive("guard.grace", g.Grace)
+	f.positive("guard.idle", g.Idle)
+	if g.Idle > 0 && g.Idle < g.Grace {
+		f.wrong("guard.idle", "%v is less than grace (%v), so that flows would be forgotten before they have settled: raise idle or lower grace", g.Idle, g.Grace)
+	}
+	f.between("guard.flows", g.Flows, 1, maxFlows)
+	if n := c.Queues.CopyRange; g.Mode == GuardReinject && n > 0 && n < maxCopyRange {
+		f.wrong("queues.copy_range", "%d cuts packets, and guard.mode reinject must have the whole packet to send it again: set copy_range to 0, or guard.mode to drop or off", n)
+	}
+	if g.Mode != GuardOff && !c.Rules.Install && c.Rules.Placement == PlacementNone {
+		f.wrong("rules.placement", "guard.mode %s must know where packets are queued, and rules.install is false: set placement to where your rules are, or guard.mode to off", g.Mode)
+	}
+}
+
+func (f *file) positive(key string, d time.Duration) {
+	if d <= 0 {
+		f.wrong(key, "must be above 0, not %v", d)
+	}
+}
+
+func (f *file) checkRules(r *Rules) {
+	if len(r.Table) > maxTableName || !tableName.MatchString(r.Table) {
+		f.wrong("rules.table", "%q is no table name: begin with a letter and go on with letters, digits and _ . / \\ -, %d at most", r.Table, maxTableName)
+	}
+	if len(r.Families) == 0 {
+		f.wrong("rules.families", "is empty: write ipv4, ipv6 or both")
+	}
+	if len(r.Protocols) == 0 {
+		f.wrong("rules.protocols", "is empty: name the protocols to queue")
+	}
+	for _, list := range []struct {
+		key   string
+		ports []uint16
+	}{{"rules.destination_ports", r.DestinationPorts}, {"rules.source_ports", r.SourcePorts}} {
+		if i := slices.Index(list.ports, 0); i >= 0 {
+			f.wrong(fmt.Sprintf("%s[%d]", list.key, i), "must be from 1 to 65535: an empty list is all ports")
+		}
+	}
+	for i, protocol := range r.Protocols {
+		if len(r.DestinationPorts)+len(r.SourcePorts) > 0 && !policy.HasPorts(uint8(protocol)) {
+			f.wrong(fmt.Sprintf("rules.protocols[%d]", i), "%v has no ports, so that it would never be queued: take it out, or the lists of ports", protocol)
+		}
+	}
+	repeated(f, "rules.families", r.Families)
+	repeated(f, "rules.protocols", r.Protocols)
+	repeated(f, "rules.destination_ports", r.DestinationPorts)
+	repeated(f, "rules.source_ports", r.SourcePorts)
+}
+
+// repeated reports what a list has twice.
+func repeated[T comparable](f *file, key string, list []T) {
+	for i, v := range list {
+		if slices.Index(list, v) < i {
+			f.wrong(fmt.Sprintf("%s[%d]", key, i), "%v is in the list already", v)
+		}
+	}
+}
+
+func (f *file) checkPolicy(p *Policy) {
+	_, err := p.Compile()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		var e *policy.RuleError
+		if !errors.As(err, &e) {
+			continue
+		}
+		key := "policy." + e.Field
+		if e.Index >= 0 {
+			key = fmt.Sprintf("policy.rules[%d].%s", e.Index, e.Field)
+		}
+		if e.Item >= 0 {
+			key += fmt.Sprintf("[%d]", e.Item)
+		}
+		f.wrong(key, "%s", e.Problem)
+	}
+	for i := range p.Rules {
+		// Its absence must not read as accept.
+		if key := fmt.Sprintf("policy.rules[%d]", i); f.at[key+".action"] == nil {
+			f.wrong(key+".action", "is missing: write accept or drop")
+		}
+	}
+}
+
+func (f *file) checkAnalysis(a *Analysis) {
+	switch {
+	case a.Distribution == DistributionNone:
+		if a.Delay != 0 {
+			f.wrong("analysis.delay", "%v has no effect with distribution none: choose fixed, uniform or lognormal, or set delay to 0s", a.Delay)
+		}
+	default:
+		f.positive("analysis.delay", a.Delay)
+	}
+	// Not ">= 0": that is false for NaN, too.
+	if !(a.Sigma > 0 && a.Sigma <= 10) {
+		f.wrong("analysis.sigma", "must be above 0 and at most 10, not %v", a.Sigma)
+	}
+	if a.Max < 0 {
+		f.wrong("analysis.max", "must be 0s (no limit) or above, not %v", a.Max)
+	}
+	if a.Max > 0 && a.Max < a.Delay {
+		f.wrong("analysis.max", "%v is less than delay (%v), which would never be reached: raise max or lower delay", a.Max, a.Delay)
+	}
+}

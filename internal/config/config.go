@@ -1,0 +1,152 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"verdictd/internal/policy"
+)
+
+// Config is the whole file. Default has the values of keys that are not written.
+type Config struct {
+	// Backend receives packets and sends verdicts.
+	Backend    Backend    `yaml:"backend"`
+	Queues     Queues     `yaml:"queues"`
+	Guard      Guard      `yaml:"guard"`
+	Rules      Rules      `yaml:"rules"`
+	Policy     Policy     `yaml:"policy"`
+	Analysis   Analysis   `yaml:"analysis"`
+	Statistics Statistics `yaml:"statistics"`
+}
+
+// Queues are consecutive NFQUEUEs; each has a thread of its own.
+type Queues struct {
+	First uint16 `yaml:"first"`
+	Count int    `yaml:"count"`
+	// MaxLength is the number of packets that may wait for a verdict; 0 is the
+	// kernel's default (1,024).
+	MaxLength uint32 `yaml:"max_length"`
+	// CopyRange is the number of bytes of a packet that are copied to the
+	// daemon; 0 is all of them (65,531 at most).
+	CopyRange uint32 `yaml:"copy_range"`
+	// FailOpen accepts packets that find the queue full.
+	FailOpen bool `yaml:"fail_open"`
+	// GSO takes packets before segmentation and checksums (NFQA_CFG_F_GSO).
+	GSO bool `yaml:"gso"`
+	// Conntrack asks for each packet's conntrack entry.
+	Conntrack bool `yaml:"conntrack"`
+	// UIDGID asks for the owner of the sending socket.
+	UIDGID bool `yaml:"uid_gid"`
+	// ReceiveBuffer is each netlink socket's, in bytes; 0 is the system's default.
+	ReceiveBuffer int `yaml:"receive_buffer"`
+	// Batch is the number of packets that one receive call takes at most.
+	Batch int `yaml:"batch"`
+	// Pin lists CPUs: the thread of the i-th queue is bound to Pin[i % len(Pin)].
+	Pin []int `yaml:"pin"`
+}
+
+// Guard keeps unconfirmed conntrack entries of one flow from clashing.
+type Guard struct {
+	Mode GuardMode `yaml:"mode"`
+	// Mark is the packet mark of copies that were sent again: the one bit
+	// that the queue rules let pass.
+	Mark uint32 `yaml:"mark"`
+	// Grace is how long after its first verdict a flow may still have packets
+	// between conntrack's lookup and the queue.
+	Grace time.Duration `yaml:"grace"`
+	// Idle is how long a settled flow without packets is remembered.
+	Idle time.Duration `yaml:"idle"`
+	// Flows bounds the flow table.
+	Flows int `yaml:"flows"`
+}
+
+// Rules are the kernel rules that feed the queues.
+type Rules struct {
+	// Install makes the daemon install them at its start and remove them at
+	// its end. Without it Placement says where the operator's own rules are.
+	Install   bool      `yaml:"install"`
+	Table     string    `yaml:"table"`
+	Placement Placement `yaml:"placement"`
+	Fanout    Fanout    `yaml:"fanout"`
+	// Bypass accepts packets while no daemon listens.
+	Bypass    bool       `yaml:"bypass"`
+	Families  []Family   `yaml:"families"`
+	Protocols []Protocol `yaml:"protocols"`
+	// A packet is queued if it matches either list; two empty ones queue all.
+	DestinationPorts []uint16 `yaml:"destination_ports"`
+	SourcePorts      []uint16 `yaml:"source_ports"`
+}
+
+// Policy decides about a packet: the first rule that matches, or the default.
+type Policy struct {
+	Default policy.Action `yaml:"default"`
+	Rules   []PolicyRule  `yaml:"rules"`
+}
+
+// PolicyRule matches where every list does; an empty one matches everything.
+type PolicyRule struct {
+	Name             string             `yaml:"name"`
+	Action           policy.Action      `yaml:"action"`
+	Protocols        []Protocol         `yaml:"protocols"`
+	Source           []netip.Prefix     `yaml:"source"`
+	Destination      []netip.Prefix     `yaml:"destination"`
+	SourcePorts      []policy.PortRange `yaml:"source_ports"`
+	DestinationPorts []policy.PortRange `yaml:"destination_ports"`
+}
+
+// Compile gives the policy that the daemon runs.
+func (p *Policy) Compile() (*policy.Policy, error) {
+	rules := make([]policy.Rule, len(p.Rules))
+	for i, r := range p.Rules {
+		rules[i] = policy.Rule{
+			Name: r.Name, Action: r.Action, Protocols: Numbers(r.Protocols),
+			Source: r.Source, Destination: r.Destination,
+			SourcePorts: r.SourcePorts, DestinationPorts: r.DestinationPorts,
+		}
+	}
+	return policy.Compile(p.Default, rules)
+}
+
+// Analysis delays verdicts, as a program does that looks into packets.
+type Analysis struct {
+	Distribution Distribution `yaml:"distribution"`
+	// Delay is what fixed waits, uniform's mean and lognormal's median.
+	Delay time.Duration `yaml:"delay"`
+	// Sigma is lognormal's, of the logarithm.
+	Sigma float64 `yaml:"sigma"`
+	// Max cuts the drawn delay; 0 does not.
+	Max time.Duration `yaml:"max"`
+	Per Per           `yaml:"per"`
+}
+
+// Statistics are written when the daemon stops.
+type Statistics struct {
+	// File is where to; "-" is standard output, "" nowhere.
+	File string `yaml:"file"`
+}
+
+// Default is an empty file's configuration.
+func Default() *Config {
+	return &Config{
+		Backend: BackendMMsg,
+		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
+		Guard:   Guard{Mode: GuardReinject, Mark: 1 << 30, Grace: 50 * time.Millisecond, Idle: 5 * time.Second, Flows: 1 << 16},
+		Rules: Rules{
+			Install: true, Table: "verdictd", Placement: PlacementOutput, Fanout: FanoutBalance, Bypass: true,
+			Families: []Family{IPv4, IPv6}, Protocols: []Protocol{17},
+		},
+		Analysis: Analysis{Distribution: DistributionNone, Sigma: 1, Per: PerPacket},
+	}
+}
+
+// Load reads a file. Its errors are those of Parse, or say why the file cannot
+// be read.
+func Load(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, data)
+}

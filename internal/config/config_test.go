@@ -1,0 +1,200 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+
+	"verdictd/internal/policy"
+)
+
+var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+
+const shipped = "../../configs/verdictd.yaml"
+
+func TestShippedFileIsTheDefault(t *testing.T) {
+	c, err := Load(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Default(), c, comparePrefixes); diff != "" {
+		t.Errorf("%s differs from the default (-default +file):\n%s", shipped, diff)
+	}
+	written, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range regexp.MustCompile(`(?m)^ *\w+:`).FindAllString(string(written), -1) {
+		if !regexp.MustCompile(`(?m)^` + key).Match(text) {
+			t.Errorf("%s does not mention %q", shipped, key)
+		}
+	}
+}
+
+// TestShippedExample parses the rules that are commented out.
+func TestShippedExample(t *testing.T) {
+	text, err := os.ReadFile(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(text), "  #\n  # rules:\n")
+	if !found {
+		t.Fatalf("%s has no example", shipped)
+	}
+	example, _, _ = strings.Cut(example, "\n\n")
+	c, err := Parse("example", []byte("policy:\n  rules:\n"+regexp.MustCompile(`(?m)^  # `).ReplaceAllString(example, "  ")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Policy.Rules) != 3 || c.Policy.Rules[0].DestinationPorts[1] != (policy.PortRange{First: 853, Last: 853}) {
+		t.Errorf("example read as %+v", c.Policy.Rules)
+	}
+}
+
+func TestEmptyFiles(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "---\n", "queues:\nguard:\n  # mode: off\n", "{}"} {
+		c, err := Parse("f", []byte(text))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if diff := cmp.Diff(Default(), c, comparePrefixes); diff != "" {
+			t.Errorf("%q is not the default:\n%s", text, diff)
+		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	full := Default()
+	full.Backend = BackendGoNFQueue
+	full.Queues = Queues{
+		First: 100, Count: 4, MaxLength: 1 << 31, CopyRange: 128, FailOpen: true, GSO: true, Conntrack: true, UIDGID: true,
+		ReceiveBuffer: 0, Batch: 1024, Pin: []int{0, 3},
+	}
+	full.Guard = Guard{Mode: GuardOff, Mark: 1 << 31, Grace: 1500 * time.Microsecond, Idle: time.Hour, Flows: 1}
+	full.Rules = Rules{
+		Install: false, Table: "a_b", Placement: PlacementVerdict3, Fanout: FanoutNumgen, Bypass: false,
+		Families: []Family{IPv6}, Protocols: []Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},
+	}
+	full.Policy = Policy{Default: policy.Drop, Rules: []PolicyRule{
+		{
+			Name: "53", Action: policy.Accept, Protocols: []Protocol{17},
+			Source:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+			SourcePorts: []policy.PortRange{{First: 53, Last: 53}, {First: 1000, Last: 2000}},
+		},
+		{Action: policy.Drop, Protocols: []Protocol{1, 58, 47}, Destination: []netip.Prefix{netip.MustParsePrefix("::/0")}},
+	}}
+	full.Analysis = Analysis{Distribution: DistributionLogNormal, Delay: 3 * time.Millisecond, Sigma: 0.25, Max: time.Second, Per: PerFlow}
+	full.Statistics.File = "-"
+
+	odd := Default()
+	odd.Statistics.File = "true: # not a comment"
+	odd.Policy.Rules = []PolicyRule{{Name: "null", Action: policy.Drop}}
+
+	for name, want := range map[string]*Config{"default": Default(), "full": full, "odd": odd} {
+		t.Run(name, func(t *testing.T) {
+			text, err := yaml.Marshal(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Parse(name, text)
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			if diff := cmp.Diff(want, got, comparePrefixes); diff != "" {
+				t.Errorf("differs (-want +got):\n%s\n%s", diff, text)
+			}
+		})
+	}
+}
+
+func TestPolicyCompiles(t *testing.T) {
+	src, dst := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	sports, dports := []policy.PortRange{{First: 1, Last: 2}}, []policy.PortRange{{First: 3, Last: 4}}
+	p := Policy{Default: policy.Accept, Rules: []PolicyRule{{"a", policy.Drop, []Protocol{6, 17}, src, dst, sports, dports}}}
+	got, err := p.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := policy.Compile(policy.Accept, []policy.Rule{{
+		Name: "a", Action: policy.Drop, Protocols: []uint8{6, 17},
+		Source: src, Destination: dst, SourcePorts: sports, DestinationPorts: dports,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(want, got) {
+		t.Errorf("compiled to %+v, want %+v", got, want)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load of no file = %v", err)
+	}
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	if err := os.WriteFile(path, []byte("backend: mmsgs\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+":1:10: backend: ") {
+		t.Errorf("Load = %v", err)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	if d := distance("kitten", "sitting"); d != 3 {
+		t.Errorf("distance = %d, want 3", d)
+	}
+	if got := nearest("qeues", []string{"backend", "queues", "rules"}); got != "queues" {
+		t.Errorf("nearest = %q", got)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	text, err := os.ReadFile(shipped)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	for _, problem := range problems {
+		f.Add([]byte(problem.text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := Parse("f", text)
+		if err != nil {
+			if !regexp.MustCompile(`^f:\d+:\d+: `).MatchString(err.Error()) {
+				t.Errorf("no position in %v", err)
+			}
+			return
+		}
+		if math.IsNaN(c.Analysis.Sigma) {
+			t.Error("sigma is not a number")
+		}
+		written, err := yaml.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("again", written)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, written)
+		}
+		if diff := cmp.Diff(c, again, comparePrefixes); diff != "" {
+			t.Errorf("differs (-first +again):\n%s\n%s", diff, written)
+		}
+	})
+}

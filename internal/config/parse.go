@@ -1,0 +1,300 @@
+package config
+
+import (
+	"cmp"
+	"encoding"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// Problem is one thing that is wrong with a file.
+type Problem struct {
+	File         string
+	Line, Column int
+	// Key is the path to the setting, as in "policy.rules[0].action".
+	Key string
+	// Text says what is wrong and what to do.
+	Text string
+}
+
+func (p *Problem) Error() string {
+	text := p.Text
+	if p.Key != "" {
+		text = p.Key + ": " + text
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, text)
+}
+
+// Parse reads a file's content; name stands for it in errors. The error joins
+// one *Problem for each thing that is wrong, in the order of the lines.
+func Parse(name string, data []byte) (*Config, error) {
+	f := &file{name: name, at: map[string]*token.Position{}, bad: map[string]bool{}}
+	c := Default()
+	// Keys that are written twice are found below, together with the rest.
+	parsed, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		f.report("", syntaxPosition(err), "not YAML: %s", syntaxMessage(err))
+		return nil, f.err()
+	}
+	seen := false
+	for _, document := range parsed.Docs {
+		if document.Body == nil || document.Body.Type() == ast.CommentType {
+			continue
+		}
+		if seen {
+			f.report("", position(document.Body), "a second document begins: write one")
+			break
+		}
+		seen = true
+		f.decode("", document.Body, reflect.ValueOf(c).Elem())
+	}
+	f.check(c)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func syntaxMessage(err error) string {
+	var e yaml.Error
+	if errors.As(err, &e) {
+		return e.GetMessage()
+	}
+	return err.Error()
+}
+
+func syntaxPosition(err error) *token.Position {
+	var e yaml.Error
+	if errors.As(err, &e) && e.GetToken() != nil {
+		return e.GetToken().Position
+	}
+	return nil
+}
+
+// file collects where things are in a file, and what is wrong with them.
+type file struct {
+	name     string
+	at       map[string]*token.Position // by key; of the value where it is one line
+	bad      map[string]bool            // keys with a problem
+	problems []*Problem
+}
+
+// report adds a problem; without a position it is at the top.
+func (f *file) report(key string, position *token.Position, format string, args ...any) {
+	p := &Problem{File: f.name, Line: 1, Column: 1, Key: key, Text: fmt.Sprintf(format, args...)}
+	if position != nil {
+		p.Line, p.Column = position.Line, position.Column
+	}
+	f.bad[key] = true
+	f.problems = append(f.problems, p)
+}
+
+func (f *file) err() error {
+	slices.SortStableFunc(f.problems, func(a, b *Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	var list []error
+	for _, p := range f.problems {
+		list = append(list, p)
+	}
+	return errors.Join(list...)
+}
+
+// decode puts the node into v, which has the default, and goes on after a problem.
+func (f *file) decode(key string, node ast.Node, v reflect.Value) {
+	if _, text := v.Addr().Interface().(encoding.TextUnmarshaler); text {
+		f.scalar(key, node, v)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		f.mapping(key, node, v)
+	case reflect.Slice:
+		f.sequence(key, node, v)
+	default:
+		f.scalar(key, node, v)
+	}
+}
+
+func (f *file) mapping(key string, node ast.Node, v reflect.Value) {
+	var pairs []*ast.MappingValueNode
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		pairs = n.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{n}
+	case *ast.NullNode: // a section with all its keys commented out
+		return
+	default:
+		f.report(key, position(node), "must be a section of keys, not %s", describe(node))
+		return
+	}
+	fields := map[string]int{}
+	var known []string
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag.Get("yaml")
+		fields[tag] = i
+		known = append(known, tag)
+	}
+	first := map[string]*token.Position{}
+	for _, pair := range pairs {
+		where := pair.Key.GetToken().Position
+		name := pair.Key.GetToken().Value
+		path := strings.TrimPrefix(key+"."+name, ".")
+		if before := first[name]; before != nil {
+			f.report(path, where, "written a second time: line %d has it already", before.Line)
+			continue
+		}
+		first[name] = where
+		i, exists := fields[name]
+		if !exists {
+			f.report(path, where, "no such key: the nearest is %q, of %s", nearest(name, known), strings.Join(known, ", "))
+			continue
+		}
+		f.at[path] = where
+		f.decode(path, pair.Value, v.Field(i))
+	}
+}
+
+func (f *file) sequence(key string, node ast.Node, v reflect.Value) {
+	list, ok := node.(*ast.SequenceNode)
+	if !ok {
+		f.report(key, position(node), "must be a list like [a, b], not %s", describe(node))
+		return
+	}
+	v.SetZero() // the list replaces the default's
+	for i, entry := range list.Values {
+		path := fmt.Sprintf("%s[%d]", key, i)
+		f.at[path] = position(entry)
+		item := reflect.New(v.Type().Elem()).Elem()
+		f.decode(path, entry, item)
+		v.Set(reflect.Append(v, item))
+	}
+}
+
+func (f *file) scalar(key string, node ast.Node, v reflect.Value) {
+	// goccy/go-yaml puts a missing value behind the end of its line: the key's
+	// position stays.
+	if node.Type() != ast.NullType {
+		f.at[key] = position(node)
+	}
+	var text string
+	switch n := node.(type) {
+	case *ast.StringNode:
+		text = n.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		text = node.GetToken().Value
+	case *ast.NullNode:
+		f.report(key, f.at[key], "has no value: write one, or leave the key out for the default")
+		return
+	default:
+		f.report(key, f.at[key], "must be a single value, not %s", describe(node))
+		return
+	}
+	if err := set(v, node, text); err != nil {
+		f.report(key, f.at[key], "%v", err)
+	}
+}
+
+// set reads text as the type of v. The node tells a string from what only
+// looks like one.
+func set(v reflect.Value, node ast.Node, text string) error {
+	switch target := v.Addr().Interface().(type) {
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%q is no duration: write a number with its unit, like 50ms or 1.5s", text)
+		}
+		*target = d
+		return nil
+	case *netip.Prefix:
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("%q is no prefix: write it like 192.0.2.0/24 or 2001:db8::/32, and one address with /32 or /128", text)
+		}
+		*target = prefix
+		return nil
+	case encoding.TextUnmarshaler:
+		return target.UnmarshalText([]byte(text))
+	case named:
+		if !slices.Contains(target.values(), text) {
+			return fmt.Errorf("%q is not one of %s: the nearest is %q", text, strings.Join(target.values(), ", "), nearest(text, target.values()))
+		}
+		v.SetString(text)
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if node.Type() != ast.StringType {
+			return fmt.Errorf("must be text, not %s: put it in quotes", describe(node))
+		}
+		v.SetString(text)
+	case reflect.Bool:
+		b, ok := node.(*ast.BoolNode)
+		if !ok {
+			return fmt.Errorf("must be true or false, not %q", text)
+		}
+		v.SetBool(b.Value)
+	case reflect.Float64:
+		x, err := strconv.ParseFloat(text, 64)
+		if err != nil || node.Type() == ast.StringType {
+			return fmt.Errorf("must be a number, not %q", text)
+		}
+		v.SetFloat(x)
+	case reflect.Int:
+		n, err := strconv.ParseInt(text, 0, v.Type().Bits())
+		if err != nil || node.Type() != ast.IntegerType {
+			return fmt.Errorf("must be a whole number, not %q", text)
+		}
+		v.SetInt(n)
+	default:
+		n, err := strconv.ParseUint(text, 0, v.Type().Bits())
+		if err != nil || node.Type() != ast.IntegerType {
+			return fmt.Errorf("must be a whole number from 0 to %d, not %q", uint64(1)<<v.Type().Bits()-1, text)
+		}
+		v.SetUint(n)
+	}
+	return nil
+}
+
+// position is where a node begins; the token of a block of keys is its first colon.
+func position(node ast.Node) *token.Position {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return n.Values[0].Key.GetToken().Position
+		}
+	case *ast.MappingValueNode:
+		return n.Key.GetToken().Position
+	}
+	return node.GetToken().Position
+}
+
+func describe(node ast.Node) string {
+	switch node.Type() {
+	case ast.MappingType, ast.MappingValueType:
+		return "a section of keys"
+	case ast.SequenceType:
+		return "a list"
+	case ast.NullType:
+		return "nothing"
+	case ast.StringType, ast.LiteralType:
+		return "text"
+	case ast.IntegerType, ast.FloatType, ast.InfinityType, ast.NanType:
+		return "a number"
+	case ast.BoolType:
+		return "true or false"
+	}
+	return "YAML's " + strings.ToLower(node.Type().String())
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// problems are files and all that is reported of them, by what each line
+// begins with.
+var problems = []struct {
+	name, text string
+	want       []string
+}{
+	{
+		"everything at once",
+		`backend: fast
+queue:
+  count: 2
+guard:
+  mode: reinjct
+  mark: 3
+  grace: 50
+rules:
+  placement: output
+  placement: input
+  protocols: [udp, sctpp]
+policy:
+  rules:
+    - action: drop
+      source: [192.0.2.1]
+    - destination_ports: ["70-60"]
+`,
+		[]string{
+			`f:1:10: backend: "fast" is not one of mmsg, gonfqueue: the nearest is`,
+			`f:2:1: queue: no such key: the nearest is "queues", of backend, queues,`,
+			`f:5:9: guard.mode: "reinjct" is not one of off, reinject, drop: the nearest is "reinject"`,
+			`f:6:9: guard.mark: must have exactly one bit set, and 0x3 has 2`,
+			`f:7:10: guard.grace: "50" is no duration`,
+			`f:10:3: rules.placement: written a second time: line 9 has it`,
+			`f:11:20: rules.protocols[1]: "sctpp" is no protocol`,
+			`f:15:16: policy.rules[0].source[0]: "192.0.2.1" is no prefix`,
+			`f:16:7: policy.rules[1].action: is missing`,
+			`f:16:27: policy.rules[1].destination_ports[0]: 70-60 begins above its end: write 60-70`,
+		},
+	},
+	{"syntax", "queues:\n  count: [1\n", []string{"f:2:10: not YAML: "}},
+	{"two documents", "backend: mmsg\n---\nbackend: mmsg\n", []string{"f:3:1: a second document"}},
+	{"no section", "queues: 3\n", []string{"f:1:9: queues: must be a section of keys, not a number"}},
+	{"no mapping at all", "- a\n", []string{"f:1:1: must be a section of keys, not a list"}},
+	{"no list", "queues: {pin: 3}\n", []string{"f:1:15: queues.pin: must be a list like [a, b], not a number"}},
+	{"list for a value", "queues: {count: [3]}\n", []string{"f:1:17: queues.count: must be a single value, not a list"}},
+	{"no value", "queues:\n  count:\n", []string{"f:2:3: queues.count: has no value"}},
+	{"anchor", "queues:\n  count: &a 3\n", []string{"f:2:10: queues.count: must be a single value, not YAML's anchor"}},
+	{"merge key", "queues:\n  <<: {count: 3}\n", []string{`f:2:3: queues.<<: no such key`}},
+	{"types", "queues: {count: x, fail_open: yes, first: -1, max_length: 4294967296}\nrules: {table: 5}\nanalysis: {sigma: \"1\"}\n", []string{
+		`f:1:17: queues.count: must be a whole number, not "x"`,
+		`f:1:31: queues.fail_open: must be true or false, not "yes"`,
+		`f:1:43: queues.first: must be a whole number from 0 to 65535, not "-1"`,
+		`f:1:59: queues.max_length: must be a whole number from 0 to 4294967295, not "4294967296"`,
+		`f:2:16: rules.table: must be text, not a number: put it in quotes`,
+		`f:3:19: analysis.sigma: must be a number, not "1"`,
+	}},
+	{"queue range", "queues: {first: 65535, count: 2}\n", []string{"f:1:31: queues.count: 2 queues from 65535 on end at 65536"}},
+	{"queue limits", "queues: {count: 0, copy_range: 65532, receive_buffer: -1, batch: 1025, pin: [0, -1, 1024]}\n", []string{
+		"f:1:17: queues.count: must be from 1 to 65536, not 0",
+		"f:1:32: queues.copy_range: must be from 0 to 65531",
+		"f:1:55: queues.receive_buffer: must be from 0 to",
+		"f:1:66: queues.batch: must be from 1 to 1024, not 1025",
+		"f:1:81: queues.pin[1]: must be from 0 to 1023, not -1",
+		"f:1:85: queues.pin[2]: must be from 0 to 1023, not 1024",
+	}},
+	{"truncation under the guard", "queues: {copy_range: 256}\n", []string{"f:1:22: queues.copy_range: 256 cuts packets, and guard.mode reinject must have the whole packet to send it again"}},
+	{"truncation with drop", "queues: {copy_range: 256}\nguard: {mode: drop}\n", nil},
+	{"fail open under the guard", "queues: {fail_open: true}\n", nil},
+	{"last queue", "queues: {first: 65535}\n", nil},
+	{"guard times", "guard: {grace: 0s, idle: -1s, flows: 0, mark: 0}\n", []string{
+		"f:1:16: guard.grace: must be above 0, not 0s",
+		"f:1:26: guard.idle: must be above 0, not -1s",
+		"f:1:38: guard.flows: must be from 1 to",
+		"f:1:47: guard.mark: must have exactly one bit set, and 0x0 has 0",
+	}},
+	{"guard order", "guard: {grace: 6s}\n", []string{"f:1:1: guard.idle: 5s is less than grace (6s)"}},
+	{"guard without a place", "rules: {install: false, placement: none}\n", []string{"f:1:36: rules.placement: guard.mode reinject must know where"}},
+	{"no rules and no guard", "guard: {mode: off}\nrules: {install: false, placement: none}\n", nil},
+	{"own rules", "rules: {install: false, placement: verdict3}\n", nil},
+	{"rules", "rules: {table: 7up, families: [ipv4, ipv4], protocols: [], fanout: port}\n", []string{
+		`f:1:16: rules.table: "7up" is no table name`,
+		`f:1:38: rules.families[1]: ipv4 is in the list already`,
+		`f:1:45: rules.protocols: is empty`,
+		`f:1:68: rules.fanout: "port" is not one of balance, cpu, ports, numgen: the nearest is "ports"`,
+	}},
+	{"ports", "rules: {protocols: [udp, icmp], destination_ports: [0, 53, 65536], source_ports: [53, 53]}\n", []string{
+		"f:1:26: rules.protocols[1]: icmp has no ports, so that it would never be queued",
+		"f:1:53: rules.destination_ports[0]: must be from 1 to 65535",
+		"f:1:60: rules.destination_ports[2]: must be a whole number from 0 to 65535",
+		"f:1:87: rules.source_ports[1]: 53 is in the list already",
+	}},
+	{"policy", "policy:\n  default: allow\n  rules:\n    - {name: a, action: drop, protocols: [icmp], source: [192.0.2.1/24], source_ports: [53, 70000]}\n    - x\n", []string{
+		`f:2:12: policy.default: "allow" is no action: use accept or drop`,
+		"f:4:43: policy.rules[0].protocols[0]: protocol 1 has no ports",
+		"f:4:59: policy.rules[0].source[0]: 192.0.2.1/24 has bits set beyond its length: write 192.0.2.0/24",
+		`f:4:93: policy.rules[0].source_ports[1]: "70000" is no port`,
+		"f:5:7: policy.rules[1]: must be a section of keys, not text",
+	}},
+	{"analysis", "analysis: {distribution: fixed, sigma: .nan, max: -1s}\n", []string{
+		"f:1:1: analysis.delay: must be above 0",
+		"f:1:40: analysis.sigma: must be a single value, not a number",
+		"f:1:51: analysis.max: must be 0s (no limit) or above",
+	}},
+	{"cut analysis", "analysis: {distribution: lognormal, delay: 2ms, max: 1ms, sigma: 0}\n", []string{
+		"f:1:54: analysis.max: 1ms is less than delay (2ms)",
+		"f:1:66: analysis.sigma: must be above 0",
+	}},
+	{"delay without effect", "analysis: {delay: 2ms}\n", []string{"f:1:19: analysis.delay: 2ms has no effect with distribution none"}},
+}
+
+func TestProblems(t *testing.T) {
+	for _, test := range problems {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := Parse("f", []byte(test.text))
+			if len(test.want) == 0 {
+				if err != nil {
+					t.Errorf("Parse: %v", err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatalf("accepted as %+v", c)
+			}
+			if c != nil {
+				t.Error("a configuration beside the error")
+			}
+			got := strings.Split(err.Error(), "\n")
+			for i := range max(len(got), len(test.want)) {
+				switch {
+				case i >= len(got):
+					t.Errorf("missing: %s", test.want[i])
+				case i >= len(test.want):
+					t.Errorf("unexpected: %s", got[i])
+				case !strings.HasPrefix(got[i], test.want[i]):
+					t.Errorf("got  %s\nwant %s", got[i], test.want[i])
+				}
+			}
+		})
+	}
+}
