@@ -140,16 +140,16 @@ func repeated[T comparable](f *file, key string, list []T) {
 }
 
 func (f *file) checkPolicy(p *Policy) {
-	_, err := p.Compile()
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return
-	}
-	for _, err := range joined.Unwrap() {
-		var e *policy.RuleError
-		if !errors.As(err, &e) {
-			continue
+	for i := range p.Rules {
+		// Its absence must not read as accept.
+		if key := fmt.Sprintf("policy.rules[%d].action", i); f.at[key] == nil {
+			f.wrong(key, "is missing: write accept or drop")
 		}
+	}
+	_, err := p.Compile()
+	var problems policy.RuleErrors
+	errors.As(err, &problems)
+	for _, e := range problems {
 		key := "policy." + e.Field
 		if e.Index >= 0 {
 			key = fmt.Sprintf("policy.rules[%d].%s", e.Index, e.Field)
@@ -158,12 +158,6 @@ func (f *file) checkPolicy(p *Policy) {
 			key += fmt.Sprintf("[%d]", e.Item)
 		}
 		f.wrong(key, "%s", e.Problem)
-	}
-	for i := range p.Rules {
-		// Its absence must not read as accept.
-		if key := fmt.Sprintf("policy.rules[%d]", i); f.at[key+".action"] == nil {
-			f.wrong(key+".action", "is missing: write accept or drop")
-		}
 	}
 }
 

@@ -254,18 +254,26 @@ func set(v reflect.Value, node ast.Node, text string) error {
 		v.SetFloat(x)
 	case reflect.Int:
 		n, err := strconv.ParseInt(text, 0, v.Type().Bits())
-		if err != nil || node.Type() != ast.IntegerType {
+		if err != nil || !wholeNumber(node, text) {
 			return fmt.Errorf("must be a whole number, not %q", text)
 		}
 		v.SetInt(n)
 	default:
 		n, err := strconv.ParseUint(text, 0, v.Type().Bits())
-		if err != nil || node.Type() != ast.IntegerType {
+		if err != nil || !wholeNumber(node, text) {
 			return fmt.Errorf("must be a whole number from 0 to %d, not %q", uint64(1)<<v.Type().Bits()-1, text)
 		}
 		v.SetUint(n)
 	}
 	return nil
+}
+
+// wholeNumber is false for text, for a fraction, and for 010, which is 8 in
+// YAML 1.1 and 10 in 1.2: both are guesses.
+func wholeNumber(node ast.Node, text string) bool {
+	digits := strings.TrimLeft(text, "+-")
+	octal := len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9'
+	return node.Type() == ast.IntegerType && !octal
 }
 
 // position is where a node begins; the token of a block of keys is its first colon.

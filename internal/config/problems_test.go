@@ -102,6 +102,11 @@ policy:
 		`f:4:93: policy.rules[0].source_ports[1]: "70000" is no port`,
 		"f:5:7: policy.rules[1]: must be a section of keys, not text",
 	}},
+	{"no action", "policy:\n  rules:\n    - name: a\n    -\n", []string{
+		"f:3:7: policy.rules[0].action: is missing: write accept or drop",
+		"f:4:7: policy.rules[1].action: is missing: write accept or drop",
+	}},
+	{"octal by accident", "queues: {count: 010}\n", []string{`f:1:17: queues.count: must be a whole number, not "010"`}},
 	{"analysis", "analysis: {distribution: fixed, sigma: .nan, max: -1s}\n", []string{
 		"f:1:1: analysis.delay: must be above 0",
 		"f:1:40: analysis.sigma: must be a single value, not a number",

@@ -33,13 +33,26 @@ func (e *RuleError) Error() string {
 	return fmt.Sprintf("policy: rule %d (%s): %s: %s", e.Index, e.Name, e.Field, e.Problem)
 }
 
+// RuleErrors is what Compile fails with.
+type RuleErrors []*RuleError
+
+func (list RuleErrors) Error() string { return errors.Join(list.Unwrap()...).Error() }
+
+// Unwrap gives every problem.
+func (list RuleErrors) Unwrap() (problems []error) {
+	for _, e := range list {
+		problems = append(problems, e)
+	}
+	return problems
+}
+
 var withPorts = []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_DCCP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE}
 
 // HasPorts reports whether a rule on ports can match that protocol.
 func HasPorts(protocol uint8) bool { return slices.Contains(withPorts, protocol) }
 
 func check(def Action, rules []Rule) error {
-	var problems []error
+	var problems RuleErrors
 	report := func(index int, field string, item int, format string, args ...any) {
 		e := &RuleError{Index: index, Field: field, Item: item, Problem: fmt.Sprintf(format, args...)}
 		if index >= 0 {
@@ -89,7 +102,10 @@ func check(def Action, rules []Rule) error {
 			}
 		}
 	}
-	return errors.Join(problems...)
+	if len(problems) == 0 {
+		return nil
+	}
+	return problems
 }
 
 // oneFamilyEach reports lists that no packet can match both of. An invalid

@@ -58,8 +58,8 @@ type compiled struct {
 	destinationPorts    []PortRange
 }
 
-// Compile checks the rules and prepares them for Decide. The error joins one
-// *RuleError for each problem.
+// Compile checks the rules and prepares them for Decide. The error is
+// RuleErrors, with every problem there is.
 func Compile(def Action, rules []Rule) (*Policy, error) {
 	if err := check(def, rules); err != nil {
 		return nil, err

@@ -113,8 +113,8 @@ func TestCompileReportsEverything(t *testing.T) {
 		{"policy: rule 1 (bad): protocols: protocol 1 has no ports", "rule of its own"},
 		{"policy: rule 2: destination: one of", "split or correct"},
 	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok || len(joined.Unwrap()) != len(want) {
+	var problems RuleErrors
+	if !errors.As(err, &problems) || len(problems) != len(want) {
 		t.Fatalf("Compile = %v, want %d problems", err, len(want))
 	}
 	text := err.Error()
@@ -123,12 +123,13 @@ func TestCompileReportsEverything(t *testing.T) {
 			t.Errorf("no %q with %q in:\n%s", w.text, w.cure, text)
 		}
 	}
-	var first *RuleError
-	if !errors.As(joined.Unwrap()[4], &first) {
-		t.Fatalf("%T is no *RuleError", joined.Unwrap()[4])
-	}
-	if diff := cmp.Diff(RuleError{Index: 1, Name: "bad", Field: "source_ports", Item: 1}, RuleError{first.Index, first.Name, first.Field, first.Item, ""}); diff != "" {
+	got := *problems[4]
+	got.Problem = ""
+	if diff := cmp.Diff(RuleError{Index: 1, Name: "bad", Field: "source_ports", Item: 1}, got); diff != "" {
 		t.Error(diff)
+	}
+	if one := new(RuleError); !errors.As(err, &one) || one != problems[0] {
+		t.Errorf("errors.As finds %v, want %v", one, problems[0])
 	}
 }
 
