@@ -1,0 +1,62 @@
+# Every target with a comment behind two number signs shows up in `make help`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# A linter of another module than the product: its dependencies stay out of go.mod.
+LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
+
+# Given to the commands, for example make demo LAB="--flows 2000".
+LAB ?=
+BENCH ?= .
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+# No file targets: go build knows better than timestamps what has changed.
+.PHONY: build
+build: ## Build bin/verdictd, bin/stress, bin/conntrackwatch and bin/lab, static
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/verdictd ./daemon
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./stress ./conntrackwatch ./lab
+
+.PHONY: demo
+demo: build ## See the clashes, and the guard preventing them, on this kernel; writes demo.json and demo.html
+	bin/lab matrix --json demo.json --html demo.html $(LAB)
+
+# The race detector needs cgo and a C compiler. VERDICTD_REQUIRE_KERNEL=1 turns
+# tests that a machine without namespaces skips into failures.
+.PHONY: test
+test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks; BENCH=regexp chooses
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: lint
+lint: ## Run golangci-lint; compiled at the first time, which takes minutes
+	$(LINT) run
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	$(LINT) fmt
+
+.PHONY: check-format
+check-format: ## Fail where a Go file is not formatted
+	@unformatted="$$(gofmt -l .)"; \
+	if [[ -n "$$unformatted" ]]; then echo "not formatted; run make fmt:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: check-tidy
+check-tidy: ## Fail where go.mod and go.sum are not what the imports ask for
+	$(GO) mod tidy -diff
+	$(GO) -C tools mod tidy -diff
+
+.PHONY: clean
+clean: ## Remove what build and demo made
+	rm -rf bin demo.json demo.html
