@@ -1,5 +1,7 @@
 module verdictd/tools
 
+go 1.26.0
+
 tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 require (
