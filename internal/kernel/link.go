@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -19,7 +21,7 @@ type Endpoint struct {
 }
 
 // AddVeth joins two namespaces: it makes the pair, gives both ends their
-// addresses and sets them up. Each end knows the other's hardware addresses
+// addresses, sets them up and waits until they carry packets. Each end knows the other's hardware addresses
 // beforehand, so that a burst to a new neighbour is not cut to what the
 // neighbour table holds back while it resolves (unres_qlen_bytes).
 func AddVeth(a, b Endpoint) error {
@@ -37,34 +39,69 @@ func AddVeth(a, b Endpoint) error {
 	if err != nil {
 		return err
 	}
-	for _, end := range []Endpoint{a, b} {
+	ends := []Endpoint{a, b}
+	for _, end := range ends {
+		if err := end.NetNS.SetUp(end.Link); err != nil {
+			return err
+		}
+	}
+	for i, end := range ends {
+		if err := end.waitUntilUp(); err != nil {
+			return err
+		}
 		for _, address := range end.Addresses {
 			if err := end.NetNS.AddAddress(end.Link, address); err != nil {
 				return err
 			}
 		}
-		if err := end.NetNS.SetUp(end.Link); err != nil {
+		if err := end.learn(ends[1-i]); err != nil {
 			return err
 		}
 	}
-	if err := learn(a, b); err != nil {
-		return err
-	}
-	return learn(b, a)
+	return nil
 }
 
-// learn enters to's addresses into from's neighbour table.
-func learn(from, to Endpoint) error {
+// waitUntilUp waits for the interface's operational state. The end that was set
+// up first had no carrier then, and drops all packets (noop qdisc) until the
+// kernel's link watch has taken notice of the other end.
+func (e Endpoint) waitUntilUp() error {
+	return e.NetNS.onLink(e.Link, func(h *netlink.Handle, link netlink.Link) error {
+		return wait("interface "+e.Link+" to be up", func() (bool, error) {
+			link, err := h.LinkByIndex(link.Attrs().Index)
+			return err == nil && link.Attrs().OperState == netlink.OperUp, err
+		})
+	})
+}
+
+// wait polls for what the kernel does in a work queue of its own, which takes
+// under a millisecond unless the machine is busy.
+func wait(what string, done func() (bool, error)) error {
+	const patience = 10 * time.Second
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		ok, err := done()
+		switch {
+		case err != nil:
+			return fmt.Errorf("wait for %s: %w", what, err)
+		case ok:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("wait for %s: nothing within %v", what, patience)
+		}
+	}
+}
+
+// learn enters the other end's addresses into the namespace's neighbour table.
+func (e Endpoint) learn(other Endpoint) error {
 	var hardware net.HardwareAddr
-	err := to.NetNS.onLink(to.Link, func(_ *netlink.Handle, link netlink.Link) error {
+	err := other.NetNS.onLink(other.Link, func(_ *netlink.Handle, link netlink.Link) error {
 		hardware = link.Attrs().HardwareAddr
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return from.NetNS.onLink(from.Link, func(h *netlink.Handle, link netlink.Link) error {
-		for _, address := range to.Addresses {
+	return e.NetNS.onLink(e.Link, func(h *netlink.Handle, link netlink.Link) error {
+		for _, address := range other.Addresses {
 			err := h.NeighSet(&netlink.Neigh{
 				LinkIndex:    link.Attrs().Index,
 				State:        netlink.NUD_PERMANENT,
@@ -72,15 +109,15 @@ func learn(from, to Endpoint) error {
 				HardwareAddr: hardware,
 			})
 			if err != nil {
-				return fmt.Errorf("add neighbour %v (%v) to %s: %w", address.Addr(), hardware, from.Link, err)
+				return fmt.Errorf("add neighbour %v (%v) to %s: %w", address.Addr(), hardware, e.Link, err)
 			}
 		}
 		return nil
 	})
 }
 
-// AddAddress gives an interface an address. An IPv6 address is usable at once:
-// duplicate address detection, which takes a second, is left out.
+// AddAddress gives an interface that is up an address, usable when it returns:
+// IPv6's duplicate address detection, which takes a second, is left out.
 func (n *NetNS) AddAddress(link string, address netip.Prefix) error {
 	return n.onLink(link, func(h *netlink.Handle, l netlink.Link) error {
 		a := &netlink.Addr{IPNet: ipNet(address)}
@@ -90,7 +127,15 @@ func (n *NetNS) AddAddress(link string, address netip.Prefix) error {
 		if err := h.AddrAdd(l, a); err != nil {
 			return fmt.Errorf("add address %v to %s: %w", address, link, err)
 		}
-		return nil
+		// Even without the detection a work queue (addrconf_dad_work) adds the
+		// route by which packets to an IPv6 address are taken for local.
+		return wait(fmt.Sprintf("address %v of %s", address, link), func() (bool, error) {
+			routes, err := h.RouteGet(address.Addr().AsSlice())
+			if errors.Is(err, unix.ENETUNREACH) {
+				return false, nil
+			}
+			return err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL, err
+		})
 	})
 }
 

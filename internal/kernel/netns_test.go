@@ -227,6 +227,21 @@ func TestLoopback(t *testing.T) {
 	exchange(t, ns, ns, netip.MustParseAddr("::1"))
 }
 
+// Addresses are usable as soon as AddAddress returns, also those of hosts.
+func TestAddAddress(t *testing.T) {
+	ns := newNetNS(t)
+	for _, text := range []string{"192.0.2.7/32", "198.51.100.7/24", "2001:db8::7/128", "2001:db8:1::7/64"} {
+		address := netip.MustParsePrefix(text)
+		if err := ns.AddAddress("lo", address); err != nil {
+			t.Fatal(err)
+		}
+		exchange(t, ns, ns, address.Addr())
+	}
+	if err := ns.AddAddress("lo", netip.MustParsePrefix("192.0.2.7/32")); !errors.Is(err, os.ErrExist) {
+		t.Errorf("error %v for an address added twice", err)
+	}
+}
+
 func TestVethPair(t *testing.T) {
 	local, remote := kerneltest.VethPair(t)
 	exchange(t, local, remote, kerneltest.RemoteIPv4.Addr())
