@@ -182,6 +182,16 @@ func TestDecode(t *testing.T) {
 			}),
 		},
 		{
+			"first fragment6 with an extension header", ip6(44, append([]byte{60, 0, 0, 7, 0, 0, 0, 7, 17, 0, 1, 4, 0, 0, 0, 0}, udp("dns")...)...),
+			with(udpFacts, func(f *facts) {
+				f.HeaderLen, f.Total, f.Options, f.Fragment, f.More = 56, 67, true, true, true
+			}),
+		},
+		{
+			"tcp header cut before the flags", ip4(6, nil, tcp("")[:13]...),
+			facts{Protocol: 6, HeaderLen: 20, Total: 33, Ports: true, SrcPort: 12345, DstPort: 443},
+		},
+		{
 			"further fragment6 of an extension header", ip6(44, append([]byte{60, 0, 0x05, 0xc9, 0, 0, 0, 7}, "more"...)...),
 			facts{Protocol: 60, HeaderLen: 48, Total: 52, Options: true, Fragment: true, More: true, Offset: 1480, Payload: "more"},
 		},

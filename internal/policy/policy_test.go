@@ -47,7 +47,7 @@ func TestDecide(t *testing.T) {
 	p, err := Compile(Accept, []Rule{
 		{Name: "let dns out", Action: Accept, Protocols: []uint8{17}, Destination: prefixList("198.51.100.53/32"), DestinationPorts: []PortRange{{53, 53}}},
 		{Name: "no other dns", Action: Drop, Protocols: []uint8{6, 17}, DestinationPorts: []PortRange{{853, 853}, {53, 60}, {55, 70}}},
-		{Name: "net", Action: Drop, Source: prefixList("192.0.2.0/25", "192.0.2.200/32", "2001:db8::/64"), SourcePorts: []PortRange{{1000, 2000}}},
+		{Name: "net", Action: Drop, Source: prefixList("192.0.2.0/25", "192.0.2.200/32", "2001:db8::/64"), SourcePorts: []PortRange{{1000, 2000}, {1200, 1300}}},
 		{Name: "echo", Action: Drop, Protocols: []uint8{1}},
 	})
 	if err != nil {
