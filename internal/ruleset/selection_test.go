@@ -1,0 +1,113 @@
+package ruleset
+
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel/kerneltest"
+)
+
+// Which packets are queued, by what the configuration selects.
+func TestSelection(t *testing.T) {
+	const guard = 0x40000000
+	for _, test := range []struct {
+		name   string
+		change func(*Config)
+		ipv6   bool
+		port   uint16 // the server's; 0: any
+		mark   uint32
+		queued bool
+	}{
+		{name: "all UDP, IPv4", queued: true},
+		{name: "all UDP, IPv6", ipv6: true, queued: true},
+		{name: "IPv4 only, IPv4", change: func(c *Config) { c.IPv6 = false }, queued: true},
+		{name: "IPv4 only, IPv6", change: func(c *Config) { c.IPv6 = false }, ipv6: true},
+		{name: "IPv6 only, IPv4", change: func(c *Config) { c.IPv4 = false }},
+		{name: "IPv6 only, IPv6", change: func(c *Config) { c.IPv4 = false }, ipv6: true, queued: true},
+		{name: "all protocols", change: func(c *Config) { c.Protocols = nil }, queued: true},
+		{name: "another protocol", change: func(c *Config) { c.Protocols = []uint8{unix.IPPROTO_TCP} }},
+		{name: "one of two protocols", change: func(c *Config) { c.Protocols = []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_TCP} }, queued: true},
+		{name: "destination port", change: func(c *Config) { c.DestinationPorts = []uint16{53, 5353, 53} }, port: 5353, queued: true},
+		{name: "destination port, IPv6", change: func(c *Config) { c.DestinationPorts = []uint16{53} }, ipv6: true, port: 53, queued: true},
+		{name: "another destination port", change: func(c *Config) { c.DestinationPorts = []uint16{53, 5353} }, port: 5354},
+		{name: "source port is no destination port", change: func(c *Config) { c.SourcePorts = []uint16{53} }, port: 53},
+		{name: "either list", change: func(c *Config) { c.SourcePorts, c.DestinationPorts = []uint16{1}, []uint16{53} }, port: 53, queued: true},
+		{name: "guard's mark", change: func(c *Config) { c.Mark = guard }, mark: guard},
+		{name: "guard's mark, IPv6", change: func(c *Config) { c.Mark = guard }, ipv6: true, mark: guard},
+		{name: "guard's mark among others", change: func(c *Config) { c.Mark = guard }, mark: guard | 1},
+		{name: "another mark", change: func(c *Config) { c.Mark = guard }, mark: guard >> 1, queued: true},
+		{name: "any mark without a guard", mark: guard, queued: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ns := kerneltest.Namespace(t)
+			c := udpRules(PlacementOutput, FanoutBalance, 1)
+			if test.change != nil {
+				test.change(&c)
+			}
+			l := listen(t, c, nil)
+			install(t, c)
+			_, _, loopback := ends(test.ipv6)
+			open(t, ns, ns, netip.AddrPortFrom(loopback, test.port), test.mark).deliver()
+			if got := len(l.take()) == 1; got != test.queued {
+				t.Errorf("queued is %v, want %v", got, test.queued)
+			}
+		})
+	}
+}
+
+// A source port is matched on the way back.
+func TestSelectionBySourcePort(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, ipv6 bool) {
+		ns := kerneltest.Namespace(t)
+		c := udpRules(PlacementOutput, FanoutBalance, 1)
+		c.SourcePorts = []uint16{53}
+		l := listen(t, c, nil)
+		install(t, c)
+		_, _, loopback := ends(ipv6)
+		f := open(t, ns, ns, netip.AddrPortFrom(loopback, 53), 0)
+		f.deliver()
+		if n := len(l.take()); n != 0 {
+			t.Errorf("%d packets queued on the way to port 53", n)
+		}
+		if _, err := f.server.WriteTo([]byte("x"), f.client.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.client.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(l.take()); n != 1 {
+			t.Errorf("%d packets queued on the way from port 53, want 1", n)
+		}
+	})
+}
+
+// What happens while nobody listens.
+func TestBypass(t *testing.T) {
+	for _, fanout := range fanouts {
+		t.Run(string(fanout), func(t *testing.T) {
+			bothFamilies(t, func(t *testing.T, ipv6 bool) {
+				for _, bypass := range []bool{false, true} {
+					ns := kerneltest.Namespace(t)
+					c := udpRules(PlacementOutput, fanout, 3)
+					c.Bypass = bypass
+					i := install(t, c)
+					_, _, loopback := ends(ipv6)
+					f := open(t, ns, ns, at(loopback), 0)
+					f.send(1)
+					patience := hardly
+					if bypass {
+						patience = surely
+					}
+					if got := f.receive(patience); got != bypass {
+						t.Errorf("bypass %v: delivered is %v", bypass, got)
+					}
+					if err := i.Remove(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}

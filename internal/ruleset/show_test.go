@@ -1,0 +1,113 @@
+package ruleset
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel/kerneltest"
+)
+
+func TestShow(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	if _, err := Show("verdictd"); err == nil || !strings.Contains(err.Error(), "verdictd") {
+		t.Errorf("error %v for a missing table", err)
+	}
+
+	c := udpRules(PlacementVerdict3, FanoutPorts, 2)
+	c.Mark, c.Bypass = 0x40000000, true
+	c.DestinationPorts, c.SourcePorts = []uint16{5353, 53}, []uint16{53}
+	i := install(t, c)
+	_, _, loopback := ends(false)
+	f := open(t, ns, ns, at(loopback), c.Mark)
+	f.deliver()
+
+	suffix := ""
+	if i.Kind() == KindXT {
+		suffix = " (xt NFQUEUE)"
+	}
+	want := []string{
+		`table inet verdictd {`,
+		`set destination-ports { 53, 5353 }`,
+		`set port-protocols { 17 }`,
+		`set protocols { 17 }`,
+		`set source-ports { 53 }`,
+		`map queues { 0 : goto queue-10, 1 : goto queue-11 }`,
+		`chain input {`,
+		`type filter hook input priority -2147483648`,
+		`meta mark & 0x40000000 != 0x0 counter packets 1 bytes 29 accept comment "verdictd: sent again by the guard"`,
+		`iifname "lo" counter packets 0 bytes 0 accept comment "verdictd: queued on its way out"`,
+		`jump select comment "verdictd: select and queue"`,
+		`chain postrouting {`,
+		`type filter hook postrouting priority -2147483648`,
+		`chain select {`,
+		`meta l4proto != @protocols return comment "verdictd: let other protocols pass"`,
+		`th dport @destination-ports goto queue comment "verdictd: queue"`,
+		`th sport @source-ports goto queue comment "verdictd: queue"`,
+		`chain queue {`,
+		`meta nfproto ipv4 meta l4proto @port-protocols jhash ip saddr . ip daddr . th sport . th dport mod 2 vmap @queues comment "verdictd: queue by addresses and ports"`,
+		`meta nfproto ipv6 meta l4proto @port-protocols jhash ip6 saddr . ip6 daddr . th sport . th dport mod 2 vmap @queues comment "verdictd: queue by addresses and ports"`,
+		`counter packets 0 bytes 0 queue flags bypass to 10-11` + suffix + ` comment "verdictd: no ports: queue by addresses"`,
+		`chain queue-10 {`,
+		`counter packets 0 bytes 0 queue flags bypass to 10` + suffix + ` comment "verdictd: queue"`,
+		`chain queue-11 {`,
+	}
+	text, err := Show(c.Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]bool{}
+	for line := range strings.Lines(text) {
+		lines[strings.TrimSpace(line)] = true
+	}
+	for _, line := range want {
+		if !lines[line] {
+			t.Errorf("the line is missing: %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Logf("shown:\n%s", text)
+	}
+}
+
+// Show tells what is in the kernel, not what was once installed.
+func TestShowIsLive(t *testing.T) {
+	kerneltest.Namespace(t)
+	c := udpRules(PlacementOutput, FanoutBalance, 1)
+	i := install(t, c)
+
+	conn := &nftables.Conn{}
+	table := &nftables.Table{Name: c.Table, Family: nftables.TableFamilyINet}
+	conn.AddRule(&nftables.Rule{
+		Table: table,
+		Chain: &nftables.Chain{Name: selectChain, Table: table},
+		Exprs: []expr.Any{
+			&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 1, DestRegister: unix.NFT_REG_1},
+			&expr.Cmp{Op: expr.CmpOpGt, Register: unix.NFT_REG_1, Data: []byte{7}},
+			&expr.Log{Level: expr.LogLevelInfo},
+			verdict(expr.VerdictDrop, ""),
+		},
+	})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := Show(c.Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text, "@nh,64,8 > 0x07 [Log] drop\n") {
+		t.Error("a rule that somebody added is missing")
+	}
+	if !strings.Contains(text, "chain output {\n\t\ttype filter hook output priority -150\n\t}\n") {
+		t.Error("the base chain is not shown as empty after Detach")
+	}
+	if t.Failed() {
+		t.Logf("shown:\n%s", text)
+	}
+}

@@ -1,0 +1,241 @@
+package ruleset
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+// family is that of every table here: one serves IPv4 and IPv6.
+const family = nftables.TableFamilyINet
+
+// Names in the table besides those of the hooks.
+const (
+	selectChain = "select"
+	queueChain  = "queue"
+	exemptChain = "exempt"
+
+	protocolsSet        = "protocols"
+	destinationPortsSet = "destination-ports"
+	sourcePortsSet      = "source-ports"
+	portProtocolsSet    = "port-protocols"
+	queuesMap           = "queues"
+)
+
+// commentPrefix begins the comment of every rule of ours.
+const commentPrefix = "verdictd: "
+
+// A table is what is to be installed, as data.
+type table struct {
+	name   string
+	sets   []set
+	chains []chain
+}
+
+type set struct {
+	*nftables.Set
+	elements []nftables.SetElement
+}
+
+type chain struct {
+	name  string
+	hook  *hook // nil: no base chain
+	rules []rule
+}
+
+type rule struct {
+	comment     string
+	expressions []expr.Any
+}
+
+// newTable lays out the table for a configuration.
+func newTable(c Config, kind Kind) *table {
+	t := &table{name: c.Table}
+	t.addHooks(c)
+	t.addSelection(c)
+	t.addQueues(c, kind)
+	return t
+}
+
+// addHooks makes the base chains.
+func (t *table) addHooks(c Config) {
+	for _, h := range c.Placement.hooks() {
+		base := chain{name: h.name, hook: &h}
+		if h.exempt {
+			base.add("exempt from connection tracking", verdict(expr.VerdictJump, exemptChain))
+			t.chains = append(t.chains, base)
+			continue
+		}
+		if c.Mark != 0 {
+			base.add("sent again by the guard", append(hasMark(c.Mark), &expr.Counter{}, verdict(expr.VerdictAccept, ""))...)
+		}
+		if h.skipLoopback {
+			base.add("queued on its way out", append(fromLoopback(), &expr.Counter{}, verdict(expr.VerdictAccept, ""))...)
+		}
+		base.add("select and queue", verdict(expr.VerdictJump, selectChain))
+		t.chains = append(t.chains, base)
+	}
+}
+
+// addSelection makes the chains that pick the packets out.
+func (t *table) addSelection(c Config) {
+	var pick chain
+	if !c.IPv4 {
+		pick.add("let IPv4 pass", append(isFamily(unix.NFPROTO_IPV4), verdict(expr.VerdictReturn, ""))...)
+	}
+	if !c.IPv6 {
+		pick.add("let IPv6 pass", append(isFamily(unix.NFPROTO_IPV6), verdict(expr.VerdictReturn, ""))...)
+	}
+	if len(c.Protocols) > 0 {
+		s := t.addSet(protocolsSet, nftables.TypeInetProto, protocols(distinct(c.Protocols)))
+		pick.add("let other protocols pass", append(protocolIn(s, true), verdict(expr.VerdictReturn, ""))...)
+	}
+	var matches [][]expr.Any
+	if len(c.DestinationPorts) > 0 {
+		s := t.addSet(destinationPortsSet, nftables.TypeInetService, ports(distinct(c.DestinationPorts)))
+		matches = append(matches, portIn(s, destinationPort))
+	}
+	if len(c.SourcePorts) > 0 {
+		s := t.addSet(sourcePortsSet, nftables.TypeInetService, ports(distinct(c.SourcePorts)))
+		matches = append(matches, portIn(s, sourcePort))
+	}
+	if len(matches) == 0 {
+		matches = [][]expr.Any{nil}
+	}
+
+	queue := chain{name: selectChain, rules: slices.Clone(pick.rules)}
+	exempt := chain{name: exemptChain, rules: slices.Clone(pick.rules)}
+	for _, match := range matches {
+		queue.add("queue", append(slices.Clone(match), verdict(expr.VerdictGoto, queueChain))...)
+		exempt.add("exempt", append(slices.Clone(match), &expr.Counter{}, &expr.Notrack{})...)
+	}
+	t.chains = append(t.chains, queue)
+	if c.Placement == PlacementNotrack {
+		t.chains = append(t.chains, exempt)
+	}
+}
+
+// addQueues makes the chain with the queue statement, and for a fan-out that
+// the statement itself does not have, one chain for each queue.
+func (t *table) addQueues(c Config, kind Kind) {
+	whole := queueRange{
+		first:  c.FirstQueue,
+		total:  c.Queues,
+		bypass: c.Bypass,
+		cpu:    c.Queues > 1 && c.Fanout == FanoutCPU,
+	}
+	queue := chain{name: queueChain}
+	if !c.chainPerQueue() {
+		queue.add("queue", &expr.Counter{}, queueStatement(kind, whole))
+		t.chains = append(t.chains, queue)
+		return
+	}
+
+	var numbered []chain
+	var targets []nftables.SetElement
+	for i := range c.Queues {
+		one := chain{name: fmt.Sprintf("queue-%d", c.FirstQueue+i)}
+		one.add("queue", &expr.Counter{}, queueStatement(kind, queueRange{first: c.FirstQueue + i, total: 1, bypass: c.Bypass}))
+		numbered = append(numbered, one)
+		targets = append(targets, nftables.SetElement{
+			Key:         binaryutil.NativeEndian.PutUint32(uint32(i)),
+			VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: one.name},
+		})
+	}
+	m := t.addSet(queuesMap, nftables.TypeInteger, targets)
+	m.IsMap, m.DataType, m.KeyByteOrder = true, nftables.TypeVerdict, binaryutil.NativeEndian
+
+	switch c.Fanout {
+	case FanoutNumgen:
+		queue.add("queues in turn", turn(c.Queues), goByNumber(m))
+	case FanoutPorts:
+		if p := c.protocolsWithPorts(); len(p) > 0 {
+			s := t.addSet(portProtocolsSet, nftables.TypeInetProto, protocols(p))
+			for _, f := range []struct {
+				wanted    bool
+				protocol  byte
+				addresses addresses
+			}{
+				{c.IPv4, unix.NFPROTO_IPV4, addressesIPv4},
+				{c.IPv6, unix.NFPROTO_IPV6, addressesIPv6},
+			} {
+				if f.wanted {
+					queue.add("queue by addresses and ports", slices.Concat(
+						isFamily(f.protocol), protocolIn(s, false), loadFlow(f.addresses),
+						[]expr.Any{hashFlow(f.addresses, c.Queues), goByNumber(m)},
+					)...)
+				}
+			}
+		}
+		queue.add("no ports: queue by addresses", &expr.Counter{}, queueStatement(kind, whole))
+	}
+	t.chains = append(append(t.chains, queue), numbered...)
+}
+
+// protocolsWithPorts are the selected protocols that the fan-out by ports can
+// hash. In the first bytes of other headers are checksums, which would tear a
+// flow apart.
+func (c Config) protocolsWithPorts() []uint8 {
+	if len(c.Protocols) == 0 {
+		return portProtocols
+	}
+	return slices.DeleteFunc(distinct(c.Protocols), func(p uint8) bool { return !slices.Contains(portProtocols, p) })
+}
+
+func (t *table) addSet(name string, key nftables.SetDatatype, elements []nftables.SetElement) *nftables.Set {
+	s := &nftables.Set{Name: name, ID: uint32(len(t.sets) + 1), KeyType: key}
+	t.sets = append(t.sets, set{s, elements})
+	return s
+}
+
+func (c *chain) add(comment string, expressions ...expr.Any) {
+	c.rules = append(c.rules, rule{comment, expressions})
+}
+
+func verdict(kind expr.VerdictKind, chain string) expr.Any {
+	return &expr.Verdict{Kind: kind, Chain: chain}
+}
+
+func distinct[T uint8 | uint16](list []T) []T {
+	return slices.Compact(slices.Sorted(slices.Values(list)))
+}
+
+// create puts the whole table into the connection's transaction, which fails
+// if a table of that name exists.
+func (t *table) create(conn *nftables.Conn) error {
+	parent := conn.CreateTable(&nftables.Table{Name: t.name, Family: family})
+	accept := nftables.ChainPolicyAccept
+	chains := make([]*nftables.Chain, len(t.chains))
+	for i, c := range t.chains {
+		chains[i] = &nftables.Chain{Name: c.name, Table: parent}
+		if c.hook != nil {
+			chains[i].Type = nftables.ChainTypeFilter
+			chains[i].Hooknum = c.hook.hook
+			chains[i].Priority = &c.hook.priority
+			chains[i].Policy = &accept
+		}
+		conn.AddChain(chains[i])
+	}
+	for _, s := range t.sets {
+		s.Table = parent
+		if err := conn.AddSet(s.Set, s.elements); err != nil {
+			return fmt.Errorf("encode set %s: %w", s.Name, err)
+		}
+	}
+	for i, c := range t.chains {
+		for _, r := range c.rules {
+			conn.AddRule(&nftables.Rule{
+				Table:    parent,
+				Chain:    chains[i],
+				Exprs:    r.expressions,
+				UserData: userdata.AppendString(nil, userdata.TypeComment, commentPrefix+r.comment),
+			})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package ruleset
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+)
+
+// A kernel has one kind of queue statement or the other. The tables for both
+// have to be the same but for that statement, so that what is tested with one
+// kind holds for the other.
+func TestKindsDifferInTheStatementOnly(t *testing.T) {
+	for _, placement := range placements[1:] {
+		for _, fanout := range fanouts {
+			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
+				c := udpRules(placement, fanout, 3)
+				c.Mark, c.SourcePorts, c.DestinationPorts = 1, []uint16{53}, []uint16{53}
+				native, xt := newTable(c, KindNative), newTable(c, KindXT)
+
+				// Replace the statements by what they say.
+				neutral := func(table *table, want Kind) (statements int) {
+					for i := range table.chains {
+						for _, r := range table.chains[i].rules {
+							for j, e := range r.expressions {
+								if kind, q, ok := parseQueueStatement(e); ok {
+									if kind != want {
+										t.Errorf("%s statement in the table for %s", kind, want)
+									}
+									r.expressions[j] = queueStatement(KindNative, q)
+									statements++
+								}
+							}
+						}
+					}
+					return statements
+				}
+				if n, m := neutral(native, KindNative), neutral(xt, KindXT); n == 0 || n != m {
+					t.Errorf("%d native and %d xt statements", n, m)
+				}
+				options := cmp.AllowUnexported(table{}, set{}, chain{}, rule{}, hook{}, nftables.SetDatatype{})
+				if diff := cmp.Diff(native, xt, options); diff != "" {
+					t.Errorf("the tables differ (-native +xt):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// The native statement of each fan-out.
+func TestNativeStatements(t *testing.T) {
+	for _, test := range []struct {
+		fanout Fanout
+		want   []expr.Queue
+	}{
+		{FanoutBalance, []expr.Queue{{Num: 10, Total: 2, Flag: expr.QueueFlagBypass}}},
+		{FanoutCPU, []expr.Queue{{Num: 10, Total: 2, Flag: expr.QueueFlagBypass | expr.QueueFlagFanout}}},
+		{FanoutNumgen, []expr.Queue{
+			{Num: 10, Total: 1, Flag: expr.QueueFlagBypass},
+			{Num: 11, Total: 1, Flag: expr.QueueFlagBypass},
+		}},
+		{FanoutPorts, []expr.Queue{
+			{Num: 10, Total: 2, Flag: expr.QueueFlagBypass}, // without ports
+			{Num: 10, Total: 1, Flag: expr.QueueFlagBypass},
+			{Num: 11, Total: 1, Flag: expr.QueueFlagBypass},
+		}},
+	} {
+		t.Run(string(test.fanout), func(t *testing.T) {
+			c := udpRules(PlacementOutput, test.fanout, 2)
+			c.Bypass = true
+			var got []expr.Queue
+			for _, chain := range newTable(c, KindNative).chains {
+				for _, r := range chain.rules {
+					for _, e := range r.expressions {
+						if q, ok := e.(*expr.Queue); ok {
+							got = append(got, *q)
+						}
+					}
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("statements (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
