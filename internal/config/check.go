@@ -64,8 +64,8 @@ func (f *file) between(key string, n, least, most int) {
 }
 
 func (f *file) checkQueues(q *Queues) {
-	f.between("queues.count", q.Count, 1, maxQueue+1)
-	if last := int(q.First) + q.Count - 1; last > maxQueue && q.Count <= maxQueue+1 {
+	f.between("queues.count", q.Count, 1, maxQueue)
+	if last := int(q.First) + q.Count - 1; last > maxQueue && q.Count <= maxQueue {
 		f.wrong("queues.count", "%d queues from %d on end at %d, and the last that exists is %d: lower first or count", q.Count, q.First, last, maxQueue)
 	}
 	f.between("queues.copy_range", int(q.CopyRange), 0, maxCopyRange)

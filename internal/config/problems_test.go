@@ -62,7 +62,7 @@ policy:
 	}},
 	{"queue range", "queues: {first: 65535, count: 2}\n", []string{"f:1:31: queues.count: 2 queues from 65535 on end at 65536"}},
 	{"queue limits", "queues: {count: 0, copy_range: 65532, receive_buffer: -1, batch: 1025, pin: [0, -1, 1024]}\n", []string{
-		"f:1:17: queues.count: must be from 1 to 65536, not 0",
+		"f:1:17: queues.count: must be from 1 to 65535, not 0",
 		"f:1:32: queues.copy_range: must be from 0 to 65531",
 		"f:1:55: queues.receive_buffer: must be from 0 to",
 		"f:1:66: queues.batch: must be from 1 to 1024, not 1025",
