@@ -1,46 +1,34 @@
 package ct
 
 import (
-	"context"
 	"net"
 	"testing"
 	"time"
 
-	"github.com/florianl/go-nfqueue/v2"
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
 
 // provoke makes flows of some packets each in the thread's namespace, all but one packet of each a clash: a queue on
-// the way to confirm holds the packets of a flow, each with an unconfirmed entry of its own, and then lets them go.
-// All have to arrive.
+// the way to confirm holds all the packets, each with an unconfirmed entry of its own, before it lets the first go. All
+// have to arrive.
 func provoke(t *testing.T, flows, packets int) {
 	t.Helper()
-	const (
-		queueNumber = 7
-		patience    = 5 * time.Second
-	)
+	const queueNumber = 7
 	receiver := udpSocket(t)
 	port := receiver.LocalAddr().(*net.UDPAddr).Port
 
-	queue, err := nfqueue.Open(&nfqueue.Config{
-		NfQueue: queueNumber, MaxPacketLen: 0xffff, Copymode: nfqueue.NfQnlCopyPacket, WriteTimeout: patience,
-	})
+	queue, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: queueNumber})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = queue.Close() }()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	held := make(chan uint32, packets)
-	err = queue.RegisterWithErrorFunc(ctx,
-		func(a nfqueue.Attribute) int { held <- *a.PacketID; return 0 },
-		func(error) int { return 0 }, // a packet that does not come is noticed below
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer func() {
+		if err := queue.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	rules, err := ruleset.Install(ruleset.Config{
 		Table: "provoke", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
 		FirstQueue: queueNumber, Queues: 1, IPv4: true,
@@ -58,30 +46,37 @@ func provoke(t *testing.T, flows, packets int) {
 	for range flows {
 		sender := udpSocket(t) // a port of its own: a new flow
 		for range packets {
+			// Returns when the packet is in the queue.
 			if _, err := sender.WriteTo([]byte("x"), receiver.LocalAddr()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		ids := make([]uint32, packets)
-		for i := range ids {
-			select {
-			case ids[i] = <-held:
-			case <-time.After(patience):
-				t.Fatalf("packet %d of a flow was not queued within %v", i, patience)
+	}
+
+	ended := make(chan error, 1)
+	go func() {
+		ended <- queue.Run(func(b *nfq.Batch) error {
+			for i := range b.Packets {
+				if err := queue.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: nfq.Accept}); err != nil {
+					return err
+				}
 			}
+			return queue.Flush()
+		})
+	}()
+	if err := receiver.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range flows * packets {
+		if _, err := receiver.Read(make([]byte, 16)); err != nil {
+			t.Errorf("packet %d of %d did not arrive: %v", i, flows*packets, err)
+			break
 		}
-		for _, id := range ids {
-			if err := queue.SetVerdict(id, nfqueue.NfAccept); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := receiver.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		for range packets {
-			if _, err := receiver.Read(make([]byte, 16)); err != nil {
-				t.Fatalf("a packet that was let go did not arrive: %v", err)
-			}
-		}
+	}
+	if err := queue.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

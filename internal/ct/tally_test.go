@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestUndecodableEventsAreCounted(t *testing.T) {
@@ -12,7 +13,7 @@ func TestUndecodableEventsAreCounted(t *testing.T) {
 	for _, m := range []netlink.Message{
 		{}, // not even a header
 		{Header: netlink.Header{Type: ctnetlinkType(msgGetStats)}, Data: make([]byte, nfgenmsgLen)},
-		{Header: netlink.Header{Type: 2<<8 | 0}, Data: make([]byte, nfgenmsgLen)}, // an expectation
+		{Header: netlink.Header{Type: unix.NFNL_SUBSYS_CTNETLINK_EXP << 8}, Data: make([]byte, nfgenmsgLen)}, // an expectation
 	} {
 		counts.add(m)
 	}
