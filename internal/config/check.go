@@ -162,13 +162,10 @@ func (f *file) checkPolicy(p *Policy) {
 }
 
 func (f *file) checkAnalysis(a *Analysis) {
-	switch {
-	case a.Distribution == DistributionNone:
-		if a.Delay != 0 {
-			f.wrong("analysis.delay", "%v has no effect with distribution none: choose fixed, uniform or lognormal, or set delay to 0s", a.Delay)
-		}
-	default:
+	if a.Distribution != DistributionNone {
 		f.positive("analysis.delay", a.Delay)
+	} else if a.Delay != 0 {
+		f.wrong("analysis.delay", "%v has no effect with distribution none: choose fixed, uniform or lognormal, or set delay to 0s", a.Delay)
 	}
 	// Not ">= 0": that is false for NaN, too.
 	if !(a.Sigma > 0 && a.Sigma <= 10) {

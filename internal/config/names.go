@@ -11,8 +11,10 @@ import (
 // named is a setting with a fixed set of values.
 type named interface{ values() []string }
 
+// Backend receives packets and sends verdicts.
 type Backend string
 
+// Batches on a netlink socket, and the go-nfqueue library for comparison.
 const (
 	BackendMMsg      Backend = "mmsg"
 	BackendGoNFQueue Backend = "gonfqueue"
@@ -20,8 +22,10 @@ const (
 
 func (Backend) values() []string { return names(BackendMMsg, BackendGoNFQueue) }
 
+// GuardMode is what the guard does with the further packets of a flow that settles.
 type GuardMode string
 
+// Nothing; send them once more behind the first; drop them.
 const (
 	GuardOff      GuardMode = "off"
 	GuardReinject GuardMode = "reinject"
@@ -30,8 +34,10 @@ const (
 
 func (GuardMode) values() []string { return names(GuardOff, GuardReinject, GuardDrop) }
 
+// Placement is where packets are queued.
 type Placement string
 
+// Seen from conntrack: none at all, before it, without it, and after it.
 const (
 	PlacementNone         Placement = "none"
 	PlacementPreConntrack Placement = "pre-conntrack"
@@ -48,8 +54,10 @@ func (Placement) values() []string {
 		PlacementPostrouting, PlacementInput, PlacementForward, PlacementVerdict3)
 }
 
+// Fanout spreads packets over the queues.
 type Fanout string
 
+// By addresses, CPU, addresses and ports, or in turn.
 const (
 	FanoutBalance Fanout = "balance"
 	FanoutCPU     Fanout = "cpu"
@@ -59,8 +67,10 @@ const (
 
 func (Fanout) values() []string { return names(FanoutBalance, FanoutCPU, FanoutPorts, FanoutNumgen) }
 
+// Family is a version of IP.
 type Family string
 
+// Both that there are.
 const (
 	IPv4 Family = "ipv4"
 	IPv6 Family = "ipv6"
@@ -68,8 +78,10 @@ const (
 
 func (Family) values() []string { return names(IPv4, IPv6) }
 
+// Distribution is how the analysis delay is drawn.
 type Distribution string
 
+// None, always the same, evenly spread, and with a long tail.
 const (
 	DistributionNone      Distribution = "none"
 	DistributionFixed     Distribution = "fixed"
@@ -81,8 +93,10 @@ func (Distribution) values() []string {
 	return names(DistributionNone, DistributionFixed, DistributionUniform, DistributionLogNormal)
 }
 
+// Per is what one analysis delay stands for.
 type Per string
 
+// Each packet, or the first one of a flow.
 const (
 	PerPacket Per = "packet"
 	PerFlow   Per = "flow"

@@ -18,8 +18,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Problem is one thing that is wrong with a file.
-type Problem struct {
+// KeyError is one thing that is wrong with a file.
+type KeyError struct {
 	File         string
 	Line, Column int
 	// Key is the path to the setting, as in "policy.rules[0].action".
@@ -28,23 +28,24 @@ type Problem struct {
 	Text string
 }
 
-func (p *Problem) Error() string {
-	text := p.Text
-	if p.Key != "" {
-		text = p.Key + ": " + text
+func (e *KeyError) Error() string {
+	text := e.Text
+	if e.Key != "" {
+		text = e.Key + ": " + text
 	}
-	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, text)
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
 }
 
 // Parse reads a file's content; name stands for it in errors. The error joins
-// one *Problem for each thing that is wrong, in the order of the lines.
+// one *KeyError for each thing that is wrong, in the order of the lines.
 func Parse(name string, data []byte) (*Config, error) {
 	f := &file{name: name, at: map[string]*token.Position{}, bad: map[string]bool{}}
 	c := Default()
 	// Keys that are written twice are found below, together with the rest.
 	parsed, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		f.report("", syntaxPosition(err), "not YAML: %s", syntaxMessage(err))
+		where, message := syntax(err)
+		f.report("", where, "not YAML: %s", message)
 		return nil, f.err()
 	}
 	seen := false
@@ -66,20 +67,13 @@ func Parse(name string, data []byte) (*Config, error) {
 	return c, nil
 }
 
-func syntaxMessage(err error) string {
-	var e yaml.Error
-	if errors.As(err, &e) {
-		return e.GetMessage()
+// syntax takes a parser's error apart.
+func syntax(err error) (*token.Position, string) {
+	e, ok := errors.AsType[yaml.Error](err)
+	if !ok || e.GetToken() == nil {
+		return nil, err.Error()
 	}
-	return err.Error()
-}
-
-func syntaxPosition(err error) *token.Position {
-	var e yaml.Error
-	if errors.As(err, &e) && e.GetToken() != nil {
-		return e.GetToken().Position
-	}
-	return nil
+	return e.GetToken().Position, e.GetMessage()
 }
 
 // file collects where things are in a file, and what is wrong with them.
@@ -87,12 +81,12 @@ type file struct {
 	name     string
 	at       map[string]*token.Position // by key; of the value where it is one line
 	bad      map[string]bool            // keys with a problem
-	problems []*Problem
+	problems []*KeyError
 }
 
 // report adds a problem; without a position it is at the top.
 func (f *file) report(key string, position *token.Position, format string, args ...any) {
-	p := &Problem{File: f.name, Line: 1, Column: 1, Key: key, Text: fmt.Sprintf(format, args...)}
+	p := &KeyError{File: f.name, Line: 1, Column: 1, Key: key, Text: fmt.Sprintf(format, args...)}
 	if position != nil {
 		p.Line, p.Column = position.Line, position.Column
 	}
@@ -101,7 +95,7 @@ func (f *file) report(key string, position *token.Position, format string, args 
 }
 
 func (f *file) err() error {
-	slices.SortStableFunc(f.problems, func(a, b *Problem) int {
+	slices.SortStableFunc(f.problems, func(a, b *KeyError) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	var list []error
@@ -113,7 +107,7 @@ func (f *file) err() error {
 
 // decode puts the node into v, which has the default, and goes on after a problem.
 func (f *file) decode(key string, node ast.Node, v reflect.Value) {
-	if _, text := v.Addr().Interface().(encoding.TextUnmarshaler); text {
+	if _, text := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); text {
 		f.scalar(key, node, v)
 		return
 	}

@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -44,19 +45,18 @@ func corpus(t testing.TB) [][]byte {
 }
 
 func readCapture(path string) (packets [][]byte, err error) {
-	f, err := os.Open(path)
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var source interface {
 		gopacket.PacketDataSource
 		LinkType() layers.LinkType
 	}
 	if filepath.Ext(path) == ".pcap" {
-		source, err = pcapgo.NewReader(f)
+		source, err = pcapgo.NewReader(bytes.NewReader(content))
 	} else {
-		source, err = pcapgo.NewNgReader(f, pcapgo.DefaultNgReaderOptions)
+		source, err = pcapgo.NewNgReader(bytes.NewReader(content), pcapgo.DefaultNgReaderOptions)
 	}
 	if err != nil {
 		return nil, nil //nolint:nilerr // some captures are made to be refused
@@ -64,7 +64,7 @@ func readCapture(path string) (packets [][]byte, err error) {
 	for {
 		data, _, err := source.ReadPacketData()
 		if err != nil { // the end, or damage that is there on purpose
-			return packets, nil //nolint:nilerr
+			return packets, nil //nolint:nilerr // as above
 		}
 		p := gopacket.NewPacket(data, source.LinkType(), gopacket.Default)
 		if network := p.NetworkLayer(); network != nil {

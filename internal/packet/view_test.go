@@ -56,7 +56,7 @@ func tcp(payload string) []byte {
 	copy(b, []byte{0x30, 0x39, 0x01, 0xbb})
 	b[12] = 6 << 4
 	b[13] = 0x12
-	return append(b, payload...)
+	return slices.Concat(b, []byte(payload))
 }
 
 func TestDecode(t *testing.T) {

@@ -116,5 +116,7 @@ func oneFamilyEach(a, b []netip.Prefix) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return false
 	}
-	return !(slices.ContainsFunc(a, is4) && slices.ContainsFunc(b, is4)) && !(slices.ContainsFunc(a, is6) && slices.ContainsFunc(b, is6))
+	both4 := slices.ContainsFunc(a, is4) && slices.ContainsFunc(b, is4)
+	both6 := slices.ContainsFunc(a, is6) && slices.ContainsFunc(b, is6)
+	return !both4 && !both6
 }

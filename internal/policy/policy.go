@@ -13,6 +13,7 @@ import (
 // Action is what happens to a packet.
 type Action uint8
 
+// What a rule or the default may do.
 const (
 	Accept Action = iota
 	Drop
@@ -123,10 +124,10 @@ func (c *compiled) matches(v *packet.View, src, dst netip.Addr) bool {
 	if !c.anyProtocol && c.protocols[v.Protocol/64]&(1<<(v.Protocol%64)) == 0 {
 		return false
 	}
-	if c.sourcePorts != nil && !(v.HasPorts() && contains(c.sourcePorts, v.SrcPort)) {
+	if c.sourcePorts != nil && (!v.HasPorts() || !contains(c.sourcePorts, v.SrcPort)) {
 		return false
 	}
-	if c.destinationPorts != nil && !(v.HasPorts() && contains(c.destinationPorts, v.DstPort)) {
+	if c.destinationPorts != nil && (!v.HasPorts() || !contains(c.destinationPorts, v.DstPort)) {
 		return false
 	}
 	if c.source != nil && !c.source.Contains(src) {
