@@ -10,9 +10,16 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 # A linter of another module than the product: its dependencies stay out of go.mod.
 LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
 
+# The version comes from the linker's flag, so go need not stamp it as well.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)'
+
 # Given to the commands, for example make demo LAB="--flows 2000".
 LAB ?=
+TEST ?=
 BENCH ?= .
+
+# The packages that have such tests.
+ALLOCATING = $(addprefix ./,$(sort $(dir $(shell grep -rlx '//go:build !race' --include='*_test.go' daemon internal lab stress conntrackwatch))))
 
 .PHONY: help
 help: ## Show this list
@@ -22,18 +29,20 @@ help: ## Show this list
 .PHONY: build
 build: ## Build bin/verdictd, bin/stress, bin/conntrackwatch and bin/lab, static
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/verdictd ./daemon
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./stress ./conntrackwatch ./lab
+	$(BUILD) -o bin/verdictd ./daemon
+	$(BUILD) -o bin/ ./stress ./conntrackwatch ./lab
 
 .PHONY: demo
 demo: build ## See the clashes, and the guard preventing them, on this kernel; writes demo.json and demo.html
 	bin/lab matrix --json demo.json --html demo.html $(LAB)
 
-# The race detector needs cgo and a C compiler. VERDICTD_REQUIRE_KERNEL=1 turns
-# tests that a machine without namespaces skips into failures.
+# The race detector needs cgo and a C compiler, and allocates: the tests that
+# count allocations are built without it. VERDICTD_REQUIRE_KERNEL=1 in the
+# environment turns what a machine without namespaces skips into failures.
 .PHONY: test
 test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race $(TEST) ./...
+	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
 
 .PHONY: bench
 bench: ## Run the benchmarks; BENCH=regexp chooses

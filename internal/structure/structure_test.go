@@ -1,0 +1,208 @@
+package structure
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module   = "verdictd"
+	internal = module + "/internal/"
+	// maxLines keeps a file at one concept.
+	maxLines = 500
+)
+
+// root is the folder of the module.
+const root = "../.."
+
+// imports says which of the project's own packages a package may import. It is
+// the whole graph, so that a new edge is a decision and not an accident.
+// Commands are at the top: they may import every package, and the language
+// keeps them from importing each other.
+var imports = map[string][]string{
+	// Pure: no sockets, no clock, no files.
+	"packet": {},
+	"policy": {"packet"},
+	"flow":   {"packet"},
+	"report": {},
+	// Kernel interfaces, one each.
+	"nfnl":     {},
+	"nfq":      {"nfnl"},
+	"ct":       {},
+	"reinject": {},
+	"ruleset":  {},
+	"kernel":   {},
+	// What is built on them.
+	"config":            {"policy"},
+	"engine":            {"flow", "nfq", "packet", "policy", "reinject"},
+	"load":              {"kernel"},
+	"kernel/kerneltest": {"kernel"},
+	"structure":         {},
+}
+
+// pure packages may use golang.org/x/sys/unix for its constants only.
+var pure = []string{"packet", "policy", "flow"}
+
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	Name       string
+	Imports    []string
+	GoFiles    []string
+}
+
+func (p *goPackage) short() string { return strings.TrimPrefix(p.ImportPath, internal) }
+
+// list returns the module's packages.
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Name,Imports,GoFiles", "./...")
+	cmd.Dir = root
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.Bytes())
+	}
+	var packages []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		switch err := d.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			if len(packages) == 0 {
+				t.Fatal("go list names no package")
+			}
+			return packages
+		case err != nil:
+			t.Fatalf("go list: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func TestImportDirection(t *testing.T) {
+	packages := list(t)
+	for _, p := range packages {
+		if !strings.HasPrefix(p.ImportPath, internal) {
+			continue
+		}
+		allowed, known := imports[p.short()]
+		if !known {
+			t.Errorf("internal/%s is not in the list of who may import whom (structure_test.go): add it", p.short())
+			continue
+		}
+		for _, i := range p.Imports {
+			if name, own := strings.CutPrefix(i, internal); own && !slices.Contains(allowed, name) {
+				t.Errorf("internal/%s imports internal/%s: it may import only %v", p.short(), name, allowed)
+			}
+		}
+	}
+	for name := range imports {
+		if !slices.ContainsFunc(packages, func(p goPackage) bool { return p.short() == name }) {
+			t.Errorf("internal/%s is in the list of who may import whom, but does not exist: take it out", name)
+		}
+	}
+}
+
+// Constants of the kernel's interface are no system calls; calls into package
+// unix are.
+func TestPurePackagesMakeNoSystemCalls(t *testing.T) {
+	for _, p := range list(t) {
+		if !slices.Contains(pure, p.short()) {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			files := token.NewFileSet()
+			f, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				if f, ok := call.Fun.(*ast.SelectorExpr); ok {
+					if x, ok := f.X.(*ast.Ident); ok && (x.Name == "unix" || x.Name == "time" && f.Sel.Name == "Now") {
+						t.Errorf("%s: a pure package calls %s.%s", files.Position(call.Pos()), x.Name, f.Sel.Name)
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
+func TestEveryPackageSaysWhyItExists(t *testing.T) {
+	for _, p := range list(t) {
+		name := filepath.Join(p.Dir, "doc.go")
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			t.Errorf("%s has no doc.go", p.ImportPath)
+		case err != nil:
+			t.Errorf("%s: %v", p.ImportPath, err)
+		case f.Doc == nil:
+			t.Errorf("%s: doc.go has no package comment", p.ImportPath)
+		}
+	}
+}
+
+func TestFilesAreShort(t *testing.T) {
+	for _, p := range list(t) {
+		for _, name := range p.GoFiles {
+			b, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(b, []byte("\n")); n > maxLines {
+				t.Errorf("%s/%s has %d lines, more than %d: find the second concept in it", p.ImportPath, name, n, maxLines)
+			}
+		}
+	}
+}
+
+// `make test` runs these by their names, as it builds all tests with the race
+// detector first.
+func TestAllocationGatesAreFound(t *testing.T) {
+	gates := 0
+	for _, p := range list(t) {
+		names, err := filepath.Glob(filepath.Join(p.Dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(f.Comments) == 0 || f.Comments[0].List[0].Text != "//go:build !race" {
+				continue
+			}
+			for _, d := range f.Decls {
+				f, ok := d.(*ast.FuncDecl)
+				if !ok || !strings.HasPrefix(f.Name.Name, "Test") {
+					continue
+				}
+				gates++
+				if !strings.Contains(f.Name.Name, "Alloc") {
+					t.Errorf("%s: %s is built without the race detector only, and make test would not find it: name it ...Alloc...", name, f.Name.Name)
+				}
+			}
+		}
+	}
+	if gates == 0 {
+		t.Error("no test is built without the race detector: are the allocation gates gone?")
+	}
+}
