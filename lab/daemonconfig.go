@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+
+	"verdictd/internal/config"
+	"verdictd/internal/kernel"
+)
+
+// defaultQueueLength is the kernel's (NFQNL_QMAX_DEFAULT).
+const defaultQueueLength = 1024
+
+// startDaemon starts verdictd with a configuration of the row's, in the namespace that has the queue.
+func (e *experiment) startDaemon(g *group, ns *kernel.NetNS, statistics string) (*process, error) {
+	text, err := yaml.Marshal(e.daemonConfig(statistics))
+	if err != nil {
+		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	path := filepath.Join(g.dir, "verdictd.yaml")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	return g.startService(ns, e.verdictd, "run", "--config", path)
+}
+
+// daemonConfig is the daemon's default but for what the row and the command line say.
+func (e *experiment) daemonConfig(statistics string) *config.Config {
+	c := config.Default()
+	c.Backend = config.Backend(e.row[backend])
+	c.Queues.Count = e.Queues
+	c.Queues.Pin = e.cpus[:min(e.Queues, len(e.cpus))]
+	// All that may be under way has to fit into one queue, replies included: a full queue is another experiment.
+	if waiting := 2 * outstanding * e.Burst; waiting > defaultQueueLength {
+		c.Queues.MaxLength = uint32(waiting)
+	}
+	c.Guard.Mode = config.GuardMode(e.row[guard])
+	c.Rules.Placement = config.Placement(e.row[placement])
+	c.Rules.Fanout = config.Fanout(e.row[fanout])
+	c.Rules.Families = []config.Family{config.Family(e.row[family])}
+	c.Rules.DestinationPorts = []uint16{port}
+	if e.row.echoes() {
+		c.Rules.SourcePorts = []uint16{port}
+	}
+	c.Analysis.Distribution = config.Distribution(e.Analysis.Distribution)
+	c.Analysis.Delay = e.Analysis.Delay
+	c.Statistics.File = statistics
+	return c
+}

@@ -1,0 +1,23 @@
+// Command lab runs the shipped programs together, in network namespaces of
+// their own, and reports what happened.
+//
+// `lab matrix` goes through placements of the queue rule, guards, fan-outs,
+// backends and address families. Each run is three processes that people use
+// as they are: verdictd judges, stress sends bursts and keeps the ledger,
+// conntrackwatch counts clashes. What is measured is what is shipped.
+//
+// # Lifetime
+//
+// Nothing outlives the lab. Namespaces are held by descriptors of this process
+// and by the processes in them. Every child dies with the thread that forked
+// it (PR_SET_PDEATHSIG is about the thread, not the process), so that thread
+// waits for the child and does nothing else. What remains of a lab that was
+// killed with SIGKILL is one directory of small files below $TMPDIR.
+//
+// # Debugging
+//
+// A run that fails says which program did, how it ended and the last that it
+// wrote to stderr. To see more of one run, choose it alone:
+//
+//	lab matrix --only placement=output,guard=reinject,family=ipv4
+package main

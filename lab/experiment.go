@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"verdictd/internal/kernel"
+	"verdictd/internal/report"
+)
+
+const (
+	// outstanding is how many flows are under way at most. Their packets wait in the queue together, which keeps a flow's
+	// later packets behind its first one: the more, the surer is the clash without a guard.
+	outstanding = 64
+
+	// port is where the bursts go, and all that the rules queue. It is discard's.
+	port = 9
+
+	// linger is how long stress waits for stragglers when all was sent.
+	linger = 500 * time.Millisecond
+)
+
+// An experiment is one row: fresh namespaces, the programs in them, and what they counted.
+type experiment struct {
+	*matrixCmd
+	programs
+	row  row
+	dir  string // for the run's files, not made yet
+	cpus []int  // to pin the daemon's threads to
+
+	run report.Run
+}
+
+// do fills in the run's figures. Whatever it started is gone when it returns.
+func (e *experiment) do(ctx context.Context) (err error) {
+	t, err := newTopology(e.row[placement], e.row[family])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err := os.Mkdir(e.dir, 0o700); err != nil {
+		return fmt.Errorf("make a directory for the run's files: %w", err)
+	}
+	g := newGroup(ctx, e.dir)
+	defer g.Close()
+
+	statistics := filepath.Join(e.dir, "statistics.json")
+	var daemon, listener *process
+	if e.row.queued() {
+		if daemon, err = e.startDaemon(g, t.queue, statistics); err != nil {
+			return err
+		}
+	}
+	stats, err := g.startService(t.queue, e.conntrackwatch, "stats", "--json")
+	if err != nil {
+		return err
+	}
+	if e.row[events] == "listener" {
+		if listener, err = g.startService(t.queue, e.conntrackwatch, "events", "--json"); err != nil {
+			return err
+		}
+	}
+
+	sender, err := g.start(t.sender, true, nil, e.stress, e.stressArgs(t)...)
+	if err != nil {
+		return err
+	}
+	if err := sender.wait(e.timeout() + stopWithin); err != nil {
+		return err
+	}
+	if err := takeStress(&e.run, sender.stdout.Bytes()); err != nil {
+		return err
+	}
+	// The watchers first, so that the daemon's leave is no part of what they count.
+	if listener != nil {
+		if err := listener.stop(syscall.SIGINT); err != nil {
+			return err
+		}
+		if err := takeEvents(&e.run, listener.stdout.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := stats.stop(syscall.SIGINT); err != nil {
+		return err
+	}
+	if err := takeStats(&e.run, stats.stdout.Bytes()); err != nil {
+		return err
+	}
+	if daemon != nil {
+		if err := daemon.stop(syscall.SIGTERM); err != nil {
+			return err
+		}
+		document, err := os.ReadFile(statistics)
+		if err != nil {
+			return fmt.Errorf("read what verdictd counted: %w", err)
+		}
+		if err := takeDaemon(&e.run, document); err != nil {
+			return err
+		}
+	}
+	e.run.Rate()
+	e.run.Tainted, err = kernel.Taint()
+	return err
+}
+
+// stressArgs has the addresses spread over the flows and every wait bounded.
+func (e *experiment) stressArgs(t *topology) []string {
+	n := networks[e.row[family]]
+	args := []string{
+		"clash", "--json", "-",
+		"--target", n.target.String(), "--port", strconv.Itoa(port),
+		"--flows", strconv.Itoa(e.Flows), "--burst", strconv.Itoa(e.Burst),
+		"--threads", strconv.Itoa(e.Threads), "--mode", "threads",
+		"--pace", "full", "--outstanding", strconv.Itoa(outstanding), "--flow-timeout", e.flowTimeout().String(),
+		"--linger", linger.String(), "--timeout", e.timeout().String(),
+		"--sender-netns", t.sender.Path(), "--receiver-netns", t.receiver.Path(),
+	}
+	for _, a := range n.sourceList() {
+		args = append(args, "--source", a.String())
+	}
+	if e.row.echoes() {
+		args = append(args, "--echo")
+	}
+	return args
+}
+
+// backlog is how long the daemon needs at most for the packets that wait at one time, all of them in one queue.
+func (e *experiment) backlog() time.Duration {
+	return e.judging(outstanding * e.Burst)
+}
+
+// judging is how long one thread takes over so many packets, with room for distributions whose mean is above their delay.
+func (e *experiment) judging(packets int) time.Duration {
+	if e.row.echoes() {
+		packets *= 2
+	}
+	return 2 * time.Duration(packets) * e.Analysis.Delay
+}
+
+// flowTimeout is when stress gives a flow up to begin another one, which only guard drop should make it do.
+func (e *experiment) flowTimeout() time.Duration { return 50*time.Millisecond + e.backlog() }
+
+// timeout bounds the sending.
+func (e *experiment) timeout() time.Duration {
+	bound := time.Minute + e.judging(e.Flows*e.Burst)
+	if e.row[guard] == "drop" {
+		bound += time.Duration(e.Flows/outstanding+1) * e.flowTimeout()
+	}
+	return bound
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"verdictd/internal/config"
+	"verdictd/internal/report"
+)
+
+func anExperiment(r row) experiment {
+	return experiment{
+		matrixCmd: &matrixCmd{Flows: 10, Burst: 4, Threads: 2, Queues: 2, Analysis: analysis{"fixed", 300 * time.Microsecond}},
+		row:       r, cpus: []int{0, 1, 2, 3},
+	}
+}
+
+// TestDaemonConfig writes the file of every row as the lab does and reads it as the daemon does.
+func TestDaemonConfig(t *testing.T) {
+	for _, r := range defaultRows(true) {
+		if !r.queued() {
+			continue
+		}
+		e := anExperiment(r)
+		want := e.daemonConfig("/somewhere/statistics.json")
+		text, err := yaml.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.Parse("verdictd.yaml", text)
+		if err != nil {
+			t.Fatalf("row %v: %v\n%s", r, err, text)
+		}
+		if again, err := yaml.Marshal(got); err != nil || string(again) != string(text) {
+			t.Errorf("row %v: read back as\n%s, written was\n%s", r, again, text)
+		}
+		if string(got.Rules.Placement) != r[placement] || string(got.Guard.Mode) != r[guard] || string(got.Backend) != r[backend] ||
+			string(got.Rules.Fanout) != r[fanout] || got.Analysis.Delay != 300*time.Microsecond || !slices.Equal(got.Queues.Pin, []int{0, 1}) {
+			t.Errorf("row %v became %+v", r, got)
+		}
+	}
+}
+
+func TestDaemonConfigMakesRoom(t *testing.T) {
+	e := anExperiment(plain)
+	if got := e.daemonConfig("x").Queues.MaxLength; got != 0 {
+		t.Errorf("queue length %d for small bursts, want the kernel's default", got)
+	}
+	e.Burst = 32
+	if got := e.daemonConfig("x").Queues.MaxLength; got < outstanding*32 {
+		t.Errorf("queue length %d for bursts of 32, want room for %d", got, outstanding*32)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	e := anExperiment(plain)
+	// 64 flows of 4 packets at 300 microseconds are 77 ms of work for one thread.
+	if got := e.flowTimeout(); got < 77*time.Millisecond || got > time.Second {
+		t.Errorf("a flow is given up after %v", got)
+	}
+	e.Flows = 200_000
+	if got, least := e.timeout(), 240*time.Second; got < least {
+		t.Errorf("200,000 flows have %v, want at least the %v that one thread takes to judge them", got, least)
+	}
+}
+
+func TestTakeRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name, document, want string
+		take                 func(*report.Run, []byte) error
+	}{
+		{"not JSON", "oops", "read the result of stress", takeStress},
+		{"another schema", `{"schema":2}`, "has schema 2, and this lab knows 1", takeStress},
+		{"no schema", `{}`, "has schema , and this lab knows 1", takeStats},
+		{"a key is missing", `{"schema":1,"total":{"insert_failed":0,"drop":0,"chain_toolong":0}}`, `has no "total.clash_resolve"`, takeStats},
+		{"no total", `{"schema":1}`, `has no "total.clash_resolve"`, takeStats},
+		{"out of time", `{"schema":1,"flows":7,"sent":1,"delivered":1,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"send_errors":0,"timed_out":true}`,
+			"ran out of time after 7 of its flows", takeStress},
+		{"a wrong type", `{"schema":1,"total":{"new":"many","update":0,"destroy":0}}`, "read the result of conntrackwatch events", takeEvents},
+	} {
+		if err := tt.take(&report.Run{}, []byte(tt.document)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestTake(t *testing.T) {
+	var got report.Run
+	for take, document := range map[*func(*report.Run, []byte) error]string{
+		new(takeStress): `{"schema":1,"flows":2,"sent":8,"delivered":7,"lost":1,"duplicated":2,"reordered":3,"corrupted":4,"send_errors":5,"seconds":0.5,
+			"packets_per_second":14,"receiver_dropped":1,"echo_sent":7,"echo_delivered":6,"echo_lost":1,"echo_duplicated":2,"echo_reordered":3,"echo_corrupted":4}`,
+		new(takeStats):  `{"schema":1,"total":{"clash_resolve":3,"insert_failed":2,"drop":1,"chain_toolong":null}}`,
+		new(takeEvents): `{"schema":1,"total":{"new":1,"update":2,"destroy":3}}`,
+		new(takeDaemon): `{"schema":1,"queues":[{"received":5},{"received":3}],"total":{"first":2,"further":6,"reinjected":5,"reinject_failed":1,"guard_dropped":9,
+			"table_full":11,"verdict_errors":12,"queue_dropped":7,"user_dropped":8,"verdict_latency_us":{"p50":1,"p99":2,"max":3}},"cpu_us_per_packet":2.5,"rss_kib":{"max":99}}`,
+	} {
+		if err := (*take)(&got, []byte(document)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, three, events, cpu := uint64(1), uint64(3), uint64(6), 2.5
+	want := report.Run{
+		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
+		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
+		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
+		QueuePackets: []uint64{5, 3}, First: 2, Further: 6, Reinjected: 5, ReinjectFailed: 1, GuardDropped: 9, TableFull: 11, VerdictErrors: 12,
+		QueueDropped: 7, UserDropped: 8, VerdictLatencyUS: &report.Latency{P50: 1, P99: 2, Max: 3}, CPUUSPerPacket: &cpu, RSSMaxKiB: 99,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("took %+v\nwant %+v", got, want)
+	}
+}

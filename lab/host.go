@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel"
+	"verdictd/internal/report"
+	"verdictd/internal/ruleset"
+)
+
+// programs are the binaries that the lab starts.
+type programs struct {
+	verdictd, stress, conntrackwatch string
+}
+
+// findPrograms looks for them in a directory, or beside the lab's own binary where none is given.
+func findPrograms(dir string) (programs, error) {
+	if dir == "" {
+		executable, err := os.Executable()
+		if err != nil {
+			return programs{}, fmt.Errorf("find the lab's own executable, beside which the other programs are: %w", err)
+		}
+		dir = filepath.Dir(executable)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return programs{}, fmt.Errorf("find the programs in %s: %w", dir, err)
+	}
+	var p programs
+	var missing []string
+	for name, path := range map[string]*string{"verdictd": &p.verdictd, "stress": &p.stress, "conntrackwatch": &p.conntrackwatch} {
+		found, err := exec.LookPath(filepath.Join(dir, name))
+		if err != nil {
+			missing = append(missing, name)
+		}
+		*path = found
+	}
+	if len(missing) > 0 {
+		return programs{}, fmt.Errorf("no %s in %s: build the programs (make build) and use bin/lab, or say with --bin where they are", strings.Join(missing, ", no "), dir)
+	}
+	return p, nil
+}
+
+// versions asks each program for its own.
+func (p programs) versions(ctx context.Context) (map[string]string, error) {
+	out := map[string]string{"lab": version}
+	for _, program := range []string{p.verdictd, p.stress, p.conntrackwatch} {
+		name := filepath.Base(program)
+		ctx, cancel := context.WithTimeout(ctx, readyWithin)
+		text, err := exec.CommandContext(ctx, program, "--version").Output()
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("ask %s for its version: %w", program, err)
+		}
+		out[name] = strings.TrimSpace(strings.TrimPrefix(string(text), name+" "))
+	}
+	return out, nil
+}
+
+// readHost collects what the report says about the machine. What is missing on some machines is left empty; what the
+// lab needs anyway is an error.
+func readHost(ctx context.Context, p programs) (h report.Host, err error) {
+	h = report.Host{
+		Architecture:  runtime.GOARCH,
+		CPUs:          runtime.NumCPU(),
+		CPUModel:      firstValue("/proc/cpuinfo", "model name", ":"),
+		Distribution:  firstValue("/etc/os-release", "PRETTY_NAME", "="),
+		UserNamespace: os.Getenv(insideVariable) != "",
+	}
+	if h.Distribution == "" {
+		h.Distribution = "unknown distribution"
+	}
+	if h.Kernel, err = kernel.Release(); err != nil {
+		return h, err
+	}
+	if h.Tainted, err = kernel.Taint(); err != nil {
+		return h, err
+	}
+	if h.Versions, err = p.versions(ctx); err != nil {
+		return h, err
+	}
+	ns, err := kernel.NewNetNS()
+	if err != nil {
+		return h, err
+	}
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	if err := ns.ActivateConntrack(); err != nil {
+		return h, err
+	}
+	err = ns.Do(func() error {
+		kind, err := ruleset.Probe()
+		h.QueueKind = string(kind)
+		h.ConntrackEvents = readInt("/proc/sys/net/netfilter/nf_conntrack_events")
+		return err
+	})
+	return h, err
+}
+
+// firstValue is the value of a key's first line in a file of such lines, unquoted; empty where there is none.
+func firstValue(path, key, separator string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		k, v, ok := strings.Cut(lines.Text(), separator)
+		if ok && strings.TrimSpace(k) == key {
+			return strings.Trim(strings.TrimSpace(v), `"`)
+		}
+	}
+	return ""
+}
+
+// readInt is nil where the file is not there or not a number.
+func readInt(path string) *int {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+// hashesPorts finds out, in a namespace made for it, whether the rules of fan-out ports can be installed.
+func hashesPorts() (bool, error) {
+	ns, err := kernel.NewNetNS()
+	if err != nil {
+		return false, err
+	}
+	var refused error
+	err = ns.Do(func() error {
+		var installed *ruleset.Installed
+		installed, refused = ruleset.Install(ruleset.Config{
+			Table: "verdictd", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutPorts,
+			Queues: 2, Bypass: true, IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{port},
+		})
+		if refused != nil {
+			return nil
+		}
+		return installed.Remove()
+	})
+	return refused == nil, errors.Join(err, ns.Close())
+}
+
+// notes say what a reader of this kernel's counters has to know.
+func notes(release string) []string {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return []string{}
+	}
+	at := func(x, y int) bool { return major > x || major == x && minor >= y }
+	out := []string{}
+	if at(4, 18) && !at(6, 12) {
+		// 368982cd7d1b to 8af79d3edb5f; long-term distribution kernels may differ.
+		out = append(out, "Linux 4.18 to 6.11 resolves clashes at the queue's re-injection without counting them: the clashes of this kernel are more than the table shows. The JSON's further is the number of packets that were exposed.")
+	}
+	if !at(5, 10) {
+		out = append(out, "Before Linux 5.10 there is no clash_resolve: clashes are counted from insert_failed.")
+	}
+	return out
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/report"
+)
+
+// matrixCmd is `lab matrix`.
+type matrixCmd struct {
+	Only     []string `help:"Run only the rows with these values, such as placement=output,guard=reinject. May be repeated, for more rows. Keys: placement, family, fanout, guard, backend, events. Values that no row of the default matrix has together are run as rows of their own." sep:"none" placeholder:"KEY=VALUE,..."`
+	Flows    int      `help:"Flows a run." default:"300"`
+	Burst    int      `help:"Packets a flow, sent at once." default:"4"`
+	Analysis analysis `help:"What the daemon takes over a packet: none, or [fixed:|uniform:|lognormal:]DURATION." default:"300us"`
+	Queues   int      `help:"Queues, each with a thread on a CPU of its own as far as there are CPUs." default:"2"`
+	Threads  int      `help:"Threads that share each burst; 0: as many as the burst has packets, at most one a CPU." default:"0"`
+	Bin      string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON     string   `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML     string   `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
+}
+
+// Bounds on what can be asked for: the kernel numbers queues in 16 bits, and a burst has to fit into one.
+const (
+	maxQueues = 1024
+	maxBurst  = 256
+	maxFlows  = 1_000_000 // what the source addresses have ports for
+)
+
+// Validate is called by kong.
+func (m *matrixCmd) Validate() error {
+	var errs []error
+	if _, err := m.rows(true); err != nil {
+		errs = append(errs, err)
+	}
+	for _, bound := range []struct {
+		flag string
+		n    int
+		low  int
+		high int
+	}{{"--flows", m.Flows, 1, maxFlows}, {"--burst", m.Burst, 1, maxBurst}, {"--queues", m.Queues, 1, maxQueues}, {"--threads", m.Threads, 0, m.Burst}} {
+		if bound.n < bound.low || bound.n > bound.high {
+			errs = append(errs, fmt.Errorf("%s %d is not within %d to %d", bound.flag, bound.n, bound.low, bound.high))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// AfterApply is called by kong when the flags are valid.
+func (m *matrixCmd) AfterApply() error {
+	if m.Threads == 0 {
+		m.Threads = min(m.Burst, runtime.NumCPU())
+	}
+	return nil
+}
+
+// Run is called by kong.
+func (m *matrixCmd) Run(ctx context.Context, std streams) error {
+	for _, path := range []string{m.JSON, m.HTML} {
+		if err := canWrite(path); err != nil {
+			return err
+		}
+	}
+	if outside, err := ensureNamespaces(ctx, std); outside {
+		return err
+	}
+	p, err := findPrograms(m.Bin)
+	if err != nil {
+		return err
+	}
+	host, err := readHost(ctx, p)
+	if err != nil {
+		return fmt.Errorf("look at this machine: %w", err)
+	}
+	ports, err := hashesPorts()
+	if err != nil {
+		return fmt.Errorf("find out which fan-outs there are: %w", err)
+	}
+	rows, err := m.rows(ports)
+	if err != nil {
+		return err
+	}
+	rep, err := m.measure(ctx, p, host, rows, std.err)
+	if err != nil {
+		return err
+	}
+	if err := m.write(rep, std); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintf(std.err, "lab: interrupted after %d of %d runs; the results so far were written\n", len(rep.Runs), rep.Planned)
+	}
+	if !rep.Verdict.OK {
+		return errReported
+	}
+	return nil
+}
+
+// rows is what --only leaves of the default matrix. Ports says that the kernel can hash ports.
+func (m *matrixCmd) rows(ports bool) ([]row, error) {
+	var filters []filter
+	var errs []error
+	for _, s := range m.Only {
+		f, err := parseFilter(s)
+		filters, errs = append(filters, f), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return choose(defaultRows(ports), filters)
+}
+
+// measure does one run after the other. A run that fails says so in its row, and the next one follows.
+func (m *matrixCmd) measure(ctx context.Context, p programs, host report.Host, rows []row, progressTo io.Writer) (_ *report.Report, err error) {
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the programs' files (set TMPDIR to where that is allowed): %w", err)
+	}
+	defer func() {
+		if e := os.RemoveAll(dir); e != nil {
+			err = errors.Join(err, fmt.Errorf("remove the programs' files: %w", e))
+		}
+	}()
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return nil, err
+	}
+	rep := &report.Report{
+		Schema:  report.Schema,
+		Version: version,
+		Host:    host,
+		Settings: report.Settings{
+			Flows: m.Flows, Burst: m.Burst, Threads: m.Threads, Queues: m.Queues,
+			Outstanding: outstanding, Sources: sourceCount, Analysis: m.Analysis.String(),
+		},
+		Started: time.Now(),
+		Planned: len(rows),
+		Notes:   notes(host.Kernel),
+		Runs:    []report.Run{},
+	}
+	progress := newProgress(progressTo, len(rows))
+	for i, r := range rows {
+		if ctx.Err() != nil {
+			break
+		}
+		e := experiment{matrixCmd: m, programs: p, row: r, dir: filepath.Join(dir, strconv.Itoa(i)), cpus: cpus, run: r.run()}
+		progress.starts(i+1, &e.run)
+		if err := e.do(ctx); err != nil {
+			if ctx.Err() != nil {
+				break // the interruption, and not the run, is what failed
+			}
+			e.run.Error = err.Error()
+		}
+		rep.Runs = append(rep.Runs, e.run)
+		progress.ended(i+1, &e.run)
+	}
+	progress.clear()
+	rep.Seconds = time.Since(rep.Started).Seconds()
+	rep.Interrupted = ctx.Err() != nil
+	rep.Verdict = report.Judge(rep)
+	return rep, nil
+}
+
+// write gives the report to those who want it: the table to people, JSON and HTML to files.
+func (m *matrixCmd) write(rep *report.Report, std streams) error {
+	table := std.out
+	if m.JSON == "-" {
+		table = std.err
+	}
+	errs := []error{report.WriteText(table, rep)}
+	if m.JSON != "" {
+		document, err := rep.JSON()
+		switch {
+		case err != nil:
+		case m.JSON == "-":
+			_, err = std.out.Write(document)
+		default:
+			err = os.WriteFile(m.JSON, document, 0o644)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("write the JSON report: %w", err))
+		}
+	}
+	if m.HTML != "" {
+		errs = append(errs, writeHTML(m.HTML, rep))
+	}
+	return errors.Join(errs...)
+}
+
+func writeHTML(path string, rep *report.Report) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write the HTML report: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return report.WriteHTML(f, rep)
+}
+
+// canWrite finds out before the minutes of measuring whether the report can be written after them.
+func canWrite(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("the report could not be written later: %w", err)
+	}
+	return f.Close()
+}
+
+// allowedCPUs are those that this process, and so the daemon, may run on.
+func allowedCPUs() ([]int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("find the CPUs to pin the daemon's threads to: %w", err)
+	}
+	var cpus []int
+	for cpu := 0; len(cpus) < set.Count(); cpu++ {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/report"
+)
+
+// oneRow is a matrix of output with the guard on, small enough for the fakes.
+func oneRow(bin string, args ...string) []string {
+	return append([]string{"matrix", "--bin", bin, "--flows", "10", "--only", "placement=output,guard=reinject,family=ipv4,fanout=balance,backend=mmsg,events=none"}, args...)
+}
+
+func readReport(t *testing.T, path string) *report.Report {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rep report.Report
+	if err := json.Unmarshal(text, &rep); err != nil {
+		t.Fatal(err)
+	}
+	return &rep
+}
+
+// nothingLeft checks that every program is gone, and with them the files of the runs.
+func nothingLeft(t *testing.T, pids string) {
+	t.Helper()
+	entries, err := os.ReadDir(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) == 0 {
+		t.Error("no program ever ran")
+	}
+	for _, e := range entries {
+		name, number, _ := strings.Cut(e.Name(), "-")
+		if pid, err := strconv.Atoi(number); err != nil || alive(pid) {
+			t.Errorf("%s (process %s, %v) is still there", name, number, err)
+		}
+	}
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+}
+
+func TestMatrix(t *testing.T) {
+	bin, pids := fakes(t)
+	dir := t.TempDir()
+	var stdout, stderr bytes.Buffer
+	args := append(oneRow(bin, "--json", filepath.Join(dir, "m.json"), "--html", filepath.Join(dir, "m.html")),
+		"--only", "placement=none,family=ipv6", "--only", "events=listener,guard=reinject")
+	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitDone {
+		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
+	}
+	rep := readReport(t, filepath.Join(dir, "m.json"))
+	if len(rep.Runs) != 3 || rep.Planned != 3 || !rep.Verdict.OK || rep.Interrupted {
+		t.Fatalf("report %+v", rep)
+	}
+	none, plain, listener := rep.Runs[0], rep.Runs[1], rep.Runs[2]
+	if none.Placement != "none" || none.Family != "ipv6" || none.Sent != 40 || none.VerdictLatencyUS != nil || none.QueuePackets != nil {
+		t.Errorf("the run without a queue: %+v", none)
+	}
+	if plain.Sent != 40 || plain.Reinjected != 30 || plain.Queued() != 40 || plain.VerdictLatencyUS.P50 != 301.5 || plain.EventsSeen != nil {
+		t.Errorf("the plain run: %+v", plain)
+	}
+	if listener.Events != "listener" || listener.EventsSeen == nil || *listener.EventsSeen != 30 {
+		t.Errorf("the run with a listener: %+v", listener)
+	}
+	if rep.Host.Kernel == "" || rep.Host.QueueKind == "" || rep.Host.CPUs < 1 || rep.Host.Versions["verdictd"] != "fake-1" || rep.Host.Versions["lab"] != version {
+		t.Errorf("host %+v", rep.Host)
+	}
+	if page, err := os.ReadFile(filepath.Join(dir, "m.html")); err != nil || !bytes.Contains(page, []byte(rep.Verdict.Line)) {
+		t.Errorf("the page does not say %q (%v)", rep.Verdict.Line, err)
+	}
+	if !strings.HasSuffix(stdout.String(), rep.Verdict.Line+"\n") {
+		t.Errorf("stdout does not end in the verdict:\n%s", stdout.String())
+	}
+	if lines := strings.Count(stderr.String(), "\n"); lines != 3 || !strings.Contains(stderr.String(), "[3/3, ") {
+		t.Errorf("progress, want 3 lines:\n%s", stderr.String())
+	}
+	nothingLeft(t, pids)
+}
+
+func TestMatrixJSONToStdout(t *testing.T) {
+	bin, _ := fakes(t)
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), oneRow(bin, "--json", "-"), streams{&stdout, &stderr}); status != exitDone {
+		t.Fatalf("exit status %d: %s", status, stderr.String())
+	}
+	var rep report.Report
+	if err := json.Unmarshal(stdout.Bytes(), &rep); err != nil || len(rep.Runs) != 1 {
+		t.Errorf("stdout is not one report: %v\n%s", err, stdout.String())
+	}
+	if !strings.Contains(stderr.String(), rep.Verdict.Line) {
+		t.Errorf("stderr has no table:\n%s", stderr.String())
+	}
+}
+
+// TestMatrixGoesOn has one program fail: each of its runs says so, the others are as they are without it.
+func TestMatrixGoesOn(t *testing.T) {
+	bin, pids := fakes(t)
+	t.Setenv(moodVariable+"verdictd", "fails")
+	path := filepath.Join(t.TempDir(), "m.json")
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), oneRow(bin, "--json", path, "--only", "placement=none"), streams{&stdout, &stderr}); status != exitFailed {
+		t.Fatalf("exit status %d\n%s", status, stderr.String())
+	}
+	rep := readReport(t, path)
+	if len(rep.Runs) != 3 || rep.Runs[0].Error != "" || rep.Runs[1].Error != "" || rep.Verdict.OK || rep.Interrupted {
+		t.Fatalf("report %+v", rep)
+	}
+	const want = "verdictd failed with exit status 3: first line | last line"
+	if rep.Runs[2].Error != want || !strings.Contains(stdout.String(), "error: "+want) {
+		t.Errorf("error %q, want %q, and so in the table:\n%s", rep.Runs[2].Error, want, stdout.String())
+	}
+	nothingLeft(t, pids)
+}
+
+func TestMatrixRefusesAnIncompleteResult(t *testing.T) {
+	bin, _ := fakes(t)
+	t.Setenv(moodVariable+"conntrackwatch", "forgets")
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), oneRow(bin), streams{&stdout, &stderr})
+	if status != exitFailed || !strings.Contains(stdout.String(), `has no "total.clash_resolve"`) {
+		t.Errorf("exit status %d\n%s", status, stdout.String())
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for want, args := range map[string][]string{
+		"there is no placement":     {"matrix", "--only", "placement=here"},
+		"--flows 0 is not within":   {"matrix", "--flows", "0"},
+		"--threads 5 is not within": {"matrix", "--threads", "5"},
+		"no distribution":           {"matrix", "--analysis", "sometimes:1ms"},
+		"expected":                  {},
+		"unknown flag":              {"matrix", "--frobnicate"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitUsage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), exitUsage, want)
+		}
+	}
+}
+
+func TestMissingPrograms(t *testing.T) {
+	fakes(t)
+	var stderr bytes.Buffer
+	status := run(t.Context(), oneRow(t.TempDir()), streams{&bytes.Buffer{}, &stderr})
+	if status != exitFailed || !strings.Contains(stderr.String(), "make build") || !strings.Contains(stderr.String(), "no conntrackwatch") {
+		t.Errorf("exit status %d, stderr %q", status, stderr.String())
+	}
+}
+
+func TestUnwritableReport(t *testing.T) {
+	bin, pids := fakes(t)
+	var stderr bytes.Buffer
+	status := run(t.Context(), oneRow(bin, "--html", filepath.Join(t.TempDir(), "no", "m.html")), streams{&bytes.Buffer{}, &stderr})
+	if ran, err := os.ReadDir(pids); status != exitFailed || !strings.Contains(stderr.String(), "no/m.html") || len(ran) > 0 || err != nil {
+		t.Errorf("exit status %d, stderr %q, %d programs ran", status, stderr.String(), len(ran))
+	}
+}
+
+func TestMatrixInterrupted(t *testing.T) {
+	bin, pids := fakes(t)
+	t.Setenv(moodVariable+"stress", "hangs")
+	path := filepath.Join(t.TempDir(), "m.json")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		waitFor(t, pids, "stress")
+		cancel()
+	}()
+	var stdout, stderr bytes.Buffer
+	if status := run(ctx, oneRow(bin, "--json", path, "--only", "guard=off"), streams{&stdout, &stderr}); status != exitFailed {
+		t.Errorf("exit status %d", status)
+	}
+	rep := readReport(t, path)
+	if !rep.Interrupted || rep.Verdict.OK || len(rep.Runs) != 0 || !strings.HasPrefix(rep.Verdict.Line, "INTERRUPTED after 0 of ") {
+		t.Errorf("report %+v", rep)
+	}
+	if !strings.Contains(stderr.String(), "lab: interrupted after 0 of ") {
+		t.Errorf("stderr %q", stderr.String())
+	}
+	nothingLeft(t, pids)
+}
+
+// TestMatrixSurvivesKill kills each program in turn while a run is on: it is reported, and nothing is left.
+func TestMatrixSurvivesKill(t *testing.T) {
+	for _, name := range []string{"verdictd", "conntrackwatch", "stress"} {
+		t.Run(name, func(t *testing.T) {
+			bin, pids := fakes(t)
+			t.Setenv(moodVariable+"stress", "hangs")
+			path := filepath.Join(t.TempDir(), "m.json")
+			go func() {
+				waitFor(t, pids, "stress")
+				if err := unix.Kill(waitFor(t, pids, name), unix.SIGKILL); err != nil {
+					t.Error(err)
+				}
+			}()
+			var stdout, stderr bytes.Buffer
+			if status := run(t.Context(), oneRow(bin, "--json", path), streams{&stdout, &stderr}); status != exitFailed {
+				t.Errorf("exit status %d", status)
+			}
+			if rep := readReport(t, path); len(rep.Runs) != 1 || rep.Runs[0].Error != name+" was killed by SIGKILL" {
+				t.Errorf("runs %+v", rep.Runs)
+			}
+			nothingLeft(t, pids)
+		})
+	}
+}
+
+// waitFor waits until a fake of that name has said that it runs, and returns its process number.
+func waitFor(t *testing.T, pids, name string) int {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		found, err := filepath.Glob(filepath.Join(pids, name+"-*"))
+		if err != nil {
+			t.Error(err)
+		}
+		if len(found) > 0 {
+			pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(found[0]), name+"-"))
+			if err != nil {
+				t.Error(err)
+			}
+			return pid
+		}
+	}
+	t.Errorf("%s never ran", name)
+	return 0
+}

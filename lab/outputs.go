@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"verdictd/internal/report"
+)
+
+// What the three programs print or write, as far as the report takes it over. The documents are contracts between
+// programs: a key that is missing is an error and never a zero, as a zero is what the lab wants to see.
+
+type stressOutput struct {
+	Flows            uint64  `json:"flows"`
+	Sent             uint64  `json:"sent"`
+	Delivered        uint64  `json:"delivered"`
+	Lost             uint64  `json:"lost"`
+	Duplicated       uint64  `json:"duplicated"`
+	Reordered        uint64  `json:"reordered"`
+	Corrupted        uint64  `json:"corrupted"`
+	SendErrors       uint64  `json:"send_errors"`
+	Seconds          float64 `json:"seconds"`
+	PacketsPerSecond float64 `json:"packets_per_second"`
+	ReceiverDropped  *uint64 `json:"receiver_dropped"`
+	TimedOut         bool    `json:"timed_out"`
+
+	// With --echo only.
+	EchoSent       *uint64 `json:"echo_sent"`
+	EchoDelivered  uint64  `json:"echo_delivered"`
+	EchoLost       uint64  `json:"echo_lost"`
+	EchoDuplicated uint64  `json:"echo_duplicated"`
+	EchoReordered  uint64  `json:"echo_reordered"`
+	EchoCorrupted  uint64  `json:"echo_corrupted"`
+}
+
+type statsOutput struct {
+	Total struct {
+		ClashResolve *uint64 `json:"clash_resolve"`
+		InsertFailed uint64  `json:"insert_failed"`
+		Drop         uint64  `json:"drop"`
+		ChainTooLong *uint64 `json:"chain_toolong"`
+	} `json:"total"`
+}
+
+type eventsOutput struct {
+	Total struct {
+		New     uint64 `json:"new"`
+		Update  uint64 `json:"update"`
+		Destroy uint64 `json:"destroy"`
+	} `json:"total"`
+}
+
+type daemonOutput struct {
+	Queues []struct {
+		Received uint64 `json:"received"`
+	} `json:"queues"`
+	Total struct {
+		First          uint64         `json:"first"`
+		Further        uint64         `json:"further"`
+		Reinjected     uint64         `json:"reinjected"`
+		ReinjectFailed uint64         `json:"reinject_failed"`
+		GuardDropped   uint64         `json:"guard_dropped"`
+		TableFull      uint64         `json:"table_full"`
+		VerdictErrors  uint64         `json:"verdict_errors"`
+		QueueDropped   uint64         `json:"queue_dropped"`
+		UserDropped    uint64         `json:"user_dropped"`
+		VerdictLatency report.Latency `json:"verdict_latency_us"`
+	} `json:"total"`
+	CPUPerPacket float64 `json:"cpu_us_per_packet"`
+	RSS          struct {
+		Max uint64 `json:"max"`
+	} `json:"rss_kib"`
+}
+
+// decode reads one program's document. Keys are paths that must be there, such as "total.drop".
+func decode(program string, data []byte, into any, keys ...string) error {
+	var document map[string]json.RawMessage
+	if err := json.Unmarshal(data, &document); err != nil {
+		return fmt.Errorf("read the result of %s: %w", program, err)
+	}
+	var schema int
+	if err := json.Unmarshal(document["schema"], &schema); err != nil || schema != 1 {
+		return fmt.Errorf("the result of %s has schema %s, and this lab knows 1: use programs of one build", program, document["schema"])
+	}
+	for _, key := range keys {
+		if !has(document, strings.Split(key, ".")) {
+			return fmt.Errorf("the result of %s has no %q: use programs of one build", program, key)
+		}
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("read the result of %s: %w", program, err)
+	}
+	return nil
+}
+
+func has(document map[string]json.RawMessage, path []string) bool {
+	value, ok := document[path[0]]
+	if !ok || len(path) == 1 {
+		return ok
+	}
+	var inner map[string]json.RawMessage
+	return json.Unmarshal(value, &inner) == nil && has(inner, path[1:])
+}
+
+func takeStress(run *report.Run, data []byte) error {
+	var o stressOutput
+	if err := decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted", "send_errors"); err != nil {
+		return err
+	}
+	run.Flows, run.Sent, run.Delivered = o.Flows, o.Sent, o.Delivered
+	run.Lost, run.Duplicated, run.Reordered, run.Corrupted = o.Lost, o.Duplicated, o.Reordered, o.Corrupted
+	run.SendErrors, run.Seconds, run.PacketsPerSecond = o.SendErrors, o.Seconds, o.PacketsPerSecond
+	run.ReceiverDropped = o.ReceiverDropped
+	if o.EchoSent != nil {
+		run.Echo = &report.Echo{
+			Sent: *o.EchoSent, Delivered: o.EchoDelivered, Lost: o.EchoLost,
+			Duplicated: o.EchoDuplicated, Reordered: o.EchoReordered, Corrupted: o.EchoCorrupted,
+		}
+	}
+	if o.TimedOut {
+		return fmt.Errorf("stress ran out of time after %d of its flows: is the daemon too slow for --analysis?", o.Flows)
+	}
+	return nil
+}
+
+func takeStats(run *report.Run, data []byte) error {
+	var o statsOutput
+	if err := decode("conntrackwatch stats", data, &o, "total.clash_resolve", "total.insert_failed", "total.drop", "total.chain_toolong"); err != nil {
+		return err
+	}
+	run.ClashResolve, run.InsertFailed = o.Total.ClashResolve, o.Total.InsertFailed
+	run.Drop, run.ChainTooLong = o.Total.Drop, o.Total.ChainTooLong
+	return nil
+}
+
+func takeEvents(run *report.Run, data []byte) error {
+	var o eventsOutput
+	if err := decode("conntrackwatch events", data, &o, "total.new", "total.update", "total.destroy"); err != nil {
+		return err
+	}
+	seen := o.Total.New + o.Total.Update + o.Total.Destroy
+	run.EventsSeen = &seen
+	return nil
+}
+
+func takeDaemon(run *report.Run, data []byte) error {
+	var o daemonOutput
+	if err := decode("verdictd", data, &o, "queues", "total.further", "total.reinjected", "total.reinject_failed", "total.guard_dropped",
+		"total.queue_dropped", "total.user_dropped", "total.verdict_latency_us", "cpu_us_per_packet"); err != nil {
+		return err
+	}
+	for _, q := range o.Queues {
+		run.QueuePackets = append(run.QueuePackets, q.Received)
+	}
+	t := &o.Total
+	run.First, run.Further = t.First, t.Further
+	run.Reinjected, run.ReinjectFailed, run.GuardDropped = t.Reinjected, t.ReinjectFailed, t.GuardDropped
+	run.TableFull, run.VerdictErrors = t.TableFull, t.VerdictErrors
+	run.QueueDropped, run.UserDropped = t.QueueDropped, t.UserDropped
+	run.VerdictLatencyUS, run.CPUUSPerPacket, run.RSSMaxKiB = &t.VerdictLatency, &o.CPUPerPacket, o.RSS.Max
+	return nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestDefaultRows(t *testing.T) {
+	rows := defaultRows(true)
+	for i, r := range rows {
+		if slices.Contains(rows[:i], r) {
+			t.Errorf("row %v twice", r)
+		}
+		if r.queued() {
+			for d, value := range r {
+				if !slices.Contains(values[d], value) {
+					t.Errorf("row %v has an unknown %s", r, dimensionNames[d])
+				}
+			}
+		}
+	}
+	// What has to be there, whatever else is.
+	for _, f := range values[family] {
+		for _, p := range values[placement] {
+			want := []string{"off", "reinject"}
+			switch p {
+			case "none":
+				if !slices.Contains(rows, baseline(f)) {
+					t.Errorf("no row without a queue for %s", f)
+				}
+				continue
+			case "pre-conntrack", "notrack":
+				want = []string{"off"}
+			case "output":
+				want = append(want, "drop")
+			}
+			for _, g := range want {
+				if r := plain.with(map[int]string{placement: p, family: f, guard: g}); !slices.Contains(rows, r) {
+					t.Errorf("no row %v", r)
+				}
+			}
+		}
+	}
+	for _, changes := range []map[int]string{{fanout: "cpu"}, {fanout: "ports"}, {backend: "gonfqueue"}, {events: "listener"}} {
+		for _, g := range []string{"off", "reinject"} {
+			if r := plain.with(changes).with(map[int]string{guard: g}); !slices.Contains(rows, r) {
+				t.Errorf("no row %v", r)
+			}
+		}
+	}
+	for _, r := range defaultRows(false) {
+		if r[fanout] == "ports" {
+			t.Errorf("row %v on a kernel that cannot hash ports", r)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	output := plain
+	for _, tt := range []struct {
+		name string
+		only []string
+		want []row
+	}{
+		{"one row", []string{"placement=output,guard=reinject,family=ipv4,fanout=balance,backend=mmsg,events=none"},
+			[]row{output.with(map[int]string{guard: "reinject"})}},
+		{"a repeated key is either", []string{"placement=input,family=ipv6,guard=off,guard=reinject"},
+			[]row{output.with(map[int]string{placement: "input", family: "ipv6"}),
+				output.with(map[int]string{placement: "input", family: "ipv6", guard: "reinject"})}},
+		{"a repeated flag is more, in the matrix's order", []string{"placement=verdict3,family=ipv4,guard=off", "placement=none", "placement=none,family=ipv4"},
+			[]row{baseline("ipv4"), baseline("ipv6"), output.with(map[int]string{placement: "verdict3"})}},
+		{"outside of the default matrix", []string{"placement=forward,guard=drop"},
+			[]row{output.with(map[int]string{placement: "forward", guard: "drop"}),
+				output.with(map[int]string{placement: "forward", guard: "drop", family: "ipv6"})}},
+		{"outside, guard not named", []string{"fanout=numgen,family=ipv6"},
+			[]row{output.with(map[int]string{fanout: "numgen", family: "ipv6"}),
+				output.with(map[int]string{fanout: "numgen", family: "ipv6", guard: "reinject"})}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := matrixCmd{Only: tt.only}
+			got, err := m.rows(false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("rows %v\nwant %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestChooseRefuses(t *testing.T) {
+	for only, want := range map[string]string{
+		"placement":                     "not KEY=VALUE",
+		"place=output":                  "placement, family, fanout, guard, backend, events",
+		"placement=middle":              "pre-conntrack, notrack, output",
+		"guard=on,family=ipv4":          "off, reinject, drop",
+		"":                              "not KEY=VALUE",
+		"placement=none,guard=reinject": "placement none has no queue",
+	} {
+		m := matrixCmd{Only: []string{only}}
+		if _, err := m.rows(true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("--only %q: error %v, want one with %q", only, err, want)
+		}
+	}
+}
+
+func TestAnalysis(t *testing.T) {
+	for text, want := range map[string]string{
+		"none":          "none",
+		"300us":         "fixed 300µs per packet",
+		"fixed:2ms":     "fixed 2ms per packet",
+		"lognormal:1ms": "lognormal 1ms per packet",
+	} {
+		var a analysis
+		if err := a.UnmarshalText([]byte(text)); err != nil || a.String() != want {
+			t.Errorf("%q is %q, error %v; want %q", text, a, err, want)
+		}
+	}
+	for _, text := range []string{"", "300", "0s", "-1ms", "normal:1ms", "fixed:", "fixed:none"} {
+		var a analysis
+		if err := a.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken as %v", text, a)
+		}
+	}
+}
