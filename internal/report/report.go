@@ -95,6 +95,11 @@ type Run struct {
 	SendErrors       uint64  `json:"send_errors"`
 	Seconds          float64 `json:"seconds"`
 	PacketsPerSecond float64 `json:"packets_per_second"`
+	// ReceiverDropped is loss at the receiver's own socket: the instrument's
+	// fault. It is nil where the kernel cannot tell.
+	ReceiverDropped *uint64 `json:"receiver_dropped"`
+	// Echo is the way back, where the receiver answers.
+	Echo *Echo `json:"echo"`
 
 	// From conntrack's counters in the namespace of the queue.
 	// Those that this kernel does not have are nil.
@@ -125,6 +130,16 @@ type Run struct {
 	Tainted uint64 `json:"tainted"`
 	// Error is why the run has no figures, or none that can be trusted.
 	Error string `json:"error,omitempty"`
+}
+
+// Echo is the ledger of the answers.
+type Echo struct {
+	Sent       uint64 `json:"sent"`
+	Delivered  uint64 `json:"delivered"`
+	Lost       uint64 `json:"lost"`
+	Duplicated uint64 `json:"duplicated"`
+	Reordered  uint64 `json:"reordered"`
+	Corrupted  uint64 `json:"corrupted"`
 }
 
 // Latency is a distribution in microseconds.

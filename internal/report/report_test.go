@@ -116,6 +116,8 @@ func TestJudgeFailures(t *testing.T) {
 		{"lost more than dropped", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Lost++ }, "301 packets lost, but the guard dropped only 300"},
 		{"duplicated", good("output", GuardReinject, "ipv4"), func(r *Run) { r.Duplicated = 1 }, "1 packets duplicated"},
 		{"reordered", good("output", GuardOff, "ipv4"), func(r *Run) { r.Reordered = 1 }, "1 packets reordered"},
+		{"reply lost", good("verdict3", GuardReinject, "ipv4"), func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
+		{"reply reordered", good("verdict3", GuardDrop, "ipv4"), func(r *Run) { r.Echo = &Echo{Lost: 100, Reordered: 3} }, "3 replies reordered"},
 		{"corrupted", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Corrupted = 1 }, "1 packets corrupted"},
 		{"not all sent", good("output", GuardOff, "ipv4"), func(r *Run) { r.Sent, r.SendErrors = 399, 1 }, "399 of 400 packets were sent (1 send errors)"},
 		{"rule matches nothing", good("output", GuardReinject, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} }, "only 0 of 400 packets went through the queue"},

@@ -85,21 +85,41 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 			failed("%s packets lost, but the guard dropped only %s", count(r.Lost), count(r.GuardDropped))
 		}
 	} else if r.Lost > 0 {
-		failed("%s of %s packets lost (%s dropped on a full queue, %s not taken by the socket, %s re-injections failed)",
-			count(r.Lost), count(r.Sent), count(r.QueueDropped), count(r.UserDropped), count(r.ReinjectFailed))
+		failed("%s of %s packets lost (%s)", count(r.Lost), count(r.Sent), whereabouts(r))
+	}
+	echo := Echo{}
+	if r.Echo != nil {
+		echo = *r.Echo
+		// A reply that the guard dropped is missing on the way back only, and so is one to a request that it dropped.
+		if r.Guard == GuardDrop {
+			echo.Lost = 0
+		}
 	}
 	for _, c := range []struct {
 		n    uint64
 		what string
-	}{{r.Duplicated, "duplicated"}, {r.Reordered, "reordered"}, {r.Corrupted, "corrupted"}} {
+	}{
+		{r.Duplicated, "packets duplicated"}, {r.Reordered, "packets reordered"}, {r.Corrupted, "packets corrupted"},
+		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"}, {echo.Reordered, "replies reordered"}, {echo.Corrupted, "replies corrupted"},
+	} {
 		if c.n > 0 {
-			failed("%s packets %s", count(c.n), c.what)
+			failed("%s %s", count(c.n), c.what)
 		}
 	}
 	if fresh := r.Tainted &^ rep.Host.Tainted; fresh != 0 {
 		failed("the kernel tainted itself (mask %#x): look at the kernel log", fresh)
 	}
 	return out
+}
+
+// whereabouts says what is known about lost packets.
+func whereabouts(r *Run) string {
+	s := fmt.Sprintf("%s dropped on a full queue, %s not taken by the daemon's socket, %s re-injections failed",
+		count(r.QueueDropped), count(r.UserDropped), count(r.ReinjectFailed))
+	if r.ReceiverDropped != nil {
+		s += fmt.Sprintf(", %s dropped by the receiver's own socket", count(*r.ReceiverDropped))
+	}
+	return s
 }
 
 // summary is the one line for a matrix without a failure. It claims no more
