@@ -1,0 +1,265 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Why a run ended before all flows were sent.
+var (
+	ErrTimedOut    = errors.New("the timeout came first; give it more, or send fewer flows")
+	ErrInterrupted = errors.New("interrupted")
+)
+
+// Progress is what a run can tell while it goes on.
+type Progress struct {
+	Flows  uint64 // sent so far
+	Counts Counts // at the receiver
+}
+
+// run is one RunClash: what must be stopped and closed, in which order.
+type run struct {
+	cfg                ClashConfig
+	sending, receiving netns
+	arrivals           event
+	sender             *sender
+	receiver           *receiver
+	collector          *collector
+}
+
+// RunClash sends the bursts of cfg and accounts for every packet. A run that could not send anything has no
+// result; one that ended early has both a result and an error, which is ErrTimedOut, ErrInterrupted (the context
+// was cancelled) or what stood in the way.
+//
+// progress, unless nil, is called now and then. GOMAXPROCS is raised for the time of the run, so that no sending
+// thread waits for the Go scheduler; run one at a time in a process.
+func RunClash(ctx context.Context, cfg ClashConfig, progress func(Progress)) (*ClashResult, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(cfg.Timeout)
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Threads = cfg.chooseThreads(len(cpus))
+	for cfg.Seed == 0 {
+		cfg.Seed = uint64(rand.Uint32()) // 32 bits survive JSON readers that have only floating point
+	}
+	if err := checkDescriptors(&cfg); err != nil {
+		return nil, err
+	}
+	const others = 4 // receiver, collector, this goroutine, the runtime's own
+	if want := cfg.Threads + others; want > runtime.GOMAXPROCS(0) {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(want))
+	}
+
+	r := &run{cfg: cfg}
+	if err := r.open(cpus); err != nil {
+		return nil, errors.Join(err, r.close(nil))
+	}
+	res := &ClashResult{}
+	sendErr := r.send(ctx, deadline.Add(-cfg.Linger), progress)
+	r.linger(ctx, min(cfg.Linger, time.Until(deadline)))
+	closeErr := r.close(res)
+	r.fill(res)
+	if sendErr != nil && res.Flows == 0 {
+		return nil, errors.Join(sendErr, closeErr)
+	}
+	if sendErr == nil && r.sender.halted.Load() && res.Flows < uint64(cfg.Flows) {
+		cause := ErrTimedOut
+		res.TimedOut = true
+		if ctx.Err() != nil {
+			cause = ErrInterrupted
+			res.TimedOut, res.Interrupted = false, true
+		}
+		sendErr = fmt.Errorf("sent %d of %d flows: %w", res.Flows, cfg.Flows, cause)
+	}
+	return res, errors.Join(sendErr, closeErr)
+}
+
+// checkDescriptors refuses a window of echo sockets that the process may not open.
+func checkDescriptors(cfg *ClashConfig) error {
+	if !cfg.Echo {
+		return nil
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read the limit of open files: %w", err)
+	}
+	const spare = 32 // the runtime's, standard streams, namespaces, the receiver
+	perFlow := 1
+	if cfg.Mode == ModeReuseport {
+		perFlow = cfg.Threads
+	}
+	if need := uint64(cfg.Outstanding*perFlow + spare); need > limit.Cur {
+		return fmt.Errorf("echo with %d flows in flight needs %d open files and the limit is %d: lower the flows in flight, or raise the limit (ulimit -n)",
+			cfg.Outstanding, need, limit.Cur)
+	}
+	return nil
+}
+
+// open starts whatever receives, so that nothing is sent before somebody listens.
+func (r *run) open(cpus []int) (err error) {
+	clk, err := newClock()
+	if err != nil {
+		return err
+	}
+	if r.sending, err = openNetns(r.cfg.SenderNetns); err != nil {
+		return fmt.Errorf("sender: %w", err)
+	}
+	if r.receiving, err = openNetns(r.cfg.ReceiverNetns); err != nil {
+		return fmt.Errorf("receiver: %w", err)
+	}
+	// Not from the seed: a straggler of an earlier run with the same seed must be told apart.
+	id := rand.Uint32()
+	newLedger := func() *Ledger { return NewLedger(id, r.cfg.Flows, r.cfg.Burst, r.cfg.Threads) }
+
+	arrived := newLedger()
+	in := newIntake(clk, arrived, r.cfg.Size, r.cfg.Echo)
+	if r.receiver, err = startReceiver(r.receiving, r.cfg.target(), r.cfg.ReceiveBuffer, in, &r.arrivals, r.cfg.Echo); err != nil {
+		return err
+	}
+	if r.cfg.Echo {
+		arrived = newLedger()
+		if r.collector, err = startCollector(newIntake(clk, arrived, r.cfg.Size, false), &r.arrivals); err != nil {
+			return err
+		}
+	}
+	r.sender = newSender(r.cfg, clk, id, cpus)
+	r.sender.ns, r.sender.arrivals, r.sender.collector = r.sending, &r.arrivals, r.collector
+	if r.cfg.Outstanding > 0 {
+		r.sender.window = newWindow(r.cfg.Outstanding, r.cfg.FlowTimeout, arrived, closeAll)
+	}
+	return nil
+}
+
+// send runs the sender until it is done, the context is cancelled or the deadline has come.
+func (r *run) send(ctx context.Context, deadline time.Time, progress func(Progress)) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	defer context.AfterFunc(ctx, r.sender.stop)()
+	done := make(chan error, 1)
+	go func() { done <- r.sender.run() }()
+
+	const interval = 200 * time.Millisecond
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+			if progress != nil {
+				progress(Progress{Flows: r.sender.flows.Load(), Counts: r.receiver.ledger.Counts()})
+			}
+		}
+	}
+}
+
+// linger waits for what is still on its way. It ends early when everything has arrived, but not at once: a
+// duplicate comes last. An interrupted run lingers too, or what is on its way would count as lost, but not longer
+// than a person likes to wait.
+func (r *run) linger(ctx context.Context, limit time.Duration) {
+	const poll, quiet, patience = 5 * time.Millisecond, 50 * time.Millisecond, time.Second
+	if ctx.Err() != nil {
+		ctx, limit = context.WithoutCancel(ctx), min(limit, patience)
+	}
+	end := time.Now().Add(limit)
+	want := r.sender.flows.Load()*uint64(r.cfg.Burst) - r.sender.refused()
+	for time.Now().Before(end) && ctx.Err() == nil {
+		last := r.receiver.last.Load()
+		complete := r.receiver.ledger.Counts().Delivered >= want
+		if r.collector != nil {
+			last = max(last, r.collector.last.Load())
+			complete = complete && r.collector.ledger.Counts().Delivered >= r.receiver.echoSent.Load()
+		}
+		if complete && r.sender.clk.now()-last > int64(quiet) {
+			return
+		}
+		time.Sleep(min(poll, time.Until(end)))
+	}
+}
+
+// close ends what open started. Order matters: the receiver stops before the flows' sockets close, so that it
+// sends no echo to a port that nobody holds.
+func (r *run) close(res *ClashResult) (err error) {
+	if r.receiver != nil {
+		dropped, rerr := r.receiver.stop()
+		err = errors.Join(err, rerr)
+		if res != nil {
+			res.ReceiverDropped = dropped
+		}
+	}
+	if r.collector != nil {
+		err = errors.Join(err, r.collector.stop())
+	}
+	if r.sender != nil && r.sender.window != nil {
+		r.sender.window.retireAll()
+	}
+	r.sending.close()
+	r.receiving.close()
+	return err
+}
+
+// fill reads the figures; every thread has ended.
+func (r *run) fill(res *ClashResult) {
+	s := r.sender
+	counts := r.receiver.ledger.Counts()
+	res.Config = s.cfg
+	res.Flows = s.flows.Load()
+	res.Sent = res.Flows * uint64(r.cfg.Burst)
+	res.Delivered = counts.Delivered
+	res.Lost = res.Sent - counts.Delivered
+	res.Duplicated, res.Reordered = counts.Duplicated, counts.Reordered
+	res.Corrupted, res.Foreign = counts.Corrupted, counts.Foreign
+	res.SendErrno = map[string]uint64{}
+	res.SendErrors = s.refused()
+	for _, t := range s.threads {
+		t.errnos.names(res.SendErrno)
+	}
+	res.ReceiveBuffer = r.receiver.buffer
+	res.PortsSkipped = s.skipped
+	if s.window != nil {
+		res.Expired = s.window.expired
+	}
+	if res.Flows > 0 {
+		res.Seconds = time.Duration(max(s.last, r.receiver.last.Load()) - s.first).Seconds()
+	}
+	if res.Seconds > 0 {
+		res.PacketsPerSecond = float64(res.Delivered) / res.Seconds
+	}
+	res.Latency = quantiles(r.receiver.ages)
+	if r.cfg.Threads > 1 {
+		res.Spread = new(quantiles(s.spread))
+	}
+	if !r.cfg.Pace.Full() {
+		res.Lag = new(quantiles(s.lag))
+	}
+	if r.collector != nil {
+		res.EchoResult = r.echo()
+	}
+}
+
+func (r *run) echo() *EchoResult {
+	counts := r.collector.ledger.Counts()
+	e := &EchoResult{
+		RoundTrip:      quantiles(r.collector.ages),
+		EchoSent:       r.receiver.echoSent.Load(),
+		EchoDelivered:  counts.Delivered,
+		EchoDuplicated: counts.Duplicated,
+		EchoReordered:  counts.Reordered,
+		EchoCorrupted:  counts.Corrupted,
+		EchoSendErrors: r.receiver.echoErrors.total(),
+		EchoSendErrno:  map[string]uint64{},
+	}
+	e.EchoLost = e.EchoSent - e.EchoDelivered
+	r.receiver.echoErrors.names(e.EchoSendErrno)
+	return e
+}

@@ -1,0 +1,98 @@
+package load
+
+import "sync/atomic"
+
+// Outcome is what the Ledger made of one datagram.
+type Outcome uint8
+
+const (
+	Fresh     Outcome = iota // a packet of this run that had not arrived before
+	Duplicate                // one that had
+	Corrupt                  // damaged: too short, wrong magic, wrong checksum, or claiming a place that the run has not
+	Foreign                  // intact, but of another run: a straggler of an earlier one
+)
+
+// Ledger knows every packet that a run may send and notes which arrived. One goroutine records; the methods that
+// read counters may be called from any. Memory is about 16 bytes a flow for bursts of up to 64 packets from two threads.
+type Ledger struct {
+	run     uint32
+	flows   int
+	burst   int
+	threads int
+	words   int // of seen, for each flow
+
+	seen     []uint64        // a bit for each packet of each flow
+	next     []uint16        // for each flow and thread: one more than the highest sequence that arrived
+	received []atomic.Uint32 // distinct packets of each flow
+
+	delivered, duplicated, reordered, corrupted, foreign atomic.Uint64
+}
+
+// Counts is a reading of a Ledger.
+type Counts struct {
+	Delivered  uint64 // distinct intact packets
+	Duplicated uint64 // further arrivals of the same packet
+	Reordered  uint64 // distinct packets that arrived after one which their thread sent later
+	Corrupted  uint64
+	Foreign    uint64
+}
+
+// NewLedger is for a run of at most the given number of flows, each of burst packets that threads share evenly
+// (thread t sends the packets t, t+threads, t+2*threads, ...).
+func NewLedger(run uint32, flows, burst, threads int) *Ledger {
+	words := (burst + 63) / 64
+	return &Ledger{
+		run: run, flows: flows, burst: burst, threads: threads, words: words,
+		seen:     make([]uint64, flows*words),
+		next:     make([]uint16, flows*threads),
+		received: make([]atomic.Uint32, flows),
+	}
+}
+
+// Record enters one datagram. The header is meaningful for Fresh and Duplicate.
+func (l *Ledger) Record(payload []byte) (Header, Outcome) {
+	h, err := DecodeHeader(payload)
+	if err != nil {
+		l.corrupted.Add(1)
+		return h, Corrupt
+	}
+	if h.Run != l.run {
+		l.foreign.Add(1)
+		return h, Foreign
+	}
+	packet := int(h.Seq)*l.threads + int(h.Thread)
+	if int(h.Thread) >= l.threads || packet >= l.burst || int64(h.Flow) >= int64(l.flows) {
+		l.corrupted.Add(1)
+		return h, Corrupt
+	}
+	word := &l.seen[int(h.Flow)*l.words+packet/64]
+	bit := uint64(1) << (packet % 64)
+	if *word&bit != 0 {
+		l.duplicated.Add(1)
+		return h, Duplicate
+	}
+	*word |= bit
+	next := &l.next[int(h.Flow)*l.threads+int(h.Thread)]
+	if h.Seq < *next {
+		l.reordered.Add(1)
+	} else {
+		*next = h.Seq + 1
+	}
+	l.delivered.Add(1)
+	l.received[h.Flow].Add(1)
+	return h, Fresh
+}
+
+// Received is the number of distinct packets of a flow that arrived.
+func (l *Ledger) Received(flow uint32) int { return int(l.received[flow].Load()) }
+
+// Counts reads the counters; during a run they may be a packet apart from each other.
+func (l *Ledger) Counts() Counts {
+	return Counts{
+		Delivered:  l.delivered.Load(),
+		Duplicated: l.duplicated.Load(),
+		Reordered:  l.reordered.Load(),
+		Corrupted:  l.corrupted.Load(),
+		Foreign:    l.foreign.Load(),
+	}
+}

@@ -1,0 +1,76 @@
+package load
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mmsghdr is the kernel's struct mmsghdr; Go pads it as C does.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// batch is a set of datagrams for recvmmsg and sendmmsg on buffers that are made once.
+type batch struct {
+	msgs  []mmsghdr
+	iovs  []unix.Iovec
+	names []unix.RawSockaddrInet6 // large enough for IPv4 too; nil when nobody asks for addresses
+	bufs  [][]byte
+}
+
+func newBatch(n, size int, names bool) *batch {
+	b := &batch{
+		msgs: make([]mmsghdr, n),
+		iovs: make([]unix.Iovec, n),
+		bufs: make([][]byte, n),
+	}
+	if names {
+		b.names = make([]unix.RawSockaddrInet6, n)
+	}
+	space := make([]byte, n*size)
+	for i := range n {
+		b.bufs[i] = space[i*size : (i+1)*size : (i+1)*size]
+		b.iovs[i].Base = &b.bufs[i][0]
+		b.iovs[i].SetLen(size)
+		b.msgs[i].hdr.Iov = &b.iovs[i]
+		b.msgs[i].hdr.SetIovlen(1)
+		if names {
+			b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+			b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		}
+	}
+	return b
+}
+
+// payload is datagram i of the last receive, valid until the next one.
+func (b *batch) payload(i int) []byte { return b.bufs[i][:b.msgs[i].len] }
+
+// recv fills the batch and returns how many datagrams came.
+func (b *batch) recv(fd, flags int) (int, error) {
+	if b.names != nil {
+		for i := range b.msgs {
+			b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6 // the kernel wrote the length that it used
+		}
+	}
+	return mmsg(unix.SYS_RECVMMSG, fd, b.msgs, flags)
+}
+
+// send hands the datagrams of msgs over and returns how many the kernel took before the first that it refused;
+// an error is about msgs[0].
+func send(fd int, msgs []mmsghdr) (int, error) { return mmsg(unix.SYS_SENDMMSG, fd, msgs, 0) }
+
+func mmsg(call uintptr, fd int, msgs []mmsghdr, flags int) (int, error) {
+	for {
+		n, _, errno := syscall.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), uintptr(flags), 0, 0)
+		if errno == unix.EINTR { // a socket timeout is set, and so SA_RESTART does not apply
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), nil
+	}
+}

@@ -1,0 +1,45 @@
+package load
+
+import (
+	"fmt"
+
+	"verdictd/internal/kernel"
+)
+
+// netns is where one side's sockets are made; the zero value is the process's own network namespace.
+type netns struct {
+	path string
+	ns   *kernel.NetNS
+}
+
+// openNetns opens the namespace before any thread has moved, so that /proc/thread-self in a path means what the
+// caller meant.
+func openNetns(path string) (netns, error) {
+	if path == "" {
+		return netns{}, nil
+	}
+	ns, err := kernel.OpenNetNS(path)
+	return netns{path, ns}, err
+}
+
+// do runs f on a thread in the namespace.
+func (n netns) do(f func() error) error {
+	if n.ns == nil {
+		return f()
+	}
+	entered := false
+	err := n.ns.Do(func() error {
+		entered = true
+		return f()
+	})
+	if err != nil && !entered {
+		return fmt.Errorf("use %s: %w (want a network namespace, and CAP_SYS_ADMIN: run as root, or in the user namespace that made it)", n.path, err)
+	}
+	return err
+}
+
+func (n netns) close() {
+	if n.ns != nil {
+		_ = n.ns.Close() // opened for reading: nothing can be lost
+	}
+}

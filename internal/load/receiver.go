@@ -1,0 +1,98 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// receiver is the far end of all flows. With echo it sends each fresh packet back as it is; duplicates are not
+// sent back, so that a duplicate echo is one that the way back made.
+type receiver struct {
+	*intake
+	fd       int
+	buffer   int    // bytes, as the kernel accounts them
+	arrivals *event // bumped for each batch
+	stopped  atomic.Bool
+	done     chan error
+
+	echo       []mmsghdr
+	echoIovs   []unix.Iovec
+	echoSent   atomic.Uint64
+	echoErrors errnoCounts
+}
+
+// startReceiver opens the socket in the namespace and receives, on a thread of its own, until stop.
+func startReceiver(ns netns, target netip.AddrPort, buffer int, in *intake, arrivals *event, echo bool) (*receiver, error) {
+	r := &receiver{intake: in, arrivals: arrivals, done: make(chan error, 1)}
+	if echo {
+		r.echo = make([]mmsghdr, receiveBatch)
+		r.echoIovs = make([]unix.Iovec, receiveBatch)
+	}
+	err := ns.do(func() (err error) {
+		r.fd, err = openReceiver(target, buffer)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("receiver: %w", err)
+	}
+	if r.buffer, err = unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil {
+		_ = unix.Close(r.fd)
+		return nil, fmt.Errorf("receiver: read the size of the socket buffer: %w", err)
+	}
+	onThread(func() { r.done <- r.run() })
+	return r, nil
+}
+
+func (r *receiver) run() error {
+	for !r.stopped.Load() {
+		// MSG_WAITFORONE: block for the first datagram only.
+		n, err := r.batch.recv(r.fd, unix.MSG_WAITFORONE)
+		if errors.Is(err, unix.EAGAIN) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
+		}
+		r.take(n)
+		r.arrivals.bump()
+		if r.echo != nil {
+			r.sendBack()
+		}
+	}
+	return nil
+}
+
+func (r *receiver) sendBack() {
+	for k, i := range r.fresh {
+		payload := r.batch.payload(i)
+		r.echoIovs[k].Base = &payload[0]
+		r.echoIovs[k].SetLen(len(payload))
+		r.echo[k].hdr = r.batch.msgs[i].hdr
+		r.echo[k].hdr.Iov = &r.echoIovs[k]
+	}
+	msgs := r.echo[:len(r.fresh)]
+	r.echoSent.Add(uint64(len(msgs)))
+	for len(msgs) > 0 {
+		n, err := send(r.fd, msgs)
+		if err != nil {
+			r.echoErrors.count(err)
+			n = 1
+		}
+		msgs = msgs[n:]
+	}
+}
+
+// stop ends the thread, reads the socket's drop counter (nil where the kernel has none) and closes it.
+func (r *receiver) stop() (dropped *uint64, err error) {
+	r.stopped.Store(true)
+	err = <-r.done
+	if n, derr := socketDrops(r.fd); derr == nil {
+		dropped = &n
+	}
+	_ = unix.Close(r.fd)
+	return dropped, err
+}

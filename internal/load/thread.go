@@ -1,0 +1,158 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// onThread runs f on an operating-system thread of its own, which ends with f: it may have another network
+// namespace, affinity or timer slack by then, and nobody else is to inherit those.
+func onThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		f()
+	}()
+}
+
+// allowedCPUs are the CPUs that this process may run on.
+func allowedCPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("read CPU affinity: %w", err)
+	}
+	var cpus []int
+	for cpu := range len(set) * int(unsafe.Sizeof(set[0])) * 8 {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
+
+// pin binds the calling thread to one CPU.
+func pin(cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin thread to CPU %d: %w", cpu, err)
+	}
+	return nil
+}
+
+// errnoCounts counts failed system calls by their cause.
+type errnoCounts [256]uint64
+
+func (c *errnoCounts) count(err error) {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && int(errno) < len(c) {
+		c[errno]++
+		return
+	}
+	c[0]++
+}
+
+func (c *errnoCounts) total() (n uint64) {
+	for _, v := range c {
+		n += v
+	}
+	return n
+}
+
+// names adds the counts to m under the errors' names.
+func (c *errnoCounts) names(m map[string]uint64) {
+	for errno, n := range c {
+		if n == 0 {
+			continue
+		}
+		name := unix.ErrnoName(syscall.Errno(errno))
+		if name == "" {
+			name = fmt.Sprintf("errno %d", errno)
+		}
+		m[name] += n
+	}
+}
+
+// thread is one sending thread's share of each burst: buffers made once, no allocation for a packet.
+type thread struct {
+	clk   clock
+	head  Header // Run and Thread are set; Flow, Seq and Sent change
+	fd    int    // set by the leading thread before each burst
+	batch *batch // one message for each packet of the share
+	whole bool   // hand the share over in one sendmmsg; else one sendto for each packet
+
+	first  int64 // when the last burst's first packet was stamped
+	last   int64
+	failed int // packets of the last burst that the kernel refused
+	errnos errnoCounts
+
+	_ [64]byte // the next thread's fields are on another cache line
+}
+
+func newThread(clk clock, head Header, packets, size int, filling []byte, whole bool) *thread {
+	t := &thread{clk: clk, head: head, batch: newBatch(packets, size, false), whole: whole}
+	for _, b := range t.batch.bufs {
+		copy(b[HeaderSize:], filling)
+	}
+	return t
+}
+
+// burst sends the thread's share of the flow in head.Flow.
+func (t *thread) burst() {
+	t.failed = 0
+	t.first = t.clk.now()
+	t.last = t.first
+	if t.whole {
+		t.sendWhole()
+	} else {
+		t.sendEach()
+	}
+}
+
+func (t *thread) sendEach() {
+	for seq, b := range t.batch.bufs {
+		if seq > 0 {
+			t.last = t.clk.now()
+		}
+		t.put(seq, b)
+		// Syscall, not RawSyscall: with a full send buffer it blocks, up to the socket's send timeout.
+		for {
+			_, _, errno := syscall.Syscall6(unix.SYS_SENDTO, uintptr(t.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+			if errno == unix.EINTR {
+				continue
+			}
+			if errno != 0 {
+				t.fail(errno)
+			}
+			break
+		}
+	}
+}
+
+func (t *thread) sendWhole() {
+	for seq, b := range t.batch.bufs {
+		t.put(seq, b)
+	}
+	for msgs := t.batch.msgs; len(msgs) > 0; {
+		n, err := send(t.fd, msgs)
+		if err != nil {
+			t.fail(err)
+			n = 1
+		}
+		msgs = msgs[n:]
+	}
+}
+
+func (t *thread) put(seq int, b []byte) {
+	t.head.Seq, t.head.Sent = uint16(seq), t.last
+	t.head.Put(b)
+}
+
+func (t *thread) fail(err error) {
+	t.failed++
+	t.errnos.count(err)
+}
