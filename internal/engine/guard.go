@@ -46,9 +46,16 @@ type guard struct {
 	mode   GuardMode
 	mark   uint32
 	sender Sender // nil in GuardDrop
-	held   []*nfq.Packet
+	held   []held
 	// resend is w.resendAdopted, made once: a method value allocates.
 	resend func(packet []byte, mark uint32)
+}
+
+// held is a packet that waits to be sent anew until the verdicts before it are
+// back.
+type held struct {
+	packet *nfq.Packet
+	id     flow.ID
 }
 
 func (g *guard) begin(b *nfq.Batch) {
@@ -65,7 +72,7 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 		return w.accept(p)
 	}
 	id := g.table.ID(&w.key)
-	decision, owner := g.flows.Decide(id, entryOf(p), b.Received)
+	decision, owner := g.decide(id, p, b.Received)
 	if decision == flow.Foreign {
 		if g.mode == GuardReinject && copyable(p) && g.flows.HandOver(owner, id, p.Payload, p.Mark) {
 			w.counters.Further++
@@ -91,8 +98,19 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 		w.counters.GuardDropped++
 		return w.answer(p, nfq.Drop)
 	}
-	g.held = append(g.held, p)
+	g.held = append(g.held, held{p, id})
 	return nil
+}
+
+// decide asks package flow, unless a packet of the same flow is held already:
+// this one must not overtake it.
+func (g *guard) decide(id flow.ID, p *nfq.Packet, now int64) (flow.Decision, int) {
+	for i := range g.held {
+		if g.held[i].id == id {
+			return flow.Further, 0
+		}
+	}
+	return g.flows.Decide(id, entryOf(p), now)
 }
 
 // exposed reports whether the packet can carry an unconfirmed entry that
@@ -145,8 +163,9 @@ func (g *guard) await(w *worker, b *nfq.Batch, id flow.ID, p *nfq.Packet) (flow.
 	return flow.Further, nil
 }
 
-// confirmed is to be called when the verdicts so far are back.
-func (g *guard) confirmed(w *worker) {
+// confirmed is to be called when the verdicts so far are back and the held
+// packets were sent anew.
+func (g *guard) confirmed() {
 	if g.flows.Judging() {
 		g.flows.Confirmed(nfq.Now, g.resend)
 	}
@@ -155,7 +174,8 @@ func (g *guard) confirmed(w *worker) {
 // resendHeld sends the batch's further packets anew, in their order, and
 // answers the queued ones.
 func (g *guard) resendHeld(w *worker) error {
-	for _, p := range g.held {
+	for _, h := range g.held {
+		p := h.packet
 		verdict := nfq.Drop
 		if !copyable(p) || !w.count(g.sender.Send(p.Payload, p.Mark, p.OutDev)) {
 			// A possible clash is better than a certain loss.

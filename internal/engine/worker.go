@@ -87,10 +87,10 @@ func (w *worker) answer(p *nfq.Packet, v nfq.Verdict) error {
 	return w.queue.Reply(&w.reply)
 }
 
-// flush returns the verdicts so far to the kernel. When they are back, the
-// flows that they let pass are confirmed, and packets that were held for it are
-// sent anew; the queued ones are answered last, so that one which cannot be
-// sent is still there to be accepted.
+// flush returns the verdicts so far to the kernel. When they are back, packets
+// that were held for it are sent anew, and the flows count as confirmed. The
+// held packets themselves are answered last: one that cannot be sent anew is
+// still there to be accepted.
 func (w *worker) flush(b *nfq.Batch) error {
 	if err := w.sendReplies(b); err != nil {
 		return err
@@ -98,10 +98,10 @@ func (w *worker) flush(b *nfq.Batch) error {
 	if w.guard == nil {
 		return nil
 	}
-	w.guard.confirmed(w)
 	if err := w.guard.resendHeld(w); err != nil {
 		return err
 	}
+	w.guard.confirmed()
 	return w.sendReplies(b)
 }
 

@@ -33,6 +33,6 @@
 //
 // # Memory
 //
-// 24 bytes a flow, allocated once. A flow that was idle for Config.Idle is
+// 26 bytes a flow, allocated once. A flow that was idle for Config.Idle is
 // forgotten: its next packet counts as a first one again.
 package flow

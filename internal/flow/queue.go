@@ -10,7 +10,10 @@ type Queue struct {
 	emptyAt atomic.Int64
 	waiting atomic.Bool
 	mailbox Mailbox
-	first   []*slot // flows that this queue judges
+	// What Confirmed will settle: flows that this queue judges, and buckets
+	// that had no room for one.
+	first    []*slot
+	overflow []*bucket
 }
 
 // SeenEmpty says that the queue's socket was surely empty at the given time,
@@ -31,11 +34,10 @@ type Decision uint8
 const (
 	// Pass: give the packet back. Nothing more is to be done about it.
 	Pass Decision = iota
-	// First: give the packet back, and call Confirmed when the verdict has
-	// returned.
+	// First: give the packet back.
 	First
 	// Further: the packet may carry an unconfirmed entry of its own; send it anew
-	// after the verdicts on this queue's first packets have returned.
+	// after the verdicts on this queue's packets so far have returned.
 	Further
 	// Full is Further for a packet of a flow that the table had no room for.
 	Full
@@ -56,40 +58,60 @@ const (
 )
 
 // Decide says what to do with a packet of the flow. owner is the queue that
-// judges it where the decision is Foreign.
+// judges it where the decision is Foreign. Where a packet of the flow waits to
+// be sent anew, the caller must not ask but send this one anew too, or it would
+// overtake.
+//
+// When the verdicts have returned and further packets were sent anew, Confirmed
+// is to be called if Judging.
 func (q *Queue) Decide(id ID, entry Entry, now int64) (d Decision, owner int) {
-	if entry == EntryConfirmed {
-		return Pass, 0
-	}
 	t := q.table
 	s := t.bucketOf(id).find(id)
 	var state uint64
 	if s != nil {
+		// Even a packet whose entry is confirmed must not overtake those that wait
+		// for the judge.
 		state = s.state.Load()
 		if state&judging != 0 {
 			return q.judged(state)
 		}
-		idle := now - s.seen.Load()
-		if q.emptyAt.Load() < int64(state)+t.grace {
-			s.touch(idle, t.idle, now)
-			return Further, 0
-		}
-		// Settled: looked up after the first packet's verdict had returned. That
-		// verdict's packet was dropped later on if this one is unconfirmed still.
-		if entry != EntryUnconfirmed && idle < t.idle {
-			s.touch(idle, t.idle, now)
+	}
+	if entry == EntryConfirmed {
+		return Pass, 0
+	}
+	if s == nil {
+		return q.begin(id, First, 0, now)
+	}
+	// Settled: this packet was looked up after the flow was confirmed.
+	settled := q.emptyAt.Load() >= int64(state)+t.grace
+	idle := now - s.seen.Load()
+	if entry == EntryUnknown && idle < t.idle {
+		s.touch(idle, t.idle, now)
+		if settled {
 			return Pass, 0
 		}
+		return Further, 0
 	}
-	s, mine := t.claim(id, q.index, state, now)
+	// The kernel has forgotten the flow, or never confirmed it: it begins anew.
+	// If the packet may be older than the flow's confirm it has to be sent anew, and
+	// its copy may be what confirms the flow now.
+	if settled {
+		return q.begin(id, First, state, now)
+	}
+	return q.begin(id, Further, state, now)
+}
+
+// begin makes this queue the flow's judge, and d the decision.
+func (q *Queue) begin(id ID, d Decision, known uint64, now int64) (Decision, int) {
+	s, mine := q.claim(id, known, now)
 	switch {
 	case mine:
 		q.first = append(q.first, s)
-		return First, 0
+		return d, 0
 	case s == nil:
 		return Full, 0
 	}
-	if state = s.state.Load(); state&judging != 0 {
+	if state := s.state.Load(); state&judging != 0 {
 		return q.judged(state)
 	}
 	return Further, 0
@@ -110,17 +132,14 @@ func (s *slot) touch(idle, limit, now int64) {
 	}
 }
 
-// Judging reports whether verdicts on first packets are still to be returned.
-func (q *Queue) Judging() bool { return len(q.first) > 0 }
+// Judging reports whether Confirmed has something to settle.
+func (q *Queue) Judging() bool { return len(q.first) > 0 || len(q.overflow) > 0 }
 
-// Confirmed says that all verdicts given so far had returned. It first calls
-// resend for each packet that other queues have handed over, in the order in
-// which each of them did, then tells them that the flows are confirmed. clock
-// is read when that is done.
+// Confirmed says that all verdicts given so far had returned, and that all
+// further packets were sent anew. It first calls resend for each packet that
+// other queues have handed over, in the order in which each of them did, then
+// tells them that the flows are confirmed. clock is read when that is done.
 func (q *Queue) Confirmed(clock func() int64, resend func(packet []byte, mark uint32)) {
-	if len(q.first) == 0 {
-		return
-	}
 	// Under the lock: a packet that is handed over meanwhile must not fall
 	// between the last look into the mailbox and the new state.
 	q.mailbox.mu.Lock()
@@ -130,7 +149,11 @@ func (q *Queue) Confirmed(clock func() int64, resend func(packet []byte, mark ui
 	for _, s := range q.first {
 		s.state.Store(uint64(now))
 	}
-	q.first = q.first[:0]
+	for _, b := range q.overflow {
+		b.overflowed.Store(now)
+		b.pending.Add(-1)
+	}
+	q.first, q.overflow = q.first[:0], q.overflow[:0]
 }
 
 // HandOver gives a packet to the queue that judges its flow. It answers false

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"verdictd/internal/packet"
 )
@@ -17,7 +18,7 @@ type Config struct {
 	// Queues is how many queues share the table.
 	Queues int
 	// Flows is how many flows are remembered at once; rounded up to a power of
-	// two times the bucket's eight. One flow takes SlotBytes.
+	// two times the bucket's eight. One flow takes FlowBytes.
 	Flows int
 	// Grace is the longest time a packet takes from conntrack's lookup to the
 	// queue, and so how long after a confirm packets are still sent anew. The
@@ -29,8 +30,9 @@ type Config struct {
 	Idle time.Duration
 }
 
-// SlotBytes is the memory of one flow.
-const SlotBytes = 24
+// FlowBytes is the memory of one flow: its slot, and its share of the bucket's
+// fields.
+const FlowBytes = 26
 
 const (
 	bucketSlots = 8
@@ -50,7 +52,16 @@ type slot struct {
 // returned.
 const judging = 1 << 63
 
-type bucket [bucketSlots]slot
+// bucket holds the flows of one part of the hash space.
+type bucket struct {
+	slots [bucketSlots]slot
+	// Packets that found no room are sent anew, and one of them may be what
+	// confirms its flow. pending counts those on their way, overflowed is when the
+	// last one had returned (0: never): packets looked up before that must not
+	// count as a flow's first.
+	pending    atomic.Int32
+	overflowed atomic.Int64
+}
 
 // Table holds the flows of all queues. It is safe for concurrent use.
 type Table struct {
@@ -105,7 +116,7 @@ func NewTable(cfg Config) (*Table, error) {
 func (t *Table) Queue(i int) *Queue { return t.queues[i] }
 
 // Bytes is the memory that the table holds.
-func (t *Table) Bytes() int { return len(t.buckets) * bucketSlots * SlotBytes }
+func (t *Table) Bytes() int { return len(t.buckets) * int(unsafe.Sizeof(bucket{})) }
 
 // ID names a flow in a Table: a hash of its key under a random seed, so that
 // nobody outside can choose flows that share one. Two flows of the same ID
@@ -128,19 +139,20 @@ func (t *Table) lockOf(id ID) *sync.Mutex { return &t.locks[uint64(id)>>t.shift%
 // to another flow meanwhile starts in the judging state, on which every reader
 // errs towards sending anew.
 func (b *bucket) find(id ID) *slot {
-	for i := range b {
-		if b[i].id.Load() == uint64(id) {
-			return &b[i]
+	for i := range b.slots {
+		if s := &b.slots[i]; s.id.Load() == uint64(id) {
+			return s
 		}
 	}
 	return nil
 }
 
-// claim makes queue the judge of the flow. The caller has found no slot
+// claim makes the queue the judge of the flow. The caller has found no slot
 // (known is 0) or one whose state, known, allows to begin anew. Where another
 // queue was faster, claim returns that one's slot and false. A nil slot says
-// that all flows of the bucket are unsettled.
-func (t *Table) claim(id ID, queue int, known uint64, now int64) (s *slot, mine bool) {
+// that there is no room: the packet is booked as overflow.
+func (q *Queue) claim(id ID, known uint64, now int64) (s *slot, mine bool) {
+	t := q.table
 	b := t.bucketOf(id)
 	mu := t.lockOf(id)
 	mu.Lock()
@@ -149,20 +161,32 @@ func (t *Table) claim(id ID, queue int, known uint64, now int64) (s *slot, mine 
 		if s.state.Load() != known {
 			return s, false
 		}
-		s.state.Store(judging | uint64(queue))
+		s.state.Store(judging | uint64(q.index))
 		s.seen.Store(now)
 		return s, true
 	}
-	if s = b.victim(t.emptySince(now) - t.grace); s == nil {
+	if !b.overflowing(q.emptyAt.Load() - t.grace) {
+		s = b.victim(t.emptySince(now) - t.grace)
+	}
+	if s == nil {
+		b.pending.Add(1)
+		q.overflow = append(q.overflow, b)
 		return nil, false
 	}
 	// The state before the id: who finds the id must never read the state of
 	// the slot's former flow.
 	s.id.Store(0)
-	s.state.Store(judging | uint64(queue))
+	s.state.Store(judging | uint64(q.index))
 	s.seen.Store(now)
 	s.id.Store(uint64(id))
 	return s, true
+}
+
+// overflowing reports whether a packet looked up at the given time may carry an
+// unconfirmed entry of a flow that was confirmed without a slot.
+func (b *bucket) overflowing(lookedUp int64) bool {
+	at := b.overflowed.Load()
+	return b.pending.Load() > 0 || at != 0 && at > lookedUp
 }
 
 // victim finds a slot to reuse: a free one, else that of the flow which was
@@ -172,8 +196,8 @@ func (t *Table) claim(id ID, queue int, known uint64, now int64) (s *slot, mine 
 func (b *bucket) victim(settled int64) *slot {
 	var oldest *slot
 	var oldestSeen int64
-	for i := range b {
-		s := &b[i]
+	for i := range b.slots {
+		s := &b.slots[i]
 		if s.id.Load() == 0 {
 			return s
 		}
