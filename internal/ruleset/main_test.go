@@ -182,7 +182,7 @@ func (f *flow) dial(from *kernel.NetNS, mark uint32) {
 // Deadlines for a packet that must arrive and for one that must not.
 const (
 	surely = 5 * time.Second
-	hardly = 200 * time.Millisecond
+	hardly = 100 * time.Millisecond
 )
 
 // send sends one datagram.

@@ -14,57 +14,98 @@ import (
 	"verdictd/internal/kernel/kerneltest"
 )
 
-// Where the packets of each placement are queued: sent to another host,
-// received from one, and sent to oneself.
-func TestPlacement(t *testing.T) {
+// A way is one that packets take between or through namespaces, with the hooks
+// in which they are queued.
+type way struct {
+	name     string
+	from, to *kernel.NetNS
+	address  netip.Addr
+	queued   []uint8
+
+	// within: the packets stay in the namespace of the rules until they have
+	// run through them. A mark does not leave a namespace.
+	within bool
+}
+
+// ways makes the namespaces for a placement, keeps the calling goroutine in
+// the one for the rules, and tells where packets have to be queued: those sent
+// to another host, received from one, and sent to oneself; or those passed on.
+func ways(t *testing.T, p Placement, ipv6 bool) []way {
+	t.Helper()
 	const (
-		pre  = unix.NF_INET_PRE_ROUTING
-		in   = unix.NF_INET_LOCAL_IN
-		out  = unix.NF_INET_LOCAL_OUT
-		post = unix.NF_INET_POST_ROUTING
+		pre     = unix.NF_INET_PRE_ROUTING
+		in      = unix.NF_INET_LOCAL_IN
+		forward = unix.NF_INET_FORWARD
+		out     = unix.NF_INET_LOCAL_OUT
+		post    = unix.NF_INET_POST_ROUTING
 	)
-	for _, test := range []struct {
-		placement            Placement
-		sent, received, self []uint8
-		tracked              bool
-	}{
-		{PlacementNone, nil, nil, nil, true},
-		{PlacementPreConntrack, []uint8{out}, []uint8{pre}, []uint8{out}, true},
-		{PlacementNotrack, []uint8{out}, []uint8{in}, []uint8{out}, false},
-		{PlacementOutput, []uint8{out}, nil, []uint8{out}, true},
-		{PlacementPostrouting, []uint8{post}, nil, []uint8{post}, true},
-		{PlacementInput, nil, []uint8{in}, []uint8{in}, true},
-		{PlacementForward, nil, nil, nil, true},
-		{PlacementVerdict3, []uint8{post}, []uint8{in}, []uint8{post}, true},
-	} {
-		t.Run(string(test.placement), func(t *testing.T) {
+	if p == PlacementForward {
+		client, server, address := routed(t, ipv6)
+		return []way{{"passed on", client, server, address, []uint8{forward}, false}}
+	}
+	expected, ok := map[Placement][3][]uint8{
+		PlacementNone:         {},
+		PlacementPreConntrack: {{out}, {pre}, {out}},
+		PlacementNotrack:      {{out}, {in}, {out}},
+		PlacementOutput:       {{out}, {}, {out}},
+		PlacementPostrouting:  {{post}, {}, {post}},
+		PlacementInput:        {{}, {in}, {in}},
+		PlacementVerdict3:     {{post}, {in}, {post}},
+	}[p]
+	if !ok {
+		t.Fatalf("placement %s: nothing expected", p)
+	}
+	local, remote := kerneltest.VethPair(t)
+	localAddress, remoteAddress, loopback := ends(ipv6)
+	return []way{
+		{"sent", local, remote, remoteAddress, expected[0], true},
+		{"received", remote, local, localAddress, expected[1], false},
+		{"to itself", local, local, loopback, expected[2], true},
+	}
+}
+
+// dns is the port of the tests' servers: the one that the files in configs/ for
+// PlacementNotrack select.
+const dns = 53
+
+// guardMark is the daemon's default and that of the files.
+const guardMark = 0x40000000
+
+func TestPlacement(t *testing.T) {
+	for _, placement := range placements {
+		t.Run(string(placement), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
-				local, remote := kerneltest.VethPair(t)
-				localAddress, remoteAddress, loopback := ends(ipv6)
-				c := udpRules(test.placement, FanoutBalance, 1)
+				ways := ways(t, placement, ipv6)
+				c := udpRules(placement, FanoutBalance, 1)
+				c.Mark = guardMark
 				l := listen(t, c, nil)
 				install(t, c)
-				for _, way := range []struct {
-					name     string
-					from, to *kernel.NetNS
-					address  netip.Addr
-					want     []uint8
-				}{
-					{"sent", local, remote, remoteAddress, test.sent},
-					{"received", remote, local, localAddress, test.received},
-					{"to itself", local, local, loopback, test.self},
-				} {
-					f := open(t, way.from, way.to, at(way.address), 0)
-					f.deliver()
-					if got := hooks(l.take()); !slices.Equal(got, way.want) {
-						t.Errorf("%s: queued in hooks %v, want %v", way.name, got, way.want)
-					}
-					if got := isTracked(t, f); got != test.tracked {
-						t.Errorf("%s: tracked is %v, want %v", way.name, got, test.tracked)
-					}
-				}
+				expectQueued(t, placement, l, ways)
 			})
 		})
+	}
+}
+
+// expectQueued sends a packet along each way, and another with the guard's
+// mark.
+func expectQueued(t *testing.T, p Placement, l *listener, ways []way) {
+	t.Helper()
+	for _, w := range ways {
+		f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns), 0)
+		f.deliver()
+		if got := hooks(l.take()); !slices.Equal(got, w.queued) {
+			t.Errorf("%s: queued in hooks %v, want %v", w.name, got, w.queued)
+		}
+		if got, want := isTracked(t, f), p != PlacementNotrack; got != want {
+			t.Errorf("%s: tracked is %v, want %v", w.name, got, want)
+		}
+		if w.within {
+			f.dial(w.from, guardMark)
+			f.deliver()
+			if seen := l.take(); len(seen) != 0 {
+				t.Errorf("%s: queued with the guard's mark: %v", w.name, seen)
+			}
+		}
 	}
 }
 
@@ -81,45 +122,38 @@ func isTracked(t *testing.T, f *flow) bool {
 	return strings.Contains(string(table), ports)
 }
 
-// PlacementForward queues what a router passes on.
-func TestPlacementForward(t *testing.T) {
-	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		near, far := netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("198.51.100.1/24")
-		if ipv6 {
-			near, far = netip.MustParsePrefix("2001:db8:1::1/64"), netip.MustParsePrefix("2001:db8:2::1/64")
-		}
-		router := kerneltest.Namespace(t)
-		client, server := namespace(t), namespace(t)
-		for _, pair := range []struct {
-			host    *kernel.NetNS
-			address netip.Prefix
-			link    string
-			route   netip.Prefix
-		}{{client, near, "near", far}, {server, far, "far", near}} {
-			gateway := netip.PrefixFrom(pair.address.Addr().Next(), pair.address.Bits())
-			err := kernel.AddVeth(
-				kernel.Endpoint{NetNS: pair.host, Link: "up", Addresses: []netip.Prefix{pair.address}},
-				kernel.Endpoint{NetNS: router, Link: pair.link, Addresses: []netip.Prefix{gateway}},
-			)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := pair.host.AddRoute(pair.route.Masked(), gateway.Addr()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := router.EnableForwarding(); err != nil {
+// routed makes a client and a server with a router between them, and keeps the
+// calling goroutine in the router.
+func routed(t *testing.T, ipv6 bool) (client, server *kernel.NetNS, address netip.Addr) {
+	t.Helper()
+	near, far := netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("198.51.100.1/24")
+	if ipv6 {
+		near, far = netip.MustParsePrefix("2001:db8:1::1/64"), netip.MustParsePrefix("2001:db8:2::1/64")
+	}
+	router := kerneltest.Namespace(t)
+	client, server = namespace(t), namespace(t)
+	for _, pair := range []struct {
+		host    *kernel.NetNS
+		address netip.Prefix
+		link    string
+		route   netip.Prefix
+	}{{client, near, "near", far}, {server, far, "far", near}} {
+		gateway := netip.PrefixFrom(pair.address.Addr().Next(), pair.address.Bits())
+		err := kernel.AddVeth(
+			kernel.Endpoint{NetNS: pair.host, Link: "up", Addresses: []netip.Prefix{pair.address}},
+			kernel.Endpoint{NetNS: router, Link: pair.link, Addresses: []netip.Prefix{gateway}},
+		)
+		if err != nil {
 			t.Fatal(err)
 		}
-
-		c := udpRules(PlacementForward, FanoutBalance, 1)
-		l := listen(t, c, nil)
-		install(t, c)
-		open(t, client, server, at(far.Addr()), 0).deliver()
-		if got, want := hooks(l.take()), []uint8{unix.NF_INET_FORWARD}; !slices.Equal(got, want) {
-			t.Errorf("queued in hooks %v, want %v", got, want)
+		if err := pair.host.AddRoute(pair.route.Masked(), gateway.Addr()); err != nil {
+			t.Fatal(err)
 		}
-	})
+	}
+	if err := router.EnableForwarding(); err != nil {
+		t.Fatal(err)
+	}
+	return client, server, far.Addr()
 }
 
 // namespace makes a namespace without entering it.

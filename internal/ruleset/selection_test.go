@@ -11,7 +11,7 @@ import (
 
 // Which packets are queued, by what the configuration selects.
 func TestSelection(t *testing.T) {
-	const guard = 0x40000000
+	const guard = guardMark
 	for _, test := range []struct {
 		name   string
 		change func(*Config)
