@@ -143,12 +143,18 @@ func (e *experiment) judging(packets int) time.Duration {
 	return 2 * time.Duration(packets) * e.Analysis.Delay
 }
 
-// flowTimeout is when stress gives a flow up to begin another one, which only guard drop should make it do.
-func (e *experiment) flowTimeout() time.Duration { return 50*time.Millisecond + e.backlog() }
+// flowTimeout is when stress gives a flow up to begin another one. With guard drop that is the rule. Elsewhere a packet is
+// lost, or this machine is too busy: giving up early would then fill the queue.
+func (e *experiment) flowTimeout() time.Duration {
+	if e.row[guard] == "drop" {
+		return 50*time.Millisecond + e.backlog()
+	}
+	return 2*time.Second + e.backlog()
+}
 
-// timeout bounds the sending.
+// timeout bounds the sending: a minute, a millisecond a flow, and the time that the daemon is made to take.
 func (e *experiment) timeout() time.Duration {
-	bound := time.Minute + e.judging(e.Flows*e.Burst)
+	bound := time.Minute + e.judging(e.Flows*e.Burst) + time.Duration(e.Flows)*time.Millisecond
 	if e.row[guard] == "drop" {
 		bound += time.Duration(e.Flows/outstanding+1) * e.flowTimeout()
 	}

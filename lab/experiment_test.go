@@ -58,7 +58,7 @@ func TestDaemonConfigMakesRoom(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	e := anExperiment(plain)
+	e := anExperiment(plain.with(map[int]string{guard: "drop"}))
 	// 64 flows of 4 packets at 300 microseconds are 77 ms of work for one thread.
 	if got := e.flowTimeout(); got < 77*time.Millisecond || got > time.Second {
 		t.Errorf("a flow is given up after %v", got)
@@ -97,7 +97,7 @@ func TestTake(t *testing.T) {
 		new(takeStats):  `{"schema":1,"total":{"clash_resolve":3,"insert_failed":2,"drop":1,"chain_toolong":null}}`,
 		new(takeEvents): `{"schema":1,"total":{"new":1,"update":2,"destroy":3}}`,
 		new(takeDaemon): `{"schema":1,"queues":[{"received":5},{"received":3}],"total":{"first":2,"further":6,"reinjected":5,"reinject_failed":1,"guard_dropped":9,
-			"table_full":11,"verdict_errors":12,"queue_dropped":7,"user_dropped":8,"verdict_latency_us":{"p50":1,"p99":2,"max":3}},"cpu_us_per_packet":2.5,"rss_kib":{"max":99}}`,
+			"table_full":11,"verdict_errors":12,"queue_dropped":7,"user_dropped":8,"verdict_latency_us":{"p50":1,"p99":2,"max":3}},"cpu_us_per_packet":2.5,"rss_kib":{"start":97,"end":98,"max":99}}`,
 	} {
 		if err := (*take)(&got, []byte(document)); err != nil {
 			t.Fatal(err)
@@ -109,7 +109,7 @@ func TestTake(t *testing.T) {
 		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
 		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
 		QueuePackets: []uint64{5, 3}, First: 2, Further: 6, Reinjected: 5, ReinjectFailed: 1, GuardDropped: 9, TableFull: 11, VerdictErrors: 12,
-		QueueDropped: 7, UserDropped: 8, VerdictLatencyUS: &report.Latency{P50: 1, P99: 2, Max: 3}, CPUUSPerPacket: &cpu, RSSMaxKiB: 99,
+		QueueDropped: 7, UserDropped: 8, VerdictLatencyUS: &report.Latency{P50: 1, P99: 2, Max: 3}, CPUUSPerPacket: &cpu, RSSKiB: &report.Memory{Start: 97, End: 98, Max: 99},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("took %+v\nwant %+v", got, want)

@@ -19,7 +19,7 @@ import (
 // matrixCmd is `lab matrix`.
 type matrixCmd struct {
 	Only     []string `help:"Run only the rows with these values, such as placement=output,guard=reinject. May be repeated, for more rows. Keys: placement, family, fanout, guard, backend, events. Values that no row of the default matrix has together are run as rows of their own." sep:"none" placeholder:"KEY=VALUE,..."`
-	Flows    int      `help:"Flows a run." default:"300"`
+	Flows    int      `help:"Flows a run." default:"500"`
 	Burst    int      `help:"Packets a flow, sent at once." default:"4"`
 	Analysis analysis `help:"What the daemon takes over a packet: none, or [fixed:|uniform:|lognormal:]DURATION." default:"300us"`
 	Queues   int      `help:"Queues, each with a thread on a CPU of its own as far as there are CPUs." default:"2"`

@@ -67,10 +67,8 @@ type daemonOutput struct {
 		UserDropped    uint64         `json:"user_dropped"`
 		VerdictLatency report.Latency `json:"verdict_latency_us"`
 	} `json:"total"`
-	CPUPerPacket float64 `json:"cpu_us_per_packet"`
-	RSS          struct {
-		Max uint64 `json:"max"`
-	} `json:"rss_kib"`
+	CPUPerPacket float64       `json:"cpu_us_per_packet"`
+	RSS          report.Memory `json:"rss_kib"`
 }
 
 // decode reads one program's document. Keys are paths that must be there, such as "total.drop".
@@ -147,7 +145,7 @@ func takeEvents(run *report.Run, data []byte) error {
 func takeDaemon(run *report.Run, data []byte) error {
 	var o daemonOutput
 	if err := decode("verdictd", data, &o, "queues", "total.further", "total.reinjected", "total.reinject_failed", "total.guard_dropped",
-		"total.queue_dropped", "total.user_dropped", "total.verdict_latency_us", "cpu_us_per_packet"); err != nil {
+		"total.queue_dropped", "total.user_dropped", "total.verdict_latency_us", "cpu_us_per_packet", "rss_kib"); err != nil {
 		return err
 	}
 	for _, q := range o.Queues {
@@ -158,6 +156,6 @@ func takeDaemon(run *report.Run, data []byte) error {
 	run.Reinjected, run.ReinjectFailed, run.GuardDropped = t.Reinjected, t.ReinjectFailed, t.GuardDropped
 	run.TableFull, run.VerdictErrors = t.TableFull, t.VerdictErrors
 	run.QueueDropped, run.UserDropped = t.QueueDropped, t.UserDropped
-	run.VerdictLatencyUS, run.CPUUSPerPacket, run.RSSMaxKiB = &t.VerdictLatency, &o.CPUPerPacket, o.RSS.Max
+	run.VerdictLatencyUS, run.CPUUSPerPacket, run.RSSKiB = &t.VerdictLatency, &o.CPUPerPacket, &o.RSS
 	return nil
 }

@@ -53,6 +53,7 @@ func (r row) run() report.Run {
 	return report.Run{
 		Placement: r[placement], Family: r[family], Fanout: r[fanout],
 		Guard: r[guard], Backend: r[backend], Events: r[events],
+		QueuePackets: []uint64{},
 	}
 }
 

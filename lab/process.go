@@ -34,6 +34,7 @@ type group struct {
 	dir    string // for the sockets on which children say that they are ready
 
 	processes []*process
+	sockets   []*net.UnixConn // to be closed when the processes that they are for have ended
 }
 
 func newGroup(ctx context.Context, dir string) *group {
@@ -47,6 +48,9 @@ func (g *group) Close() {
 	g.cancel(errors.New("the run is over"))
 	for _, p := range g.processes {
 		<-p.done
+	}
+	for _, s := range g.sockets {
+		s.Close()
 	}
 }
 
@@ -117,14 +121,14 @@ func (g *group) startService(ns *kernel.NetNS, program string, args ...string) (
 	if err != nil {
 		return nil, fmt.Errorf("listen for the readiness of %s (a socket's path has at most 107 bytes: set a shorter TMPDIR?): %w", name, err)
 	}
-	defer ready.Close()
+	g.sockets = append(g.sockets, ready)
 
 	p, err := g.start(ns, false, []string{"NOTIFY_SOCKET=" + path}, program, args...)
 	if err != nil {
 		return nil, err
 	}
 	said := make(chan error, 1)
-	go func() { said <- waitReady(ready) }()
+	go func() { said <- waitReady(ready) }() // ends with the socket at the latest
 	select {
 	case err := <-said:
 		if err != nil {

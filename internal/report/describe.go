@@ -14,7 +14,7 @@ type Term struct {
 // placements are in the order in which a report shows them: from "no queue" to
 // the most exposed one.
 var placements = []Term{
-	{PlacementNone, "no queue and no daemon: what the kernel does by itself"},
+	{PlacementNone, "no queue and no daemon: clashes of threads that send at the same instant, on CPUs of their own"},
 	{PlacementPreConntrack, "queued before conntrack looks the packet up (priority -300 in OUTPUT and PREROUTING): no clash by construction"},
 	{PlacementNotrack, "queued after a rule took the traffic out of conntrack"},
 	{"output", "queued in mangle OUTPUT: packets of a local program, looked up but not yet confirmed"},

@@ -124,7 +124,7 @@ type Run struct {
 	UserDropped      uint64   `json:"user_dropped"`
 	VerdictLatencyUS *Latency `json:"verdict_latency_us"`
 	CPUUSPerPacket   *float64 `json:"cpu_us_per_packet"`
-	RSSMaxKiB        uint64   `json:"rss_max_kib"`
+	RSSKiB           *Memory  `json:"rss_kib"`
 
 	// Tainted is the kernel's taint mask after the run.
 	Tainted uint64 `json:"tainted"`
@@ -140,6 +140,13 @@ type Echo struct {
 	Duplicated uint64 `json:"duplicated"`
 	Reordered  uint64 `json:"reordered"`
 	Corrupted  uint64 `json:"corrupted"`
+}
+
+// Memory is the daemon's resident memory in KiB.
+type Memory struct {
+	Start uint64 `json:"start"`
+	End   uint64 `json:"end"`
+	Max   uint64 `json:"max"`
 }
 
 // Latency is a distribution in microseconds.
