@@ -1,0 +1,30 @@
+# Prints what of the demo's promises demo.json breaks, a line each. The lab
+# judges its runs itself; this says the same from the document alone, in other
+# words, and also that the runs were there.
+
+def name: "\(.placement) \(.family), guard \(.guard), fan-out \(.fanout), \(.backend), events \(.events)";
+def exposed: .placement | IN("output", "postrouting", "input", "verdict3");
+def must($ok; $what): if $ok then empty else "\(name): \($what)" end;
+
+(.runs | map(select(.placement == "none")) | group_by(.family) | map({(.[0].family): (map(.clashes_per_1000) | max)}) | add) as $without
+| (.runs[]
+  | must(.error == null; "failed: \(.error)"),
+    must(.lost == 0 or .guard == "drop"; "\(.lost) lost"),
+    must(.duplicated + .reordered + .corrupted == 0; "\(.duplicated) duplicated, \(.reordered) reordered, \(.corrupted) corrupted"),
+    (select(exposed and .guard == "off") | must(.clashes_per_1000 >= 500; "only \(.clashes_per_1000) clashes per 1,000: does the queue see the packets?")),
+    (select(.guard != "off") | must(.clashes_per_1000 == 0; "\(.clashes_per_1000) clashes per 1,000")),
+    (select(.placement | IN("pre-conntrack", "notrack")) | must(.clashes_per_1000 <= $without[.family] + 2; "\(.clashes_per_1000) clashes per 1,000, and \($without[.family]) without a queue"))
+  ),
+  # What has to be among the runs.
+  ((["output", "postrouting", "input", "verdict3"] | .[]) as $placement
+  | ("ipv4", "ipv6") as $family
+  | ("off", "reinject") as $guard
+  | select(any(.runs[]; .placement == $placement and .family == $family and .guard == $guard) | not)
+  | "no run of \($placement) \($family) with guard \($guard)"),
+  (("none", "pre-conntrack", "notrack") as $placement
+  | select(any(.runs[]; .placement == $placement) | not)
+  | "no run of \($placement)"),
+  (("mmsg", "gonfqueue") as $backend
+  | select(any(.runs[]; .backend == $backend) | not)
+  | "no run with backend \($backend)"),
+  (select(.schema != 1) | "schema \(.schema): is this check up to date?")
