@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"verdictd/internal/config"
+	"verdictd/internal/ct"
+	"verdictd/internal/kernel"
+	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+)
+
+func TestMain(m *testing.M) { kerneltest.Main(m) }
+
+const port = 5300
+
+// running is a daemon in the test's namespace.
+type running struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	ended  chan error
+	file   string
+}
+
+// start returns when the daemon is ready.
+func start(t *testing.T, ns *kernel.NetNS, cfg *config.Config) *running {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	r := &running{t: t, ended: make(chan error, 1), file: filepath.Join(t.TempDir(), "statistics.json")}
+	cfg.Statistics.File = r.file
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	go func() {
+		r.ended <- ns.Do(func() error { return run(ctx, cfg, slog.New(slog.NewTextHandler(t.Output(), nil))) })
+	}()
+	b := make([]byte, 100)
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.Read(b)
+	if err != nil {
+		cancel()
+		t.Fatalf("not ready: %v, %v", err, <-r.ended)
+	}
+	if string(b[:n]) != "READY=1" {
+		t.Fatalf("notified %q", b[:n])
+	}
+	return r
+}
+
+func (r *running) stop() statistics {
+	r.t.Helper()
+	r.cancel()
+	if err := <-r.ended; err != nil {
+		r.t.Fatal(err)
+	}
+	b, err := os.ReadFile(r.file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var s statistics
+	if err := json.Unmarshal(b, &s); err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+func testConfig() *config.Config {
+	cfg := config.Default()
+	cfg.Rules.DestinationPorts = []uint16{port}
+	return cfg
+}
+
+// burst sends n flows of 4 packets each over lo, one each millisecond, and
+// returns how many arrived: when all have, or when it was quiet for a second.
+func burst(t *testing.T, address netip.Addr, n int) (arrived int) {
+	t.Helper()
+	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, port))
+	in, err := net.ListenUDP("udp", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close() }()
+	received := make(chan int)
+	go func() { received <- receive(in, 4*n) }()
+	for range n {
+		out, err := net.DialUDP("udp", nil, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			if _, err := out.Write([]byte("hey")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = out.Close()
+		time.Sleep(time.Millisecond)
+	}
+	return <-received
+}
+
+func receive(in *net.UDPConn, most int) (arrived int) {
+	b := make([]byte, 100)
+	for arrived < most {
+		_ = in.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := in.Read(b); err != nil {
+			break
+		}
+		arrived++
+	}
+	return arrived
+}
+
+// clashes is how many clashes the namespace's conntrack has resolved.
+func clashes(t *testing.T) uint64 {
+	t.Helper()
+	c, err := ct.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	s, err := c.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Total()[ct.ClashResolve].N
+}
+
+// TestGuard is the promise of the project: the same traffic, with and without
+// the guard.
+func TestGuard(t *testing.T) {
+	const flows = 50
+	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting, config.PlacementVerdict3} {
+		for _, address := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
+			for _, backend := range []config.Backend{config.BackendMMsg, config.BackendGoNFQueue} {
+				for _, mode := range []config.GuardMode{config.GuardOff, config.GuardReinject, config.GuardDrop} {
+					t.Run(fmt.Sprintf("%s %s %s %s", placement, address, backend, mode), func(t *testing.T) {
+						ns := kerneltest.Namespace(t)
+						cfg := testConfig()
+						cfg.Backend, cfg.Rules.Placement, cfg.Guard.Mode = backend, placement, mode
+						// Long enough for a flow's four packets to arrive in it.
+						cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: time.Millisecond, Per: config.PerFlow}
+						d := start(t, ns, cfg)
+						arrived := burst(t, address, flows)
+						s := d.stop()
+						clashed := clashes(t)
+						if s.Total.Received != 4*flows {
+							t.Errorf("%d packets were judged, want %d", s.Total.Received, 4*flows)
+						}
+						switch mode {
+						case config.GuardOff:
+							if arrived != 4*flows || clashed < flows {
+								t.Errorf("%d of %d arrived, %d clashes; want all, and at least a clash a flow", arrived, 4*flows, clashed)
+							}
+						case config.GuardReinject:
+							if arrived != 4*flows || clashed != 0 || s.Total.Reinjected == 0 || s.Total.ReinjectFailed != 0 {
+								t.Errorf("%d of %d arrived, %d clashes, %d re-injected, %d failed; want all, none, some, none",
+									arrived, 4*flows, clashed, s.Total.Reinjected, s.Total.ReinjectFailed)
+							}
+						case config.GuardDrop:
+							if clashed != 0 || uint64(arrived) != 4*flows-s.Total.GuardDropped || s.Total.GuardDropped == 0 {
+								t.Errorf("%d of %d arrived, %d dropped, %d clashes; want the rest, some, none", arrived, 4*flows, s.Total.GuardDropped, clashed)
+							}
+						}
+						if s.Total.QueueDropped+s.Total.UserDropped+s.Total.VerdictErrors+s.Total.Looped > 0 {
+							t.Errorf("statistics: %+v", s.Total)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestStopLosesNothing stops the daemon in the middle of traffic.
+func TestStopLosesNothing(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	cfg := testConfig()
+	cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 100 * time.Microsecond, Per: config.PerPacket}
+	d := start(t, ns, cfg)
+	stopped := make(chan statistics)
+	counted := make(chan int)
+	go func() {
+		_ = ns.Do(func() error { counted <- burst(t, netip.MustParseAddr("127.0.0.1"), 500); return nil })
+	}()
+	time.Sleep(150 * time.Millisecond)
+	go func() { stopped <- d.stop() }()
+	s := <-stopped
+	arrived := <-counted
+	if arrived != 2000 {
+		t.Errorf("%d of 2000 packets arrived; %+v", arrived, s.Total)
+	}
+	if s.Total.Received == 0 || s.Total.Received == 2000 {
+		t.Errorf("the daemon judged %d packets of 2000: it was not stopped in between", s.Total.Received)
+	}
+	if _, err := ruleset.Show(cfg.Rules.Table); !errors.Is(err, ruleset.ErrNotFound) {
+		t.Errorf("rules after the stop: %v, want none", err)
+	}
+	if queues, err := nfq.ReadKernelQueues(); err != nil || len(queues) != 0 {
+		t.Errorf("queues after the stop: %v, %v, want none", queues, err)
+	}
+}
+
+// TestTwoDaemons: the second one says who holds the queue, and leaves the first
+// one alone.
+func TestTwoDaemons(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	d := start(t, ns, testConfig())
+	err := run(context.Background(), testConfig(), slog.New(slog.DiscardHandler))
+	var inUse *nfq.InUseError
+	if !errors.As(err, &inUse) || int(inUse.PortID) == 0 {
+		t.Errorf("second daemon: %v, want an InUseError with the holder", err)
+	}
+	if arrived := burst(t, netip.MustParseAddr("127.0.0.1"), 1); arrived != 4 {
+		t.Errorf("%d of 4 packets arrived", arrived)
+	}
+	if s := d.stop(); s.Total.Received != 4 {
+		t.Errorf("the first daemon judged %d packets, want 4", s.Total.Received)
+	}
+}
+
+// TestRulesFailed: what was opened is closed again.
+func TestRulesFailed(t *testing.T) {
+	kerneltest.Namespace(t)
+	if _, err := ruleset.Install(rulesConfig(testConfig())); err != nil {
+		t.Fatal(err)
+	}
+	err := run(context.Background(), testConfig(), slog.New(slog.DiscardHandler))
+	if !errors.Is(err, ruleset.ErrExists) {
+		t.Errorf("%v, want ErrExists", err)
+	}
+	if queues, err := nfq.ReadKernelQueues(); err != nil || len(queues) != 0 {
+		t.Errorf("queues: %v, %v, want none", queues, err)
+	}
+}
+
+func TestGuardHasNothingToDo(t *testing.T) {
+	for _, placement := range []config.Placement{config.PlacementPreConntrack, config.PlacementNotrack} {
+		t.Run(string(placement), func(t *testing.T) {
+			ns := kerneltest.Namespace(t)
+			cfg := testConfig()
+			cfg.Rules.Placement = placement
+			d := start(t, ns, cfg)
+			arrived := burst(t, netip.MustParseAddr("127.0.0.1"), 10)
+			s := d.stop()
+			if arrived != 40 || s.Guard != string(config.GuardOff) || s.Total.Reinjected != 0 || s.Total.Received == 0 {
+				t.Errorf("%d of 40 arrived, guard %s, %+v", arrived, s.Guard, s.Total.Counters)
+			}
+		})
+	}
+}
+
+func TestCommands(t *testing.T) {
+	kerneltest.Namespace(t)
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	for name, text := range map[string]string{good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		args   string
+		status int
+		words  []string
+	}{
+		{"check --config " + good, 0, []string{"ok"}},
+		{"check --config ../configs/verdictd.yaml", 0, []string{"ok"}},
+		{"check --config " + bad, 2, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
+		{"check --config " + filepath.Join(dir, "none.yaml"), 2, []string{"none.yaml"}},
+		{"check", 2, []string{"--config", "--help"}},
+		{"fly", 2, []string{"fly"}},
+		{"rules show --config " + good, 1, []string{"verdictd"}},
+		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
+		{"rules apply --config " + good, 1, []string{"exists"}},
+		{"rules show --config " + good, 0, []string{"table inet verdictd", "output"}},
+		{"rules remove --config " + good, 0, []string{"removed"}},
+		{"rules remove --config " + good, 1, []string{"no such table"}},
+		{"run --config " + bad, 2, []string{"bad.yaml:1:"}},
+	} {
+		status, output := runCommandLine(t, strings.Fields(test.args)...)
+		if status != test.status {
+			t.Errorf("%s: exit status %d, want %d; printed %s", test.args, status, test.status, output)
+		}
+		for _, word := range test.words {
+			if !strings.Contains(output, word) {
+				t.Errorf("%s: printed %q, without %q", test.args, output, word)
+			}
+		}
+	}
+}
+
+// runCommandLine returns the exit status and what was printed to both outputs.
+func runCommandLine(t *testing.T, args ...string) (status int, output string) {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "output")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = f, f
+	status = execute(context.Background(), args)
+	os.Stdout, os.Stderr = stdout, stderr
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, string(b)
+}

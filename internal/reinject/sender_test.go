@@ -1,0 +1,236 @@
+package reinject_test
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
+	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfq"
+	"verdictd/internal/reinject"
+	"verdictd/internal/ruleset"
+)
+
+func TestMain(m *testing.M) { kerneltest.Main(m) }
+
+const (
+	bit  = 1 << 30
+	port = 5300
+)
+
+// datagram is a UDP packet as a queue would bring it.
+func datagram(t testing.TB, src, dst netip.Addr, payload []byte) []byte {
+	t.Helper()
+	udp := &layers.UDP{SrcPort: 4000, DstPort: port}
+	var ip gopacket.SerializableLayer
+	if dst.Is4() {
+		l := &layers.IPv4{Version: 4, TTL: 61, TOS: 0x20, Id: 7, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolUDP, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
+		ip = l
+		_ = udp.SetNetworkLayerForChecksum(l)
+	} else {
+		l := &layers.IPv6{Version: 6, HopLimit: 61, TrafficClass: 0x20, FlowLabel: 5, NextHeader: layers.IPProtocolUDP, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
+		ip = l
+		_ = udp.SetNetworkLayerForChecksum(l)
+	}
+	b := gopacket.NewSerializeBuffer()
+	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	if err := gopacket.SerializeLayers(b, options, ip, udp, gopacket.Payload(payload)); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func newSender(t testing.TB) *reinject.Sender {
+	t.Helper()
+	s, err := reinject.NewSender(bit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// capture returns the packets that leave by OUTPUT for the port, in order, and
+// lets them pass.
+func capture(t testing.TB) <-chan nfq.Packet {
+	t.Helper()
+	q, err := nfq.OpenMmsg(nfq.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ruleset.Install(ruleset.Config{
+		Table: "capture", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance, Queues: 1,
+		IPv4: true, IPv6: true, Protocols: []uint8{17}, DestinationPorts: []uint16{port},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, ended := make(chan nfq.Packet, 16), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ended <- q.Run(func(b *nfq.Batch) error {
+			for _, p := range b.Packets {
+				p.Payload = bytes.Clone(p.Payload)
+				seen <- p
+				if err := q.Reply(&nfq.Reply{ID: p.ID, Verdict: nfq.Accept}); err != nil {
+					return err
+				}
+			}
+			return q.Flush()
+		})
+	}()
+	t.Cleanup(func() {
+		if err := errors.Join(q.Stop(), <-ended, q.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return seen
+}
+
+func listen(t testing.TB, address netip.Addr) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func receive(t testing.TB, c *net.UDPConn) (string, netip.AddrPort) {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 4096)
+	n, from, err := c.ReadFromUDPAddrPort(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+}
+
+// TestCopyIsIdentical sends to the peer, and to an own address with the peer as
+// source, as packets are that were queued in INPUT.
+func TestCopyIsIdentical(t *testing.T) {
+	for name, test := range map[string]struct {
+		src, dst netip.Prefix
+		inside   bool
+	}{
+		"IPv4 out": {kerneltest.LocalIPv4, kerneltest.RemoteIPv4, false},
+		"IPv6 out": {kerneltest.LocalIPv6, kerneltest.RemoteIPv6, false},
+		"IPv4 in":  {kerneltest.RemoteIPv4, kerneltest.LocalIPv4, true},
+		"IPv6 in":  {kerneltest.RemoteIPv6, kerneltest.LocalIPv6, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, remote := kerneltest.VethPair(t)
+			var receiver *net.UDPConn
+			if test.inside {
+				receiver = listen(t, test.dst.Addr())
+			} else if err := remote.Do(func() error { receiver = listen(t, test.dst.Addr()); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			seen := capture(t)
+			s := newSender(t)
+			for i, mark := range []uint32{0, 0x15, 0x15, 7} {
+				payload := "packet " + string(rune('a'+i))
+				want := datagram(t, test.src.Addr(), test.dst.Addr(), []byte(payload))
+				if err := s.Send(want, mark, 0); err != nil {
+					t.Fatal(err)
+				}
+				p := <-seen
+				if !bytes.Equal(p.Payload, want) {
+					t.Errorf("copy\n% x\nof\n% x", p.Payload, want)
+				}
+				if p.Mark != mark|bit {
+					t.Errorf("mark %#x, want %#x", p.Mark, mark|bit)
+				}
+				got, from := receive(t, receiver)
+				if got != payload || from != netip.AddrPortFrom(test.src.Addr(), 4000) {
+					t.Errorf("received %q from %v", got, from)
+				}
+			}
+		})
+	}
+}
+
+func TestTooLong(t *testing.T) {
+	kerneltest.VethPair(t)
+	s := newSender(t)
+	for _, ends := range [][2]netip.Prefix{{kerneltest.LocalIPv4, kerneltest.RemoteIPv4}, {kerneltest.LocalIPv6, kerneltest.RemoteIPv6}} {
+		b := datagram(t, ends[0].Addr(), ends[1].Addr(), make([]byte, 1600))
+		if err := s.Send(b, 0, 0); !errors.Is(err, reinject.ErrTooLong) {
+			t.Errorf("%d bytes to %v: %v, want ErrTooLong", len(b), ends[1], err)
+		}
+	}
+}
+
+// TestFiltered has a rule drop the copy.
+func TestFiltered(t *testing.T) {
+	kerneltest.VethPair(t)
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "filter"})
+	chain := conn.AddChain(&nftables.Chain{
+		Table: table, Name: "post", Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityFilter,
+	})
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	s := newSender(t)
+	for _, ends := range [][2]netip.Prefix{{kerneltest.LocalIPv4, kerneltest.RemoteIPv4}, {kerneltest.LocalIPv6, kerneltest.RemoteIPv6}} {
+		b := datagram(t, ends[0].Addr(), ends[1].Addr(), nil)
+		if err := s.Send(b, 0, 0); !errors.Is(err, reinject.ErrFiltered) {
+			t.Errorf("to %v: %v, want ErrFiltered", ends[1], err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	kerneltest.Namespace(t)
+	s := newSender(t)
+	for name, b := range map[string][]byte{
+		"nothing": nil, "version 5": make([]byte, 60), "short IPv4": {0x45, 0, 0}, "short IPv6": {0x60, 0, 0},
+	} {
+		if err := s.Send(b, 0, 0); !errors.Is(err, reinject.ErrNoPacket) {
+			t.Errorf("%s: %v, want ErrNoPacket", name, err)
+		}
+	}
+	unreachable := datagram(t, kerneltest.LocalIPv4.Addr(), kerneltest.RemoteIPv4.Addr(), nil)
+	if err := s.Send(unreachable, 0, 0); err == nil {
+		t.Error("a packet without a route was sent")
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	kerneltest.VethPair(b)
+	s, err := reinject.NewSender(bit)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	p := datagram(b, kerneltest.LocalIPv4.Addr(), kerneltest.RemoteIPv4.Addr(), make([]byte, 64))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Send(p, 0, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
