@@ -317,8 +317,9 @@ func TestKnobs(t *testing.T) {
 		})
 		t.Run("uid and gid", func(t *testing.T) {
 			testKnob(t, backend, nfq.Config{UIDGID: true}, func(t *testing.T, p nfq.Packet) {
-				if !p.HasUID || !p.HasGID || int(p.UID) != os.Getuid() || int(p.GID) != os.Getgid() {
-					t.Errorf("uid %d (%v), gid %d (%v), want this process's", p.UID, p.HasUID, p.GID, p.HasGID)
+				uid, gid := outside(t, "uid", os.Getuid()), outside(t, "gid", os.Getgid())
+				if !p.HasUID || !p.HasGID || p.UID != uid || p.GID != gid {
+					t.Errorf("uid %d (%v), gid %d (%v), want %d and %d", p.UID, p.HasUID, p.GID, p.HasGID, uid, gid)
 				}
 			})
 		})
@@ -353,6 +354,20 @@ func TestKnobs(t *testing.T) {
 			})
 		})
 	})
+}
+
+// outside is an id of this user namespace as its parent knows it.
+func outside(t *testing.T, kind string, id int) uint32 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/" + kind + "_map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inner, outer, count int
+	if _, err := fmt.Sscan(string(b), &inner, &outer, &count); err != nil {
+		t.Fatal(err)
+	}
+	return uint32(id - inner + outer)
 }
 
 // testKnob sends one packet of 3 bytes through a queue.

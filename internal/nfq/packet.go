@@ -34,7 +34,8 @@ type Packet struct {
 	// ChecksumNotReady: the checksum is still to be computed, as happens with
 	// Config.GSO. GSO: the packet is longer than the MTU and will be segmented.
 	ChecksumNotReady, GSO bool
-	// UID and GID own the sending socket, where HasUID and HasGID.
+	// UID and GID own the sending socket, where HasUID and HasGID. They are those
+	// of the initial user namespace.
 	UID, GID       uint32
 	HasUID, HasGID bool
 	// CTStatus are the IPS_* bits of the packet's conntrack entry, where HasCT.
