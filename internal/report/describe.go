@@ -99,3 +99,15 @@ func micros(x float64) string {
 	}
 	return count(int(x + 0.5))
 }
+
+// duration writes microseconds in the unit that suits them.
+func duration(us float64) string {
+	unit := "µs"
+	switch {
+	case us >= 999.5e3: // rounds to 1,000 of the smaller unit
+		us, unit = us/1e6, "s"
+	case us >= 999.5:
+		us, unit = us/1e3, "ms"
+	}
+	return strconv.FormatFloat(us, 'g', 3, 64) + " " + unit
+}

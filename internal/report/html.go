@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"strings"
 )
 
@@ -26,6 +27,8 @@ type view struct {
 	Clashes        []chartGroup
 	Variations     []chartGroup
 	Latency        []chartGroup
+	Shortest       string // the ends of the scale of Latency
+	Longest        string
 	Glossary       []glossary
 }
 
@@ -67,7 +70,8 @@ func WriteHTML(w io.Writer, rep *Report) error {
 		},
 	}
 	v.Clashes, v.Variations = clashCharts(rep)
-	v.Latency = latencyChart(rep)
+	scale := latencyScale(rep)
+	v.Latency, v.Shortest, v.Longest = latencyChart(rep, scale), duration(scale.from), duration(scale.to)
 	if err := page.Execute(w, v); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
@@ -80,6 +84,9 @@ func clashCharts(rep *Report) (plain, varied []chartGroup) {
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
 		b := bar{Label: barLabel(r), Guard: r.Guard, Percent: min(100, r.ClashesPer1000/10), Value: rate(r.ClashesPer1000)}
+		if r.Placement == PlacementNone {
+			b.Guard = PlacementNone // a colour of its own
+		}
 		if r.Error != "" {
 			b.Failed, b.Value = true, "failed"
 		}
@@ -92,17 +99,33 @@ func clashCharts(rep *Report) (plain, varied []chartGroup) {
 	return plain, varied
 }
 
-// latencyChart shows p50 within p99, to the scale of the longest p99.
-func latencyChart(rep *Report) []chartGroup {
-	var longest float64
+// scale is logarithmic: one machine's latencies differ by orders of magnitude.
+type scale struct{ from, to float64 }
+
+// latencyScale holds every p50 and p99; its ends are powers of ten.
+func latencyScale(rep *Report) scale {
+	s := scale{math.Inf(1), 0}
 	for i := range rep.Runs {
-		if l := rep.Runs[i].VerdictLatencyUS; l != nil {
-			longest = max(longest, l.P99)
+		if l := rep.Runs[i].VerdictLatencyUS; l != nil && l.P50 > 0 {
+			s.from, s.to = min(s.from, l.P50), max(s.to, l.P99)
 		}
 	}
-	if longest == 0 {
-		return nil
+	if s.to == 0 {
+		return scale{1, 10}
 	}
+	return scale{math.Pow(10, math.Floor(math.Log10(s.from))), math.Pow(10, math.Ceil(math.Log10(s.to)))}
+}
+
+// percent is where on the scale x is.
+func (s scale) percent(x float64) float64 {
+	if x <= s.from {
+		return 0
+	}
+	return 100 * math.Log(x/s.from) / math.Log(s.to/s.from)
+}
+
+// latencyChart shows p50 within p99.
+func latencyChart(rep *Report, s scale) []chartGroup {
 	var groups []chartGroup
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
@@ -116,8 +139,8 @@ func latencyChart(rep *Report) []chartGroup {
 		}
 		groups = addBar(groups, label, "", bar{
 			Label: barLabel(r), Guard: r.Guard,
-			Percent: 100 * l.P99 / longest, Inner: 100 * l.P50 / longest,
-			Value: micros(l.P50) + " / " + micros(l.P99),
+			Percent: s.percent(l.P99), Inner: s.percent(l.P50),
+			Value: duration(l.P50) + " / " + duration(l.P99),
 		})
 	}
 	return groups

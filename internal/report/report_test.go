@@ -254,8 +254,9 @@ func TestHTML(t *testing.T) {
 	html := b.String()
 	for _, want := range []string{
 		"Linux 6.18.0-test", "FAILED: 1 of 6 runs", "747.5", "19,245",
-		"width:74.75%",            // the bar of output with the guard off
-		"width:100.00%",           // the longest latency
+		"width:74.75%", // the bar of output with the guard off
+		"width:76.14%", // the p99 of 19.2 ms between 100 us and 100 ms
+		"301 µs / 19.2 ms",
 		"output, fan-out cpu",     // a variation has its own heading
 		"queued in mangle OUTPUT", // what the row means
 		"prefers-color-scheme: dark", "width=device-width",
@@ -293,6 +294,7 @@ func TestNumbers(t *testing.T) {
 		count(0): "0", count(999): "999", count(1000): "1,000", count(1234567): "1,234,567",
 		rate(0): "0", rate(0.04): "<0.1", rate(2): "2.0", rate(747.53): "747.5",
 		micros(2.25): "2.2", micros(301.5): "302", micros(19244): "19,244",
+		duration(1): "1 µs", duration(301.2): "301 µs", duration(19244.6): "19.2 ms", duration(1.14e6): "1.14 s", duration(999.6): "1 ms", duration(999_600): "1 s",
 	} {
 		if got != want {
 			t.Errorf("%s, want %s", got, want)
