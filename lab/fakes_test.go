@@ -60,11 +60,15 @@ func fakes(t *testing.T) (bin, pids string) {
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	// Every run's directory is made here, and has to be gone afterwards. The names of the test's own directories are long,
 	// and a socket's path may not be.
-	short, err := os.MkdirTemp("", "")
+	short, err := os.MkdirTemp("", "") //nolint:usetesting // for that reason
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(short) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(short); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Setenv("TMPDIR", short)
 	return bin, pids
 }

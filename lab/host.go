@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -109,13 +108,12 @@ func readHost(ctx context.Context, p programs) (h report.Host, err error) {
 
 // firstValue is the value of a key's first line in a file of such lines, unquoted; empty where there is none.
 func firstValue(path, key, separator string) string {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		k, v, ok := strings.Cut(lines.Text(), separator)
+	for line := range strings.Lines(string(text)) {
+		k, v, ok := strings.Cut(line, separator)
 		if ok && strings.TrimSpace(k) == key {
 			return strings.Trim(strings.TrimSpace(v), `"`)
 		}
@@ -144,15 +142,11 @@ func hashesPorts() (bool, error) {
 	}
 	var refused error
 	err = ns.Do(func() error {
-		var installed *ruleset.Installed
-		installed, refused = ruleset.Install(ruleset.Config{
+		_, refused = ruleset.Install(ruleset.Config{
 			Table: "verdictd", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutPorts,
 			Queues: 2, Bypass: true, IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{port},
 		})
-		if refused != nil {
-			return nil
-		}
-		return installed.Remove()
+		return nil // the rules go with the namespace
 	})
 	return refused == nil, errors.Join(err, ns.Close())
 }

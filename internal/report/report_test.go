@@ -9,15 +9,13 @@ import (
 	"time"
 )
 
-func some(n uint64) *uint64 { return &n }
-
 // good is a run of 100 flows of 4 packets in which nothing went wrong.
 func good(placement, guard, family string) Run {
 	r := Run{
 		Placement: placement, Guard: guard, Family: family,
 		Fanout: "balance", Backend: "mmsg", Events: EventsNone,
 		Flows: 100, Sent: 400, Delivered: 400, PacketsPerSecond: 5123.4,
-		ClashResolve: some(0), ChainTooLong: some(0), QueuePackets: []uint64{190, 210},
+		ClashResolve: new(uint64(0)), ChainTooLong: new(uint64(0)), QueuePackets: []uint64{190, 210},
 		VerdictLatencyUS: &Latency{P50: 301.2, P99: 19244.6, Max: 20000},
 	}
 	switch {
@@ -28,7 +26,7 @@ func good(placement, guard, family string) Run {
 	case guard == GuardDrop:
 		r.Lost, r.Delivered, r.GuardDropped = 300, 100, 300
 	case r.Exposed():
-		r.ClashResolve = some(299)
+		r.ClashResolve = new(uint64(299))
 	}
 	r.Rate()
 	return r
@@ -65,16 +63,16 @@ func TestClashes(t *testing.T) {
 		run  Run
 		want uint64
 	}{
-		{"5.15 and later", Run{ClashResolve: some(7), InsertFailed: 5, ChainTooLong: some(2)}, 10},
-		{"5.10", Run{ClashResolve: some(7), InsertFailed: 5}, 12},
+		{"5.15 and later", Run{ClashResolve: new(uint64(7)), InsertFailed: 5, ChainTooLong: new(uint64(2))}, 10},
+		{"5.10", Run{ClashResolve: new(uint64(7)), InsertFailed: 5}, 12},
 		{"before 5.10", Run{InsertFailed: 5}, 5},
-		{"counters read at different times", Run{ClashResolve: some(1), InsertFailed: 1, ChainTooLong: some(2)}, 1},
+		{"counters read at different times", Run{ClashResolve: new(uint64(1)), InsertFailed: 1, ChainTooLong: new(uint64(2))}, 1},
 	} {
 		if got := tt.run.Clashes(); got != tt.want {
 			t.Errorf("%s: %d clashes, want %d", tt.name, got, tt.want)
 		}
 	}
-	r := Run{Sent: 400, ClashResolve: some(299)}
+	r := Run{Sent: 400, ClashResolve: new(uint64(299))}
 	if r.Rate(); r.ClashesPer1000 != 747.5 {
 		t.Errorf("%v clashes per 1,000, want 747.5", r.ClashesPer1000)
 	}
@@ -92,7 +90,7 @@ func TestJudgeGood(t *testing.T) {
 
 func TestJudgeProvesNothingWithoutClashes(t *testing.T) {
 	off := good("output", GuardOff, "ipv4")
-	off.ClashResolve = some(0)
+	off.ClashResolve = new(uint64(0))
 	off.Rate()
 	v := matrix(off, good("output", GuardReinject, "ipv4")).Verdict
 	if !v.OK || !strings.Contains(v.Line, "nothing is proved") {
@@ -107,9 +105,9 @@ func TestJudgeFailures(t *testing.T) {
 		spoil func(*Run)
 		want  string
 	}{
-		{"clash behind reinject", good("input", GuardReinject, "ipv6"), func(r *Run) { r.ClashResolve = some(2) }, "2 clashes behind the guard"},
+		{"clash behind reinject", good("input", GuardReinject, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "2 clashes behind the guard"},
 		{"unresolved clash behind reinject", good("input", GuardReinject, "ipv6"), func(r *Run) { r.InsertFailed = 1 }, "1 clashes behind the guard"},
-		{"clash behind drop", good("output", GuardDrop, "ipv6"), func(r *Run) { r.ClashResolve = some(2) }, "2 clashes behind the guard"},
+		{"clash behind drop", good("output", GuardDrop, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "2 clashes behind the guard"},
 		{"lost", good("output", GuardReinject, "ipv4"), func(r *Run) { r.Lost, r.QueueDropped = 5, 3 }, "5 of 400 packets lost (3 dropped on a full queue"},
 		{"lost without a guard", good("output", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
 		{"lost without a queue", good("none", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
@@ -121,13 +119,13 @@ func TestJudgeFailures(t *testing.T) {
 		{"corrupted", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Corrupted = 1 }, "1 packets corrupted"},
 		{"not all sent", good("output", GuardOff, "ipv4"), func(r *Run) { r.Sent, r.SendErrors = 399, 1 }, "399 of 400 packets were sent (1 send errors)"},
 		{"rule matches nothing", good("output", GuardReinject, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} }, "only 0 of 400 packets went through the queue"},
-		{"stray clashes before conntrack", good("pre-conntrack", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = some(2) }, "5.0 clashes per 1,000 packets, where no more than 4.5"},
+		{"stray clashes before conntrack", good("pre-conntrack", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "5.0 clashes per 1,000 packets, where no more than 4.5"},
 		{"taint", good("output", GuardOff, "ipv4"), func(r *Run) { r.Tainted = 0x80 }, "tainted itself (mask 0x80)"},
 		{"error", good("output", GuardOff, "ipv4"), func(r *Run) { r.Error = "verdictd was killed by SIGKILL" }, "verdictd was killed by SIGKILL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			baseline := good("none", GuardOff, "ipv4")
-			baseline.ClashResolve = some(1) // 2.5 per 1,000
+			baseline.ClashResolve = new(uint64(1)) // 2.5 per 1,000
 			baseline.Rate()
 			tt.spoil(&tt.run)
 			tt.run.Rate()
@@ -179,7 +177,7 @@ func TestJSONKeys(t *testing.T) {
 		t.Fatalf("schema %d, host %v, %d runs", doc.Schema, doc.Host, len(doc.Runs))
 	}
 	for i, run := range doc.Runs {
-		for _, key := range strings.Fields(`placement fanout guard backend events family sent delivered lost duplicated reordered
+		for key := range strings.FieldsSeq(`placement fanout guard backend events family sent delivered lost duplicated reordered
 			clash_resolve insert_failed drop clashes_per_1000 reinjected queue_dropped user_dropped verdict_latency_us
 			packets_per_second cpu_us_per_packet tainted`) {
 			if _, ok := run[key]; !ok {
