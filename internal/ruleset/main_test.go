@@ -102,7 +102,10 @@ func listen(t *testing.T, c Config, hold <-chan struct{}) *listener {
 			l.seen = append(l.seen, queued{number, *a.Hook})
 			l.mu.Unlock()
 			if hold != nil {
-				<-hold
+				select {
+				case <-hold:
+				case <-ctx.Done():
+				}
 			}
 			if err := q.SetVerdict(*a.PacketID, nfqueue.NfAccept); err != nil {
 				t.Errorf("verdict in queue %d: %v", number, err)
