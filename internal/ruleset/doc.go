@@ -19,7 +19,9 @@
 // A kernel has nftables' own queue statement (CONFIG_NFT_QUEUE), or the NFQUEUE
 // target of xtables, which nftables can use too (CONFIG_NFT_COMPAT), or both.
 // [Probe] finds out by putting a rule with it into a table that the same
-// transaction deletes. The two differ in one function, queueStatement.
+// transaction deletes. The two differ in one function, queueStatement. Where the
+// xtables target is used, nft prints a warning about it and iptables-nft when it
+// lists the table; nothing is wrong then.
 //
 // # Lifetime
 //

@@ -53,6 +53,35 @@ func TestFanoutPorts(t *testing.T) {
 	})
 }
 
+// Both addresses count, too.
+func TestFanoutPortsHashesAddresses(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, ipv6 bool) {
+		ns, l, f := fanout(t, FanoutPorts, ipv6)
+		address := kerneltest.LocalIPv4.Addr()
+		if ipv6 {
+			address = kerneltest.LocalIPv6.Addr()
+		}
+		var there, back []uint16
+		for range 64 {
+			address = address.Next()
+			if err := ns.AddAddress("lo", netip.PrefixFrom(address, address.BitLen())); err != nil {
+				t.Fatal(err)
+			}
+			f.dialFrom(ns, net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, 4000)), 0)
+			f.deliver()
+			there = append(there, l.takeQueues()...)
+			f.answer()
+			back = append(back, l.takeQueues()...)
+			f.client.Close()
+		}
+		for name, got := range map[string][]uint16{"source": there, "destination": back} {
+			if got, want := distinctQueues(got), []uint16{10, 11, 12, 13}; !slices.Equal(got, want) {
+				t.Errorf("64 %s addresses in queues %v, want all of %v", name, got, want)
+			}
+		}
+	})
+}
+
 // What has no ports is queued by its addresses: other protocols, whose first
 // bytes are not ports, and fragments.
 func TestFanoutPortsWithoutPorts(t *testing.T) {

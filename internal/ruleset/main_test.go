@@ -160,7 +160,13 @@ func open(t *testing.T, from, to *kernel.NetNS, at netip.AddrPort, mark uint32) 
 // dial gives the flow a client with a new port.
 func (f *flow) dial(from *kernel.NetNS, mark uint32) {
 	f.t.Helper()
-	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+	f.dialFrom(from, nil, mark)
+}
+
+// dialFrom gives the flow a client with a local address; nil: any.
+func (f *flow) dialFrom(from *kernel.NetNS, local net.Addr, mark uint32) {
+	f.t.Helper()
+	dialer := net.Dialer{LocalAddr: local, Control: func(_, _ string, c syscall.RawConn) (err error) {
 		controlErr := c.Control(func(fd uintptr) {
 			if mark != 0 {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(mark))
@@ -215,6 +221,20 @@ func (f *flow) deliver() {
 	f.send(1)
 	if !f.receive(surely) {
 		f.t.Fatalf("a datagram from %v to %v was lost", f.client.LocalAddr(), f.server.LocalAddr())
+	}
+}
+
+// answer sends one datagram back, which has to arrive.
+func (f *flow) answer() {
+	f.t.Helper()
+	if _, err := f.server.WriteTo([]byte("x"), f.client.LocalAddr()); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := f.client.SetReadDeadline(time.Now().Add(surely)); err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := f.client.Read(make([]byte, 1)); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
