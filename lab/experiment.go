@@ -21,9 +21,6 @@ const (
 
 	// port is where the bursts go, and all that the rules queue. It is discard's.
 	port = 9
-
-	// linger is how long stress waits for stragglers when all was sent.
-	linger = 500 * time.Millisecond
 )
 
 // An experiment is one row: fresh namespaces, the programs in them, and what they counted.
@@ -118,7 +115,7 @@ func (e *experiment) stressArgs(t *topology) []string {
 		"--flows", strconv.Itoa(e.Flows), "--burst", strconv.Itoa(e.Burst),
 		"--threads", strconv.Itoa(e.Threads), "--mode", "threads",
 		"--pace", "full", "--outstanding", strconv.Itoa(outstanding), "--flow-timeout", e.flowTimeout().String(),
-		"--linger", linger.String(), "--timeout", e.timeout().String(),
+		"--linger", e.linger().String(), "--timeout", e.timeout().String(),
 		"--sender-netns", t.sender.Path(), "--receiver-netns", t.receiver.Path(),
 	}
 	for _, a := range n.sourceList() {
@@ -152,9 +149,12 @@ func (e *experiment) flowTimeout() time.Duration {
 	return 2*time.Second + e.backlog()
 }
 
+// linger is how long stress waits for stragglers when all was sent: by then the last flows' packets are still in the queue.
+func (e *experiment) linger() time.Duration { return 500*time.Millisecond + e.backlog() }
+
 // timeout bounds the sending: a minute, a millisecond a flow, and the time that the daemon is made to take.
 func (e *experiment) timeout() time.Duration {
-	bound := time.Minute + e.judging(e.Flows*e.Burst) + time.Duration(e.Flows)*time.Millisecond
+	bound := time.Minute + e.judging(e.Flows*e.Burst) + time.Duration(e.Flows)*time.Millisecond + e.linger()
 	if e.row[guard] == "drop" {
 		bound += time.Duration(e.Flows/outstanding+1) * e.flowTimeout()
 	}

@@ -63,6 +63,9 @@ func TestBounds(t *testing.T) {
 	if got := e.flowTimeout(); got < 77*time.Millisecond || got > time.Second {
 		t.Errorf("a flow is given up after %v", got)
 	}
+	if got := e.linger(); got < 577*time.Millisecond {
+		t.Errorf("stragglers have %v, want time for what is in the queue", got)
+	}
 	e.Flows = 200_000
 	if got, least := e.timeout(), 240*time.Second; got < least {
 		t.Errorf("200,000 flows have %v, want at least the %v that one thread takes to judge them", got, least)

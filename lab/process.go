@@ -217,7 +217,7 @@ func (p *process) ended(err error) error {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return fmt.Errorf("%s was killed by %s%s", p.name, unix.SignalName(status.Signal()), p.stderr.quote())
+		return fmt.Errorf("%s was killed by %s", p.name, unix.SignalName(status.Signal()))
 	}
 	return fmt.Errorf("%s failed with exit status %d%s", p.name, exit.ExitCode(), p.stderr.quote())
 }
@@ -228,7 +228,7 @@ type tail struct {
 	buf []byte
 }
 
-const tailSize = 2048
+const tailSize = 16 << 10
 
 // Write keeps the last tailSize bytes.
 func (t *tail) Write(b []byte) (int, error) {
@@ -241,13 +241,19 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// quote is the last lines for the end of an error message, empty if nothing was written.
+// quote is the last lines for the end of an error message, empty if nothing was written. Of a crash it is the reason, which
+// stands before the stacks of all goroutines.
 func (t *tail) quote() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := strings.FieldsFunc(string(t.buf), func(r rune) bool { return r == '\n' })
 	if len(lines) == 0 {
 		return ""
+	}
+	for _, line := range lines {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return ": " + line
+		}
 	}
 	return ": " + strings.Join(lines[max(0, len(lines)-3):], " | ")
 }

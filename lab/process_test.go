@@ -147,14 +147,25 @@ func TestProgramThatHangs(t *testing.T) {
 
 func TestTail(t *testing.T) {
 	var tail tail
-	for i := range 1000 {
+	if got := tail.quote(); got != "" {
+		t.Errorf("quote %q of nothing", got)
+	}
+	for i := range 10_000 {
 		fmt.Fprintf(&tail, "line %d\n", i)
 	}
-	if got := tail.quote(); got != ": line 997 | line 998 | line 999" {
+	if got := tail.quote(); got != ": line 9997 | line 9998 | line 9999" {
 		t.Errorf("quote %q", got)
 	}
 	if len(tail.buf) > tailSize {
 		t.Errorf("%d bytes are kept, want at most %d", len(tail.buf), tailSize)
+	}
+}
+
+func TestTailOfACrash(t *testing.T) {
+	var tail tail
+	fmt.Fprint(&tail, "started\npanic: out of cheese\n\ngoroutine 1 [running]:\nmain.main()\n\t/main.go:3 +0x18\n")
+	if got := tail.quote(); got != ": panic: out of cheese" {
+		t.Errorf("quote %q", got)
 	}
 }
 
