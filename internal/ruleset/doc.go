@@ -20,8 +20,8 @@
 // target of xtables, which nftables can use too (CONFIG_NFT_COMPAT), or both.
 // [Probe] finds out by putting a rule with it into a table that the same
 // transaction deletes. The two differ in one function, queueStatement. Where the
-// xtables target is used, nft prints a warning about it and iptables-nft when it
-// lists the table; nothing is wrong then.
+// xtables target is used, nft's listing warns that the table is managed by
+// iptables-nft; nothing is wrong then.
 //
 // # Lifetime
 //

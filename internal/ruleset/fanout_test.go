@@ -183,9 +183,8 @@ func TestFanoutCPU(t *testing.T) {
 				if err := unix.SchedSetaffinity(0, &one); err != nil {
 					return err
 				}
-				defer unix.SchedSetaffinity(0, &usable)
 				f.send(1)
-				return nil
+				return unix.SchedSetaffinity(0, &usable)
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -20,14 +20,14 @@ const (
 	insideVariable = "VERDICTD_TEST_INSIDE_USER_NAMESPACE"
 )
 
-// unavailable says why this process's tests cannot have namespaces.
-var unavailable = errors.New("TestMain does not call kerneltest.Main")
+// errUnavailable says why this process's tests cannot have namespaces.
+var errUnavailable = errors.New("TestMain does not call kerneltest.Main")
 
 // Main runs a package's tests where they can make network namespaces, and
 // exits.
 func Main(m *testing.M) {
-	unavailable = kernel.CanMakeNetNS()
-	if unavailable == nil || os.Getenv(insideVariable) != "" {
+	errUnavailable = kernel.CanMakeNetNS()
+	if errUnavailable == nil || os.Getenv(insideVariable) != "" {
 		os.Exit(m.Run())
 	}
 	err := runInUserNamespace()
@@ -41,7 +41,7 @@ func Main(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "kerneltest: the test process ended: %v\n", err)
 		os.Exit(1)
 	}
-	unavailable = fmt.Errorf("%w; start in a user namespace: %w", unavailable, err)
+	errUnavailable = fmt.Errorf("%w; start in a user namespace: %w", errUnavailable, err)
 	os.Exit(m.Run())
 }
 
@@ -68,10 +68,10 @@ func runInUserNamespace() error {
 func Require(t testing.TB) {
 	t.Helper()
 	switch {
-	case unavailable == nil:
+	case errUnavailable == nil:
 	case os.Getenv(requireVariable) == "1":
-		t.Fatalf("%s=1, but no network namespace can be made: %v", requireVariable, unavailable)
+		t.Fatalf("%s=1, but no network namespace can be made: %v", requireVariable, errUnavailable)
 	default:
-		t.Skipf("no network namespace can be made: %v", unavailable)
+		t.Skipf("no network namespace can be made: %v", errUnavailable)
 	}
 }
