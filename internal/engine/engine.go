@@ -30,7 +30,7 @@ type Config struct {
 	Seed uint64
 
 	// Guard is the mode, Mark the bit that the queue's rules let pass, Flows the
-	// table's size and times (its Queues is the engine's). NewSender opens raw
+	// table's size and times (its Queues and Drop are the engine's). NewSender opens raw
 	// sockets for GuardReinject, one set per queue.
 	Guard     GuardMode
 	Mark      uint32
@@ -57,6 +57,7 @@ func Open(cfg Config) (*Engine, error) {
 	e := &Engine{failed: make(chan error, max(cfg.Queues, 1))}
 	if cfg.Guard != GuardOff {
 		cfg.Flows.Queues = cfg.Queues
+		cfg.Flows.Drop = cfg.Guard == GuardDrop
 		var err error
 		if e.table, err = flow.NewTable(cfg.Flows); err != nil {
 			return nil, err

@@ -48,7 +48,7 @@ type guard struct {
 	sender Sender // nil in GuardDrop
 	held   []held
 	// resend is w.resendAdopted, made once: a method value allocates.
-	resend func(packet []byte, mark uint32)
+	resend func(id flow.ID, packet []byte, mark uint32)
 }
 
 // held is a packet that waits to be sent anew until the verdicts before it are
@@ -177,7 +177,7 @@ func (g *guard) resendHeld(w *worker) error {
 	for _, h := range g.held {
 		p := h.packet
 		verdict := nfq.Drop
-		if !copyable(p) || !w.count(g.sender.Send(p.Payload, p.Mark, p.OutDev)) {
+		if !copyable(p) || !w.resend(h.id, p.Payload, p.Mark, p.OutDev) {
 			// A possible clash is better than a certain loss.
 			w.counters.ReinjectFailed++
 			verdict = nfq.Accept
@@ -192,19 +192,20 @@ func (g *guard) resendHeld(w *worker) error {
 
 // resendAdopted sends a packet anew that another queue has handed over; that
 // queue has answered it already.
-func (w *worker) resendAdopted(packet []byte, mark uint32) {
+func (w *worker) resendAdopted(id flow.ID, packet []byte, mark uint32) {
 	w.counters.Adopted++
-	if !w.count(w.guard.sender.Send(packet, mark, 0)) {
+	if !w.resend(id, packet, mark, 0) {
 		w.counters.ReinjectFailed++
 	}
 }
 
-// count books the outcome of sending a packet anew, and reports whether the
-// packet is dealt with.
-func (w *worker) count(err error) bool {
+// resend sends a packet anew and reports whether that has dealt with it.
+func (w *worker) resend(id flow.ID, packet []byte, mark, dev uint32) bool {
+	err := w.guard.sender.Send(packet, mark, dev)
 	switch {
 	case err == nil:
 		w.counters.Reinjected++
+		w.guard.flows.Resent(id)
 		return true
 	case errors.Is(err, reinject.ErrFiltered):
 		w.counters.Filtered++

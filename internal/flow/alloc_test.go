@@ -13,7 +13,7 @@ func TestNoAllocation(t *testing.T) {
 	payload := make([]byte, 100)
 	n := 0
 	clock := func() int64 { return int64(n) }
-	resend := func([]byte, uint32) {}
+	resend := func(ID, []byte, uint32) {}
 	step := func() {
 		n++
 		id := testID(table, n)

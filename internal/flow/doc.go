@@ -11,16 +11,18 @@
 //
 // # How
 //
-// For each flow the Table knows when the verdict on its first packet had
-// returned. Sending a verdict is synchronous: by then the packet has run through
-// the hooks behind the queue, and its entry is confirmed. A further packet may
-// be given back only if conntrack looked it up after that moment. A queue's
-// socket is first in, first out, so this is certain of a packet that arrived
-// after the socket was seen empty later than that moment plus a grace, which
-// stands for the time between a packet's lookup and its arrival in the queue.
-// Any other further packet is to be sent anew: its fresh copy will find the
-// confirmed entry. Where the kernel tells whether the packet's own entry is
-// confirmed, that answers at once.
+// The first packet of a flow is given back. Sending a verdict is synchronous:
+// when it returns, the packet has run through the hooks behind the queue, and
+// its entry is confirmed, unless a rule there dropped it. A further packet is
+// not given back but sent anew: its copy looks conntrack up afresh, and when that
+// has returned undropped, the flow is confirmed for certain ([Queue.Resent]).
+//
+// From then on a packet may be given back if conntrack looked it up after that
+// moment. A queue's socket is first in, first out, so this is certain of a packet
+// that arrived after the socket was seen empty later than that moment plus a
+// grace, which stands for the time between a packet's lookup and its arrival in
+// the queue. Where the kernel tells whether the packet's own entry is confirmed,
+// that answers at once.
 //
 // All uncertainty errs towards sending anew, which costs time and harms nothing.
 //

@@ -16,9 +16,9 @@ type Mailbox struct {
 	buf []byte
 }
 
-const mailHeader = 8 // length, mark
+const mailHeader = 16 // length, mark, flow
 
-func (m *Mailbox) put(packet []byte, mark uint32) bool {
+func (m *Mailbox) put(id ID, packet []byte, mark uint32) bool {
 	if m.buf == nil {
 		m.buf = make([]byte, 0, MailboxBytes)
 	}
@@ -27,14 +27,15 @@ func (m *Mailbox) put(packet []byte, mark uint32) bool {
 	}
 	m.buf = binary.NativeEndian.AppendUint32(m.buf, uint32(len(packet)))
 	m.buf = binary.NativeEndian.AppendUint32(m.buf, mark)
+	m.buf = binary.NativeEndian.AppendUint64(m.buf, uint64(id))
 	m.buf = append(m.buf, packet...)
 	return true
 }
 
-func (m *Mailbox) drain(f func(packet []byte, mark uint32)) {
+func (m *Mailbox) drain(f func(id ID, packet []byte, mark uint32)) {
 	for b := m.buf; len(b) > 0; {
 		n := mailHeader + int(binary.NativeEndian.Uint32(b))
-		f(b[mailHeader:n], binary.NativeEndian.Uint32(b[4:]))
+		f(ID(binary.NativeEndian.Uint64(b[8:])), b[mailHeader:n], binary.NativeEndian.Uint32(b[4:]))
 		b = b[n:]
 	}
 	m.buf = m.buf[:0]

@@ -28,6 +28,7 @@ type model struct {
 	workers   []modelWorker
 
 	sent, delivered, clashes, filtered, reordered int
+	decisions                                     [Foreign + 1]int
 	last                                          map[[2]int]int // by sender and flow: number of the last packet delivered
 	next                                          map[[2]int]int
 }
@@ -45,6 +46,7 @@ type modelOptions struct {
 	noGrace      bool // the table's grace is shorter than packets travel
 	forget       bool // a flow's identity is lost now and then
 	blind        bool // does not care whether the socket was seen empty
+	noProof      bool // takes the first packet's verdict for the confirm
 }
 
 const (
@@ -76,8 +78,13 @@ type modelWorker struct {
 	batch   []modelPacket
 	stamp   int64 // when the batch was received
 	pass    []modelPacket
-	held    []modelPacket
+	held    []modelHeld
 	stage   int
+}
+
+type modelHeld struct {
+	modelPacket
+	id ID
 }
 
 const (
@@ -96,7 +103,7 @@ func newModel(o modelOptions) *model {
 	if room == 0 {
 		room = 1024
 	}
-	table, err := NewTable(Config{Queues: o.queues, Flows: room, Grace: time.Duration(grace), Idle: modelIdle})
+	table, err := NewTable(Config{Queues: o.queues, Flows: room, Grace: time.Duration(grace), Idle: modelIdle, Drop: o.noProof})
 	if err != nil {
 		panic(err)
 	}
@@ -123,12 +130,16 @@ func (m *model) id(flow int) ID {
 
 // run takes n steps, then lets everything arrive.
 func (m *model) run(n int) {
-	for range n {
+	quiet := 0 // how many sender's steps of 64 do nothing
+	for i := range n {
+		if i%200 == 0 {
+			quiet = m.IntN(64)
+		}
 		m.now += m.Int64N(40)
-		if i := m.IntN(len(m.senders) + len(m.workers)); i < len(m.senders) {
-			m.send(i, true)
-		} else {
-			m.work(&m.workers[i-len(m.senders)])
+		if m.IntN(3) > 0 {
+			m.work(&m.workers[m.IntN(len(m.workers))])
+		} else if m.IntN(64) >= quiet {
+			m.send(m.IntN(len(m.senders)), true)
 		}
 		for i := range m.senders { // nothing travels longer than it may
 			if s := &m.senders[i]; s.travelling && m.now >= s.arrives {
@@ -212,7 +223,7 @@ func (m *model) work(w *modelWorker) {
 		w.stage = stageResend
 	case stageResend:
 		if len(w.held) > 0 {
-			m.resend(w.held[0])
+			m.resend(w, w.held[0].id, w.held[0].modelPacket)
 			w.held = w.held[1:]
 			return
 		}
@@ -267,11 +278,12 @@ func (m *model) judge(w *modelWorker) {
 	id := m.id(p.flow)
 	var decision Decision
 	var owner int
-	if slices.ContainsFunc(w.held, func(h modelPacket) bool { return h.flow == p.flow }) {
+	if slices.ContainsFunc(w.held, func(h modelHeld) bool { return h.flow == p.flow }) {
 		decision = Further // as engine does: it must not overtake
 	} else {
 		decision, owner = w.q.Decide(id, entry, w.stamp)
 	}
+	m.decisions[decision]++
 	switch decision {
 	case Foreign:
 		if !w.q.HandOver(owner, id, m.encode(p), 0) {
@@ -282,7 +294,7 @@ func (m *model) judge(w *modelWorker) {
 	case Pass, First:
 		w.pass = append(w.pass, p)
 	default:
-		w.held = append(w.held, p)
+		w.held = append(w.held, modelHeld{p, id})
 	}
 	w.batch = w.batch[1:]
 	if m.IntN(10) == 0 {
@@ -291,14 +303,16 @@ func (m *model) judge(w *modelWorker) {
 }
 
 func (m *model) settle(w *modelWorker) {
-	w.q.Confirmed(func() int64 { return m.now }, func(b []byte, _ uint32) { m.resend(m.decode(b)) })
+	w.q.Confirmed(func() int64 { return m.now }, func(id ID, b []byte, _ uint32) { m.resend(w, id, m.decode(b)) })
 }
 
-// confirm is the verdict's way through the hooks behind the queue.
-func (m *model) confirm(p modelPacket) {
-	if m.opt.later && m.IntN(4) == 0 {
+// confirm is the verdict's way through the hooks behind the queue; it reports
+// whether no rule dropped the packet there.
+func (m *model) confirm(p modelPacket) bool {
+	// The rule drops single packets, and for some time a flow's all.
+	if m.opt.later && (m.IntN(8) == 0 || (int(m.now/(8*modelGrace))+p.flow)%3 == 0) {
 		m.filtered++
-		return
+		return false
 	}
 	if p.unconfirmed {
 		if m.confirmed[p.flow] {
@@ -307,12 +321,15 @@ func (m *model) confirm(p modelPacket) {
 		m.confirmed[p.flow] = true
 	}
 	m.deliver(p)
+	return true
 }
 
 // resend is a copy's way: looked up and confirmed within one system call.
-func (m *model) resend(p modelPacket) {
+func (m *model) resend(w *modelWorker, id ID, p modelPacket) {
 	p.unconfirmed = !m.confirmed[p.flow]
-	m.confirm(p)
+	if m.confirm(p) {
+		w.q.Resent(id)
+	}
 }
 
 func (m *model) deliver(p modelPacket) {
@@ -335,9 +352,9 @@ func (m *model) decode(b []byte) (p modelPacket) {
 	return p
 }
 
-// modelSteps is how many steps of some actor each variant takes.
+// Each variant takes modelRuns times modelSteps steps of some actor.
 const (
-	modelRuns  = 200
+	modelRuns  = 500
 	modelSteps = 2000
 )
 
@@ -348,6 +365,9 @@ func TestModel(t *testing.T) {
 		"one queue":                         {queues: 1},
 		"a flow in one of three":            {queues: 3},
 		"a flow in three queues":            {queues: 3, spread: true},
+		"a later rule drops":                {queues: 1, later: true},
+		"three, a later rule drops":         {queues: 3, spread: true, later: true},
+		"too small, a later rule drops":     {queues: 3, spread: true, later: true, flows: 8},
 		"exact":                             {queues: 1, exact: true},
 		"exact, a flow in three":            {queues: 3, spread: true, exact: true},
 		"exact, a later rule drops":         {queues: 1, exact: true, later: true},
@@ -358,19 +378,25 @@ func TestModel(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sent := 0
+			var decisions [Foreign + 1]int
 			for i := range modelRuns {
 				o := o
 				o.seed = seed + uint64(i)
 				m := newModel(o)
 				m.run(modelSteps)
-				sent += m.sent
+				for d, n := range m.decisions {
+					decisions[d] += n
+				}
 				if m.clashes > 0 || m.delivered+m.filtered != m.sent || !o.spread && m.reordered > 0 {
 					t.Fatalf("seed %d: %d packets, %d clashes, %d delivered, %d filtered, %d reordered",
 						o.seed, m.sent, m.clashes, m.delivered, m.filtered, m.reordered)
 				}
 			}
-			t.Logf("%d packets", sent)
+			t.Logf("decisions: %d Pass, %d First, %d Further, %d Full, %d Foreign",
+				decisions[Pass], decisions[First], decisions[Further], decisions[Full], decisions[Foreign])
+			if decisions[Pass] == 0 || decisions[First] == 0 || decisions[Further] == 0 {
+				t.Error("a decision never occurred: the model does not test it")
+			}
 		})
 	}
 }
@@ -380,7 +406,8 @@ func TestModel(t *testing.T) {
 func TestModelCatchesBrokenGuards(t *testing.T) {
 	for name, o := range map[string]modelOptions{
 		"settles before the verdicts returned": {queues: 2, spread: true, confirmEarly: true},
-		"no grace":                             {queues: 1, noGrace: true},
+		"no grace":                             {queues: 3, noGrace: true, spread: true},
+		"no proof, and a later rule drops":     {queues: 1, noProof: true, later: true},
 		"forgets flows":                        {queues: 1, forget: true},
 		"does not look for the empty socket":   {queues: 1, blind: true},
 	} {

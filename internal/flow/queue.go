@@ -82,22 +82,22 @@ func (q *Queue) Decide(id ID, entry Entry, now int64) (d Decision, owner int) {
 	if s == nil {
 		return q.begin(id, First, 0, now)
 	}
-	// Settled: this packet was looked up after the flow was confirmed.
-	settled := q.emptyAt.Load() >= int64(state)+t.grace
+	// Settled: this packet was looked up after the flow was confirmed, if it was.
+	settled := q.emptyAt.Load() >= confirmedAt(state)+t.grace
 	idle := now - s.seen.Load()
-	if entry == EntryUnknown && idle < t.idle {
+	remembered := idle < t.idle && entry == EntryUnknown
+	switch {
+	case remembered && state&proved != 0:
 		s.touch(idle, t.idle, now)
 		if settled {
 			return Pass, 0
 		}
 		return Further, 0
-	}
-	// The kernel has forgotten the flow, or never confirmed it: it begins anew.
-	// If the packet may be older than the flow's confirm it has to be sent anew, and
-	// its copy may be what confirms the flow now.
-	if settled {
+	case settled && !remembered:
+		// The kernel has forgotten the flow, or it was never confirmed.
 		return q.begin(id, First, state, now)
 	}
+	// A copy of this packet may be what confirms the flow.
 	return q.begin(id, Further, state, now)
 }
 
@@ -118,7 +118,7 @@ func (q *Queue) begin(id ID, d Decision, known uint64, now int64) (Decision, int
 }
 
 func (q *Queue) judged(state uint64) (Decision, int) {
-	if owner := int(state &^ judging); owner != q.index {
+	if owner := ownerOf(state); owner != q.index {
 		return Foreign, owner
 	}
 	return Further, 0
@@ -135,11 +135,20 @@ func (s *slot) touch(idle, limit, now int64) {
 // Judging reports whether Confirmed has something to settle.
 func (q *Queue) Judging() bool { return len(q.first) > 0 || len(q.overflow) > 0 }
 
+// Resent says that a copy of a packet of the flow was sent, and that no rule
+// dropped it: when the send returned, the flow was confirmed.
+func (q *Queue) Resent(id ID) {
+	s := q.table.bucketOf(id).find(id)
+	if s != nil && s.state.Load() == judging|uint64(q.index) {
+		s.state.Store(judging | proved | uint64(q.index))
+	}
+}
+
 // Confirmed says that all verdicts given so far had returned, and that all
 // further packets were sent anew. It first calls resend for each packet that
 // other queues have handed over, in the order in which each of them did, then
 // tells them that the flows are confirmed. clock is read when that is done.
-func (q *Queue) Confirmed(clock func() int64, resend func(packet []byte, mark uint32)) {
+func (q *Queue) Confirmed(clock func() int64, resend func(id ID, packet []byte, mark uint32)) {
 	// Under the lock: a packet that is handed over meanwhile must not fall
 	// between the last look into the mailbox and the new state.
 	q.mailbox.mu.Lock()
@@ -147,7 +156,11 @@ func (q *Queue) Confirmed(clock func() int64, resend func(packet []byte, mark ui
 	q.mailbox.drain(resend)
 	now := clock()
 	for _, s := range q.first {
-		s.state.Store(uint64(now))
+		state := s.state.Load() & proved
+		if q.table.drop {
+			state = proved
+		}
+		s.state.Store(state | uint64(now))
 	}
 	for _, b := range q.overflow {
 		b.overflowed.Store(now)
@@ -164,8 +177,8 @@ func (q *Queue) HandOver(owner int, id ID, packet []byte, mark uint32) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := q.table.bucketOf(id).find(id)
-	if s == nil || s.state.Load() != judging|uint64(owner) {
+	if s == nil || s.state.Load()&^proved != judging|uint64(owner) {
 		return false
 	}
-	return m.put(packet, mark)
+	return m.put(id, packet, mark)
 }

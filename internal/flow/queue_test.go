@@ -38,7 +38,7 @@ func decide(t *testing.T, q *Queue, id ID, entry Entry, now int64, want Decision
 }
 
 func confirm(q *Queue, at int64) {
-	q.Confirmed(func() int64 { return at }, func([]byte, uint32) {})
+	q.Confirmed(func() int64 { return at }, func(ID, []byte, uint32) {})
 }
 
 // TestOneFlow follows a flow from its first packet until it is forgotten.
@@ -51,6 +51,7 @@ func TestOneFlow(t *testing.T) {
 	if !q.Judging() {
 		t.Error("nothing to confirm after a first packet")
 	}
+	q.Resent(id)
 	confirm(q, now)
 	if q.Judging() {
 		t.Error("still judging after Confirmed")
@@ -63,6 +64,42 @@ func TestOneFlow(t *testing.T) {
 	decide(t, q, id, EntryUnknown, now+idle-1, Pass) // and was seen
 	decide(t, q, id, EntryUnknown, now+2*idle-2, Pass)
 	decide(t, q, id, EntryUnknown, now+4*idle, First) // forgotten
+}
+
+// TestFirstPacketDroppedLater: the verdict on a flow's first packet does not
+// prove that the flow is confirmed, as a rule behind the queue may have dropped
+// the packet. A copy that came through does.
+func TestFirstPacketDroppedLater(t *testing.T) {
+	table := newTestTable(t, 2, 8)
+	q, other, id := table.Queue(0), table.Queue(1), testID(table, 1)
+	decide(t, q, id, EntryUnknown, grace, First)
+	confirm(q, grace)
+	q.SeenEmpty(9 * grace)
+	decide(t, q, id, EntryUnknown, 9*grace, Further)
+	decide(t, other, id, EntryUnknown, 9*grace, Foreign) // two copies at once could clash
+	confirm(q, 9*grace)                                  // the copy was dropped too
+	q.SeenEmpty(19 * grace)
+	decide(t, q, id, EntryUnknown, 19*grace, Further)
+	other.Resent(id) // not the judge's
+	q.Resent(id)
+	confirm(q, 19*grace)
+	decide(t, q, id, EntryUnknown, 19*grace, Further)
+	q.SeenEmpty(20 * grace)
+	decide(t, q, id, EntryUnknown, 20*grace, Pass)
+}
+
+// TestDrop: where further packets are dropped, no copy proves anything.
+func TestDrop(t *testing.T) {
+	table, err := NewTable(Config{Queues: 1, Flows: 8, Grace: time.Duration(grace), Idle: time.Duration(idle), Drop: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, id := table.Queue(0), testID(table, 1)
+	decide(t, q, id, EntryUnknown, grace, First)
+	decide(t, q, id, EntryUnknown, grace, Further)
+	confirm(q, grace)
+	q.SeenEmpty(2 * grace)
+	decide(t, q, id, EntryUnknown, 2*grace, Pass)
 }
 
 // TestForgottenByAnIdleQueue: the socket was not seen empty since the flow was
@@ -78,6 +115,7 @@ func TestForgottenByAnIdleQueue(t *testing.T) {
 	if !q.Judging() {
 		t.Fatal("a copy that may confirm the flow is not awaited")
 	}
+	q.Resent(id)
 	confirm(q, late)
 	q.SeenEmpty(late - 1)
 	decide(t, q, id, EntryUnknown, late, Further)
@@ -108,6 +146,7 @@ func TestSettlingIsEachQueuesOwn(t *testing.T) {
 	table := newTestTable(t, 2, 8)
 	a, b, id := table.Queue(0), table.Queue(1), testID(table, 1)
 	decide(t, a, id, EntryUnknown, grace, First)
+	a.Resent(id)
 	confirm(a, grace)
 	a.SeenEmpty(3 * grace)
 	decide(t, a, id, EntryUnknown, 3*grace, Pass)
@@ -130,7 +169,7 @@ func TestHandOver(t *testing.T) {
 		t.Error("a queue that does not judge the flow took a packet")
 	}
 	var got []string
-	a.Confirmed(func() int64 { return 2 * grace }, func(p []byte, mark uint32) {
+	a.Confirmed(func() int64 { return 2 * grace }, func(_ ID, p []byte, mark uint32) {
 		if int(mark) != len(got) {
 			t.Errorf("%q has mark %d", p, mark)
 		}
@@ -152,7 +191,7 @@ func TestHandOver(t *testing.T) {
 		taken++
 	}
 	given := 0
-	a.Confirmed(func() int64 { return 4 * grace }, func(p []byte, _ uint32) { given += len(p) })
+	a.Confirmed(func() int64 { return 4 * grace }, func(_ ID, p []byte, _ uint32) { given += len(p) })
 	if taken == 0 || given != taken*60000 {
 		t.Errorf("%d packets taken, %d bytes given back", taken, given)
 	}
@@ -210,7 +249,7 @@ func TestConcurrentQueues(t *testing.T) {
 		group.Go(func() {
 			mine := map[ID]int{}
 			sent, got := 0, 0
-			flush := func() { q.Confirmed(func() int64 { return grace }, func([]byte, uint32) { got++ }) }
+			flush := func() { q.Confirmed(func() int64 { return grace }, func(ID, []byte, uint32) { got++ }) }
 			for n := range packets {
 				id := testID(table, n%flows)
 				switch d, owner := q.Decide(id, EntryUnknown, grace); d {
@@ -280,6 +319,7 @@ func BenchmarkDecide(b *testing.B) {
 		q := table.Queue(0)
 		for i := range 1 << 14 {
 			q.Decide(testID(table, i), EntryUnknown, 1)
+			q.Resent(testID(table, i))
 			confirm(q, 1)
 		}
 		q.SeenEmpty(grace + 1)

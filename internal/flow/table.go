@@ -17,6 +17,11 @@ import (
 type Config struct {
 	// Queues is how many queues share the table.
 	Queues int
+	// Drop says that further packets are dropped rather than sent anew. No copy
+	// can then prove that a flow is confirmed, and its first packet's verdict has
+	// to do: should a rule behind the queue have dropped that packet, a clash is
+	// possible.
+	Drop bool
 	// Flows is how many flows are remembered at once; rounded up to a power of
 	// two times the bucket's eight. One flow takes FlowBytes.
 	Flows int
@@ -47,10 +52,16 @@ type slot struct {
 	seen  atomic.Int64 // when a packet of the flow was last seen
 }
 
-// A slot's state is either the queue that judges the flow's first packet
-// (judging | index), or the time in nanoseconds at which its verdict had
-// returned.
-const judging = 1 << 63
+// A slot's state is either the queue that judges the flow (judging | index), or
+// the time in nanoseconds at which its verdicts had returned. proved is added
+// when a copy was sent that no rule dropped: conntrack has the flow.
+const (
+	judging = 1 << 63
+	proved  = 1 << 62
+)
+
+func ownerOf(state uint64) int       { return int(state &^ (judging | proved)) }
+func confirmedAt(state uint64) int64 { return int64(state &^ proved) }
 
 // bucket holds the flows of one part of the hash space.
 type bucket struct {
@@ -72,6 +83,7 @@ type Table struct {
 	queues  []*Queue
 	grace   int64
 	idle    int64
+	drop    bool
 }
 
 // paddedMutex keeps neighbours off its cache line.
@@ -105,6 +117,7 @@ func NewTable(cfg Config) (*Table, error) {
 		shift:   uint(64 - bits.Len(uint(n-1))),
 		grace:   int64(cfg.Grace),
 		idle:    int64(cfg.Idle),
+		drop:    cfg.Drop,
 	}
 	for i := range cfg.Queues {
 		t.queues = append(t.queues, &Queue{table: t, index: i})
@@ -202,7 +215,7 @@ func (b *bucket) victim(settled int64) *slot {
 			return s
 		}
 		state, seen := s.state.Load(), s.seen.Load()
-		if state&judging != 0 || int64(state) > settled {
+		if state&judging != 0 || confirmedAt(state) > settled {
 			continue
 		}
 		if oldest == nil || seen < oldestSeen {
