@@ -65,17 +65,17 @@ func (m *matrixCmd) AfterApply() error {
 
 // Run is called by kong.
 func (m *matrixCmd) Run(ctx context.Context, std streams) error {
-	for _, path := range []string{m.JSON, m.HTML} {
-		if err := canWrite(path); err != nil {
-			return err
-		}
+	p, err := findPrograms(m.Bin)
+	if err != nil {
+		return err
 	}
 	if outside, err := ensureNamespaces(ctx, std); outside {
 		return err
 	}
-	p, err := findPrograms(m.Bin)
-	if err != nil {
-		return err
+	for _, path := range []string{m.JSON, m.HTML} {
+		if err := canWrite(path); err != nil {
+			return err
+		}
 	}
 	host, err := readHost(ctx, p)
 	if err != nil {
