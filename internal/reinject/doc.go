@@ -13,7 +13,8 @@
 //
 // # Limits
 //
-// A copy longer than the path's MTU is refused (EMSGSIZE): raw sockets do not
-// fragment what they did not build. The kernel computes an IPv4 header's
-// checksum, and fills in an identification of 0.
+// The copy's route is looked up by its addresses, its mark and the interface
+// that the packet was leaving through; rules by the sending socket (owner, cgroup)
+// or by the interface it came in through (iif) do not match it. A packet of 0
+// identification gets one from the kernel.
 package reinject

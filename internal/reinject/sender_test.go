@@ -2,10 +2,12 @@ package reinject_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 
+	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
 	"verdictd/internal/reinject"
@@ -115,7 +118,7 @@ func receive(t testing.TB, c *net.UDPConn) (string, netip.AddrPort) {
 	if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, 4096)
+	b := make([]byte, 65536)
 	n, from, err := c.ReadFromUDPAddrPort(b)
 	if err != nil {
 		t.Fatal(err)
@@ -167,13 +170,124 @@ func TestCopyIsIdentical(t *testing.T) {
 	}
 }
 
+// TestLongPackets sends packets that exceed the MTU, plain and with headers that
+// every fragment has to repeat.
+func TestLongPackets(t *testing.T) {
+	for name, test := range map[string]struct {
+		src, dst netip.Prefix
+		length   int
+		id       uint16
+		options  bool
+	}{
+		"IPv4":                      {src: kerneltest.LocalIPv4, dst: kerneltest.RemoteIPv4, length: 4000, id: 7},
+		"IPv4 without an ID":        {src: kerneltest.LocalIPv4, dst: kerneltest.RemoteIPv4, length: 4000},
+		"IPv4 with options":         {src: kerneltest.LocalIPv4, dst: kerneltest.RemoteIPv4, length: 4000, options: true},
+		"IPv4, just over the MTU":   {src: kerneltest.LocalIPv4, dst: kerneltest.RemoteIPv4, length: 1473, id: 7},
+		"IPv6":                      {src: kerneltest.LocalIPv6, dst: kerneltest.RemoteIPv6, length: 4000},
+		"IPv6 with a header to all": {src: kerneltest.LocalIPv6, dst: kerneltest.RemoteIPv6, length: 4000, options: true},
+		"IPv6, as long as it gets":  {src: kerneltest.LocalIPv6, dst: kerneltest.RemoteIPv6, length: 65507 - 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, remote := kerneltest.VethPair(t)
+			var receiver *net.UDPConn
+			if err := remote.Do(func() error { receiver = listen(t, test.dst.Addr()); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			seen := capture(t)
+			s := newSender(t)
+			payload := make([]byte, test.length)
+			for i := range payload {
+				payload[i] = byte(i / 7)
+			}
+			b := datagram(t, test.src.Addr(), test.dst.Addr(), payload)
+			if b[0]>>4 == 4 {
+				b[4], b[5] = byte(test.id>>8), byte(test.id)
+				fixHeaderChecksum(b)
+			}
+			if test.options {
+				b = withOptions(b)
+			}
+			if err := s.Send(b, 5, 0); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := receive(t, receiver)
+			if got != string(payload) {
+				t.Errorf("received %d bytes, not what was sent", len(got))
+			}
+			if p := <-seen; len(p.Payload) != len(b) || p.Mark != 5|bit {
+				t.Errorf("conntrack saw %d bytes with mark %#x, want the whole %d and %#x", len(p.Payload), p.Mark, len(b), 5|bit)
+			}
+			if len(seen) != 0 {
+				t.Errorf("%d more packets, though conntrack reassembles", len(seen))
+			}
+		})
+	}
+}
+
+// withOptions adds four bytes of no-operation to an IPv4 header, and a
+// hop-by-hop header of padding to an IPv6 packet.
+func withOptions(b []byte) []byte {
+	if b[0]>>4 == 4 {
+		b = slices.Insert(slices.Clone(b), 20, 1, 1, 1, 1)
+		b[0]++
+		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+		fixHeaderChecksum(b)
+		return b
+	}
+	b = slices.Insert(slices.Clone(b), 40, b[6], 0, 1, 4, 0, 0, 0, 0)
+	b[6] = 0
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+	return b
+}
+
+func fixHeaderChecksum(b []byte) {
+	b[10], b[11] = 0, 0
+	sum := uint32(0)
+	for i := 0; i < int(b[0]&0xf)*4; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	binary.BigEndian.PutUint16(b[10:], ^uint16(sum))
+}
+
+// TestTooLong: a fragment is not fragmented again.
 func TestTooLong(t *testing.T) {
 	kerneltest.VethPair(t)
 	s := newSender(t)
+	b := datagram(t, kerneltest.LocalIPv4.Addr(), kerneltest.RemoteIPv4.Addr(), make([]byte, 1600))
+	b[6] = 0x20
+	if err := s.Send(b, 0, 0); !errors.Is(err, reinject.ErrTooLong) {
+		t.Errorf("%v, want ErrTooLong", err)
+	}
+}
+
+// TestRoute: with two ways to a destination, the copy takes that of the packet.
+func TestRoute(t *testing.T) {
+	local, remote := kerneltest.VethPair(t)
+	second := [2]netip.Prefix{netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("198.51.100.2/24")}
+	err := kernel.AddVeth(
+		kernel.Endpoint{NetNS: local, Link: "other0", Addresses: []netip.Prefix{second[0], netip.MustParsePrefix("192.0.2.11/24"), netip.MustParsePrefix("2001:db8::11/64")}},
+		kernel.Endpoint{NetNS: remote, Link: "other1", Addresses: []netip.Prefix{second[1]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := net.InterfaceByName("other0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := capture(t)
+	s := newSender(t)
 	for _, ends := range [][2]netip.Prefix{{kerneltest.LocalIPv4, kerneltest.RemoteIPv4}, {kerneltest.LocalIPv6, kerneltest.RemoteIPv6}} {
-		b := datagram(t, ends[0].Addr(), ends[1].Addr(), make([]byte, 1600))
-		if err := s.Send(b, 0, 0); !errors.Is(err, reinject.ErrTooLong) {
-			t.Errorf("%d bytes to %v: %v, want ErrTooLong", len(b), ends[1], err)
+		b := datagram(t, ends[0].Addr(), ends[1].Addr(), nil)
+		for _, dev := range []int{0, device.Index} {
+			if err := s.Send(b, 0, uint32(dev)); err != nil {
+				t.Fatalf("through interface %d: %v", dev, err)
+			}
+			if p := <-seen; dev != 0 && p.OutDev != uint32(dev) || dev == 0 && p.OutDev == uint32(device.Index) {
+				t.Errorf("to %v through interface %d: left through %d", ends[1], dev, p.OutDev)
+			}
 		}
 	}
 }
