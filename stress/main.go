@@ -1,4 +1,3 @@
-// Command stress provokes what a verdict daemon must survive, and accounts for every packet that it sends.
 package main
 
 import (
