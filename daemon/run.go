@@ -12,6 +12,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/engine"
+	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
 
@@ -74,13 +75,13 @@ type service struct {
 //
 //  1. The queue rules are taken out; packets pass. The base chains stay, as
 //     removing one drops every packet that waits in the namespace's queues.
-//  2. The workers judge what is queued, and end.
-//  3. The kernel's drop counters are read, which go with the queues.
+//  2. The kernel's drop counters are read, which go with the queues.
+//  3. The workers judge what is queued, and end.
 //  4. The queues are unbound.
 //  5. The rest of the table goes.
 //
 // Where the rules are the operator's own, packets go on arriving: those queued
-// between 2 and 4 are dropped by the kernel; later ones pass where the rule has
+// between 3 and 4 are dropped by the kernel; later ones pass where the rule has
 // `bypass`.
 func (s *service) stop() error {
 	var errs []error
@@ -88,9 +89,10 @@ func (s *service) stop() error {
 		errs = append(errs, s.rules.Detach())
 		time.Sleep(settle)
 	}
-	errs = append(errs, s.engine.Stop())
-	statistics, err := s.collect()
-	errs = append(errs, err, s.engine.Close())
+	kernel, err := nfq.ReadKernelQueues()
+	errs = append(errs, err, s.engine.Stop())
+	statistics := s.collect(kernel)
+	errs = append(errs, s.engine.Close())
 	if s.rules != nil {
 		errs = append(errs, s.rules.Remove())
 	}

@@ -65,51 +65,48 @@ type usage struct {
 }
 
 func startUsage() usage {
-	cpu, _ := processUsage()
-	return usage{at: time.Now(), cpu: cpu, rss: residentKiB()}
+	return usage{at: time.Now(), cpu: processTime(), rss: memory("VmRSS")}
 }
 
-// processUsage returns the process's CPU time and peak memory in KiB.
-func processUsage() (cpu time.Duration, peak int64) {
+// processTime is the user and system time of all threads so far.
+func processTime() time.Duration {
 	var r unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
-		return 0, 0 // fails for wrong arguments only
+		return 0 // fails for wrong arguments only
 	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano()), r.Maxrss
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// residentKiB is the process's resident memory; 0 where procfs does not tell.
-func residentKiB() int64 {
-	b, err := os.ReadFile("/proc/self/statm")
+// memory is a line of /proc/self/status in KiB; 0 where procfs does not tell.
+// Its VmHWM is the process's own peak, while ru_maxrss survives an exec and so
+// may be the parent's.
+func memory(line string) int64 {
+	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0
+	for l := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(l, line+":"); ok {
+			kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kib
+		}
 	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize()) / 1024
+	return 0
 }
 
-// collect gathers the statistics when the workers have ended and the queues
-// are still bound.
-func (s *service) collect() (*statistics, error) {
-	cpu, peak := processUsage()
+// collect gathers the statistics when the workers have ended.
+func (s *service) collect(kernel []nfq.KernelQueue) *statistics {
+	cpu := processTime()
 	queues, total := s.engine.Results()
 	st := &statistics{
 		Schema: 1, Version: version, Backend: string(s.cfg.Backend), Guard: string(guardMode(s.cfg)),
 		Seconds: time.Since(s.usage.at).Seconds(),
 		Total:   queueTotals{Result: total},
-		RSS:     residentSet{Start: s.usage.rss, End: residentKiB(), Max: peak},
+		RSS:     residentSet{Start: s.usage.rss, End: memory("VmRSS"), Max: memory("VmHWM")},
 	}
 	if total.Received > 0 {
 		st.CPUPerPacket = float64((cpu - s.usage.cpu).Nanoseconds()) / 1e3 / float64(total.Received)
 	}
-	kernel, err := nfq.ReadKernelQueues()
 	for i, r := range queues {
 		q := queueStatistics{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, queueTotals: queueTotals{Result: r}}
 		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
@@ -124,7 +121,7 @@ func (s *service) collect() (*statistics, error) {
 		st.Total.UserDropped += q.UserDropped
 		st.Queues = append(st.Queues, q)
 	}
-	return st, err
+	return st
 }
 
 // write puts the statistics into a file; "-" is standard output, "" nothing.

@@ -35,6 +35,9 @@ type Counters struct {
 	// Looped packets carried the guard's mark and were queued all the same: the
 	// rules do not let it pass. They are accepted.
 	Looped uint64 `json:"looped"`
+	// Unguarded packets were multicast outside OUTPUT: they were given back though
+	// they may clash, as a copy would do harm.
+	Unguarded uint64 `json:"unguarded"`
 	// Truncated packets were longer than the copy range, Undecodable ones are no
 	// IP packets; for the latter the policy's default is the verdict.
 	Truncated   uint64 `json:"truncated"`
@@ -61,6 +64,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Adopted += o.Adopted
 	c.TableFull += o.TableFull
 	c.Looped += o.Looped
+	c.Unguarded += o.Unguarded
 	c.Truncated += o.Truncated
 	c.Undecodable += o.Undecodable
 	c.VerdictErrors += o.VerdictErrors

@@ -78,7 +78,7 @@ func (e *Engine) newWorker(cfg *Config, i int) (w *worker, err error) {
 	if e.table != nil {
 		w.guard = &guard{
 			table: e.table, flows: e.table.Queue(i), mode: cfg.Guard, mark: cfg.Mark,
-			resend: w.resendAdopted,
+			adopt: w.adopt,
 		}
 		if cfg.Guard == GuardReinject {
 			if w.guard.sender, err = cfg.NewSender(); err != nil {

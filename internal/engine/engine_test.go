@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -236,17 +237,40 @@ func TestPacketsThatCannotClashPass(t *testing.T) {
 	tcp[9] = unix.IPPROTO_TCP
 	fragment := udp(1, 0)
 	fragment[6] = 0x20
+	multicast := udp(1, 0)
+	multicast[16] = 224
+	icmp := func(typ byte) []byte {
+		b := udp(1, 0)
+		b[9], b[20] = unix.IPPROTO_ICMP, typ
+		return b
+	}
 	for name, p := range map[string]nfq.Packet{
 		"TCP":                {Payload: tcp},
 		"fragment":           {Payload: fragment},
 		"came in through lo": {Payload: udp(1, 0), Hook: nfq.HookInput, InDev: 1},
 		"confirmed entry":    {Payload: udp(1, 0), HasCT: true, CTStatus: 1 << 3},
+		"ICMP error":         {Payload: icmp(3)},
+		"ICMP answer":        {Payload: icmp(0)},
+		"multicast in INPUT": {Payload: multicast, Hook: nfq.HookInput},
 	} {
 		t.Run(name, func(t *testing.T) {
-			lines, _ := newRig(t, nil).judge(t, batch(p, p))
+			lines, total := newRig(t, nil).judge(t, batch(p, p))
 			wantLines(t, lines, "accept 1", "accept 2")
+			if want := strings.Contains(name, "multicast"); (total.Unguarded == 2) != want {
+				t.Errorf("%d unguarded", total.Unguarded)
+			}
 		})
 	}
+	t.Run("those that can", func(t *testing.T) {
+		for name, p := range map[string]nfq.Packet{
+			"ICMP echo": {Payload: icmp(8)}, "multicast in OUTPUT": {Payload: multicast, Hook: nfq.HookOutput},
+		} {
+			lines, _ := newRig(t, nil).judge(t, batch(p, p))
+			if len(lines) != 3 {
+				t.Errorf("%s: %q", name, lines)
+			}
+		}
+	})
 	t.Run("sent anew already", func(t *testing.T) {
 		p := nfq.Packet{Payload: udp(1, 0), Mark: 1<<30 | 5}
 		lines, total := newRig(t, nil).judge(t, batch(p, p))

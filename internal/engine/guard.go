@@ -47,8 +47,8 @@ type guard struct {
 	mark   uint32
 	sender Sender // nil in GuardDrop
 	held   []held
-	// resend is w.resendAdopted, made once: a method value allocates.
-	resend func(id flow.ID, packet []byte, mark uint32)
+	// adopt is w.adopt, made once: a method value allocates.
+	adopt func(flow.Copy)
 }
 
 // held is a packet that waits to be sent anew until the verdicts before it are
@@ -74,7 +74,7 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 	id := g.table.ID(&w.key)
 	decision, owner := g.decide(id, p, b.Received)
 	if decision == flow.Foreign {
-		if g.mode == GuardReinject && copyable(p) && g.flows.HandOver(owner, id, p.Payload, p.Mark) {
+		if g.mode == GuardReinject && copyable(p) && g.flows.HandOver(owner, copyOf(id, p)) {
 			w.counters.Further++
 			w.counters.HandedOver++
 			return w.answer(p, nfq.Drop)
@@ -114,20 +114,44 @@ func (g *guard) decide(id flow.ID, p *nfq.Packet, now int64) (flow.Decision, int
 }
 
 // exposed reports whether the packet can carry an unconfirmed entry that
-// clashes.
+// clashes, and can be sent anew.
 func exposed(w *worker, p *nfq.Packet) bool {
+	v := &w.view
 	switch {
-	case w.view.Protocol == unix.IPPROTO_TCP:
+	case v.Protocol == unix.IPPROTO_TCP:
 		// A connection's second packet answers its first one's reply.
 		return false
 	case p.Hook == nfq.HookInput && p.InDev == loopbackIndex:
 		// Confirmed in POSTROUTING, before it came in through lo.
 		return false
-	case w.view.Fragment:
+	case v.Fragment:
 		// Conntrack reassembles before it looks up: here is no conntrack.
+		return false
+	case v.Protocol == unix.IPPROTO_ICMP:
+		return makesEntry4(v.ICMPType)
+	case v.Protocol == unix.IPPROTO_ICMPV6:
+		return makesEntry6(v.ICMPType)
+	case p.Hook != nfq.HookOutput && v.Dst().IsMulticast():
+		// A copy would leave this machine once more (INPUT, FORWARD), or loop back
+		// once more (POSTROUTING, which sees the looped clone too).
+		w.counters.Unguarded++
 		return false
 	}
 	return true
+}
+
+// makesEntry4 and makesEntry6 tell the ICMP types that begin a flow. Errors are
+// related to another's entry, answers without an entry are invalid, and
+// neighbour discovery is not tracked (kernel: icmp_new and noct_valid_new in
+// nf_conntrack_proto_icmp.c and _icmpv6.c).
+func makesEntry4(typ uint8) bool {
+	const echo, timestamp, information, mask = 8, 13, 15, 17
+	return typ == echo || typ == timestamp || typ == information || typ == mask
+}
+
+func makesEntry6(typ uint8) bool {
+	const echo, nodeInformation = 128, 139
+	return typ == echo || typ == nodeInformation
 }
 
 func entryOf(p *nfq.Packet) flow.Entry {
@@ -167,7 +191,7 @@ func (g *guard) await(w *worker, b *nfq.Batch, id flow.ID, p *nfq.Packet) (flow.
 // packets were sent anew.
 func (g *guard) confirmed() {
 	if g.flows.Judging() {
-		g.flows.Confirmed(nfq.Now, g.resend)
+		g.flows.Confirmed(nfq.Now, g.adopt)
 	}
 }
 
@@ -177,7 +201,7 @@ func (g *guard) resendHeld(w *worker) error {
 	for _, h := range g.held {
 		p := h.packet
 		verdict := nfq.Drop
-		if !copyable(p) || !w.resend(h.id, p.Payload, p.Mark, p.OutDev) {
+		if !copyable(p) || !w.resend(copyOf(h.id, p)) {
 			// A possible clash is better than a certain loss.
 			w.counters.ReinjectFailed++
 			verdict = nfq.Accept
@@ -190,22 +214,26 @@ func (g *guard) resendHeld(w *worker) error {
 	return nil
 }
 
-// resendAdopted sends a packet anew that another queue has handed over; that
-// queue has answered it already.
-func (w *worker) resendAdopted(id flow.ID, packet []byte, mark uint32) {
+func copyOf(id flow.ID, p *nfq.Packet) flow.Copy {
+	return flow.Copy{ID: id, Packet: p.Payload, Mark: p.Mark, Dev: p.OutDev}
+}
+
+// adopt sends a packet anew that another queue has handed over; that queue has
+// answered it already.
+func (w *worker) adopt(c flow.Copy) {
 	w.counters.Adopted++
-	if !w.resend(id, packet, mark, 0) {
+	if !w.resend(c) {
 		w.counters.ReinjectFailed++
 	}
 }
 
 // resend sends a packet anew and reports whether that has dealt with it.
-func (w *worker) resend(id flow.ID, packet []byte, mark, dev uint32) bool {
-	err := w.guard.sender.Send(packet, mark, dev)
+func (w *worker) resend(c flow.Copy) bool {
+	err := w.guard.sender.Send(c.Packet, c.Mark, c.Dev)
 	switch {
 	case err == nil:
 		w.counters.Reinjected++
-		w.guard.flows.Resent(id)
+		w.guard.flows.Resent(c.ID)
 		return true
 	case errors.Is(err, reinject.ErrFiltered):
 		w.counters.Filtered++

@@ -13,14 +13,14 @@ func TestNoAllocation(t *testing.T) {
 	payload := make([]byte, 100)
 	n := 0
 	clock := func() int64 { return int64(n) }
-	resend := func(ID, []byte, uint32) {}
+	resend := func(Copy) {}
 	step := func() {
 		n++
 		id := testID(table, n)
 		a.SeenEmpty(int64(n))
 		if d, _ := a.Decide(id, EntryUnknown, int64(n)); d == First {
 			a.Decide(id, EntryUnknown, int64(n))
-			if _, owner := b.Decide(id, EntryUnknown, int64(n)); !b.HandOver(owner, id, payload, 0) {
+			if _, owner := b.Decide(id, EntryUnknown, int64(n)); !b.HandOver(owner, Copy{ID: id, Packet: payload}) {
 				t.Error("a packet was not taken")
 			}
 		}

@@ -286,7 +286,7 @@ func (m *model) judge(w *modelWorker) {
 	m.decisions[decision]++
 	switch decision {
 	case Foreign:
-		if !w.q.HandOver(owner, id, m.encode(p), 0) {
+		if !w.q.HandOver(owner, Copy{ID: id, Packet: m.encode(p)}) {
 			w.stamp = m.now
 			w.stage = stageVerdicts // engine flushes before it waits
 			return
@@ -303,7 +303,7 @@ func (m *model) judge(w *modelWorker) {
 }
 
 func (m *model) settle(w *modelWorker) {
-	w.q.Confirmed(func() int64 { return m.now }, func(id ID, b []byte, _ uint32) { m.resend(w, id, m.decode(b)) })
+	w.q.Confirmed(func() int64 { return m.now }, func(c Copy) { m.resend(w, c.ID, m.decode(c.Packet)) })
 }
 
 // confirm is the verdict's way through the hooks behind the queue; it reports
@@ -354,7 +354,7 @@ func (m *model) decode(b []byte) (p modelPacket) {
 
 // Each variant takes modelRuns times modelSteps steps of some actor.
 const (
-	modelRuns  = 500
+	modelRuns  = 200
 	modelSteps = 2000
 )
 

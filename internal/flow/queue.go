@@ -148,7 +148,7 @@ func (q *Queue) Resent(id ID) {
 // further packets were sent anew. It first calls resend for each packet that
 // other queues have handed over, in the order in which each of them did, then
 // tells them that the flows are confirmed. clock is read when that is done.
-func (q *Queue) Confirmed(clock func() int64, resend func(id ID, packet []byte, mark uint32)) {
+func (q *Queue) Confirmed(clock func() int64, resend func(Copy)) {
 	// Under the lock: a packet that is handed over meanwhile must not fall
 	// between the last look into the mailbox and the new state.
 	q.mailbox.mu.Lock()
@@ -172,13 +172,13 @@ func (q *Queue) Confirmed(clock func() int64, resend func(id ID, packet []byte, 
 // HandOver gives a packet to the queue that judges its flow. It answers false
 // where that queue has done so meanwhile, and where its mailbox is full: decide
 // again, and where the answer stays Foreign wait.
-func (q *Queue) HandOver(owner int, id ID, packet []byte, mark uint32) bool {
+func (q *Queue) HandOver(owner int, c Copy) bool {
 	m := &q.table.queues[owner].mailbox
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := q.table.bucketOf(id).find(id)
+	s := q.table.bucketOf(c.ID).find(c.ID)
 	if s == nil || s.state.Load()&^proved != judging|uint64(owner) {
 		return false
 	}
-	return m.put(id, packet, mark)
+	return m.put(c)
 }

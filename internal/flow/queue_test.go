@@ -38,7 +38,7 @@ func decide(t *testing.T, q *Queue, id ID, entry Entry, now int64, want Decision
 }
 
 func confirm(q *Queue, at int64) {
-	q.Confirmed(func() int64 { return at }, func(ID, []byte, uint32) {})
+	q.Confirmed(func() int64 { return at }, func(Copy) {})
 }
 
 // TestOneFlow follows a flow from its first packet until it is forgotten.
@@ -161,24 +161,24 @@ func TestHandOver(t *testing.T) {
 		t.Fatalf("decision %d, owner %d, want Foreign and 0", d, owner)
 	}
 	for i, p := range []string{"one", "two"} {
-		if !b.HandOver(0, id, []byte(p), uint32(i)) {
+		if !b.HandOver(0, Copy{ID: id, Packet: []byte(p), Mark: uint32(i), Dev: 7}) {
 			t.Fatalf("packet %q was not taken", p)
 		}
 	}
-	if b.HandOver(1, id, []byte("x"), 0) {
+	if b.HandOver(1, Copy{ID: id, Packet: []byte("x")}) {
 		t.Error("a queue that does not judge the flow took a packet")
 	}
 	var got []string
-	a.Confirmed(func() int64 { return 2 * grace }, func(_ ID, p []byte, mark uint32) {
-		if int(mark) != len(got) {
-			t.Errorf("%q has mark %d", p, mark)
+	a.Confirmed(func() int64 { return 2 * grace }, func(c Copy) {
+		if int(c.Mark) != len(got) || c.ID != id || c.Dev != 7 {
+			t.Errorf("copy %+v", c)
 		}
-		got = append(got, string(p))
+		got = append(got, string(c.Packet))
 	})
 	if strings.Join(got, " ") != "one two" {
 		t.Errorf("sent anew: %q", got)
 	}
-	if b.HandOver(0, id, []byte("late"), 0) {
+	if b.HandOver(0, Copy{ID: id, Packet: []byte("late")}) {
 		t.Error("a packet was taken after the verdict had returned")
 	}
 	decide(t, b, id, EntryUnknown, 2*grace, Further)
@@ -187,11 +187,11 @@ func TestHandOver(t *testing.T) {
 	c := testID(table, 2)
 	decide(t, a, c, EntryUnknown, 3*grace, First)
 	taken := 0
-	for b.HandOver(0, c, make([]byte, 60000), 0) {
+	for b.HandOver(0, Copy{ID: c, Packet: make([]byte, 60000)}) {
 		taken++
 	}
 	given := 0
-	a.Confirmed(func() int64 { return 4 * grace }, func(_ ID, p []byte, _ uint32) { given += len(p) })
+	a.Confirmed(func() int64 { return 4 * grace }, func(c Copy) { given += len(c.Packet) })
 	if taken == 0 || given != taken*60000 {
 		t.Errorf("%d packets taken, %d bytes given back", taken, given)
 	}
@@ -249,14 +249,14 @@ func TestConcurrentQueues(t *testing.T) {
 		group.Go(func() {
 			mine := map[ID]int{}
 			sent, got := 0, 0
-			flush := func() { q.Confirmed(func() int64 { return grace }, func(ID, []byte, uint32) { got++ }) }
+			flush := func() { q.Confirmed(func() int64 { return grace }, func(Copy) { got++ }) }
 			for n := range packets {
 				id := testID(table, n%flows)
 				switch d, owner := q.Decide(id, EntryUnknown, grace); d {
 				case First:
 					mine[id]++
 				case Foreign:
-					if q.HandOver(owner, id, []byte("packet"), 0) {
+					if q.HandOver(owner, Copy{ID: id, Packet: []byte("packet")}) {
 						sent++
 					}
 				case Pass, Full:

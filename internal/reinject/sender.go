@@ -77,10 +77,6 @@ func (s *Sender) open() error {
 	}
 	s.v4.to.Family = unix.AF_INET
 	s.v4.ctl.hdr.Level, s.v4.ctl.hdr.Type = unix.SOL_IP, unix.IP_PKTINFO
-	// Broadcasts were allowed when the packet was sent first.
-	if err := unix.SetsockoptInt(s.v4.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
-		return fmt.Errorf("IPv4: SO_BROADCAST: %w", err)
-	}
 	switch err := s.v6.open(unix.AF_INET6, s.bit); {
 	case errors.Is(err, unix.EAFNOSUPPORT):
 		return nil
@@ -140,10 +136,24 @@ func (s *Sender) Send(packet []byte, mark, dev uint32) error {
 		dev = 0
 	}
 	err := s.send(packet, mark, dev)
-	if errors.Is(err, ErrTooLong) {
-		err = s.sendFragments(packet, mark, dev)
+	switch {
+	case errors.Is(err, ErrTooLong):
+		return s.sendFragments(packet, mark, dev)
+	case errors.Is(err, unix.EACCES) && dev != 0:
+		return s.broadcast(packet, mark, dev)
 	}
 	return err
+}
+
+// broadcast allows one packet to be sent to a broadcast address. The socket
+// refuses that otherwise (EACCES), since the copy of a broadcast that was on its
+// way in would leave this machine.
+func (s *Sender) broadcast(packet []byte, mark, dev uint32) error {
+	if err := unix.SetsockoptInt(s.v4.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
+		return err
+	}
+	err := s.send(packet, mark, dev)
+	return errors.Join(err, unix.SetsockoptInt(s.v4.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 0))
 }
 
 func (s *Sender) send(packet []byte, mark, dev uint32) error {

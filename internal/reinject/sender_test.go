@@ -15,6 +15,7 @@ import (
 	"github.com/google/gopacket/layers"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
@@ -313,6 +314,34 @@ func TestFiltered(t *testing.T) {
 		b := datagram(t, ends[0].Addr(), ends[1].Addr(), nil)
 		if err := s.Send(b, 0, 0); !errors.Is(err, reinject.ErrFiltered) {
 			t.Errorf("to %v: %v, want ErrFiltered", ends[1], err)
+		}
+	}
+}
+
+// TestBroadcast: a copy may leave as a broadcast, but a broadcast that came in
+// must not leave.
+func TestBroadcast(t *testing.T) {
+	_, remote := kerneltest.VethPair(t)
+	device, err := net.InterfaceByName(kerneltest.LocalLink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	everybody := netip.MustParseAddr("192.0.2.255")
+	var receiver *net.UDPConn
+	if err := remote.Do(func() error { receiver = listen(t, everybody); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	s := newSender(t)
+	b := datagram(t, kerneltest.LocalIPv4.Addr(), everybody, []byte("all"))
+	for range 2 { // allowing it once must not allow it for ever
+		if err := s.Send(b, 0, 0); !errors.Is(err, unix.EACCES) {
+			t.Fatalf("a broadcast on its way in: %v, want EACCES", err)
+		}
+		if err := s.Send(b, 0, uint32(device.Index)); err != nil {
+			t.Fatalf("a broadcast on its way out: %v", err)
+		}
+		if got, _ := receive(t, receiver); got != "all" {
+			t.Errorf("received %q", got)
 		}
 	}
 }
