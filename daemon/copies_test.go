@@ -1,0 +1,438 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/config"
+	"verdictd/internal/kernel"
+	"verdictd/internal/kernel/kerneltest"
+)
+
+// The tests in this file send packets that a copy could get wrong through the
+// guard, on the real kernel: a flow's first packet is analysed for a while, so
+// that all further ones are copies.
+
+// copyRig is two namespaces with the daemon in the one that the test is in.
+type copyRig struct {
+	t             *testing.T
+	local, remote *kernel.NetNS
+	daemon        *running
+}
+
+func newCopyRig(t *testing.T, change func(*config.Config)) *copyRig {
+	t.Helper()
+	local, remote := kerneltest.VethPair(t)
+	cfg := testConfig()
+	cfg.Rules.Placement = config.PlacementOutput
+	cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 3 * time.Millisecond, Per: config.PerFlow}
+	if change != nil {
+		change(cfg)
+	}
+	return &copyRig{t, local, remote, start(t, local, cfg)}
+}
+
+// done stops the daemon and checks that at least least packets were sent anew,
+// none of them in vain, and that nothing clashed.
+func (r *copyRig) done(least uint64) {
+	r.t.Helper()
+	s := r.daemon.stop()
+	if s.Total.Reinjected < least || s.Total.ReinjectFailed != 0 || s.Total.Looped != 0 {
+		r.t.Errorf("%d sent anew (want at least %d), %d failed, %d looped; %+v", s.Total.Reinjected, least, s.Total.ReinjectFailed, s.Total.Looped, s.Total.Counters)
+	}
+	if n := clashes(r.t); n != 0 {
+		r.t.Errorf("%d clashes", n)
+	}
+}
+
+// listenRemote receives in the peer's namespace.
+func (r *copyRig) listenRemote(address netip.AddrPort) *net.UDPConn {
+	r.t.Helper()
+	var c *net.UDPConn
+	err := r.remote.Do(func() (err error) {
+		c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(address))
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (r *copyRig) dial(to netip.AddrPort) *net.UDPConn {
+	r.t.Helper()
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (r *copyRig) write(c *net.UDPConn, payload string) {
+	r.t.Helper()
+	if _, err := c.Write([]byte(payload)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// want receives exactly these payloads, in order and from one address.
+func (r *copyRig) want(c *net.UDPConn, payloads ...string) {
+	r.t.Helper()
+	b := make([]byte, 65536)
+	var sender netip.AddrPort
+	for i := 0; ; i++ {
+		quiet := 2 * time.Second
+		if i >= len(payloads) {
+			quiet = 50 * time.Millisecond // nothing more must come
+		}
+		if err := c.SetReadDeadline(time.Now().Add(quiet)); err != nil {
+			r.t.Fatal(err)
+		}
+		n, from, err := c.ReadFromUDPAddrPort(b)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && i >= len(payloads):
+			return
+		case err != nil:
+			r.t.Fatalf("packet %d of %d: %v", i+1, len(payloads), err)
+		case i >= len(payloads):
+			r.t.Fatalf("one packet too many: %.40q", b[:n])
+		case string(b[:n]) != payloads[i]:
+			r.t.Errorf("packet %d: %d bytes %.40q, want %d bytes %.40q", i+1, n, b[:n], len(payloads[i]), payloads[i])
+		}
+		if sender.IsValid() && sender != from {
+			r.t.Errorf("packet %d came from %v, the one before from %v", i+1, from, sender)
+		}
+		sender = from
+	}
+}
+
+var remotes = map[string]netip.AddrPort{
+	"IPv4": netip.AddrPortFrom(kerneltest.RemoteIPv4.Addr(), port),
+	"IPv6": netip.AddrPortFrom(kerneltest.RemoteIPv6.Addr(), port),
+}
+
+func eachFamily(t *testing.T, f func(t *testing.T, to netip.AddrPort)) {
+	for name, to := range remotes {
+		t.Run(name, func(t *testing.T) { f(t, to) })
+	}
+}
+
+func TestLongDatagrams(t *testing.T) {
+	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting} {
+		t.Run(string(placement), func(t *testing.T) {
+			eachFamily(t, func(t *testing.T, to netip.AddrPort) {
+				r := newCopyRig(t, func(c *config.Config) { c.Rules.Placement = placement })
+				in, out := r.listenRemote(to), r.dial(to)
+				var sent []string
+				for _, n := range []int{10, 4000, 1473, 30000} {
+					sent = append(sent, strings.Repeat(fmt.Sprint(n%10), n))
+					r.write(out, sent[len(sent)-1])
+				}
+				r.want(in, sent...)
+				r.done(3)
+			})
+		})
+	}
+}
+
+// TestSegmentedSend has the kernel make three datagrams of one send (UDP GSO).
+func TestSegmentedSend(t *testing.T) {
+	eachFamily(t, func(t *testing.T, to netip.AddrPort) {
+		r := newCopyRig(t, nil)
+		in, out := r.listenRemote(to), r.dial(to)
+		raw, err := out.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var optErr error
+		if err := raw.Control(func(fd uintptr) {
+			optErr = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT, 500)
+		}); err != nil || optErr != nil {
+			t.Fatal(err, optErr)
+		}
+		r.write(out, strings.Repeat("a", 500)+strings.Repeat("b", 500)+"c")
+		r.want(in, strings.Repeat("a", 500), strings.Repeat("b", 500), "c")
+		r.done(2)
+	})
+}
+
+func TestMulticastAndBroadcast(t *testing.T) {
+	device := func(t *testing.T, ns *kernel.NetNS, name string) (i *net.Interface) {
+		t.Helper()
+		if err := ns.Do(func() (err error) { i, err = net.InterfaceByName(name); return err }); err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	t.Run("multicast", func(t *testing.T) {
+		r := newCopyRig(t, nil)
+		group := netip.MustParseAddr("233.252.0.1") // MCAST-TEST-NET, RFC 6676
+		var in *net.UDPConn
+		remoteDevice := device(t, r.remote, kerneltest.RemoteLink)
+		if err := r.remote.Do(func() (err error) {
+			in, err = net.ListenMulticastUDP("udp4", remoteDevice, net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, port)))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = in.Close() }()
+		if err := r.local.AddRoute(netip.PrefixFrom(group, 32), kerneltest.RemoteIPv4.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		out := r.dial(netip.AddrPortFrom(group, port))
+		for _, payload := range []string{"one", "two", "three"} {
+			r.write(out, payload)
+		}
+		r.want(in, "one", "two", "three")
+		r.done(2)
+	})
+	t.Run("broadcast", func(t *testing.T) {
+		r := newCopyRig(t, nil)
+		to := netip.MustParseAddrPort("192.0.2.255:5300")
+		in, out := r.listenRemote(to), r.dial(to) // Go's sockets have SO_BROADCAST set
+		for _, payload := range []string{"one", "two", "three"} {
+			r.write(out, payload)
+		}
+		r.want(in, "one", "two", "three")
+		r.done(2)
+	})
+}
+
+// nat adds a chain of type nat with one rule.
+func nat(t *testing.T, hook *nftables.ChainHook, priority *nftables.ChainPriority, rule ...expr.Any) {
+	t.Helper()
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "nat"})
+	chain := conn.AddChain(&nftables.Chain{Table: table, Name: "nat", Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: priority})
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMasqueradeBehindTheQueue: an entry of its own would get a port of its own.
+func TestMasqueradeBehindTheQueue(t *testing.T) {
+	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting} {
+		t.Run(string(placement), func(t *testing.T) {
+			r := newCopyRig(t, func(c *config.Config) { c.Rules.Placement = placement })
+			nat(t, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, &expr.Masq{FullyRandom: true})
+			in, out := r.listenRemote(remotes["IPv4"]), r.dial(remotes["IPv4"])
+			for _, payload := range []string{"one", "two", "three"} {
+				r.write(out, payload)
+			}
+			r.want(in, "one", "two", "three")
+			r.done(2)
+		})
+	}
+}
+
+// TestDNATBehindTheQueue: mangle OUTPUT comes before nat OUTPUT, so the copy is
+// translated as the packet is.
+func TestDNATBehindTheQueue(t *testing.T) {
+	r := newCopyRig(t, nil)
+	target := kerneltest.RemoteIPv4.Addr().As4()
+	nat(t, nftables.ChainHookOutput, nftables.ChainPriorityNATDest,
+		&expr.Immediate{Register: 1, Data: target[:]},
+		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(port + 1)},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2})
+	in := r.listenRemote(netip.AddrPortFrom(kerneltest.RemoteIPv4.Addr(), port+1))
+	out := r.dial(netip.MustParseAddrPort("192.0.2.77:5300"))
+	for _, payload := range []string{"one", "two", "three"} {
+		r.write(out, payload)
+	}
+	r.want(in, "one", "two", "three")
+	r.done(2)
+}
+
+// TestICMPErrorsReachTheSender: a copy's error belongs to the socket that sent
+// the packet, not to the daemon's.
+func TestICMPErrorsReachTheSender(t *testing.T) {
+	eachFamily(t, func(t *testing.T, to netip.AddrPort) {
+		r := newCopyRig(t, nil)
+		out := r.dial(to) // nobody listens there
+		for _, payload := range []string{"first", "copy"} {
+			r.write(out, payload)
+			if err := out.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out.Read(make([]byte, 10)); !errors.Is(err, unix.ECONNREFUSED) {
+				t.Fatalf("%s packet: %v, want ECONNREFUSED", payload, err)
+			}
+		}
+		r.done(1)
+	})
+}
+
+// TestOtherProtocols sends bursts of what conntrack tracks besides UDP.
+func TestOtherProtocols(t *testing.T) {
+	echo := func(n byte) []byte { // ICMP echo of identifier 7
+		b := []byte{8, 0, 0, 0, 0, 7, 0, n}
+		sum := uint16(8)<<8 + 7 + uint16(n)
+		b[2], b[3] = byte(^sum>>8), byte(^sum)
+		return b
+	}
+	plain := func(n byte) []byte { return []byte{0, 0, 0, 0, n, n, n, n} }
+	for name, test := range map[string]struct {
+		protocol int
+		payload  func(byte) []byte
+		answered bool
+	}{
+		"ICMP echo":       {unix.IPPROTO_ICMP, echo, true},
+		"GRE":             {unix.IPPROTO_GRE, plain, false},
+		"generic tracker": {253, plain, false}, // for experiments, RFC 3692
+	} {
+		for _, mode := range []config.GuardMode{config.GuardOff, config.GuardReinject} {
+			t.Run(fmt.Sprintf("%s, guard %s", name, mode), func(t *testing.T) {
+				r := newCopyRig(t, func(c *config.Config) {
+					c.Guard.Mode = mode
+					c.Rules.DestinationPorts = nil
+					c.Rules.Protocols = []config.Protocol{config.Protocol(test.protocol)}
+				})
+				receiver := rawSocket(t, r.remote, test.protocol)
+				sender := rawSocket(t, r.local, test.protocol)
+				to := unix.SockaddrInet4{Addr: kerneltest.RemoteIPv4.Addr().As4()}
+				for n := range byte(4) {
+					if err := unix.Sendto(sender, test.payload(n), 0, &to); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if mode == config.GuardOff {
+					// The kernel resolves clashes of some protocols, and drops the losers
+					// of others (nf_conntrack_l4proto.allow_clash), ICMP among them.
+					time.Sleep(50 * time.Millisecond)
+					if s := r.daemon.stop(); s.Total.Received != 4 {
+						t.Errorf("%d packets were judged, want 4", s.Total.Received)
+					}
+					if n := clashes(t); n != 3 {
+						t.Errorf("%d clashes without the guard, want 3", n)
+					}
+					return
+				}
+				for n := range byte(4) {
+					if got := rawReceive(t, receiver); string(got) != string(test.payload(n)) {
+						t.Errorf("packet %d: % x, want % x", n, got, test.payload(n))
+					}
+				}
+				if test.answered {
+					for n := range byte(4) {
+						if got := rawReceive(t, sender); len(got) != 8 || got[0] != 0 || got[7] != n {
+							t.Errorf("answer %d: % x", n, got)
+						}
+					}
+				}
+				r.done(3)
+			})
+		}
+	}
+}
+
+func rawSocket(t *testing.T, ns *kernel.NetNS, protocol int) (fd int) {
+	t.Helper()
+	err := ns.Do(func() (err error) {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2}); err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// rawReceive returns what comes after the IP header.
+func rawReceive(t *testing.T, fd int) []byte {
+	t.Helper()
+	b := make([]byte, 1500)
+	n, _, err := unix.Recvfrom(fd, b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[20:n]
+}
+
+// TestUDPLite is a protocol that Go's net package does not know.
+func TestUDPLite(t *testing.T) {
+	r := newCopyRig(t, func(c *config.Config) { c.Rules.Protocols = []config.Protocol{unix.IPPROTO_UDPLITE} })
+	socket := func(ns *kernel.NetNS, address unix.Sockaddr) (fd int) {
+		err := ns.Do(func() (err error) {
+			if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDPLITE); err != nil {
+				return err
+			}
+			return unix.Bind(fd, address)
+		})
+		if errors.Is(err, unix.EPROTONOSUPPORT) {
+			t.Skip("this kernel has no UDP-Lite sockets")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		return fd
+	}
+	to := &unix.SockaddrInet4{Addr: kerneltest.RemoteIPv4.Addr().As4(), Port: port}
+	in := socket(r.remote, to)
+	out := socket(r.local, &unix.SockaddrInet4{})
+	for n := range byte(4) {
+		if err := unix.Sendto(out, []byte{n}, 0, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.SetsockoptTimeval(in, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range byte(4) {
+		b := make([]byte, 10)
+		if got, _, err := unix.Recvfrom(in, b, 0); err != nil || got != 1 || b[0] != n {
+			t.Errorf("packet %d: % x, %v", n, b[:max(got, 0)], err)
+		}
+	}
+	r.done(3)
+}
+
+// TestTCPPassesUntouched connects through the queue.
+func TestTCPPassesUntouched(t *testing.T) {
+	r := newCopyRig(t, func(c *config.Config) { c.Rules.Protocols = []config.Protocol{unix.IPPROTO_TCP} })
+	var l net.Listener
+	if err := r.remote.Do(func() (err error) { l, err = net.Listen("tcp", remotes["IPv4"].String()); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			_, _ = c.Write([]byte("hello"))
+			_ = c.Close()
+		}
+	}()
+	c, err := net.DialTimeout("tcp", remotes["IPv4"].String(), 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 10)
+	if n, err := c.Read(b); string(b[:n]) != "hello" {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	_ = c.Close()
+	s := r.daemon.stop()
+	if s.Total.Received == 0 || s.Total.Accepted != s.Total.Received || s.Total.First+s.Total.Further != 0 {
+		t.Errorf("counters: %+v", s.Total.Counters)
+	}
+}
