@@ -35,8 +35,8 @@ type Counters struct {
 	// Looped packets carried the guard's mark and were queued all the same: the
 	// rules do not let it pass. They are accepted.
 	Looped uint64 `json:"looped"`
-	// Unguarded packets were multicast outside OUTPUT: they were given back though
-	// they may clash, as a copy would do harm.
+	// Unguarded packets were given back though they may clash, as a copy would do
+	// harm: multicast outside OUTPUT, and what Config.DNAT says.
 	Unguarded uint64 `json:"unguarded"`
 	// Truncated packets were longer than the copy range, Undecodable ones are no
 	// IP packets; for the latter the policy's default is the verdict.

@@ -36,7 +36,30 @@ type Config struct {
 	Mark      uint32
 	Flows     flow.Config
 	NewSender func() (Sender, error)
+	// GuardAt are the hooks at which packets are guarded; elsewhere another of
+	// this engine's queues follows on the way to the confirm, and guards them there.
+	// Empty: all hooks.
+	GuardAt HookSet
+	// DNAT is what GuardReinject does with further packets whose destination was
+	// rewritten before the queue, as a copy would begin a flow of its own: GuardOff
+	// gives them back, GuardDrop drops them. Which these are the kernel tells where
+	// it attaches conntrack; else they are all that come at the hooks DNATAt.
+	DNAT   GuardMode
+	DNATAt HookSet
 }
+
+// HookSet is a set of hooks.
+type HookSet uint8
+
+// Hooks makes a set.
+func Hooks(hooks ...nfq.Hook) (s HookSet) {
+	for _, h := range hooks {
+		s |= 1 << h
+	}
+	return s
+}
+
+func (s HookSet) has(h nfq.Hook) bool { return s>>h&1 != 0 }
 
 // Engine runs one worker per queue.
 type Engine struct {
@@ -78,7 +101,10 @@ func (e *Engine) newWorker(cfg *Config, i int) (w *worker, err error) {
 	if e.table != nil {
 		w.guard = &guard{
 			table: e.table, flows: e.table.Queue(i), mode: cfg.Guard, mark: cfg.Mark,
-			adopt: w.adopt,
+			adopt: w.adopt, at: cfg.GuardAt, dnat: cfg.DNAT, dnatAt: cfg.DNATAt,
+		}
+		if w.guard.at == 0 {
+			w.guard.at = ^HookSet(0)
 		}
 		if cfg.Guard == GuardReinject {
 			if w.guard.sender, err = cfg.NewSender(); err != nil {

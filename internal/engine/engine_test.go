@@ -211,6 +211,58 @@ func TestGuardModes(t *testing.T) {
 	})
 }
 
+// TestTranslatedPackets: a copy of a packet behind DNAT would be another flow's.
+func TestTranslatedPackets(t *testing.T) {
+	const translated = 1 << 5 // IPS_DST_NAT
+	told := nfq.Packet{Payload: udp(1, 0), HasCT: true, CTStatus: translated, Hook: nfq.HookForward}
+	untold := nfq.Packet{Payload: udp(1, 0), Hook: nfq.HookForward}
+	early := nfq.Packet{Payload: udp(1, 0), Hook: nfq.HookOutput}
+	for name, test := range map[string]struct {
+		dnat   GuardMode
+		packet nfq.Packet
+		want   []string
+	}{
+		"told, drop":   {GuardDrop, told, []string{"accept 1", "drop 2"}},
+		"told, off":    {GuardOff, told, []string{"accept 1", "accept 2"}},
+		"untold, drop": {GuardDrop, untold, []string{"accept 1", "drop 2"}},
+		"untold, off":  {GuardOff, untold, []string{"accept 1", "accept 2"}},
+		"not there":    {GuardDrop, early, []string{"accept 1", "send 0 mark 0 dev 0", "drop 2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.DNAT, c.DNATAt = test.dnat, Hooks(nfq.HookForward) })
+			lines, _ := r.judge(t, batch(test.packet, test.packet))
+			wantLines(t, lines, test.want...)
+		})
+	}
+	t.Run("dropped only until it settles", func(t *testing.T) {
+		r := newRig(t, func(c *Config) {
+			c.DNAT, c.DNATAt = GuardDrop, Hooks(nfq.HookForward)
+			c.Flows.Grace = time.Microsecond
+		})
+		r.Start()
+		r.queues[0].batches <- batch(untold, untold)
+		time.Sleep(5 * time.Millisecond)
+		late := batch(untold)
+		late.EmptyAt = nfq.Now()
+		r.queues[0].batches <- late
+		if err := errors.Join(r.Stop(), r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		wantLines(t, r.log.lines, "accept 1", "drop 2", "accept 1")
+	})
+}
+
+// TestTwoQueuesOnTheWay: only the last one before the confirm guards.
+func TestTwoQueuesOnTheWay(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.GuardAt = Hooks(nfq.HookPostrouting) })
+	out, post := nfq.Packet{Payload: udp(1, 1), Hook: nfq.HookOutput}, nfq.Packet{Payload: udp(1, 1), Hook: nfq.HookPostrouting}
+	lines, total := r.judge(t, batch(out, out), batch(post, post))
+	wantLines(t, lines, "accept 1", "accept 2", "accept 1", "send 1 mark 0 dev 0", "drop 2")
+	if total.First != 1 || total.Further != 1 {
+		t.Errorf("counters: %+v", total.Counters)
+	}
+}
+
 // TestWhatCannotBeSentAnewIsAccepted: nothing is lost.
 func TestWhatCannotBeSentAnewIsAccepted(t *testing.T) {
 	r := newRig(t, nil)

@@ -44,7 +44,10 @@ type guard struct {
 	table  *flow.Table
 	flows  *flow.Queue
 	mode   GuardMode
+	dnat   GuardMode // instead of mode, where the destination was rewritten
 	mark   uint32
+	at     HookSet
+	dnatAt HookSet
 	sender Sender // nil in GuardDrop
 	held   []held
 	// adopt is w.adopt, made once: a method value allocates.
@@ -68,19 +71,24 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 		w.counters.Looped++
 		return w.accept(p)
 	}
-	if !exposed(w, p) {
+	if !g.at.has(p.Hook) || !exposed(w, p) {
+		return w.accept(p)
+	}
+	mode := g.modeFor(p)
+	if mode == GuardOff {
+		w.counters.Unguarded++
 		return w.accept(p)
 	}
 	id := g.table.ID(&w.key)
 	decision, owner := g.decide(id, p, b.Received)
 	if decision == flow.Foreign {
-		if g.mode == GuardReinject && copyable(p) && g.flows.HandOver(owner, copyOf(id, p)) {
+		if mode == GuardReinject && copyable(p) && g.flows.HandOver(owner, copyOf(id, p)) {
 			w.counters.Further++
 			w.counters.HandedOver++
 			return w.answer(p, nfq.Drop)
 		}
 		var err error
-		if decision, err = g.await(w, b, id, p); err != nil {
+		if decision, err = g.await(w, b, id, p, mode); err != nil {
 			return err
 		}
 	}
@@ -89,17 +97,28 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 		return w.accept(p)
 	case flow.First:
 		w.counters.First++
+		if mode == GuardDrop {
+			g.flows.Resent(id) // no copy will prove the flow
+		}
 		return w.accept(p)
 	case flow.Full:
 		w.counters.TableFull++
 	}
 	w.counters.Further++
-	if g.mode == GuardDrop {
+	if mode == GuardDrop {
 		w.counters.GuardDropped++
 		return w.answer(p, nfq.Drop)
 	}
 	g.held = append(g.held, held{p, id})
 	return nil
+}
+
+// modeFor is the guard's mode for a packet.
+func (g *guard) modeFor(p *nfq.Packet) GuardMode {
+	if g.mode == GuardReinject && (p.Translated() || !p.HasCT && g.dnatAt.has(p.Hook)) {
+		return g.dnat
+	}
+	return g.mode
 }
 
 // decide asks package flow, unless a packet of the same flow is held already:
@@ -172,8 +191,8 @@ func copyable(p *nfq.Packet) bool {
 // await waits until the flow's first packet was given back by the queue that
 // judges it. This queue's own verdicts are returned first: who waits judges
 // nothing, so no two queues can wait for each other.
-func (g *guard) await(w *worker, b *nfq.Batch, id flow.ID, p *nfq.Packet) (flow.Decision, error) {
-	if g.mode == GuardDrop {
+func (g *guard) await(w *worker, b *nfq.Batch, id flow.ID, p *nfq.Packet, mode GuardMode) (flow.Decision, error) {
+	if mode == GuardDrop {
 		return flow.Further, nil
 	}
 	if err := w.flush(b); err != nil {

@@ -47,6 +47,10 @@ type Packet struct {
 // is in the table.
 func (p *Packet) Confirmed() bool { return p.HasCT && p.CTStatus&ipsConfirmed != 0 }
 
+// Translated reports whether the kernel said that the packet's destination was
+// rewritten (DNAT).
+func (p *Packet) Translated() bool { return p.HasCT && p.CTStatus&ipsDstNAT != 0 }
+
 // decode reads a packet message's attributes. It reports whether they had a
 // packet's header, without which there is nothing to give a verdict on.
 func (p *Packet) decode(attrs nfnl.Attributes) bool {

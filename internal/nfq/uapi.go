@@ -43,4 +43,5 @@ const (
 	ctaStatus    = 3
 	ctaMark      = 8
 	ipsConfirmed = 1 << 3
+	ipsDstNAT    = 1 << 5
 )
