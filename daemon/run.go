@@ -114,7 +114,7 @@ func (s *service) announce() {
 		s.log.Warn("the receive buffer is smaller than wished: bursts may be lost (user_dropped); raise net.core.rmem_max",
 			"wished", wish, "granted", got)
 	}
-	if guardMode(s.cfg) != engine.GuardMode(s.cfg.Guard.Mode) {
+	if s.cfg.Guard.Mode != config.GuardOff && guardMode(s.cfg) == engine.GuardOff {
 		s.log.Info("the guard has nothing to do: packets are queued without a conntrack entry", "placement", s.cfg.Rules.Placement)
 	}
 }

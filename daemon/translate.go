@@ -51,6 +51,7 @@ func engineConfig(cfg *config.Config, p *policy.Policy) engine.Config {
 		Guard:     guardMode(cfg),
 		Mark:      g.Mark,
 		Flows:     flow.Config{Flows: g.Flows, Grace: g.Grace, Idle: g.Idle},
+		DNAT:      engine.GuardMode(g.DNAT),
 		NewSender: func() (engine.Sender, error) { return reinject.NewSender(g.Mark) },
 	}
 }
@@ -62,6 +63,9 @@ func guardMode(cfg *config.Config) engine.GuardMode {
 	switch cfg.Rules.Placement {
 	case config.PlacementPreConntrack, config.PlacementNotrack:
 		return engine.GuardOff
+	}
+	if cfg.Guard.Mode == config.GuardAuto {
+		return engine.GuardReinject
 	}
 	return engine.GuardMode(cfg.Guard.Mode)
 }

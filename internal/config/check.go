@@ -24,8 +24,8 @@ const (
 	maxCPU = 1023
 	// More than conntrack itself holds on most machines.
 	maxFlows = 1 << 24
-	// NFT_NAME_MAXLEN is 256 with the final zero.
-	maxTableName = 255
+	// NFT_TABLE_MAXNAMELEN was 32 with the final zero before Linux 4.14.
+	maxTableName = 31
 )
 
 var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./\\-]*$`)
@@ -87,11 +87,16 @@ func (f *file) checkGuard(c *Config) {
 		f.wrong("guard.idle", "%v is less than grace (%v), so that flows would be forgotten before they have settled: raise idle or lower grace", g.Idle, g.Grace)
 	}
 	f.between("guard.flows", g.Flows, 1, maxFlows)
-	if n := c.Queues.CopyRange; g.Mode == GuardReinject && n > 0 && n < maxCopyRange {
-		f.wrong("queues.copy_range", "%d cuts packets, and guard.mode reinject must have the whole packet to send it again: set copy_range to 0, or guard.mode to drop or off", n)
+	if g.Mode == GuardReinject || g.Mode == GuardAuto {
+		if n := c.Queues.CopyRange; n > 0 && n < maxCopyRange {
+			f.wrong("queues.copy_range", "%d cuts packets, and guard.mode %s must have the whole packet to send it again: set copy_range to 0, or guard.mode to drop or off", n, g.Mode)
+		}
+		if c.Queues.GSO {
+			f.wrong("queues.gso", "brings packets that are yet to be segmented and lack checksums, and guard.mode %s cannot send those again: set gso to false, or guard.mode to drop or off", g.Mode)
+		}
 	}
-	if g.Mode != GuardOff && !c.Rules.Install && c.Rules.Placement == PlacementNone {
-		f.wrong("rules.placement", "guard.mode %s must know where packets are queued, and rules.install is false: set placement to where your rules are, or guard.mode to off", g.Mode)
+	if g.Mode != GuardOff && g.Mode != GuardAuto && !c.Rules.Install && c.Rules.Placement == PlacementNone {
+		f.wrong("rules.placement", "guard.mode %s must know where packets are queued, and rules.install is false: set placement to where your rules are, or guard.mode to auto or off", g.Mode)
 	}
 }
 

@@ -50,6 +50,9 @@ type Queues struct {
 // Guard keeps unconfirmed conntrack entries of one flow from clashing.
 type Guard struct {
 	Mode GuardMode `yaml:"mode"`
+	// DNAT is the mode for packets whose destination was rewritten before the
+	// queue: a copy would begin a flow of its own.
+	DNAT DNATMode `yaml:"dnat"`
 	// Mark is the packet mark of copies that were sent again: the one bit
 	// that the queue rules let pass.
 	Mark uint32 `yaml:"mark"`
@@ -132,7 +135,7 @@ func Default() *Config {
 	return &Config{
 		Backend: BackendMMsg,
 		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
-		Guard:   Guard{Mode: GuardReinject, Mark: 1 << 30, Grace: 50 * time.Millisecond, Idle: 5 * time.Second, Flows: 1 << 16},
+		Guard:   Guard{Mode: GuardAuto, DNAT: DNATDrop, Mark: 1 << 30, Grace: 50 * time.Millisecond, Idle: 5 * time.Second, Flows: 1 << 16},
 		Rules: Rules{
 			Install: true, Table: "verdictd", Placement: PlacementOutput, Fanout: FanoutBalance, Bypass: true,
 			Families: []Family{IPv4, IPv6}, Protocols: []Protocol{17},

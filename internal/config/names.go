@@ -27,12 +27,26 @@ type GuardMode string
 
 // Nothing; send them once more behind the first; drop them.
 const (
+	// GuardAuto is reinject where that is needed and safe; the daemon says which
+	// mode it chose, and why.
+	GuardAuto     GuardMode = "auto"
 	GuardOff      GuardMode = "off"
 	GuardReinject GuardMode = "reinject"
 	GuardDrop     GuardMode = "drop"
 )
 
-func (GuardMode) values() []string { return names(GuardOff, GuardReinject, GuardDrop) }
+func (GuardMode) values() []string { return names(GuardAuto, GuardOff, GuardReinject, GuardDrop) }
+
+// DNATMode is what the guard does with further packets whose destination was
+// rewritten before the queue.
+type DNATMode string
+
+const (
+	DNATOff  DNATMode = "off"
+	DNATDrop DNATMode = "drop"
+)
+
+func (DNATMode) values() []string { return names(DNATOff, DNATDrop) }
 
 // Placement is where packets are queued.
 type Placement string

@@ -33,7 +33,7 @@ policy:
 		[]string{
 			`f:1:10: backend: "fast" is not one of mmsg, gonfqueue: the nearest is`,
 			`f:2:1: queue: no such key: the nearest is "queues", of backend, queues,`,
-			`f:5:9: guard.mode: "reinjct" is not one of off, reinject, drop: the nearest is "reinject"`,
+			`f:5:9: guard.mode: "reinjct" is not one of auto, off, reinject, drop: the nearest is "reinject"`,
 			`f:6:9: guard.mark: must have exactly one bit set, and 0x3 has 2`,
 			`f:7:10: guard.grace: "50" is no duration`,
 			`f:10:3: rules.placement: written a second time: line 9 has it`,
@@ -69,7 +69,7 @@ policy:
 		"f:1:81: queues.pin[1]: must be from 0 to 1023, not -1",
 		"f:1:85: queues.pin[2]: must be from 0 to 1023, not 1024",
 	}},
-	{"truncation under the guard", "queues: {copy_range: 256}\n", []string{"f:1:22: queues.copy_range: 256 cuts packets, and guard.mode reinject must have the whole packet to send it again"}},
+	{"truncation under the guard", "guard: {mode: reinject}\nqueues: {copy_range: 256}\n", []string{"f:2:22: queues.copy_range: 256 cuts packets, and guard.mode reinject must have the whole packet to send it again"}},
 	{"truncation with drop", "queues: {copy_range: 256}\nguard: {mode: drop}\n", nil},
 	{"fail open under the guard", "queues: {fail_open: true}\n", nil},
 	{"last queue", "queues: {first: 65535}\n", nil},
@@ -80,7 +80,8 @@ policy:
 		"f:1:47: guard.mark: must have exactly one bit set, and 0x0 has 0",
 	}},
 	{"guard order", "guard: {grace: 6s}\n", []string{"f:1:1: guard.idle: 5s is less than grace (6s)"}},
-	{"guard without a place", "rules: {install: false, placement: none}\n", []string{"f:1:36: rules.placement: guard.mode reinject must know where"}},
+	{"no segmentation under the guard", "queues: {gso: true}\n", []string{"f:1:15: queues.gso: brings packets that are yet to be segmented and lack checksums, and guard.mode auto"}},
+	{"guard without a place", "guard: {mode: reinject}\nrules: {install: false, placement: none}\n", []string{"f:2:36: rules.placement: guard.mode reinject must know where"}},
 	{"no rules and no guard", "guard: {mode: off}\nrules: {install: false, placement: none}\n", nil},
 	{"own rules", "rules: {install: false, placement: verdict3}\n", nil},
 	{"rules", "rules: {table: 7up, families: [ipv4, ipv4], protocols: [], fanout: port}\n", []string{
