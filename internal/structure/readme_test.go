@@ -218,12 +218,16 @@ func helpOf(t *testing.T) func(program string, subcommands []string) (string, er
 	t.Helper()
 	dir := t.TempDir()
 	build := sync.OnceValue(func() error {
-		for program, folder := range programs {
-			cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, program), "./"+folder)
-			cmd.Dir = root
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("build %s: %w\n%s", program, err, out)
-			}
+		// With the Makefile's flags, so that make build has compiled it all before.
+		args := []string{"build", "-trimpath", "-buildvcs=false", "-o", dir}
+		for _, folder := range programs {
+			args = append(args, "./"+folder)
+		}
+		cmd := exec.Command("go", args...)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the programs: %w\n%s", err, out)
 		}
 		return nil
 	})
@@ -231,7 +235,7 @@ func helpOf(t *testing.T) func(program string, subcommands []string) (string, er
 		if err := build(); err != nil {
 			return "", err
 		}
-		out, err := exec.Command(filepath.Join(dir, program), append(slices.Clone(subcommands), "--help")...).CombinedOutput()
+		out, err := exec.Command(filepath.Join(dir, programs[program]), append(slices.Clone(subcommands), "--help")...).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("%s %v --help: %w\n%s", program, subcommands, err, out)
 		}
