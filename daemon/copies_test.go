@@ -18,6 +18,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfq"
 )
 
 // The tests in this file send packets that a copy could get wrong through the
@@ -435,4 +436,37 @@ func TestTCPPassesUntouched(t *testing.T) {
 	if s.Total.Received == 0 || s.Total.Accepted != s.Total.Received || s.Total.First+s.Total.Further != 0 {
 		t.Errorf("counters: %+v", s.Total.Counters)
 	}
+}
+
+// TestExactEntries: where the kernel attaches conntrack to packets, a packet of a
+// confirmed flow passes at once, and one of an unconfirmed flow is sent anew.
+func TestExactEntries(t *testing.T) {
+	kerneltest.Namespace(t)
+	q, err := nfq.OpenMmsg(nfq.Config{Conntrack: true})
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		t.Skip("this kernel does not attach conntrack to packets (CONFIG_NETFILTER_NETLINK_GLUE_CT)")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eachFamily(t, func(t *testing.T, to netip.AddrPort) {
+		r := newCopyRig(t, func(c *config.Config) { c.Queues.Conntrack = true })
+		in, out := r.listenRemote(to), r.dial(to)
+		for _, payload := range []string{"one", "two", "three"} {
+			r.write(out, payload)
+		}
+		time.Sleep(20 * time.Millisecond) // less than the grace
+		r.write(out, "four")
+		r.want(in, "one", "two", "three", "four")
+		s := r.daemon.stop()
+		if c := s.Total.Counters; c.First != 1 || c.Reinjected != 2 || c.Accepted != 2 {
+			t.Errorf("counters: %+v; want one first, two sent anew, and the last one to pass", c)
+		}
+		if n := clashes(t); n != 0 {
+			t.Errorf("%d clashes", n)
+		}
+	})
 }
