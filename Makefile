@@ -44,8 +44,15 @@ test: ## Run all tests under the race detector, those of the kernel in namespace
 	CGO_ENABLED=1 $(GO) test -race $(TEST) ./...
 	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
 
+# The C program is only to compare with: a machine without cc or libnetfilter_queue
+# does without it, and without the bound on it.
 .PHONY: bench
-bench: ## Run the benchmarks; BENCH=regexp chooses
+bench: build ## Compare what a packet costs the backends and a C program, then run the benchmarks; BENCH=regexp chooses these
+	@rm -f bin/nfq_reference
+	-$(CC) -O2 -Wall -Wextra -o bin/nfq_reference lab/reference/nfq_reference.c -lnetfilter_queue -lnfnetlink
+	bounds='mmsg+reinject/gonfqueue+reinject<=0.15'; \
+	if [[ -x bin/nfq_reference ]]; then bounds+=',mmsg+reinject/c<=0.6'; fi; \
+	bin/lab bench --reference bin/nfq_reference --require "$$bounds" $(LAB)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: lint

@@ -42,6 +42,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	var cli struct {
 		Version kong.VersionFlag `help:"Print the version and exit."`
 		Matrix  matrixCmd        `cmd:"" help:"Count clashes and losses over queue placements, guards, fan-outs, backends and families."`
+		Bench   benchCmd         `cmd:"" help:"Compare what a packet costs the daemons, in CPU time."`
 	}
 	parser, err := kong.New(&cli,
 		kong.Name("lab"),

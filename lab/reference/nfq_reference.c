@@ -33,12 +33,11 @@
 
 #include <libnetfilter_queue/libnetfilter_queue.h>
 
-static volatile sig_atomic_t stopped;
-
+/* stop may run at any time: the kernel unbinds the queue of a process that is gone. */
 static void stop(int signal_number)
 {
 	(void)signal_number;
-	stopped = 1;
+	_exit(0);
 }
 
 static _Noreturn void die(const char *what)
@@ -130,7 +129,6 @@ int main(int argc, char **argv)
 	};
 	/* A packet is at most 64 KiB; the rest is headers and attributes. */
 	static char buffer[0xffff + 4096] __attribute__((aligned(8)));
-	/* No SA_RESTART: a signal ends the recv that waits. */
 	struct sigaction action = {.sa_handler = stop};
 	long queue_number = -1, cpu = -1, max_length = 0, receive_buffer = 8 << 20;
 	int option;
@@ -165,14 +163,10 @@ int main(int argc, char **argv)
 		die("set the queue's length");
 	say_ready();
 
-	while (!stopped) {
+	for (;;) {
 		ssize_t n = recv(fd, buffer, sizeof buffer, 0);
-		if (n < 0 && errno != EINTR)
+		if (n < 0)
 			die("receive");
-		if (n > 0)
-			nfq_handle_packet(library, buffer, (int)n);
+		nfq_handle_packet(library, buffer, (int)n);
 	}
-	nfq_destroy_queue(queue);
-	nfq_close(library);
-	return 0;
 }

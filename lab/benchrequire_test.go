@@ -1,0 +1,40 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseRequirements(t *testing.T) {
+	for text, want := range map[string][]requirement{
+		"":                                 nil,
+		"mmsg/c<=0.6":                      {{ratio{"mmsg", "c"}, 0.6}},
+		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15": {{ratio{"mmsg", "c"}, 0.6}, {ratio{"mmsg", "gonfqueue"}, 0.15}},
+		" mmsg+reinject / gonfqueue+reinject <= 15e-2 ": {{ratio{"mmsg+reinject", "gonfqueue+reinject"}, 0.15}},
+	} {
+		if got, err := parseRequirements(text); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestParseRequirementsRefuses(t *testing.T) {
+	for text, says := range map[string]string{
+		"mmsg/c":            "VARIANT/VARIANT<=NUMBER",
+		"mmsg<=0.6":         "VARIANT/VARIANT<=NUMBER",
+		"mmsg/c<0.6":        "VARIANT/VARIANT<=NUMBER",
+		"mmsg/c<=0.6,":      "VARIANT/VARIANT<=NUMBER",
+		"mmsg/rust<=0.6":    `no variant "rust"; there are mmsg, mmsg+reinject, gonfqueue`,
+		"mmsg/c<=much":      "not a number above 0",
+		"mmsg/c<=0":         "not a number above 0",
+		"mmsg/c<=NaN":       "not a number above 0",
+		"mmsg/c<=0.6<=0.7":  "not a number above 0",
+		"mmsg/c/mmsg<=0.7":  `no variant "c/mmsg"`,
+		"mmsg /c <= -1e300": "not a number above 0",
+	} {
+		if list, err := parseRequirements(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, %v; want it to say %q", text, list, err, says)
+		}
+	}
+}

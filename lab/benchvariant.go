@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"github.com/goccy/go-yaml"
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/config"
+	"verdictd/internal/kernel"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+)
+
+// benchQueue is the queue's number.
+const benchQueue = 0
+
+// A variant is one daemon that accepts all.
+type variant struct {
+	name    string
+	backend config.Backend // empty: the C program
+	guard   config.GuardMode
+}
+
+// variants are what is compared, in the order in which each round measures them.
+var variants = []variant{
+	{"mmsg", config.BackendMMsg, config.GuardOff},
+	{"mmsg+reinject", config.BackendMMsg, config.GuardReinject},
+	{"gonfqueue", config.BackendGoNFQueue, config.GuardOff},
+	{"gonfqueue+reinject", config.BackendGoNFQueue, config.GuardReinject},
+	{"c", "", ""},
+}
+
+func (v *variant) isReference() bool { return v.backend == "" }
+
+// A bench starts variants.
+type bench struct {
+	programs
+	reference string // the C program
+	window    int
+	packets   int
+	loadCPU   int
+	daemonCPU int
+}
+
+// maxLength is the queue's: longer than the window, so that it is never full.
+func (b *bench) maxLength() int { return max(defaultQueueLength, 2*b.window) }
+
+// canRun says why a variant cannot be measured on this machine.
+func (b *bench) canRun(v *variant) error {
+	if !v.isReference() {
+		return nil
+	}
+	if b.reference == "" {
+		return errors.New("no --reference given; make bench builds it and gives it")
+	}
+	if _, err := exec.LookPath(b.reference); err != nil {
+		return fmt.Errorf("%w; make bench builds it where there are cc and libnetfilter_queue (Debian: libnetfilter-queue-dev)", err)
+	}
+	return nil
+}
+
+// start starts a variant in a namespace and waits until it has bound the queue. statistics is the file that verdictd will
+// write.
+func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string) (*process, error) {
+	defaults := config.Default()
+	if v.isReference() {
+		return g.startService(ns, b.reference, "--queue", strconv.Itoa(benchQueue), "--cpu", strconv.Itoa(b.daemonCPU),
+			"--max-length", strconv.Itoa(b.maxLength()), "--receive-buffer", strconv.Itoa(defaults.Queues.ReceiveBuffer))
+	}
+	c := defaults
+	c.Backend, c.Guard.Mode = v.backend, v.guard
+	c.Queues.First, c.Queues.Pin, c.Queues.MaxLength = benchQueue, []int{b.daemonCPU}, uint32(b.maxLength())
+	c.Rules.Install = false
+	c.Statistics.File = statistics
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	path := filepath.Join(g.dir, "verdictd.yaml")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	return g.startService(ns, b.verdictd, "run", "--config", path)
+}
+
+// installRules feeds the queue in the same way whoever listens on it: with the rules that verdictd would install.
+func installRules(ns *kernel.NetNS) error {
+	defaults := config.Default()
+	return ns.Do(func() error {
+		// They go with the namespace.
+		_, err := ruleset.Install(ruleset.Config{
+			Table: defaults.Rules.Table, Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
+			FirstQueue: benchQueue, Queues: 1, Bypass: true, Mark: defaults.Guard.Mark,
+			IPv4: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{port},
+		})
+		return err
+	})
+}
+
+// kernelCount is what the kernel says of the queue.
+func kernelCount(ns *kernel.NetNS) (q nfq.KernelQueue, err error) {
+	err = ns.Do(func() error {
+		queues, err := nfq.ReadKernelQueues()
+		if err == nil && (len(queues) != 1 || queues[0].Queue != benchQueue) {
+			err = fmt.Errorf("expected queue %d alone in the namespace, found %v", benchQueue, queues)
+		}
+		if err == nil {
+			q = queues[0]
+		}
+		return err
+	})
+	return q, err
+}
