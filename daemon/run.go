@@ -114,6 +114,9 @@ func (s *service) announce() {
 		s.log.Warn("the receive buffer is smaller than wished: bursts may be lost (user_dropped); raise net.core.rmem_max",
 			"wished", wish, "granted", got)
 	}
+	if s.cfg.Backend == config.BackendGoNFQueue && len(s.cfg.Queues.Pin) > 0 {
+		s.log.Warn("the backend gonfqueue cannot be pinned: the library receives on any thread", "pin", s.cfg.Queues.Pin)
+	}
 	if s.cfg.Guard.Mode != config.GuardOff && guardMode(s.cfg) == engine.GuardOff {
 		s.log.Info("the guard has nothing to do: packets are queued without a conntrack entry", "placement", s.cfg.Rules.Placement)
 	}

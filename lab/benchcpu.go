@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // errThreadEnded makes a measurement worthless: a thread that ends takes the record of its time with it.
@@ -70,4 +72,20 @@ func (u cpuUsage) since(before cpuUsage) (time.Duration, error) {
 		}
 	}
 	return spent, nil
+}
+
+// pinProcess keeps every thread of a process, and those that they will start, on one CPU.
+func pinProcess(pid, cpu int) error {
+	usage, err := readCPU("/proc", pid)
+	if err != nil {
+		return err
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	for thread := range usage {
+		if err := unix.SchedSetaffinity(thread, &set); err != nil {
+			return fmt.Errorf("pin process %d to CPU %d: %w", pid, cpu, err)
+		}
+	}
+	return nil
 }

@@ -75,7 +75,7 @@ func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string)
 	}
 	c := defaults
 	c.Backend, c.Guard.Mode = v.backend, v.guard
-	c.Queues.First, c.Queues.Pin, c.Queues.MaxLength = benchQueue, []int{b.daemonCPU}, uint32(b.maxLength())
+	c.Queues.First, c.Queues.MaxLength = benchQueue, uint32(b.maxLength())
 	c.Rules.Install = false
 	c.Statistics.File = statistics
 	text, err := yaml.Marshal(c)
@@ -86,7 +86,12 @@ func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string)
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
 	}
-	return g.startService(ns, b.verdictd, "run", "--config", path)
+	p, err := g.startService(ns, b.verdictd, "run", "--config", path)
+	if err != nil {
+		return nil, err
+	}
+	// From outside, as the library behind gonfqueue receives on any of its threads.
+	return p, pinProcess(p.cmd.Process.Pid, b.daemonCPU)
 }
 
 // installRules feeds the queue in the same way whoever listens on it: with the rules that verdictd would install.

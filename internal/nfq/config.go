@@ -56,11 +56,10 @@ type Config struct {
 	// DefaultBatch. Only Mmsg looks at it.
 	Batch int
 	// OnThread, if set, is called once on the OS thread that will receive,
-	// before the first packet is handled: the place to pin it.
+	// before the first packet is handled: the place to pin it. Only Mmsg calls it.
 	OnThread func() error
 	// OnWait, if set, is called with true when the socket is empty and the
-	// queue begins to wait, and with false when it waits no more. Only Mmsg calls
-	// it.
+	// queue begins to wait, and with false when it waits no more. Only Mmsg calls it.
 	OnWait func(waiting bool)
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -19,13 +18,17 @@ import (
 
 // Gonf is the reference backend, on go-nfqueue: a batch is one packet, a
 // verdict one system call, a refused verdict shows only in the library's log.
+//
+// It ignores Config.OnThread: the library receives on a goroutine that must not be
+// locked to a thread, as mdlayher/netlink has other goroutines watch over each
+// system call, and a thread switch for each makes it several times slower.
 type Gonf struct {
 	cfg           Config
 	nf            *nfqueue.Nfqueue
 	raw           syscall.RawConn
 	receiveBuffer int
 	batch         Batch
-	probed        int64 // when the socket was last looked at for EmptyAt
+	probeAt       int64 // when to look whether the socket is empty
 	stats         Stats
 
 	// The library starts to receive when it binds; its callback waits for Run.
@@ -36,9 +39,13 @@ type Gonf struct {
 	closed  bool
 }
 
-// probeEvery is how often, in nanoseconds, Gonf asks whether its socket is
-// empty: seldom enough not to cost the reference anything that shows.
-const probeEvery = int64(5 * time.Millisecond)
+// probeEvery is how long, in nanoseconds, Gonf waits after it has seen its socket
+// empty before it looks again, and probeAgain after it has not: seldom enough not
+// to cost the reference anything that shows.
+const (
+	probeEvery = int64(5 * time.Millisecond)
+	probeAgain = int64(500 * time.Microsecond)
+)
 
 // drainFor bounds how long Stop waits for the kernel's queue to empty.
 const drainFor = time.Second
@@ -104,13 +111,6 @@ func (q *Gonf) packet(a nfqueue.Attribute) int {
 	if !q.started {
 		<-q.running
 		q.started = true
-		runtime.LockOSThread() // never unlocked: the thread is pinned, and ends with the goroutine
-		if q.cfg.OnThread != nil {
-			if err := q.cfg.OnThread(); err != nil {
-				q.end(err)
-				return 1
-			}
-		}
 	}
 	q.batch.Received = Now()
 	p := &q.batch.Packets[0]
@@ -123,8 +123,7 @@ func (q *Gonf) packet(a nfqueue.Attribute) int {
 		q.end(err)
 		return 1
 	}
-	if q.batch.Received-q.probed > probeEvery {
-		q.probed = q.batch.Received
+	if q.batch.Received > q.probeAt {
 		q.probeEmpty()
 	}
 	return 0
@@ -134,10 +133,12 @@ func (q *Gonf) packet(a nfqueue.Attribute) int {
 // the library holds nothing back: it receives one datagram at a time.
 func (q *Gonf) probeEmpty() {
 	before := Now()
+	q.probeAt = before + probeAgain
 	_ = q.raw.Control(func(fd uintptr) {
 		_, _, err := unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EAGAIN) {
 			q.batch.EmptyAt = before
+			q.probeAt = before + probeEvery
 		}
 	})
 }
