@@ -48,6 +48,7 @@ var imports = map[string][]string{
 	"engine":            {"flow", "nfq", "packet", "policy", "reinject"},
 	"load":              {"kernel"},
 	"kernel/kerneltest": {"kernel"},
+	"liverules":         {"kernel"},
 	"structure":         {},
 }
 

@@ -1,0 +1,91 @@
+package liverules
+
+import "strings"
+
+// A chain is one of nftables, or a chain of a legacy table, as the analysis sees
+// it.
+type chain struct {
+	source Source
+	family Family
+	table  string
+	name   string
+	base   *base // nil: called by other chains only
+	rules  []rule
+}
+
+// base makes a chain a base chain.
+type base struct {
+	hook     Hook
+	priority int
+}
+
+// A rule has conditions, and does something with packets that meet them all.
+type rule struct {
+	handle     uint64
+	number     int
+	conditions []condition
+
+	queue    *Queue
+	rewrite  string // Rewrite.Kind
+	notrack  bool
+	tracks   bool // it activates connection tracking by being there
+	calls    []string
+	outcomes outcome
+}
+
+// An outcome is what can become of a packet that has met the conditions. A rule
+// may have several, for example by a verdict map.
+type outcome uint8
+
+const (
+	goesOn    outcome = 1 << iota // to the next rule, at once or when a chain called returns
+	comesBack                     // to the rule behind the one that called this chain
+	absorbed                      // out of the base chain
+)
+
+// A condition is one match of a rule, or an expression that may end it.
+type condition struct {
+	text string
+
+	// stable: nothing but the packet's headers and its incoming interface
+	// decide, so that the same words mean the same anywhere on its way.
+	stable bool
+	// local: the words name something of the table, such as a set.
+	local bool
+
+	// What the analysis understands of it.
+	mark        *MarkTest
+	protocol    uint8  // exactly this IP protocol; 0: any
+	family      Family // IPv4 or IPv6 only
+	established bool   // packets of connections that have been answered, only
+
+	// spread: packets are spread by a number that is no match, through a map.
+	spread bool
+}
+
+// matchText renders conditions.
+func matchText(conditions []condition) string {
+	var words []string
+	for _, c := range conditions {
+		if c.text != "" {
+			words = append(words, c.text)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// place names a rule of the chain.
+func (c *chain) place(r *rule) Place {
+	return Place{Source: c.source, Family: c.family, Table: c.table, Chain: c.name, Handle: r.handle, Number: r.number}
+}
+
+// live are the rules that packets can come to: those behind an unconditional
+// verdict are not.
+func (c *chain) live() []rule {
+	for i, r := range c.rules {
+		if len(r.conditions) == 0 && r.outcomes&goesOn == 0 {
+			return c.rules[:i+1]
+		}
+	}
+	return c.rules
+}

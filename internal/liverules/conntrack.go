@@ -1,0 +1,164 @@
+package liverules
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"verdictd/internal/kernel"
+)
+
+// Conntrack says whether connections are tracked in the namespace. Since 4.11
+// the kernel does so, for each family, only while some rule needs it.
+type Conntrack struct {
+	IPv4   Answer `json:"ipv4"`
+	IPv6   Answer `json:"ipv6"`
+	Bridge Answer `json:"bridge"` // in the bridge's own hooks (nf_conntrack_bridge, since 5.3)
+	Reason string `json:"reason"`
+}
+
+// of answers for any of some families.
+func (c Conntrack) of(f families) Answer {
+	answer := No
+	for family, a := range map[families]Answer{ipv4: c.IPv4, ipv6: c.IPv6, bridged: c.Bridge} {
+		switch {
+		case f&family == 0 || a == No || answer == Yes:
+		default:
+			answer = a
+		}
+	}
+	return answer
+}
+
+// surroundings is what counts besides the rules.
+type surroundings struct {
+	// loaded: there is conntrack in the kernel, and its table has entries.
+	loaded  Answer
+	entries int
+	// always: connections are tracked, whatever the rules: kernels before 4.11.
+	always bool
+	// bridgeCalls: bridged packets run through the hooks of IP, from within the
+	// bridge's hooks (br_netfilter).
+	bridgeCalls Answer
+}
+
+// conntrack finds who tracks. Complete: all rules could be read.
+func (s surroundings) conntrack(chains []*chain, complete bool) Conntrack {
+	if s.loaded == No {
+		return Conntrack{No, No, No, "conntrack is not loaded"}
+	}
+	if s.always {
+		return Conntrack{Yes, Yes, No, "kernels before 4.11 track wherever conntrack is loaded"}
+	}
+	var by families
+	example := ""
+	for _, c := range chains {
+		for i := range c.rules {
+			if !c.rules[i].tracks {
+				continue
+			}
+			// A bridge's rule activates IP's hooks too (nf_ct_netns_get).
+			f := c.family.families()
+			if f&bridged != 0 {
+				f |= ipv4 | ipv6
+			}
+			if f&^by != 0 {
+				example = c.place(&c.rules[i]).String()
+			}
+			by |= f
+		}
+	}
+	rest, reason := No, "no rule needs conntrack, and its table is empty"
+	if by != 0 {
+		reason = fmt.Sprintf("needed by %s", example)
+	}
+	switch {
+	case s.entries > 0 && by == 0:
+		return Conntrack{Yes, Yes, Unknown, fmt.Sprintf("conntrack's table has %d entries", s.entries)}
+	case !complete || s.loaded == Unknown:
+		rest = Unknown
+		if by == 0 {
+			reason = "not all rules could be read, and conntrack's table is empty"
+		}
+	}
+	answer := func(f families) Answer {
+		if by&f != 0 {
+			return Yes
+		}
+		return rest
+	}
+	return Conntrack{answer(ipv4), answer(ipv6), answer(bridged), reason}
+}
+
+// readSurroundings reads what counts besides the rules. The files below
+// /proc/sys/net are those of the calling thread's namespace.
+func readSurroundings() (surroundings, []Unread) {
+	var s surroundings
+	var unread []Unread
+	note := func(what string, err error) {
+		unread = append(unread, Unread{What: what, Why: err.Error(), err: err})
+	}
+
+	entries, there, err := readNumber("/proc/sys/net/netfilter/nf_conntrack_count")
+	s.entries, s.loaded = entries, answer(there, err)
+	if err != nil {
+		note("the number of conntrack's entries", err)
+	}
+	calls := No
+	for _, name := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
+		on, there, err := readNumber("/proc/sys/net/bridge/" + name)
+		if err != nil {
+			note("the settings of br_netfilter", err)
+			calls = Unknown
+			break
+		}
+		if there && on != 0 {
+			calls = Yes
+		}
+	}
+	s.bridgeCalls = calls
+	release, err := kernel.Release()
+	if err != nil {
+		note("the kernel's release", err)
+	}
+	s.always = before411(release)
+	return s, unread
+}
+
+func answer(yes bool, err error) Answer {
+	switch {
+	case err != nil:
+		return Unknown
+	case yes:
+		return Yes
+	}
+	return No
+}
+
+// before411 is false for what it does not understand.
+func before411(release string) bool {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major < 4 || major == 4 && minor < 11
+}
+
+// readNumber reads a setting, which may not be there.
+func readNumber(path string) (n int, there bool, err error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	}
+	n, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, false, fmt.Errorf("read %s: %w", path, err)
+	}
+	return n, true, nil
+}

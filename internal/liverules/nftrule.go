@@ -1,0 +1,290 @@
+package liverules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Verdict codes of nftables, which are negative (enum nft_verdicts). Others are
+// those of netfilter.
+const (
+	nftJump   = int32(unix.NFT_JUMP)
+	nftGoto   = int32(unix.NFT_GOTO)
+	nftReturn = int32(unix.NFT_RETURN)
+)
+
+// A verdict is that of an immediate expression or of a verdict map's element.
+type verdict struct {
+	code  int32
+	chain string
+}
+
+func decodeVerdict(b []byte) (*verdict, error) {
+	a, err := parseAttributes(b)
+	if err != nil {
+		return nil, err
+	}
+	return &verdict{int32(a.u32(unix.NFTA_VERDICT_CODE)), a.text(unix.NFTA_VERDICT_CHAIN)}, nil
+}
+
+// apply notes one of the verdicts that a rule may give.
+func (v verdict) apply(r *rule) {
+	switch v.code {
+	case nftJump:
+		r.calls = append(r.calls, v.chain)
+		r.outcomes |= goesOn
+	case nftGoto:
+		r.calls = append(r.calls, v.chain)
+		r.outcomes |= comesBack
+	case nftReturn:
+		r.outcomes |= comesBack
+	case unix.NFT_CONTINUE:
+		r.outcomes |= goesOn
+	default:
+		if v.code&verdictMask == verdictQueue {
+			q := bareQueue(uint32(v.code))
+			r.queue = &q
+		}
+		r.outcomes |= absorbed
+	}
+}
+
+func decodeElement(b []byte) (element, error) {
+	a, err := parseAttributes(b)
+	if err != nil {
+		return element{}, err
+	}
+	e := element{
+		key:   a.data(unix.NFTA_SET_ELEM_KEY),
+		plain: a.u32(unix.NFTA_SET_ELEM_FLAGS) == 0 && !a.has(setElemKeyEnd),
+	}
+	data, err := a.nested(unix.NFTA_SET_ELEM_DATA)
+	if err != nil {
+		return element{}, err
+	}
+	if data.has(unix.NFTA_DATA_VERDICT) {
+		e.verdict, err = decodeVerdict(data.get(unix.NFTA_DATA_VERDICT))
+	}
+	return e, err
+}
+
+// setElemKeyEnd is NFTA_SET_ELEM_KEY_END.
+const setElemKeyEnd = 10
+
+// decodeRule translates a rule, given the sets of its table.
+func decodeRule(o object, sets map[string]set) (rule, error) {
+	t := translation{family: o.family, sets: sets, loaded: map[uint32]value{}}
+	t.rule.handle = o.u64(unix.NFTA_RULE_HANDLE)
+	list, err := parseList(o.get(unix.NFTA_RULE_EXPRESSIONS))
+	if err != nil {
+		return t.rule, err
+	}
+	for _, b := range list {
+		a, err := parseAttributes(b)
+		if err != nil {
+			return t.rule, err
+		}
+		name := a.text(unix.NFTA_EXPR_NAME)
+		data, err := a.nested(unix.NFTA_EXPR_DATA)
+		if err != nil {
+			return t.rule, fmt.Errorf("expression %s: %w", name, err)
+		}
+		if err := t.expression(name, data); err != nil {
+			return t.rule, fmt.Errorf("expression %s: %w", name, err)
+		}
+	}
+	if t.rule.outcomes == 0 {
+		t.rule.outcomes = goesOn
+	}
+	return t.rule, nil
+}
+
+// A translation follows the values in the registers through a rule.
+type translation struct {
+	rule   rule
+	family Family
+	sets   map[string]set
+	loaded map[uint32]value
+}
+
+// expression translates one. What it does not know is a condition that may or
+// may not be met.
+func (t *translation) expression(name string, a attributes) error {
+	r := &t.rule
+	switch name {
+	case "counter", "log", "dup", "last", "secmark", "flow_offload":
+		// Statements after which the rule goes on.
+		r.tracks = r.tracks || name == "flow_offload"
+	case "meta":
+		t.load(a, unix.NFTA_META_DREG, metaValue(a.u32(unix.NFTA_META_KEY)))
+	case "ct":
+		r.tracks = true
+		t.load(a, unix.NFTA_CT_DREG, ctValue(a.u32(unix.NFTA_CT_KEY)))
+	case "payload":
+		t.load(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))
+	case "hash":
+		t.load(a, unix.NFTA_HASH_DREG, value{name: fmt.Sprintf("hash mod %d", a.u32(unix.NFTA_HASH_MODULUS)), spread: true})
+	case "numgen":
+		t.load(a, unix.NFTA_NG_DREG, value{name: fmt.Sprintf("numgen mod %d", a.u32(unix.NFTA_NG_MODULUS)), spread: true})
+	case "bitwise":
+		t.load(a, unix.NFTA_BITWISE_DREG, t.bitwise(a))
+	case "byteorder":
+		t.load(a, unix.NFTA_BYTEORDER_DREG, t.at(a.u32(unix.NFTA_BYTEORDER_SREG)))
+	case "cmp":
+		r.conditions = append(r.conditions, t.compare(a))
+	case "range":
+		v := t.at(a.u32(unix.NFTA_RANGE_SREG))
+		operator := map[uint32]string{unix.NFT_RANGE_NEQ: "!= "}[a.u32(unix.NFTA_RANGE_OP)]
+		r.conditions = append(r.conditions, condition{
+			text:   fmt.Sprintf("%s %s%s-%s", v.name, operator, v.text(a.data(unix.NFTA_RANGE_FROM_DATA)), v.text(a.data(unix.NFTA_RANGE_TO_DATA))),
+			stable: v.stable,
+		})
+	case "lookup":
+		t.lookup(a)
+	case "immediate":
+		return t.immediate(a)
+	case "queue":
+		t.queue(a)
+	case "notrack":
+		r.notrack = true
+	case "nat":
+		r.tracks = true
+		if a.u32(unix.NFTA_NAT_TYPE) == unix.NFT_NAT_DNAT {
+			r.rewrite = "dnat"
+			if a.u32(unix.NFTA_NAT_FLAGS)&natNetmap != 0 {
+				r.rewrite = "netmap"
+			}
+		}
+		r.outcomes |= absorbed
+	case "redir":
+		r.tracks, r.rewrite = true, "redirect"
+		r.outcomes |= absorbed
+	case "masq":
+		r.tracks = true
+		r.outcomes |= absorbed
+	case "tproxy":
+		r.rewrite = "tproxy"
+		r.outcomes |= goesOn
+	case "reject":
+		r.outcomes |= absorbed
+	case "synproxy":
+		r.tracks = true
+		r.outcomes |= absorbed | goesOn
+	case "match":
+		r.applyXTMatch(a.text(unix.NFTA_MATCH_NAME), a.u32(unix.NFTA_MATCH_REV), a.get(unix.NFTA_MATCH_INFO))
+	case "target":
+		r.applyXTTarget(a.text(unix.NFTA_TARGET_NAME), a.u32(unix.NFTA_TARGET_REV), a.get(unix.NFTA_TARGET_INFO))
+	case "objref":
+		t.objref(a)
+	case "connlimit":
+		r.tracks = true
+		r.conditions = append(r.conditions, condition{text: "ct count"})
+	default:
+		if d := destination(name); d != 0 && a.has(d) {
+			t.load(a, d, value{name: name})
+			return nil
+		}
+		r.conditions = append(r.conditions, condition{text: "[" + name + "]"})
+	}
+	return nil
+}
+
+// natNetmap is NF_NAT_RANGE_NETMAP.
+const natNetmap = 1 << 6
+
+// destination is the attribute with the register that other expressions which
+// load a value write to.
+func destination(name string) uint16 {
+	return map[string]uint16{
+		"exthdr": unix.NFTA_EXTHDR_DREG,
+		"fib":    unix.NFTA_FIB_DREG,
+		"osf":    1, // NFTA_OSF_DREG
+		"rt":     unix.NFTA_RT_DREG,
+		"socket": 2, // NFTA_SOCKET_DREG
+		"tunnel": 2, // NFTA_TUNNEL_DREG
+		"xfrm":   1, // NFTA_XFRM_DREG
+	}[name]
+}
+
+// queue translates nftables' own queue statement.
+func (t *translation) queue(a attributes) {
+	flags := a.u16(unix.NFTA_QUEUE_FLAGS)
+	bypass, cpu := flags&unix.NFT_QUEUE_FLAG_BYPASS != 0, flags&unix.NFT_QUEUE_FLAG_CPU_FANOUT != 0
+	q := newQueue("queue", a.u16(unix.NFTA_QUEUE_NUM), max(a.u16(unix.NFTA_QUEUE_TOTAL), 1), bypass, cpu)
+	if a.has(unix.NFTA_QUEUE_SREG_QNUM) {
+		q = Queue{Statement: "queue", Computed: true, Bypass: bypass, Fanout: FanoutMap}
+	}
+	t.rule.queue = &q
+	t.rule.outcomes |= absorbed
+}
+
+// trackingObjects are the types of stateful objects that need conntrack
+// (NFT_OBJECT_*).
+var trackingObjects = []uint32{
+	3, // CT_HELPER
+	unix.NFT_OBJECT_CONNLIMIT,
+	7,  // CT_TIMEOUT
+	9,  // CT_EXPECT
+	10, // SYNPROXY
+}
+
+func (t *translation) objref(a attributes) {
+	kind := a.u32(unix.NFTA_OBJREF_IMM_TYPE)
+	t.rule.tracks = t.rule.tracks || slices.Contains(trackingObjects, kind)
+	if kind != unix.NFT_OBJECT_COUNTER {
+		t.rule.conditions = append(t.rule.conditions, condition{text: "[object " + a.text(unix.NFTA_OBJREF_IMM_NAME) + "]"})
+	}
+}
+
+// immediate translates a verdict, or a value loaded for what follows.
+func (t *translation) immediate(a attributes) error {
+	data, err := a.nested(unix.NFTA_IMMEDIATE_DATA)
+	if err != nil {
+		return err
+	}
+	if !data.has(unix.NFTA_DATA_VERDICT) {
+		bytes := data.get(unix.NFTA_DATA_VALUE)
+		t.load(a, unix.NFTA_IMMEDIATE_DREG, value{name: value{}.text(bytes)})
+		return nil
+	}
+	v, err := decodeVerdict(data.get(unix.NFTA_DATA_VERDICT))
+	if err != nil {
+		return err
+	}
+	v.apply(&t.rule)
+	return nil
+}
+
+// lookup translates a match by a set, or a map.
+func (t *translation) lookup(a attributes) {
+	r := &t.rule
+	s, known := t.sets[a.text(unix.NFTA_LOOKUP_SET)]
+	s.name = a.text(unix.NFTA_LOOKUP_SET)
+	v := t.concatenated(a.u32(unix.NFTA_LOOKUP_SREG), s.keyLength)
+	content := s.text(v)
+	local := strings.HasPrefix(content, "@")
+	switch {
+	case !a.has(unix.NFTA_LOOKUP_DREG):
+		operator := ""
+		if a.u32(unix.NFTA_LOOKUP_FLAGS)&unix.NFT_LOOKUP_F_INV != 0 {
+			operator = "!= "
+		}
+		r.conditions = append(r.conditions, condition{text: v.name + " " + operator + content, stable: v.stable, local: local})
+	case a.u32(unix.NFTA_LOOKUP_DREG) != unix.NFT_REG_VERDICT:
+		t.load(a, unix.NFTA_LOOKUP_DREG, value{name: v.name + " map " + content, spread: v.spread})
+	default:
+		r.conditions = append(r.conditions, condition{text: v.name + " vmap " + content, stable: v.stable, local: local, spread: v.spread})
+		r.outcomes |= goesOn
+		for _, e := range s.elements {
+			if e.verdict != nil {
+				e.verdict.apply(r)
+			}
+		}
+		if !known {
+			r.outcomes |= absorbed | comesBack
+		}
+	}
+}

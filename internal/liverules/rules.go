@@ -1,0 +1,248 @@
+package liverules
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Rules is what a network namespace does with queued packets.
+type Rules struct {
+	Queues    []QueueRule `json:"queues"`
+	Rewrites  []Rewrite   `json:"rewrites"`
+	Notracks  []Notrack   `json:"notracks"`
+	Conntrack Conntrack   `json:"conntrack"`
+
+	// Unread is what could not be read. If there is any, rules may be missing.
+	Unread []Unread `json:"unread,omitempty"`
+}
+
+// Answer is that to a question which the rules may not settle.
+type Answer string
+
+// The answers.
+const (
+	Yes     Answer = "yes"
+	No      Answer = "no"
+	Unknown Answer = "unknown"
+)
+
+// Unread is a source of rules that could not be read.
+type Unread struct {
+	What string `json:"what"`
+	Why  string `json:"why"`
+	err  error
+}
+
+// Unwrap gives the cause for errors.Is.
+func (u Unread) Unwrap() error { return u.err }
+
+func (u Unread) Error() string { return u.What + ": " + u.Why }
+
+// Source is the part of the kernel that has a rule.
+type Source string
+
+// The sources. What iptables-nft writes is nftables'.
+const (
+	NFTables Source = "nftables"
+	XTables  Source = "xtables" // legacy iptables and ip6tables
+)
+
+// Family is which packets a table sees.
+type Family string
+
+// The families, named as nft does.
+const (
+	IPv4   Family = "ip"
+	IPv6   Family = "ip6"
+	Inet   Family = "inet"
+	Bridge Family = "bridge"
+	NetDev Family = "netdev"
+	ARP    Family = "arp"
+)
+
+// Place is where a rule is.
+type Place struct {
+	Source Source `json:"source"`
+	Family Family `json:"family"`
+	Table  string `json:"table"`
+	Chain  string `json:"chain"`
+	Handle uint64 `json:"handle,omitempty"` // nftables only
+	Number int    `json:"number"`           // within its chain, from 1
+}
+
+// String names the rule as the program that deletes it wants it.
+func (p Place) String() string {
+	if p.Source == NFTables {
+		return fmt.Sprintf("nftables rule %s %s %s handle %d", p.Family, p.Table, p.Chain, p.Handle)
+	}
+	program := "iptables"
+	if p.Family == IPv6 {
+		program = "ip6tables"
+	}
+	return fmt.Sprintf("%s rule -t %s %s %d", program, p.Table, p.Chain, p.Number)
+}
+
+// QueueRule is a rule that queues packets.
+type QueueRule struct {
+	Place
+	Queue
+
+	// Match is the rule's own, in a short form of nft's notation; empty: all
+	// packets that come to it.
+	Match string `json:"match"`
+
+	// Reaches are the base chains from which packets come to the rule. Without
+	// any, none does.
+	Reaches []Reach `json:"reaches"`
+
+	// Exposure is the worst of the reaches'.
+	Exposure Exposure `json:"exposure"`
+	Reason   string   `json:"reason"`
+}
+
+// String is the rule's place and what it does.
+func (q QueueRule) String() string {
+	words := []string{q.Place.String() + ":"}
+	if q.Match != "" {
+		words = append(words, q.Match)
+	}
+	return strings.Join(append(words, q.Queue.String()), " ")
+}
+
+// Queue is what a queue statement says.
+type Queue struct {
+	// Statement is how the rule says it: "queue" is nftables' own, "NFQUEUE"
+	// xtables' target, be it in a legacy table or through nft_compat, and "QUEUE"
+	// the bare verdict, which goes to queue 0.
+	Statement string `json:"statement"`
+
+	// The queues First to Last, unless Computed.
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+
+	// Computed: the number comes from an expression or a map in the rule, and
+	// may be any.
+	Computed bool `json:"computed,omitempty"`
+
+	Bypass bool   `json:"bypass"`
+	Fanout Fanout `json:"fanout"`
+}
+
+// Fanout is how packets are spread over several queues.
+type Fanout string
+
+// The fan-outs.
+const (
+	FanoutNone    Fanout = "none"
+	FanoutBalance Fanout = "balance" // by a hash of the addresses
+	FanoutCPU     Fanout = "cpu"
+	FanoutMap     Fanout = "map" // by a number, a hash or a map: within the rule, or on the way to it
+)
+
+// String is close to nft's notation.
+func (q Queue) String() string {
+	words := []string{q.Statement}
+	switch {
+	case q.Computed:
+		words = append(words, "to a computed number")
+	case q.First == q.Last:
+		words = append(words, fmt.Sprintf("to %d", q.First))
+	default:
+		words = append(words, fmt.Sprintf("to %d-%d", q.First, q.Last))
+	}
+	if q.Bypass {
+		words = append(words, "bypass")
+	}
+	if q.Fanout != FanoutNone {
+		words = append(words, "fanout "+string(q.Fanout))
+	}
+	return strings.Join(words, " ")
+}
+
+// Hook is where in the kernel a base chain is called.
+type Hook string
+
+// The hooks.
+const (
+	Prerouting  Hook = "prerouting"
+	Input       Hook = "input"
+	Forward     Hook = "forward"
+	Output      Hook = "output"
+	Postrouting Hook = "postrouting"
+	Ingress     Hook = "ingress"
+	Egress      Hook = "egress"
+)
+
+// Way is how packets come to a rule.
+type Way struct {
+	Hook     Hook `json:"hook"`
+	Priority int  `json:"priority"`
+
+	// Chains are those from the base chain to the rule's, both included; if
+	// there are several ways from one base chain, those of one of them.
+	Chains []string `json:"chains"`
+
+	// Families are those whose packets can come this way.
+	Families []Family `json:"families"`
+}
+
+// Reach is a way to a queue rule, and what it means.
+type Reach struct {
+	Way
+
+	// Match is what the packets have met on the way, the rule's own match
+	// included; empty: all of them come.
+	Match string `json:"match"`
+
+	// Passed are marks with which a packet is not queued on this way.
+	Passed []MarkTest `json:"passed,omitempty"`
+
+	// Position is that against conntrack.
+	Position Position `json:"position"`
+
+	// Untracked says whether a notrack rule has exempted the packets before;
+	// unknown: some of them, perhaps.
+	Untracked Answer `json:"untracked"`
+
+	Exposure Exposure `json:"exposure"`
+	Reason   string   `json:"reason"`
+}
+
+// Passes reports whether a packet with this mark is let through unqueued.
+func (r Reach) Passes(mark uint32) bool {
+	for _, t := range r.Passed {
+		if t.holds(mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// MarkTest holds for a packet if (mark & Mask == Value) is not Not.
+type MarkTest struct {
+	Mask  uint32 `json:"mask"`
+	Value uint32 `json:"value"`
+	Not   bool   `json:"not,omitempty"`
+}
+
+func (t MarkTest) holds(mark uint32) bool { return (mark&t.Mask == t.Value) != t.Not }
+
+func (t MarkTest) inverse() MarkTest {
+	t.Not = !t.Not
+	return t
+}
+
+// Rewrite is a rule that gives packets another destination.
+type Rewrite struct {
+	Place
+	Kind  string `json:"kind"` // dnat, redirect, netmap or tproxy
+	Match string `json:"match"`
+	Ways  []Way  `json:"ways"`
+}
+
+// Notrack is a rule that exempts packets from connection tracking.
+type Notrack struct {
+	Place
+	Match string `json:"match"`
+	Ways  []Way  `json:"ways"`
+}

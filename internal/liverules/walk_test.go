@@ -1,0 +1,119 @@
+package liverules
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+func TestReach(t *testing.T) {
+	tests := []struct {
+		name   string
+		chains []*chain
+		want   []Hook
+		match  string
+	}{
+		{"base chain", model(baseChain(Output, 0, queue(1, udp))), []Hook{Output}, "meta l4proto udp"},
+		{"jump", model(baseChain(Output, 0, jump("c", udp)), userChain("c", queue(1, dns))), []Hook{Output}, "meta l4proto udp th dport 53"},
+		{"goto", model(baseChain(Output, 0, gotoChain("c")), userChain("c", queue(1))), []Hook{Output}, ""},
+		{"two deep", model(baseChain(Output, 0, jump("a")), userChain("a", jump("b")), userChain("b", queue(1))), []Hook{Output}, ""},
+		{"several base chains", model(baseChain(Output, 0, jump("c")), baseChain(Input, 0, jump("c")), userChain("c", queue(1))), []Hook{Input, Output}, ""},
+		{"two ways, what is common", model(baseChain(Output, 0, jump("c", udp, dns), jump("c", udp)), userChain("c", queue(1))), []Hook{Output}, "meta l4proto udp"},
+		{"verdict map", model(baseChain(Output, 0, rule{calls: []string{"a", "b"}, outcomes: goesOn | comesBack, conditions: []condition{inTurn}}),
+			userChain("a", queue(1)), userChain("b", queue(2))), []Hook{Output}, "numgen mod 2 vmap @m"},
+		{"nobody calls", model(baseChain(Output, 0), userChain("c", queue(1))), nil, ""},
+		{"only nobody's chain calls", model(baseChain(Output, 0), userChain("a", jump("c")), userChain("c", queue(1))), nil, ""},
+		{"behind a verdict", model(baseChain(Output, 0, accept(), queue(1))), nil, ""},
+		{"behind a goto", model(baseChain(Output, 0, gotoChain("c"), queue(1)), userChain("c")), nil, ""},
+		{"behind a conditional verdict", model(baseChain(Output, 0, accept(dns), queue(1))), []Hook{Output}, ""},
+		{"called behind a verdict", model(baseChain(Output, 0, leave(), jump("c")), userChain("c", queue(1))), nil, ""},
+		{"another table's chain", model(baseChain(Output, 0, jump("c")), ofTable("u", userChain("c", queue(1)))), nil, ""},
+		{"a loop", model(baseChain(Output, 0, jump("a")), userChain("a", jump("b")), userChain("b", jump("a"), queue(1))), []Hook{Output}, ""},
+		{"a chain that is gone", model(baseChain(Output, 0, jump("gone"), queue(1))), []Hook{Output}, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			q := queueOf(t, analyse(test.chains, tracked, true), 1)
+			if got := hooks(q); !slices.Equal(got, test.want) {
+				t.Errorf("reached from %v, want %v", got, test.want)
+			}
+			if len(test.want) == 0 {
+				if q.Exposure != NotExposed {
+					t.Errorf("unreachable, but %s (%s)", q.Exposure, q.Reason)
+				}
+				return
+			}
+			if got := q.Reaches[0].Match; got != test.match {
+				t.Errorf("match %q, want %q", got, test.match)
+			}
+		})
+	}
+}
+
+func TestChainsOnTheWay(t *testing.T) {
+	q := queueOf(t, analyse(model(
+		baseChain(Output, 0, jump("a")), userChain("a", jump("b")), userChain("b", queue(1)),
+	), tracked, true), 1)
+	if want := []string{"base-output", "a", "b"}; !slices.Equal(q.Reaches[0].Chains, want) {
+		t.Errorf("chains %v, want %v", q.Reaches[0].Chains, want)
+	}
+}
+
+func TestPassedMarks(t *testing.T) {
+	always := condition{text: "all bits", mark: &MarkTest{Mask: 0xffffffff, Value: 0x40}}
+	tests := []struct {
+		name   string
+		chains []*chain
+		passes bool
+	}{
+		{"no rule", model(baseChain(Output, 0, queue(1))), false},
+		{"accepted before", model(baseChain(Output, 0, accept(marked), queue(1))), true},
+		{"accepted before the jump", model(baseChain(Output, 0, accept(marked), jump("c")), userChain("c", queue(1))), true},
+		{"returned before", model(baseChain(Output, 0, jump("c")), userChain("c", leave(marked), queue(1))), true},
+		{"the rule's own match", model(baseChain(Output, 0, queue(1, udp, unmarked))), true},
+		{"the jump's match", model(baseChain(Output, 0, jump("c", unmarked)), userChain("c", queue(1, udp))), true},
+		{"exactly this mark", model(baseChain(Output, 0, accept(always), queue(1))), true},
+		{"accepted behind", model(baseChain(Output, 0, queue(1), accept(marked))), false},
+		{"with another condition", model(baseChain(Output, 0, accept(marked, udp), queue(1))), false},
+		{"the opposite", model(baseChain(Output, 0, accept(unmarked), queue(1))), false},
+		{"perhaps", model(baseChain(Output, 0, perhaps(marked), queue(1))), false},
+		{"on one way of two", model(baseChain(Output, 0, jump("c"), accept(marked), jump("c")), userChain("c", queue(1))), false},
+		{"on both ways", model(baseChain(Output, 0, accept(marked), jump("c", udp), jump("c", dns)), userChain("c", queue(1))), true},
+		{"another table's", model(baseChain(Output, -10, accept(marked)), ofTable("u", baseChain(Output, 0, queue(1)))), false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := queueOf(t, analyse(test.chains, tracked, true), 1).Reaches[0]
+			if r.Passes(0x40) != test.passes {
+				t.Errorf("mark 0x40 passes: %v, want %v (%+v)", r.Passes(0x40), test.passes, r.Passed)
+			}
+			if r.Passes(0) != (test.name == "the opposite") {
+				t.Errorf("an unmarked packet passes: %v (%+v)", r.Passes(0), r.Passed)
+			}
+		})
+	}
+}
+
+func TestFanoutByMap(t *testing.T) {
+	q := queueOf(t, analyse(model(baseChain(Output, 0, jump("c", inTurn)), userChain("c", queue(1))), tracked, true), 1)
+	if q.Fanout != FanoutMap {
+		t.Errorf("fan-out %s, want %s: each packet of a flow may come to another queue", q.Fanout, FanoutMap)
+	}
+}
+
+// BenchmarkLongChain is the worst case: every other rule calls the chain that
+// queues, and what is known on all those ways has to be compared.
+func BenchmarkLongChain(b *testing.B) {
+	for _, n := range []int{1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var rules []rule
+			for i := range n {
+				rules = append(rules, jump("c", condition{text: fmt.Sprint("dport ", i)}), accept(condition{text: fmt.Sprint("sport ", i)}))
+			}
+			chains := model(baseChain(Output, 0, rules...), userChain("c", queue(1)))
+			for b.Loop() {
+				analyse(chains, tracked, true)
+			}
+		})
+	}
+}
