@@ -25,15 +25,19 @@ type variant struct {
 	name    string
 	backend config.Backend // empty: the C program
 	guard   config.GuardMode
+	// taskset pins the whole process from outside. verdictd pins the threads of its own backend; the library receives on
+	// any thread, and runs as its users run it, and once confined to one CPU for comparison.
+	taskset bool
 }
 
 // variants are what is compared, in the order in which each round measures them.
 var variants = []variant{
-	{"mmsg", config.BackendMMsg, config.GuardOff},
-	{"mmsg+reinject", config.BackendMMsg, config.GuardReinject},
-	{"gonfqueue", config.BackendGoNFQueue, config.GuardOff},
-	{"gonfqueue+reinject", config.BackendGoNFQueue, config.GuardReinject},
-	{"c", "", ""},
+	{name: "mmsg", backend: config.BackendMMsg, guard: config.GuardOff},
+	{name: "mmsg+reinject", backend: config.BackendMMsg, guard: config.GuardReinject},
+	{name: "gonfqueue", backend: config.BackendGoNFQueue, guard: config.GuardOff},
+	{name: "gonfqueue+reinject", backend: config.BackendGoNFQueue, guard: config.GuardReinject},
+	{name: "gonfqueue, one CPU", backend: config.BackendGoNFQueue, guard: config.GuardOff, taskset: true},
+	{name: "c"},
 }
 
 func (v *variant) isReference() bool { return v.backend == "" }
@@ -75,7 +79,7 @@ func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string)
 	}
 	c := defaults
 	c.Backend, c.Guard.Mode = v.backend, v.guard
-	c.Queues.First, c.Queues.MaxLength = benchQueue, uint32(b.maxLength())
+	c.Queues.First, c.Queues.Pin, c.Queues.MaxLength = benchQueue, []int{b.daemonCPU}, uint32(b.maxLength())
 	c.Rules.Install = false
 	c.Statistics.File = statistics
 	text, err := yaml.Marshal(c)
@@ -87,10 +91,9 @@ func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string)
 		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
 	}
 	p, err := g.startService(ns, b.verdictd, "run", "--config", path)
-	if err != nil {
-		return nil, err
+	if err != nil || !v.taskset {
+		return p, err
 	}
-	// From outside, as the library behind gonfqueue receives on any of its threads.
 	return p, pinProcess(p.cmd.Process.Pid, b.daemonCPU)
 }
 
