@@ -48,9 +48,9 @@ func analyse(chains []*chain, s surroundings, complete bool) *Rules {
 				q.conclude(visits[r])
 				rules.Queues = append(rules.Queues, q)
 			case r.rewrite != "":
-				rules.Rewrites = append(rules.Rewrites, Rewrite{place, r.rewrite, match, ways(visits[r])})
+				rules.Rewrites = append(rules.Rewrites, Rewrite{place, r.rewrite, match, waysTo(visits[r])})
 			case r.notrack:
-				rules.Notracks = append(rules.Notracks, Notrack{place, match, ways(visits[r])})
+				rules.Notracks = append(rules.Notracks, Notrack{place, match, waysTo(visits[r])})
 			}
 		}
 	}
@@ -71,7 +71,7 @@ func visitsOf(chains []*chain) map[*rule][]visit {
 
 // conclude sums up the rule's reaches.
 func (q *QueueRule) conclude(visits []visit) {
-	if q.Fanout == FanoutNone && slices.ContainsFunc(visits, func(v visit) bool { return v.known.has(isSpread) }) {
+	if q.Fanout == FanoutNone && slices.ContainsFunc(visits, func(v visit) bool { return v.common().has(isSpread) }) {
 		q.Fanout = FanoutMap
 	}
 	slices.SortStableFunc(q.Reaches, func(a, b Reach) int { return cmp.Compare(a.Exposure.rank(), b.Exposure.rank()) })
@@ -81,7 +81,7 @@ func (q *QueueRule) conclude(visits []visit) {
 	}
 }
 
-func ways(visits []visit) []Way {
+func waysTo(visits []visit) []Way {
 	list := []Way{}
 	for _, v := range visits {
 		list = append(list, v.way())
@@ -91,18 +91,19 @@ func ways(visits []visit) []Way {
 
 func (v visit) way() Way {
 	b := v.base.base
-	return Way{b.hook, b.priority, v.path, v.known.families(v.base.family).list()}
+	return Way{b.hook, b.priority, v.list[0].path, v.common().families(v.base.family).list()}
 }
 
 // reachOf judges one way to a queue rule.
 func reachOf(v visit, s surroundings, conntrack Conntrack, notracks []visit) Reach {
-	r := Reach{Way: v.way(), Match: v.known.match(), Passed: v.known.passed()}
+	known := v.common()
+	r := Reach{Way: v.way(), Match: known.match(), Passed: known.passed()}
 	r.Untracked = untracked(v, r.families(), notracks)
 	r.Position, r.Reason = position(v.base.family, r.Hook, r.Priority)
 	if v.base.family == Bridge {
 		r.Position, r.Reason = bridgePosition(r, s, conntrack)
 	}
-	r.Exposure, r.Reason = exposure(r, v.known, conntrack)
+	r.Exposure, r.Reason = exposure(r, known, conntrack)
 	return r
 }
 
@@ -122,33 +123,45 @@ func bridgePosition(r Reach, s surroundings, conntrack Conntrack) (Position, str
 	return Outside, "conntrack is not active on bridges"
 }
 
-// untracked says whether a notrack rule has taken the packets of v out.
+// untracked says whether notrack rules have taken the packets of v out, which
+// may have been in several hooks.
 func untracked(v visit, f families, notracks []visit) Answer {
-	if len(notracks) == 0 {
-		return No
-	}
-	sure, some, keys := true, false, v.known.keys()
+	all, some := true, false
 	for _, h := range entries(v.base.base.hook) {
-		covered := false
+		var certain []visit
 		for _, n := range notracks {
-			b, of := n.base.base, n.known.families(n.base.family)
+			b, of := n.base.base, n.way().families()
 			if b.hook != h || b.priority > lookupPriority || of&f == 0 {
 				continue
 			}
 			some = true
-			if b.priority < lookupPriority && f&^of == 0 && n.covers(v, keys) {
-				covered = true
+			if b.priority < lookupPriority && f&^of == 0 {
+				certain = append(certain, n)
 			}
 		}
-		sure = sure && covered
+		all = all && v.coveredBy(certain)
 	}
 	switch {
 	case !some:
 		return No
-	case sure:
+	case all:
 		return Yes
 	}
 	return Unknown
+}
+
+// coveredBy reports whether the packets of each arrival come to one of other visits.
+func (v visit) coveredBy(others []visit) bool {
+	if len(others) == 0 {
+		return false
+	}
+	for _, a := range v.list {
+		keys := a.known.keys()
+		if !slices.ContainsFunc(others, func(o visit) bool { return o.covers(v, keys) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // exposure judges a reach of which the position is known.

@@ -3,6 +3,7 @@ package liverules
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -119,8 +120,16 @@ func TestUntracked(t *testing.T) {
 		{"another table's set", model(baseChain(Output, -300, notrack(inSet)), ofTable("u", baseChain(Output, 0, queue(1, inSet)))), Unknown},
 		{"through the like chain", model(baseChain(Output, -300, jump("n", udp)), userChain("n", leave(dns), notrack()),
 			ofTable("u", baseChain(Output, 0, jump("q", udp))), ofTable("u", userChain("q", leave(dns), queue(1)))), Yes},
-		{"by one way of two", model(baseChain(Output, -300, jump("n", udp), jump("n", dns)), userChain("n", notrack()),
-			ofTable("u", baseChain(Output, 0, queue(1, udp, dns)))), Unknown},
+		{"by one way of two", model(baseChain(Output, -300, jump("n", udp), jump("n", limited)), userChain("n", notrack()),
+			ofTable("u", baseChain(Output, 0, queue(1, udp, dns)))), Yes},
+		{"one way of the queue's two", model(baseChain(Output, -300, notrack(udp)),
+			ofTable("u", baseChain(Output, 0, jump("q", udp), jump("q", dns))), ofTable("u", userChain("q", queue(1)))), Unknown},
+		{"both ways of the queue's two", model(baseChain(Output, -300, notrack(udp), notrack(dns)),
+			ofTable("u", baseChain(Output, 0, jump("q", udp), jump("q", dns))), ofTable("u", userChain("q", queue(1)))), Yes},
+		{"by too many ways", model(baseChain(Output, -300, slices.Repeat([]rule{jump("n", udp)}, maxArrivals+1)...), userChain("n", notrack()),
+			ofTable("u", baseChain(Output, 0, queue(1, udp)))), Unknown},
+		{"the queue's too many ways", model(baseChain(Output, -300, notrack(udp)),
+			ofTable("u", baseChain(Output, 0, slices.Repeat([]rule{jump("q", udp)}, maxArrivals+1)...)), ofTable("u", userChain("q", queue(1)))), Yes},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

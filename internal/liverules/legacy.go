@@ -48,7 +48,7 @@ const (
 const changes = 10
 
 // readLegacy reads all tables that exist.
-func readLegacy(p protocol) ([]*chain, error) {
+func readLegacy(p protocol) (chains []*chain, err error) {
 	names, err := os.ReadFile(p.names)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -62,10 +62,12 @@ func readLegacy(p protocol) ([]*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a socket: %w", err)
 	}
-	defer unix.Close(socket)
-	var chains []*chain
+	defer func() { err = errors.Join(err, unix.Close(socket)) }()
 	for name := range strings.FieldsSeq(string(names)) {
 		t, err := readLegacyTable(socket, p.level, name)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("read table %s (needs CAP_NET_ADMIN in the network namespace): %w", name, err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read table %s: %w", name, err)
 		}

@@ -48,7 +48,7 @@ func (b *blob) error(name string) []byte { return b.extension(errorTarget, 0, ap
 func smallTable(f Family) (legacyTable, layout) {
 	b := &blob{layout: layoutOf(f)}
 	t := legacyTable{name: "mangle", validHooks: 1 << 3}
-	entry := b.size + int(align(extensionHeader+4))
+	entry := b.size + align(extensionHeader+4)
 	named := b.size + len(b.error("sub"))
 	toSub := int32(4*entry + named)
 	t.entry[3] = b.add(0, nil, b.standard(toSub)) // 1

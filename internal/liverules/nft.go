@@ -32,7 +32,7 @@ const (
 var errChanged = errors.New("the rules keep changing")
 
 // readNFTables reads the tables of all families.
-func readNFTables() ([]*chain, error) {
+func readNFTables() (chains []*chain, err error) {
 	if notLoaded("nf_tables") {
 		return nil, nil
 	}
@@ -40,7 +40,7 @@ func readNFTables() ([]*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	for attempt := 1; ; attempt++ {
 		d := &dumper{conn: conn}
 		chains, err := d.chains()

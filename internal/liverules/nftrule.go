@@ -30,6 +30,25 @@ func decodeVerdict(b []byte) (*verdict, error) {
 	return &verdict{int32(a.u32(unix.NFTA_VERDICT_CODE)), a.text(unix.NFTA_VERDICT_CHAIN)}, nil
 }
 
+// String is nft's notation.
+func (v verdict) String() string {
+	switch v.code {
+	case nftJump:
+		return "jump " + v.chain
+	case nftGoto:
+		return "goto " + v.chain
+	case nftReturn:
+		return "return"
+	case unix.NFT_CONTINUE:
+		return "continue"
+	case verdictDrop:
+		return "drop"
+	case verdictAccept:
+		return "accept"
+	}
+	return fmt.Sprintf("verdict %#x", uint32(v.code))
+}
+
 // apply notes one of the verdicts that a rule may give.
 func (v verdict) apply(r *rule) {
 	switch v.code {
@@ -126,9 +145,9 @@ func (t *translation) expression(name string, a attributes) error {
 	case "payload":
 		t.load(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))
 	case "hash":
-		t.load(a, unix.NFTA_HASH_DREG, value{name: fmt.Sprintf("hash mod %d", a.u32(unix.NFTA_HASH_MODULUS)), spread: true})
+		t.load(a, unix.NFTA_HASH_DREG, value{name: fmt.Sprintf("hash mod %d", a.u32(unix.NFTA_HASH_MODULUS)), spread: true, format: decimal})
 	case "numgen":
-		t.load(a, unix.NFTA_NG_DREG, value{name: fmt.Sprintf("numgen mod %d", a.u32(unix.NFTA_NG_MODULUS)), spread: true})
+		t.load(a, unix.NFTA_NG_DREG, value{name: fmt.Sprintf("numgen mod %d", a.u32(unix.NFTA_NG_MODULUS)), spread: true, format: decimal})
 	case "bitwise":
 		t.load(a, unix.NFTA_BITWISE_DREG, t.bitwise(a))
 	case "byteorder":

@@ -106,6 +106,9 @@ func TestExpressions(t *testing.T) {
 	sets := map[string]set{
 		"__set0": {anonymous: true, keyLength: 2, elements: []element{{key: []byte{0, 53}, plain: true}, {key: []byte{3, 85}, plain: true}}},
 		"__set1": {anonymous: true, keyLength: 2, elements: []element{{key: []byte{0, 53}, plain: true}, {key: []byte{3, 85}}}},
+		"__map0": {anonymous: true, verdicts: true, keyLength: 4, elements: []element{
+			{key: native(1), plain: true, verdict: &verdict{nftGoto, "a"}}, {key: native(0), plain: true, verdict: &verdict{verdictDrop, ""}},
+		}},
 		"m": {verdicts: true, keyLength: 4, elements: []element{
 			{verdict: &verdict{nftGoto, "a"}}, {verdict: &verdict{nftJump, "b"}}, {verdict: &verdict{0, ""}},
 		}},
@@ -144,6 +147,8 @@ func TestExpressions(t *testing.T) {
 			}},
 		{"verdict map that queues", Inet, []expr.Any{meta(expr.MetaKeyMARK), &expr.Lookup{SourceRegister: reg, IsDestRegSet: true, SetName: "q"}},
 			"meta mark vmap @q", func(r rule) bool { return *r.queue == Queue{"QUEUE", 5, 5, false, false, FanoutNone} }},
+		{"anonymous verdict map", Inet, []expr.Any{&expr.Numgen{Register: reg, Modulus: 2}, &expr.Lookup{SourceRegister: reg, IsDestRegSet: true, SetName: "__map0"}},
+			"numgen mod 2 vmap { 0 : drop, 1 : goto a }", nil},
 		{"unknown map", Inet, []expr.Any{meta(expr.MetaKeyMARK), &expr.Lookup{SourceRegister: reg, IsDestRegSet: true, SetName: "gone"}},
 			"meta mark vmap @gone", func(r rule) bool { return r.outcomes == goesOn|comesBack|absorbed }},
 		{"verdicts", Inet, []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: "c"}}, "", func(r rule) bool { return r.outcomes == comesBack && r.calls[0] == "c" }},
@@ -195,8 +200,10 @@ func FuzzRule(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c := baseChain(Output, 0, r)
-		analyse(model(c), tracked, true)
+		if r.outcomes == 0 {
+			t.Errorf("nothing can become of a packet after %+v", r)
+		}
+		analyse(model(baseChain(Output, 0, r)), tracked, true)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -228,7 +229,7 @@ const stateEstablished = 1 << 1
 // text renders a set: the elements of a small anonymous one, else its name.
 func (s set) text(v value) string {
 	const most = 16
-	if !s.anonymous || s.verdicts || len(s.elements) > most || v.format == nil {
+	if !s.anonymous || len(s.elements) > most || v.format == nil {
 		return "@" + s.name
 	}
 	var words []string
@@ -236,8 +237,13 @@ func (s set) text(v value) string {
 		if !e.plain || len(e.key) == 0 {
 			return "@" + s.name
 		}
-		words = append(words, v.text(e.key))
+		word := v.text(e.key)
+		if e.verdict != nil {
+			word += " : " + e.verdict.String()
+		}
+		words = append(words, word)
 	}
+	slices.Sort(words) // the kernel has them in the order of a hash
 	return "{ " + strings.Join(words, ", ") + " }"
 }
 

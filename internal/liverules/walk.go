@@ -63,59 +63,94 @@ func (g *graph) leads(c *chain) bool {
 	return g.any(g.leading, c, func(r *rule) bool { return r.queue != nil || r.notrack })
 }
 
-// arrival is how packets come to a chain, from one base chain.
+// An arrival is one way to come to a chain or a rule: what is known of the
+// packets that do, and the chains up to there. All packets of which it is known
+// come.
 type arrival struct {
 	known *known
 	path  []string
-	// only: there is one way, so that whoever satisfies all facts does come.
-	only bool
+}
+
+// arrivals are the ways from one base chain.
+type arrivals struct {
+	list []arrival
+	// merged: there were too many, so that one stands for all, with what is
+	// known of all their packets. Others of which it is known may not come.
+	merged bool
+}
+
+// maxArrivals bounds the work: each chain called twice by each of a row of chains
+// doubles the number of ways.
+const maxArrivals = 16
+
+func (a arrivals) common() *known {
+	k := a.list[0].known
+	for _, other := range a.list[1:] {
+		k = k.common(other.known)
+	}
+	return k
+}
+
+// add joins the ways by which a rule calls a chain, here given by its caller's
+// ways, to those there are.
+func (a arrivals) add(more arrivals, callee string) arrivals {
+	for _, m := range more.list {
+		a.list = append(a.list, arrival{m.known, append(slices.Clone(m.path), callee)})
+	}
+	a.merged = a.merged || more.merged
+	if len(a.list) > maxArrivals {
+		a = arrivals{[]arrival{{a.common(), a.list[0].path}}, true}
+	}
+	return a
+}
+
+// with is what is known after each of some facts.
+func (a arrivals) with(facts ...fact) arrivals {
+	list := slices.Clone(a.list)
+	for i := range list {
+		for _, f := range facts {
+			list[i].known = list[i].known.with(f)
+		}
+	}
+	return arrivals{list, a.merged}
 }
 
 // A visit is a rule that can be reached from a base chain.
 type visit struct {
 	base *chain
 	rule *rule
-	arrival
+	arrivals
 }
 
 // walk visits the rules of interest that packets can reach from a base chain.
-// Each chain is looked at once, after all its callers, with what is known on
-// all ways to it.
+// Each chain is looked at once, after all its callers.
 func (g *graph) walk(from *chain, found func(visit)) {
-	arrivals := map[*chain]arrival{from: {path: []string{from.name}, only: true}}
+	at := map[*chain]arrivals{from: {list: []arrival{{path: []string{from.name}}}}}
 	for _, c := range g.order(from) {
-		at, leads := arrivals[c], g.leads(c)
+		before, leads := at[c], g.leads(c)
 		for i := range c.live() {
 			r := &c.rules[i]
-			here := at
-			if leads {
+			here := before
+			if leads && len(r.conditions) > 0 {
+				var facts []fact
 				for _, condition := range r.conditions {
-					here.known = here.known.with(met(condition))
+					facts = append(facts, met(condition))
 				}
+				here = before.with(facts...)
 			}
 			if r.queue != nil || r.notrack || r.rewrite != "" {
 				found(visit{from, r, here})
 			}
 			for _, name := range r.calls {
 				if callee := g.called(c, name); callee != nil {
-					arrivals[callee] = here.join(arrivals, callee)
+					at[callee] = at[callee].add(here, name)
 				}
 			}
 			if f, ok := g.escape(c, r); ok && leads {
-				at.known = at.known.with(f)
+				before = before.with(f)
 			}
 		}
 	}
-}
-
-// join is the arrival at a chain that is called from here, and perhaps was
-// called before.
-func (a arrival) join(arrivals map[*chain]arrival, callee *chain) arrival {
-	before, again := arrivals[callee]
-	if !again {
-		return arrival{a.known, append(slices.Clone(a.path), callee.name), a.only}
-	}
-	return arrival{before.known.common(a.known), before.path, false}
 }
 
 // order lists the chains that can be reached, each behind all its callers.
@@ -155,22 +190,21 @@ func (g *graph) escape(c *chain, r *rule) (fact, bool) {
 	return f, taken
 }
 
-// covers reports whether it is certain that the packets of another visit, whose
-// keys are given, come here too: there is one way to this place, and all that
-// it takes is literally known of them, by conditions that mean the same in both
-// places.
+// covers reports whether it is certain that packets which come by a way of
+// another visit, whose keys are given, come here too: all that it takes is
+// literally known of them, by conditions that mean the same in both places.
 func (v visit) covers(other visit, keys map[string]bool) bool {
 	sameTable := v.base.source == other.base.source && v.base.family == other.base.family && v.base.table == other.base.table
-	if !v.only {
-		return false
-	}
-	for f := range v.known.all() {
-		uncertain := f.escaped && !f.surely || slices.ContainsFunc(f.conditions, func(c condition) bool {
-			return !c.stable || c.local && !sameTable
-		})
-		if uncertain || !keys[f.key] {
-			return false
+	taken := func(a arrival) bool {
+		for f := range a.known.all() {
+			uncertain := f.escaped && !f.surely || slices.ContainsFunc(f.conditions, func(c condition) bool {
+				return !c.stable || c.local && !sameTable
+			})
+			if uncertain || !keys[f.key] {
+				return false
+			}
 		}
+		return true
 	}
-	return true
+	return !v.merged && slices.ContainsFunc(v.list, taken)
 }

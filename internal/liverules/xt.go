@@ -169,10 +169,10 @@ func (t MarkTest) String() string {
 }
 
 // xtEstablished tells a conntrack match of state ESTABLISHED alone. In struct
-// xt_conntrack_mtinfo1 to 3, match_flags and invert_flags are at 148, the mask
+// xt_conntrack_mtinfo1 to 3, match_flags and invert_flags are at 146, the mask
 // of states behind them, 8 bits in revision 1 and 16 in the others.
 func xtEstablished(revision uint32, info []byte) bool {
-	const flags, states, matchState = 148, 152, 1 << 0 // XT_CONNTRACK_STATE
+	const flags, states, matchState = 146, 150, 1 << 0 // XT_CONNTRACK_STATE
 	if revision < 1 || revision > 3 || len(info) < states+2 {
 		return false
 	}

@@ -86,7 +86,7 @@ func TestXTMatches(t *testing.T) {
 	}
 	conntrack := func(match, invert, states uint16) []byte {
 		b := make([]byte, 160)
-		copy(b[148:], words(match, invert, states))
+		copy(b[146:], words(match, invert, states))
 		return b
 	}
 	tests := []struct {
