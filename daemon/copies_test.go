@@ -438,6 +438,40 @@ func TestTCPPassesUntouched(t *testing.T) {
 	}
 }
 
+// TestDNATBeforeTheQueue: nat OUTPUT comes before POSTROUTING, and a copy of what
+// it has translated would be of another flow.
+func TestDNATBeforeTheQueue(t *testing.T) {
+	for _, dnat := range []config.DNATMode{config.DNATDrop, config.DNATOff} {
+		t.Run(string(dnat), func(t *testing.T) {
+			local, remote := kerneltest.VethPair(t)
+			target := kerneltest.RemoteIPv4.Addr().As4()
+			nat(t, nftables.ChainHookOutput, nftables.ChainPriorityNATDest,
+				&expr.Immediate{Register: 1, Data: target[:]},
+				&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
+			cfg := testConfig()
+			cfg.Rules.Placement, cfg.Guard.DNAT = config.PlacementPostrouting, dnat
+			cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 3 * time.Millisecond, Per: config.PerFlow}
+			r := &copyRig{t, local, remote, start(t, local, cfg)}
+			in, out := r.listenRemote(remotes["IPv4"]), r.dial(netip.MustParseAddrPort("192.0.2.77:5300"))
+			for _, payload := range []string{"one", "two", "three"} {
+				r.write(out, payload)
+			}
+			want, clashed := []string{"one"}, uint64(0)
+			if dnat == config.DNATOff {
+				want, clashed = []string{"one", "two", "three"}, 2
+			}
+			r.want(in, want...)
+			s := r.daemon.stop()
+			if s.Total.Reinjected != 0 {
+				t.Errorf("%d copies of translated packets were sent", s.Total.Reinjected)
+			}
+			if n := clashes(t); n != clashed {
+				t.Errorf("%d clashes, want %d", n, clashed)
+			}
+		})
+	}
+}
+
 // TestExactEntries: where the kernel attaches conntrack to packets, a packet of a
 // confirmed flow passes at once, and one of an unconfirmed flow is sent anew.
 func TestExactEntries(t *testing.T) {

@@ -38,17 +38,19 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if err != nil {
 		return fmt.Errorf("compile policy: %w", err)
 	}
-	e, err := engine.Open(engineConfig(cfg, p))
+	guard := planGuard(cfg)
+	e, err := engine.Open(engineConfig(cfg, p, &guard))
 	if err != nil {
 		return err
 	}
 	e.Start()
-	s := service{cfg: cfg, log: log, engine: e}
+	s := service{cfg: cfg, log: log, engine: e, guard: &guard}
 	if cfg.Rules.Install {
 		if s.rules, err = ruleset.Install(rulesConfig(cfg)); err != nil {
 			return errors.Join(err, e.Stop(), e.Close())
 		}
 	}
+	guard.checkOrder(cfg)
 	s.announce()
 	s.usage = startUsage()
 	notify(log, daemon.SdNotifyReady)
@@ -68,6 +70,7 @@ type service struct {
 	log    *slog.Logger
 	engine *engine.Engine
 	rules  *ruleset.Installed // nil: the operator's own
+	guard  *guarding
 	usage  usage
 }
 
@@ -86,24 +89,36 @@ type service struct {
 func (s *service) stop() error {
 	var errs []error
 	if s.rules != nil {
-		errs = append(errs, s.rules.Detach())
+		errs = append(errs, s.gone(s.rules.Detach()))
 		time.Sleep(settle)
 	}
 	kernel, err := nfq.ReadKernelQueues()
-	errs = append(errs, err, s.engine.Stop())
+	if err != nil {
+		s.log.Warn("the kernel's drop counters are unknown", "error", err)
+	}
+	errs = append(errs, s.engine.Stop())
 	statistics := s.collect(kernel)
 	errs = append(errs, s.engine.Close())
 	if s.rules != nil {
-		errs = append(errs, s.rules.Remove())
+		errs = append(errs, s.gone(s.rules.Remove()))
 	}
 	return errors.Join(append(errs, statistics.write(s.cfg.Statistics.File))...)
+}
+
+// gone lets pass that somebody else has removed the table: it was to go anyway.
+func (s *service) gone(err error) error {
+	if errors.Is(err, ruleset.ErrNotFound) {
+		s.log.Warn("somebody has removed the rules meanwhile", "error", err)
+		return nil
+	}
+	return err
 }
 
 // announce logs what an operator should know at the start.
 func (s *service) announce() {
 	attributes := []any{
 		"version", version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
-		"placement", s.cfg.Rules.Placement, "guard", guardMode(s.cfg),
+		"placement", s.cfg.Rules.Placement, "guard", s.guard.mode, "guard_because", s.guard.why,
 		"flow_table_bytes", s.engine.FlowTableBytes(),
 	}
 	if s.rules != nil {
@@ -117,8 +132,8 @@ func (s *service) announce() {
 	if s.cfg.Backend == config.BackendGoNFQueue && len(s.cfg.Queues.Pin) > 0 {
 		s.log.Warn("the backend gonfqueue cannot be pinned: the library receives on any thread", "pin", s.cfg.Queues.Pin)
 	}
-	if s.cfg.Guard.Mode != config.GuardOff && guardMode(s.cfg) == engine.GuardOff {
-		s.log.Info("the guard has nothing to do: packets are queued without a conntrack entry", "placement", s.cfg.Rules.Placement)
+	for _, w := range s.guard.warnings {
+		s.log.Warn(w)
 	}
 }
 

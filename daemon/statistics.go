@@ -99,7 +99,7 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics {
 	cpu := processTime()
 	queues, total := s.engine.Results()
 	st := &statistics{
-		Schema: 1, Version: version, Backend: string(s.cfg.Backend), Guard: string(guardMode(s.cfg)),
+		Schema: 1, Version: version, Backend: string(s.cfg.Backend), Guard: string(s.guard.mode),
 		Seconds: time.Since(s.usage.at).Seconds(),
 		Total:   queueTotals{Result: total},
 		RSS:     residentSet{Start: s.usage.rss, End: memory("VmRSS"), Max: memory("VmHWM")},

@@ -32,7 +32,7 @@ func rulesConfig(cfg *config.Config) ruleset.Config {
 }
 
 // engineConfig says how the packets are judged.
-func engineConfig(cfg *config.Config, p *policy.Policy) engine.Config {
+func engineConfig(cfg *config.Config, p *policy.Policy, guard *guarding) engine.Config {
 	q, g, a := &cfg.Queues, &cfg.Guard, &cfg.Analysis
 	return engine.Config{
 		Queue: nfq.Config{
@@ -48,24 +48,12 @@ func engineConfig(cfg *config.Config, p *policy.Policy) engine.Config {
 			Distribution: engine.Distribution(a.Distribution), Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == config.PerFlow,
 		},
-		Guard:     guardMode(cfg),
+		Guard:     guard.mode,
+		GuardAt:   guard.at,
+		DNATAt:    guard.dnatAt,
 		Mark:      g.Mark,
 		Flows:     flow.Config{Flows: g.Flows, Grace: g.Grace, Idle: g.Idle},
 		DNAT:      engine.GuardMode(g.DNAT),
 		NewSender: func() (engine.Sender, error) { return reinject.NewSender(g.Mark) },
 	}
-}
-
-// guardMode is the configured mode where there is something to guard: packets
-// queued before conntrack's lookup, and untracked ones, have no entry that could
-// clash.
-func guardMode(cfg *config.Config) engine.GuardMode {
-	switch cfg.Rules.Placement {
-	case config.PlacementPreConntrack, config.PlacementNotrack:
-		return engine.GuardOff
-	}
-	if cfg.Guard.Mode == config.GuardAuto {
-		return engine.GuardReinject
-	}
-	return engine.GuardMode(cfg.Guard.Mode)
 }

@@ -26,15 +26,20 @@ const (
 	maxFlows = 1 << 24
 	// NFT_TABLE_MAXNAMELEN was 32 with the final zero before Linux 4.14.
 	maxTableName = 31
+	// Fan-outs with a chain for each queue: their map must fit a message.
+	maxFannedOut = 256
 )
 
-var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./\\-]*$`)
+var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]*$`)
 
 // check reports what is wrong with the values, one by one and together.
 func (f *file) check(c *Config) {
 	f.checkQueues(&c.Queues)
 	f.checkGuard(c)
 	f.checkRules(&c.Rules)
+	if fanout := c.Rules.Fanout; c.Queues.Count > maxFannedOut && (fanout == FanoutPorts || fanout == FanoutNumgen) {
+		f.wrong("queues.count", "fan-out %s serves at most %d queues, not %d: lower count, or set rules.fanout to balance or cpu", fanout, maxFannedOut, c.Queues.Count)
+	}
 	f.checkPolicy(&c.Policy)
 	f.checkAnalysis(&c.Analysis)
 }
@@ -83,8 +88,8 @@ func (f *file) checkGuard(c *Config) {
 	}
 	f.positive("guard.grace", g.Grace)
 	f.positive("guard.idle", g.Idle)
-	if g.Idle > 0 && g.Idle < g.Grace {
-		f.wrong("guard.idle", "%v is less than grace (%v), so that flows would be forgotten before they have settled: raise idle or lower grace", g.Idle, g.Grace)
+	if g.Idle > 0 && g.Idle <= g.Grace {
+		f.wrong("guard.idle", "%v is not more than grace (%v), so that flows would be forgotten before they have settled: raise idle or lower grace", g.Idle, g.Grace)
 	}
 	f.between("guard.flows", g.Flows, 1, maxFlows)
 	if g.Mode == GuardReinject || g.Mode == GuardAuto {
@@ -108,7 +113,7 @@ func (f *file) positive(key string, d time.Duration) {
 
 func (f *file) checkRules(r *Rules) {
 	if len(r.Table) > maxTableName || !tableName.MatchString(r.Table) {
-		f.wrong("rules.table", "%q is no table name: begin with a letter and go on with letters, digits and _ . / \\ -, %d at most", r.Table, maxTableName)
+		f.wrong("rules.table", "%q is no table name: begin with a letter and go on with letters, digits and _ . / -, %d at most", r.Table, maxTableName)
 	}
 	if len(r.Families) == 0 {
 		f.wrong("rules.families", "is empty: write ipv4, ipv6 or both")

@@ -83,11 +83,11 @@ func newAnalyst(a Analysis, seed uint64) *analyst {
 func (n *analyst) spend(k *packet.Key) bool {
 	if n.PerFlow {
 		h := maphash.Bytes(n.seed, k[:])
-		if seen := &n.known[h%knownFlows]; *seen != h {
-			*seen = h
-		} else {
+		known := &n.known[h%knownFlows]
+		if *known == h {
 			return false
 		}
+		*known = h
 	}
 	d := n.draw()
 	if d <= 0 {

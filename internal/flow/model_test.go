@@ -58,7 +58,6 @@ const (
 type modelPacket struct {
 	flow, sender, number int
 	unconfirmed          bool // carries an entry of its own
-	marked               bool // sent anew
 }
 
 type sender struct {

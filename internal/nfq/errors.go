@@ -3,6 +3,7 @@ package nfq
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -30,11 +31,13 @@ func explainRefusal(cfg *Config, errno unix.Errno) error {
 	case unix.EPERM:
 		// nfqnl_recv_config answers EPERM to who is not the owner; nfnetlink answers
 		// it to who lacks the capability. The list of queues tells them apart.
-		if queues, err := ReadKernelQueues(); err == nil {
-			for _, k := range queues {
-				if k.Queue == cfg.Queue {
-					return &InUseError{Queue: cfg.Queue, PortID: k.PortID}
-				}
+		queues, err := ReadKernelQueues()
+		if err != nil {
+			return fmt.Errorf("queue %d: bind: %w: another process holds it, or CAP_NET_ADMIN is missing in the user namespace that owns this network namespace (%w)", cfg.Queue, errno, err)
+		}
+		for _, k := range queues {
+			if k.Queue == cfg.Queue {
+				return &InUseError{Queue: cfg.Queue, PortID: k.PortID}
 			}
 		}
 		return fmt.Errorf("queue %d: bind: %w: needs CAP_NET_ADMIN in the user namespace that owns this network namespace", cfg.Queue, errno)
@@ -52,13 +55,15 @@ func explainRefusal(cfg *Config, errno unix.Errno) error {
 // refusedOptions names the options that the kernel does not know: one of them
 // is the reason, and which one only trying them singly would tell.
 func refusedOptions(cfg *Config) string {
-	words := "the kernel does not support one of the options wished:"
+	var words strings.Builder
+	words.WriteString("the kernel does not support one of the options wished:")
 	for _, o := range cfg.options() {
 		if o.on {
-			words += fmt.Sprintf(" %s needs %s;", o.name, o.since)
+			fmt.Fprintf(&words, " %s needs %s;", o.name, o.since)
 		}
 	}
-	return words + " switch it off"
+	words.WriteString(" switch it off")
+	return words.String()
 }
 
 // explainOpError is explainRefusal for errors that come through mdlayher/netlink.

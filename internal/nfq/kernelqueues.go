@@ -27,6 +27,8 @@ type KernelQueue struct {
 const kernelQueuesPath = "/proc/thread-self/net/netfilter/nfnetlink_queue"
 
 // ReadKernelQueues lists the queues of the calling thread's network namespace.
+// The file's mode is 0440: it takes the user or the group that is root in the
+// namespace, or CAP_DAC_READ_SEARCH.
 func ReadKernelQueues() ([]KernelQueue, error) {
 	b, err := os.ReadFile(kernelQueuesPath)
 	if err != nil {

@@ -35,7 +35,7 @@ func ParsePlacement(name string) (Placement, error) {
 
 // A hook is one base chain of a placement.
 type hook struct {
-	name     string
+	name     string // the chain's: the hook's, unless exempt
 	hook     *nftables.ChainHook
 	priority nftables.ChainPriority
 
@@ -54,6 +54,23 @@ const (
 	raw    nftables.ChainPriority = -300
 	mangle nftables.ChainPriority = -150
 )
+
+// Site is where packets wait for a verdict.
+type Site struct {
+	Hook     string // as nft names it: prerouting, input, forward, output, postrouting
+	Priority int
+}
+
+// Sites are where the packets of a placement wait.
+func (p Placement) Sites() []Site {
+	var sites []Site
+	for _, h := range p.hooks() {
+		if !h.exempt {
+			sites = append(sites, Site{h.name, int(h.priority)})
+		}
+	}
+	return sites
+}
 
 // hooks are the base chains of a placement.
 func (p Placement) hooks() []hook {

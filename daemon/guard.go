@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"verdictd/internal/config"
+	"verdictd/internal/engine"
+	"verdictd/internal/kernel"
+	"verdictd/internal/liverules"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+)
+
+// guarding is what the guard does on this machine.
+type guarding struct {
+	mode engine.GuardMode
+	why  string
+	// at are the hooks where it acts (none: all), dnatAt those that DNAT precedes.
+	at, dnatAt engine.HookSet
+	warnings   []string
+}
+
+func (g *guarding) warn(format string, args ...any) {
+	g.warnings = append(g.warnings, fmt.Sprintf(format, args...))
+}
+
+// planGuard decides what the guard does, before anything is set up.
+func planGuard(cfg *config.Config) guarding {
+	rules, _ := liverules.Read() // usable whatever could not be read, which it lists
+	g := decideGuard(cfg, rules)
+	for _, u := range rules.Unread {
+		g.warn("cannot read the live rules, and so not say whether any are in the guard's way: %v", u)
+	}
+	g.checkTimeouts(cfg)
+	return g
+}
+
+// decideGuard looks at where the packets of these queues wait, which is known of
+// the daemon's own rules and read of the operator's.
+func decideGuard(cfg *config.Config, rules *liverules.Rules) guarding {
+	if cfg.Rules.Install {
+		return guardOwnRules(cfg, rules)
+	}
+	return guardForeignRules(cfg, rules)
+}
+
+func guardOwnRules(cfg *config.Config, rules *liverules.Rules) (g guarding) {
+	placement := cfg.Rules.Placement
+	switch placement {
+	case config.PlacementNone, config.PlacementPreConntrack, config.PlacementNotrack:
+		g.mode, g.why = engine.GuardOff, fmt.Sprintf("packets queued at placement %s carry no conntrack entry that could clash", placement)
+		return g
+	}
+	g.choose(cfg, fmt.Sprintf("packets queued at placement %s may be unconfirmed", placement))
+	for _, site := range ruleset.Placement(placement).Sites() {
+		for _, family := range families(cfg) {
+			for _, rewrite := range rules.DNATBefore(family, liverules.Hook(site.Hook), site.Priority) {
+				g.addDNAT(cfg, liverules.Hook(site.Hook), rewrite)
+			}
+		}
+	}
+	return g
+}
+
+func guardForeignRules(cfg *config.Config, rules *liverules.Rules) (g guarding) {
+	order := rules.BehindOurs(queueNumbers(cfg))
+	if len(order.Last) == 0 {
+		if cfg.Rules.Placement == config.PlacementPreConntrack || cfg.Rules.Placement == config.PlacementNotrack {
+			g.mode, g.why = engine.GuardOff, fmt.Sprintf("rules.placement is %s", cfg.Rules.Placement)
+			return g
+		}
+		g.choose(cfg, "no live rule was found that queues to this daemon, so that packets may come from anywhere")
+		return g
+	}
+	exposed := false
+	for _, site := range order.Last {
+		g.at |= engine.Hooks(hookNumber(site.Reach.Hook))
+		exposed = exposed || site.Reach.Exposure != liverules.NotExposed
+		if !site.Reach.Passes(cfg.Guard.Mark) {
+			g.warn("%v does not let packets with the guard's mark (%#x) pass: copies would be queued again; put a rule before it that does", site.Rule, cfg.Guard.Mark)
+		}
+		for _, rewrite := range rules.RewritesBefore(site) {
+			g.addDNAT(cfg, site.Reach.Hook, rewrite)
+		}
+	}
+	if !exposed && cfg.Guard.Mode == config.GuardAuto {
+		g.mode, g.why = engine.GuardOff, "no live rule queues unconfirmed packets to this daemon"
+		return g
+	}
+	g.choose(cfg, fmt.Sprintf("%v queues packets that may be unconfirmed", order.Last[0].Rule))
+	return g
+}
+
+// choose sets the mode where there is something to guard.
+func (g *guarding) choose(cfg *config.Config, why string) {
+	g.why = why
+	switch cfg.Guard.Mode {
+	case config.GuardAuto:
+		g.mode = engine.GuardReinject
+	default:
+		g.mode = engine.GuardMode(cfg.Guard.Mode)
+	}
+	if g.mode == engine.GuardOff {
+		g.warn("guard.mode is off, though %s: clashes are possible", why)
+	}
+}
+
+// addDNAT notes that destinations are rewritten before packets are queued.
+func (g *guarding) addDNAT(cfg *config.Config, h liverules.Hook, rewrite liverules.Rewrite) {
+	g.dnatAt |= engine.Hooks(hookNumber(h))
+	if g.mode != engine.GuardReinject {
+		return
+	}
+	what := "let go as they are, and may clash"
+	if cfg.Guard.DNAT == config.DNATDrop {
+		what = "dropped"
+	}
+	g.warn("%v may rewrite destinations before %s, and a copy of such a packet would begin another flow: further packets there are %s (guard.dnat: %s); queues.conntrack, where the kernel has it, tells those packets from others", rewrite.Place, h, what, cfg.Guard.DNAT)
+}
+
+// checkOrder warns of queues of other programs between these queues, whose rules
+// are in place, and the confirm: there the verdict's return is not the confirm.
+func (g *guarding) checkOrder(cfg *config.Config) {
+	rules, _ := liverules.Read() // planGuard has said what it cannot read
+	for _, site := range rules.BehindOurs(queueNumbers(cfg)).ForeignBehind() {
+		g.warn("%v holds packets behind this daemon before they are confirmed: they can clash there, and the guard cannot prevent it; let the guard's mark (%#x) pass there, or queue before conntrack", site.Rule, cfg.Guard.Mark)
+	}
+}
+
+// checkTimeouts warns where conntrack may forget a flow before the guard does:
+// then packets of a flow that counts as settled are unconfirmed again.
+func (g *guarding) checkTimeouts(cfg *config.Config) {
+	setting := kernel.ReadConntrack(os.DirFS("/")).UDPTimeout
+	if setting.Err != nil {
+		return // no conntrack, or no right to see its settings
+	}
+	if timeout := time.Duration(setting.Value) * time.Second; cfg.Guard.Idle > timeout/2 {
+		g.warn("guard.idle is %v and conntrack forgets an idle UDP flow after %v (nf_conntrack_udp_timeout): set guard.idle to half of that or less", cfg.Guard.Idle, timeout)
+	}
+}
+
+func queueNumbers(cfg *config.Config) (numbers []uint16) {
+	for i := range cfg.Queues.Count {
+		numbers = append(numbers, cfg.Queues.First+uint16(i))
+	}
+	return numbers
+}
+
+func families(cfg *config.Config) (list []liverules.Family) {
+	if slices.Contains(cfg.Rules.Families, config.IPv4) {
+		list = append(list, liverules.IPv4)
+	}
+	if slices.Contains(cfg.Rules.Families, config.IPv6) {
+		list = append(list, liverules.IPv6)
+	}
+	return list
+}
+
+// hookNumber is the hook as packets from a queue name it.
+func hookNumber(h liverules.Hook) nfq.Hook {
+	return map[liverules.Hook]nfq.Hook{
+		liverules.Prerouting: nfq.HookPrerouting, liverules.Input: nfq.HookInput, liverules.Forward: nfq.HookForward,
+		liverules.Output: nfq.HookOutput, liverules.Postrouting: nfq.HookPostrouting,
+	}[h]
+}
