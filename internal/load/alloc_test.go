@@ -19,8 +19,8 @@ func TestNoAllocationForAPacket(t *testing.T) {
 	}
 	b := packet(0, 0, 0)
 	l := NewLedger(testRun, 3, 5, 2)
-	broken := damaged()
-	in := newIntake(clk, NewLedger(testRun, 3, 5, 2), len(b), false)
+	broken, from := damaged(), netip.MustParseAddrPort("192.0.2.1:1024")
+	in := newIntake(clk, NewLedger(testRun, 3, 5, 2), len(b), true)
 	for i, p := range burst(1) {
 		in.batch.msgs[i].len = uint32(copy(in.batch.bufs[i], p))
 	}
@@ -28,7 +28,7 @@ func TestNoAllocationForAPacket(t *testing.T) {
 		"encode":         func() { headers[1].Put(b) },
 		"decode":         func() { _, _ = DecodeHeader(b) },
 		"decode damaged": func() { _, _ = DecodeHeader(broken) },
-		"ledger":         func() { l.Record(b); l.Record(broken) },
+		"ledger":         func() { l.Record(b, from); l.Record(broken, from) },
 		"intake":         func() { in.take(5) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {

@@ -122,8 +122,8 @@ func (r *run) open(cpus []int) (err error) {
 	newLedger := func() *Ledger { return NewLedger(id, r.cfg.Flows, r.cfg.Burst, r.cfg.Threads) }
 
 	arrived := newLedger()
-	in := newIntake(clk, arrived, r.cfg.Size, r.cfg.Echo)
-	if r.receiver, err = startReceiver(r.receiving, r.cfg.target(), r.cfg.ReceiveBuffer, in, &r.arrivals, r.cfg.Echo); err != nil {
+	in := newIntake(clk, arrived, r.cfg.Size, true)
+	if r.receiver, err = startReceiver(r.receiving, r.cfg.target(), r.cfg.ReceiveBuffer, in, &r.arrivals, echoCPU(r.cfg.Echo, cpus)); err != nil {
 		return err
 	}
 	if r.cfg.Echo {
@@ -219,6 +219,7 @@ func (r *run) fill(res *ClashResult) {
 	res.Lost = res.Sent - counts.Delivered
 	res.Duplicated, res.Reordered = counts.Duplicated, counts.Reordered
 	res.Corrupted, res.Foreign = counts.Corrupted, counts.Foreign
+	res.SourcesChanged, res.ReceivedFrom = counts.SourcesChanged, r.receiver.ledger.Sources()
 	res.SendErrno = map[string]uint64{}
 	res.SendErrors = s.refused()
 	for _, t := range s.threads {

@@ -39,7 +39,7 @@ func (in *intake) take(n int) {
 	in.last.Store(now)
 	in.fresh = in.fresh[:0]
 	for i := range n {
-		h, outcome := in.ledger.Record(in.batch.payload(i))
+		h, outcome := in.ledger.Record(in.batch.payload(i), in.batch.source(i))
 		if outcome == Fresh {
 			record(in.ages, now-h.Sent)
 			in.fresh = append(in.fresh, i)

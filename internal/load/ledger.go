@@ -1,6 +1,11 @@
 package load
 
-import "sync/atomic"
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+)
 
 // Outcome is what the Ledger made of one datagram.
 type Outcome uint8
@@ -13,7 +18,7 @@ const (
 )
 
 // Ledger knows every packet that a run may send and notes which arrived. One goroutine records; the methods that
-// read counters may be called from any. Memory is about 16 bytes a flow for bursts of up to 64 packets from two threads.
+// read counters may be called from any. Memory is about 48 bytes a flow for bursts of up to 64 packets from two threads.
 type Ledger struct {
 	run     uint32
 	flows   int
@@ -21,20 +26,25 @@ type Ledger struct {
 	threads int
 	words   int // of seen, for each flow
 
-	seen     []uint64        // a bit for each packet of each flow
-	next     []uint16        // for each flow and thread: one more than the highest sequence that arrived
-	received []atomic.Uint32 // distinct packets of each flow
+	seen     []uint64         // a bit for each packet of each flow
+	next     []uint16         // for each flow and thread: one more than the highest sequence that arrived
+	received []atomic.Uint32  // distinct packets of each flow
+	source   []netip.AddrPort // where the first packet of each flow came from
+	sources  map[netip.Addr]struct{}
 
-	delivered, duplicated, reordered, corrupted, foreign atomic.Uint64
+	delivered, duplicated, reordered, corrupted, foreign, moved atomic.Uint64
 }
 
 // Counts is a reading of a Ledger.
 type Counts struct {
-	Delivered  uint64 // distinct intact packets
-	Duplicated uint64 // further arrivals of the same packet
-	Reordered  uint64 // distinct packets that arrived after one which their thread sent later
-	Corrupted  uint64
-	Foreign    uint64
+	Delivered  uint64 `json:"delivered"`  // distinct intact packets
+	Duplicated uint64 `json:"duplicated"` // further arrivals of the same packet
+	Reordered  uint64 `json:"reordered"`  // distinct packets that arrived after one which their thread sent later
+	Corrupted  uint64 `json:"corrupted"`
+	Foreign    uint64 `json:"foreign"`
+	// SourcesChanged is distinct packets that came from another address or port than the first of their flow: some
+	// address translation on the way took them for a flow of their own.
+	SourcesChanged uint64 `json:"sources_changed"`
 }
 
 // NewLedger is for a run of at most the given number of flows, each of burst packets that threads share evenly
@@ -46,11 +56,14 @@ func NewLedger(run uint32, flows, burst, threads int) *Ledger {
 		seen:     make([]uint64, flows*words),
 		next:     make([]uint16, flows*threads),
 		received: make([]atomic.Uint32, flows),
+		source:   make([]netip.AddrPort, flows),
+		sources:  make(map[netip.Addr]struct{}),
 	}
 }
 
-// Record enters one datagram. The header is meaningful for Fresh and Duplicate.
-func (l *Ledger) Record(payload []byte) (Header, Outcome) {
+// Record enters one datagram and where it came from; the zero AddrPort says that this cannot vary, as on a connected
+// socket. The header is meaningful for Fresh and Duplicate.
+func (l *Ledger) Record(payload []byte, from netip.AddrPort) (Header, Outcome) {
 	h, err := DecodeHeader(payload)
 	if err != nil {
 		l.corrupted.Add(1)
@@ -78,9 +91,27 @@ func (l *Ledger) Record(payload []byte) (Header, Outcome) {
 	} else {
 		*next = h.Seq + 1
 	}
+	l.trace(h.Flow, from)
 	l.delivered.Add(1)
 	l.received[h.Flow].Add(1)
 	return h, Fresh
+}
+
+// trace holds a packet's source against that of its flow.
+func (l *Ledger) trace(flow uint32, from netip.AddrPort) {
+	switch source := &l.source[flow]; {
+	case *source == from:
+	case *source == netip.AddrPort{}:
+		*source = from
+		l.sources[from.Addr()] = struct{}{}
+	default:
+		l.moved.Add(1)
+	}
+}
+
+// Sources are the addresses that flows came from, in their order. Not while datagrams are entered.
+func (l *Ledger) Sources() []netip.Addr {
+	return slices.SortedFunc(maps.Keys(l.sources), netip.Addr.Compare)
 }
 
 // Received is the number of distinct packets of a flow that arrived.
@@ -94,5 +125,7 @@ func (l *Ledger) Counts() Counts {
 		Reordered:  l.reordered.Load(),
 		Corrupted:  l.corrupted.Load(),
 		Foreign:    l.foreign.Load(),
+
+		SourcesChanged: l.moved.Load(),
 	}
 }

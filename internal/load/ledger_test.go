@@ -2,6 +2,8 @@ package load
 
 import (
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -59,7 +61,7 @@ func TestLedgerFindsWhatIsPlanted(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := NewLedger(testRun, 3, 5, 2)
 			for _, p := range tt.arrive {
-				l.Record(p)
+				l.Record(p, netip.AddrPort{})
 			}
 			if got := l.Counts(); got != tt.want {
 				t.Errorf("%+v, want %+v", got, tt.want)
@@ -84,7 +86,7 @@ func TestLedgerLargeBursts(t *testing.T) {
 	l := NewLedger(testRun, flows, size, threads)
 	for range 2 {
 		for _, p := range all {
-			l.Record(p)
+			l.Record(p, netip.AddrPort{})
 		}
 	}
 	got := l.Counts()
@@ -93,5 +95,33 @@ func TestLedgerLargeBursts(t *testing.T) {
 	}
 	if got.Reordered == 0 {
 		t.Error("shuffled, but nothing counts as reordered")
+	}
+}
+
+func TestLedgerFollowsSources(t *testing.T) {
+	at := netip.MustParseAddrPort
+	here, otherPort, otherHost, there := at("192.0.2.1:1024"), at("192.0.2.1:1025"), at("192.0.2.2:1024"), at("[2001:db8::1]:1024")
+	for _, tt := range []struct {
+		name string
+		from [5]netip.AddrPort
+		want uint64
+	}{
+		{"one source", [5]netip.AddrPort{here, here, here, here, here}, 0},
+		{"another port", [5]netip.AddrPort{here, here, otherPort, here, here}, 1},
+		{"another address", [5]netip.AddrPort{here, otherHost, otherHost, otherHost, otherHost}, 4},
+		{"sources not known", [5]netip.AddrPort{}, 0},
+	} {
+		l := NewLedger(testRun, 3, 5, 2)
+		l.Record(packet(1, 0, 0), there) // another flow may come from elsewhere
+		for i, p := range burst(0) {
+			l.Record(p, tt.from[i])
+			l.Record(p, otherHost) // a duplicate is counted as such, wherever it came from
+		}
+		if got := l.Counts(); got.SourcesChanged != tt.want || got.Delivered != 6 || got.Duplicated != 5 {
+			t.Errorf("%s: %+v, want %d from a changed source", tt.name, got, tt.want)
+		}
+		if got := l.Sources(); tt.from[0] == here && !slices.Equal(got, []netip.Addr{here.Addr(), there.Addr()}) {
+			t.Errorf("%s: flows came from %v", tt.name, got)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -47,6 +49,20 @@ func newBatch(n, size int, names bool) *batch {
 
 // payload is datagram i of the last receive, valid until the next one.
 func (b *batch) payload(i int) []byte { return b.bufs[i][:b.msgs[i].len] }
+
+// source is where datagram i of the last receive came from; the zero AddrPort where nobody asked for addresses.
+func (b *batch) source(i int) netip.AddrPort {
+	if b.names == nil {
+		return netip.AddrPort{}
+	}
+	name := &b.names[i]
+	// Port stands at the same place in both families' addresses, in network byte order.
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&name.Port))[:])
+	if name.Family == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(name)).Addr), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(name.Addr), port)
+}
 
 // recv fills the batch and returns how many datagrams came.
 func (b *batch) recv(fd, flags int) (int, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"net/netip"
 	"testing"
 )
 
@@ -68,7 +69,7 @@ func FuzzDecodeHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := DecodeHeader(b)
 		l := NewLedger(h.Run, 8, 4, 2)
-		_, outcome := l.Record(b)
+		_, outcome := l.Record(b, netip.AddrPort{})
 		if (err != nil) && outcome != Corrupt {
 			t.Fatalf("%v, but the ledger says %v", err, outcome)
 		}

@@ -10,7 +10,8 @@ import (
 )
 
 // receiver is the far end of all flows. With echo it sends each fresh packet back as it is; duplicates are not
-// sent back, so that a duplicate echo is one that the way back made.
+// sent back, so that a duplicate echo is one that the way back made. Its thread is then pinned like those of the
+// senders: of packets that one thread sends from several CPUs the order is not defined.
 type receiver struct {
 	*intake
 	fd       int
@@ -25,10 +26,22 @@ type receiver struct {
 	echoErrors errnoCounts
 }
 
-// startReceiver opens the socket in the namespace and receives, on a thread of its own, until stop.
-func startReceiver(ns netns, target netip.AddrPort, buffer int, in *intake, arrivals *event, echo bool) (*receiver, error) {
+// noEcho is the CPU of a receiver that sends nothing back.
+const noEcho = -1
+
+// echoCPU is the CPU that echoes are sent from.
+func echoCPU(echo bool, cpus []int) int {
+	if !echo {
+		return noEcho
+	}
+	return cpus[len(cpus)-1]
+}
+
+// startReceiver opens the socket in the namespace and receives, on a thread of its own, until stop. It echoes from the
+// given CPU, unless that is noEcho.
+func startReceiver(ns netns, target netip.AddrPort, buffer int, in *intake, arrivals *event, echo int) (*receiver, error) {
 	r := &receiver{intake: in, arrivals: arrivals, done: make(chan error, 1)}
-	if echo {
+	if echo != noEcho {
 		r.echo = make([]mmsghdr, receiveBatch)
 		r.echoIovs = make([]unix.Iovec, receiveBatch)
 	}
@@ -43,7 +56,15 @@ func startReceiver(ns netns, target netip.AddrPort, buffer int, in *intake, arri
 		_ = unix.Close(r.fd)
 		return nil, fmt.Errorf("receiver: read the size of the socket buffer: %w", err)
 	}
-	onThread(func() { r.done <- r.run() })
+	onThread(func() {
+		if echo != noEcho {
+			if err := pin(echo); err != nil {
+				r.done <- err
+				return
+			}
+		}
+		r.done <- r.run()
+	})
 	return r, nil
 }
 

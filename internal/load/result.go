@@ -1,6 +1,7 @@
 package load
 
 import (
+	"net/netip"
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
@@ -21,6 +22,11 @@ type ClashResult struct {
 	Reordered  uint64 `json:"reordered"`  // packets that arrived after one which their thread sent later within the flow
 	Corrupted  uint64 `json:"corrupted"`  // arrivals with a damaged payload
 	Foreign    uint64 `json:"foreign"`    // intact arrivals of another run
+
+	// SourcesChanged is packets that arrived from another address or port than the first of their flow, ReceivedFrom the
+	// addresses that flows arrived from: not the sources of Config where addresses are translated on the way.
+	SourcesChanged uint64       `json:"sources_changed"`
+	ReceivedFrom   []netip.Addr `json:"received_from"`
 
 	// SendErrors is how many sends the kernel refused, SendErrno the same by cause. EPERM: dropped by a filter or by
 	// conntrack before the packet left; EAGAIN: the send buffer stayed full for the flow timeout; ECONNREFUSED: an ICMP error about an earlier packet.

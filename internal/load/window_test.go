@@ -1,6 +1,7 @@
 package load
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestWindow(t *testing.T) {
 	occupy(100, 1, 4) // one of its packets was refused by the kernel
 	full(200, timeout-200)
 	for _, p := range burst(1)[:4] {
-		l.Record(p)
+		l.Record(p, netip.AddrPort{})
 	}
 	occupy(300, 2, 5) // in place of flow 1, which is complete
 	if !slices.Equal(closed, []int{101}) || w.expired != 0 {
