@@ -159,6 +159,17 @@ func (n *NetNS) SetUp(link string) error {
 	})
 }
 
+// SetMTU sets the length of the longest packet that leaves through an interface
+// in one piece.
+func (n *NetNS) SetMTU(link string, bytes int) error {
+	return n.onLink(link, func(h *netlink.Handle, l netlink.Link) error {
+		if err := h.LinkSetMTU(l, bytes); err != nil {
+			return fmt.Errorf("set the MTU of %s to %d: %w", link, bytes, err)
+		}
+		return nil
+	})
+}
+
 // onLink runs f with the named interface.
 func (n *NetNS) onLink(name string, f func(*netlink.Handle, netlink.Link) error) error {
 	return n.links(func(h *netlink.Handle) error {
