@@ -11,17 +11,6 @@ import (
 	"verdictd/internal/policy"
 )
 
-// nullQueue takes replies as fast as they come.
-type nullQueue struct{ fakeQueue }
-
-func (*nullQueue) Reply(*nfq.Reply) error { return nil }
-func (*nullQueue) Flush() error           { return nil }
-
-type nullSender struct{}
-
-func (nullSender) Send([]byte, uint32, uint32) error { return nil }
-func (nullSender) Close() error                      { return nil }
-
 // TestNoAllocation is off under the race detector, which allocates itself.
 func TestNoAllocation(t *testing.T) {
 	rules, err := policy.Compile(policy.Accept, []policy.Rule{{Action: policy.Drop, DestinationPorts: []policy.PortRange{{First: 9, Last: 9}}}})
