@@ -14,9 +14,9 @@ import (
 // defaultQueueLength is the kernel's (NFQNL_QMAX_DEFAULT).
 const defaultQueueLength = 1024
 
-// startDaemon starts verdictd with a configuration of the row's, in the namespace that has the queue.
-func (e *experiment) startDaemon(g *group, ns *kernel.NetNS, statistics string) (*process, error) {
-	text, err := yaml.Marshal(e.daemonConfig(statistics))
+// startDaemon starts verdictd with a configuration, in the namespace that has the queue.
+func (g *group) startDaemon(ns *kernel.NetNS, verdictd string, c *config.Config) (*process, error) {
+	text, err := yaml.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
 	}
@@ -24,7 +24,7 @@ func (e *experiment) startDaemon(g *group, ns *kernel.NetNS, statistics string) 
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
 	}
-	return g.startService(ns, e.verdictd, "run", "--config", path)
+	return g.startService(ns, verdictd, "run", "--config", path)
 }
 
 // daemonConfig is the daemon's default but for what the row and the command line say.
@@ -47,6 +47,11 @@ func (e *experiment) daemonConfig(statistics string) *config.Config {
 	}
 	c.Analysis.Distribution = config.Distribution(e.Analysis.Distribution)
 	c.Analysis.Delay = e.Analysis.Delay
+	if e.Analysis.Distribution != "none" {
+		// Who thinks before each verdict takes one packet at a time, as Verdict3 did: a verdict's latency is then its own, and
+		// not that of those before it in the batch.
+		c.Queues.Batch = 1
+	}
 	c.Statistics.File = statistics
 	return c
 }

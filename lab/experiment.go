@@ -41,6 +41,11 @@ func (e *experiment) do(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
+	if e.row[nat] == "masquerade" {
+		if err := t.masquerade(); err != nil {
+			return err
+		}
+	}
 	if err := os.Mkdir(e.dir, 0o700); err != nil {
 		return fmt.Errorf("make a directory for the run's files: %w", err)
 	}
@@ -50,7 +55,7 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	statistics := filepath.Join(e.dir, "statistics.json")
 	var daemon, listener *process
 	if e.row.queued() {
-		if daemon, err = e.startDaemon(g, t.queue, statistics); err != nil {
+		if daemon, err = g.startDaemon(t.queue, e.verdictd, e.daemonConfig(statistics)); err != nil {
 			return err
 		}
 	}
@@ -72,6 +77,9 @@ func (e *experiment) do(ctx context.Context) (err error) {
 		return err
 	}
 	if err := takeStress(&e.run, sender.stdout.Bytes()); err != nil {
+		return err
+	}
+	if err := e.checkSources(); err != nil {
 		return err
 	}
 	// The watchers first, so that the daemon's leave is no part of what they count.
@@ -104,6 +112,19 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	e.run.Rate()
 	e.run.Tainted, err = kernel.Taint()
 	return err
+}
+
+// checkSources makes sure that addresses were translated where they were to be, and nowhere else: a row that promises
+// something about masqueraded flows must have had some.
+func (e *experiment) checkSources() error {
+	n := networks[e.row[family]]
+	for _, source := range e.run.ReceivedFrom {
+		masqueraded := source == n.targetGateway
+		if want := e.row[nat] == "masquerade"; masqueraded != want {
+			return fmt.Errorf("packets arrived from %v, with nat %s", source, e.row[nat])
+		}
+	}
+	return nil
 }
 
 // stressArgs has the addresses spread over the flows and every wait bounded.
@@ -150,7 +171,14 @@ func (e *experiment) flowTimeout() time.Duration {
 }
 
 // linger is how long stress waits for stragglers when all was sent: by then the last flows' packets are still in the queue.
-func (e *experiment) linger() time.Duration { return 500*time.Millisecond + e.backlog() }
+// It ends when all have arrived, so there can be time for a machine that is busy, but not with guard drop, where some never
+// do.
+func (e *experiment) linger() time.Duration {
+	if e.row[guard] == "drop" {
+		return 500*time.Millisecond + e.backlog()
+	}
+	return 5*time.Second + e.backlog()
+}
 
 // timeout bounds the sending: a minute, a millisecond a flow, and the time that the daemon is made to take.
 func (e *experiment) timeout() time.Duration {

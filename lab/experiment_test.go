@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func TestDaemonConfig(t *testing.T) {
 			t.Errorf("row %v: read back as\n%s, written was\n%s", r, again, text)
 		}
 		if string(got.Rules.Placement) != r[placement] || string(got.Guard.Mode) != r[guard] || string(got.Backend) != r[backend] ||
-			string(got.Rules.Fanout) != r[fanout] || got.Analysis.Delay != 300*time.Microsecond || !slices.Equal(got.Queues.Pin, []int{0, 1}) {
+			string(got.Rules.Fanout) != r[fanout] || got.Analysis.Delay != 300*time.Microsecond || got.Queues.Batch != 1 || !slices.Equal(got.Queues.Pin, []int{0, 1}) {
 			t.Errorf("row %v became %+v", r, got)
 		}
 	}
@@ -72,6 +73,35 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+func TestDaemonConfigTakesBatchesWhereItNeverWaits(t *testing.T) {
+	e := anExperiment(plain)
+	e.Analysis = analysis{Distribution: "none"}
+	if got := e.daemonConfig("x").Queues.Batch; got != config.Default().Queues.Batch {
+		t.Errorf("batches of %d without an analysis delay, want the default", got)
+	}
+}
+
+func TestCheckSources(t *testing.T) {
+	n := networks["ipv4"]
+	for name, tt := range map[string]struct {
+		nat  string
+		from []netip.Addr
+		ok   bool
+	}{
+		"as they were sent":        {"none", n.sourceList(), true},
+		"masqueraded":              {"masquerade", []netip.Addr{n.targetGateway}, true},
+		"not masqueraded":          {"masquerade", n.sourceList(), false},
+		"not all were masqueraded": {"masquerade", []netip.Addr{n.targetGateway, n.sources}, false},
+		"masqueraded unasked":      {"none", []netip.Addr{n.targetGateway}, false},
+	} {
+		e := anExperiment(plain.with(map[int]string{nat: tt.nat}))
+		e.run.ReceivedFrom = tt.from
+		if err := e.checkSources(); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTakeRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name, document, want string
@@ -82,7 +112,7 @@ func TestTakeRefuses(t *testing.T) {
 		{"no schema", `{}`, "has schema , and this lab knows 1", takeStats},
 		{"a key is missing", `{"schema":1,"total":{"insert_failed":0,"drop":0,"chain_toolong":0}}`, `has no "total.clash_resolve"`, takeStats},
 		{"no total", `{"schema":1}`, `has no "total.clash_resolve"`, takeStats},
-		{"out of time", `{"schema":1,"flows":7,"sent":1,"delivered":1,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"send_errors":0,"timed_out":true}`,
+		{"out of time", `{"schema":1,"flows":7,"sent":1,"delivered":1,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"send_errors":0,"timed_out":true}`,
 			"ran out of time after 7 of its flows", takeStress},
 		{"a wrong type", `{"schema":1,"total":{"new":"many","update":0,"destroy":0}}`, "read the result of conntrackwatch events", takeEvents},
 	} {
@@ -95,7 +125,7 @@ func TestTakeRefuses(t *testing.T) {
 func TestTake(t *testing.T) {
 	var got report.Run
 	for take, document := range map[*func(*report.Run, []byte) error]string{
-		new(takeStress): `{"schema":1,"flows":2,"sent":8,"delivered":7,"lost":1,"duplicated":2,"reordered":3,"corrupted":4,"send_errors":5,"seconds":0.5,
+		new(takeStress): `{"schema":1,"flows":2,"sent":8,"delivered":7,"lost":1,"duplicated":2,"reordered":3,"corrupted":4,"sources_changed":6,"received_from":["192.0.2.254"],"send_errors":5,"seconds":0.5,
 			"packets_per_second":14,"receiver_dropped":1,"echo_sent":7,"echo_delivered":6,"echo_lost":1,"echo_duplicated":2,"echo_reordered":3,"echo_corrupted":4}`,
 		new(takeStats):  `{"schema":1,"total":{"clash_resolve":3,"insert_failed":2,"drop":1,"chain_toolong":null}}`,
 		new(takeEvents): `{"schema":1,"total":{"new":1,"update":2,"destroy":3}}`,
@@ -108,7 +138,7 @@ func TestTake(t *testing.T) {
 	}
 	one, three, events, cpu := uint64(1), uint64(3), uint64(6), 2.5
 	want := report.Run{
-		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
+		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{networks["ipv4"].targetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
 		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
 		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
 		QueuePackets: []uint64{5, 3}, First: 2, Further: 6, Reinjected: 5, ReinjectFailed: 1, GuardDropped: 9, TableFull: 11, VerdictErrors: 12,

@@ -121,7 +121,8 @@ func fakeDaemon(ctx context.Context) int {
 		further = 30
 	}
 	document := fmt.Sprintf(`{"schema":1,"queues":[{"queue":0,"received":25},{"queue":1,"received":15}],
-		"total":{"received":40,"first":10,"further":%[1]d,"reinjected":%[1]d,"reinject_failed":0,"guard_dropped":0,"queue_dropped":0,"user_dropped":0,
+		"total":{"received":40,"accepted":10,"dropped":0,"first":10,"further":%[1]d,"reinjected":%[1]d,"reinject_filtered":0,"reinject_failed":0,
+		"handed_over":0,"looped":0,"verdict_errors":0,"guard_dropped":0,"queue_dropped":0,"user_dropped":0,
 		"verdict_latency_us":{"p50":301.5,"p99":1200,"max":1300}},"cpu_us_per_packet":2.5,"rss_kib":{"start":1,"end":2,"max":3}}`, further)
 	if err := os.WriteFile(cfg.Statistics.File, []byte(document), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -154,6 +155,6 @@ func fakeStress() int {
 		fmt.Fprintln(os.Stderr, "unexpected arguments:", os.Args)
 		return 2
 	}
-	fmt.Println(`{"schema":1,"flows":10,"sent":40,"delivered":40,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"send_errors":0,"seconds":0.1,"packets_per_second":400}`)
+	fmt.Println(`{"schema":1,"flows":10,"sent":40,"delivered":40,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"send_errors":0,"seconds":0.1,"packets_per_second":400}`)
 	return 0
 }

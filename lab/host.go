@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -151,8 +152,20 @@ func hashesPorts() (bool, error) {
 	return refused == nil, errors.Join(err, ns.Close())
 }
 
-// notes say what a reader of this kernel's counters has to know.
-func notes(release string) []string {
+// notes say what a reader of the rows has to know.
+func notes(release string, rows []row) []string {
+	out := kernelNotes(release)
+	if slices.ContainsFunc(rows, func(r row) bool { return r[fanout] == report.FanoutNumgen }) {
+		out = append(out, "With fan-out numgen the packets of one sending thread take different queues, whose order nobody can define: they are expected to be reordered, and no row fails for it.")
+	}
+	if slices.ContainsFunc(rows, func(r row) bool { return r[nat] == report.NATMasquerade && r[guard] == report.GuardOff }) {
+		out = append(out, "Masquerading without a guard, the loser of a clash has drawn a port of its own, and leaves from it (moved) or is dropped, depending on the kernel.")
+	}
+	return out
+}
+
+// kernelNotes say what a reader of this kernel's counters has to know.
+func kernelNotes(release string) []string {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
 		return []string{}

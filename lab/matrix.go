@@ -18,7 +18,7 @@ import (
 
 // matrixCmd is `lab matrix`.
 type matrixCmd struct {
-	Only     []string `help:"Run only the rows with these values, such as placement=output,guard=reinject. May be repeated, for more rows. Keys: placement, family, fanout, guard, backend, events. Values that no row of the default matrix has together are run as rows of their own." sep:"none" placeholder:"KEY=VALUE,..."`
+	Only     []string `help:"Run only the rows with these values, such as placement=output,guard=reinject. May be repeated, for more rows. Keys: placement, family, fanout, nat, guard, backend, events. Values that no row of the default matrix has together are run as rows of their own." sep:"none" placeholder:"KEY=VALUE,..."`
 	Flows    int      `help:"Flows a run." default:"500"`
 	Burst    int      `help:"Packets a flow, sent at once." default:"4"`
 	Analysis analysis `help:"What the daemon takes over a packet: none, or [fixed:|uniform:|lognormal:]DURATION." default:"300us"`
@@ -144,7 +144,7 @@ func (m *matrixCmd) measure(ctx context.Context, p programs, host report.Host, r
 		},
 		Started: time.Now(),
 		Planned: len(rows),
-		Notes:   notes(host.Kernel),
+		Notes:   notes(host.Kernel, rows),
 		Runs:    []report.Run{},
 	}
 	progress := newProgress(progressTo, len(rows))

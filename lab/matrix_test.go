@@ -18,7 +18,7 @@ import (
 
 // oneRow is a matrix of output with the guard on, small enough for the fakes.
 func oneRow(bin string, args ...string) []string {
-	return append([]string{"matrix", "--bin", bin, "--flows", "10", "--only", "placement=output,guard=reinject,family=ipv4,fanout=balance,backend=mmsg,events=none"}, args...)
+	return append([]string{"matrix", "--bin", bin, "--flows", "10", "--only", "placement=output,guard=reinject,family=ipv4,fanout=balance,nat=none,backend=mmsg,events=none"}, args...)
 }
 
 func readReport(t *testing.T, path string) *report.Report {

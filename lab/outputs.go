@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"verdictd/internal/report"
@@ -19,11 +20,14 @@ type stressOutput struct {
 	Duplicated       uint64  `json:"duplicated"`
 	Reordered        uint64  `json:"reordered"`
 	Corrupted        uint64  `json:"corrupted"`
+	SourcesChanged   uint64  `json:"sources_changed"`
 	SendErrors       uint64  `json:"send_errors"`
 	Seconds          float64 `json:"seconds"`
 	PacketsPerSecond float64 `json:"packets_per_second"`
 	ReceiverDropped  *uint64 `json:"receiver_dropped"`
 	TimedOut         bool    `json:"timed_out"`
+
+	ReceivedFrom []netip.Addr `json:"received_from"`
 
 	// With --echo only.
 	EchoSent       *uint64 `json:"echo_sent"`
@@ -103,11 +107,12 @@ func has(document map[string]json.RawMessage, path []string) bool {
 
 func takeStress(run *report.Run, data []byte) error {
 	var o stressOutput
-	if err := decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted", "send_errors"); err != nil {
+	if err := decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted", "sources_changed", "received_from", "send_errors"); err != nil {
 		return err
 	}
 	run.Flows, run.Sent, run.Delivered = o.Flows, o.Sent, o.Delivered
 	run.Lost, run.Duplicated, run.Reordered, run.Corrupted = o.Lost, o.Duplicated, o.Reordered, o.Corrupted
+	run.SourcesChanged, run.ReceivedFrom = o.SourcesChanged, o.ReceivedFrom
 	run.SendErrors, run.Seconds, run.PacketsPerSecond = o.SendErrors, o.Seconds, o.PacketsPerSecond
 	run.ReceiverDropped = o.ReceiverDropped
 	if o.EchoSent != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ const (
 	placement = iota
 	family
 	fanout
+	nat
 	guard
 	backend
 	events
@@ -20,13 +22,14 @@ const (
 	dimensions
 )
 
-var dimensionNames = [dimensions]string{"placement", "family", "fanout", "guard", "backend", "events"}
+var dimensionNames = [dimensions]string{"placement", "family", "fanout", "nat", "guard", "backend", "events"}
 
 // values are what each dimension may be, in the order of the report.
 var values = [dimensions][]string{
 	placement: {"none", "pre-conntrack", "notrack", "output", "postrouting", "input", "forward", "verdict3"},
 	family:    {"ipv4", "ipv6"},
 	fanout:    {"balance", "cpu", "ports", "numgen"},
+	nat:       {"none", "masquerade"},
 	guard:     {"off", "reinject", "drop"},
 	backend:   {"mmsg", "gonfqueue"},
 	events:    {"none", "listener"},
@@ -36,11 +39,11 @@ var values = [dimensions][]string{
 type row [dimensions]string
 
 // plain is the row that the others vary.
-var plain = row{placement: "output", family: "ipv4", fanout: "balance", guard: "off", backend: "mmsg", events: "none"}
+var plain = row{placement: "output", family: "ipv4", fanout: "balance", nat: "none", guard: "off", backend: "mmsg", events: "none"}
 
 // baseline is the row without a queue, in which nothing but the family can vary.
 func baseline(inFamily string) row {
-	return row{placement: "none", family: inFamily, fanout: "none", guard: "off", backend: "none", events: "none"}
+	return row{placement: "none", family: inFamily, fanout: "none", nat: "none", guard: "off", backend: "none", events: "none"}
 }
 
 func (r row) queued() bool { return r[placement] != "none" }
@@ -51,9 +54,9 @@ func (r row) echoes() bool { return r[placement] == "verdict3" }
 // run is the row's entry in the report, still without figures.
 func (r row) run() report.Run {
 	return report.Run{
-		Placement: r[placement], Family: r[family], Fanout: r[fanout],
+		Placement: r[placement], Family: r[family], Fanout: r[fanout], NAT: r[nat],
 		Guard: r[guard], Backend: r[backend], Events: r[events],
-		QueuePackets: []uint64{},
+		QueuePackets: []uint64{}, ReceivedFrom: []netip.Addr{},
 	}
 }
 
@@ -66,8 +69,8 @@ func (r row) with(changes map[int]string) row {
 }
 
 // defaultRows is the matrix that runs when nothing is chosen: every placement with the guard off and, where it is
-// exposed, on; and around output each other choice at least once. Ports says that the kernel can
-// hash ports.
+// exposed, on; the fan-outs that tear flows apart where packets are queued once, late and twice; and around output each other
+// choice at least once. Ports says that the kernel can hash ports.
 func defaultRows(ports bool) []row {
 	var rows []row
 	add := func(changes map[int]string, inFamilies []string, guards ...string) {
@@ -84,7 +87,6 @@ func defaultRows(ports bool) []row {
 	add(map[int]string{placement: "pre-conntrack"}, both, "off")
 	add(map[int]string{placement: "notrack"}, both, "off")
 	add(nil, both, "off", "reinject", "drop")
-	add(map[int]string{fanout: "cpu"}, both, "off", "reinject")
 	if ports {
 		add(map[int]string{fanout: "ports"}, both, "off", "reinject")
 	}
@@ -93,6 +95,11 @@ func defaultRows(ports bool) []row {
 	for _, p := range []string{"postrouting", "input", "forward", "verdict3"} {
 		add(map[int]string{placement: p}, both, "off", "reinject")
 	}
+	for _, p := range []string{"output", "postrouting", "verdict3"} {
+		add(map[int]string{placement: p, fanout: "cpu"}, both, "off", "reinject")
+		add(map[int]string{placement: p, fanout: "numgen"}, both, "off", "reinject")
+	}
+	add(map[int]string{placement: "forward", nat: "masquerade"}, both, "off", "reinject")
 	return rows
 }
 
@@ -162,6 +169,14 @@ func choose(rows []row, filters []filter) ([]row, error) {
 func (f filter) combine() ([]row, error) {
 	if slices.Contains(f[placement], "none") {
 		return nil, fmt.Errorf("--only: placement none has no queue, so only family can be chosen with it")
+	}
+	if slices.Contains(f[nat], "masquerade") {
+		if len(f[placement]) == 0 {
+			f[placement] = []string{"forward"}
+		}
+		if !slices.Equal(f[placement], []string{"forward"}) {
+			return nil, fmt.Errorf("--only: nat masquerade needs a router: it goes with placement forward alone")
+		}
 	}
 	rows := []row{plain}
 	for d := range f {

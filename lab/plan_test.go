@@ -42,7 +42,20 @@ func TestDefaultRows(t *testing.T) {
 			}
 		}
 	}
-	for _, changes := range []map[int]string{{fanout: "cpu"}, {fanout: "ports"}, {backend: "gonfqueue"}, {events: "listener"}} {
+	for _, f := range values[family] {
+		for _, changes := range []map[int]string{
+			{placement: "forward", nat: "masquerade"},
+			{fanout: "cpu"}, {placement: "postrouting", fanout: "cpu"}, {placement: "verdict3", fanout: "cpu"},
+			{fanout: "numgen"}, {placement: "postrouting", fanout: "numgen"}, {placement: "verdict3", fanout: "numgen"},
+		} {
+			for _, g := range []string{"off", "reinject"} {
+				if r := plain.with(changes).with(map[int]string{family: f, guard: g}); !slices.Contains(rows, r) {
+					t.Errorf("no row %v", r)
+				}
+			}
+		}
+	}
+	for _, changes := range []map[int]string{{fanout: "ports"}, {backend: "gonfqueue"}, {events: "listener"}} {
 		for _, g := range []string{"off", "reinject"} {
 			if r := plain.with(changes).with(map[int]string{guard: g}); !slices.Contains(rows, r) {
 				t.Errorf("no row %v", r)
@@ -63,19 +76,21 @@ func TestChoose(t *testing.T) {
 		only []string
 		want []row
 	}{
-		{"one row", []string{"placement=output,guard=reinject,family=ipv4,fanout=balance,backend=mmsg,events=none"},
+		{"one row", []string{"placement=output,guard=reinject,family=ipv4,fanout=balance,nat=none,backend=mmsg,events=none"},
 			[]row{output.with(map[int]string{guard: "reinject"})}},
 		{"a repeated key is either", []string{"placement=input,family=ipv6,guard=off,guard=reinject"},
 			[]row{output.with(map[int]string{placement: "input", family: "ipv6"}),
 				output.with(map[int]string{placement: "input", family: "ipv6", guard: "reinject"})}},
-		{"a repeated flag is more, in the matrix's order", []string{"placement=verdict3,family=ipv4,guard=off", "placement=none", "placement=none,family=ipv4"},
+		{"a repeated flag is more, in the matrix's order", []string{"placement=verdict3,family=ipv4,guard=off,fanout=balance", "placement=none", "placement=none,family=ipv4"},
 			[]row{baseline("ipv4"), baseline("ipv6"), output.with(map[int]string{placement: "verdict3"})}},
 		{"outside of the default matrix", []string{"placement=forward,guard=drop"},
 			[]row{output.with(map[int]string{placement: "forward", guard: "drop"}),
 				output.with(map[int]string{placement: "forward", guard: "drop", family: "ipv6"})}},
-		{"outside, guard not named", []string{"fanout=numgen,family=ipv6"},
-			[]row{output.with(map[int]string{fanout: "numgen", family: "ipv6"}),
-				output.with(map[int]string{fanout: "numgen", family: "ipv6", guard: "reinject"})}},
+		{"outside, guard not named", []string{"fanout=numgen,family=ipv6,events=listener"},
+			[]row{output.with(map[int]string{fanout: "numgen", family: "ipv6", events: "listener"}),
+				output.with(map[int]string{fanout: "numgen", family: "ipv6", events: "listener", guard: "reinject"})}},
+		{"outside, masquerading takes a router", []string{"nat=masquerade,family=ipv6,guard=drop"},
+			[]row{output.with(map[int]string{placement: "forward", nat: "masquerade", family: "ipv6", guard: "drop"})}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := matrixCmd{Only: tt.only}
@@ -93,11 +108,12 @@ func TestChoose(t *testing.T) {
 func TestChooseRefuses(t *testing.T) {
 	for only, want := range map[string]string{
 		"placement":                     "not KEY=VALUE",
-		"place=output":                  "placement, family, fanout, guard, backend, events",
+		"place=output":                  "placement, family, fanout, nat, guard, backend, events",
 		"placement=middle":              "pre-conntrack, notrack, output",
 		"guard=on,family=ipv4":          "off, reinject, drop",
 		"":                              "not KEY=VALUE",
 		"placement=none,guard=reinject": "placement none has no queue",
+		"placement=output,nat=masquerade,family=ipv4": "goes with placement forward",
 	} {
 		m := matrixCmd{Only: []string{only}}
 		if _, err := m.rows(true); err == nil || !strings.Contains(err.Error(), want) {

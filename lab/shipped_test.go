@@ -10,13 +10,14 @@ import (
 	"verdictd/internal/report"
 )
 
-// TestShippedPrograms runs the real programs over a few rows: with the guard off bursts clash, with it they do not.
-func TestShippedPrograms(t *testing.T) {
+// shipped builds the real programs.
+func shipped(t *testing.T) (bin string) {
+	t.Helper()
 	kerneltest.Require(t)
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command to build the programs with:", err)
 	}
-	bin := t.TempDir()
+	bin = t.TempDir()
 	for name, pkg := range map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress", "conntrackwatch": "verdictd/conntrackwatch"} {
 		// Without the repository's state, which git may not tell in a user namespace: there the files are somebody else's.
 		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, name), pkg)
@@ -24,22 +25,29 @@ func TestShippedPrograms(t *testing.T) {
 			t.Fatalf("build %s: %v\n%s", pkg, err, out)
 		}
 	}
+	return bin
+}
+
+// TestShippedPrograms runs the real programs over a few rows: with the guard off bursts clash, with it they do not.
+func TestShippedPrograms(t *testing.T) {
+	bin := shipped(t)
 	path := filepath.Join(t.TempDir(), "m.json")
 	args := []string{"matrix", "--bin", bin, "--flows", "100", "--json", path}
 	for _, p := range []string{"placement=output,family=ipv4", "placement=forward,family=ipv4", "placement=verdict3,family=ipv6"} {
-		args = append(args, "--only", p+",guard=off,guard=reinject,fanout=balance,backend=mmsg,events=none")
+		args = append(args, "--only", p+",guard=off,guard=reinject,fanout=balance,nat=none,backend=mmsg,events=none")
 	}
-	args = append(args, "--only", "placement=output,backend=gonfqueue", "--only", "placement=notrack,family=ipv6")
+	args = append(args, "--only", "placement=output,backend=gonfqueue", "--only", "placement=notrack,family=ipv6",
+		"--only", "nat=masquerade,family=ipv4", "--only", "fanout=numgen,placement=postrouting,family=ipv6")
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitDone {
 		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	rep := readReport(t, path)
-	if len(rep.Runs) != 9 {
-		t.Errorf("%d runs, want 9", len(rep.Runs))
+	if len(rep.Runs) != 13 {
+		t.Errorf("%d runs, want 13", len(rep.Runs))
 	}
 	// A kernel that resolves clashes without counting them has a note about it.
-	counted := len(notes(rep.Host.Kernel)) == 0
+	counted := len(kernelNotes(rep.Host.Kernel)) == 0
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
 		switch {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"verdictd/internal/kernel"
 )
@@ -54,26 +55,30 @@ func (n network) sourceList() []netip.Addr {
 	return list
 }
 
-// newTopology makes the namespaces that a placement needs: input and verdict3 need a peer, forward a router, and for
-// the others everything is on one loopback.
-func newTopology(placement, family string) (_ *topology, err error) {
-	n, ok := networks[family]
-	if !ok {
-		return nil, fmt.Errorf("no network is known for family %q", family)
+// newTopology makes the namespaces that a placement needs, with the addresses of some families: input and verdict3 need
+// a peer, forward a router, and for the others everything is on one loopback.
+func newTopology(placement string, families ...string) (_ *topology, err error) {
+	var all []network
+	for _, family := range families {
+		n, ok := networks[family]
+		if !ok {
+			return nil, fmt.Errorf("no network is known for family %q", family)
+		}
+		all = append(all, n)
 	}
 	t := &topology{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("make the namespaces for %s, %s: %w", placement, family, err), t.Close())
+			err = errors.Join(fmt.Errorf("make the namespaces for %s, %s: %w", placement, strings.Join(families, " and "), err), t.Close())
 		}
 	}()
 	switch placement {
 	case "input", "verdict3":
-		err = t.twoHosts(n)
+		err = t.twoHosts(all)
 	case "forward":
-		err = t.routed(n)
+		err = t.routed(all)
 	default:
-		err = t.loopback(n)
+		err = t.loopback(all)
 	}
 	if err == nil {
 		err = t.queue.ActivateConntrack()
@@ -104,63 +109,82 @@ func (t *topology) hosts(into ...**kernel.NetNS) error {
 	return nil
 }
 
+// masquerade makes the router of a topology for forward translate the senders' addresses and ports.
+func (t *topology) masquerade() error { return t.queue.Masquerade(outerLink) }
+
 // loopback is one host that sends to itself.
-func (t *topology) loopback(n network) error {
+func (t *topology) loopback(all []network) error {
 	if err := t.hosts(&t.queue); err != nil {
 		return err
 	}
 	t.sender, t.receiver = t.queue, t.queue
-	for _, a := range append(n.sourceList(), n.target) {
-		if err := t.queue.AddAddress("lo", single(a)); err != nil {
-			return err
+	for _, n := range all {
+		for _, a := range append(n.sourceList(), n.target) {
+			if err := t.queue.AddAddress("lo", single(a)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // twoHosts is a sender and, over veth, a receiver that has the queue.
-func (t *topology) twoHosts(n network) error {
+func (t *topology) twoHosts(all []network) error {
 	if err := t.hosts(&t.sender, &t.receiver); err != nil {
 		return err
 	}
 	t.queue = t.receiver
-	if err := t.receiver.AddAddress("lo", single(n.target)); err != nil {
+	sender := kernel.Endpoint{NetNS: t.sender, Link: "eth0"}
+	receiver := kernel.Endpoint{NetNS: t.receiver, Link: "eth0"}
+	for _, n := range all {
+		if err := t.receiver.AddAddress("lo", single(n.target)); err != nil {
+			return err
+		}
+		sender.Addresses = append(sender.Addresses, n.onLinks(n.sourceList()...)...)
+		receiver.Addresses = append(receiver.Addresses, n.onLinks(n.senderGateway)...)
+	}
+	if err := kernel.AddVeth(sender, receiver); err != nil {
 		return err
 	}
-	err := kernel.AddVeth(
-		kernel.Endpoint{NetNS: t.sender, Link: "eth0", Addresses: n.onLinks(n.sourceList()...)},
-		kernel.Endpoint{NetNS: t.receiver, Link: "eth0", Addresses: n.onLinks(n.senderGateway)},
-	)
-	if err != nil {
-		return err
+	for _, n := range all {
+		if err := t.sender.AddRoute(n.network(n.target), n.senderGateway); err != nil {
+			return err
+		}
 	}
-	return t.sender.AddRoute(n.network(n.target), n.senderGateway)
+	return nil
 }
 
+// outerLink is the router's interface towards the receiver.
+const outerLink = "eth1"
+
 // routed is a sender, a router that has the queue, and a receiver.
-func (t *topology) routed(n network) error {
+func (t *topology) routed(all []network) error {
 	if err := t.hosts(&t.sender, &t.queue, &t.receiver); err != nil {
 		return err
 	}
-	err := kernel.AddVeth(
-		kernel.Endpoint{NetNS: t.sender, Link: "eth0", Addresses: n.onLinks(n.sourceList()...)},
-		kernel.Endpoint{NetNS: t.queue, Link: "eth0", Addresses: n.onLinks(n.senderGateway)},
-	)
-	if err != nil {
+	sender := kernel.Endpoint{NetNS: t.sender, Link: "eth0"}
+	inner := kernel.Endpoint{NetNS: t.queue, Link: "eth0"}
+	outer := kernel.Endpoint{NetNS: t.queue, Link: outerLink}
+	receiver := kernel.Endpoint{NetNS: t.receiver, Link: "eth0"}
+	for _, n := range all {
+		sender.Addresses = append(sender.Addresses, n.onLinks(n.sourceList()...)...)
+		inner.Addresses = append(inner.Addresses, n.onLinks(n.senderGateway)...)
+		outer.Addresses = append(outer.Addresses, n.onLinks(n.targetGateway)...)
+		receiver.Addresses = append(receiver.Addresses, n.onLinks(n.target)...)
+	}
+	if err := errors.Join(kernel.AddVeth(sender, inner), kernel.AddVeth(outer, receiver), t.queue.EnableForwarding()); err != nil {
 		return err
 	}
-	err = kernel.AddVeth(
-		kernel.Endpoint{NetNS: t.queue, Link: "eth1", Addresses: n.onLinks(n.targetGateway)},
-		kernel.Endpoint{NetNS: t.receiver, Link: "eth0", Addresses: n.onLinks(n.target)},
-	)
-	if err != nil {
-		return err
+	for _, n := range all {
+		err := errors.Join(
+			t.sender.AddRoute(n.network(n.target), n.senderGateway),
+			t.receiver.AddRoute(n.network(n.sources), n.targetGateway),
+		)
+		if err != nil {
+			return err
+		}
 	}
-	return errors.Join(
-		t.queue.EnableForwarding(),
-		t.sender.AddRoute(n.network(n.target), n.senderGateway),
-		t.receiver.AddRoute(n.network(n.sources), n.targetGateway),
-	)
+	return nil
 }
 
 // network is the on-link network that an address is in.

@@ -34,7 +34,11 @@ var fanouts = []Term{
 	{"balance", "a hash of the two addresses chooses the queue"},
 	{"cpu", "the CPU that handles the packet chooses the queue: one flow may reach two queues"},
 	{"ports", "a hash of addresses and ports chooses the queue"},
-	{"numgen", "the queues take turns: one flow reaches all of them"},
+	{FanoutNumgen, "the queues take turns: one flow reaches all of them, even packets that one thread sent, so no order is promised (reord is expected)"},
+}
+
+var nats = []Term{
+	{NATMasquerade, "the router gives flows its own address, and a port drawn at random for each conntrack entry"},
 }
 
 var backends = []Term{
@@ -45,7 +49,8 @@ var backends = []Term{
 var columns = []Term{
 	{"clashes", "how often conntrack found two entries for one flow, per 1,000 packets sent"},
 	{"lost, dup, reord", "packets that never arrived, arrived twice, or overtook an earlier one of their flow"},
-	{"p50, p99", "microseconds from receiving a packet from the queue to its verdict, the analysis delay included"},
+	{"moved", "packets that left from another address or port than the first one of their flow"},
+	{"p50, p99", "microseconds from receiving a packet from the queue to its verdict, the analysis delay included; with such a delay the daemon takes one packet at a time"},
 	{"resent", "packets that the guard sent once more"},
 }
 
@@ -67,6 +72,7 @@ func placementOf(r *Run) string { return r.Placement }
 func guardOf(r *Run) string     { return r.Guard }
 func fanoutOf(r *Run) string    { return r.Fanout }
 func backendOf(r *Run) string   { return r.Backend }
+func natOf(r *Run) string       { return r.NAT }
 
 // count writes a whole number with its thousands apart.
 func count[T int | uint64](n T) string {

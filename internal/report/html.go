@@ -65,6 +65,7 @@ func WriteHTML(w io.Writer, rep *Report) error {
 			{"Where the queue is", describe(rep, placements, placementOf)},
 			{"Guard", describe(rep, guards, guardOf)},
 			{"Fan-out", describe(rep, fanouts, fanoutOf)},
+			{"NAT", describe(rep, nats, natOf)},
 			{"Backend", describe(rep, backends, backendOf)},
 			{"Columns", columns},
 		},
@@ -79,7 +80,7 @@ func WriteHTML(w io.Writer, rep *Report) error {
 }
 
 // clashCharts has the plain rows by placement, and the rows that differ from
-// them in fan-out, backend or events by what they differ in.
+// them in fan-out, NAT, backend or events by what they differ in.
 func clashCharts(rep *Report) (plain, varied []chartGroup) {
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
@@ -158,6 +159,9 @@ func variationOf(r *Run) string {
 	var parts []string
 	if r.Fanout != fanouts[0].Word && r.Placement != PlacementNone {
 		parts = append(parts, "fan-out "+r.Fanout)
+	}
+	if r.NAT == NATMasquerade {
+		parts = append(parts, "masquerading")
 	}
 	if r.Backend != backends[0].Word && r.Placement != PlacementNone {
 		parts = append(parts, "backend "+r.Backend)

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -25,6 +26,14 @@ const (
 	// conntrack event listener ran beside the daemon.
 	EventsNone     = "none"
 	EventsListener = "listener"
+
+	// NATNone and NATMasquerade are the values of Run.NAT: whether the router
+	// translates the senders' addresses, and draws their ports anew.
+	NATNone       = "none"
+	NATMasquerade = "masquerade"
+
+	// FanoutNumgen is the fan-out under which a flow has no order to keep.
+	FanoutNumgen = "numgen"
 )
 
 // Report is one matrix, complete or interrupted.
@@ -83,18 +92,23 @@ type Run struct {
 	Backend   string `json:"backend"`
 	Events    string `json:"events"`
 	Family    string `json:"family"`
+	NAT       string `json:"nat"`
 
 	// From the sender's and receiver's ledger.
-	Flows            uint64  `json:"flows"`
-	Sent             uint64  `json:"sent"`
-	Delivered        uint64  `json:"delivered"`
-	Lost             uint64  `json:"lost"`
-	Duplicated       uint64  `json:"duplicated"`
-	Reordered        uint64  `json:"reordered"`
-	Corrupted        uint64  `json:"corrupted"`
-	SendErrors       uint64  `json:"send_errors"`
-	Seconds          float64 `json:"seconds"`
-	PacketsPerSecond float64 `json:"packets_per_second"`
+	Flows      uint64 `json:"flows"`
+	Sent       uint64 `json:"sent"`
+	Delivered  uint64 `json:"delivered"`
+	Lost       uint64 `json:"lost"`
+	Duplicated uint64 `json:"duplicated"`
+	Reordered  uint64 `json:"reordered"`
+	Corrupted  uint64 `json:"corrupted"`
+	// SourcesChanged is packets that arrived from another address or port than the first of their flow, ReceivedFrom the
+	// addresses that flows arrived from: the router's own where it masquerades.
+	SourcesChanged   uint64       `json:"sources_changed"`
+	ReceivedFrom     []netip.Addr `json:"received_from"`
+	SendErrors       uint64       `json:"send_errors"`
+	Seconds          float64      `json:"seconds"`
+	PacketsPerSecond float64      `json:"packets_per_second"`
 	// ReceiverDropped is loss at the receiver's own socket: the instrument's
 	// fault. It is nil where the kernel cannot tell.
 	ReceiverDropped *uint64 `json:"receiver_dropped"`
@@ -204,6 +218,9 @@ func (r *Run) Name() string {
 		return r.Placement + " " + r.Family
 	}
 	name := fmt.Sprintf("%s %s, guard %s, fan-out %s, %s", r.Placement, r.Family, r.Guard, r.Fanout, r.Backend)
+	if r.NAT == NATMasquerade {
+		name += ", masquerade"
+	}
 	if r.Events != EventsNone {
 		name += ", event " + r.Events
 	}

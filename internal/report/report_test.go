@@ -13,7 +13,7 @@ import (
 func good(placement, guard, family string) Run {
 	r := Run{
 		Placement: placement, Guard: guard, Family: family,
-		Fanout: "balance", Backend: "mmsg", Events: EventsNone,
+		Fanout: "balance", NAT: NATNone, Backend: "mmsg", Events: EventsNone,
 		Flows: 100, Sent: 400, Delivered: 400, PacketsPerSecond: 5123.4,
 		ClashResolve: new(uint64(0)), ChainTooLong: new(uint64(0)), QueuePackets: []uint64{190, 210},
 		VerdictLatencyUS: &Latency{P50: 301.2, P99: 19244.6, Max: 20000},
@@ -47,6 +47,16 @@ func matrix(runs ...Run) *Report {
 	}
 	rep.Verdict = Judge(rep)
 	return rep
+}
+
+// masqueraded is a good row of forward behind a masquerading router.
+func masqueraded(guard string) Run {
+	r := good("forward", guard, "ipv4")
+	r.NAT = NATMasquerade
+	if guard == GuardOff {
+		r.SourcesChanged = 290
+	}
+	return r
 }
 
 // whole is one good row of each sort.
@@ -88,6 +98,28 @@ func TestJudgeGood(t *testing.T) {
 	}
 }
 
+func TestJudgeMasquerading(t *testing.T) {
+	v := matrix(masqueraded(GuardOff), masqueraded(GuardReinject)).Verdict
+	want := "guard off: up to 747.5 clashes per 1,000 packets (forward, ipv4); " +
+		"guard off, masquerading: up to 725.0 per 1,000 packets left from a port that is not their flow's; " +
+		"guard reinject: 0 clashes, 0 lost, 0 duplicated, 0 reordered in 1 run (300 packets re-injected)"
+	if !v.OK || v.Line != want {
+		t.Errorf("verdict %+v, want OK and %q", v, want)
+	}
+}
+
+func TestJudgeNumgenHasNoOrder(t *testing.T) {
+	r := good("verdict3", GuardReinject, "ipv4")
+	r.Fanout, r.Reordered, r.Echo = FanoutNumgen, 50, &Echo{Sent: 400, Delivered: 400, Reordered: 20}
+	if v := matrix(r).Verdict; !v.OK {
+		t.Errorf("verdict %+v, where no order is promised", v)
+	}
+	r.Fanout = "cpu"
+	if v := matrix(r).Verdict; v.OK || !strings.Contains(v.Failures[0], "50 packets reordered; 20 replies reordered") {
+		t.Errorf("verdict %+v, where order is promised", v)
+	}
+}
+
 func TestJudgeProvesNothingWithoutClashes(t *testing.T) {
 	off := good("output", GuardOff, "ipv4")
 	off.ClashResolve = new(uint64(0))
@@ -117,6 +149,8 @@ func TestJudgeFailures(t *testing.T) {
 		{"reply lost", good("verdict3", GuardReinject, "ipv4"), func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
 		{"reply reordered", good("verdict3", GuardDrop, "ipv4"), func(r *Run) { r.Echo = &Echo{Lost: 100, Reordered: 3} }, "3 replies reordered"},
 		{"corrupted", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Corrupted = 1 }, "1 packets corrupted"},
+		{"port changed behind the guard", masqueraded(GuardReinject), func(r *Run) { r.SourcesChanged = 3 }, "3 packets left from another address or port"},
+		{"port changed without masquerading", good("forward", GuardOff, "ipv4"), func(r *Run) { r.SourcesChanged = 3 }, "3 packets left from another address or port"},
 		{"not all sent", good("output", GuardOff, "ipv4"), func(r *Run) { r.Sent, r.SendErrors = 399, 1 }, "399 of 400 packets were sent (1 send errors)"},
 		{"rule matches nothing", good("output", GuardReinject, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} }, "only 0 of 400 packets went through the queue"},
 		{"stray clashes before conntrack", good("pre-conntrack", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "5.0 clashes per 1,000 packets, where no more than 4.5"},
@@ -177,7 +211,7 @@ func TestJSONKeys(t *testing.T) {
 		t.Fatalf("schema %d, host %v, %d runs", doc.Schema, doc.Host, len(doc.Runs))
 	}
 	for i, run := range doc.Runs {
-		for key := range strings.FieldsSeq(`placement fanout guard backend events family sent delivered lost duplicated reordered
+		for key := range strings.FieldsSeq(`placement fanout nat guard backend events family sent delivered lost duplicated reordered sources_changed received_from
 			clash_resolve insert_failed drop clashes_per_1000 reinjected queue_dropped user_dropped verdict_latency_us
 			packets_per_second cpu_us_per_packet tainted`) {
 			if _, ok := run[key]; !ok {
@@ -221,12 +255,12 @@ func TestText(t *testing.T) {
 	}
 	rows := regexp.MustCompile(`(?m)^(none|pre-conntrack|output) +(ipv4) .*$`).FindAllString(text, -1)
 	want := []string{
-		"none ipv4 none off none none 0 0 0 0 0 - - 5,123",
-		"pre-conntrack ipv4 balance off mmsg none 0 0 0 0 0 301 19,245 5,123",
-		"output ipv4 balance off mmsg none 747.5 0 0 0 0 301 19,245 5,123",
-		"output ipv4 balance reinject mmsg none error: stress failed with exit status 1: no route",
-		"output ipv4 balance drop mmsg none 0 300 0 0 0 301 19,245 5,123",
-		"output ipv4 cpu reinject mmsg none 0 0 0 0 300 301 19,245 5,123",
+		"none ipv4 none none off none none 0 0 0 0 0 0 - - 5,123",
+		"pre-conntrack ipv4 balance none off mmsg none 0 0 0 0 0 0 301 19,245 5,123",
+		"output ipv4 balance none off mmsg none 747.5 0 0 0 0 0 301 19,245 5,123",
+		"output ipv4 balance none reinject mmsg none error: stress failed with exit status 1: no route",
+		"output ipv4 balance none drop mmsg none 0 300 0 0 0 0 301 19,245 5,123",
+		"output ipv4 cpu none reinject mmsg none 0 0 0 0 0 300 301 19,245 5,123",
 	}
 	if len(rows) != len(want) {
 		t.Fatalf("%d rows in the table, want %d:\n%s", len(rows), len(want), text)

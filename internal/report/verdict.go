@@ -20,9 +20,10 @@ type Verdict struct {
 // Judge holds every run against what its row promises.
 //
 // Every row delivers each packet once, unharmed and in order; guard drop may
-// lose those packets that it says it dropped. Behind a guard there are no
-// clashes. A placement outside of conntrack's window has no more of them than
-// the row without a queue has.
+// lose those packets that it says it dropped, and fan-out numgen has no order to
+// keep. Behind a guard there are no clashes, and all packets of a flow leave from
+// one address and port, masqueraded or not. A placement outside of conntrack's
+// window has no more clashes than the row without a queue has.
 func Judge(rep *Report) Verdict {
 	v := Verdict{Failures: []string{}}
 	baseline := make(map[string]float64) // by family
@@ -99,8 +100,9 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		n    uint64
 		what string
 	}{
-		{r.Duplicated, "packets duplicated"}, {r.Reordered, "packets reordered"}, {r.Corrupted, "packets corrupted"},
-		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"}, {echo.Reordered, "replies reordered"}, {echo.Corrupted, "replies corrupted"},
+		{r.Duplicated, "packets duplicated"}, {r.disorder(r.Reordered), "packets reordered"}, {r.Corrupted, "packets corrupted"},
+		{r.misplaced(), "packets left from another address or port than the first of their flow"},
+		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"}, {r.disorder(echo.Reordered), "replies reordered"}, {echo.Corrupted, "replies corrupted"},
 	} {
 		if c.n > 0 {
 			failed("%s %s", count(c.n), c.what)
@@ -110,6 +112,26 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		failed("the kernel tainted itself (mask %#x): look at the kernel log", fresh)
 	}
 	return out
+}
+
+// disorder is how many of the reordered packets nobody can excuse. Under numgen
+// the packets of one sending thread take different queues, which have no common
+// order.
+func (r *Run) disorder(reordered uint64) uint64 {
+	if r.Fanout == FanoutNumgen {
+		return 0
+	}
+	return reordered
+}
+
+// misplaced is how many packets should not have changed their source. Without a
+// guard the masqueraded loser of a clash may keep the port that was drawn for it,
+// which is for the row to show.
+func (r *Run) misplaced() uint64 {
+	if r.Guard == GuardOff && r.NAT == NATMasquerade {
+		return 0
+	}
+	return r.SourcesChanged
 }
 
 // whereabouts says what is known about lost packets.
@@ -129,6 +151,7 @@ func summary(rep *Report) string {
 	var worst *Run
 	var off, reinject, drop int
 	var again, lost, sent uint64
+	var moved float64
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
 		switch {
@@ -142,6 +165,7 @@ func summary(rep *Report) string {
 			sent += r.Sent
 		default:
 			off++
+			moved = max(moved, 1000*float64(r.SourcesChanged)/float64(max(1, r.Sent)))
 			if worst == nil || r.ClashesPer1000 > worst.ClashesPer1000 {
 				worst = r
 			}
@@ -153,6 +177,9 @@ func summary(rep *Report) string {
 		parts = append(parts, fmt.Sprintf("guard off: no clash was counted in %s, so nothing is proved about the guard", runs(off)))
 	default:
 		parts = append(parts, fmt.Sprintf("guard off: up to %s clashes per 1,000 packets (%s, %s)", rate(worst.ClashesPer1000), worst.Placement, worst.Family))
+	}
+	if moved > 0 {
+		parts = append(parts, fmt.Sprintf("guard off, masquerading: up to %s per 1,000 packets left from a port that is not their flow's", rate(moved)))
 	}
 	if reinject > 0 {
 		parts = append(parts, fmt.Sprintf("guard reinject: 0 clashes, 0 lost, 0 duplicated, 0 reordered in %s (%s packets re-injected)", runs(reinject), count(again)))
