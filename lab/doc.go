@@ -6,6 +6,13 @@
 // as they are: verdictd judges, stress sends bursts and keeps the ledger,
 // conntrackwatch counts clashes. What is measured is what is shipped.
 //
+// `lab soak` guards a mix of all sorts of flows for minutes (package load has
+// them), in every placement. The flows that a seed gives are the same again; how
+// they meet with the kernel's threads is not, so a failure may take several runs
+// to come back:
+//
+//	lab soak --seed 4711 --only verdict3/cpu
+//
 // # Lifetime
 //
 // Nothing outlives the lab. Namespaces are held by descriptors of this process

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, std streams) int {
 		Version kong.VersionFlag `help:"Print the version and exit."`
 		Matrix  matrixCmd        `cmd:"" help:"Count clashes and losses over queue placements, guards, fan-outs, backends and families."`
 		Bench   benchCmd         `cmd:"" help:"Compare what a packet costs the daemons, in CPU time."`
+		Soak    soakCmd          `cmd:"" help:"Guard a mix of all sorts of flows for a while, in every placement; nothing may clash, get lost or be reordered."`
 	}
 	parser, err := kong.New(&cli,
 		kong.Name("lab"),

@@ -58,3 +58,29 @@ func TestShippedPrograms(t *testing.T) {
 		}
 	}
 }
+
+// TestShippedSoak runs the real programs in two places, for half a second each: without the guard the same flows clash.
+func TestShippedSoak(t *testing.T) {
+	bin := shipped(t)
+	for guard, want := range map[string]int{report.GuardReinject: exitDone, report.GuardOff: exitFailed} {
+		path := filepath.Join(t.TempDir(), "s.json")
+		args := []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--guard", guard, "--only", "input/cpu", "--only", "verdict3/balance", "--json", path}
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != want {
+			t.Errorf("guard %s: exit status %d, want %d\n%s%s", guard, status, want, stdout.String(), stderr.String())
+		}
+		r := readSoak(t, path)
+		if len(r.Shares) != 2 || r.Verdict.OK != (guard == report.GuardReinject) {
+			t.Fatalf("%+v", r)
+		}
+		for i := range r.Shares {
+			s := &r.Shares[i]
+			switch {
+			case guard == report.GuardOff && len(kernelNotes(r.Host.Kernel)) == 0 && s.Clashes == 0:
+				t.Errorf("%s: no clash without a guard", s.line())
+			case s.Sent == 0 || s.FilterDropped == 0 || s.Daemon.Dropped == 0 || s.Load.Shape.Reused == 0 && s.Load.Shape.Shared == 0:
+				t.Errorf("%s: nothing was put to the test: %+v", s.line(), s.Load.Shape)
+			}
+		}
+	}
+}

@@ -3,7 +3,8 @@
 // A verdict daemon holds each new flow unconfirmed while it thinks. Whether the kernel then clashes, drops,
 // duplicates or reorders can only be told by a sender that puts several packets of a flow on the way at the same
 // instant, and by a receiver that knows exactly what was sent. This package is both: RunClash sends bursts, one
-// for each new flow, and keeps a Ledger of what arrived.
+// for each new flow, and keeps a Ledger of what arrived. RunMix sends flows of all sorts, drawn from a seed, to several
+// receivers, each with a Ledger of its own.
 //
 // # What the words mean
 //

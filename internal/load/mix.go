@@ -101,6 +101,8 @@ type MixTargetResult struct {
 	Counts        // of the ledger
 	// ReceiverDropped is loss at the receiver's own socket; nil where the kernel cannot tell.
 	ReceiverDropped *uint64 `json:"receiver_dropped"`
+	// ReceivedFrom are the addresses that flows arrived from.
+	ReceivedFrom []netip.Addr `json:"received_from"`
 }
 
 // Lost is what did not arrive.
@@ -285,7 +287,9 @@ func (r *mixRun) close(res *MixResult) (err error) {
 		dropped, rerr := c.stop()
 		err = errors.Join(err, rerr)
 		if res != nil {
-			res.Targets = append(res.Targets, MixTargetResult{Sent: r.sent(i), Counts: c.ledger.Counts(), ReceiverDropped: dropped})
+			res.Targets = append(res.Targets, MixTargetResult{
+				Sent: r.sent(i), Counts: c.ledger.Counts(), ReceiverDropped: dropped, ReceivedFrom: c.ledger.Sources(),
+			})
 		}
 	}
 	if r.collector != nil {

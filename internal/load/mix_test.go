@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,9 @@ func TestMixArrives(t *testing.T) {
 	res, err := RunMix(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := res.Targets[0].ReceivedFrom; !slices.Equal(got, cfg.Sources4) {
+		t.Errorf("flows came from %v, want %v", got, cfg.Sources4)
 	}
 	var sent, echoed uint64
 	for i, r := range res.Targets {

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// soakCmd is `lab soak`.
+type soakCmd struct {
+	Duration time.Duration `help:"How long flows are sent in all; each place has an equal share." default:"2m"`
+	Seed     uint64        `help:"What the flows and the daemon's settings are drawn from; 0: draw one." default:"0"`
+	Guard    string        `help:"The daemon's guard; off shows what it is there for, and fails." enum:"reinject,off" default:"reinject"`
+	Only     []string      `help:"Run only these places, such as verdict3/cpu, with the flows that they have in a full soak of that length. May be repeated." placeholder:"PLACEMENT/FANOUT"`
+	Bin      string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON     string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the summary to stderr." placeholder:"FILE"`
+}
+
+// A place is where the daemon stands for a share of the soak. Forward is a masquerading router.
+type place struct{ placement, fanout string }
+
+func (p place) String() string { return p.placement + "/" + p.fanout }
+
+// places are those with a promise of order, numgen being without.
+func places() []place {
+	var all []place
+	for _, f := range []string{"balance", "cpu"} {
+		for _, p := range []string{"output", "postrouting", "input", "forward", "verdict3"} {
+			all = append(all, place{p, f})
+		}
+	}
+	return all
+}
+
+// minShare is the shortest share in which anything can be seen.
+const minShare = 500 * time.Millisecond
+
+// Validate is called by kong.
+func (c *soakCmd) Validate() error {
+	var errs []error
+	all := places()
+	for _, name := range c.Only {
+		if !slices.ContainsFunc(all, func(p place) bool { return p.String() == name }) {
+			errs = append(errs, fmt.Errorf("--only %s: there is no such place; there are %s", name, strings.Trim(fmt.Sprint(all), "[]")))
+		}
+	}
+	if least := time.Duration(len(all)) * minShare; c.Duration < least || c.Duration > 24*time.Hour {
+		errs = append(errs, fmt.Errorf("--duration %v is not within %v to 24h", c.Duration, least))
+	}
+	return errors.Join(errs...)
+}
+
+// AfterApply is called by kong when the flags are valid.
+func (c *soakCmd) AfterApply() error {
+	for c.Seed == 0 {
+		c.Seed = uint64(rand.Uint32()) // 32 bits survive JSON readers that have only floating point
+	}
+	return nil
+}
+
+// Run is called by kong.
+func (c *soakCmd) Run(ctx context.Context, std streams) error {
+	p, err := findPrograms(c.Bin)
+	if err != nil {
+		return err
+	}
+	if outside, err := ensureNamespaces(ctx, std); outside {
+		return err
+	}
+	if err := canWrite(c.JSON); err != nil {
+		return err
+	}
+	host, err := readHost(ctx, p)
+	if err != nil {
+		return fmt.Errorf("look at this machine: %w", err)
+	}
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return err
+	}
+	result := &soakResult{
+		Schema: soakSchema, Version: version, Host: host, Seed: c.Seed, Duration: c.Duration.String(), Guard: c.Guard, Shares: []soakShare{},
+	}
+	fmt.Fprintf(std.err, "lab: seed %d\n", c.Seed)
+	if err := c.soak(ctx, p, cpus, result, std); err != nil {
+		return err
+	}
+	result.Interrupted = ctx.Err() != nil
+	result.judge()
+	if err := c.write(result, std); err != nil {
+		return err
+	}
+	if !result.Verdict.OK {
+		return errReported
+	}
+	return nil
+}
+
+// soak goes from place to place.
+func (c *soakCmd) soak(ctx context.Context, p programs, cpus []int, result *soakResult, std streams) (err error) {
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the programs' files (set TMPDIR to where that is allowed): %w", err)
+	}
+	defer func() {
+		if e := os.RemoveAll(dir); e != nil {
+			err = errors.Join(err, fmt.Errorf("remove the programs' files: %w", e))
+		}
+	}()
+	all := places()
+	for i, at := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		if len(c.Only) > 0 && !slices.Contains(c.Only, at.String()) {
+			continue
+		}
+		s := soaking{
+			programs: p, place: at, cpus: cpus, guard: c.Guard, seed: at.seed(c.Seed),
+			duration: c.Duration / time.Duration(len(all)), dir: filepath.Join(dir, strconv.Itoa(i)),
+		}
+		share := s.run(ctx)
+		if ctx.Err() != nil {
+			break // the interruption, and not the daemon, is what failed
+		}
+		share.judge(result.Host.Tainted)
+		result.Shares = append(result.Shares, share)
+		fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(all), share.line())
+	}
+	return nil
+}
+
+// seed gives each place flows of its own, whichever others there are.
+func (p place) seed(seed uint64) uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, p, seed)
+	return h.Sum64()
+}
+
+// write gives the result to those who want it.
+func (c *soakCmd) write(result *soakResult, std streams) error {
+	summary := std.out
+	if c.JSON == "-" {
+		summary = std.err
+	}
+	errs := []error{result.writeText(summary)}
+	if c.JSON != "" {
+		document, err := result.document()
+		switch {
+		case err != nil:
+		case c.JSON == "-":
+			_, err = std.out.Write(document)
+		default:
+			err = os.WriteFile(c.JSON, document, 0o644)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("write the JSON result: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	traffic "verdictd/internal/load"
+	"verdictd/internal/report"
+)
+
+// cleanShare is one of 1,000 packets, of which the policy dropped 100 and a later rule 50.
+func cleanShare() soakShare {
+	s := soakShare{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "reinject", FilterDropped: 50, RSS: report.Memory{Start: 100, End: 110}}
+	s.take(&traffic.MixResult{
+		Targets: []traffic.MixTargetResult{
+			{Sent: 400, Counts: traffic.Counts{Delivered: 400}}, // echo, IPv4
+			{Sent: 300, Counts: traffic.Counts{Delivered: 300}},
+			{Sent: 100},
+			{Sent: 200, Counts: traffic.Counts{Delivered: 150}},
+		},
+		EchoSent: 400, EchoCounts: traffic.Counts{Delivered: 400}, Shape: traffic.MixShape{Flows: 120},
+	})
+	s.Daemon = soakCounters{Received: 1400, Dropped: 100, Accepted: 900, First: 120, Further: 400, Reinjected: 390, Filtered: 10}
+	return s
+}
+
+func TestSoakJudge(t *testing.T) {
+	s := cleanShare()
+	s.judge(0)
+	if len(s.Violations) > 0 || !strings.HasSuffix(s.line(), "120 flows, 1000 packets: clean") {
+		t.Errorf("a clean share: %s", s.line())
+	}
+	if got := s.Daemon.settled(); got != 780 {
+		t.Errorf("%d packets of settled flows, want 780", got)
+	}
+	one := uint64(1)
+	for want, spoil := range map[string]func(*soakShare){
+		"1 clashes":                                     func(s *soakShare) { s.Clashes = 1 },
+		"2 packets lost":                                func(s *soakShare) { s.Load.Targets[1].Delivered = 298 },
+		"3 replies lost":                                func(s *soakShare) { s.Load.EchoCounts.Delivered = 397 },
+		"1 packets duplicate":                           func(s *soakShare) { s.Load.Targets[3].Duplicated = 1 },
+		"4 packets reordered":                           func(s *soakShare) { s.Load.EchoCounts.Reordered = 4 },
+		"5 packets corrupted":                           func(s *soakShare) { s.Load.Targets[0].Corrupted = 5 },
+		"6 packets left from":                           func(s *soakShare) { s.Load.Targets[0].SourcesChanged = 6 },
+		"1 packets delivered that the policy drops":     func(s *soakShare) { s.Load.Targets[2].Delivered = 1 },
+		"51 packets lost behind a rule that dropped 50": func(s *soakShare) { s.Load.Targets[3].Delivered = 149 },
+		"50 packets lost behind a rule that dropped 51": func(s *soakShare) { s.FilterDropped = 51 },
+		"the policy dropped 99 of 100":                  func(s *soakShare) { s.Daemon.Dropped = 99 },
+		"2 sends refused (EPERM)":                       func(s *soakShare) { s.Load.SendErrors = map[string]uint64{"EPERM": 2} },
+		"receiver's own socket":                         func(s *soakShare) { s.Load.Targets[0].ReceiverDropped = &one },
+		"from 2 addresses": func(s *soakShare) {
+			s.NAT = "masquerade"
+			s.Load.Targets[0].ReceivedFrom = networks["ipv4"].sourceList()[:2]
+		},
+		"1 copies came back":                func(s *soakShare) { s.Daemon.Looped = 1 },
+		"1 verdicts refused":                func(s *soakShare) { s.Daemon.VerdictErrors = 1 },
+		"1 packets dropped on a full queue": func(s *soakShare) { s.Daemon.QueueDropped = 1 },
+		"only 999 of 1000 packets went":     func(s *soakShare) { s.Daemon.Received = 999 },
+		"nothing to do":                     func(s *soakShare) { s.Daemon.Reinjected = 0 },
+		"the mask":                          func(s *soakShare) { s.Tainted = 0x80 },
+		"verdictd was killed":               func(s *soakShare) { s.Error = "verdictd was killed by SIGKILL" },
+	} {
+		s := cleanShare()
+		spoil(&s)
+		again := soakShare{Placement: s.Placement, NAT: s.NAT, Guard: s.Guard, FilterDropped: s.FilterDropped, Daemon: s.Daemon, Clashes: s.Clashes, Tainted: s.Tainted, Error: s.Error}
+		again.take(s.Load)
+		again.judge(0)
+		if len(again.Violations) != 1 || !strings.Contains(again.Violations[0], want) {
+			t.Errorf("violations %q, want one with %q", again.Violations, want)
+		}
+		result := soakResult{Seed: 7, Guard: "reinject", Shares: []soakShare{cleanShare(), again}}
+		result.judge()
+		if result.Verdict.OK || !strings.Contains(result.Verdict.Line, "seed 7") || !strings.Contains(result.Verdict.Line, want) {
+			t.Errorf("verdict %+v, want one that names the seed and %q", result.Verdict, want)
+		}
+	}
+}
+
+func TestSoakSumsUp(t *testing.T) {
+	grown := cleanShare()
+	grown.RSS = report.Memory{Start: 200, End: 300}
+	failed := soakShare{Error: "no figures", Violations: []string{"no figures"}}
+	result := soakResult{Seed: 7, Duration: "2m0s", Guard: "reinject", Shares: []soakShare{cleanShare(), grown, failed}}
+	result.judge()
+	var b bytes.Buffer
+	if err := result.writeText(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"seed 7, 2m0s over 3 places", "packets     2000 sent", "200 dropped by the policy, 100 by a rule", "0 clashes, 0 lost",
+		"2800 received: 240 first, 800 further, 780 re-injected, 20 copies filtered", "200 KiB at the start and 300 KiB at the end", "Failed: ",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestSoakSeeds(t *testing.T) {
+	var seen []uint64
+	for _, p := range places() {
+		for _, seed := range []uint64{1, 2} {
+			if s := p.seed(seed); slices.Contains(seen, s) || s != p.seed(seed) {
+				t.Errorf("%v, seed %d: %d is somebody else's, or changes", p, seed, s)
+			} else {
+				seen = append(seen, s)
+			}
+		}
+	}
+}
+
+func TestSoakUsage(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--duration 1s is not within": {"soak", "--duration", "1s"},
+		"no such place":               {"soak", "--only", "output"},
+		"--guard":                     {"soak", "--guard", "drop"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitUsage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), exitUsage, want)
+		}
+	}
+}
+
+// TestSoakWithoutADaemon has programs that do nothing: the packets arrive, and the soak must not be content with that.
+func TestSoakWithoutADaemon(t *testing.T) {
+	bin, pids := fakes(t)
+	path := filepath.Join(t.TempDir(), "s.json")
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--only", "output/balance", "--json", path}, streams{&stdout, &stderr})
+	if status != exitFailed || !strings.Contains(stderr.String(), "seed 1") || !strings.Contains(stdout.String(), "FAILED: 1 of 1 places (seed 1)") {
+		t.Errorf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
+	}
+	s := readSoak(t, path).Shares[0]
+	if found := strings.Join(s.Violations, "; "); !strings.Contains(found, "went through the queue") || !strings.Contains(found, "that the policy drops") ||
+		s.Lost+s.EchoLost+s.Reordered > 0 || s.FilteredLost != s.FilterDropped || s.FilterDropped == 0 {
+		t.Errorf("violations %q of %+v", s.Violations, s)
+	}
+	nothingLeft(t, pids)
+}
+
+func readSoak(t *testing.T, path string) *soakResult {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r soakResult
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	return &r
+}

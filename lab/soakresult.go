@@ -1,0 +1,293 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	traffic "verdictd/internal/load"
+	"verdictd/internal/report"
+)
+
+const soakSchema = 1
+
+// soakResult is the document of `lab soak --json`.
+type soakResult struct {
+	Schema      int            `json:"schema"`
+	Version     string         `json:"version"`
+	Host        report.Host    `json:"host"`
+	Seed        uint64         `json:"seed"`
+	Duration    string         `json:"duration"`
+	Guard       string         `json:"guard"`
+	Interrupted bool           `json:"interrupted"`
+	Shares      []soakShare    `json:"shares"`
+	Verdict     report.Verdict `json:"verdict"`
+}
+
+// soakShare is what one place has shown.
+type soakShare struct {
+	Placement string `json:"placement"`
+	Fanout    string `json:"fanout"`
+	NAT       string `json:"nat"`
+	Guard     string `json:"guard"`
+	// What was drawn for the daemon.
+	Queues   int    `json:"queues"`
+	Batch    int    `json:"batch"`
+	Analysis string `json:"analysis"`
+
+	// Load has the counts of each target. Sent and the others are their sums, over those targets whose packets must all
+	// arrive where it is about arrival; Echo is the way back.
+	Load       *traffic.MixResult `json:"load"`
+	Sent       uint64             `json:"sent"`
+	Lost       uint64             `json:"lost"`
+	EchoLost   uint64             `json:"echo_lost"`
+	Duplicated uint64             `json:"duplicated"`
+	Reordered  uint64             `json:"reordered"`
+	Corrupted  uint64             `json:"corrupted"`
+	Moved      uint64             `json:"sources_changed"`
+
+	// PolicedSent packets were to be dropped by the policy, and PolicedDelivered were not. FilteredLost did not arrive of
+	// those that a rule behind the queue drops now and then, which counted FilterDropped.
+	PolicedSent      uint64 `json:"policed_sent"`
+	PolicedDelivered uint64 `json:"policed_delivered"`
+	FilteredLost     uint64 `json:"filtered_lost"`
+	FilterDropped    uint64 `json:"filter_dropped"`
+
+	Clashes       uint64 `json:"clashes"`
+	ConntrackDrop uint64 `json:"drop"`
+
+	Daemon  soakCounters  `json:"daemon"`
+	RSS     report.Memory `json:"rss_kib"`
+	Tainted uint64        `json:"tainted"`
+
+	Error      string   `json:"error,omitempty"`
+	Violations []string `json:"violations"`
+}
+
+// soakCounters are verdictd's own.
+type soakCounters struct {
+	Received       uint64 `json:"received"`
+	Accepted       uint64 `json:"accepted"`
+	Dropped        uint64 `json:"dropped"`
+	First          uint64 `json:"first"`
+	Further        uint64 `json:"further"`
+	Reinjected     uint64 `json:"reinjected"`
+	Filtered       uint64 `json:"reinject_filtered"`
+	ReinjectFailed uint64 `json:"reinject_failed"`
+	HandedOver     uint64 `json:"handed_over"`
+	TableFull      uint64 `json:"table_full"`
+	Looped         uint64 `json:"looped"`
+	VerdictErrors  uint64 `json:"verdict_errors"`
+	QueueDropped   uint64 `json:"queue_dropped"`
+	UserDropped    uint64 `json:"user_dropped"`
+}
+
+// settled is how many packets were given back as those of a flow that has settled.
+func (c *soakCounters) settled() uint64 {
+	return c.Accepted - min(c.Accepted, c.First+c.ReinjectFailed)
+}
+
+func (s *soakShare) take(res *traffic.MixResult) {
+	s.Load = res
+	for i := range res.Targets {
+		t := &res.Targets[i]
+		s.Sent += t.Sent
+		s.Duplicated += t.Duplicated
+		s.Reordered += t.Reordered
+		s.Corrupted += t.Corrupted
+		s.Moved += t.SourcesChanged
+		switch soakPorts[i%len(soakPorts)] {
+		case portPoliced:
+			s.PolicedSent += t.Sent
+			s.PolicedDelivered += t.Delivered
+		case portFiltered:
+			s.FilteredLost += t.Lost()
+		default:
+			s.Lost += t.Lost()
+		}
+	}
+	e := &res.EchoCounts
+	s.EchoLost = res.EchoSent - e.Delivered
+	s.Duplicated += e.Duplicated
+	s.Reordered += e.Reordered
+	s.Corrupted += e.Corrupted
+}
+
+func (s *soakShare) takeDaemon(document []byte) error {
+	o := struct {
+		Total *soakCounters  `json:"total"`
+		RSS   *report.Memory `json:"rss_kib"`
+	}{&s.Daemon, &s.RSS}
+	return decode("verdictd", document, &o, "total.received", "total.accepted", "total.dropped", "total.first", "total.further", "total.reinjected",
+		"total.reinject_filtered", "total.reinject_failed", "total.handed_over", "total.looped", "total.verdict_errors", "total.queue_dropped",
+		"total.user_dropped", "rss_kib")
+}
+
+// judge holds the share against the promise.
+func (s *soakShare) judge(taintedBefore uint64) {
+	s.Violations = []string{}
+	violated := func(format string, args ...any) { s.Violations = append(s.Violations, fmt.Sprintf(format, args...)) }
+	if s.Error != "" {
+		violated("%s", s.Error)
+		return
+	}
+	for _, v := range []struct {
+		n    uint64
+		what string
+	}{
+		{s.Clashes, "clashes"},
+		{s.Lost, "packets lost"}, {s.EchoLost, "replies lost"}, {s.Duplicated, "packets duplicated"}, {s.Reordered, "packets reordered"},
+		{s.Corrupted, "packets corrupted"}, {s.Moved, "packets left from another address or port than the first of their flow"},
+		{s.PolicedDelivered, "packets delivered that the policy drops"},
+		{s.Daemon.Looped, "copies came back to a queue"}, {s.Daemon.VerdictErrors, "verdicts refused by the kernel"},
+		{s.Daemon.QueueDropped, "packets dropped on a full queue"}, {s.Daemon.UserDropped, "packets not taken by the daemon's socket"},
+		{s.Tainted &^ taintedBefore, "is the mask with which the kernel tainted itself"},
+	} {
+		if v.n > 0 {
+			violated("%d %s", v.n, v.what)
+		}
+	}
+	if s.FilteredLost != s.FilterDropped {
+		violated("%d packets lost behind a rule that dropped %d", s.FilteredLost, s.FilterDropped)
+	}
+	if s.Daemon.Dropped != s.PolicedSent {
+		violated("the policy dropped %d of %d packets that it was to drop", s.Daemon.Dropped, s.PolicedSent)
+	}
+	for _, errs := range []map[string]uint64{s.Load.SendErrors, s.Load.EchoErrors} {
+		for name, n := range errs {
+			violated("%d sends refused (%s)", n, name)
+		}
+	}
+	for i := range s.Load.Targets {
+		if d := s.Load.Targets[i].ReceiverDropped; d != nil && *d > 0 {
+			violated("%d packets dropped at the receiver's own socket", *d)
+		}
+		if n := len(s.Load.Targets[i].ReceivedFrom); s.NAT == report.NATMasquerade && n > 1 {
+			violated("packets arrived from %d addresses, and so were not masqueraded", n)
+		}
+	}
+	// Without these a soak in which nothing happens would look perfect.
+	if s.Daemon.Received < s.Sent {
+		violated("only %d of %d packets went through the queue", s.Daemon.Received, s.Sent)
+	}
+	if s.Guard == report.GuardReinject && s.Daemon.Reinjected == 0 {
+		violated("the guard had nothing to do")
+	}
+	slices.Sort(s.Violations)
+}
+
+// line is the share in short.
+func (s *soakShare) line() string {
+	name := fmt.Sprintf("%s, fan-out %s", s.Placement, s.Fanout)
+	if s.NAT == report.NATMasquerade {
+		name += ", masquerade"
+	}
+	if s.Error == "" {
+		name += fmt.Sprintf(" (%d queues, batch %d, analysis %s): %d flows, %d packets", s.Queues, s.Batch, s.Analysis, s.Load.Shape.Flows, s.Sent)
+	}
+	if len(s.Violations) == 0 {
+		return name + ": clean"
+	}
+	return name + ": " + strings.Join(s.Violations, "; ")
+}
+
+// judge adds the shares' judgements up.
+func (r *soakResult) judge() {
+	v := &r.Verdict
+	v.Failures = []string{}
+	var sent, reinjected uint64
+	for i := range r.Shares {
+		s := &r.Shares[i]
+		sent += s.Sent
+		reinjected += s.Daemon.Reinjected
+		if len(s.Violations) > 0 {
+			v.Failures = append(v.Failures, s.line())
+		}
+	}
+	seed := fmt.Sprintf("seed %d", r.Seed)
+	switch {
+	case r.Interrupted:
+		v.Line = fmt.Sprintf("INTERRUPTED after %d places, %d of them failed (%s)", len(r.Shares), len(v.Failures), seed)
+	case len(v.Failures) > 0:
+		v.Line = fmt.Sprintf("FAILED: %d of %d places (%s): %s", len(v.Failures), len(r.Shares), seed, v.Failures[0])
+	default:
+		v.OK = true
+		v.Line = fmt.Sprintf("guard %s: 0 clashes, 0 lost, 0 duplicated, 0 reordered, 0 corrupted of %d packets in %d places (%d re-injected; %s)",
+			r.Guard, sent, len(r.Shares), reinjected, seed)
+	}
+}
+
+func (r *soakResult) document() ([]byte, error) {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the result: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// writeText writes the summary for people.
+func (r *soakResult) writeText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Linux %s, %d CPUs; seed %d, %s over %d places, guard %s\n\n", r.Host.Kernel, r.Host.CPUs, r.Seed, r.Duration, len(r.Shares), r.Guard)
+	var shape traffic.MixShape
+	var sum soakShare
+	var echoes uint64
+	for i := range r.Shares {
+		s := &r.Shares[i]
+		if s.Load == nil {
+			continue
+		}
+		shape.Add(&s.Load.Shape)
+		echoes += s.Load.EchoSent
+		sum.add(s)
+	}
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s"+format+"\n", append([]any{name}, args...)...)
+	}
+	row("flows", "%d: %d IPv6, %d answered, %d longer than 100 ms, %d with a pause of seconds, %d from two threads, %d from a port used before",
+		shape.Flows, shape.IPv6, shape.Echo, shape.Settling, shape.Paused, shape.Shared, shape.Reused)
+	row("packets", "%d sent, %d of them beyond the MTU, %d answers", sum.Sent, shape.Oversized, echoes)
+	row("expected", "%d dropped by the policy, %d by a rule behind the queue", sum.Daemon.Dropped, sum.FilterDropped)
+	row("faults", "%d clashes, %d lost, %d answers lost, %d duplicated, %d reordered, %d corrupted, %d from a changed port",
+		sum.Clashes, sum.Lost, sum.EchoLost, sum.Duplicated, sum.Reordered, sum.Corrupted, sum.Moved)
+	d := &sum.Daemon
+	row("daemon", "%d received: %d first, %d further, %d re-injected, %d copies filtered, %d re-injections failed, %d handed over, %d settled",
+		d.Received, d.First, d.Further, d.Reinjected, d.Filtered, d.ReinjectFailed, d.HandedOver, d.settled())
+	row("memory", "%d KiB at the start and %d KiB at the end, where it grew most", sum.RSS.Start, sum.RSS.End)
+	for _, failure := range r.Verdict.Failures {
+		fmt.Fprintf(&b, "Failed: %s\n", failure)
+	}
+	fmt.Fprintf(&b, "%s\n", r.Verdict.Line)
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write the summary: %w", err)
+	}
+	return nil
+}
+
+// add sums up; of the memory it keeps the share that grew most.
+func (s *soakShare) add(o *soakShare) {
+	s.Sent += o.Sent
+	s.Lost += o.Lost
+	s.EchoLost += o.EchoLost
+	s.Duplicated += o.Duplicated
+	s.Reordered += o.Reordered
+	s.Corrupted += o.Corrupted
+	s.Moved += o.Moved
+	s.FilterDropped += o.FilterDropped
+	s.Clashes += o.Clashes
+	d, p := &s.Daemon, &o.Daemon
+	d.Received += p.Received
+	d.Accepted += p.Accepted
+	d.Dropped += p.Dropped
+	d.First += p.First
+	d.Further += p.Further
+	d.Reinjected += p.Reinjected
+	d.Filtered += p.Filtered
+	d.ReinjectFailed += p.ReinjectFailed
+	d.HandedOver += p.HandedOver
+	if s.RSS.End == 0 || o.RSS.End-min(o.RSS.End, o.RSS.Start) > s.RSS.End-min(s.RSS.End, s.RSS.Start) {
+		s.RSS = o.RSS
+	}
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"verdictd/internal/config"
+	"verdictd/internal/kernel"
+	traffic "verdictd/internal/load"
+	"verdictd/internal/policy"
+	"verdictd/internal/report"
+)
+
+// The ports that flows of a soak go to say what becomes of them. All are queued, and so are the answers.
+const (
+	portEcho     = 7  // answered
+	portPlain    = 9  // not answered
+	portPoliced  = 13 // dropped by the daemon's policy
+	portFiltered = 19 // some packets are dropped by a rule behind the queue
+)
+
+var soakPorts = [...]uint16{portEcho, portPlain, portPoliced, portFiltered}
+
+const (
+	// soakRate is new flows a second. They have 8 packets on average.
+	soakRate = 200
+
+	// soakIdle is the guard's idle, which flows of the mix exceed. Where addresses are not translated conntrack forgets soon
+	// after it (soakConntrack), so that flows which pause or use a port again find neither, one or both of them to know the flow.
+	soakIdle      = time.Second
+	soakConntrack = "2"
+
+	// filteredOneOf is which part of the packets to portFiltered the rule drops.
+	filteredOneOf = 4
+
+	etherMTU = 1500
+)
+
+// A soaking is the daemon in one place: fresh namespaces, the programs in them, and the flows.
+type soaking struct {
+	programs
+	place
+	cpus     []int // to pin the daemon's threads to
+	guard    string
+	seed     uint64
+	duration time.Duration
+	dir      string // for the files of the programs, not made yet
+}
+
+// run is the share's result. Whatever it started is gone when it returns.
+func (s *soaking) run(ctx context.Context) soakShare {
+	share := soakShare{Placement: s.placement, Fanout: s.fanout, NAT: report.NATNone, Guard: s.guard}
+	if s.placement == "forward" {
+		share.NAT = report.NATMasquerade
+	}
+	if err := s.try(ctx, &share); err != nil {
+		share.Error = err.Error()
+	}
+	return share
+}
+
+func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
+	t, err := newTopology(s.placement, values[family]...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	filter, err := s.prepare(t, share.NAT)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		return fmt.Errorf("make a directory for the programs' files: %w", err)
+	}
+	g := newGroup(ctx, s.dir)
+	defer g.Close()
+
+	statistics := filepath.Join(s.dir, "statistics.json")
+	settings := s.daemonConfig(statistics)
+	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch, string(settings.Analysis.Distribution)
+	daemon, err := g.startDaemon(t.queue, s.verdictd, settings)
+	if err != nil {
+		return err
+	}
+	stats, err := g.startService(t.queue, s.conntrackwatch, "stats", "--json")
+	if err != nil {
+		return err
+	}
+	res, err := traffic.RunMix(g.ctx, s.mix(t))
+	if cause := context.Cause(g.ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		return fmt.Errorf("send flows: %w", err)
+	}
+	share.take(res)
+	if share.FilterDropped, err = filter.Dropped(); err != nil {
+		return err
+	}
+	if err := stats.stop(syscall.SIGINT); err != nil {
+		return err
+	}
+	var counted report.Run
+	if err := takeStats(&counted, stats.stdout.Bytes()); err != nil {
+		return err
+	}
+	share.Clashes, share.ConntrackDrop = counted.Clashes(), counted.Drop
+	if err := daemon.stop(syscall.SIGTERM); err != nil {
+		return err
+	}
+	document, err := os.ReadFile(statistics)
+	if err != nil {
+		return fmt.Errorf("read what verdictd counted: %w", err)
+	}
+	if err := share.takeDaemon(document); err != nil {
+		return err
+	}
+	share.Tainted, err = kernel.Taint()
+	return err
+}
+
+// prepare makes the namespaces what the flows are to meet: an MTU, short timeouts, translation, and the rule behind the
+// queue.
+func (s *soaking) prepare(t *topology, nat string) (*kernel.Filter, error) {
+	if nat == report.NATMasquerade {
+		if err := t.masquerade(); err != nil {
+			return nil, err
+		}
+	} else {
+		// Once conntrack has forgotten a masqueraded flow, its port changes rightly.
+		for _, name := range []string{"nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"} {
+			if err := t.queue.SetSysctl("netfilter/"+name, soakConntrack); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return nil, err // some older kernels do not have it outside of the initial user namespace
+			}
+		}
+	}
+	if t.sender == t.receiver {
+		if err := t.queue.SetMTU("lo", etherMTU); err != nil {
+			return nil, err
+		}
+	}
+	// A copy of a packet on its way through or in runs through OUTPUT, not FORWARD: the hooks are such that both meet the rule.
+	hook := map[string]*kernel.Hook{
+		"output": kernel.HookOutput, "postrouting": kernel.HookPostrouting, "forward": kernel.HookPostrouting,
+		"input": kernel.HookInput, "verdict3": kernel.HookInput,
+	}[s.placement]
+	return t.queue.DropAtRandom(hook, portFiltered, filteredOneOf)
+}
+
+// mix is the flows.
+func (s *soaking) mix(t *topology) traffic.MixConfig {
+	m := traffic.MixConfig{
+		Sources4: networks["ipv4"].sourceList(), Sources6: networks["ipv6"].sourceList(),
+		Rate: soakRate, Duration: s.duration, Seed: s.seed,
+		SenderNetns: t.sender.Path(), ReceiverNetns: t.receiver.Path(),
+		ReceiveBuffer: 8 << 20, Linger: 10 * time.Second,
+	}
+	for _, f := range values[family] {
+		for _, port := range soakPorts {
+			m.Targets = append(m.Targets, traffic.MixTarget{
+				Address: netip.AddrPortFrom(networks[f].target, port),
+				Echo:    port == portEcho, Lossy: port == portPoliced || port == portFiltered,
+			})
+		}
+	}
+	return m
+}
+
+// daemonConfig draws what does not matter to the promise: how many queues there are, how many packets are taken at once,
+// and how long the daemon thinks.
+func (s *soaking) daemonConfig(statistics string) *config.Config {
+	random := rand.New(rand.NewPCG(s.seed, 3))
+	c := config.Default()
+	c.Queues.Count = 2 + random.IntN(3)
+	c.Queues.Pin = s.cpus[:min(c.Queues.Count, len(s.cpus))]
+	c.Queues.MaxLength = 16 * defaultQueueLength // a full queue is another experiment
+	c.Queues.Batch = []int{1, c.Queues.Batch}[random.IntN(2)]
+	c.Guard.Mode = config.GuardMode(s.guard)
+	c.Guard.Idle = soakIdle
+	c.Rules.Placement = config.Placement(s.placement)
+	c.Rules.Fanout = config.Fanout(s.fanout)
+	c.Rules.DestinationPorts = soakPorts[:]
+	c.Rules.SourcePorts = []uint16{portEcho}
+	c.Policy.Rules = []config.PolicyRule{{
+		Name: "policed", Action: policy.Drop, DestinationPorts: []policy.PortRange{{First: portPoliced, Last: portPoliced}},
+	}}
+	switch random.IntN(3) {
+	case 1:
+		c.Analysis.Distribution, c.Analysis.Delay = config.DistributionFixed, 200*time.Microsecond
+	case 2:
+		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = config.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
+	}
+	c.Statistics.File = statistics
+	return c
+}
