@@ -438,6 +438,73 @@ func TestTCPPassesUntouched(t *testing.T) {
 	}
 }
 
+// filter adds a rule at filter priority, which is behind the queue's.
+func filter(t *testing.T, hook *nftables.ChainHook, rule ...expr.Any) {
+	t.Helper()
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "filter"})
+	chain := conn.AddChain(&nftables.Chain{Table: table, Name: "filter", Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter})
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCopiesDoNotGetPastRules: the copy of a packet that came in from a peer
+// comes in through lo, where rules are often lax.
+func TestCopiesDoNotGetPastRules(t *testing.T) {
+	drop := &expr.Verdict{Kind: expr.VerdictDrop}
+	fromPeer := []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIF, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(1)},
+		drop,
+	}
+	receive := func(t *testing.T, r *copyRig) (in, out *net.UDPConn) {
+		t.Helper()
+		to := netip.AddrPortFrom(kerneltest.LocalIPv4.Addr(), port)
+		in, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = in.Close() })
+		if err := r.remote.Do(func() error { out = r.dial(to); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for _, payload := range []string{"one", "two", "three"} {
+			r.write(out, payload)
+		}
+		return in, out
+	}
+	input := func(c *config.Config) { c.Rules.Placement = config.PlacementInput }
+	t.Run("dropped in INPUT", func(t *testing.T) {
+		r := newCopyRig(t, input)
+		filter(t, nftables.ChainHookInput, fromPeer...)
+		in, _ := receive(t, r)
+		r.want(in)
+		if s := r.daemon.stop(); s.Total.Reinjected != 0 || s.Total.GivenBack != 2 {
+			t.Errorf("counters: %+v; want both further packets to be given back to the rule", s.Total.Counters)
+		}
+	})
+	t.Run("passed in INPUT", func(t *testing.T) {
+		r := newCopyRig(t, input)
+		in, _ := receive(t, r)
+		r.want(in, "one", "two", "three")
+		r.done(2)
+	})
+	t.Run("OUTPUT would drop the copies", func(t *testing.T) {
+		r := newCopyRig(t, input)
+		filter(t, nftables.ChainHookOutput, drop)
+		in, _ := receive(t, r)
+		r.want(in, "one", "two", "three")
+		if s := r.daemon.stop(); s.Total.ReinjectFailed != 2 {
+			t.Errorf("counters: %+v; want both further packets to be accepted as they were", s.Total.Counters)
+		}
+	})
+}
+
 // TestDNATBeforeTheQueue: nat OUTPUT comes before POSTROUTING, and a copy of what
 // it has translated would be of another flow.
 func TestDNATBeforeTheQueue(t *testing.T) {

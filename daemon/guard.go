@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"verdictd/internal/config"
+	"verdictd/internal/ct"
 	"verdictd/internal/engine"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
@@ -20,7 +21,9 @@ type guarding struct {
 	why  string
 	// at are the hooks where it acts (none: all), dnatAt those that DNAT precedes.
 	at, dnatAt engine.HookSet
-	warnings   []string
+	// newProver asks conntrack; nil where the kernel does not answer.
+	newProver func() (engine.Prover, error)
+	warnings  []string
 }
 
 func (g *guarding) warn(format string, args ...any) {
@@ -35,7 +38,24 @@ func planGuard(cfg *config.Config) guarding {
 		g.warn("cannot read the live rules, and so not say whether any are in the guard's way: %v", u)
 	}
 	g.checkTimeouts(cfg)
+	g.findProver()
 	return g
+}
+
+// findProver tries whether conntrack can be asked.
+func (g *guarding) findProver() {
+	if g.mode != engine.GuardReinject {
+		return
+	}
+	l, err := ct.NewLookup()
+	if err == nil {
+		err = l.Close()
+	}
+	if err != nil {
+		g.warn("further packets at INPUT and FORWARD are given back and may clash, as the guard cannot ask conntrack whether their flow is confirmed: %v", err)
+		return
+	}
+	g.newProver = func() (engine.Prover, error) { return ct.NewLookup() }
 }
 
 // decideGuard looks at where the packets of these queues wait, which is known of

@@ -55,5 +55,6 @@ func engineConfig(cfg *config.Config, p *policy.Policy, guard *guarding) engine.
 		Flows:     flow.Config{Flows: g.Flows, Grace: g.Grace, Idle: g.Idle},
 		DNAT:      engine.GuardMode(g.DNAT),
 		NewSender: func() (engine.Sender, error) { return reinject.NewSender(g.Mark) },
+		NewProver: guard.newProver,
 	}
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // Counters are what a worker counts. Every packet received is either accepted,
-// dropped, guard_dropped, reinjected, filtered or handed over.
+// dropped, guard-dropped, re-injected, filtered, given back or handed over, or its
+// re-injection failed.
 type Counters struct {
 	// Received packets, of which a policy let Accepted pass as they were and
 	// Dropped dropped.
@@ -24,6 +25,9 @@ type Counters struct {
 	Reinjected     uint64 `json:"reinjected"`
 	Filtered       uint64 `json:"reinject_filtered"`
 	ReinjectFailed uint64 `json:"reinject_failed"`
+	// GivenBack further packets were let go as they were at INPUT and FORWARD, as
+	// conntrack had no entry of the flow that they could clash with.
+	GivenBack uint64 `json:"given_back"`
 	// GuardDropped further packets were dropped, as guard mode drop wants it.
 	GuardDropped uint64 `json:"guard_dropped"`
 	// HandedOver packets met a flow that another queue judged; Adopted ones came
@@ -36,7 +40,8 @@ type Counters struct {
 	// rules do not let it pass. They are accepted.
 	Looped uint64 `json:"looped"`
 	// Unguarded packets were given back though they may clash, as a copy would do
-	// harm: multicast outside OUTPUT, and what Config.DNAT says.
+	// harm: multicast outside OUTPUT, what Config.DNAT says, and all at INPUT and
+	// FORWARD without a Prover.
 	Unguarded uint64 `json:"unguarded"`
 	// Truncated packets were longer than the copy range, Undecodable ones are no
 	// IP packets; for the latter the policy's default is the verdict.
@@ -59,6 +64,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Reinjected += o.Reinjected
 	c.Filtered += o.Filtered
 	c.ReinjectFailed += o.ReinjectFailed
+	c.GivenBack += o.GivenBack
 	c.GuardDropped += o.GuardDropped
 	c.HandedOver += o.HandedOver
 	c.Adopted += o.Adopted

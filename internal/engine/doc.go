@@ -6,8 +6,9 @@
 //	worker.go    handle, for each packet of a batch: decode, policy
 //	analysis.go  the delay that models a slow analysis, where one is configured
 //	guard.go     may it be given back, or must it be sent anew? (package flow)
-//	worker.go    flush: the verdicts; then the packets to be sent anew; then
-//	             the verdicts on their queued originals
+//	worker.go    flush: the verdicts,
+//	resend.go    then the packets to be sent anew,
+//	worker.go    then the verdicts on their queued originals
 //
 // Nothing on this way allocates, locks or logs; alloc_test.go holds it to that.
 // The one exception is a flow that reaches several queues at once, whose first

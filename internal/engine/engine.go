@@ -36,6 +36,9 @@ type Config struct {
 	Mark      uint32
 	Flows     flow.Config
 	NewSender func() (Sender, error)
+	// NewProver opens a way to ask conntrack, one per queue, which GuardReinject
+	// needs at INPUT and FORWARD. Without it (nil) packets there are given back.
+	NewProver func() (Prover, error)
 	// GuardAt are the hooks at which packets are guarded; elsewhere another of
 	// this engine's queues follows on the way to the confirm, and guards them there.
 	// Empty: all hooks.
@@ -106,15 +109,15 @@ func (e *Engine) newWorker(cfg *Config, i int) (w *worker, err error) {
 		if w.guard.at == 0 {
 			w.guard.at = ^HookSet(0)
 		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, w.guard.close())
+			}
+		}()
 		if cfg.Guard == GuardReinject {
-			if w.guard.sender, err = cfg.NewSender(); err != nil {
+			if err = w.guard.open(cfg); err != nil {
 				return nil, err
 			}
-			defer func() {
-				if err != nil {
-					err = errors.Join(err, w.guard.sender.Close())
-				}
-			}()
 		}
 	}
 	q := cfg.Queue
@@ -189,8 +192,8 @@ func (e *Engine) Close() error {
 	var errs []error
 	for _, w := range e.workers {
 		errs = append(errs, w.queue.Close())
-		if w.guard != nil && w.guard.sender != nil {
-			errs = append(errs, w.guard.sender.Close())
+		if w.guard != nil {
+			errs = append(errs, w.guard.close())
 		}
 	}
 	return errors.Join(errs...)

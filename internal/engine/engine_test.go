@@ -14,6 +14,7 @@ import (
 
 	"verdictd/internal/flow"
 	"verdictd/internal/nfq"
+	"verdictd/internal/packet"
 	"verdictd/internal/policy"
 	"verdictd/internal/reinject"
 )
@@ -209,6 +210,64 @@ func TestGuardModes(t *testing.T) {
 			t.Errorf("%d senders, counters %+v", len(r.senders), total.Counters)
 		}
 	})
+}
+
+// fakeProver says no so many times, then yes.
+type fakeProver struct {
+	log    *log
+	no     int
+	err    error
+	closed bool
+}
+
+func (p *fakeProver) Confirmed(k *packet.Key) (bool, error) {
+	p.no--
+	p.log.add("confirmed? %v", p.no < 0)
+	return p.no < 0, p.err
+}
+
+func (p *fakeProver) Close() error { p.closed = true; return nil }
+
+// TestCopiesDoNotGetPastRules: at INPUT and FORWARD a copy would not meet the
+// rules behind the queue.
+func TestCopiesDoNotGetPastRules(t *testing.T) {
+	for name, test := range map[string]struct {
+		prover *fakeProver
+		sent   error
+		want   []string
+	}{
+		"confirmed": {&fakeProver{}, nil, []string{
+			"accept 1", "confirmed? true", "send 2 mark 0 dev 0", "confirmed? true", "send 3 mark 0 dev 0", "drop 2", "drop 3"}},
+		"dropped behind the queue": {&fakeProver{no: 9}, nil, []string{
+			"accept 1", "confirmed? false", "accept 2", "confirmed? false", "accept 3"}},
+		"confirmed by the second one": {&fakeProver{no: 1}, nil, []string{
+			"accept 1", "confirmed? false", "accept 2", "confirmed? true", "send 3 mark 0 dev 0", "drop 3"}},
+		"a rule of OUTPUT drops the copies": {&fakeProver{}, reinject.ErrFiltered, []string{
+			"accept 1", "confirmed? true", "send 2 mark 0 dev 0", "confirmed? true", "send 3 mark 0 dev 0", "accept 2", "accept 3"}},
+		"nobody to ask": {nil, nil, []string{"accept 1", "accept 2", "accept 3"}},
+	} {
+		for _, hook := range []nfq.Hook{nfq.HookInput, nfq.HookForward} {
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t, nil)
+				r.senders[0].errs = map[byte]error{2: test.sent, 3: test.sent}
+				if test.prover != nil {
+					prover := *test.prover
+					prover.log = &r.log
+					r.workers[0].guard.prover = &prover
+				}
+				var packets []nfq.Packet
+				for n := range byte(3) {
+					packets = append(packets, nfq.Packet{Payload: udp(1, n+1), Hook: hook, InDev: 2})
+				}
+				lines, total := r.judge(t, batch(packets...))
+				wantLines(t, lines, test.want...)
+				c := total.Counters
+				if sum := c.Accepted + c.Reinjected + c.GivenBack + c.ReinjectFailed; sum != 3 {
+					t.Errorf("%d packets are accounted for, want 3: %+v", sum, c)
+				}
+			})
+		}
+	}
 }
 
 // TestTranslatedPackets: a copy of a packet behind DNAT would be another flow's.
@@ -415,7 +474,7 @@ func TestWorkerErrors(t *testing.T) {
 
 func TestOpenCleansUp(t *testing.T) {
 	var opened []*fakeQueue
-	senders := []*fakeSender{}
+	senders, provers := []*fakeSender{}, []*fakeProver{}
 	_, err := Open(Config{
 		Queues: 3, Guard: GuardReinject, Flows: flow.Config{Flows: 1, Grace: 1, Idle: 2},
 		Open: func(c nfq.Config) (nfq.Queue, error) {
@@ -427,6 +486,7 @@ func TestOpenCleansUp(t *testing.T) {
 			return q, nil
 		},
 		NewSender: func() (Sender, error) { senders = append(senders, &fakeSender{}); return senders[len(senders)-1], nil },
+		NewProver: func() (Prover, error) { provers = append(provers, &fakeProver{}); return provers[len(provers)-1], nil },
 	})
 	if err == nil {
 		t.Fatal("no error")
@@ -440,8 +500,8 @@ func TestOpenCleansUp(t *testing.T) {
 		}
 	}
 	for i, s := range senders {
-		if !s.closed {
-			t.Errorf("sender %d stayed open", i)
+		if !s.closed || !provers[i].closed {
+			t.Errorf("sender or prover %d stayed open", i)
 		}
 	}
 }

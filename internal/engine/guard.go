@@ -9,7 +9,7 @@ import (
 
 	"verdictd/internal/flow"
 	"verdictd/internal/nfq"
-	"verdictd/internal/reinject"
+	"verdictd/internal/packet"
 )
 
 // GuardMode says what becomes of further packets of a flow that has not
@@ -31,6 +31,12 @@ type Sender interface {
 	Close() error
 }
 
+// Prover tells whether conntrack has confirmed a flow (package ct).
+type Prover interface {
+	Confirmed(k *packet.Key) (bool, error)
+	Close() error
+}
+
 // loopbackIndex is lo's interface index in every network namespace
 // (LOOPBACK_IFINDEX, include/net/flow.h).
 const loopbackIndex = 1
@@ -49,9 +55,35 @@ type guard struct {
 	at     HookSet
 	dnatAt HookSet
 	sender Sender // nil in GuardDrop
+	prover Prover // nil: this kernel does not tell
 	held   []held
 	// adopt is w.adopt, made once: a method value allocates.
 	adopt func(flow.Copy)
+}
+
+// open gets what re-injection needs; close is to be called even if it fails.
+func (g *guard) open(cfg *Config) (err error) {
+	if g.sender, err = cfg.NewSender(); err != nil {
+		g.sender = nil
+		return err
+	}
+	if cfg.NewProver != nil {
+		if g.prover, err = cfg.NewProver(); err != nil {
+			g.prover = nil
+		}
+	}
+	return err
+}
+
+func (g *guard) close() error {
+	var errs []error
+	if g.sender != nil {
+		errs = append(errs, g.sender.Close())
+	}
+	if g.prover != nil {
+		errs = append(errs, g.prover.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // held is a packet that waits to be sent anew until the verdicts before it are
@@ -75,14 +107,14 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 		return w.accept(p)
 	}
 	mode := g.modeFor(p)
-	if mode == GuardOff {
+	if mode == GuardOff || mode == GuardReinject && detours(p.Hook) && g.prover == nil {
 		w.counters.Unguarded++
 		return w.accept(p)
 	}
 	id := g.table.ID(&w.key)
 	decision, owner := g.decide(id, p, b.Received)
 	if decision == flow.Foreign {
-		if mode == GuardReinject && copyable(p) && g.flows.HandOver(owner, copyOf(id, p)) {
+		if mode == GuardReinject && copyable(p) && !detours(p.Hook) && g.flows.HandOver(owner, copyOf(id, p)) {
 			w.counters.Further++
 			w.counters.HandedOver++
 			return w.answer(p, nfq.Drop)
@@ -212,51 +244,4 @@ func (g *guard) confirmed() {
 	if g.flows.Judging() {
 		g.flows.Confirmed(nfq.Now, g.adopt)
 	}
-}
-
-// resendHeld sends the batch's further packets anew, in their order, and
-// answers the queued ones.
-func (g *guard) resendHeld(w *worker) error {
-	for _, h := range g.held {
-		p := h.packet
-		verdict := nfq.Drop
-		if !copyable(p) || !w.resend(copyOf(h.id, p)) {
-			// A possible clash is better than a certain loss.
-			w.counters.ReinjectFailed++
-			verdict = nfq.Accept
-		}
-		if err := w.answer(p, verdict); err != nil {
-			return err
-		}
-	}
-	g.held = g.held[:0]
-	return nil
-}
-
-func copyOf(id flow.ID, p *nfq.Packet) flow.Copy {
-	return flow.Copy{ID: id, Packet: p.Payload, Mark: p.Mark, Dev: p.OutDev}
-}
-
-// adopt sends a packet anew that another queue has handed over; that queue has
-// answered it already.
-func (w *worker) adopt(c flow.Copy) {
-	w.counters.Adopted++
-	if !w.resend(c) {
-		w.counters.ReinjectFailed++
-	}
-}
-
-// resend sends a packet anew and reports whether that has dealt with it.
-func (w *worker) resend(c flow.Copy) bool {
-	err := w.guard.sender.Send(c.Packet, c.Mark, c.Dev)
-	switch {
-	case err == nil:
-		w.counters.Reinjected++
-		w.guard.flows.Resent(c.ID)
-		return true
-	case errors.Is(err, reinject.ErrFiltered):
-		w.counters.Filtered++
-		return true
-	}
-	return false
 }

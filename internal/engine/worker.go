@@ -98,7 +98,7 @@ func (w *worker) flush(b *nfq.Batch) error {
 	if w.guard == nil {
 		return nil
 	}
-	if err := w.guard.resendHeld(w); err != nil {
+	if err := w.guard.resendHeld(w, b); err != nil {
 		return err
 	}
 	w.guard.confirmed()

@@ -39,6 +39,7 @@ type modelOptions struct {
 	spread bool // packets of one flow take any queue, as numgen and cpu-fanout do
 	exact  bool // packets show whether their entry is confirmed (NFQA_CT)
 	later  bool // a rule behind the queue drops some packets
+	detour bool // copies do not meet that rule, as at INPUT and FORWARD
 	flows  int  // in the guard's table; 0: plenty
 
 	// Broken guards, to see that the model catches them.
@@ -285,7 +286,7 @@ func (m *model) judge(w *modelWorker) {
 	m.decisions[decision]++
 	switch decision {
 	case Foreign:
-		if !w.q.HandOver(owner, Copy{ID: id, Packet: m.encode(p)}) {
+		if m.opt.detour || !w.q.HandOver(owner, Copy{ID: id, Packet: m.encode(p)}) {
 			w.stamp = m.now
 			w.stage = stageVerdicts // engine flushes before it waits
 			return
@@ -323,8 +324,19 @@ func (m *model) confirm(p modelPacket) bool {
 	return true
 }
 
-// resend is a copy's way: looked up and confirmed within one system call.
+// resend is a copy's way: looked up and confirmed within one system call. Where
+// it would not meet the rule, it is sent only if the flow is confirmed, else the
+// packet itself is given back.
 func (m *model) resend(w *modelWorker, id ID, p modelPacket) {
+	if m.opt.detour {
+		if !m.confirmed[p.flow] {
+			m.confirm(p)
+			return
+		}
+		m.deliver(p)
+		w.q.Resent(id)
+		return
+	}
 	p.unconfirmed = !m.confirmed[p.flow]
 	if m.confirm(p) {
 		w.q.Resent(id)
@@ -367,6 +379,9 @@ func TestModel(t *testing.T) {
 		"a later rule drops":                {queues: 1, later: true},
 		"three, a later rule drops":         {queues: 3, spread: true, later: true},
 		"too small, a later rule drops":     {queues: 3, spread: true, later: true, flows: 8},
+		"detour":                            {queues: 1, later: true, detour: true},
+		"three, detour":                     {queues: 3, spread: true, later: true, detour: true},
+		"too small, detour":                 {queues: 3, spread: true, later: true, detour: true, flows: 8},
 		"exact":                             {queues: 1, exact: true},
 		"exact, a flow in three":            {queues: 3, spread: true, exact: true},
 		"exact, a later rule drops":         {queues: 1, exact: true, later: true},

@@ -23,15 +23,16 @@ func (e *Encoder) Len() int { return len(e.buf) }
 // Bytes is what was laid out; valid until the next call that changes it.
 func (e *Encoder) Bytes() []byte { return e.buf }
 
-// Begin starts a request of the given type (see Type) for a resource, such as
-// a queue number. It asks for no acknowledgement: the kernel answers refusals
-// only.
-func (e *Encoder) Begin(typ, resource uint16) {
+// Begin starts a request of the given type (see Type), for an address family
+// where that matters, and a resource such as a queue number. It asks for no
+// acknowledgement: the kernel answers refusals, and what was asked for.
+func (e *Encoder) Begin(typ uint16, family uint8, resource uint16) {
 	e.start = len(e.buf)
 	b := append(e.buf, make([]byte, HeaderLen)...)
 	h := b[e.start:]
 	binary.NativeEndian.PutUint16(h[4:], typ)
 	binary.NativeEndian.PutUint16(h[6:], unix.NLM_F_REQUEST)
+	h[16] = family
 	binary.BigEndian.PutUint16(h[18:], resource)
 	e.buf = b
 }

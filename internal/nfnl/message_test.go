@@ -11,7 +11,7 @@ import (
 // TestEncoder reads back with mdlayher/netlink what the Encoder laid out.
 func TestEncoder(t *testing.T) {
 	var e Encoder
-	e.Begin(Type(3, 1), 0x1234)
+	e.Begin(Type(3, 1), 2, 0x1234)
 	e.Uint32Pair(2, 1, 77)
 	e.Raw(10, []byte("odd"))
 	nest := e.BeginNested(11)
@@ -19,7 +19,7 @@ func TestEncoder(t *testing.T) {
 	e.EndNested(nest)
 	e.End()
 	first := e.Len()
-	e.Begin(Type(3, 3), 7)
+	e.Begin(Type(3, 3), 0, 7)
 	e.End()
 
 	b := e.Bytes()
@@ -29,6 +29,9 @@ func TestEncoder(t *testing.T) {
 	}
 	if id, ok := m.Resource(); !ok || id != 0x1234 {
 		t.Errorf("resource %#x, %v", id, ok)
+	}
+	if m.Body[0] != 2 {
+		t.Errorf("family %d, want 2", m.Body[0])
 	}
 	attrs, err := netlink.UnmarshalAttributes(m.Attributes())
 	if err != nil || len(attrs) != 3 {
@@ -95,7 +98,7 @@ func TestAck(t *testing.T) {
 // FuzzNext walks arbitrary bytes: it must end, and stay inside them.
 func FuzzNext(f *testing.F) {
 	var e Encoder
-	e.Begin(Type(3, 0), 1)
+	e.Begin(Type(3, 0), 0, 1)
 	e.Uint32(3, 4)
 	e.End()
 	f.Add(e.Bytes())

@@ -246,7 +246,7 @@ func (q *Mmsg) Reply(r *Reply) error {
 	q.lastID = r.ID
 
 	e := &q.replies
-	e.Begin(typeVerdict, q.cfg.Queue)
+	e.Begin(typeVerdict, unix.AF_UNSPEC, q.cfg.Queue)
 	e.Uint32Pair(nfqaVerdictHdr, uint32(r.Verdict), r.ID)
 	if r.SetMark {
 		e.Uint32(nfqaMark, r.Mark)
@@ -278,7 +278,7 @@ func (q *Mmsg) Flush() error {
 	e := &q.replies
 	if q.uniform && q.pending == q.outstanding && q.pending > 1 {
 		e.Reset()
-		e.Begin(typeVerdictBatch, q.cfg.Queue)
+		e.Begin(typeVerdictBatch, unix.AF_UNSPEC, q.cfg.Queue)
 		e.Uint32Pair(nfqaVerdictHdr, uint32(q.first), q.lastID)
 		e.End()
 	}

@@ -39,7 +39,7 @@ var imports = map[string][]string{
 	// Kernel interfaces, one each.
 	"nfnl":     {},
 	"nfq":      {"nfnl"},
-	"ct":       {},
+	"ct":       {"nfnl", "packet"},
 	"reinject": {},
 	"ruleset":  {},
 	"kernel":   {},
@@ -49,6 +49,7 @@ var imports = map[string][]string{
 	"load":              {"kernel"},
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
+	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 }
 
