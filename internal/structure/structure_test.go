@@ -50,6 +50,7 @@ var imports = map[string][]string{
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
+	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 }
 

@@ -1,0 +1,84 @@
+package audit
+
+import (
+	"strings"
+	"testing"
+
+	"verdictd/internal/kernel"
+	"verdictd/internal/liverules"
+)
+
+func TestAdvice(t *testing.T) {
+	out := exposed(liverules.Output)
+	listens := func(m *Machine) {
+		m.Rules.Queues[0].Bypass = true
+		m.Queues.Value = []Queue{{Queue: 0, PortID: 1}}
+	}
+	for _, test := range []struct {
+		name    string
+		release string
+		changes []change
+		want    []string // a part of each, in this order
+	}{
+		{"nothing to do", fine, nil, nil},
+		{"not exposed", fine, []change{early, listens}, nil},
+		{"unread", fine, []change{unreadRules}, []string{"as root"}},
+		{"resolved", fine, []change{out, listens}, []string{"guard.mode", "pre-conntrack", "notrack"}},
+		{"crash", crashing, []change{out, listens, openUserNamespaces},
+			[]string{"guard.mode", "events off", "pre-conntrack", "notrack", "Upgrade the kernel to 5.10.120", "forbid user namespaces"}},
+		{"crash, events off", crashing, []change{out, listens, eventsOffNow},
+			[]string{"guard.mode", "pre-conntrack", "notrack", "Upgrade the kernel to 5.10.120"}},
+		{"not exposed on a kernel that crashes", crashing, []change{openUserNamespaces}, []string{"Upgrade the kernel to 5.10.120", "forbid user namespaces"}},
+		// 6.18.14 has the fix, and another fault up to 6.18.23.
+		{"the trap", losing, []change{out, listens}, []string{"guard.mode", "pre-conntrack", "notrack", "Upgrade the kernel to 6.18.24"}},
+		{"a distributor's kernel", patched, []change{out, listens},
+			[]string{"guard.mode", "pre-conntrack", "notrack", "of which the distributor says"}},
+		{"no bypass, DNAT, two queues", fine, []change{dnat, exposed(liverules.Forward), exposed(liverules.Postrouting)},
+			[]string{"guard.mode", "Add bypass to nftables rule ip made forward handle 1, nftables rule ip made postrouting handle 2", "pre-conntrack", "notrack", "DNAT", "one queue"}},
+		{"settings", fine, []change{func(m *Machine) {
+			m.Queues.Value = []Queue{{Queue: 1, UserDropped: 1}}
+			m.Host.Conntrack.Count = number64(95)
+			m.Host.Kmod.Value.Version = 19
+		}}, []string{"Make room", "nf_conntrack_max", "modules at boot"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := Judge(made(t, test.release).with(test.changes...)).Advice
+			if len(got) != len(test.want) {
+				t.Errorf("%d pieces of advice, want %d", len(got), len(test.want))
+			}
+			for i, a := range got {
+				if i < len(test.want) && !strings.Contains(a.Do, test.want[i]) {
+					t.Errorf("%d: %q, want %q", i, a.Do, test.want[i])
+				}
+				if a.Because == "" {
+					t.Errorf("%q has no reason", a.Do)
+				}
+			}
+		})
+	}
+}
+
+func TestUpgradeTo(t *testing.T) {
+	for _, test := range []struct {
+		from  kernel.Version
+		end   []string
+		avoid []string
+		want  string
+	}{
+		{kernel.V(5, 10, 100), []string{kernel.FactClashCrash}, nil, "5.10.120"},
+		{kernel.V(5, 10, 100), []string{kernel.FactClashCrash}, []string{kernel.FactGRODropped}, "5.10.120"}, // of which the other is not known either
+		{kernel.V(4, 9, 300), []string{kernel.FactClashCrash}, nil, "4.14.282"},                              // none in 4.9
+		{kernel.V(6, 1, 100), []string{kernel.FactConfirmedEarly}, nil, "6.1.147"},
+		{kernel.V(6, 1, 100), []string{kernel.FactConfirmedEarly}, []string{kernel.FactGRODropped}, "6.1.191"}, // 6.1.107 brings the other
+		{kernel.V(6, 1, 120), []string{kernel.FactConfirmedEarly, kernel.FactGRODropped}, nil, "6.1.191"},
+		{kernel.V(6, 12, 30), []string{kernel.FactConfirmedEarly}, nil, "6.12.40"},
+		{kernel.V(6, 12, 30), []string{kernel.FactGRODropped}, nil, "6.12.83"},
+		{kernel.V(6, 19, 2), []string{kernel.FactGRODropped}, nil, "6.19.14"},
+		{kernel.V(6, 19, 14), []string{kernel.FactClonedDropped}, nil, ""},
+	} {
+		got, ok := upgradeTo(test.from, test.end, test.avoid)
+		if ok != (test.want != "") || ok && got.String() != test.want {
+			t.Errorf("from %s without %v: %s, %v; want %q", test.from, test.end, got, ok, test.want)
+		}
+	}
+}

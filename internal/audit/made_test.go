@@ -1,0 +1,99 @@
+package audit
+
+import (
+	"errors"
+	"io/fs"
+	"os/exec"
+	"testing"
+
+	"verdictd/internal/kernel"
+	"verdictd/internal/liverules"
+)
+
+// made builds a machine that runs a kernel of that release, without rules.
+func made(t *testing.T, release string) *Machine {
+	t.Helper()
+	b, err := kernel.Identify(kernel.Names{Release: release})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Machine{
+		Host: &kernel.Host{
+			Kernel:         kernel.Reading[kernel.Build]{Value: b},
+			Changelog:      kernel.Reading[kernel.Changelog]{Err: exec.ErrNotFound},
+			Kmod:           kernel.Reading[kernel.Kmod]{Value: kernel.Kmod{Version: 30, Text: "kmod version 30"}},
+			Modules:        []kernel.Module{{Name: "nfnetlink_queue", State: kernel.ModuleLoaded}},
+			UserNamespaces: kernel.UserNamespaces{Access: kernel.UserNamespacesClosed, Reason: "made up"},
+			Conntrack:      kernel.ConntrackSettings{Events: number64(1), Max: number64(100), Count: number64(1)},
+		},
+		Rules: &liverules.Rules{Conntrack: liverules.Conntrack{IPv4: liverules.Yes, IPv6: liverules.Yes, Bridge: liverules.No, Reason: "made up"}},
+	}
+}
+
+func number64(n uint64) kernel.Reading[uint64] { return kernel.Reading[uint64]{Value: n} }
+
+// change is one thing about a machine.
+type change func(*Machine)
+
+func (m *Machine) with(changes ...change) *Machine {
+	for _, c := range changes {
+		c(m)
+	}
+	m.conclude()
+	return m
+}
+
+// rule adds one that queues to the queue with its number, from 0.
+func rule(hook liverules.Hook, priority int, e liverules.Exposure, family liverules.Family) change {
+	return func(m *Machine) {
+		position := liverules.BetweenLookupAndConfirm
+		if e == liverules.NotExposed {
+			position = liverules.BeforeLookup
+		}
+		n := uint16(len(m.Rules.Queues))
+		m.Rules.Queues = append(m.Rules.Queues, liverules.QueueRule{
+			Place: liverules.Place{Source: liverules.NFTables, Family: family, Table: "made", Chain: string(hook), Handle: uint64(n) + 1, Number: 1},
+			Queue: liverules.Queue{Statement: "queue", First: n, Last: n, Fanout: liverules.FanoutNone},
+			Reaches: []liverules.Reach{{
+				Way:      liverules.Way{Hook: hook, Priority: priority, Chains: []string{string(hook)}, Families: []liverules.Family{family}},
+				Position: position, Untracked: liverules.No, Exposure: e, Reason: "made up",
+			}},
+			Exposure: e, Reason: "made up",
+		})
+	}
+}
+
+func exposed(hook liverules.Hook) change { return rule(hook, -150, liverules.Exposed, liverules.IPv4) }
+
+func early(m *Machine) { rule(liverules.Output, -300, liverules.NotExposed, liverules.IPv4)(m) }
+
+func dnat(m *Machine) {
+	m.Rules.Rewrites = append(m.Rules.Rewrites, liverules.Rewrite{
+		Kind: "dnat",
+		Ways: []liverules.Way{{Hook: liverules.Prerouting, Priority: -100, Chains: []string{"dnat"}, Families: []liverules.Family{liverules.IPv4}}},
+	})
+}
+
+func unreadRules(m *Machine) {
+	m.Rules.Unread = []liverules.Unread{{What: "nftables", Why: "needs CAP_NET_ADMIN"}}
+}
+
+func noConntrack(m *Machine) {
+	m.Rules.Conntrack = liverules.Conntrack{IPv4: liverules.No, IPv6: liverules.No, Bridge: liverules.No, Reason: "made up"}
+}
+
+func noQueueModule(m *Machine) { m.Host.Modules[0].State = kernel.ModuleAbsent }
+
+func noKernel(m *Machine) { m.Host.Kernel.Err = errors.New("made up") }
+
+func eventsOffNow(m *Machine) { m.Host.Conntrack.Events.Value = eventsOff }
+
+func bridgeThere(m *Machine) { m.Bridging.Value = Bridging{Bridges: []string{"br0"}, CallsIP: true} }
+
+func guardsQueue0(m *Machine) { m.guarded = []uint16{0} }
+
+func openUserNamespaces(m *Machine) {
+	m.Host.UserNamespaces = kernel.UserNamespaces{Access: kernel.UserNamespacesOpen, Reason: "made up"}
+}
+
+func unreadableQueues(m *Machine) { m.Queues.Err = fs.ErrPermission }
