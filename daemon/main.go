@@ -19,6 +19,7 @@ type cli struct {
 	Run     runCommand       `cmd:"" help:"Give verdicts until told to stop (SIGTERM or SIGINT)."`
 	Check   checkCommand     `cmd:"" help:"Check a configuration and list every problem."`
 	Rules   rulesCommand     `cmd:"" help:"Install, remove or show the rules that feed the queues."`
+	Audit   auditCommand     `cmd:"" help:"Say whether packets can clash on this machine, what its kernel does then, and what to do about it."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
