@@ -50,7 +50,6 @@ var imports = map[string][]string{
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
-	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 }
 
