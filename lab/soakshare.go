@@ -146,9 +146,9 @@ func (s *soaking) prepare(t *topology, nat string) (*kernel.Filter, error) {
 			return nil, err
 		}
 	}
-	// A copy of a packet on its way through or in runs through OUTPUT, not FORWARD: the hooks are such that both meet the rule.
+	// Behind the queue, where a copy of a packet on its way through would not come: what the rule drops must stay dropped.
 	hook := map[string]*kernel.Hook{
-		"output": kernel.HookOutput, "postrouting": kernel.HookPostrouting, "forward": kernel.HookPostrouting,
+		"output": kernel.HookOutput, "postrouting": kernel.HookPostrouting, "forward": kernel.HookForward,
 		"input": kernel.HookInput, "verdict3": kernel.HookInput,
 	}[s.placement]
 	return t.queue.DropAtRandom(hook, portFiltered, filteredOneOf)

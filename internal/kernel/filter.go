@@ -21,6 +21,7 @@ var (
 	HookOutput      = nftables.ChainHookOutput
 	HookPostrouting = nftables.ChainHookPostrouting
 	HookInput       = nftables.ChainHookInput
+	HookForward     = nftables.ChainHookForward
 )
 
 // A Filter is a rule that drops packets at random, and counts them.
