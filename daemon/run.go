@@ -52,6 +52,11 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	}
 	guard.checkOrder(cfg)
 	s.announce()
+	stopMetrics, err := s.exportAudit(ctx)
+	if err != nil {
+		return errors.Join(err, s.stop())
+	}
+	defer stopMetrics()
 	s.usage = startUsage()
 	notify(log, daemon.SdNotifyReady)
 

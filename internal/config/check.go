@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,6 +43,11 @@ func (f *file) check(c *Config) {
 	}
 	f.checkPolicy(&c.Policy)
 	f.checkAnalysis(&c.Analysis)
+	if listen := c.Metrics.Listen; listen != "" {
+		if _, err := netip.ParseAddrPort(listen); err != nil {
+			f.wrong("metrics.listen", "%q is no address and port: write one like 127.0.0.1:9470 or [::1]:9470", listen)
+		}
+	}
 }
 
 // wrong reports a problem of a value, unless it could not be read to begin with.

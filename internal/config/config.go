@@ -19,6 +19,7 @@ type Config struct {
 	Policy     Policy     `yaml:"policy"`
 	Analysis   Analysis   `yaml:"analysis"`
 	Statistics Statistics `yaml:"statistics"`
+	Metrics    Metrics    `yaml:"metrics"`
 }
 
 // Queues are consecutive NFQUEUEs; each has a thread of its own.
@@ -128,6 +129,12 @@ type Analysis struct {
 type Statistics struct {
 	// File is where to; "-" is standard output, "" nowhere.
 	File string `yaml:"file"`
+}
+
+// Metrics are served to Prometheus.
+type Metrics struct {
+	// Listen is the TCP address, such as 127.0.0.1:9470; "" serves none.
+	Listen string `yaml:"listen"`
 }
 
 // Default is an empty file's configuration.

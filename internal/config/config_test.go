@@ -86,6 +86,7 @@ func TestRoundTrip(t *testing.T) {
 		First: 100, Count: 4, MaxLength: 1 << 31, CopyRange: 128, FailOpen: true, GSO: true, Conntrack: true, UIDGID: true,
 		ReceiveBuffer: 0, Batch: 1024, Pin: []int{0, 3},
 	}
+	full.Metrics = Metrics{Listen: "[::1]:9470"}
 	full.Guard = Guard{Mode: GuardOff, DNAT: DNATOff, Mark: 1 << 31, Grace: 1500 * time.Microsecond, Idle: time.Hour, Flows: 1}
 	full.Rules = Rules{
 		Install: false, Table: "a_b", Placement: PlacementVerdict3, Fanout: FanoutNumgen, Bypass: false,

@@ -80,6 +80,7 @@ policy:
 		"f:1:47: guard.mark: must have exactly one bit set, and 0x0 has 0",
 	}},
 	{"guard order", "guard: {grace: 6s}\n", []string{"f:1:1: guard.idle: 5s is not more than grace (6s)"}},
+	{"metrics without a port", "metrics: {listen: localhost}\n", []string{`f:1:19: metrics.listen: "localhost" is no address and port`}},
 	{"no segmentation under the guard", "queues: {gso: true}\n", []string{"f:1:15: queues.gso: brings packets that are yet to be segmented and lack checksums, and guard.mode auto"}},
 	{"guard without a place", "guard: {mode: reinject}\nrules: {install: false, placement: none}\n", []string{"f:2:36: rules.placement: guard.mode reinject must know where"}},
 	{"no rules and no guard", "guard: {mode: off}\nrules: {install: false, placement: none}\n", nil},
