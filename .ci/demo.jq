@@ -4,8 +4,8 @@
 
 def name: "\(.placement) \(.family), guard \(.guard), fan-out \(.fanout), nat \(.nat), \(.backend), events \(.events)";
 def exposed: .placement | IN("output", "postrouting", "input", "verdict3");
-# What one thread sent takes different queues under numgen, which have no common order.
-def disorder: if .fanout == "numgen" then 0 else .reordered + (.echo.reordered // 0) end;
+# One thread sends the replies, and under numgen they take different queues, which have no common order.
+def disorder: .reordered + (if .fanout == "numgen" then 0 else .echo.reordered // 0 end);
 def must($ok; $what): if $ok then empty else "\(name): \($what)" end;
 
 (.runs | map(select(.placement == "none")) | group_by(.family) | map({(.[0].family): (map(.clashes_per_1000) | max)}) | add) as $without

@@ -127,6 +127,15 @@ func (e *experiment) checkSources() error {
 	return nil
 }
 
+// threads is how many threads send a burst. Under numgen the packets of one thread take different queues, which have no
+// common order: there every packet has a thread of its own, so that none is promised.
+func (e *experiment) threads() int {
+	if e.row[fanout] == report.FanoutNumgen {
+		return e.Burst
+	}
+	return e.Threads
+}
+
 // stressArgs has the addresses spread over the flows and every wait bounded.
 func (e *experiment) stressArgs(t *topology) []string {
 	n := networks[e.row[family]]
@@ -134,7 +143,7 @@ func (e *experiment) stressArgs(t *topology) []string {
 		"clash", "--json", "-",
 		"--target", n.target.String(), "--port", strconv.Itoa(port),
 		"--flows", strconv.Itoa(e.Flows), "--burst", strconv.Itoa(e.Burst),
-		"--threads", strconv.Itoa(e.Threads), "--mode", "threads",
+		"--threads", strconv.Itoa(e.threads()), "--mode", "threads",
 		"--pace", "full", "--outstanding", strconv.Itoa(outstanding), "--flow-timeout", e.flowTimeout().String(),
 		"--linger", e.linger().String(), "--timeout", e.timeout().String(),
 		"--sender-netns", t.sender.Path(), "--receiver-netns", t.receiver.Path(),

@@ -156,7 +156,7 @@ func hashesPorts() (bool, error) {
 func notes(release string, rows []row) []string {
 	out := kernelNotes(release)
 	if slices.ContainsFunc(rows, func(r row) bool { return r[fanout] == report.FanoutNumgen }) {
-		out = append(out, "With fan-out numgen the packets of one sending thread take different queues, whose order nobody can define: they are expected to be reordered, and no row fails for it.")
+		out = append(out, "With fan-out numgen the packets of one sending thread would take different queues, which have no common order: in those rows every packet of a burst is sent by a thread of its own.")
 	}
 	if slices.ContainsFunc(rows, func(r row) bool { return r[nat] == report.NATMasquerade && r[guard] == report.GuardOff }) {
 		out = append(out, "Masquerading without a guard, the loser of a clash has drawn a port of its own, and leaves from it (moved) or is dropped, depending on the kernel.")

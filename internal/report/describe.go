@@ -34,7 +34,7 @@ var fanouts = []Term{
 	{"balance", "a hash of the two addresses chooses the queue"},
 	{"cpu", "the CPU that handles the packet chooses the queue: one flow may reach two queues"},
 	{"ports", "a hash of addresses and ports chooses the queue"},
-	{FanoutNumgen, "the queues take turns: one flow reaches all of them, even packets that one thread sent, so no order is promised (reord is expected)"},
+	{FanoutNumgen, "the queues take turns: one flow reaches all of them; each packet of a burst is sent by a thread of its own, as no order can be kept"},
 }
 
 var nats = []Term{

@@ -20,8 +20,8 @@ type Verdict struct {
 // Judge holds every run against what its row promises.
 //
 // Every row delivers each packet once, unharmed and in order; guard drop may
-// lose those packets that it says it dropped, and fan-out numgen has no order to
-// keep. Behind a guard there are no clashes, and all packets of a flow leave from
+// lose those packets that it says it dropped, and under fan-out numgen replies have no
+// order to keep. Behind a guard there are no clashes, and all packets of a flow leave from
 // one address and port, masqueraded or not. A placement outside of conntrack's
 // window has no more clashes than the row without a queue has.
 func Judge(rep *Report) Verdict {
@@ -100,7 +100,7 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		n    uint64
 		what string
 	}{
-		{r.Duplicated, "packets duplicated"}, {r.disorder(r.Reordered), "packets reordered"}, {r.Corrupted, "packets corrupted"},
+		{r.Duplicated, "packets duplicated"}, {r.Reordered, "packets reordered"}, {r.Corrupted, "packets corrupted"},
 		{r.misplaced(), "packets left from another address or port than the first of their flow"},
 		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"}, {r.disorder(echo.Reordered), "replies reordered"}, {echo.Corrupted, "replies corrupted"},
 	} {
@@ -114,9 +114,9 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 	return out
 }
 
-// disorder is how many of the reordered packets nobody can excuse. Under numgen
-// the packets of one sending thread take different queues, which have no common
-// order.
+// disorder is how many of the reordered replies nobody can excuse. One thread
+// answers, and under numgen its packets take different queues, which have no
+// common order.
 func (r *Run) disorder(reordered uint64) uint64 {
 	if r.Fanout == FanoutNumgen {
 		return 0
