@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kernel/kerneltest"
 )
 
@@ -70,7 +71,7 @@ func TestStatsJSON(t *testing.T) {
 	kerneltest.Namespace(t)
 	const flows = 10
 	got := watch(t, flows, "stats", "--json")
-	if got.status != exitDone || got.stderr != "" {
+	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("status %d, stderr %q", got.status, got.stderr)
 	}
 	var r struct {
@@ -118,7 +119,7 @@ func TestStatsText(t *testing.T) {
 	kerneltest.Namespace(t)
 	got := watch(t, 3, "stats", "--all")
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
-	if got.status != exitDone || len(lines) < 4 {
+	if got.status != cli.Done || len(lines) < 4 {
 		t.Fatalf("status %d, stderr %q, stdout:\n%s", got.status, got.stderr, got.stdout)
 	}
 	if !strings.Contains(lines[0], "clash_resolve") || !strings.HasPrefix(strings.TrimSpace(lines[1]), "0 ") {
@@ -133,7 +134,7 @@ func TestEventsJSON(t *testing.T) {
 	kerneltest.Namespace(t)
 	const flows = 100
 	got := watch(t, flows, "events", "--json")
-	if got.status != exitDone {
+	if got.status != cli.Done {
 		t.Fatalf("status %d, stderr %q", got.status, got.stderr)
 	}
 	if !strings.Contains(got.stderr, "exposure") {
@@ -162,7 +163,7 @@ func TestEventsJSON(t *testing.T) {
 func TestEventsText(t *testing.T) {
 	kerneltest.Namespace(t)
 	got := watch(t, 100, "events")
-	if got.status != exitDone || !regexp.MustCompile(`(?m)^ +udp +100 +0 +0$`).MatchString(got.stdout) {
+	if got.status != cli.Done || !regexp.MustCompile(`(?m)^ +udp +100 +0 +0$`).MatchString(got.stdout) {
 		t.Errorf("status %d, want a row of 100 new udp entries:\n%s", got.status, got.stdout)
 	}
 	if !strings.Contains(got.stdout, "no event was lost") {
@@ -176,7 +177,7 @@ func TestDurationEndsIt(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		start := time.Now()
 		status := run(t.Context(), []string{command, "--duration", "100ms"}, output{&stdout, &stderr})
-		if took := time.Since(start); status != exitDone || took < 100*time.Millisecond || took > 5*time.Second {
+		if took := time.Since(start); status != cli.Done || took < 100*time.Millisecond || took > 5*time.Second {
 			t.Errorf("%s: status %d after %v, want 0 after 100ms; stderr %q", command, status, took, stderr.String())
 		}
 	}
@@ -187,7 +188,7 @@ func TestWrongUsage(t *testing.T) {
 		{}, {"trace"}, {"stats", "--duration", "-1s"}, {"stats", "--duration", "5"}, {"events", "--receive-buffer=-1"}, {"stats", "--listen"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, output{&stdout, &stderr}); status != exitUsage || stderr.Len() == 0 || stdout.Len() != 0 {
+		if status := run(t.Context(), args, output{&stdout, &stderr}); status != cli.Usage || stderr.Len() == 0 || stdout.Len() != 0 {
 			t.Errorf("%q: status %d, stdout %q, stderr %q; want status 2 and the reason on stderr",
 				args, status, stdout.String(), stderr.String())
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/config"
 )
 
@@ -14,7 +15,7 @@ type configFlag struct {
 // configError keeps the list of problems as it is: a line each, file:line:column.
 type configError struct{ error }
 
-func (e configError) Unwrap() []error { return []error{errConfig, e.error} }
+func (e configError) Unwrap() []error { return []error{cli.ErrListed, e.error} }
 
 func (f *configFlag) load() (*config.Config, error) {
 	cfg, err := config.Load(f.Config)

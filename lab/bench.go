@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"verdictd/internal/cli"
 )
 
 // benchCmd is `lab bench`.
@@ -85,7 +87,7 @@ func (c *benchCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if !result.Verdict.OK {
-		return errReported
+		return cli.ErrReported
 	}
 	return nil
 }

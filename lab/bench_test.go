@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kernel/kerneltest"
 )
 
@@ -46,7 +47,7 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(text, &b); err != nil {
 		t.Fatal(err)
 	}
-	if status != exitFailed || b.Verdict.OK || len(b.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "mmsg / mmsg+reinject is ") {
+	if status != cli.Failed || b.Verdict.OK || len(b.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "mmsg / mmsg+reinject is ") {
 		t.Errorf("exit status %d, %+v\n%s%s", status, b.Verdict, &stdout, &stderr)
 	}
 	if len(b.Variants) != len(variants) {
@@ -75,7 +76,7 @@ func TestBenchUsage(t *testing.T) {
 		{"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"}, {"--require", "mmsg/rust<=1"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr}); status != exitUsage || !strings.Contains(stderr.String(), args[0]) {
+		if status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
 			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/config"
 	"verdictd/internal/kernel/kerneltest"
 )
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	if how := os.Getenv(confineVariable); how != "" {
 		fmt.Fprintln(os.Stderr, "confine the lab:", confine(how))
-		os.Exit(exitUsage)
+		os.Exit(cli.Usage)
 	}
 	name := filepath.Base(os.Args[0])
 	if name == "lab" {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kernel"
 )
 
@@ -71,7 +72,7 @@ func TestUserNamespacesForbidden(t *testing.T) {
 	cmd, output := labProcess(t, bin, "forbidden")
 	kernel.InUserNamespace(cmd)
 	err := cmd.Run()
-	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != exitFailed {
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != cli.Failed {
 		t.Errorf("ended with %v", err)
 	}
 	if !strings.Contains(output.String(), "sudo sysctl user.max_user_namespaces=15000") || !strings.Contains(output.String(), "Or run the lab as root: sudo ") {
@@ -95,7 +96,7 @@ func TestInterruptFromOutside(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Error(err)
 	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailed {
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != cli.Failed {
 		t.Errorf("ended with %v\n%s", err, output)
 	}
 	if !strings.Contains(output.String(), "lab: interrupted after 0 of 1 runs") {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/report"
 )
 
@@ -100,7 +101,7 @@ func (m *matrixCmd) Run(ctx context.Context, std streams) error {
 		fmt.Fprintf(std.err, "lab: interrupted after %d of %d runs; the results so far were written\n", len(rep.Runs), rep.Planned)
 	}
 	if !rep.Verdict.OK {
-		return errReported
+		return cli.ErrReported
 	}
 	return nil
 }

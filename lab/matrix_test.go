@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/report"
 )
 
@@ -62,7 +63,7 @@ func TestMatrix(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	args := append(oneRow(bin, "--json", filepath.Join(dir, "m.json"), "--html", filepath.Join(dir, "m.html")),
 		"--only", "placement=none,family=ipv6", "--only", "events=listener,guard=reinject")
-	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitDone {
+	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	rep := readReport(t, filepath.Join(dir, "m.json"))
@@ -97,7 +98,7 @@ func TestMatrix(t *testing.T) {
 func TestMatrixJSONToStdout(t *testing.T) {
 	bin, _ := fakes(t)
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), oneRow(bin, "--json", "-"), streams{&stdout, &stderr}); status != exitDone {
+	if status := run(t.Context(), oneRow(bin, "--json", "-"), streams{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("exit status %d: %s", status, stderr.String())
 	}
 	var rep report.Report
@@ -115,7 +116,7 @@ func TestMatrixGoesOn(t *testing.T) {
 	t.Setenv(moodVariable+"verdictd", "fails")
 	path := filepath.Join(t.TempDir(), "m.json")
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), oneRow(bin, "--json", path, "--only", "placement=none"), streams{&stdout, &stderr}); status != exitFailed {
+	if status := run(t.Context(), oneRow(bin, "--json", path, "--only", "placement=none"), streams{&stdout, &stderr}); status != cli.Failed {
 		t.Fatalf("exit status %d\n%s", status, stderr.String())
 	}
 	rep := readReport(t, path)
@@ -134,7 +135,7 @@ func TestMatrixRefusesAnIncompleteResult(t *testing.T) {
 	t.Setenv(moodVariable+"conntrackwatch", "forgets")
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), oneRow(bin), streams{&stdout, &stderr})
-	if status != exitFailed || !strings.Contains(stdout.String(), `has no "total.clash_resolve"`) {
+	if status != cli.Failed || !strings.Contains(stdout.String(), `has no "total.clash_resolve"`) {
 		t.Errorf("exit status %d\n%s", status, stdout.String())
 	}
 }
@@ -149,8 +150,8 @@ func TestUsage(t *testing.T) {
 		"unknown flag":              {"matrix", "--frobnicate"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitUsage || !strings.Contains(stderr.String(), want) {
-			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), exitUsage, want)
+		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), cli.Usage, want)
 		}
 	}
 }
@@ -159,7 +160,7 @@ func TestMissingPrograms(t *testing.T) {
 	fakes(t)
 	var stderr bytes.Buffer
 	status := run(t.Context(), oneRow(t.TempDir()), streams{&bytes.Buffer{}, &stderr})
-	if status != exitFailed || !strings.Contains(stderr.String(), "make build") || !strings.Contains(stderr.String(), "no conntrackwatch") {
+	if status != cli.Failed || !strings.Contains(stderr.String(), "make build") || !strings.Contains(stderr.String(), "no conntrackwatch") {
 		t.Errorf("exit status %d, stderr %q", status, stderr.String())
 	}
 }
@@ -168,7 +169,7 @@ func TestUnwritableReport(t *testing.T) {
 	bin, pids := fakes(t)
 	var stderr bytes.Buffer
 	status := run(t.Context(), oneRow(bin, "--html", filepath.Join(t.TempDir(), "no", "m.html")), streams{&bytes.Buffer{}, &stderr})
-	if ran, err := os.ReadDir(pids); status != exitFailed || !strings.Contains(stderr.String(), "no/m.html") || len(ran) > 0 || err != nil {
+	if ran, err := os.ReadDir(pids); status != cli.Failed || !strings.Contains(stderr.String(), "no/m.html") || len(ran) > 0 || err != nil {
 		t.Errorf("exit status %d, stderr %q, %d programs ran", status, stderr.String(), len(ran))
 	}
 }
@@ -183,7 +184,7 @@ func TestMatrixInterrupted(t *testing.T) {
 		cancel()
 	}()
 	var stdout, stderr bytes.Buffer
-	if status := run(ctx, oneRow(bin, "--json", path, "--only", "guard=off"), streams{&stdout, &stderr}); status != exitFailed {
+	if status := run(ctx, oneRow(bin, "--json", path, "--only", "guard=off"), streams{&stdout, &stderr}); status != cli.Failed {
 		t.Errorf("exit status %d", status)
 	}
 	rep := readReport(t, path)
@@ -210,7 +211,7 @@ func TestMatrixSurvivesKill(t *testing.T) {
 				}
 			}()
 			var stdout, stderr bytes.Buffer
-			if status := run(t.Context(), oneRow(bin, "--json", path), streams{&stdout, &stderr}); status != exitFailed {
+			if status := run(t.Context(), oneRow(bin, "--json", path), streams{&stdout, &stderr}); status != cli.Failed {
 				t.Errorf("exit status %d", status)
 			}
 			if rep := readReport(t, path); len(rep.Runs) != 1 || rep.Runs[0].Error != name+" was killed by SIGKILL" {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/report"
 )
@@ -39,7 +40,7 @@ func TestShippedPrograms(t *testing.T) {
 	args = append(args, "--only", "placement=output,backend=gonfqueue", "--only", "placement=notrack,family=ipv6",
 		"--only", "nat=masquerade,family=ipv4", "--only", "fanout=numgen,placement=postrouting,family=ipv6")
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitDone {
+	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	rep := readReport(t, path)
@@ -62,7 +63,7 @@ func TestShippedPrograms(t *testing.T) {
 // TestShippedSoak runs the real programs in two places, for half a second each: without the guard the same flows clash.
 func TestShippedSoak(t *testing.T) {
 	bin := shipped(t)
-	for guard, want := range map[string]int{report.GuardReinject: exitDone, report.GuardOff: exitFailed} {
+	for guard, want := range map[string]int{report.GuardReinject: cli.Done, report.GuardOff: cli.Failed} {
 		path := filepath.Join(t.TempDir(), "s.json")
 		args := []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--guard", guard, "--only", "input/cpu", "--only", "verdict3/balance", "--json", path}
 		var stdout, stderr bytes.Buffer

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"verdictd/internal/cli"
 )
 
 // soakCmd is `lab soak`.
@@ -99,7 +101,7 @@ func (c *soakCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if !result.Verdict.OK {
-		return errReported
+		return cli.ErrReported
 	}
 	return nil
 }

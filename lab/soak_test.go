@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"verdictd/internal/cli"
 	traffic "verdictd/internal/load"
 	"verdictd/internal/report"
 )
@@ -121,8 +122,8 @@ func TestSoakUsage(t *testing.T) {
 		"--guard":                     {"soak", "--guard", "drop"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != exitUsage || !strings.Contains(stderr.String(), want) {
-			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), exitUsage, want)
+		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), cli.Usage, want)
 		}
 	}
 }
@@ -133,7 +134,7 @@ func TestSoakWithoutADaemon(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.json")
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--only", "output/balance", "--json", path}, streams{&stdout, &stderr})
-	if status != exitFailed || !strings.Contains(stderr.String(), "seed 1") || !strings.Contains(stdout.String(), "FAILED: 1 of 1 places (seed 1)") {
+	if status != cli.Failed || !strings.Contains(stderr.String(), "seed 1") || !strings.Contains(stdout.String(), "FAILED: 1 of 1 places (seed 1)") {
 		t.Errorf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	s := readSoak(t, path).Shares[0]

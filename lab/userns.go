@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kernel"
 )
 
@@ -53,7 +54,7 @@ func ensureNamespaces(ctx context.Context, std streams) (outside bool, err error
 	case err == nil:
 		return true, nil
 	case errors.As(err, &exit) && exit.Exited():
-		return true, errReported
+		return true, cli.ErrReported
 	}
 	return true, fmt.Errorf("the lab in the user namespace ended after %v: %w", time.Since(begun).Round(time.Second), err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/load"
 )
 
@@ -93,7 +94,7 @@ func (c *clashCmd) config() (load.ClashConfig, error) {
 func (c *clashCmd) Run(ctx context.Context, s *streams) error {
 	cfg, err := c.config()
 	if err != nil {
-		return fmt.Errorf("%w of clash: %w", errUsage, err)
+		return fmt.Errorf("%w of clash: %w", cli.ErrUsage, err)
 	}
 	out, err := s.openResult(c.JSON)
 	if err != nil {

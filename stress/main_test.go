@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
 )
@@ -70,7 +71,7 @@ func TestWrongUsage(t *testing.T) {
 		"two problems at one": {"clash --flows 0 --burst 0", "burst 0"},
 	} {
 		got := stress(strings.Fields(tt.args)...)
-		if got.status != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, tt.want) {
+		if got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, tt.want) {
 			t.Errorf("%s: %+v, want status 2 and %q on stderr alone", name, got, tt.want)
 		}
 	}
@@ -79,7 +80,7 @@ func TestWrongUsage(t *testing.T) {
 func TestHelpAndVersion(t *testing.T) {
 	for args, want := range map[string]string{"--help": "clash", "clash --help": "--sender-netns", "--version": version} {
 		got := stress(strings.Fields(args)...)
-		if got.status != exitDone || got.stderr != "" || !strings.Contains(got.stdout, want) {
+		if got.status != cli.Done || got.stderr != "" || !strings.Contains(got.stdout, want) {
 			t.Errorf("%s: %+v, want %q", args, got, want)
 		}
 	}
@@ -89,7 +90,7 @@ func TestResultFile(t *testing.T) {
 	ns := kerneltest.Namespace(t)
 	path := filepath.Join(t.TempDir(), "result.json")
 	got := stress(within(ns, "--echo", "--pace", "rate:2000", "--threads", "2", "--json", path, "--fail-on-loss")...)
-	if got.status != exitDone || got.stderr != "" {
+	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
 	for _, want := range []string{"800 sent, 800 delivered", "0 lost, 0 duplicated, 0 reordered, 0 corrupted", "round trip", "lag", "spread"} {
@@ -117,7 +118,7 @@ func TestResultFile(t *testing.T) {
 
 func TestJSONOnStandardOutput(t *testing.T) {
 	got := stress(within(kerneltest.Namespace(t), "--family", "ipv6", "--mode", "sendmmsg", "--json", "-")...)
-	if got.status != exitDone || got.stderr != "" {
+	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
 	result := decode(t, got.stdout)
@@ -133,10 +134,10 @@ func TestJSONOnStandardOutput(t *testing.T) {
 func TestFailOnLoss(t *testing.T) {
 	ns := kerneltest.Namespace(t)
 	lossy := within(ns, "--flow-timeout", "5ms", "--flows", "20", "--burst", "200", "--mode", "sendmmsg", "--receive-buffer", "1", "--linger", "50ms")
-	if got := stress(lossy...); got.status != exitDone || !strings.Contains(got.stdout, "dropped at its own socket") {
+	if got := stress(lossy...); got.status != cli.Done || !strings.Contains(got.stdout, "dropped at its own socket") {
 		t.Errorf("%+v, want success and the cause of the loss", got)
 	}
-	if got := stress(append(lossy, "--fail-on-loss")...); got.status != exitFailed || !strings.Contains(got.stderr, "packets lost") {
+	if got := stress(append(lossy, "--fail-on-loss")...); got.status != cli.Failed || !strings.Contains(got.stderr, "packets lost") {
 		t.Errorf("%+v, want status 1", got)
 	}
 }
@@ -144,14 +145,14 @@ func TestFailOnLoss(t *testing.T) {
 func TestUnwritableResult(t *testing.T) {
 	start := time.Now()
 	got := stress("clash", "--pace", "rate:1", "--json", filepath.Join(t.TempDir(), "missing", "result.json"))
-	if got.status != exitFailed || !strings.Contains(got.stderr, "result file") || time.Since(start) > 10*time.Second {
+	if got.status != cli.Failed || !strings.Contains(got.stderr, "result file") || time.Since(start) > 10*time.Second {
 		t.Errorf("%+v after %v, want status 1 before anything is sent", got, time.Since(start))
 	}
 }
 
 func TestTimeout(t *testing.T) {
 	got := stress(within(kerneltest.Namespace(t), "--pace", "rate:100", "--timeout", "300ms", "--linger", "50ms", "--json", "-")...)
-	if got.status != exitFailed || !strings.Contains(got.stderr, "timeout") || decode(t, got.stdout)["timed_out"] != true {
+	if got.status != cli.Failed || !strings.Contains(got.stderr, "timeout") || decode(t, got.stdout)["timed_out"] != true {
 		t.Errorf("%+v, want status 1 and a result that says so", got)
 	}
 }
@@ -175,7 +176,7 @@ func TestSignalEndsEarlyWithResult(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // the exit status is checked below
-		if status := cmd.ProcessState.ExitCode(); status != exitFailed || !strings.Contains(stderr.String(), "interrupted") {
+		if status := cmd.ProcessState.ExitCode(); status != cli.Failed || !strings.Contains(stderr.String(), "interrupted") {
 			t.Errorf("%v: status %d, stderr %q; want 1 and the reason", signal, status, &stderr)
 		}
 		result := decode(t, stdout.String())

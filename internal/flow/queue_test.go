@@ -317,7 +317,7 @@ func BenchmarkDecide(b *testing.B) {
 	b.Run("settled", func(b *testing.B) {
 		table := newTestTable(b, 1, 1<<16)
 		q := table.Queue(0)
-		for i := range 1 << 14 {
+		for i := range 1 << 12 {
 			q.Decide(testID(table, i), EntryUnknown, 1)
 			q.Resent(testID(table, i))
 			confirm(q, 1)
@@ -325,7 +325,7 @@ func BenchmarkDecide(b *testing.B) {
 		q.SeenEmpty(grace + 1)
 		b.ReportAllocs()
 		for n := 0; b.Loop(); n++ {
-			binary.NativeEndian.PutUint64(k[:], uint64(n%(1<<14)))
+			binary.NativeEndian.PutUint64(k[:], uint64(n%(1<<12)))
 			if d, _ := q.Decide(table.ID(&k), EntryUnknown, grace+1); d != Pass {
 				b.Fatal(d)
 			}

@@ -36,6 +36,7 @@ var imports = map[string][]string{
 	"policy": {"packet"},
 	"flow":   {"packet"},
 	"report": {},
+	"cli":    {},
 	// Kernel interfaces, one each.
 	"nfnl":     {},
 	"nfq":      {"nfnl"},

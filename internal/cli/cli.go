@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit statuses.
+const (
+	Done   = 0
+	Failed = 1 // the run failed, was cut short, or found what it looks for
+	Usage  = 2 // wrong usage or configuration
+)
+
+// Errors that a command's Run wraps to choose how it ends.
+var (
+	// ErrUsage marks what the caller can mend on the command line: status Usage.
+	ErrUsage = errors.New("wrong usage")
+	// ErrListed marks an error that is a list of places and problems, such as a
+	// configuration's: it is printed as it is, status Usage.
+	ErrListed = errors.New("listed")
+	// ErrReported marks a failure that the report has told already: nothing is
+	// printed, status Failed.
+	ErrReported = errors.New("the report says what failed")
+)
+
+// Program is a command.
+type Program struct {
+	Name, Description, Version string
+	// Commands is kong's: a pointer to a struct of commands that have Run.
+	Commands any
+}
+
+// Run parses the arguments, runs the command that they name and returns the exit
+// status. options are kong's, such as what Run methods take.
+func (p Program) Run(args []string, stdout, stderr io.Writer, options ...kong.Option) (status int) {
+	err := p.run(args, stdout, stderr, options)
+	switch {
+	case err == nil:
+		return Done
+	case errors.Is(err, ErrReported):
+		return Failed
+	case errors.Is(err, ErrListed):
+		fmt.Fprintln(stderr, err)
+		return Usage
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+	if errors.Is(err, ErrUsage) {
+		return Usage
+	}
+	return Failed
+}
+
+func (p Program) run(args []string, stdout, stderr io.Writer, options []kong.Option) error {
+	exited := false
+	parser, err := kong.New(p.Commands, append(options,
+		kong.Name(p.Name),
+		kong.Description(p.Description),
+		kong.Vars{"version": p.Name + " " + p.Version},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { exited = true }), // after --help and --version
+	)...)
+	if err != nil {
+		return fmt.Errorf("command line definition: %w", err)
+	}
+	command, err := parser.Parse(args)
+	switch {
+	case exited:
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: %w; see %s --help", ErrUsage, err, p.Name)
+	}
+	return command.Run()
+}
