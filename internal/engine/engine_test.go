@@ -220,7 +220,7 @@ type fakeProver struct {
 	closed bool
 }
 
-func (p *fakeProver) Confirmed(k *packet.Key) (bool, error) {
+func (p *fakeProver) Confirmed(*packet.Key) (bool, error) {
 	p.no--
 	p.log.add("confirmed? %v", p.no < 0)
 	return p.no < 0, p.err
