@@ -38,13 +38,14 @@ func planGuard(cfg *config.Config) guarding {
 		g.warn("cannot read the live rules, and so not say whether any are in the guard's way: %v", u)
 	}
 	g.checkTimeouts(cfg)
-	g.findProver()
+	g.findProver(cfg)
 	return g
 }
 
-// findProver tries whether conntrack can be asked.
-func (g *guarding) findProver() {
-	if g.mode != engine.GuardReinject {
+// findProver tries whether conntrack can be asked, where that is needed: it makes
+// the kernel load nf_conntrack_netlink.
+func (g *guarding) findProver(cfg *config.Config) {
+	if g.mode != engine.GuardReinject || !g.needsProver(cfg) {
 		return
 	}
 	l, err := ct.NewLookup()
@@ -160,6 +161,17 @@ func (g *guarding) checkTimeouts(cfg *config.Config) {
 	if timeout := time.Duration(setting.Value) * time.Second; cfg.Guard.Idle > timeout/2 {
 		g.warn("guard.idle is %v and conntrack forgets an idle UDP flow after %v (nf_conntrack_udp_timeout): set guard.idle to half of that or less", cfg.Guard.Idle, timeout)
 	}
+}
+
+// needsProver reports whether packets may come from INPUT or FORWARD.
+func (g *guarding) needsProver(cfg *config.Config) bool {
+	if !cfg.Rules.Install {
+		return g.at == 0 || g.at&engine.Hooks(nfq.HookInput, nfq.HookForward) != 0
+	}
+	return slices.ContainsFunc(ruleset.Placement(cfg.Rules.Placement).Sites(), func(s ruleset.Site) bool {
+		h := liverules.Hook(s.Hook)
+		return h == liverules.Input || h == liverules.Forward
+	})
 }
 
 func queueNumbers(cfg *config.Config) (numbers []uint16) {

@@ -117,3 +117,25 @@ func TestDecideGuard(t *testing.T) {
 		})
 	}
 }
+
+func TestNeedsProver(t *testing.T) {
+	for placement, want := range map[config.Placement]bool{
+		config.PlacementOutput: false, config.PlacementPostrouting: false,
+		config.PlacementInput: true, config.PlacementForward: true, config.PlacementVerdict3: true,
+	} {
+		cfg := config.Default()
+		cfg.Rules.Placement = placement
+		if got := (&guarding{}).needsProver(cfg); got != want {
+			t.Errorf("%s: %v, want %v", placement, got, want)
+		}
+	}
+	cfg := config.Default()
+	cfg.Rules.Install = false
+	for at, want := range map[engine.HookSet]bool{
+		0: true, engine.Hooks(nfq.HookOutput): false, engine.Hooks(nfq.HookOutput, nfq.HookForward): true,
+	} {
+		if got := (&guarding{at: at}).needsProver(cfg); got != want {
+			t.Errorf("at %b: %v, want %v", at, got, want)
+		}
+	}
+}

@@ -40,8 +40,8 @@ type Counters struct {
 	// rules do not let it pass. They are accepted.
 	Looped uint64 `json:"looped"`
 	// Unguarded packets were given back though they may clash, as a copy would do
-	// harm: multicast outside OUTPUT, what Config.DNAT says, and all at INPUT and
-	// FORWARD without a Prover.
+	// harm: multicast outside OUTPUT, what Config.DNAT says, and at INPUT and FORWARD
+	// those that no Prover answers for.
 	Unguarded uint64 `json:"unguarded"`
 	// Truncated packets were longer than the copy range, Undecodable ones are no
 	// IP packets; for the latter the policy's default is the verdict.

@@ -28,7 +28,11 @@ func (g *guard) resendOne(w *worker, b *nfq.Batch, h held) error {
 	}
 	if detours(p.Hook) {
 		confirmed, err := g.confirmedFlow(w, p)
-		if err == nil && !confirmed {
+		if err != nil {
+			w.counters.Unguarded++
+			return w.answer(p, nfq.Accept)
+		}
+		if !confirmed {
 			// Nothing to clash with: a rule behind the queue dropped the flow's packets so
 			// far, and this one shall meet that rule itself. Or it answers packets that
 			// NAT has changed, and carries their entry.
