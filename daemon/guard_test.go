@@ -6,8 +6,10 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/engine"
+	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
 )
 
 // queueRule is a rule of some program as its packets meet it.
@@ -137,5 +139,30 @@ func TestNeedsProver(t *testing.T) {
 		if got := (&guarding{at: at}).needsProver(cfg); got != want {
 			t.Errorf("at %b: %v, want %v", at, got, want)
 		}
+	}
+}
+
+// TestCheckOrder: another program's queue holds packets behind the daemon's.
+func TestCheckOrder(t *testing.T) {
+	kerneltest.Namespace(t)
+	cfg := testConfig()
+	if _, err := ruleset.Install(rulesConfig(cfg)); err != nil {
+		t.Fatal(err)
+	}
+	var alone guarding
+	if alone.checkOrder(cfg); len(alone.warnings) != 0 {
+		t.Errorf("warnings without another queue: %q", alone.warnings)
+	}
+	_, err := ruleset.Install(ruleset.Config{
+		Table: "suricata", Placement: ruleset.PlacementPostrouting, Fanout: ruleset.FanoutBalance,
+		FirstQueue: 9, Queues: 1, IPv4: true, Protocols: []uint8{17},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var behind guarding
+	behind.checkOrder(cfg)
+	if len(behind.warnings) != 1 || !strings.Contains(behind.warnings[0], "suricata") {
+		t.Errorf("warnings %q, want one that names the other program's rule", behind.warnings)
 	}
 }

@@ -7,28 +7,39 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"verdictd/internal/cli"
 )
 
 // benchCmd is `lab bench`.
 type benchCmd struct {
-	Rounds    int    `help:"Rounds; in each one, every daemon has its turn." default:"5"`
-	Packets   int    `help:"Packets that are counted in a turn." default:"200000"`
-	Window    int    `help:"Packets under way at most." default:"256"`
-	Reference string `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
-	Require   string `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg/gonfqueue<=0.15'." placeholder:"A/B<=X,..."`
-	Bin       string `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON      string `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	Rounds    int      `help:"Rounds; in each one, every daemon has its turn." default:"5"`
+	Packets   int      `help:"Packets that are counted in a turn." default:"200000"`
+	Window    int      `help:"Packets under way at most." default:"256"`
+	Only      []string `help:"Daemons to measure, by the names in the table. Default: all." placeholder:"NAME"`
+	Reference string   `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
+	Require   string   `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg/gonfqueue<=0.15'." placeholder:"A/B<=X,..."`
+	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
 
 	required []requirement
 }
+
+// errNotChosen is why a daemon is not measured.
+var errNotChosen = errors.New("not chosen by --only")
 
 // Validate is called by kong.
 func (c *benchCmd) Validate() error {
 	var err error
 	c.required, err = parseRequirements(c.Require)
 	errs := []error{err}
+	for _, name := range c.Only {
+		if !slices.Contains(variantNames(), name) {
+			errs = append(errs, fmt.Errorf("--only %s: there are %s", name, strings.Join(variantNames(), ", ")))
+		}
+	}
 	for _, bound := range []struct {
 		flag         string
 		n, low, high int
@@ -74,8 +85,11 @@ func (c *benchCmd) Run(ctx context.Context, std streams) error {
 	}}
 	missing := map[string]error{}
 	for i := range variants {
-		if err := b.canRun(&variants[i]); err != nil {
-			missing[variants[i].name] = err
+		v := &variants[i]
+		if len(c.Only) > 0 && !slices.Contains(c.Only, v.name) {
+			missing[v.name] = errNotChosen
+		} else if err := b.canRun(v); err != nil {
+			missing[v.name] = err
 		}
 	}
 	if result.Samples, err = b.rounds(ctx, c.Rounds, missing, std.err); err != nil {

@@ -73,7 +73,7 @@ func TestBench(t *testing.T) {
 // TestBenchUsage: what is asked for in a wrong way is refused before anything runs.
 func TestBenchUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"}, {"--require", "mmsg/rust<=1"},
+		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"}, {"--require", "mmsg/rust<=1"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {

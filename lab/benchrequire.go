@@ -41,7 +41,7 @@ func parseRequirements(s string) ([]requirement, error) {
 		}
 		r := requirement{ratio: ratio{strings.TrimSpace(over), strings.TrimSpace(under)}}
 		for _, name := range []string{r.over, r.under} {
-			if !slices.ContainsFunc(variants, func(v variant) bool { return v.name == name }) {
+			if !slices.Contains(variantNames(), name) {
 				return nil, fmt.Errorf("--require %s: there is no variant %q; there are %s", s, name, strings.Join(variantNames(), ", "))
 			}
 		}
