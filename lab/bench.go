@@ -97,7 +97,7 @@ func (c *benchCmd) Run(ctx context.Context, std streams) error {
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge(c.required, missing)
-	if err := c.write(result, std); err != nil {
+	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
 		return err
 	}
 	if !result.Verdict.OK {
@@ -139,27 +139,4 @@ func (b *bench) rounds(ctx context.Context, rounds int, missing map[string]error
 		}
 	}
 	return samples, nil
-}
-
-// write gives the result to those who want it.
-func (c *benchCmd) write(result *benchResult, std streams) error {
-	table := std.out
-	if c.JSON == "-" {
-		table = std.err
-	}
-	errs := []error{result.writeText(table)}
-	if c.JSON != "" {
-		document, err := result.document()
-		switch {
-		case err != nil:
-		case c.JSON == "-":
-			_, err = std.out.Write(document)
-		default:
-			err = os.WriteFile(c.JSON, document, 0o644)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("write the JSON result: %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }

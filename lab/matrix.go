@@ -173,28 +173,11 @@ func (m *matrixCmd) measure(ctx context.Context, p programs, host report.Host, r
 
 // write gives the report to those who want it: the table to people, JSON and HTML to files.
 func (m *matrixCmd) write(rep *report.Report, std streams) error {
-	table := std.out
-	if m.JSON == "-" {
-		table = std.err
-	}
-	errs := []error{report.WriteText(table, rep)}
-	if m.JSON != "" {
-		document, err := rep.JSON()
-		switch {
-		case err != nil:
-		case m.JSON == "-":
-			_, err = std.out.Write(document)
-		default:
-			err = os.WriteFile(m.JSON, document, 0o644)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("write the JSON report: %w", err))
-		}
-	}
+	err := std.write(m.JSON, func(w io.Writer) error { return report.WriteText(w, rep) }, rep.JSON)
 	if m.HTML != "" {
-		errs = append(errs, writeHTML(m.HTML, rep))
+		err = errors.Join(err, writeHTML(m.HTML, rep))
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 func writeHTML(path string, rep *report.Report) (err error) {

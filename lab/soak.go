@@ -97,7 +97,7 @@ func (c *soakCmd) Run(ctx context.Context, std streams) error {
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge()
-	if err := c.write(result, std); err != nil {
+	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
 		return err
 	}
 	if !result.Verdict.OK {
@@ -145,27 +145,4 @@ func (p place) seed(seed uint64) uint64 {
 	h := fnv.New64a()
 	fmt.Fprint(h, p, seed)
 	return h.Sum64()
-}
-
-// write gives the result to those who want it.
-func (c *soakCmd) write(result *soakResult, std streams) error {
-	summary := std.out
-	if c.JSON == "-" {
-		summary = std.err
-	}
-	errs := []error{result.writeText(summary)}
-	if c.JSON != "" {
-		document, err := result.document()
-		switch {
-		case err != nil:
-		case c.JSON == "-":
-			_, err = std.out.Write(document)
-		default:
-			err = os.WriteFile(c.JSON, document, 0o644)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("write the JSON result: %w", err))
-		}
-	}
-	return errors.Join(errs...)
 }
