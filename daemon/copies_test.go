@@ -320,7 +320,7 @@ func TestOtherProtocols(t *testing.T) {
 					if s := r.daemon.stop(); s.Total.Received != 4 {
 						t.Errorf("%d packets were judged, want 4", s.Total.Received)
 					}
-					if n := clashes(t); n != 3 {
+					if n := clashes(t); kerneltest.CountsClashes(t) && n != 3 {
 						t.Errorf("%d clashes without the guard, want 3", n)
 					}
 					return
@@ -532,7 +532,7 @@ func TestDNATBeforeTheQueue(t *testing.T) {
 			if s.Total.Reinjected != 0 {
 				t.Errorf("%d copies of translated packets were sent", s.Total.Reinjected)
 			}
-			if n := clashes(t); n != clashed {
+			if n := clashes(t); kerneltest.CountsClashes(t) && n != clashed {
 				t.Errorf("%d clashes, want %d", n, clashed)
 			}
 		})

@@ -150,6 +150,7 @@ func clashes(t *testing.T) uint64 {
 // the guard.
 func TestGuard(t *testing.T) {
 	const flows = 50
+	counted := kerneltest.CountsClashes(t)
 	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting, config.PlacementVerdict3} {
 		for _, address := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
 			for _, backend := range []config.Backend{config.BackendMMsg, config.BackendGoNFQueue} {
@@ -169,7 +170,7 @@ func TestGuard(t *testing.T) {
 						}
 						switch mode {
 						case config.GuardOff:
-							if arrived != 4*flows || clashed < flows {
+							if arrived != 4*flows || counted && clashed < flows {
 								t.Errorf("%d of %d arrived, %d clashes; want all, and at least a clash a flow", arrived, 4*flows, clashed)
 							}
 						case config.GuardReinject:
