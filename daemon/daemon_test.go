@@ -37,7 +37,12 @@ type running struct {
 // start returns when the daemon is ready.
 func start(t *testing.T, ns *kernel.NetNS, cfg *config.Config) *running {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "notify")
+	dir, err := os.MkdirTemp("", "v") //nolint:usetesting // t.TempDir holds the test's name, and a socket's path at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "notify")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
