@@ -154,20 +154,31 @@ func TestSegmentedSend(t *testing.T) {
 	eachFamily(t, func(t *testing.T, to netip.AddrPort) {
 		r := newCopyRig(t, nil)
 		in, out := r.listenRemote(to), r.dial(to)
-		raw, err := out.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var optErr error
-		if err := raw.Control(func(fd uintptr) {
-			optErr = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT, 500)
-		}); err != nil || optErr != nil {
-			t.Fatal(err, optErr)
-		}
+		option(t, out, unix.SOL_UDP, unix.UDP_SEGMENT, 500, true)
 		r.write(out, strings.Repeat("a", 500)+strings.Repeat("b", 500)+"c")
 		r.want(in, strings.Repeat("a", 500), strings.Repeat("b", 500), "c")
 		r.done(2)
 	})
+}
+
+// TestSegmentsOnTheWayIn: a veth passes on what the sender left to be segmented,
+// as GRO hands up what it has put together.
+func TestSegmentsOnTheWayIn(t *testing.T) {
+	r := newCopyRig(t, func(c *config.Config) { c.Rules.Placement = config.PlacementInput })
+	to := netip.AddrPortFrom(kerneltest.LocalIPv4.Addr(), port)
+	in, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close() }()
+	var out *net.UDPConn
+	if err := r.remote.Do(func() error { out = r.dial(to); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	option(t, out, unix.SOL_UDP, unix.UDP_SEGMENT, 500, true)
+	r.write(out, strings.Repeat("a", 500)+strings.Repeat("b", 500)+"c")
+	r.want(in, strings.Repeat("a", 500), strings.Repeat("b", 500), "c")
+	r.done(2)
 }
 
 func TestMulticastAndBroadcast(t *testing.T) {
