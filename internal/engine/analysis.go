@@ -67,6 +67,8 @@ type analyst struct {
 
 const knownFlows = 1 << 16
 
+// newAnalyst draws the same times in each run for the same seed: the number of the
+// queue.
 func newAnalyst(a Analysis, seed uint64) *analyst {
 	if a.Distribution == "" || a.Distribution == DistributionNone {
 		return nil

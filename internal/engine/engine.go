@@ -26,8 +26,6 @@ type Config struct {
 
 	Policy   *policy.Policy
 	Analysis Analysis
-	// Seed makes analysis times repeat.
-	Seed uint64
 
 	// Guard is the mode, Mark the bit that the queue's rules let pass, Flows the
 	// table's size and times (its Queues and Drop are the engine's). NewSender opens raw
@@ -100,7 +98,7 @@ func Open(cfg Config) (*Engine, error) {
 }
 
 func (e *Engine) newWorker(cfg *Config, i int) (w *worker, err error) {
-	w = &worker{policy: cfg.Policy, analyst: newAnalyst(cfg.Analysis, cfg.Seed+uint64(i)), latency: newHistogram()}
+	w = &worker{policy: cfg.Policy, analyst: newAnalyst(cfg.Analysis, uint64(i)), latency: newHistogram()}
 	if e.table != nil {
 		w.guard = &guard{
 			table: e.table, flows: e.table.Queue(i), mode: cfg.Guard, mark: cfg.Mark,
