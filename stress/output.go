@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -68,8 +70,8 @@ func (s *streams) openResult(path string) (*result, error) {
 	return &result{json: f, file: f, summary: s.stdout}, nil
 }
 
-// write writes and closes. The fields of scenario's result follow those of the header.
-func (r *result) write(scenario string, res *load.ClashResult, summarize func(io.Writer) error) error {
+// write writes and closes. res is what the scenario saw, a pointer to a struct: its fields follow those of the header.
+func (r *result) write(scenario string, res any, summarize func(io.Writer) error) error {
 	var err error
 	if r.json != nil {
 		err = r.encode(scenario, res)
@@ -80,21 +82,44 @@ func (r *result) write(scenario string, res *load.ClashResult, summarize func(io
 	return errors.Join(err, r.close())
 }
 
-func (r *result) encode(scenario string, res *load.ClashResult) error {
+func (r *result) encode(scenario string, res any) error {
 	h, err := newHeader(scenario)
 	if err != nil {
 		return err
 	}
-	e := json.NewEncoder(r.json)
-	e.SetIndent("", "  ")
-	err = e.Encode(struct {
-		header
-		*load.ClashResult
-	}{h, res})
+	document, err := flatten(h, res)
+	if err == nil {
+		_, err = r.json.Write(document)
+	}
 	if err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil
+}
+
+// flatten is one JSON object of the fields of both, in their order.
+func flatten(h header, res any) ([]byte, error) {
+	first, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	second, err := json.Marshal(res)
+	if err != nil {
+		return nil, err
+	}
+	if len(second) < 2 || second[0] != '{' {
+		return nil, fmt.Errorf("a %T is no object in JSON", res)
+	}
+	joined := slices.Concat(first[:len(first)-1], []byte{','}, second[1:])
+	if string(second) == "{}" {
+		joined = first
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, joined, "", "  "); err != nil {
+		return nil, err
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
 }
 
 func (r *result) close() error {
