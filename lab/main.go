@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	var commands struct {
 		Version kong.VersionFlag `help:"Print the version and exit."`
 		Matrix  matrixCmd        `cmd:"" help:"Count clashes and losses over queue placements, guards, fan-outs, backends and families."`
-		Bench   benchCmd         `cmd:"" help:"Compare what a packet costs the daemons, in CPU time."`
+		Bench   benchCmd         `cmd:"" help:"Compare the programs with what others use for the same, round by round in one run."`
 		Soak    soakCmd          `cmd:"" help:"Guard a mix of all sorts of flows for a while, in every placement; nothing may clash, get lost or be reordered."`
 	}
 	return cli.Program{
