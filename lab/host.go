@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel"
+	"verdictd/internal/provenance"
 	"verdictd/internal/report"
 	"verdictd/internal/ruleset"
 )
@@ -71,21 +71,18 @@ func (p programs) versions(ctx context.Context) (map[string]string, error) {
 // readHost collects what the report says about the machine. What is missing on some machines is left empty; what the
 // lab needs anyway is an error.
 func readHost(ctx context.Context, p programs) (h report.Host, err error) {
+	machine, err := provenance.ReadHost()
+	if err != nil {
+		return h, err
+	}
 	h = report.Host{
-		Architecture:  runtime.GOARCH,
-		CPUs:          runtime.NumCPU(),
-		CPUModel:      firstValue("/proc/cpuinfo", "model name", ":"),
-		Distribution:  firstValue("/etc/os-release", "PRETTY_NAME", "="),
+		Kernel:        machine.Kernel,
+		Distribution:  machine.Distribution,
+		Architecture:  machine.Architecture,
+		CPUs:          machine.CPUs,
+		CPUModel:      machine.CPUModel,
+		Tainted:       machine.Tainted,
 		UserNamespace: os.Getenv(insideVariable) != "",
-	}
-	if h.Distribution == "" {
-		h.Distribution = "unknown distribution"
-	}
-	if h.Kernel, err = kernel.Release(); err != nil {
-		return h, err
-	}
-	if h.Tainted, err = kernel.Taint(); err != nil {
-		return h, err
 	}
 	if h.Versions, err = p.versions(ctx); err != nil {
 		return h, err
@@ -105,21 +102,6 @@ func readHost(ctx context.Context, p programs) (h report.Host, err error) {
 		return err
 	})
 	return h, err
-}
-
-// firstValue is the value of a key's first line in a file of such lines, unquoted; empty where there is none.
-func firstValue(path, key, separator string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
-		k, v, ok := strings.Cut(line, separator)
-		if ok && strings.TrimSpace(k) == key {
-			return strings.Trim(strings.TrimSpace(v), `"`)
-		}
-	}
-	return ""
 }
 
 // readInt is nil where the file is not there or not a number.

@@ -13,6 +13,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/load"
+	"verdictd/internal/provenance"
 )
 
 // clashCmd holds the flags of `stress clash`; load.ClashConfig has their meaning in full.
@@ -96,7 +97,7 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return fmt.Errorf("%w of clash: %w", cli.ErrUsage, err)
 	}
-	out, err := s.openResult(c.JSON)
+	out, err := s.openResult(c.JSON, provenance.Place{Role: "sender", Path: c.SenderNetns}, provenance.Place{Role: "receiver", Path: c.ReceiverNetns})
 	if err != nil {
 		return err
 	}

@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
 	"verdictd/internal/load"
+	"verdictd/internal/provenance"
 )
 
 // streams are where results and everything else go.
@@ -21,60 +17,40 @@ type streams struct {
 	stdout, stderr io.Writer
 }
 
-// header is the beginning of every result file of stress. Schema grows when a key changes its meaning or goes
-// away; keys may be added without it.
-type header struct {
-	Schema   int    `json:"schema"`
-	Scenario string `json:"scenario"`
-	Version  string `json:"version"`
-	Host     host   `json:"host"`
-}
-
-// host is where the scenario ran.
-type host struct {
-	Kernel       string `json:"kernel"`
-	Architecture string `json:"architecture"`
-	CPUs         int    `json:"cpus"`
-}
-
-func newHeader(scenario string) (header, error) {
-	release, err := kernel.Release()
-	if err != nil {
-		return header{}, err
-	}
-	return header{
-		Schema: 1, Scenario: scenario, Version: version,
-		Host: host{Kernel: release, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()},
-	}, nil
-}
-
 // result is where the JSON of a run goes, and whether people get a summary besides.
 type result struct {
-	json    io.Writer // nil: nowhere
-	file    *os.File  // to be closed; nil for standard output
-	summary io.Writer // nil: none
+	header  *provenance.Header // nil where there is no JSON
+	json    io.Writer          // nil: nowhere
+	file    *os.File           // to be closed; nil for standard output
+	summary io.Writer          // nil: none
 }
 
-// openResult opens the file before the run, which would be in vain if it could not be written.
-func (s *streams) openResult(path string) (*result, error) {
-	switch path {
-	case "":
+// openResult opens the file before the run, which would be in vain if it could not be written, and reads what the run
+// starts from. The places are the namespaces that the caller named.
+func (s *streams) openResult(path string, places ...provenance.Place) (*result, error) {
+	if path == "" {
 		return &result{summary: s.stdout}, nil
-	case "-":
-		return &result{json: s.stdout}, nil
+	}
+	h, err := provenance.Read("stress", "", version, os.Args, places...)
+	if err != nil {
+		return nil, err
+	}
+	if path == "-" {
+		return &result{header: h, json: s.stdout}, nil
 	}
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("create result file: %w", err)
 	}
-	return &result{json: f, file: f, summary: s.stdout}, nil
+	return &result{header: h, json: f, file: f, summary: s.stdout}, nil
 }
 
 // write writes and closes. res is what the scenario saw, a pointer to a struct: its fields follow those of the header.
 func (r *result) write(scenario string, res any, summarize func(io.Writer) error) error {
 	var err error
 	if r.json != nil {
-		err = r.encode(scenario, res)
+		r.header.Scenario = scenario
+		err = r.encode(res)
 	}
 	if r.summary != nil {
 		err = errors.Join(err, summarize(r.summary))
@@ -82,44 +58,15 @@ func (r *result) write(scenario string, res any, summarize func(io.Writer) error
 	return errors.Join(err, r.close())
 }
 
-func (r *result) encode(scenario string, res any) error {
-	h, err := newHeader(scenario)
+func (r *result) encode(res any) error {
+	document, err := provenance.Document(r.header, res)
 	if err != nil {
 		return err
 	}
-	document, err := flatten(h, res)
-	if err == nil {
-		_, err = r.json.Write(document)
-	}
-	if err != nil {
+	if _, err := r.json.Write(document); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil
-}
-
-// flatten is one JSON object of the fields of both, in their order.
-func flatten(h header, res any) ([]byte, error) {
-	first, err := json.Marshal(h)
-	if err != nil {
-		return nil, err
-	}
-	second, err := json.Marshal(res)
-	if err != nil {
-		return nil, err
-	}
-	if len(second) < 2 || second[0] != '{' {
-		return nil, fmt.Errorf("a %T is no object in JSON", res)
-	}
-	joined := slices.Concat(first[:len(first)-1], []byte{','}, second[1:])
-	if string(second) == "{}" {
-		joined = first
-	}
-	var out bytes.Buffer
-	if err := json.Indent(&out, joined, "", "  "); err != nil {
-		return nil, err
-	}
-	out.WriteByte('\n')
-	return out.Bytes(), nil
 }
 
 func (r *result) close() error {

@@ -50,6 +50,7 @@ var imports = map[string][]string{
 	"load":              {"kernel"},
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
+	"provenance":        {"kernel", "liverules"},
 	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 }
