@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"verdictd/internal/kernel"
+	"verdictd/internal/topology"
 )
 
 const (
@@ -67,16 +68,16 @@ func (b *bench) try(ctx context.Context, v *variant, dir string, s *sample) (err
 	defer g.Close()
 
 	statistics := filepath.Join(dir, "statistics.json")
-	daemon, err := b.start(v, g, t.queue, statistics)
+	daemon, err := b.start(v, g, t.Queue, statistics)
 	if err != nil {
 		return err
 	}
-	if err := installRules(t.queue); err != nil {
+	if err := installRules(t.Queue); err != nil {
 		return err
 	}
-	failed := b.load(g.ctx, t.queue, daemon.cmd.Process.Pid, s)
+	failed := b.load(g.ctx, t.Queue, daemon.cmd.Process.Pid, s)
 	// Also where packets are missing: here is why.
-	q, err := kernelCount(t.queue)
+	q, err := kernelCount(t.Queue)
 	if err != nil {
 		return errors.Join(failed, err)
 	}
@@ -97,10 +98,10 @@ func (b *bench) try(ctx context.Context, v *variant, dir string, s *sample) (err
 
 // load sends the packets and measures what process pid takes over them.
 func (b *bench) load(ctx context.Context, ns *kernel.NetNS, pid int, s *sample) error {
-	n := networks["ipv4"]
+	n := topology.Networks["ipv4"]
 	return onCPU(b.loadCPU, func() error {
 		return ns.Do(func() (err error) {
-			l, err := openLoad(netip.AddrPortFrom(n.target, port), n.sourceList()[:benchFlows], b.window)
+			l, err := openLoad(netip.AddrPortFrom(n.Target, port), n.SourceList()[:benchFlows], b.window)
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/userns"
 )
 
 // benchQueueCmd is `lab bench queue`, and `lab bench` alone.
@@ -60,7 +61,7 @@ func (c *benchQueueCmd) Run(ctx context.Context, std streams) error {
 	if err := canWrite(c.JSON); err != nil {
 		return err
 	}
-	if outside, err := ensureNamespaces(ctx, std); outside {
+	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
 		return err
 	}
 	p, err := findPrograms(c.Bin)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/topology"
 )
 
 // withLoad runs f with a load in a namespace without a queue.
@@ -26,10 +27,10 @@ func withLoad(t *testing.T, window int, f func(*load) error) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := networks["ipv4"]
+	n := topology.Networks["ipv4"]
 	return onCPU(cpus[0], func() error {
-		return top.queue.Do(func() error {
-			l, err := openLoad(netip.AddrPortFrom(n.target, port), n.sourceList()[:benchFlows], window)
+		return top.Queue.Do(func() error {
+			l, err := openLoad(netip.AddrPortFrom(n.Target, port), n.SourceList()[:benchFlows], window)
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 
 	"verdictd/internal/kernel"
 	"verdictd/internal/report"
+	"verdictd/internal/topology"
 )
 
 const (
@@ -42,7 +43,7 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 	if e.row[nat] == "masquerade" {
-		if err := t.masquerade(); err != nil {
+		if err := t.Masquerade(); err != nil {
 			return err
 		}
 	}
@@ -55,21 +56,21 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	statistics := filepath.Join(e.dir, "statistics.json")
 	var daemon, listener *process
 	if e.row.queued() {
-		if daemon, err = g.startDaemon(t.queue, e.verdictd, e.daemonConfig(statistics)); err != nil {
+		if daemon, err = g.startDaemon(t.Queue, e.verdictd, e.daemonConfig(statistics)); err != nil {
 			return err
 		}
 	}
-	stats, err := g.startService(t.queue, e.conntrackwatch, "stats", "--json")
+	stats, err := g.startService(t.Queue, e.conntrackwatch, "stats", "--json")
 	if err != nil {
 		return err
 	}
 	if e.row[events] == "listener" {
-		if listener, err = g.startService(t.queue, e.conntrackwatch, "events", "--json"); err != nil {
+		if listener, err = g.startService(t.Queue, e.conntrackwatch, "events", "--json"); err != nil {
 			return err
 		}
 	}
 
-	sender, err := g.start(t.sender, true, nil, e.stress, e.stressArgs(t)...)
+	sender, err := g.start(t.Sender, true, nil, e.stress, e.stressArgs(t)...)
 	if err != nil {
 		return err
 	}
@@ -117,9 +118,9 @@ func (e *experiment) do(ctx context.Context) (err error) {
 // checkSources makes sure that addresses were translated where they were to be, and nowhere else: a row that promises
 // something about masqueraded flows must have had some.
 func (e *experiment) checkSources() error {
-	n := networks[e.row[family]]
+	n := topology.Networks[e.row[family]]
 	for _, source := range e.run.ReceivedFrom {
-		masqueraded := source == n.targetGateway
+		masqueraded := source == n.TargetGateway
 		if want := e.row[nat] == "masquerade"; masqueraded != want {
 			return fmt.Errorf("packets arrived from %v, with nat %s", source, e.row[nat])
 		}
@@ -137,18 +138,18 @@ func (e *experiment) threads() int {
 }
 
 // stressArgs has the addresses spread over the flows and every wait bounded.
-func (e *experiment) stressArgs(t *topology) []string {
-	n := networks[e.row[family]]
+func (e *experiment) stressArgs(t *topology.Topology) []string {
+	n := topology.Networks[e.row[family]]
 	args := []string{
 		"clash", "--json", "-",
-		"--target", n.target.String(), "--port", strconv.Itoa(port),
+		"--target", n.Target.String(), "--port", strconv.Itoa(port),
 		"--flows", strconv.Itoa(e.Flows), "--burst", strconv.Itoa(e.Burst),
 		"--threads", strconv.Itoa(e.threads()), "--mode", "threads",
 		"--pace", "full", "--outstanding", strconv.Itoa(outstanding), "--flow-timeout", e.flowTimeout().String(),
 		"--linger", e.linger().String(), "--timeout", e.timeout().String(),
-		"--sender-netns", t.sender.Path(), "--receiver-netns", t.receiver.Path(),
+		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
 	}
-	for _, a := range n.sourceList() {
+	for _, a := range n.SourceList() {
 		args = append(args, "--source", a.String())
 	}
 	if e.row.echoes() {

@@ -12,6 +12,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/report"
+	"verdictd/internal/topology"
 )
 
 func anExperiment(r row) experiment {
@@ -82,17 +83,17 @@ func TestDaemonConfigTakesBatchesWhereItNeverWaits(t *testing.T) {
 }
 
 func TestCheckSources(t *testing.T) {
-	n := networks["ipv4"]
+	n := topology.Networks["ipv4"]
 	for name, tt := range map[string]struct {
 		nat  string
 		from []netip.Addr
 		ok   bool
 	}{
-		"as they were sent":        {"none", n.sourceList(), true},
-		"masqueraded":              {"masquerade", []netip.Addr{n.targetGateway}, true},
-		"not masqueraded":          {"masquerade", n.sourceList(), false},
-		"not all were masqueraded": {"masquerade", []netip.Addr{n.targetGateway, n.sources}, false},
-		"masqueraded unasked":      {"none", []netip.Addr{n.targetGateway}, false},
+		"as they were sent":        {"none", n.SourceList(), true},
+		"masqueraded":              {"masquerade", []netip.Addr{n.TargetGateway}, true},
+		"not masqueraded":          {"masquerade", n.SourceList(), false},
+		"not all were masqueraded": {"masquerade", []netip.Addr{n.TargetGateway, n.Sources}, false},
+		"masqueraded unasked":      {"none", []netip.Addr{n.TargetGateway}, false},
 	} {
 		e := anExperiment(plain.with(map[int]string{nat: tt.nat}))
 		e.run.ReceivedFrom = tt.from
@@ -138,7 +139,7 @@ func TestTake(t *testing.T) {
 	}
 	one, three, events, cpu := uint64(1), uint64(3), uint64(6), 2.5
 	want := report.Run{
-		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{networks["ipv4"].targetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
+		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{topology.Networks["ipv4"].TargetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
 		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
 		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
 		QueuePackets: []uint64{5, 3}, First: 2, Further: 6, Reinjected: 5, ReinjectFailed: 1, GuardDropped: 9, TableFull: 11, VerdictErrors: 12,

@@ -17,6 +17,7 @@ import (
 	"verdictd/internal/provenance"
 	"verdictd/internal/report"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/userns"
 )
 
 // programs are the binaries that the lab starts.
@@ -82,7 +83,7 @@ func readHost(ctx context.Context, p programs) (h report.Host, err error) {
 		CPUs:          machine.CPUs,
 		CPUModel:      machine.CPUModel,
 		Tainted:       machine.Tainted,
-		UserNamespace: os.Getenv(insideVariable) != "",
+		UserNamespace: userns.Inside(),
 	}
 	if h.Versions, err = p.versions(ctx); err != nil {
 		return h, err

@@ -75,7 +75,7 @@ func TestUserNamespacesForbidden(t *testing.T) {
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != cli.Failed {
 		t.Errorf("ended with %v", err)
 	}
-	if !strings.Contains(output.String(), "sudo sysctl user.max_user_namespaces=15000") || !strings.Contains(output.String(), "Or run the lab as root: sudo ") {
+	if !strings.Contains(output.String(), "sudo sysctl user.max_user_namespaces=15000") || !strings.Contains(output.String(), "Or run lab as root: sudo ") {
 		t.Errorf("it does not say what to do:\n%s", output)
 	}
 	if ran, err := os.ReadDir(pids); err != nil || len(ran) > 0 {

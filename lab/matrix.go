@@ -15,6 +15,8 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/report"
+	"verdictd/internal/topology"
+	"verdictd/internal/userns"
 )
 
 // matrixCmd is `lab matrix`.
@@ -70,7 +72,7 @@ func (m *matrixCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if outside, err := ensureNamespaces(ctx, std); outside {
+	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
 		return err
 	}
 	for _, path := range []string{m.JSON, m.HTML} {
@@ -141,7 +143,7 @@ func (m *matrixCmd) measure(ctx context.Context, p programs, host report.Host, r
 		Host:    host,
 		Settings: report.Settings{
 			Flows: m.Flows, Burst: m.Burst, Threads: m.Threads, Queues: m.Queues,
-			Outstanding: outstanding, Sources: sourceCount, Analysis: m.Analysis.String(),
+			Outstanding: outstanding, Sources: topology.SourceCount, Analysis: m.Analysis.String(),
 		},
 		Started: time.Now(),
 		Planned: len(rows),

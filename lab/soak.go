@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/userns"
 )
 
 // soakCmd is `lab soak`.
@@ -74,7 +75,7 @@ func (c *soakCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if outside, err := ensureNamespaces(ctx, std); outside {
+	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
 		return err
 	}
 	if err := canWrite(c.JSON); err != nil {

@@ -12,6 +12,7 @@ import (
 	"verdictd/internal/cli"
 	traffic "verdictd/internal/load"
 	"verdictd/internal/report"
+	"verdictd/internal/topology"
 )
 
 // cleanShare is one of 1,000 packets, of which the policy dropped 100 and a later rule 50.
@@ -56,7 +57,7 @@ func TestSoakJudge(t *testing.T) {
 		"receiver's own socket":                         func(s *soakShare) { s.Load.Targets[0].ReceiverDropped = &one },
 		"from 2 addresses": func(s *soakShare) {
 			s.NAT = "masquerade"
-			s.Load.Targets[0].ReceivedFrom = networks["ipv4"].sourceList()[:2]
+			s.Load.Targets[0].ReceivedFrom = topology.Networks["ipv4"].SourceList()[:2]
 		},
 		"1 copies came back":                func(s *soakShare) { s.Daemon.Looped = 1 },
 		"1 verdicts refused":                func(s *soakShare) { s.Daemon.VerdictErrors = 1 },

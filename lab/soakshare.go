@@ -16,6 +16,7 @@ import (
 	traffic "verdictd/internal/load"
 	"verdictd/internal/policy"
 	"verdictd/internal/report"
+	"verdictd/internal/topology"
 )
 
 // The ports that flows of a soak go to say what becomes of them. All are queued, and so are the answers.
@@ -85,11 +86,11 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	statistics := filepath.Join(s.dir, "statistics.json")
 	settings := s.daemonConfig(statistics)
 	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch, string(settings.Analysis.Distribution)
-	daemon, err := g.startDaemon(t.queue, s.verdictd, settings)
+	daemon, err := g.startDaemon(t.Queue, s.verdictd, settings)
 	if err != nil {
 		return err
 	}
-	stats, err := g.startService(t.queue, s.conntrackwatch, "stats", "--json")
+	stats, err := g.startService(t.Queue, s.conntrackwatch, "stats", "--json")
 	if err != nil {
 		return err
 	}
@@ -128,21 +129,21 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 
 // prepare makes the namespaces what the flows are to meet: an MTU, short timeouts, translation, and the rule behind the
 // queue.
-func (s *soaking) prepare(t *topology, nat string) (*kernel.Filter, error) {
+func (s *soaking) prepare(t *topology.Topology, nat string) (*kernel.Filter, error) {
 	if nat == report.NATMasquerade {
-		if err := t.masquerade(); err != nil {
+		if err := t.Masquerade(); err != nil {
 			return nil, err
 		}
 	} else {
 		// Once conntrack has forgotten a masqueraded flow, its port changes rightly.
 		for _, name := range []string{"nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"} {
-			if err := t.queue.SetSysctl("netfilter/"+name, soakConntrack); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := t.Queue.SetSysctl("netfilter/"+name, soakConntrack); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return nil, err // some older kernels do not have it outside of the initial user namespace
 			}
 		}
 	}
-	if t.sender == t.receiver {
-		if err := t.queue.SetMTU("lo", etherMTU); err != nil {
+	if t.Sender == t.Receiver {
+		if err := t.Queue.SetMTU("lo", etherMTU); err != nil {
 			return nil, err
 		}
 	}
@@ -151,21 +152,21 @@ func (s *soaking) prepare(t *topology, nat string) (*kernel.Filter, error) {
 		"output": kernel.HookOutput, "postrouting": kernel.HookPostrouting, "forward": kernel.HookForward,
 		"input": kernel.HookInput, "verdict3": kernel.HookInput,
 	}[s.placement]
-	return t.queue.DropAtRandom(hook, portFiltered, filteredOneOf)
+	return t.Queue.DropAtRandom(hook, portFiltered, filteredOneOf)
 }
 
 // mix is the flows.
-func (s *soaking) mix(t *topology) traffic.MixConfig {
+func (s *soaking) mix(t *topology.Topology) traffic.MixConfig {
 	m := traffic.MixConfig{
-		Sources4: networks["ipv4"].sourceList(), Sources6: networks["ipv6"].sourceList(),
+		Sources4: topology.Networks["ipv4"].SourceList(), Sources6: topology.Networks["ipv6"].SourceList(),
 		Rate: soakRate, Duration: s.duration, Seed: s.seed,
-		SenderNetns: t.sender.Path(), ReceiverNetns: t.receiver.Path(),
+		SenderNetns: t.Sender.Path(), ReceiverNetns: t.Receiver.Path(),
 		ReceiveBuffer: 8 << 20, Linger: 10 * time.Second,
 	}
 	for _, f := range values[family] {
 		for _, port := range soakPorts {
 			m.Targets = append(m.Targets, traffic.MixTarget{
-				Address: netip.AddrPortFrom(networks[f].target, port),
+				Address: netip.AddrPortFrom(topology.Networks[f].Target, port),
 				Echo:    port == portEcho, Lossy: port == portPoliced || port == portFiltered,
 			})
 		}

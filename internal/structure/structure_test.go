@@ -51,6 +51,8 @@ var imports = map[string][]string{
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"provenance":        {"kernel", "liverules"},
+	"topology":          {"kernel"},
+	"userns":            {"cli", "kernel"},
 	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 }

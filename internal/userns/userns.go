@@ -1,9 +1,10 @@
-package main
+package userns
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,37 +17,43 @@ import (
 	"verdictd/internal/kernel"
 )
 
-// insideVariable is set in the lab that runs in a user namespace, which must not make another one.
-const insideVariable = "VERDICTD_LAB_INSIDE_USER_NAMESPACE"
+// insideVariable is set in the program that runs in a user namespace, which must not make another one.
+const insideVariable = "VERDICTD_INSIDE_USER_NAMESPACE"
 
-// ensureNamespaces makes sure that this process can make network namespaces. Where it cannot, it runs the same command
-// once more as root of a user namespace; outside is then true and err tells how that went.
-func ensureNamespaces(ctx context.Context, std streams) (outside bool, err error) {
+// endWithin is how long the program inside may take to clean up after a signal.
+const endWithin = 30 * time.Second
+
+// Inside says whether this process was started by [Ensure] in a user namespace.
+func Inside() bool { return os.Getenv(insideVariable) != "" }
+
+// Ensure makes sure that this process can make network namespaces. Where it cannot, it runs the same command once more as
+// root of a user namespace; outside is then true and err tells how that went. The program's name is for messages.
+func Ensure(ctx context.Context, program string, stdout, stderr io.Writer) (outside bool, err error) {
 	cannot := kernel.CanMakeNetNS()
 	if cannot == nil {
 		return false, nil
 	}
-	if os.Getenv(insideVariable) != "" {
-		return true, forbidden(cannot)
+	if Inside() {
+		return true, forbidden(program, cannot)
 	}
 	executable, err := os.Executable()
 	if err != nil {
-		return true, fmt.Errorf("find the lab's own executable: %w", err)
+		return true, fmt.Errorf("find the executable of %s: %w", program, err)
 	}
 	cmd := kernel.InUserNamespace(exec.CommandContext(ctx, executable, os.Args[1:]...))
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), insideVariable+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, std.out, std.err
-	// A signal to this process is one to the lab inside, which then cleans up and ends by itself.
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
+	// A signal to this process is one to the program inside, which then cleans up and ends by itself.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 2 * stopWithin
-	// With the thread that forks it dies the lab inside, and with that all of its children.
+	cmd.WaitDelay = endWithin
+	// With the thread that forks it dies the program inside, and with that all of its children.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	begun := time.Now()
 	if err := cmd.Start(); err != nil {
-		return true, forbidden(errors.Join(cannot, fmt.Errorf("start in a user namespace: %w", err)))
+		return true, forbidden(program, errors.Join(cannot, fmt.Errorf("start in a user namespace: %w", err)))
 	}
 	err = cmd.Wait()
 	var exit *exec.ExitError
@@ -56,12 +63,12 @@ func ensureNamespaces(ctx context.Context, std streams) (outside bool, err error
 	case errors.As(err, &exit) && exit.Exited():
 		return true, cli.ErrReported
 	}
-	return true, fmt.Errorf("the lab in the user namespace ended after %v: %w", time.Since(begun).Round(time.Second), err)
+	return true, fmt.Errorf("%s in the user namespace ended after %v: %w", program, time.Since(begun).Round(time.Second), err)
 }
 
 // forbidden explains why there are no namespaces to be had, and what to do.
-func forbidden(cause error) error {
-	return fmt.Errorf("the lab needs network namespaces, and cannot make them: %w\n%s", cause, advice("/proc/sys"))
+func forbidden(program string, cause error) error {
+	return fmt.Errorf("%s needs network namespaces, and cannot make them: %w\n%s", program, cause, advice("/proc/sys", program))
 }
 
 // A restriction is a sysctl that can keep an ordinary user from user namespaces.
@@ -79,7 +86,7 @@ var restrictions = []restriction{
 }
 
 // advice is what can be done on this machine, by the sysctls below root.
-func advice(root string) string {
+func advice(root, program string) string {
 	var b strings.Builder
 	for _, r := range restrictions {
 		value, err := os.ReadFile(filepath.Join(root, strings.ReplaceAll(r.name, ".", "/")))
@@ -91,6 +98,6 @@ func advice(root string) string {
 	if b.Len() == 0 {
 		b.WriteString("No sysctl that is known to forbid it is set: perhaps this is a container, which then needs CAP_SYS_ADMIN and CAP_NET_ADMIN and a seccomp filter that allows unshare (docker run --privileged).\n")
 	}
-	b.WriteString("Or run the lab as root: sudo " + strings.Join(os.Args, " "))
+	b.WriteString("Or run " + program + " as root: sudo " + strings.Join(os.Args, " "))
 	return b.String()
 }

@@ -1,4 +1,4 @@
-package main
+package userns
 
 import (
 	"errors"
@@ -19,21 +19,21 @@ func TestAdvice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := advice(root); !strings.Contains(got, "container") || !strings.Contains(got, "sudo ") {
+	if got := advice(root, "lab"); !strings.Contains(got, "container") || !strings.Contains(got, "sudo ") {
 		t.Errorf("nothing known: %s", got)
 	}
 	set("user/max_user_namespaces", "15000")
 	set("kernel/unprivileged_userns_clone", "1")
-	if got := advice(root); strings.Contains(got, "sysctl user.") || strings.Contains(got, "sysctl kernel.") {
+	if got := advice(root, "lab"); strings.Contains(got, "sysctl user.") || strings.Contains(got, "sysctl kernel.") {
 		t.Errorf("what forbids nothing is blamed: %s", got)
 	}
 	set("user/max_user_namespaces", "0")
 	set("kernel/apparmor_restrict_unprivileged_userns", "1")
-	got := advice(root)
+	got := advice(root, "lab")
 	for _, want := range []string{
 		"sudo sysctl user.max_user_namespaces=15000",
 		"sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-		"Or run the lab as root: sudo ",
+		"Or run lab as root: sudo ",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in: %s", want, got)
@@ -46,7 +46,7 @@ func TestAdvice(t *testing.T) {
 
 func TestForbiddenNamesItsCause(t *testing.T) {
 	cause := errors.New("operation not permitted")
-	if err := forbidden(cause); !errors.Is(err, cause) {
+	if err := forbidden("lab", cause); !errors.Is(err, cause) {
 		t.Errorf("%v does not wrap its cause", err)
 	}
 }

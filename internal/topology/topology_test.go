@@ -1,0 +1,111 @@
+package topology
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"verdictd/internal/kernel"
+	"verdictd/internal/kernel/kerneltest"
+)
+
+func TestMain(m *testing.M) { kerneltest.Main(m) }
+
+// TestDelivers sends one packet from every source in every topology, and has it answered.
+func TestDelivers(t *testing.T) {
+	kerneltest.Require(t)
+	const port = 9
+	for _, f := range Families() {
+		for _, kind := range []Kind{Loopback, TwoHosts, Routed} {
+			t.Run(string(kind)+" "+f, func(t *testing.T) {
+				top, err := New(kind, f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if err := top.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
+				n := Networks[f]
+				receiver := listen(t, top.Receiver, netip.AddrPortFrom(n.Target, port))
+				sources := n.SourceList()
+				if len(sources) != SourceCount {
+					t.Fatalf("%d sources, want %d", len(sources), SourceCount)
+				}
+				for _, source := range sources {
+					sender := listen(t, top.Sender, netip.AddrPortFrom(source, 0))
+					if _, err := sender.WriteToUDPAddrPort([]byte("there"), netip.AddrPortFrom(n.Target, port)); err != nil {
+						t.Fatal(err)
+					}
+					from := receive(t, receiver, "there")
+					if from.Addr() != source {
+						t.Errorf("from %v, sent from %v", from, source)
+					}
+					if _, err := receiver.WriteToUDPAddrPort([]byte("back"), from); err != nil {
+						t.Fatal(err)
+					}
+					receive(t, sender, "back")
+				}
+			})
+		}
+	}
+}
+
+// TestRoles checks where the queue is: on the way, and nowhere else.
+func TestRoles(t *testing.T) {
+	kerneltest.Require(t)
+	for kind, want := range map[Kind]int{Loopback: 1, TwoHosts: 2, Routed: 3} {
+		top, err := New(kind, "ipv4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		distinct := map[*kernel.NetNS]bool{top.Sender: true, top.Receiver: true, top.Queue: true}
+		if len(distinct) != want || len(top.owned) != want {
+			t.Errorf("%s: %d namespaces, want %d", kind, len(distinct), want)
+		}
+		if kind == TwoHosts && top.Queue != top.Receiver {
+			t.Errorf("%s: the queue is not the receiver's", kind)
+		}
+		if err := top.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	if _, err := New(Loopback, "ipx"); err == nil {
+		t.Error("a topology for ipx")
+	}
+	if _, err := New("ring", "ipv4"); err == nil {
+		t.Error("a topology in a ring")
+	}
+}
+
+func listen(t *testing.T, ns *kernel.NetNS, at netip.AddrPort) *net.UDPConn {
+	t.Helper()
+	var conn *net.UDPConn
+	err := ns.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func receive(t *testing.T, conn *net.UDPConn, want string) netip.AddrPort {
+	t.Helper()
+	buf := make([]byte, 64)
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	n, from, err := conn.ReadFromUDPAddrPort(buf)
+	if err != nil || string(buf[:n]) != want {
+		t.Fatalf("received %q, error %v; want %q", buf[:n], err, want)
+	}
+	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+}
