@@ -67,69 +67,6 @@ func watch(t *testing.T, flows int, args ...string) result {
 	return result{status, stdout.String(), stderr.String()}
 }
 
-func TestStatsJSON(t *testing.T) {
-	kerneltest.Namespace(t)
-	const flows = 10
-	got := watch(t, flows, "stats", "--json")
-	if got.status != cli.Done || got.stderr != "" {
-		t.Fatalf("status %d, stderr %q", got.status, got.stderr)
-	}
-	var r struct {
-		Schema  int
-		Version string
-		Seconds float64
-		Table   map[string]*uint64
-		CPUs    []map[string]*uint64
-		Total   map[string]*uint64
-	}
-	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
-		t.Fatalf("%s: %v", got.stdout, err)
-	}
-	if r.Schema != 1 || r.Version != version || r.Seconds <= 0 {
-		t.Errorf("schema %d, version %q, %v seconds", r.Schema, r.Version, r.Seconds)
-	}
-	if entries := r.Table["entries"]; entries == nil || *entries != flows {
-		t.Errorf("entries %v in %s, want %d", entries, got.stdout, flows)
-	}
-	for _, key := range []string{
-		"found", "invalid", "insert", "insert_failed", "drop", "early_drop", "error", "search_restart", "clash_resolve", "chain_toolong",
-	} {
-		total, ok := r.Total[key]
-		if !ok {
-			t.Errorf("total has no %s", key)
-			continue
-		}
-		if total == nil {
-			continue // not known to this kernel
-		}
-		var sum uint64
-		for _, cpu := range r.CPUs {
-			if cpu[key] == nil {
-				t.Fatalf("%s is in total, but not of CPU %d", key, *cpu["cpu"])
-			}
-			sum += *cpu[key]
-		}
-		if *total != sum {
-			t.Errorf("%s: total %d, but the CPUs sum up to %d", key, *total, sum)
-		}
-	}
-}
-
-func TestStatsText(t *testing.T) {
-	kerneltest.Namespace(t)
-	got := watch(t, 3, "stats", "--all")
-	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
-	if got.status != cli.Done || len(lines) < 4 {
-		t.Fatalf("status %d, stderr %q, stdout:\n%s", got.status, got.stderr, got.stdout)
-	}
-	if !strings.Contains(lines[0], "clash_resolve") || !strings.HasPrefix(strings.TrimSpace(lines[1]), "0 ") {
-		t.Errorf("want a header and a row for CPU 0:\n%s", got.stdout)
-	}
-	if last := lines[len(lines)-1]; !strings.Contains(last, "the table holds 3 of at most") {
-		t.Errorf("last line %q", last)
-	}
-}
-
 func TestEventsJSON(t *testing.T) {
 	kerneltest.Namespace(t)
 	const flows = 100
@@ -186,6 +123,7 @@ func TestDurationEndsIt(t *testing.T) {
 func TestWrongUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"trace"}, {"stats", "--duration", "-1s"}, {"stats", "--duration", "5"}, {"events", "--receive-buffer=-1"}, {"stats", "--listen"},
+		{"stats", "--interval=-1s"}, {"stats", "--once", "--duration", "1s"}, {"stats", "--once", "--interval", "1s"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), args, output{&stdout, &stderr}); status != cli.Usage || stderr.Len() == 0 || stdout.Len() != 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"verdictd/internal/ct"
 )
@@ -13,24 +14,64 @@ func TestStatsTable(t *testing.T) {
 	busy := ct.Counters{ct.Found: value(7), ct.InsertFailed: value(12)}
 	idle := ct.Counters{ct.Found: value(0), ct.InsertFailed: value(0)}
 	r := statsResult{
-		Seconds: 1.25,
-		Table:   ct.Table{Entries: value(3)},
-		CPUs:    []ct.CPU{{CPU: 0, Counters: idle}, {CPU: 10, Counters: busy}},
-		Total:   busy,
+		Seconds:   1.25,
+		Kernel:    "5.4.0",
+		Table:     ct.Table{Entries: value(3)},
+		CPUs:      []ct.CPU{{CPU: 0, Counters: idle}, {CPU: 10, Counters: busy}},
+		Total:     busy,
+		PerSecond: busy.PerSecond(1250 * time.Millisecond),
+		Absolute:  busy.Plus(busy),
+		Meaning:   map[string]string{"insert_failed": "clashes"},
 	}
-	const header = "    cpu  found  invalid  insert  insert_failed  drop  early_drop  error  search_restart  clash_resolve  chain_toolong\n"
-	const rows = "     10      7        -       -             12     -           -      -               -              -              -\n" +
-		"  total      7        -       -             12     -           -      -               -              -              -\n" +
-		"-: not sent by this kernel (clash_resolve: since 5.10, chain_toolong: since 5.15)\n" +
-		"in 1.2 s; the table holds 3 of at most - entries\n"
+	const start = "counter         since start  a second  total  counts on Linux 5.4.0\n" +
+		"found           7            5.6       14     \n" +
+		"invalid         -            -         -      \n" +
+		"insert          -            -         -      \n" +
+		"insert_failed   12           9.6       24     clashes\n" +
+		"drop            -            -         -      \n" +
+		"early_drop      -            -         -      \n" +
+		"error           -            -         -      \n" +
+		"search_restart  -            -         -      \n" +
+		"clash_resolve   -            -         -      \n" +
+		"chain_toolong   -            -         -      \n"
+	const header = "\n    cpu  found  invalid  insert  insert_failed  drop  early_drop  error  search_restart  clash_resolve  chain_toolong\n"
 	const idleRow = "      0      0        -       -              0     -           -      -               -              -              -\n"
+	const rows = "     10      7        -       -             12     -           -      -               -              -              -\n" +
+		"  total      7        -       -             12     -           -      -               -              -              -\n"
+	const end = "-: not sent by this kernel (clash_resolve: since 5.10, chain_toolong: since 5.15)\n" +
+		"in 1.2 s; the table holds 3 of at most - entries\n"
 
-	for all, want := range map[bool]string{false: header + rows, true: header + idleRow + rows} {
-		r.all = all
+	for _, tc := range []struct {
+		cmd  statsCmd
+		want string
+	}{
+		{statsCmd{}, start + end},
+		{statsCmd{PerCPU: true}, start + header + rows + end},
+		{statsCmd{PerCPU: true, All: true}, start + header + idleRow + rows + end},
+	} {
+		r.cmd = &tc.cmd
 		var b bytes.Buffer
-		if err := r.writeText(&b); err != nil || b.String() != want {
-			t.Errorf("all %v: error %v, got\n%swant\n%s", all, err, &b, want)
+		if err := r.writeText(&b); err != nil || b.String() != tc.want {
+			t.Errorf("%+v: error %v, got\n%swant\n%s", tc.cmd, err, &b, tc.want)
 		}
+	}
+}
+
+func TestStatsRows(t *testing.T) {
+	value := func(n uint64) ct.Value { return ct.Value{N: n, Sent: true} }
+	risen := ct.Counters{ct.Found: value(123456789), ct.ClashResolve: value(12)}
+	r := &statsResult{
+		Time:  time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		Total: risen,
+		Last:  &statsStep{CPUs: []ct.CPU{{CPU: 0}, {CPU: 10, Counters: risen}}, Total: risen},
+		cmd:   &statsCmd{PerCPU: true},
+	}
+	const want = "time       cpu   found invalid  insert insert_failed    drop early_drop   error search_restart clash_resolve chain_toolong\n" +
+		"03:04:05    10 123456789       -       -             -       -          -       -              -            12             -\n" +
+		"03:04:05 total 123456789       -       -             -       -          -       -              -            12             -\n"
+	var b bytes.Buffer
+	if err := (&statsRow{r, true}).writeText(&b); err != nil || b.String() != want {
+		t.Errorf("error %v, got\n%swant\n%s", err, &b, want)
 	}
 }
 
@@ -70,7 +111,7 @@ func (broken) Write([]byte) (int, error) { return 0, errFull }
 
 func TestUnwritableOutputIsAnError(t *testing.T) {
 	for _, w := range []window{{}, {JSON: true}} {
-		for _, r := range []textWriter{statsResult{}, eventsResult{}} {
+		for _, r := range []textWriter{&statsResult{cmd: &statsCmd{}}, eventsResult{}} {
 			if err := w.print(output{results: broken{}}, r); !errors.Is(err, errFull) {
 				t.Errorf("%T, JSON %v: error %v, want %v", r, w.JSON, err, errFull)
 			}

@@ -40,14 +40,19 @@ type textWriter interface {
 // print writes a result, as JSON or as text.
 func (w window) print(out output, result textWriter) error {
 	if !w.JSON {
-		if err := result.writeText(out.results); err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-		return nil
+		return writeText(out, result)
 	}
 	enc := json.NewEncoder(out.results)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(result); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}
+
+// writeText writes a result for people.
+func writeText(out output, result textWriter) error {
+	if err := result.writeText(out.results); err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return nil

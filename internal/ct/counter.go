@@ -119,17 +119,22 @@ func (c Counters) MarshalJSON() ([]byte, error) {
 }
 
 func (c Counters) appendJSON(b []byte) []byte {
+	return appendMembers(b, func(b []byte, counter Counter) []byte {
+		if v := c[counter]; v.Sent {
+			return strconv.AppendUint(b, v.N, 10)
+		}
+		return append(b, "null"...)
+	})
+}
+
+// appendMembers writes what stands within the braces of an object with every counter, in the kernel's order.
+func appendMembers(b []byte, value func([]byte, Counter) []byte) []byte {
 	for i, counter := range AllCounters() {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = strconv.AppendQuote(b, counter.String())
-		b = append(b, ':')
-		if v := c[counter]; v.Sent {
-			b = strconv.AppendUint(b, v.N, 10)
-		} else {
-			b = append(b, "null"...)
-		}
+		b = append(strconv.AppendQuote(b, counter.String()), ':')
+		b = value(b, counter)
 	}
 	return b
 }

@@ -65,6 +65,19 @@ func (s Snapshot) Since(before Snapshot) Snapshot {
 	return delta
 }
 
+// Plus adds what the same CPUs counted at other times; time and table are those of s.
+func (s Snapshot) Plus(o Snapshot) Snapshot {
+	more := make(map[int]Counters, len(o.CPUs))
+	for _, cpu := range o.CPUs {
+		more[cpu.CPU] = cpu.Counters
+	}
+	s.CPUs = slices.Clone(s.CPUs)
+	for i, cpu := range s.CPUs {
+		s.CPUs[i].Counters = cpu.Plus(more[cpu.CPU])
+	}
+	return s
+}
+
 // Snapshot reads the table's size and the counters of every CPU. After an error the connection is of no more use: a
 // second answer to the same question may still be on its way.
 func (c *Conn) Snapshot() (Snapshot, error) {

@@ -31,18 +31,30 @@ func ReadHost(ctx context.Context, root fs.FS, run Runner) *Host {
 	}
 	release := readText(root, "proc/sys/kernel/osrelease")
 	h.Modules = ReadModules(root, release.Value)
+	h.Kernel = readBuild(root, release, h.Distribution.Value)
 	if release.Err != nil {
-		h.Kernel = unread[Build](release.Err)
 		h.Changelog = unread[Changelog](errors.New("the kernel's release is not known"))
 		return h
 	}
-	// Both may be missing: they refine what the release tells.
-	version, signature := readText(root, "proc/sys/kernel/version"), readText(root, "proc/version_signature")
-	b, err := Identify(Names{release.Value, version.Value, signature.Value, h.Distribution.Value})
-	h.Kernel = Reading[Build]{b, err}
 	log, err := ReadChangelog(ctx, run, release.Value)
 	h.Changelog = Reading[Changelog]{log, err}
 	return h
+}
+
+// ReadBuild identifies the kernel that runs the machine whose root folder is
+// given.
+func ReadBuild(root fs.FS) Reading[Build] {
+	return readBuild(root, readText(root, "proc/sys/kernel/osrelease"), ReadDistribution(root).Value)
+}
+
+func readBuild(root fs.FS, release Reading[string], distribution Distribution) Reading[Build] {
+	if release.Err != nil {
+		return unread[Build](release.Err)
+	}
+	// Both may be missing: they refine what the release tells.
+	version, signature := readText(root, "proc/sys/kernel/version"), readText(root, "proc/version_signature")
+	b, err := Identify(Names{release.Value, version.Value, signature.Value, distribution})
+	return Reading[Build]{b, err}
 }
 
 // ConntrackSettings are the sysctls of net.netfilter that matter to a clash, of
