@@ -27,6 +27,12 @@ var (
 	ErrReported = errors.New("the report says what failed")
 )
 
+// ExitStatus is an error with which a command ends as one did that it ran: with
+// that status, and nothing printed, as that one has said what there was to say.
+type ExitStatus int
+
+func (s ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
 // Program is a command.
 type Program struct {
 	Name, Description, Version string
@@ -38,9 +44,12 @@ type Program struct {
 // status. options are kong's, such as what Run methods take.
 func (p Program) Run(args []string, stdout, stderr io.Writer, options ...kong.Option) (status int) {
 	err := p.run(args, stdout, stderr, options)
+	ran, passed := errors.AsType[ExitStatus](err)
 	switch {
 	case err == nil:
 		return Done
+	case passed:
+		return int(ran)
 	case errors.Is(err, ErrReported):
 		return Failed
 	case errors.Is(err, ErrListed):

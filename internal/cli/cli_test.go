@@ -24,7 +24,7 @@ func (e *endCommand) Run(ends map[string]error) error { return ends[e.How] }
 func TestStatuses(t *testing.T) {
 	ends := map[string]error{
 		"badly": errors.New("broken"), "wrongly": fmt.Errorf("%w: --x and --y", ErrUsage),
-		"listed": errors.Join(ErrListed, errors.New("f:1:2: no")), "reported": ErrReported,
+		"listed": errors.Join(ErrListed, errors.New("f:1:2: no")), "reported": ErrReported, "passed": ExitStatus(7),
 	}
 	for _, test := range []struct {
 		args           string
@@ -36,6 +36,7 @@ func TestStatuses(t *testing.T) {
 		{"end wrongly", Usage, "", "--x and --y"},
 		{"end listed", Usage, "", "\nf:1:2: no"},
 		{"end reported", Failed, "", ""},
+		{"end passed", 7, "", ""},
 		{"fly", Usage, "", "see program --help"},
 		{"--version", Done, "program 1.2", ""},
 		{"--help", Done, "Usage: program", ""},

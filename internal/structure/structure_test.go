@@ -42,6 +42,7 @@ var imports = map[string][]string{
 	"nfq":      {"nfnl"},
 	"ct":       {"nfnl", "packet"},
 	"reinject": {},
+	"vm":       {},
 	"ruleset":  {},
 	"kernel":   {},
 	// What is built on them.

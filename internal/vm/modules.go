@@ -1,0 +1,182 @@
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Tree is the modules of one kernel.
+type Tree struct {
+	dir     string              // on the host: /lib/modules/RELEASE, or elsewhere what would be there
+	needs   map[string][]string // of each module's file, relative: those that have to be loaded before it, itself last
+	files   map[string]string   // by name
+	builtin map[string]bool
+}
+
+// OpenTree reads a folder /lib/modules/RELEASE. It needs the index that depmod writes.
+func OpenTree(dir string) (*Tree, error) {
+	dep, err := os.Open(filepath.Join(dir, "modules.dep"))
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s has no modules.dep: give the folder /lib/modules/RELEASE, after depmod has run (depmod -b ROOT RELEASE)", dir)
+		}
+		return nil, fmt.Errorf("kernel modules: %w", err)
+	}
+	defer dep.Close() //nolint:errcheck // nothing was written
+	t := &Tree{dir: dir, needs: map[string][]string{}, files: map[string]string{}, builtin: map[string]bool{}}
+	if err := eachLine(dep, func(line string) {
+		file, rest, ok := strings.Cut(line, ":")
+		if !ok {
+			return
+		}
+		// modules.dep names the last to be loaded first.
+		order := strings.Fields(rest)
+		slices.Reverse(order)
+		t.needs[file] = append(order, file)
+		t.files[moduleName(file)] = file
+	}); err != nil {
+		return nil, fmt.Errorf("read %s: %w", dep.Name(), err)
+	}
+	builtin, err := os.Open(filepath.Join(dir, "modules.builtin"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kernel modules: %w", err)
+	}
+	defer builtin.Close() //nolint:errcheck // nothing was written
+	err = eachLine(builtin, func(line string) { t.builtin[moduleName(line)] = true })
+	return t, err
+}
+
+func eachLine(f *os.File, do func(string)) error {
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		do(s.Text())
+	}
+	return s.Err()
+}
+
+// moduleName takes the name out of kernel/net/netfilter/xt_NFQUEUE.ko.xz.
+func moduleName(file string) string {
+	name, _, _ := strings.Cut(path.Base(strings.TrimSpace(file)), ".ko")
+	return strings.ReplaceAll(name, "-", "_")
+}
+
+// Release is the kernel that the modules are for.
+func (t *Tree) Release() string { return filepath.Base(t.dir) }
+
+// Has says whether a module is there, as a file or built in.
+func (t *Tree) Has(name string) bool {
+	name = moduleName(name)
+	return t.builtin[name] || t.files[name] != ""
+}
+
+// order are the files of modules and of what they need, in the order in which they can be loaded, each once.
+func (t *Tree) order(names []string) ([]string, error) {
+	var order, missing []string
+	for _, name := range names {
+		file, ok := t.files[moduleName(name)]
+		switch {
+		case ok:
+		case t.builtin[moduleName(name)]:
+			continue
+		default:
+			missing = append(missing, name)
+			continue
+		}
+		for _, f := range t.needs[file] {
+			if !slices.Contains(order, f) {
+				order = append(order, f)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the kernel %s has no module %s", t.Release(), strings.Join(missing, ", "))
+	}
+	return order, nil
+}
+
+// guestDir is where a guest has its modules.
+func (t *Tree) guestDir() string { return "/lib/modules/" + t.Release() }
+
+// write puts module files into the archive as the kernel takes them: not every kernel unpacks modules by itself.
+// It returns where they are in the guest.
+func (t *Tree) write(c *cpioWriter, files []string) ([]string, error) {
+	var at []string
+	for _, file := range files {
+		host := filepath.Join(t.dir, file)
+		name, err := unpackedName(file)
+		if err != nil {
+			return nil, err
+		}
+		guest := path.Join(t.guestDir(), name)
+		at = append(at, guest)
+		if name == file {
+			if err := c.file(guest, host); err != nil {
+				return nil, fmt.Errorf("kernel module: %w", err)
+			}
+			continue
+		}
+		text, err := unpack(host)
+		if err != nil {
+			return nil, err
+		}
+		c.text(guest, 0o644, text)
+	}
+	return at, c.err
+}
+
+// writeIndex gives the guest's modprobe what it reads.
+func (t *Tree) writeIndex(c *cpioWriter) error {
+	names, err := filepath.Glob(filepath.Join(t.dir, "modules.*"))
+	if err != nil {
+		return err
+	}
+	for _, host := range names {
+		if err := c.file(path.Join(t.guestDir(), filepath.Base(host)), host); err != nil {
+			return fmt.Errorf("index of kernel modules: %w", err)
+		}
+	}
+	return nil
+}
+
+// unpackers are the programs that unpack modules, by the ends of the files' names.
+var unpackers = map[string]string{".ko": "", ".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
+
+func unpackedName(file string) (string, error) {
+	ending := path.Ext(file)
+	program, ok := unpackers[ending]
+	switch {
+	case !ok:
+		return "", fmt.Errorf("kernel module %s is packed in a way that is not known here", file)
+	case program == "":
+		return file, nil
+	}
+	return strings.TrimSuffix(file, ending), nil
+}
+
+func unpack(file string) ([]byte, error) {
+	program := unpackers[filepath.Ext(file)]
+	var stderr bytes.Buffer
+	cmd := exec.Command(program, "-dc", file)
+	cmd.Stderr = &stderr
+	text, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("the kernel's modules are packed, and %s is not installed to unpack them", program)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("unpack %s: %w: %s", file, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return text, nil
+}
