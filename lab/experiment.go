@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/crash"
 	"verdictd/internal/report"
 	"verdictd/internal/topology"
 )
@@ -111,7 +111,7 @@ func (e *experiment) do(ctx context.Context) (err error) {
 		}
 	}
 	e.run.Rate()
-	e.run.Tainted, err = kernel.Taint()
+	e.run.Tainted, err = crash.Taint()
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"verdictd/internal/config"
+	"verdictd/internal/crash"
 	"verdictd/internal/kernel"
 	traffic "verdictd/internal/load"
 	"verdictd/internal/policy"
@@ -123,7 +124,7 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	if err := share.takeDaemon(document); err != nil {
 		return err
 	}
-	share.Tainted, err = kernel.Taint()
+	share.Tainted, err = crash.Taint()
 	return err
 }
 

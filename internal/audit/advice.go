@@ -162,7 +162,7 @@ func upgradeTo(v kernel.Version, end, avoid []string) (kernel.Version, bool) {
 				return false
 			case slices.Contains(end, r.fact):
 				return true
-			case r.outcome == crash || slices.Contains(avoid, r.fact):
+			case r.outcome == crashes || slices.Contains(avoid, r.fact):
 				// What is not known of v need not be known of the next one.
 				return then == kernel.Affected || now != kernel.Unknown
 			}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/crash"
 	"verdictd/internal/ct"
 	"verdictd/internal/kernel"
 	"verdictd/internal/nfq"
@@ -91,13 +92,13 @@ func RunProbe(ctx context.Context) (p *Probe, err error) {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
 	p = &Probe{PacketsPerFlow: packetsPerFlow}
-	if p.TaintBefore, err = kernel.Taint(); err != nil {
+	if p.TaintBefore, err = crash.Taint(); err != nil {
 		return nil, err
 	}
 	if err := ns.Do(func() error { return p.measure(ctx) }); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
-	if p.TaintAfter, err = kernel.Taint(); err != nil {
+	if p.TaintAfter, err = crash.Taint(); err != nil {
 		return nil, err
 	}
 	p.conclude()

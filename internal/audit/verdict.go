@@ -24,7 +24,7 @@ const (
 	nothing outcome = iota
 	resolved
 	loss
-	crash
+	crashes
 )
 
 func (o outcome) verdict() Verdict {
@@ -45,9 +45,9 @@ type row struct {
 // the table for readers.
 var table = []row{
 	{"", clash, resolved},
-	{kernel.FactClashCrash, clash, crash},
-	{kernel.FactConfirmedEarly, clash, crash},
-	{kernel.FactVerdictUAF, queued, crash},
+	{kernel.FactClashCrash, clash, crashes},
+	{kernel.FactConfirmedEarly, clash, crashes},
+	{kernel.FactVerdictUAF, queued, crashes},
 	{kernel.FactNoResolution, clash, loss},
 	{"nat-clash-dropped", translated, loss},
 	{kernel.FactDNATMisroute, misrouted, loss},

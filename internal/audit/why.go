@@ -188,7 +188,7 @@ func (m *Machine) worstCrash() kernel.Status {
 func (m *Machine) crashes() []kernel.Finding {
 	var list []kernel.Finding
 	for _, r := range table {
-		if r.outcome != crash {
+		if r.outcome != crashes {
 			continue
 		}
 		if f := m.fact(r.fact); f.Status == kernel.Affected || f.Status == kernel.Unknown {

@@ -2,9 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,20 +13,4 @@ func Release() (string, error) {
 		return "", fmt.Errorf("uname: %w", err)
 	}
 	return unix.ByteSliceToString(name.Release[:]), nil
-}
-
-// Taint is the kernel's taint mask, 0 for a kernel that nothing has gone wrong
-// with. Bit 7 is an oops, bit 9 a warning; the others are listed in the
-// kernel's Documentation/admin-guide/tainted-kernels.rst.
-func Taint() (uint64, error) {
-	const path = "/proc/sys/kernel/tainted"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, fmt.Errorf("read the kernel's taint mask: %w", err)
-	}
-	mask, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("read the kernel's taint mask from %s: %w", path, err)
-	}
-	return mask, nil
 }

@@ -18,9 +18,3 @@ func TestRelease(t *testing.T) {
 		t.Errorf("Release() = %q, %v, want %q", got, err, want)
 	}
 }
-
-func TestTaint(t *testing.T) {
-	if _, err := kernel.Taint(); err != nil {
-		t.Error(err)
-	}
-}

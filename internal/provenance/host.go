@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 
+	"verdictd/internal/crash"
 	"verdictd/internal/kernel"
 )
 
@@ -52,7 +53,7 @@ func ReadHost() (Host, error) {
 	if h.Kernel, err = kernel.Release(); err != nil {
 		return h, err
 	}
-	h.Tainted, err = kernel.Taint()
+	h.Tainted, err = crash.Taint()
 	return h, err
 }
 

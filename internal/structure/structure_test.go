@@ -45,16 +45,17 @@ var imports = map[string][]string{
 	"vm":       {},
 	"ruleset":  {},
 	"kernel":   {},
+	"crash":    {},
 	// What is built on them.
 	"config":            {"policy"},
 	"engine":            {"flow", "nfq", "packet", "policy", "reinject"},
 	"load":              {"kernel"},
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
-	"provenance":        {"kernel", "liverules"},
+	"provenance":        {"crash", "kernel", "liverules"},
 	"topology":          {"kernel"},
 	"userns":            {"cli", "kernel"},
-	"audit":             {"ct", "kernel", "liverules", "nfq", "ruleset"},
+	"audit":             {"crash", "ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 }
 
