@@ -18,6 +18,8 @@ type commands struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
+
+	Compare compareCmd `cmd:"" help:"Tell what changed from one set of results to another."`
 }
 
 func main() {

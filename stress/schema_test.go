@@ -85,13 +85,13 @@ func comments(t *testing.T) map[string]string {
 // adjust teaches a schema what encoding/json does to a struct: the fields of an embedded pointer may be missing, and what
 // can be nil may be null.
 func adjust(t reflect.Type, s *generate.Schema) {
-	for f := range fields(t) {
+	for f := range t.Fields() {
 		key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Anonymous && key == "" {
 			embedded := f.Type
 			if embedded.Kind() == reflect.Pointer {
 				embedded = embedded.Elem()
-				for g := range fields(embedded) {
+				for g := range embedded.Fields() {
 					key, _, _ := strings.Cut(g.Tag.Get("json"), ",")
 					s.Required = slices.DeleteFunc(s.Required, func(r string) bool { return r == key })
 				}
@@ -121,16 +121,6 @@ func adjust(t reflect.Type, s *generate.Schema) {
 				AnyOf:       []*generate.Schema{property, {Type: "null"}},
 			})
 			property.Description = ""
-		}
-	}
-}
-
-func fields(t reflect.Type) func(func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
 		}
 	}
 }

@@ -79,10 +79,10 @@ func (n *Namespace) read() {
 		n.Rules = append(n.Rules, q.String())
 	}
 	for _, r := range rules.Rewrites {
-		n.Rules = append(n.Rules, join(r.Place.String()+":", r.Match, r.Kind))
+		n.Rules = append(n.Rules, join(r.String()+":", r.Match, r.Kind))
 	}
 	for _, r := range rules.Notracks {
-		n.Rules = append(n.Rules, join(r.Place.String()+":", r.Match, "notrack"))
+		n.Rules = append(n.Rules, join(r.String()+":", r.Match, "notrack"))
 	}
 	for _, u := range rules.Unread {
 		n.Unread = append(n.Unread, u.Error())

@@ -12,7 +12,13 @@ import (
 //go:embed page.html
 var pageSource string
 
+// Style is the look of all pages of the project.
+//
+//go:embed style.css
+var Style template.CSS
+
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"style": func() template.CSS { return Style },
 	"count": count[uint64],
 	"rate":  rate,
 	"p50":   func(r Run) string { p50, _ := latencyCells(&r); return p50 },

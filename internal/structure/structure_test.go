@@ -53,6 +53,8 @@ var imports = map[string][]string{
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"provenance":        {"crash", "kernel", "liverules"},
+	"provenance":        {"kernel", "liverules"},
+	"compare":           {"report"},
 	"topology":          {"kernel"},
 	"userns":            {"cli", "kernel"},
 	"audit":             {"crash", "ct", "kernel", "liverules", "nfq", "ruleset"},

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"verdictd/internal/cli"
+	"verdictd/internal/compare"
+)
+
+// compareCmd is `stress compare`.
+type compareCmd struct {
+	Before string   `arg:"" help:"A result file of stress or lab, with one result or several behind each other, or a directory of such files."`
+	After  []string `arg:"" help:"The same, to be compared with the first; each one by itself."`
+
+	FailOn string  `help:"Exit with 1 if a result meets one of these: 'clashes>0' in any sample, 'packets_per_second<-5%' as a change that is not by chance." placeholder:"FIGURE>X,..."`
+	Alpha  float64 `help:"Probability below which a difference is not put down to chance." default:"0.05"`
+	All    bool    `help:"Show the figures that never change as well."`
+	JSON   string  `name:"json" help:"Write the comparison to a file; - is standard output, instead of the tables." placeholder:"FILE"`
+	HTML   string  `name:"html" help:"Write a page." placeholder:"FILE"`
+}
+
+// Run is called by kong.
+func (c *compareCmd) Run(s *streams) error {
+	conditions, err := c.validate()
+	if err != nil {
+		return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)
+	}
+	before, err := compare.Read(c.Before)
+	if err != nil {
+		return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)
+	}
+	var failed error
+	comparisons := []*compare.Comparison{}
+	for _, path := range c.After {
+		after, err := compare.Read(path)
+		if err != nil {
+			return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)
+		}
+		comparison, err := compare.Compare(before, after, c.Alpha)
+		if err != nil {
+			return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)
+		}
+		if err := comparison.Fail(conditions); err != nil {
+			return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)
+		}
+		for _, f := range comparison.Failures {
+			failed = errors.Join(failed, fmt.Errorf("compare: %s: %s", path, f))
+		}
+		comparisons = append(comparisons, comparison)
+	}
+	return errors.Join(c.write(s, comparisons), failed)
+}
+
+func (c *compareCmd) validate() ([]compare.Condition, error) {
+	conditions, err := compare.ParseConditions(c.FailOn)
+	if c.Alpha <= 0 || c.Alpha >= 1 {
+		err = errors.Join(err, fmt.Errorf("alpha %g: want more than 0 and less than 1", c.Alpha))
+	}
+	if c.HTML != "" && len(c.After) > 1 {
+		err = errors.Join(err, fmt.Errorf("html %s: a page has one comparison; give one result to compare with", c.HTML))
+	}
+	return conditions, err
+}
+
+func (c *compareCmd) write(s *streams, comparisons []*compare.Comparison) error {
+	var errs []error
+	if c.JSON != "-" {
+		for i, comparison := range comparisons {
+			if i > 0 {
+				fmt.Fprintln(s.stdout)
+			}
+			errs = append(errs, comparison.WriteText(s.stdout, c.All))
+		}
+	}
+	if c.JSON != "" {
+		errs = append(errs, s.toFile(c.JSON, func(w io.Writer) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			for _, comparison := range comparisons {
+				if err := e.Encode(comparison); err != nil {
+					return fmt.Errorf("write comparison: %w", err)
+				}
+			}
+			return nil
+		}))
+	}
+	if c.HTML != "" {
+		errs = append(errs, s.toFile(c.HTML, comparisons[0].WriteHTML))
+	}
+	return errors.Join(errs...)
+}
+
+// toFile has a new file written, or standard output (-).
+func (s *streams) toFile(path string, write func(io.Writer) error) (err error) {
+	if path == "-" {
+		return write(s.stdout)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return write(f)
+}
