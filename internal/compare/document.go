@@ -70,12 +70,12 @@ func Read(path string) (*Side, error) {
 	return s, nil
 }
 
-func (s *Side) readFile(name string) error {
+func (s *Side) readFile(name string) (err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	d := json.NewDecoder(f)
 	for n := 1; ; n++ {
 		var document map[string]any

@@ -1,6 +1,7 @@
 package provenance
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -53,7 +54,7 @@ func ReadNamespaces(places ...Place) ([]Namespace, error) {
 	return out, nil
 }
 
-func (n *Namespace) enterAndRead() error {
+func (n *Namespace) enterAndRead() (err error) {
 	if n.Path == "" {
 		n.read()
 		return nil
@@ -62,7 +63,7 @@ func (n *Namespace) enterAndRead() error {
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
+	defer func() { err = errors.Join(err, ns.Close()) }()
 	return ns.Do(func() error {
 		n.read()
 		return nil

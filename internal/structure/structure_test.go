@@ -53,7 +53,6 @@ var imports = map[string][]string{
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"provenance":        {"crash", "kernel", "liverules"},
-	"provenance":        {"kernel", "liverules"},
 	"compare":           {"report"},
 	"topology":          {"kernel"},
 	"userns":            {"cli", "kernel"},
