@@ -15,11 +15,21 @@ import (
 var version = "devel"
 
 type commands struct {
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Version   kong.VersionFlag `help:"Print the version and exit."`
+	KernelLog string           `help:"Look for the kernel's reports in this file instead of /dev/kmsg: one that its serial console is written to." placeholder:"FILE"`
 
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
 
 	Compare compareCmd `cmd:"" help:"Tell what changed from one set of results to another."`
+}
+
+// AfterApply is called by kong before a scenario's Run.
+func (c *commands) AfterApply(s *streams, line *kong.Context) error {
+	s.kernelLog = c.KernelLog
+	if command := line.Selected(); command != nil {
+		s.scenario = command.Name
+	}
+	return nil
 }
 
 func main() {
@@ -36,5 +46,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Version:     version,
 		Commands:    &commands{},
 	}.Run(args, stdout, stderr, clashDefaults(),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&streams{stdout, stderr}))
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&streams{stdout: stdout, stderr: stderr}))
 }

@@ -31,12 +31,13 @@ func TestMain(m *testing.M) {
 type outcome struct {
 	status         int
 	stdout, stderr string
+	result         map[string]any // the result file, where the test reads it
 }
 
 func stress(args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	status := run(context.Background(), args, &stdout, &stderr)
-	return outcome{status, stdout.String(), stderr.String()}
+	return outcome{status: status, stdout: stdout.String(), stderr: stderr.String()}
 }
 
 // within are the flags for a run inside a namespace.

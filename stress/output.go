@@ -8,60 +8,82 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/crash"
 	"verdictd/internal/load"
 	"verdictd/internal/provenance"
 )
 
-// streams are where results and everything else go.
+// streams are where results and everything else go, and where the kernel's reports come from.
 type streams struct {
 	stdout, stderr io.Writer
+	scenario       string // that runs
+	kernelLog      string // a file in the place of the kernel log; "" for the log itself
 }
 
-// result is where the JSON of a run goes, and whether people get a summary besides.
+// result is where the JSON of a run goes, and whether people get a summary besides. It watches the kernel while it is
+// open.
 type result struct {
+	watch   *kernelWatch
 	header  *provenance.Header // nil where there is no JSON
-	json    io.Writer          // nil: nowhere
-	file    *os.File           // to be closed; nil for standard output
+	json    io.Writer          // nil: nowhere, or a file
+	file    *resultFile        // nil: none
 	summary io.Writer          // nil: none
 }
 
-// openResult opens the file before the run, which would be in vain if it could not be written, and reads what the run
-// starts from. The places are the namespaces that the caller named.
-func (s *streams) openResult(path string, places ...provenance.Place) (*result, error) {
-	if path == "" {
-		return &result{summary: s.stdout}, nil
+// openResult opens the file before the run, which would be in vain if it could not be written, reads what the run
+// starts from, and begins to watch the kernel. The places are the namespaces that the caller named. What it returns is
+// to be written or closed.
+func (s *streams) openResult(path string, places ...provenance.Place) (r *result, err error) {
+	r = &result{}
+	if path != "-" {
+		r.summary = s.stdout
 	}
-	h, err := provenance.Read("stress", "", version, os.Args, places...)
-	if err != nil {
-		return nil, err
+	if path != "" {
+		if r.header, err = provenance.Read("stress", s.scenario, version, os.Args, places...); err != nil {
+			return nil, err
+		}
+		r.header.Incomplete = true
 	}
-	if path == "-" {
-		return &result{header: h, json: s.stdout}, nil
+	switch path {
+	case "":
+	case "-":
+		r.json = s.stdout
+	default:
+		if r.file, err = openResultFile(path); err != nil {
+			return nil, err
+		}
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("create result file: %w", err)
+	if r.watch, err = s.watchKernel(r); err != nil {
+		return nil, errors.Join(err, r.file.close())
 	}
-	return &result{header: h, json: f, file: f, summary: s.stdout}, nil
+	return r, nil
 }
+
+// flush writes what was measured up to now to the file, if there is one, so that a crash of the machine leaves it. A
+// scenario calls it before each step that may bring one. res is as for write, and is not kept.
+func (r *result) flush(res any) error { return r.watch.flush(res) }
 
 // write writes and closes. res is what the scenario saw, a pointer to a struct: its fields follow those of the header.
+// The error tells of a kernel that broke meanwhile as well.
 func (r *result) write(scenario string, res any, summarize func(io.Writer) error) error {
-	var err error
-	if r.json != nil {
-		r.header.Scenario = scenario
-		err = r.encode(res)
+	found, err := r.watch.end()
+	if r.header != nil {
+		r.header.Scenario, r.header.Incomplete = scenario, false
+		err = errors.Join(err, r.encode(found, res))
 	}
 	if r.summary != nil {
-		err = errors.Join(err, summarize(r.summary))
+		err = errors.Join(err, summarize(r.summary), summarizeKernel(r.summary, found))
 	}
-	return errors.Join(err, r.close())
+	return errors.Join(err, r.file.close())
 }
 
-func (r *result) encode(res any) error {
-	document, err := provenance.Document(r.header, res)
+func (r *result) encode(found *crash.Findings, res any) error {
+	document, err := provenance.Document(r.header, found, res)
 	if err != nil {
 		return err
+	}
+	if r.file != nil {
+		return r.file.replace(document)
 	}
 	if _, err := r.json.Write(document); err != nil {
 		return fmt.Errorf("write result: %w", err)
@@ -69,14 +91,10 @@ func (r *result) encode(res any) error {
 	return nil
 }
 
+// close is for a run that has no result. The file stays as incomplete as it is.
 func (r *result) close() error {
-	if r.file == nil {
-		return nil
-	}
-	if err := r.file.Close(); err != nil {
-		return fmt.Errorf("write result file: %w", err)
-	}
-	return nil
+	_, err := r.watch.end()
+	return errors.Join(err, r.file.close())
 }
 
 // progress returns what shows a run's progress in one line of a terminal, and what takes that line away. Where

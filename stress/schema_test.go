@@ -18,6 +18,7 @@ import (
 	generate "github.com/invopop/jsonschema"
 	validate "github.com/santhosh-tekuri/jsonschema/v6"
 
+	"verdictd/internal/crash"
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/load"
 	"verdictd/internal/provenance"
@@ -38,7 +39,7 @@ func schemaPath(scenario string) string {
 	return filepath.Join("..", "docs", "schema", "stress-"+scenario+".json")
 }
 
-// schemaOf describes the header and the result in one object, as provenance.Document writes them. The types' comments
+// schemaOf describes the header, what the kernel did and the result in one object, as provenance.Document writes them. The types' comments
 // become descriptions.
 func schemaOf(t *testing.T, scenario string, result any) []byte {
 	t.Helper()
@@ -48,12 +49,14 @@ func schemaOf(t *testing.T, scenario string, result any) []byte {
 	}
 	whole := r.Reflect(&provenance.Header{})
 	adjust(reflect.TypeFor[provenance.Header](), whole)
-	part := r.Reflect(result)
-	adjust(reflect.TypeOf(result).Elem(), part)
-	for pair := part.Properties.Oldest(); pair != nil; pair = pair.Next() {
-		whole.Properties.Set(pair.Key, pair.Value)
+	for _, value := range []any{&crash.Findings{}, result} {
+		part := r.Reflect(value)
+		adjust(reflect.TypeOf(value).Elem(), part)
+		for pair := part.Properties.Oldest(); pair != nil; pair = pair.Next() {
+			whole.Properties.Set(pair.Key, pair.Value)
+		}
+		whole.Required = append(whole.Required, part.Required...)
 	}
-	whole.Required = append(whole.Required, part.Required...)
 	whole.Title = "Result file of stress " + scenario
 	scenarioKey, _ := whole.Properties.Get("scenario")
 	scenarioKey.Const = scenario

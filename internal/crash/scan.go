@@ -179,7 +179,7 @@ func (s *scanner) close() {
 
 // reports is what was found up to now, the one under way included.
 func (s *scanner) reports() []Report {
-	found := slices.Clone(s.done)
+	found := append([]Report{}, s.done...) // not nil: in JSON none is an empty list
 	if s.open != nil && len(found) < maxReports {
 		if r, ok := s.open.report(); ok {
 			found = append(found, r)

@@ -28,13 +28,15 @@ type Watch struct {
 	scanner scanner
 }
 
-// Findings are what a watch saw since its start.
+// Findings are what a watch saw since its start, as result files have it.
 type Findings struct {
-	TaintBefore uint64
-	TaintAfter  uint64
-	Reports     []Report
-	// Unread says why the kernel log could not be read, or not all of it; "" if it was.
-	Unread string
+	// TaintBefore and TaintAfter are the kernel's taint masks at the start and now.
+	TaintBefore uint64 `json:"taint_before"`
+	TaintAfter  uint64 `json:"taint_after"`
+	// Reports are what the kernel log got that a sound kernel does not print. Empty proves nothing where Unread is set.
+	Reports []Report `json:"kernel_reports"`
+	// Unread says why the kernel log could not be read, or not all of it.
+	Unread string `json:"kernel_log_unread,omitempty"`
 }
 
 // NewTaint is the taint that came since the start.

@@ -19,6 +19,8 @@ type Header struct {
 	// Command is the command line. Where a seed was left open, the rest of the file has the one that was drawn.
 	Command []string  `json:"command"`
 	Started time.Time `json:"started"`
+	// Incomplete says that the program had not come to its end when it wrote this: a file that stays so is what a crash left.
+	Incomplete bool `json:"incomplete,omitempty"`
 
 	Host Host `json:"host"`
 	// Namespaces are those that existed before the run. Namespaces that a scenario makes are described by its configuration.
@@ -39,23 +41,24 @@ func Read(tool, scenario, version string, command []string, places ...Place) (*H
 	return h, err
 }
 
-// Document is one JSON object, indented, of the header's fields and then those of result, which must be a struct or a
-// pointer to one.
-func Document(h *Header, result any) ([]byte, error) {
-	first, err := json.Marshal(h)
-	if err != nil {
-		return nil, fmt.Errorf("encode the header of a result: %w", err)
-	}
-	second, err := json.Marshal(result)
-	if err != nil {
-		return nil, fmt.Errorf("encode a result: %w", err)
-	}
-	if len(second) < 2 || second[0] != '{' {
-		return nil, fmt.Errorf("encode a result: a %T is no object in JSON", result)
-	}
-	joined := first
-	if !bytes.Equal(second, []byte("{}")) {
-		joined = slices.Concat(first[:len(first)-1], []byte{','}, second[1:])
+// Document is one JSON object, indented, of the header's fields and then those of the parts, in their order. Each must be
+// an object in JSON: a struct, a pointer to one, or raw text.
+func Document(h *Header, parts ...any) ([]byte, error) {
+	var joined []byte
+	for i, part := range append([]any{h}, parts...) {
+		encoded, err := json.Marshal(part)
+		if err != nil {
+			return nil, fmt.Errorf("encode a result: %w", err)
+		}
+		if len(encoded) < 2 || encoded[0] != '{' {
+			return nil, fmt.Errorf("encode a result: a %T is no object in JSON", part)
+		}
+		switch {
+		case i == 0:
+			joined = encoded
+		case !bytes.Equal(encoded, []byte("{}")):
+			joined = slices.Concat(joined[:len(joined)-1], []byte{','}, encoded[1:])
+		}
 	}
 	var out bytes.Buffer
 	if err := json.Indent(&out, joined, "", "  "); err != nil {
