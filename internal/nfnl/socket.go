@@ -92,16 +92,23 @@ func (s *Socket) ReceiveBuffer() int { return s.receiveBuffer }
 // /proc/net/netfilter/nfnetlink_queue.
 func (s *Socket) PortID() uint32 { return s.conn.PID() }
 
-// Control sends one control message that is to be acknowledged, and returns
-// the sequence number that its acknowledgement will carry. It may be called
-// while another goroutine receives.
-func (s *Socket) Control(m netlink.Message) (seq uint32, err error) {
-	m.Header.Flags |= netlink.Request | netlink.Acknowledge
-	sent, err := s.conn.Send(m)
-	if err != nil {
-		return 0, fmt.Errorf("send nfnetlink control message: %w", err)
+// Control sends control messages, which the kernel carries out in their order,
+// and returns the sequence numbers that its answers will carry. The last one is
+// acknowledged; of the others only refusals are told, before that. It may be
+// called while another goroutine receives.
+func (s *Socket) Control(messages ...netlink.Message) (seqs []uint32, err error) {
+	for i := range messages {
+		messages[i].Header.Flags |= netlink.Request
 	}
-	return sent.Header.Sequence, nil
+	messages[len(messages)-1].Header.Flags |= netlink.Acknowledge
+	sent, err := s.conn.SendMessages(messages)
+	if err != nil {
+		return nil, fmt.Errorf("send nfnetlink control messages: %w", err)
+	}
+	for _, m := range sent {
+		seqs = append(seqs, m.Header.Sequence)
+	}
+	return seqs, nil
 }
 
 // Send gives the kernel all messages in b, which it handles in their order

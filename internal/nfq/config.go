@@ -3,6 +3,7 @@ package nfq
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // CopyMode says how much of a packet the kernel hands over
@@ -20,6 +21,9 @@ const (
 // (0xffff less its header; kernel: nfqnl_set_mode).
 const MaxCopyRange = 0xffff - 4
 
+// maxOthers keeps Packet.Of within its type; nobody needs as many.
+const maxOthers = 255
+
 // DefaultBatch is the number of packets that one receive brings at most.
 const DefaultBatch = 64
 
@@ -28,6 +32,10 @@ const DefaultBatch = 64
 type Config struct {
 	// Queue is the queue's number.
 	Queue uint16
+	// Others are the numbers of further queues with the same socket, so that the
+	// packets of all arrive in one order; Packet.Of tells which one a packet came
+	// from. Only Mmsg has them.
+	Others []uint16
 	// MaxLength is how many packets the kernel holds for the queue before it
 	// drops; 0 means the kernel's default, 1,024.
 	MaxLength uint32
@@ -62,6 +70,9 @@ type Config struct {
 	// queue begins to wait, and with false when it waits no more. Only Mmsg calls it.
 	OnWait func(waiting bool)
 }
+
+// numbers are those of all queues, in the order that Packet.Of counts.
+func (c *Config) numbers() []uint16 { return append([]uint16{c.Queue}, c.Others...) }
 
 func (c *Config) flags() uint32 {
 	var f uint32
@@ -115,6 +126,14 @@ func (c *Config) Validate() error {
 	}
 	if c.Batch < 0 || c.Batch > 1024 {
 		errs = append(errs, fmt.Errorf("batch of %d packets: recvmmsg takes 1 to 1024", c.Batch))
+	}
+	for i, n := range c.Others {
+		if n == c.Queue || slices.Contains(c.Others[:i], n) {
+			errs = append(errs, fmt.Errorf("queue %d is named twice", n))
+		}
+	}
+	if len(c.Others) > maxOthers {
+		errs = append(errs, fmt.Errorf("%d other queues: at most %d", len(c.Others), maxOthers))
 	}
 	if c.ReceiveBuffer < 0 {
 		errs = append(errs, fmt.Errorf("receive buffer of %d bytes: must not be negative", c.ReceiveBuffer))

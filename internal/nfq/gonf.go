@@ -57,6 +57,9 @@ func OpenGonf(cfg Config) (*Gonf, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}
+	if len(cfg.Others) > 0 {
+		return nil, fmt.Errorf("queue %d: further queues on its socket: %w; use the mmsg backend", cfg.Queue, ErrUnsupported)
+	}
 	mode := byte(nfqueue.NfQnlCopyPacket)
 	if cfg.CopyMode == CopyMeta {
 		mode = nfqueue.NfQnlCopyMeta

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
@@ -32,11 +33,12 @@ const flushAt = 128 << 10
 
 // Mmsg is the backend that receives and replies in batches.
 type Mmsg struct {
-	cfg    Config
-	socket *nfnl.Socket
-	recv   *nfnl.Receiver
-	filled int // datagrams that recv holds and Run has not handled yet
-	batch  Batch
+	cfg     Config
+	numbers []uint16 // of all queues: Queue and Others
+	socket  *nfnl.Socket
+	recv    *nfnl.Receiver
+	filled  int // datagrams that recv holds and Run has not handled yet
+	batch   Batch
 	// emptyAt is the last moment at which the socket was surely empty.
 	emptyAt int64
 	stop    atomic.Bool
@@ -48,10 +50,11 @@ type Mmsg struct {
 	pending     int // replies laid out
 	uniform     bool
 	first       Verdict
+	of          uint8
 	lastID      uint32
 }
 
-// OpenMmsg binds the queue in the network namespace of the calling thread. It
+// OpenMmsg binds the queues in the network namespace of the calling thread. It
 // returns when the kernel has acknowledged the whole configuration.
 //
 // Errors: *InUseError where another process holds the queue.
@@ -64,9 +67,10 @@ func OpenMmsg(cfg Config) (*Mmsg, error) {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}
 	q := &Mmsg{
-		cfg:    cfg,
-		socket: socket,
-		recv:   nfnl.NewReceiver(cfg.batch(), int(cfg.copyRange())+messageOverhead),
+		cfg:     cfg,
+		numbers: cfg.numbers(),
+		socket:  socket,
+		recv:    nfnl.NewReceiver(cfg.batch(), int(cfg.copyRange())+messageOverhead),
 	}
 	q.batch.Packets = make([]Packet, 0, cfg.batch())
 	if err := q.bind(); err != nil {
@@ -75,21 +79,27 @@ func OpenMmsg(cfg Config) (*Mmsg, error) {
 	return q, nil
 }
 
-// bind sends the whole configuration as one message. The kernel carries it out
-// before it queues anything, so that no packet meets a half-configured queue
-// (between bind and copy mode it would be dropped).
+// bind sends the whole configuration of a queue as one message. The kernel carries
+// it out before it queues anything, so that no packet meets a half-configured
+// queue (between bind and copy mode it would be dropped). The messages of all
+// queues go together, as a receive for each one's answer could bring packets.
 func (q *Mmsg) bind() error {
-	m, err := configMessage(&q.cfg)
-	if err != nil {
-		return fmt.Errorf("queue %d: lay out configuration: %w", q.cfg.Queue, err)
+	var messages []netlink.Message
+	for _, number := range q.numbers {
+		m, err := configMessage(&q.cfg, number)
+		if err != nil {
+			return fmt.Errorf("queue %d: lay out configuration: %w", number, err)
+		}
+		messages = append(messages, m)
 	}
-	seq, err := q.socket.Control(m)
+	seqs, err := q.socket.Control(messages...)
 	if err != nil {
 		return fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
 	}
-	// The kernel acknowledged within Control's system call, so the answer is
-	// there, behind at most those packets that came within these microseconds.
-	// Those stay in the receiver, for Run to begin with.
+	// The kernel answered within Control's system call, so a refusal, or else the
+	// acknowledgement of the last message, is there, behind at most those packets
+	// that came within these microseconds. Those stay in the receiver, for Run to
+	// begin with.
 	n, err := q.recv.Receive(q.socket, true)
 	if err != nil {
 		return fmt.Errorf("queue %d: await acknowledgement: %w", q.cfg.Queue, err)
@@ -97,7 +107,8 @@ func (q *Mmsg) bind() error {
 	for i := range n {
 		b, _ := q.recv.Datagram(i)
 		m, _, ok := nfnl.Next(b)
-		if !ok || m.Seq != seq {
+		at := slices.Index(seqs, m.Seq)
+		if !ok || at < 0 {
 			continue
 		}
 		errno, ok := m.Ack()
@@ -105,7 +116,9 @@ func (q *Mmsg) bind() error {
 			continue
 		}
 		if errno != 0 {
-			return explainRefusal(&q.cfg, errno)
+			refused := q.cfg
+			refused.Queue = q.numbers[at]
+			return explainRefusal(&refused, errno)
 		}
 		q.filled = n
 		return nil
@@ -113,7 +126,7 @@ func (q *Mmsg) bind() error {
 	return fmt.Errorf("queue %d: %d packets arrived before the kernel acknowledged the configuration; raise Batch", q.cfg.Queue, n)
 }
 
-func configMessage(cfg *Config) (netlink.Message, error) {
+func configMessage(cfg *Config, queue uint16) (netlink.Message, error) {
 	enc := netlink.NewAttributeEncoder()
 	enc.ByteOrder = binary.BigEndian
 	enc.Bytes(nfqaCfgCmd, []byte{cfgCmdBind, 0, 0, 0})
@@ -130,7 +143,7 @@ func configMessage(cfg *Config) (netlink.Message, error) {
 		enc.Uint32(nfqaCfgFlags, f)
 		enc.Uint32(nfqaCfgMask, f)
 	}
-	return controlMessage(cfg.Queue, enc)
+	return controlMessage(queue, enc)
 }
 
 func controlMessage(queue uint16, enc *netlink.AttributeEncoder) (netlink.Message, error) {
@@ -219,7 +232,8 @@ func (q *Mmsg) decode(n int) {
 			q.stats.Malformed++
 		case m.Type == typePacket:
 			packets = packets[:len(packets)+1]
-			if !packets[len(packets)-1].decode(m.Attributes()) {
+			p := &packets[len(packets)-1]
+			if known := p.decode(m.Attributes()); !known || !q.setOf(p, m) {
 				packets = packets[:len(packets)-1]
 				q.stats.Malformed++
 			}
@@ -233,20 +247,35 @@ func (q *Mmsg) decode(n int) {
 	q.batch.Packets = packets
 }
 
+// setOf finds out which queue a packet came from.
+func (q *Mmsg) setOf(p *Packet, m nfnl.Message) bool {
+	number, _ := m.Resource()
+	for i, n := range q.numbers {
+		if n == number {
+			p.Of = uint8(i)
+			return true
+		}
+	}
+	return false
+}
+
 // Reply implements Queue.
 func (q *Mmsg) Reply(r *Reply) error {
 	if err := r.validate(); err != nil {
 		return fmt.Errorf("queue %d: packet %d: %w", q.cfg.Queue, r.ID, err)
 	}
-	if q.pending == 0 {
-		q.uniform, q.first = true, r.Verdict
+	if int(r.Of) >= len(q.numbers) {
+		return fmt.Errorf("queue %d: packet %d: %w", q.cfg.Queue, r.ID, ErrNoQueue)
 	}
-	q.uniform = q.uniform && r.plain() && r.Verdict == q.first
+	if q.pending == 0 {
+		q.uniform, q.first, q.of = true, r.Verdict, r.Of
+	}
+	q.uniform = q.uniform && r.plain() && r.Verdict == q.first && r.Of == q.of
 	q.pending++
 	q.lastID = r.ID
 
 	e := &q.replies
-	e.Begin(typeVerdict, unix.AF_UNSPEC, q.cfg.Queue)
+	e.Begin(typeVerdict, unix.AF_UNSPEC, q.numbers[r.Of])
 	e.Uint32Pair(nfqaVerdictHdr, uint32(r.Verdict), r.ID)
 	if r.SetMark {
 		e.Uint32(nfqaMark, r.Mark)
@@ -268,9 +297,10 @@ func (q *Mmsg) Reply(r *Reply) error {
 
 // Flush implements Queue.
 //
-// Where every packet of the batch got the same plain verdict, one message says
-// so: NFQNL_MSG_VERDICT_BATCH applies to all packets up to an id, so it must not
-// be used while an earlier one is to be answered otherwise or later.
+// Where every packet of the batch is of one queue and got the same plain verdict,
+// one message says so: NFQNL_MSG_VERDICT_BATCH applies to all packets of a queue up
+// to an id, so it must not be used while an earlier one is to be answered otherwise
+// or later.
 func (q *Mmsg) Flush() error {
 	if q.pending == 0 {
 		return nil
@@ -278,7 +308,7 @@ func (q *Mmsg) Flush() error {
 	e := &q.replies
 	if q.uniform && q.pending == q.outstanding && q.pending > 1 {
 		e.Reset()
-		e.Begin(typeVerdictBatch, unix.AF_UNSPEC, q.cfg.Queue)
+		e.Begin(typeVerdictBatch, unix.AF_UNSPEC, q.numbers[q.of])
 		e.Uint32Pair(nfqaVerdictHdr, uint32(q.first), q.lastID)
 		e.End()
 	}

@@ -20,7 +20,9 @@ const (
 
 // Packet is one queued packet. Payload borrows the receive buffer.
 type Packet struct {
-	ID   uint32
+	ID uint32
+	// Of is the queue: 0 is Config.Queue, and n the n-th of Config.Others.
+	Of   uint8
 	Hook Hook
 	// Mark is the packet's mark (skb->mark).
 	Mark uint32

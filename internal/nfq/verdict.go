@@ -32,13 +32,17 @@ var (
 	ErrVerdict = errors.New("no such verdict; there are drop, accept, repeat and requeue")
 	// ErrPayloadTooLong: a changed packet must fit a netlink attribute.
 	ErrPayloadTooLong = fmt.Errorf("changed payload is longer than the %d bytes that fit a netlink attribute", MaxCopyRange)
+	// ErrNoQueue: Reply.Of is none of the queue's.
+	ErrNoQueue = errors.New("no such queue: a reply's Of is that of its packet")
 	// ErrUnsupported: the backend's API has no way to say it.
 	ErrUnsupported = errors.New("not supported by this backend")
 )
 
 // Reply is the verdict on one packet, and what to change about it.
 type Reply struct {
-	ID      uint32
+	ID uint32
+	// Of is the packet's.
+	Of      uint8
 	Verdict Verdict
 	// Mark is set on the packet where SetMark.
 	Mark    uint32
