@@ -19,6 +19,11 @@ type Config struct {
 	// The packets go to the queues FirstQueue to FirstQueue+Queues-1.
 	FirstQueue, Queues uint16
 
+	// Entries, if set, sends packets that have a conntrack entry to other queues,
+	// which tell how it stands with it. The rules for that keep connection tracking
+	// active.
+	Entries *Entries
+
 	// Bypass lets packets pass while no program listens on their queue.
 	// Without it they are dropped.
 	Bypass bool
@@ -36,6 +41,20 @@ type Config struct {
 	// A packet is queued if its port is in either list, and whatever its ports
 	// if both are empty.
 	DestinationPorts, SourcePorts []uint16
+}
+
+// Entries are added to the numbers of the queues: there go packets whose
+// conntrack entry is confirmed, is not, or is not and has had its destination
+// rewritten.
+type Entries struct {
+	Confirmed, Unconfirmed, Translated uint16
+}
+
+func (e *Entries) list() []uint16 {
+	if e == nil {
+		return nil
+	}
+	return []uint16{e.Confirmed, e.Unconfirmed, e.Translated}
 }
 
 // Fanout is how packets are spread over several queues.
@@ -116,6 +135,19 @@ func (c Config) validate() error {
 	}
 	if last := int(c.FirstQueue) + int(c.Queues) - 1; last > 0xffff {
 		problem("queues %d to %d: the last queue number is 65535", c.FirstQueue, last)
+	}
+	taken := []uint16{0}
+	for _, offset := range c.Entries.list() {
+		if last := int(c.FirstQueue) + int(offset) + int(c.Queues) - 1; last > 0xffff {
+			problem("queues up to %d for what is known of entries: the last queue number is 65535", last)
+		}
+		if slices.ContainsFunc(taken, func(o uint16) bool { return max(o, offset)-min(o, offset) < c.Queues }) {
+			problem("%d queues from +%d on for what is known of entries overlap with others", c.Queues, offset)
+		}
+		taken = append(taken, offset)
+	}
+	if c.Entries != nil && !c.Placement.tracked() {
+		problem("placement %s queues no packets with conntrack entries: do not tell them apart", c.Placement)
 	}
 	if c.chainPerQueue() && c.Queues > maxFannedOut {
 		problem("%d queues with fan-out %s: use at most %d, or fan-out %s", c.Queues, c.Fanout, maxFannedOut, FanoutBalance)

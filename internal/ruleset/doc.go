@@ -7,7 +7,9 @@
 //	base chains    one for each hook of the placement: let the guard's copies
 //	               pass, then jump to select
 //	select         which packets: families, protocols, ports; goto queue
-//	queue          the queue statement, with the fan-out over the queues
+//	queue          the queue statement, with the fan-out over the queues; where
+//	               Config.Entries is set, first those packets whose entry is
+//	               known go on to queue-confirmed, -unconfirmed, -translated
 //	exempt         placement notrack only: the same packets as select, untracked
 //
 // `nft list table inet verdictd` shows it too, and every rule carries a comment

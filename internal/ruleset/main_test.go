@@ -35,6 +35,9 @@ func udpRules(p Placement, f Fanout, queues uint16) Config {
 	}
 }
 
+// testEntries are the daemon's.
+var testEntries = &Entries{Confirmed: 1 << 14, Unconfirmed: 2 << 14, Translated: 3 << 14}
+
 // install installs rules in the calling thread's namespace for the test's time.
 func install(t *testing.T, c Config) *Installed {
 	t.Helper()
@@ -86,7 +89,13 @@ func (l *listener) takeQueues() []uint16 {
 func listen(t *testing.T, c Config, hold <-chan struct{}) *listener {
 	t.Helper()
 	l := &listener{}
-	for number := c.FirstQueue; number < c.FirstQueue+c.Queues; number++ {
+	var numbers []uint16
+	for _, offset := range append([]uint16{0}, c.Entries.list()...) {
+		for i := range c.Queues {
+			numbers = append(numbers, c.FirstQueue+offset+i)
+		}
+	}
+	for _, number := range numbers {
 		q, err := nfqueue.Open(&nfqueue.Config{
 			NfQueue:      number,
 			MaxPacketLen: 0xffff,

@@ -28,6 +28,28 @@ func hasMark(bits uint32) []expr.Any {
 	}
 }
 
+// Bits of an entry's status (enum ip_conntrack_status).
+const (
+	statusConfirmed = 1 << 3
+	statusDstNAT    = 1 << 5
+)
+
+// entryStatus matches packets with a conntrack entry whose status has one of the
+// bits, or (cmp is CmpOpEq) none. Without an entry a packet never matches.
+func entryStatus(cmp expr.CmpOp, bits uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: register},
+		&expr.Bitwise{
+			SourceRegister: register,
+			DestRegister:   register,
+			Len:            4,
+			Mask:           binaryutil.NativeEndian.PutUint32(bits),
+			Xor:            make([]byte, 4),
+		},
+		&expr.Cmp{Op: cmp, Register: register, Data: make([]byte, 4)},
+	}
+}
+
 // fromLoopback matches packets that came in through the loopback interface.
 func fromLoopback() []expr.Any {
 	name := make([]byte, unix.IFNAMSIZ)
@@ -91,14 +113,15 @@ func loadFlow(a addresses) []expr.Any {
 	}
 }
 
-// hashFlow hashes what loadFlow loaded to a number below n. The kernel draws
-// the seed.
-func hashFlow(a addresses, n uint16) expr.Any {
+// hashFlow hashes what loadFlow loaded to a number below n. The kernel draws a
+// seed instead of 0.
+func hashFlow(a addresses, n uint16, seed uint32) expr.Any {
 	return &expr.Hash{
 		SourceRegister: register,
 		DestRegister:   register,
 		Length:         a.length + portsLength,
 		Modulus:        uint32(n),
+		Seed:           seed,
 		Type:           expr.HashTypeJenkins,
 	}
 }

@@ -72,6 +72,15 @@ func (p Placement) Sites() []Site {
 	return sites
 }
 
+// tracked reports whether packets may carry a conntrack entry where they wait.
+func (p Placement) tracked() bool {
+	switch p {
+	case PlacementNone, PlacementPreConntrack, PlacementNotrack:
+		return false
+	}
+	return true
+}
+
 // hooks are the base chains of a placement.
 func (p Placement) hooks() []hook {
 	switch p {

@@ -48,18 +48,32 @@ func probeFeatures(c Config) error {
 			return fmt.Errorf("placement %s needs nftables' notrack statement (CONFIG_NFT_CT, module nft_ct): %w", c.Placement, err)
 		}
 	}
+	if c.Entries != nil {
+		if err := ProbeEntries(); err != nil {
+			return err
+		}
+	}
 	if !c.chainPerQueue() {
 		return nil
 	}
 	switch c.Fanout {
 	case FanoutPorts:
-		if err := try(append(loadFlow(addressesIPv4), hashFlow(addressesIPv4, c.Queues))...); err != nil {
+		if err := try(append(loadFlow(addressesIPv4), hashFlow(addressesIPv4, c.Queues, 0))...); err != nil {
 			return fmt.Errorf("fan-out %s needs nftables' hash expression (CONFIG_NFT_HASH, module nft_hash; since 4.9): %w", c.Fanout, err)
 		}
 	case FanoutNumgen:
 		if err := try(turn(c.Queues)); err != nil {
 			return fmt.Errorf("fan-out %s needs nftables' numgen expression (CONFIG_NFT_NUMGEN, module nft_numgen; since 4.9): %w", c.Fanout, err)
 		}
+	}
+	return nil
+}
+
+// ProbeEntries tells whether rules can see how it stands with a packet's entry.
+// For the moment of the attempt, connection tracking is active.
+func ProbeEntries() error {
+	if err := try(entryStatus(expr.CmpOpNeq, statusConfirmed)...); err != nil {
+		return fmt.Errorf("to tell packets apart by their conntrack entries needs nftables' ct expression (CONFIG_NFT_CT, module nft_ct): %w", err)
 	}
 	return nil
 }

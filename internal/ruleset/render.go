@@ -41,6 +41,8 @@ func (loaded registers) text(e expr.Any) string {
 	switch e := e.(type) {
 	case *expr.Meta:
 		loaded[number(e.Register)] = metaName(e.Key)
+	case *expr.Ct:
+		loaded[number(e.Register)] = ctName(e.Key)
 	case *expr.Payload:
 		loaded[number(e.DestRegister)] = payloadName(e)
 	case *expr.Bitwise:
@@ -104,6 +106,13 @@ func metaName(key expr.MetaKey) string {
 		return "meta l4proto"
 	}
 	return fmt.Sprintf("meta key %d", key)
+}
+
+func ctName(key expr.CtKey) string {
+	if key == expr.CtKeySTATUS {
+		return "ct status"
+	}
+	return fmt.Sprintf("ct key %d", key)
 }
 
 func payloadName(p *expr.Payload) string {

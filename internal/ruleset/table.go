@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/google/nftables"
@@ -25,6 +26,12 @@ const (
 	sourcePortsSet      = "source-ports"
 	portProtocolsSet    = "port-protocols"
 	queuesMap           = "queues"
+
+	// What follows queueChain and queuesMap in the names for what is known of the
+	// packets' entries.
+	confirmed   = "-confirmed"
+	unconfirmed = "-unconfirmed"
+	translated  = "-translated"
 )
 
 // commentPrefix begins the comment of every rule of ours.
@@ -35,6 +42,9 @@ type table struct {
 	name   string
 	sets   []set
 	chains []chain
+	// seed of the fan-out by ports: a flow's packets go to the same one of the
+	// queues, whatever is known of their entries.
+	seed uint32
 }
 
 type set struct {
@@ -55,10 +65,10 @@ type rule struct {
 
 // newTable lays out the table for a configuration.
 func newTable(c Config, kind Kind) *table {
-	t := &table{name: c.Table}
+	t := &table{name: c.Table, seed: rand.Uint32() | 1}
 	t.addHooks(c)
 	t.addSelection(c)
-	t.addQueues(c, kind)
+	t.addQueueing(c, kind)
 	return t
 }
 
@@ -120,16 +130,32 @@ func (t *table) addSelection(c Config) {
 	}
 }
 
-// addQueues makes the chain with the queue statement, and for a fan-out that
-// the statement itself does not have, one chain for each queue.
-func (t *table) addQueues(c Config, kind Kind) {
+// addQueueing makes the chain that selected packets come to.
+func (t *table) addQueueing(c Config, kind Kind) {
+	queue := chain{name: queueChain}
+	if e := c.Entries; e != nil {
+		// Most packets first, and theirs is one rule.
+		queue.add("entry confirmed", append(entryStatus(expr.CmpOpNeq, statusConfirmed), verdict(expr.VerdictGoto, queueChain+confirmed))...)
+		queue.add("entry unconfirmed, behind DNAT", append(entryStatus(expr.CmpOpNeq, statusDstNAT), verdict(expr.VerdictGoto, queueChain+translated))...)
+		queue.add("entry unconfirmed", append(entryStatus(expr.CmpOpEq, statusConfirmed), verdict(expr.VerdictGoto, queueChain+unconfirmed))...)
+		for i, suffix := range []string{confirmed, unconfirmed, translated} {
+			of := c
+			of.FirstQueue += e.list()[i]
+			t.addQueues(of, kind, suffix, chain{name: queueChain + suffix})
+		}
+	}
+	t.addQueues(c, kind, "", queue)
+}
+
+// addQueues adds to a chain the queue statement, and for a fan-out that the
+// statement itself does not have, makes one chain for each queue.
+func (t *table) addQueues(c Config, kind Kind, suffix string, queue chain) {
 	whole := queueRange{
 		first:  c.FirstQueue,
 		total:  c.Queues,
 		bypass: c.Bypass,
 		cpu:    c.Queues > 1 && c.Fanout == FanoutCPU,
 	}
-	queue := chain{name: queueChain}
 	if !c.chainPerQueue() {
 		queue.add("queue", &expr.Counter{}, queueStatement(kind, whole))
 		t.chains = append(t.chains, queue)
@@ -147,7 +173,7 @@ func (t *table) addQueues(c Config, kind Kind) {
 			VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: one.name},
 		})
 	}
-	m := t.addSet(queuesMap, nftables.TypeInteger, targets)
+	m := t.addSet(queuesMap+suffix, nftables.TypeInteger, targets)
 	m.IsMap, m.DataType, m.KeyByteOrder = true, nftables.TypeVerdict, binaryutil.NativeEndian
 
 	switch c.Fanout {
@@ -155,7 +181,7 @@ func (t *table) addQueues(c Config, kind Kind) {
 		queue.add("queues in turn", turn(c.Queues), goByNumber(m))
 	case FanoutPorts:
 		if p := c.protocolsWithPorts(); len(p) > 0 {
-			s := t.addSet(portProtocolsSet, nftables.TypeInetProto, protocols(p))
+			s := t.addSet(portProtocolsSet+suffix, nftables.TypeInetProto, protocols(p))
 			for _, f := range []struct {
 				wanted    bool
 				protocol  byte
@@ -167,7 +193,7 @@ func (t *table) addQueues(c Config, kind Kind) {
 				if f.wanted {
 					queue.add("queue by addresses and ports", slices.Concat(
 						isFamily(f.protocol), protocolIn(s, false), loadFlow(f.addresses),
-						[]expr.Any{hashFlow(f.addresses, c.Queues), goByNumber(m)},
+						[]expr.Any{hashFlow(f.addresses, c.Queues, t.seed), goByNumber(m)},
 					)...)
 				}
 			}
