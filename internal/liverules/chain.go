@@ -58,6 +58,7 @@ type condition struct {
 	protocol    uint8  // exactly this IP protocol; 0: any
 	family      Family // IPv4 or IPv6 only
 	established bool   // packets of connections that have been answered, only
+	confirmed   bool   // packets whose conntrack entry is confirmed, only
 
 	// spread: packets are spread by a number that is no match, through a map.
 	spread bool

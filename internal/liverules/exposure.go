@@ -184,6 +184,8 @@ func exposure(r Reach, k *known, conntrack Conntrack) (Exposure, string) {
 		return NotExposed, "TCP only: a connection has no second packet before the first one's answer"
 	case k.has(establishedOnly):
 		return NotExposed, "established connections only: their entries are confirmed"
+	case k.has(confirmedOnly):
+		return NotExposed, "only packets whose entries are confirmed"
 	case r.Position == Undecided:
 		return ExposureUnknown, r.Reason
 	case active == Unknown:

@@ -53,6 +53,7 @@ func TestExposure(t *testing.T) {
 		{"tcp or udp", model(baseChain(Output, 0, jump("c", tcp), jump("c", udp)), userChain("c", queue(1))), tracked, Exposed, BetweenLookupAndConfirm, "between"},
 		{"all but tcp", model(baseChain(Output, 0, accept(tcp), queue(1))), tracked, Exposed, BetweenLookupAndConfirm, "between"},
 		{"established", model(baseChain(Input, 0, queue(1, answered))), tracked, NotExposed, BetweenLookupAndConfirm, "established"},
+		{"confirmed", model(baseChain(Input, 0, queue(1, settled))), tracked, NotExposed, BetweenLookupAndConfirm, "confirmed"},
 		{"all but established", model(baseChain(Input, 0, accept(answered), queue(1))), tracked, Exposed, BetweenLookupAndConfirm, "between"},
 
 		{"bridge without conntrack", model(in(Bridge, baseChain(Forward, 0, queue(1)))), untrackedNamespace, NotExposed, Outside, "bridge"},

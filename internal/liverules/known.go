@@ -166,4 +166,5 @@ func (k *known) has(kind func(condition) bool) bool {
 
 func tcpOnly(c condition) bool         { return c.protocol == unix.IPPROTO_TCP }
 func establishedOnly(c condition) bool { return c.established }
+func confirmedOnly(c condition) bool   { return c.confirmed }
 func isSpread(c condition) bool        { return c.spread }

@@ -31,6 +31,7 @@ const (
 	protocolValue
 	familyValue
 	stateValue
+	statusValue
 )
 
 // text renders what a value is compared with.
@@ -107,6 +108,8 @@ func ctValue(key uint32) value {
 	switch key {
 	case unix.NFT_CT_STATE:
 		return value{name: "ct state", key: stateValue, mask: 0xffffffff}
+	case unix.NFT_CT_STATUS:
+		return value{name: "ct status", key: statusValue, mask: 0xffffffff}
 	case unix.NFT_CT_MARK:
 		return value{name: "ct mark"}
 	}
@@ -175,7 +178,7 @@ func (t *translation) bitwise(a attributes) value {
 	if a.u32(bitwiseOperation) != 0 || len(mask) == 0 || strings.Trim(string(xor), "\x00") != "" {
 		return value{name: v.name + " (changed)", spread: v.spread}
 	}
-	if (v.key == markValue || v.key == stateValue) && len(mask) == 4 {
+	if (v.key == markValue || v.key == stateValue || v.key == statusValue) && len(mask) == 4 {
 		v.mask &= binary.NativeEndian.Uint32(mask)
 	} else {
 		v.key = otherValue
@@ -215,6 +218,12 @@ func (t *translation) compare(a attributes) condition {
 		if c.established {
 			c.text = "ct state established"
 		}
+	case len(data) == 4 && v.key == statusValue:
+		// `ct status confirmed`, likewise.
+		c.confirmed = v.mask == statusConfirmed && op == unix.NFT_CMP_NEQ && binary.NativeEndian.Uint32(data) == 0
+		if c.confirmed {
+			c.text = "ct status confirmed"
+		}
 	case len(data) == 1 && equal && v.key == protocolValue:
 		c.protocol = data[0]
 	case len(data) == 1 && equal && v.key == familyValue:
@@ -223,8 +232,12 @@ func (t *translation) compare(a attributes) condition {
 	return c
 }
 
-// stateEstablished is NF_CT_STATE_BIT(IP_CT_ESTABLISHED).
-const stateEstablished = 1 << 1
+// stateEstablished is NF_CT_STATE_BIT(IP_CT_ESTABLISHED), statusConfirmed
+// IPS_CONFIRMED.
+const (
+	stateEstablished = 1 << 1
+	statusConfirmed  = 1 << 3
+)
 
 // text renders a set: the elements of a small anonymous one, else its name.
 func (s set) text(v value) string {

@@ -125,7 +125,7 @@ func (r *rule) applyXTMatch(name string, revision uint32, info []byte) {
 		// The mask has bit 1+ctinfo; IP_CT_ESTABLISHED is 0.
 		c.established = len(info) >= 4 && binary.NativeEndian.Uint32(info) == 1<<1
 	case "conntrack":
-		c.established = xtEstablished(revision, info)
+		c.established, c.confirmed = xtConntrack(revision, info)
 	case "tcp", "udp", "udplite", "dccp", "sctp":
 		// Their structures begin with two ranges of ports. The bytes behind them
 		// are flags, whose meaning depends on the protocol.
@@ -137,8 +137,11 @@ func (r *rule) applyXTMatch(name string, revision uint32, info []byte) {
 			c.text, c.stable = text, true
 		}
 	}
-	if c.established {
+	switch {
+	case c.established:
 		c.text = "ct state established"
+	case c.confirmed:
+		c.text = "ct status confirmed"
 	}
 	if c.text != "" {
 		r.conditions = append(r.conditions, c)
@@ -168,20 +171,24 @@ func (t MarkTest) String() string {
 	return fmt.Sprintf("meta mark & %#x %s%#x", t.Mask, operator, t.Value)
 }
 
-// xtEstablished tells a conntrack match of state ESTABLISHED alone. In struct
-// xt_conntrack_mtinfo1 to 3, match_flags and invert_flags are at 146, the mask
-// of states behind them, 8 bits in revision 1 and 16 in the others.
-func xtEstablished(revision uint32, info []byte) bool {
-	const flags, states, matchState = 146, 150, 1 << 0 // XT_CONNTRACK_STATE
-	if revision < 1 || revision > 3 || len(info) < states+2 {
-		return false
+// xtConntrack tells a conntrack match of state ESTABLISHED alone, and one of
+// status CONFIRMED alone. In struct xt_conntrack_mtinfo1 to 3, match_flags and
+// invert_flags are at 146, the masks of states and status behind them, 8 bits each
+// in revision 1 and 16 in the others.
+func xtConntrack(revision uint32, info []byte) (established, confirmed bool) {
+	const flags, masks = 146, 150
+	const matchState, matchStatus = 1 << 0, 1 << 6 // XT_CONNTRACK_STATE, XT_CONNTRACK_STATUS
+	if revision < 1 || revision > 3 || len(info) < masks+4 {
+		return false, false
 	}
-	mask := binary.NativeEndian.Uint16(info[states:])
+	states, status := binary.NativeEndian.Uint16(info[masks:]), binary.NativeEndian.Uint16(info[masks+2:])
 	if revision == 1 {
-		mask = uint16(info[states])
+		states, status = uint16(info[masks]), uint16(info[masks+1])
 	}
 	match, invert := binary.NativeEndian.Uint16(info[flags:]), binary.NativeEndian.Uint16(info[flags+2:])
-	return match&matchState != 0 && invert&matchState == 0 && mask == 1<<1
+	established = match&matchState != 0 && invert&matchState == 0 && states == 1<<1
+	confirmed = match&matchStatus != 0 && invert&matchStatus == 0 && status == statusConfirmed
+	return established, confirmed
 }
 
 // xtPorts renders the two ranges that port matches begin with: source and

@@ -84,9 +84,9 @@ func TestXTMatches(t *testing.T) {
 		b = append(b, make([]byte, 2+3*15-len(b))...)
 		return append(b, not)
 	}
-	conntrack := func(match, invert, states uint16) []byte {
+	conntrack := func(match, invert, states uint16, status ...uint16) []byte {
 		b := make([]byte, 160)
-		copy(b[146:], words(match, invert, states))
+		copy(b[146:], words(append([]uint16{match, invert, states}, status...)...))
 		return b
 	}
 	tests := []struct {
@@ -111,6 +111,10 @@ func TestXTMatches(t *testing.T) {
 		{"multiport", 0, []byte{1}, "xt multiport"},
 		{"conntrack", 3, conntrack(1, 0, 2), "ct state established"},
 		{"conntrack", 1, conntrack(1, 0, 2), "ct state established"},
+		{"conntrack", 3, conntrack(1<<6, 0, 0, 8), "ct status confirmed"},
+		{"conntrack", 1, conntrack(1<<6, 0, 8<<8), "ct status confirmed"},
+		{"conntrack", 3, conntrack(1<<6, 1<<6, 0, 8), "xt conntrack"},
+		{"conntrack", 3, conntrack(1<<6, 0, 0, 10), "xt conntrack"},
 		{"conntrack", 3, conntrack(1, 0, 6), "xt conntrack"},
 		{"conntrack", 3, conntrack(1, 1, 2), "xt conntrack"},
 		{"conntrack", 3, conntrack(0, 0, 2), "xt conntrack"},
