@@ -37,7 +37,8 @@ type modelOptions struct {
 	seed   uint64
 	queues int
 	spread bool // packets of one flow take any queue, as numgen and cpu-fanout do
-	exact  bool // packets show whether their entry is confirmed (NFQA_CT)
+	exact  bool // packets show whether their entry is confirmed (their queue, or NFQA_CT)
+	partly bool // only some of them do: rules of others feed the queue too
 	later  bool // a rule behind the queue drops some packets
 	detour bool // copies do not meet that rule, as at INPUT and FORWARD
 	flows  int  // in the guard's table; 0: plenty
@@ -48,6 +49,8 @@ type modelOptions struct {
 	forget       bool // a flow's identity is lost now and then
 	blind        bool // does not care whether the socket was seen empty
 	noProof      bool // takes the first packet's verdict for the confirm
+	inverted     bool // rules send packets to the queues of the opposite state
+	misled       bool // rules send some unconfirmed packets to the queue of confirmed ones
 }
 
 const (
@@ -269,12 +272,7 @@ func (m *model) judge(w *modelWorker) {
 		return
 	}
 	p := w.batch[0]
-	entry := EntryUnknown
-	if m.opt.exact {
-		if entry = EntryConfirmed; p.unconfirmed {
-			entry = EntryUnconfirmed
-		}
-	}
+	entry := m.entry(p)
 	id := m.id(p.flow)
 	var decision Decision
 	var owner int
@@ -300,6 +298,19 @@ func (m *model) judge(w *modelWorker) {
 	if m.IntN(10) == 0 {
 		w.stage = stageVerdicts // an analysed packet is answered at once
 	}
+}
+
+// entry is what the packet shows.
+func (m *model) entry(p modelPacket) Entry {
+	switch unconfirmed := p.unconfirmed != m.opt.inverted; {
+	case !m.opt.exact || m.opt.partly && p.number%2 == 0:
+		return EntryUnknown
+	case unconfirmed && m.opt.misled && p.number%2 == 0:
+		return EntryConfirmed
+	case unconfirmed:
+		return EntryUnconfirmed
+	}
+	return EntryConfirmed
 }
 
 func (m *model) settle(w *modelWorker) {
@@ -386,6 +397,12 @@ func TestModel(t *testing.T) {
 		"exact, a flow in three":            {queues: 3, spread: true, exact: true},
 		"exact, a later rule drops":         {queues: 1, exact: true, later: true},
 		"exact, three, a later rule drops":  {queues: 3, spread: true, exact: true, later: true},
+		"exact, detour":                     {queues: 1, exact: true, later: true, detour: true},
+		"exact, three, detour":              {queues: 3, spread: true, exact: true, later: true, detour: true},
+		"exact in part":                     {queues: 1, exact: true, partly: true},
+		"exact in part, three, later rule":  {queues: 3, spread: true, exact: true, partly: true, later: true},
+		"exact in part, three, detour":      {queues: 3, spread: true, exact: true, partly: true, later: true, detour: true},
+		"exact in part, too small":          {queues: 3, spread: true, exact: true, partly: true, flows: 8},
 		"table too small":                   {queues: 1, flows: 8},
 		"table too small, a flow in three":  {queues: 3, spread: true, flows: 8},
 		"table too small, exact, and three": {queues: 3, spread: true, exact: true, flows: 8},
@@ -424,6 +441,8 @@ func TestModelCatchesBrokenGuards(t *testing.T) {
 		"no proof, and a later rule drops":     {queues: 1, noProof: true, later: true},
 		"forgets flows":                        {queues: 1, forget: true},
 		"does not look for the empty socket":   {queues: 1, blind: true},
+		"entries told the wrong way round":     {queues: 1, exact: true, inverted: true},
+		"some entries told wrongly":            {queues: 1, exact: true, misled: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
