@@ -15,6 +15,9 @@ type Counters struct {
 	Received uint64 `json:"received"`
 	Accepted uint64 `json:"accepted"`
 	Dropped  uint64 `json:"dropped"`
+	// EntryKnown packets told whether their conntrack entry is confirmed: by the
+	// queue that they came in, or by what the kernel attached.
+	EntryKnown uint64 `json:"entry_known"`
 	// First packets of flows, and Further ones that came while their flow had
 	// not settled: each would have been a clash.
 	First   uint64 `json:"first"`
@@ -25,6 +28,8 @@ type Counters struct {
 	Reinjected     uint64 `json:"reinjected"`
 	Filtered       uint64 `json:"reinject_filtered"`
 	ReinjectFailed uint64 `json:"reinject_failed"`
+	// LookedUp further packets were asked conntrack about, at INPUT and FORWARD.
+	LookedUp uint64 `json:"looked_up"`
 	// GivenBack further packets were let go as they were at INPUT and FORWARD, as
 	// conntrack had no entry of the flow that they could clash with.
 	GivenBack uint64 `json:"given_back"`
@@ -59,11 +64,13 @@ func (c *Counters) Add(o *Counters) {
 	c.Received += o.Received
 	c.Accepted += o.Accepted
 	c.Dropped += o.Dropped
+	c.EntryKnown += o.EntryKnown
 	c.First += o.First
 	c.Further += o.Further
 	c.Reinjected += o.Reinjected
 	c.Filtered += o.Filtered
 	c.ReinjectFailed += o.ReinjectFailed
+	c.LookedUp += o.LookedUp
 	c.GivenBack += o.GivenBack
 	c.GuardDropped += o.GuardDropped
 	c.HandedOver += o.HandedOver

@@ -16,9 +16,11 @@ import (
 // Config says what an Engine does.
 type Config struct {
 	// Queue is the template for all queues, the first of which has its number;
-	// the others follow it. OnThread and OnWait are the engine's.
+	// the others follow it. Others, OnThread and OnWait are the engine's.
 	Queue  nfq.Config
 	Queues int
+	// EntryQueues, if set, are bound beside each queue, to the same socket.
+	EntryQueues *EntryQueues
 	// Open binds a queue.
 	Open func(nfq.Config) (nfq.Queue, error)
 	// Pin lists CPUs; queue i runs on Pin[i modulo its length]. Empty: anywhere.
@@ -43,11 +45,27 @@ type Config struct {
 	GuardAt HookSet
 	// DNAT is what GuardReinject does with further packets whose destination was
 	// rewritten before the queue, as a copy would begin a flow of its own: GuardOff
-	// gives them back, GuardDrop drops them. Which these are the kernel tells where
-	// it attaches conntrack; else they are all that come at the hooks DNATAt.
+	// gives them back, GuardDrop drops them. Which these are EntryQueues tell, and
+	// the kernel where it attaches conntrack; else they are all that come at the
+	// hooks DNATAt.
 	DNAT   GuardMode
 	DNATAt HookSet
 }
+
+// EntryQueues are added to a queue's number. Rules put packets there of which they
+// know how it stands with their conntrack entry: it is confirmed, it is not, or it
+// is not and its destination was rewritten (DNAT). Of packets in the queue itself
+// nothing is known.
+type EntryQueues struct {
+	Confirmed, Unconfirmed, Translated uint16
+}
+
+// What nfq.Packet.Of means then.
+const (
+	ofConfirmed   = 1
+	ofUnconfirmed = 2
+	ofTranslated  = 3
+)
 
 // HookSet is a set of hooks.
 type HookSet uint8
@@ -120,6 +138,9 @@ func (e *Engine) newWorker(cfg *Config, i int) (w *worker, err error) {
 	}
 	q := cfg.Queue
 	q.Queue += uint16(i)
+	if e := cfg.EntryQueues; e != nil {
+		q.Others = []uint16{q.Queue + e.Confirmed, q.Queue + e.Unconfirmed, q.Queue + e.Translated}
+	}
 	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
 	if w.guard != nil {
 		q.OnWait = w.guard.flows.Waiting

@@ -106,13 +106,19 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 	if !g.at.has(p.Hook) || !exposed(w, p) {
 		return w.accept(p)
 	}
+	entry := entryOf(p)
+	if entry != flow.EntryUnknown {
+		w.counters.EntryKnown++
+	}
 	mode := g.modeFor(p)
 	if mode == GuardOff || mode == GuardReinject && detours(p.Hook) && g.prover == nil {
-		w.counters.Unguarded++
+		if entry != flow.EntryConfirmed {
+			w.counters.Unguarded++
+		}
 		return w.accept(p)
 	}
 	id := g.table.ID(&w.key)
-	decision, owner := g.decide(id, p, b.Received)
+	decision, owner := g.decide(id, entry, b.Received)
 	if decision == flow.Foreign {
 		if mode == GuardReinject && copyable(p) && !detours(p.Hook) && g.flows.HandOver(owner, copyOf(id, p)) {
 			w.counters.Further++
@@ -147,7 +153,14 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 
 // modeFor is the guard's mode for a packet.
 func (g *guard) modeFor(p *nfq.Packet) GuardMode {
-	if g.mode == GuardReinject && (p.Translated() || !p.HasCT && g.dnatAt.has(p.Hook)) {
+	if g.mode != GuardReinject {
+		return g.mode
+	}
+	translated := p.Of == ofTranslated || p.Translated()
+	if p.Of == 0 && !p.HasCT {
+		translated = g.dnatAt.has(p.Hook) // nobody tells
+	}
+	if translated {
 		return g.dnat
 	}
 	return g.mode
@@ -155,13 +168,13 @@ func (g *guard) modeFor(p *nfq.Packet) GuardMode {
 
 // decide asks package flow, unless a packet of the same flow is held already:
 // this one must not overtake it.
-func (g *guard) decide(id flow.ID, p *nfq.Packet, now int64) (flow.Decision, int) {
+func (g *guard) decide(id flow.ID, entry flow.Entry, now int64) (flow.Decision, int) {
 	for i := range g.held {
 		if g.held[i].id == id {
 			return flow.Further, 0
 		}
 	}
-	return g.flows.Decide(id, entryOf(p), now)
+	return g.flows.Decide(id, entry, now)
 }
 
 // exposed reports whether the packet can carry an unconfirmed entry that
@@ -206,6 +219,12 @@ func makesEntry6(typ uint8) bool {
 }
 
 func entryOf(p *nfq.Packet) flow.Entry {
+	switch p.Of {
+	case ofConfirmed:
+		return flow.EntryConfirmed
+	case ofUnconfirmed, ofTranslated:
+		return flow.EntryUnconfirmed
+	}
 	switch {
 	case !p.HasCT:
 		return flow.EntryUnknown

@@ -34,8 +34,8 @@ func (g *guard) resendOne(w *worker, b *nfq.Batch, h held) error {
 		}
 		if !confirmed {
 			// Nothing to clash with: a rule behind the queue dropped the flow's packets so
-			// far, and this one shall meet that rule itself. Or it answers packets that
-			// NAT has changed, and carries their entry.
+			// far, and this one shall meet that rule itself. Or, where nobody tells of
+			// entries, it answers packets that NAT has changed, and carries their entry.
 			w.counters.GivenBack++
 			if err := w.answer(p, nfq.Accept); err != nil {
 				return err
@@ -65,6 +65,7 @@ func (g *guard) confirmedFlow(w *worker, p *nfq.Packet) (bool, error) {
 		return false, err
 	}
 	w.view.Key(&w.key)
+	w.counters.LookedUp++
 	return g.prover.Confirmed(&w.key)
 }
 

@@ -83,7 +83,7 @@ func (w *worker) accept(p *nfq.Packet) error {
 
 func (w *worker) answer(p *nfq.Packet, v nfq.Verdict) error {
 	w.replied++
-	w.reply = nfq.Reply{ID: p.ID, Verdict: v}
+	w.reply = nfq.Reply{ID: p.ID, Of: p.Of, Verdict: v}
 	return w.queue.Reply(&w.reply)
 }
 
