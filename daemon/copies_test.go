@@ -23,7 +23,8 @@ import (
 
 // The tests in this file send packets that a copy could get wrong through the
 // guard, on the real kernel: a flow's first packet is analysed for a while, so
-// that all further ones are copies.
+// that all further ones are copies. For the same reason nobody tells which entries
+// are confirmed: a sender that was kept waiting would make no copies.
 
 // copyRig is two namespaces with the daemon in the one that the test is in.
 type copyRig struct {
@@ -37,6 +38,7 @@ func newCopyRig(t *testing.T, change func(*config.Config)) *copyRig {
 	local, remote := kerneltest.VethPair(t)
 	cfg := testConfig()
 	cfg.Rules.Placement = config.PlacementOutput
+	cfg.Guard.EntryQueues = false
 	cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 3 * time.Millisecond, Per: config.PerFlow}
 	if change != nil {
 		change(cfg)
@@ -437,7 +439,7 @@ func TestDNATBeforeTheQueue(t *testing.T) {
 				&expr.Immediate{Register: 1, Data: target[:]},
 				&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
 			cfg := testConfig()
-			cfg.Rules.Placement, cfg.Guard.DNAT = config.PlacementPostrouting, dnat
+			cfg.Rules.Placement, cfg.Guard.DNAT, cfg.Guard.EntryQueues = config.PlacementPostrouting, dnat, false
 			cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 3 * time.Millisecond, Per: config.PerFlow}
 			r := &copyRig{t, local, remote, start(t, local, cfg)}
 			in, out := r.listenRemote(remotes["IPv4"]), r.dial(netip.MustParseAddrPort("192.0.2.77:5300"))

@@ -248,7 +248,7 @@ func TestTwoDaemons(t *testing.T) {
 // TestRulesFailed: what was opened is closed again.
 func TestRulesFailed(t *testing.T) {
 	kerneltest.Namespace(t)
-	if _, err := ruleset.Install(rulesConfig(testConfig())); err != nil {
+	if _, err := ruleset.Install(rulesConfig(testConfig(), false)); err != nil {
 		t.Fatal(err)
 	}
 	err := run(context.Background(), testConfig(), slog.New(slog.DiscardHandler))

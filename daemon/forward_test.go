@@ -47,7 +47,7 @@ func TestForwardedHeaders(t *testing.T) {
 				t.Fatal(err)
 			}
 			cfg := testConfig()
-			cfg.Rules.Placement = config.PlacementForward
+			cfg.Rules.Placement, cfg.Guard.EntryQueues = config.PlacementForward, false // so that all further ones are copies
 			cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 3 * time.Millisecond, Per: config.PerFlow}
 			d := start(t, router, cfg)
 

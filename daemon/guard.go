@@ -21,6 +21,8 @@ type guarding struct {
 	why  string
 	// at are the hooks where it acts (none: all), dnatAt those that DNAT precedes.
 	at, dnatAt engine.HookSet
+	// entries: the queues for what is known of entries are bound.
+	entries bool
 	// newProver asks conntrack; nil where the kernel does not answer.
 	newProver func() (engine.Prover, error)
 	warnings  []string
@@ -34,6 +36,7 @@ func (g *guarding) warn(format string, args ...any) {
 func planGuard(cfg *config.Config) guarding {
 	rules, _ := liverules.Read() // usable whatever could not be read, which it lists
 	g := decideGuard(cfg, rules)
+	g.findEntries(cfg, rules)
 	for _, u := range rules.Unread {
 		g.warn("cannot read the live rules, and so not say whether any are in the guard's way: %v", u)
 	}
@@ -87,7 +90,7 @@ func guardOwnRules(cfg *config.Config, rules *liverules.Rules) (g guarding) {
 }
 
 func guardForeignRules(cfg *config.Config, rules *liverules.Rules) (g guarding) {
-	order := rules.BehindOurs(queueNumbers(cfg))
+	order := rules.BehindOurs(queueNumbers(cfg, mayServeEntries(cfg)))
 	if len(order.Last) == 0 {
 		if cfg.Rules.Placement == config.PlacementPreConntrack || cfg.Rules.Placement == config.PlacementNotrack {
 			g.mode, g.why = engine.GuardOff, fmt.Sprintf("rules.placement is %s", cfg.Rules.Placement)
@@ -139,14 +142,14 @@ func (g *guarding) addDNAT(cfg *config.Config, h liverules.Hook, rewrite liverul
 	if cfg.Guard.DNAT == config.DNATDrop {
 		what = "dropped"
 	}
-	g.warn("%v may rewrite destinations before %s, and a copy of such a packet would begin another flow: further packets there are %s (guard.dnat: %s); queues.conntrack, where the kernel has it, tells those packets from others", rewrite.Place, h, what, cfg.Guard.DNAT)
+	g.warn("%v may rewrite destinations before %s, and a copy of such a packet would begin another flow: further packets there are %s (guard.dnat: %s), all of them unless something tells them apart: guard.entry_queues, or queues.conntrack where the kernel has it", rewrite.Place, h, what, cfg.Guard.DNAT)
 }
 
 // checkOrder warns of queues of other programs between these queues, whose rules
 // are in place, and the confirm: there the verdict's return is not the confirm.
 func (g *guarding) checkOrder(cfg *config.Config) {
 	rules, _ := liverules.Read() // planGuard has said what it cannot read
-	for _, site := range rules.BehindOurs(queueNumbers(cfg)).ForeignBehind() {
+	for _, site := range rules.BehindOurs(queueNumbers(cfg, g.entries)).ForeignBehind() {
 		g.warn("%v holds packets behind this daemon before they are confirmed: they can clash there, and the guard cannot prevent it; let the guard's mark (%#x) pass there, or queue before conntrack", site.Rule, cfg.Guard.Mark)
 	}
 }
@@ -174,11 +177,22 @@ func (g *guarding) needsProver(cfg *config.Config) bool {
 	})
 }
 
-func queueNumbers(cfg *config.Config) (numbers []uint16) {
-	for i := range cfg.Queues.Count {
-		numbers = append(numbers, cfg.Queues.First+uint16(i))
+// queueNumbers are those of all queues of the daemon.
+func queueNumbers(cfg *config.Config, entries bool) (numbers []uint16) {
+	for _, offset := range queueOffsets(entries) {
+		for i := range cfg.Queues.Count {
+			numbers = append(numbers, cfg.Queues.First+offset+uint16(i))
+		}
 	}
 	return numbers
+}
+
+// queueOffsets are added to the number of a queue for those that it is served with.
+func queueOffsets(entries bool) []uint16 {
+	if entries {
+		return []uint16{0, config.ConfirmedQueues, config.UnconfirmedQueues, config.TranslatedQueues}
+	}
+	return []uint16{0}
 }
 
 func families(cfg *config.Config) (list []liverules.Family) {

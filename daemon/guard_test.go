@@ -146,7 +146,7 @@ func TestNeedsProver(t *testing.T) {
 func TestCheckOrder(t *testing.T) {
 	kerneltest.Namespace(t)
 	cfg := testConfig()
-	if _, err := ruleset.Install(rulesConfig(cfg)); err != nil {
+	if _, err := ruleset.Install(rulesConfig(cfg, false)); err != nil {
 		t.Fatal(err)
 	}
 	var alone guarding

@@ -21,7 +21,7 @@ import (
 func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 	var guarded []uint16
 	if s.guard.mode != engine.GuardOff {
-		guarded = queueNumbers(s.cfg)
+		guarded = queueNumbers(s.cfg, s.guard.entries)
 	}
 	answer, machine := audit.AtStart(ctx, guarded)
 	s.log.Info("audit: "+answer.Sentence, "verdict", answer.Verdict)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"verdictd/internal/config"
+	"verdictd/internal/liverules"
 	"verdictd/internal/ruleset"
 )
 
@@ -21,7 +22,8 @@ func (c *rulesApply) Run() error {
 	if err != nil {
 		return err
 	}
-	installed, err := ruleset.Install(rulesConfig(cfg))
+	rules, _ := liverules.Read() // what cannot be read is answered by Unknown
+	installed, err := ruleset.Install(rulesConfig(cfg, rulesTellEntries(cfg, rules)))
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	e.Start()
 	s := service{cfg: cfg, log: log, engine: e, guard: &guard}
 	if cfg.Rules.Install {
-		if s.rules, err = ruleset.Install(rulesConfig(cfg)); err != nil {
+		if s.rules, err = ruleset.Install(rulesConfig(cfg, guard.entries)); err != nil {
 			return errors.Join(err, e.Stop(), e.Close())
 		}
 	}
@@ -124,6 +124,7 @@ func (s *service) announce() {
 	attributes := []any{
 		"version", version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
 		"placement", s.cfg.Rules.Placement, "guard", s.guard.mode, "guard_because", s.guard.why,
+		"entry_queues", s.guard.entries,
 		"flow_table_bytes", s.engine.FlowTableBytes(),
 	}
 	if s.rules != nil {

@@ -113,8 +113,11 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics {
 			q.CPU = pin[i%len(pin)]
 		}
 		for _, k := range kernel {
-			if k.Queue == q.Queue {
-				q.kernelDrops = kernelDrops{uint64(k.QueueDropped), uint64(k.UserDropped)}
+			for _, offset := range queueOffsets(s.guard.entries) {
+				if k.Queue == q.Queue+offset {
+					q.QueueDropped += uint64(k.QueueDropped)
+					q.UserDropped += uint64(k.UserDropped)
+				}
 			}
 		}
 		st.Total.QueueDropped += q.QueueDropped

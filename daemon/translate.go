@@ -12,10 +12,11 @@ import (
 	"verdictd/internal/ruleset"
 )
 
-// rulesConfig says which rules the configuration asks for.
-func rulesConfig(cfg *config.Config) ruleset.Config {
+// rulesConfig says which rules the configuration asks for. With entries they tell
+// what conntrack knows of each packet.
+func rulesConfig(cfg *config.Config, entries bool) ruleset.Config {
 	r := &cfg.Rules
-	return ruleset.Config{
+	c := ruleset.Config{
 		Table:            r.Table,
 		Placement:        ruleset.Placement(r.Placement),
 		Fanout:           ruleset.Fanout(r.Fanout),
@@ -29,12 +30,18 @@ func rulesConfig(cfg *config.Config) ruleset.Config {
 		DestinationPorts: r.DestinationPorts,
 		SourcePorts:      r.SourcePorts,
 	}
+	if entries {
+		c.Entries = &ruleset.Entries{
+			Confirmed: config.ConfirmedQueues, Unconfirmed: config.UnconfirmedQueues, Translated: config.TranslatedQueues,
+		}
+	}
+	return c
 }
 
 // engineConfig says how the packets are judged.
 func engineConfig(cfg *config.Config, p *policy.Policy, guard *guarding) engine.Config {
 	q, g, a := &cfg.Queues, &cfg.Guard, &cfg.Analysis
-	return engine.Config{
+	c := engine.Config{
 		Queue: nfq.Config{
 			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
 			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: q.Conntrack, UIDGID: q.UIDGID,
@@ -57,4 +64,10 @@ func engineConfig(cfg *config.Config, p *policy.Policy, guard *guarding) engine.
 		NewSender: func() (engine.Sender, error) { return reinject.NewSender(g.Mark) },
 		NewProver: guard.newProver,
 	}
+	if guard.entries {
+		c.EntryQueues = &engine.EntryQueues{
+			Confirmed: config.ConfirmedQueues, Unconfirmed: config.UnconfirmedQueues, Translated: config.TranslatedQueues,
+		}
+	}
+	return c
 }

@@ -72,7 +72,7 @@ func (b *bench) try(ctx context.Context, v *variant, dir string, s *sample) (err
 	if err != nil {
 		return err
 	}
-	if err := installRules(t.Queue); err != nil {
+	if err := v.installRules(t.Queue); err != nil {
 		return err
 	}
 	failed := b.load(g.ctx, t.Queue, daemon.cmd.Process.Pid, s)

@@ -80,7 +80,7 @@ func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string)
 	c := defaults
 	c.Backend, c.Guard.Mode = v.backend, v.guard
 	c.Queues.First, c.Queues.Pin, c.Queues.MaxLength = benchQueue, []int{b.daemonCPU}, uint32(b.maxLength())
-	c.Rules.Install = false
+	c.Rules.Install, c.Guard.EntryQueues = false, v.tellsEntries()
 	c.Statistics.File = statistics
 	text, err := yaml.Marshal(c)
 	if err != nil {
@@ -97,31 +97,40 @@ func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string)
 	return p, pinProcess(p.cmd.Process.Pid, b.daemonCPU)
 }
 
-// installRules feeds the queue in the same way whoever listens on it: with the rules that verdictd would install.
-func installRules(ns *kernel.NetNS) error {
+// tellsEntries: as verdictd's own rules do for its guard.
+func (v *variant) tellsEntries() bool {
+	return v.backend == config.BackendMMsg && v.guard != config.GuardOff
+}
+
+// installRules feeds the variant's queues with the rules that verdictd would install.
+func (v *variant) installRules(ns *kernel.NetNS) error {
 	defaults := config.Default()
+	c := ruleset.Config{
+		Table: defaults.Rules.Table, Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
+		FirstQueue: benchQueue, Queues: 1, Bypass: true, Mark: defaults.Guard.Mark,
+		IPv4: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{port},
+	}
+	if v.tellsEntries() {
+		c.Entries = &ruleset.Entries{
+			Confirmed: config.ConfirmedQueues, Unconfirmed: config.UnconfirmedQueues, Translated: config.TranslatedQueues,
+		}
+	}
 	return ns.Do(func() error {
-		// They go with the namespace.
-		_, err := ruleset.Install(ruleset.Config{
-			Table: defaults.Rules.Table, Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
-			FirstQueue: benchQueue, Queues: 1, Bypass: true, Mark: defaults.Guard.Mark,
-			IPv4: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{port},
-		})
+		_, err := ruleset.Install(c) // goes with the namespace
 		return err
 	})
 }
 
-// kernelCount is what the kernel says of the queue.
-func kernelCount(ns *kernel.NetNS) (q nfq.KernelQueue, err error) {
+// kernelCount is what the kernel says of all queues together: there are no others in the namespace.
+func kernelCount(ns *kernel.NetNS) (sum nfq.KernelQueue, err error) {
 	err = ns.Do(func() error {
 		queues, err := nfq.ReadKernelQueues()
-		if err == nil && (len(queues) != 1 || queues[0].Queue != benchQueue) {
-			err = fmt.Errorf("expected queue %d alone in the namespace, found %v", benchQueue, queues)
-		}
-		if err == nil {
-			q = queues[0]
+		for _, q := range queues {
+			sum.QueueDropped += q.QueueDropped
+			sum.UserDropped += q.UserDropped
+			sum.IDSequence += q.IDSequence
 		}
 		return err
 	})
-	return q, err
+	return sum, err
 }

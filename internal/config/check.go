@@ -92,6 +92,9 @@ func (f *file) checkGuard(c *Config) {
 	if bits.OnesCount32(g.Mark) != 1 {
 		f.wrong("guard.mark", "must have exactly one bit set, and %#x has %d: write one like 0x40000000", g.Mark, bits.OnesCount32(g.Mark))
 	}
+	if last := int(c.Queues.First) + c.Queues.Count - 1; g.EntryQueues && c.Backend == BackendMMsg && last >= ConfirmedQueues && last <= maxQueue {
+		f.wrong("guard.entry_queues", "takes the queue numbers from %d on, and queues.first and queues.count reach %d: lower them, or set entry_queues to false", ConfirmedQueues, last)
+	}
 	f.positive("guard.grace", g.Grace)
 	f.positive("guard.idle", g.Idle)
 	if g.Idle > 0 && g.Idle <= g.Grace {

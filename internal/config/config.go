@@ -54,6 +54,9 @@ type Guard struct {
 	// DNAT is the mode for packets whose destination was rewritten before the
 	// queue: a copy would begin a flow of its own.
 	DNAT DNATMode `yaml:"dnat"`
+	// EntryQueues binds further queues, whose numbers tell how it stands with the
+	// conntrack entries of their packets.
+	EntryQueues bool `yaml:"entry_queues"`
 	// Mark is the packet mark of copies that were sent again: the one bit
 	// that the queue rules let pass.
 	Mark uint32 `yaml:"mark"`
@@ -65,6 +68,15 @@ type Guard struct {
 	// Flows bounds the flow table.
 	Flows int `yaml:"flows"`
 }
+
+// What is added to a queue's number for Guard.EntryQueues: packets whose entry is
+// confirmed, is not, or is not and has had its destination rewritten (DNAT). The
+// upper two bits, so that no number has to be looked for.
+const (
+	ConfirmedQueues   = 1 << 14
+	UnconfirmedQueues = 2 << 14
+	TranslatedQueues  = 3 << 14
+)
 
 // Rules are the kernel rules that feed the queues.
 type Rules struct {
@@ -142,7 +154,10 @@ func Default() *Config {
 	return &Config{
 		Backend: BackendMMsg,
 		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
-		Guard:   Guard{Mode: GuardAuto, DNAT: DNATDrop, Mark: 1 << 30, Grace: 50 * time.Millisecond, Idle: 5 * time.Second, Flows: 1 << 16},
+		Guard: Guard{
+			Mode: GuardAuto, DNAT: DNATDrop, EntryQueues: true, Mark: 1 << 30,
+			Grace: 50 * time.Millisecond, Idle: 5 * time.Second, Flows: 1 << 16,
+		},
 		Rules: Rules{
 			Install: true, Table: "verdictd", Placement: PlacementOutput, Fanout: FanoutBalance, Bypass: true,
 			Families: []Family{IPv4, IPv6}, Protocols: []Protocol{17},

@@ -72,7 +72,9 @@ policy:
 	{"truncation under the guard", "guard: {mode: reinject}\nqueues: {copy_range: 256}\n", []string{"f:2:22: queues.copy_range: 256 cuts packets, and guard.mode reinject must have the whole packet to send it again"}},
 	{"truncation with drop", "queues: {copy_range: 256}\nguard: {mode: drop}\n", nil},
 	{"fail open under the guard", "queues: {fail_open: true}\n", nil},
-	{"last queue", "queues: {first: 65535}\n", nil},
+	{"last queue", "queues: {first: 65535}\nguard: {entry_queues: false}\n", nil},
+	{"last queue with entry queues", "queues: {first: 16380, count: 4}\n", nil},
+	{"in the entry queues", "queues: {first: 16381, count: 4}\n", []string{"f:1:1: guard.entry_queues: takes the queue numbers from 16384 on, and queues.first and queues.count reach 16384"}},
 	{"guard times", "guard: {grace: 0s, idle: -1s, flows: 0, mark: 0}\n", []string{
 		"f:1:16: guard.grace: must be above 0, not 0s",
 		"f:1:26: guard.idle: must be above 0, not -1s",
