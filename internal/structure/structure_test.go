@@ -43,6 +43,7 @@ var imports = map[string][]string{
 	"ct":       {"nfnl", "packet"},
 	"reinject": {},
 	"vm":       {},
+	"kbuild":   {},
 	"ruleset":  {},
 	"kernel":   {},
 	"crash":    {},
