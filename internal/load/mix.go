@@ -2,12 +2,12 @@ package load
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,26 +18,38 @@ import (
 // some are sent by two threads, some have a source port that another flow had seconds ago.
 type MixConfig struct {
 	// Targets are where flows go, each as likely as another. Their addresses must be safe to load, as Target of ClashConfig.
-	Targets []MixTarget
+	Targets []MixTarget `json:"targets"`
 	// Sources4 and Sources6 are the addresses that flows come from, by family.
-	Sources4, Sources6 []netip.Addr
+	Sources4 []netip.Addr `json:"sources4"`
+	Sources6 []netip.Addr `json:"sources6"`
 	// Rate is how many flows begin in a second, on average, for as long as Duration.
-	Rate     float64
-	Duration time.Duration
-	Seed     uint64
+	Rate     float64       `json:"rate"`
+	Duration time.Duration `json:"-"`
+	Seed     uint64        `json:"seed"`
 	// SenderNetns and ReceiverNetns are paths of network namespaces; empty: the process's own.
-	SenderNetns, ReceiverNetns string
+	SenderNetns   string `json:"sender_netns,omitempty"`
+	ReceiverNetns string `json:"receiver_netns,omitempty"`
 	// ReceiveBuffer is asked for as each receiver's socket buffer.
-	ReceiveBuffer int
+	ReceiveBuffer int `json:"receive_buffer"`
 	// Linger bounds the wait for stragglers, which ends when all targets but the Lossy ones have got everything.
-	Linger time.Duration
+	Linger time.Duration `json:"-"`
+}
+
+// MarshalJSON writes durations as Go writes them ("50ms").
+func (c MixConfig) MarshalJSON() ([]byte, error) {
+	type plain MixConfig
+	return json.Marshal(struct {
+		plain
+		Duration string `json:"duration"`
+		Linger   string `json:"linger"`
+	}{plain(c), c.Duration.String(), c.Linger.String()})
 }
 
 // MixTarget is an address with a receiver of its own.
 type MixTarget struct {
-	Address netip.AddrPort
-	Echo    bool // return each payload
-	Lossy   bool // some packets are meant to be dropped on the way
+	Address netip.AddrPort `json:"address"`
+	Echo    bool           `json:"echo"`  // return each payload
+	Lossy   bool           `json:"lossy"` // some packets are meant to be dropped on the way
 }
 
 // capacity is how many flows the ledgers have room for: there is no telling how many a random process draws, but twice
@@ -80,62 +92,6 @@ func (c *MixConfig) sources(target netip.Addr) []netip.Addr {
 		return c.Sources4
 	}
 	return c.Sources6
-}
-
-// MixResult is what RunMix saw.
-type MixResult struct {
-	Targets []MixTargetResult `json:"targets"` // in the order of the configuration
-	Shape   MixShape          `json:"shape"`
-	// Echo is the way back, for all targets that echo.
-	EchoSent   uint64  `json:"echo_sent"`
-	EchoCounts Counts  `json:"echo"`
-	Seconds    float64 `json:"seconds"`
-	// SendErrors is packets that the kernel did not take, by cause; they are among the sent ones.
-	SendErrors map[string]uint64 `json:"send_errors"`
-	EchoErrors map[string]uint64 `json:"echo_errors"`
-}
-
-// MixTargetResult is what one receiver saw.
-type MixTargetResult struct {
-	Sent   uint64 `json:"sent"`
-	Counts        // of the ledger
-	// ReceiverDropped is loss at the receiver's own socket; nil where the kernel cannot tell.
-	ReceiverDropped *uint64 `json:"receiver_dropped"`
-	// ReceivedFrom are the addresses that flows arrived from.
-	ReceivedFrom []netip.Addr `json:"received_from"`
-}
-
-// Lost is what did not arrive.
-func (r *MixTargetResult) Lost() uint64 { return r.Sent - r.Delivered }
-
-// MixShape says what sorts of flows there were.
-type MixShape struct {
-	Flows     uint64 `json:"flows"`
-	IPv6      uint64 `json:"ipv6"`
-	Echo      uint64 `json:"echo"`
-	Reused    uint64 `json:"reused_ports"`
-	Paused    uint64 `json:"paused"`   // for longer than a second
-	Shared    uint64 `json:"shared"`   // by two threads
-	Settling  uint64 `json:"settling"` // that took longer than 100 ms
-	Oversized uint64 `json:"oversized_packets"`
-}
-
-func (s *MixShape) add(f *mixFlow, t *MixTarget) {
-	count := func(n *uint64, what bool) {
-		if what {
-			*n++
-		}
-	}
-	s.Flows++
-	count(&s.IPv6, t.Address.Addr().Is6())
-	count(&s.Echo, t.Echo)
-	count(&s.Reused, f.reused)
-	count(&s.Paused, f.paused)
-	count(&s.Shared, slices.ContainsFunc(f.packets, func(p mixPacket) bool { return p.lane != f.packets[0].lane }))
-	count(&s.Settling, f.end()-f.start > 100*time.Millisecond)
-	for _, p := range f.packets {
-		count(&s.Oversized, p.size > mixLargest)
-	}
 }
 
 // mixRun is what must be stopped and closed.
@@ -288,7 +244,7 @@ func (r *mixRun) close(res *MixResult) (err error) {
 		err = errors.Join(err, rerr)
 		if res != nil {
 			res.Targets = append(res.Targets, MixTargetResult{
-				Sent: r.sent(i), Counts: c.ledger.Counts(), ReceiverDropped: dropped, ReceivedFrom: c.ledger.Sources(),
+				MixTarget: r.cfg.Targets[i], Sent: r.sent(i), Counts: c.ledger.Counts(), ReceiverDropped: dropped, ReceivedFrom: c.ledger.Sources(),
 			})
 		}
 	}
@@ -315,16 +271,4 @@ func (r *mixRun) fill(res *MixResult) {
 	for _, t := range r.director.threads {
 		t.errnos.names(res.SendErrors)
 	}
-}
-
-// Add sums up.
-func (s *MixShape) Add(o *MixShape) {
-	s.Flows += o.Flows
-	s.IPv6 += o.IPv6
-	s.Echo += o.Echo
-	s.Reused += o.Reused
-	s.Paused += o.Paused
-	s.Shared += o.Shared
-	s.Settling += o.Settling
-	s.Oversized += o.Oversized
 }

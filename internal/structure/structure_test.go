@@ -55,6 +55,7 @@ var imports = map[string][]string{
 	"liverules":         {"kernel"},
 	"provenance":        {"crash", "kernel", "liverules"},
 	"compare":           {"report"},
+	"footprint":         {},
 	"topology":          {"kernel"},
 	"userns":            {"cli", "kernel"},
 	"audit":             {"crash", "ct", "kernel", "liverules", "nfq", "ruleset"},
