@@ -6,7 +6,7 @@
 // as they are: verdictd judges, stress sends bursts and keeps the ledger,
 // conntrackwatch counts clashes. What is measured is what is shipped.
 //
-// `lab soak` guards a mix of all sorts of flows for minutes (package load has
+// `lab soak` guards a mix of all sorts of flows for minutes (`stress soak` sends
 // them), in every placement. The flows that a seed gives are the same again; how
 // they meet with the kernel's threads is not, so a failure may take several runs
 // to come back:

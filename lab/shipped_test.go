@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -15,18 +17,29 @@ import (
 func shipped(t *testing.T) (bin string) {
 	t.Helper()
 	kerneltest.Require(t)
+	bin = t.TempDir()
+	build(t, bin, "verdictd", "stress", "conntrackwatch")
+	return bin
+}
+
+// build puts real programs into a directory.
+func build(t *testing.T, bin string, names ...string) {
+	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command to build the programs with:", err)
 	}
-	bin = t.TempDir()
-	for name, pkg := range map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress", "conntrackwatch": "verdictd/conntrackwatch"} {
+	for _, name := range names {
+		pkg := map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress", "conntrackwatch": "verdictd/conntrackwatch"}[name]
+		path := filepath.Join(bin, name)
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err) // go build would write through a link
+		}
 		// Without the repository's state, which git may not tell in a user namespace: there the files are somebody else's.
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, name), pkg)
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", path, pkg)
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", pkg, err, out)
 		}
 	}
-	return bin
 }
 
 // TestShippedPrograms runs the real programs over a few rows: with the guard off bursts clash, with it they do not.

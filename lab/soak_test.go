@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,18 +16,25 @@ import (
 	"verdictd/internal/topology"
 )
 
+func target(port uint16) traffic.MixTarget {
+	return traffic.MixTarget{
+		Address: netip.AddrPortFrom(topology.Networks["ipv4"].Target, port),
+		Echo:    port == portEcho, Lossy: port == portPoliced || port == portFiltered,
+	}
+}
+
 // cleanShare is one of 1,000 packets, of which the policy dropped 100 and a later rule 50.
 func cleanShare() soakShare {
 	s := soakShare{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "reinject", FilterDropped: 50, RSS: report.Memory{Start: 100, End: 110}}
-	s.take(&traffic.MixResult{
+	s.take(&traffic.SoakResult{MixResult: traffic.MixResult{
 		Targets: []traffic.MixTargetResult{
-			{Sent: 400, Counts: traffic.Counts{Delivered: 400}}, // echo, IPv4
-			{Sent: 300, Counts: traffic.Counts{Delivered: 300}},
-			{Sent: 100},
-			{Sent: 200, Counts: traffic.Counts{Delivered: 150}},
+			{MixTarget: target(portEcho), Sent: 400, Counts: traffic.Counts{Delivered: 400}},
+			{MixTarget: target(portPlain), Sent: 300, Counts: traffic.Counts{Delivered: 300}},
+			{MixTarget: target(portPoliced), Sent: 100},
+			{MixTarget: target(portFiltered), Sent: 200, Counts: traffic.Counts{Delivered: 150}},
 		},
 		EchoSent: 400, EchoCounts: traffic.Counts{Delivered: 400}, Shape: traffic.MixShape{Flows: 120},
-	})
+	}})
 	s.Daemon = soakCounters{Received: 1400, Dropped: 100, Accepted: 900, First: 120, Further: 400, Reinjected: 390, Filtered: 10}
 	return s
 }
@@ -59,6 +67,7 @@ func TestSoakJudge(t *testing.T) {
 			s.NAT = "masquerade"
 			s.Load.Targets[0].ReceivedFrom = topology.Networks["ipv4"].SourceList()[:2]
 		},
+		"verdictd grew":                     func(s *soakShare) { s.Load.Violations = []string{"verdictd grew from 10 to 20 KiB"} },
 		"1 copies came back":                func(s *soakShare) { s.Daemon.Looped = 1 },
 		"1 verdicts refused":                func(s *soakShare) { s.Daemon.VerdictErrors = 1 },
 		"1 packets dropped on a full queue": func(s *soakShare) { s.Daemon.QueueDropped = 1 },
@@ -70,6 +79,7 @@ func TestSoakJudge(t *testing.T) {
 		s := cleanShare()
 		spoil(&s)
 		again := soakShare{Placement: s.Placement, NAT: s.NAT, Guard: s.Guard, FilterDropped: s.FilterDropped, Daemon: s.Daemon, Clashes: s.Clashes, Tainted: s.Tainted, Error: s.Error}
+		s.Load.Violations = append(s.Load.Violations, s.Load.MixResult.Violations()...)
 		again.take(s.Load)
 		again.judge(0)
 		if len(again.Violations) != 1 || !strings.Contains(again.Violations[0], want) {
@@ -129,9 +139,10 @@ func TestSoakUsage(t *testing.T) {
 	}
 }
 
-// TestSoakWithoutADaemon has programs that do nothing: the packets arrive, and the soak must not be content with that.
+// TestSoakWithoutADaemon has a daemon that does nothing: the packets arrive, and the soak must not be content with that.
 func TestSoakWithoutADaemon(t *testing.T) {
 	bin, pids := fakes(t)
+	build(t, bin, "stress")
 	path := filepath.Join(t.TempDir(), "s.json")
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--only", "output/balance", "--json", path}, streams{&stdout, &stderr})

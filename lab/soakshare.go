@@ -8,13 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
 	"verdictd/internal/config"
 	"verdictd/internal/crash"
 	"verdictd/internal/kernel"
-	traffic "verdictd/internal/load"
 	"verdictd/internal/policy"
 	"verdictd/internal/report"
 	"verdictd/internal/topology"
@@ -38,6 +38,9 @@ const (
 	// after it (soakConntrack), so that flows which pause or use a port again find neither, one or both of them to know the flow.
 	soakIdle      = time.Second
 	soakConntrack = "2"
+
+	// soakLinger bounds the wait for stragglers.
+	soakLinger = 10 * time.Second
 
 	// filteredOneOf is which part of the packets to portFiltered the rule drops.
 	filteredOneOf = 4
@@ -69,7 +72,7 @@ func (s *soaking) run(ctx context.Context) soakShare {
 }
 
 func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
-	t, err := newTopology(s.placement, values[family]...)
+	t, err := newTopology(s.placement, topology.Families()...)
 	if err != nil {
 		return err
 	}
@@ -95,14 +98,13 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	if err != nil {
 		return err
 	}
-	res, err := traffic.RunMix(g.ctx, s.mix(t))
-	if cause := context.Cause(g.ctx); cause != nil {
-		return cause
-	}
+	sender, err := g.start(t.Sender, true, nil, s.stress, s.stressArgs(t, daemon.cmd.Process.Pid)...)
 	if err != nil {
-		return fmt.Errorf("send flows: %w", err)
+		return err
 	}
-	share.take(res)
+	if err := share.takeStress(sender, s.duration+soakLinger+stopWithin); err != nil {
+		return err
+	}
 	if share.FilterDropped, err = filter.Dropped(); err != nil {
 		return err
 	}
@@ -156,23 +158,30 @@ func (s *soaking) prepare(t *topology.Topology, nat string) (*kernel.Filter, err
 	return t.Queue.DropAtRandom(hook, portFiltered, filteredOneOf)
 }
 
-// mix is the flows.
-func (s *soaking) mix(t *topology.Topology) traffic.MixConfig {
-	m := traffic.MixConfig{
-		Sources4: topology.Networks["ipv4"].SourceList(), Sources6: topology.Networks["ipv6"].SourceList(),
-		Rate: soakRate, Duration: s.duration, Seed: s.seed,
-		SenderNetns: t.Sender.Path(), ReceiverNetns: t.Receiver.Path(),
-		ReceiveBuffer: 8 << 20, Linger: 10 * time.Second,
+// stressArgs are the flows, and what else is watched.
+func (s *soaking) stressArgs(t *topology.Topology, daemon int) []string {
+	args := []string{
+		"soak", "--json", "-", "--duration", s.duration.String(), "--rate", strconv.Itoa(soakRate), "--seed", strconv.FormatUint(s.seed, 10),
+		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
+		"--linger", soakLinger.String(), "--watch-pid", strconv.Itoa(daemon),
 	}
-	for _, f := range values[family] {
+	for _, f := range topology.Families() {
+		n := topology.Networks[f]
 		for _, port := range soakPorts {
-			m.Targets = append(m.Targets, traffic.MixTarget{
-				Address: netip.AddrPortFrom(topology.Networks[f].Target, port),
-				Echo:    port == portEcho, Lossy: port == portPoliced || port == portFiltered,
-			})
+			target := netip.AddrPortFrom(n.Target, port).String()
+			switch port {
+			case portEcho:
+				target += "/echo"
+			case portPoliced, portFiltered:
+				target += "/lossy"
+			}
+			args = append(args, "--target", target)
+		}
+		for _, a := range n.SourceList() {
+			args = append(args, "--source", a.String())
 		}
 	}
-	return m
+	return args
 }
 
 // daemonConfig draws what does not matter to the promise: how many queues there are, how many packets are taken at once,

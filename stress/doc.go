@@ -1,6 +1,7 @@
 // Command stress provokes what a verdict daemon must survive, and accounts for every packet that it sends.
 //
 //	stress clash    bursts of packets that all are the first of their flow
+//	stress soak     a mix of all sorts of flows for any length of time
 //
 // What its words mean, and what to do when its figures look wrong, is in package load. It sends to loopback, to
 // documentation addresses, and elsewhere only where the target is named twice.

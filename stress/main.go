@@ -19,6 +19,7 @@ type commands struct {
 	KernelLog string           `help:"Look for the kernel's reports in this file instead of /dev/kmsg: one that its serial console is written to." placeholder:"FILE"`
 
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
+	Soak  soakCmd  `cmd:"" help:"Send a mix of all sorts of flows for a while; fail on any loss, and on what is held on to."`
 
 	Compare compareCmd `cmd:"" help:"Tell what changed from one set of results to another."`
 }
@@ -45,6 +46,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Description: "Loads a verdict daemon with traffic that shows its faults.",
 		Version:     version,
 		Commands:    &commands{},
-	}.Run(args, stdout, stderr, clashDefaults(),
+	}.Run(args, stdout, stderr, clashDefaults(), soakDefaults(),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&streams{stdout: stdout, stderr: stderr}))
 }

@@ -100,18 +100,22 @@ func (r *result) close() error {
 // progress returns what shows a run's progress in one line of a terminal, and what takes that line away. Where
 // stderr is no terminal both do nothing.
 func (s *streams) progress(flows int) (show func(load.Progress), done func()) {
-	f, ok := s.stderr.(*os.File)
-	if ok {
-		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-		ok = err == nil
-	}
-	if !ok {
+	if !isTerminal(s.stderr) {
 		return nil, func() {}
 	}
 	const clearLine = "\r\x1b[K"
 	return func(p load.Progress) {
-			fmt.Fprintf(f, clearLine+"%d of %d flows, %d packets delivered", p.Flows, flows, p.Counts.Delivered)
+			fmt.Fprintf(s.stderr, clearLine+"%d of %d flows, %d packets delivered", p.Flows, flows, p.Counts.Delivered)
 		}, func() {
-			fmt.Fprint(f, clearLine)
+			fmt.Fprint(s.stderr, clearLine)
 		}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }

@@ -30,6 +30,7 @@ var update = flag.Bool("update", false, "write docs/schema")
 // results are what the scenarios write behind the header, by the scenarios' names.
 var results = map[string]any{
 	"clash": &load.ClashResult{},
+	"soak":  &load.SoakResult{},
 }
 
 // noResult are the commands that write no result file.
@@ -174,7 +175,7 @@ func shape(v any) *generate.Schema {
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
-	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults())
+	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), soakDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

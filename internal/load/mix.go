@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,13 +64,25 @@ func (c *MixConfig) Validate() error {
 	if len(c.Targets) == 0 {
 		bad("no targets")
 	}
-	for _, t := range c.Targets {
+	for i, t := range c.Targets {
+		if slices.ContainsFunc(c.Targets[:i], func(o MixTarget) bool { return o.Address == t.Address }) {
+			bad("target %s: given twice", t.Address)
+		}
 		if err := checkTarget(t.Address.Addr(), netip.Addr{}); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		if sources := c.sources(t.Address.Addr()); len(sources) == 0 {
 			bad("target %s: no source address of its family", t.Address)
+		}
+	}
+	for _, sources := range [][]netip.Addr{c.Sources4, c.Sources6} {
+		for i, a := range sources {
+			if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a.Zone() != "" {
+				bad("source %s: want the plain address of an interface", a)
+			} else if slices.Contains(sources[:i], a) {
+				bad("source %s: given twice", a)
+			}
 		}
 	}
 	if !(c.Rate > 0 && c.Rate <= 1e5) {

@@ -50,7 +50,7 @@ var imports = map[string][]string{
 	// What is built on them.
 	"config":            {"policy"},
 	"engine":            {"flow", "nfq", "packet", "policy", "reinject"},
-	"load":              {"kernel"},
+	"load":              {"footprint", "kernel"},
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"provenance":        {"crash", "kernel", "liverules"},

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"verdictd/internal/provenance"
+	"verdictd/internal/topology"
+	"verdictd/internal/userns"
+)
+
+// placesFlags say where a scenario sends and receives, for those that can make the namespaces themselves.
+type placesFlags struct {
+	SenderNetns   string `help:"Network namespace to send from." placeholder:"PATH"`
+	ReceiverNetns string `help:"Network namespace to receive in." placeholder:"PATH"`
+	Topology      string `help:"Namespaces to make where none is named: veth (two, joined) or loopback (one). Default: veth." enum:",veth,loopback" default:"" placeholder:"veth|loopback"`
+}
+
+// named is a namespace that the caller gave, if any.
+func (f *placesFlags) named() string {
+	if f.SenderNetns != "" {
+		return f.SenderNetns
+	}
+	return f.ReceiverNetns
+}
+
+// places are the namespaces for the result file.
+func (f *placesFlags) places() []provenance.Place {
+	return []provenance.Place{{Role: "sender", Path: f.SenderNetns}, {Role: "receiver", Path: f.ReceiverNetns}}
+}
+
+// validate is told whether the scenario makes its own namespaces.
+func (f *placesFlags) validate(makes bool) error {
+	if !makes && f.Topology != "" {
+		return fmt.Errorf("topology %s: it is for the namespaces that are made where neither a namespace nor an address is named", f.Topology)
+	}
+	return nil
+}
+
+// make makes the namespaces, with the addresses of both families. Where this process may not, the program runs once more
+// as root of a user namespace: outside is then true, and there is nothing left to do.
+func (f *placesFlags) make(ctx context.Context, s *streams) (_ *topology.Topology, outside bool, err error) {
+	if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
+		return nil, true, err
+	}
+	kind := topology.TwoHosts
+	if f.Topology == "loopback" {
+		kind = topology.Loopback
+	}
+	t, err := topology.New(kind, topology.Families()...)
+	if err != nil {
+		return nil, false, err
+	}
+	if kind == topology.Loopback {
+		const ethernet = 1500 // so that long packets are fragments here, too
+		if err := t.Queue.SetMTU("lo", ethernet); err != nil {
+			return nil, false, errors.Join(err, t.Close())
+		}
+	}
+	return t, false, nil
+}
