@@ -136,7 +136,11 @@ func (c *soakCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return err
 	}
-	res, err := load.RunSoak(ctx, cfg, s.rounds(load.MixRounds(&cfg.Mix)))
+	show := s.rounds(load.MixRounds(&cfg.Mix))
+	res, err := load.RunSoak(ctx, cfg, func(rounds int, sofar *load.MixResult) error {
+		show(rounds, sofar)
+		return out.flush(&load.SoakResult{Config: cfg, Rounds: rounds, MixResult: *sofar})
+	})
 	if err != nil {
 		err = fmt.Errorf("soak: %w", err)
 	}
@@ -152,7 +156,7 @@ func (c *soakCmd) Run(ctx context.Context, s *streams) (err error) {
 // rounds shows on a terminal how far a soak of several rounds is.
 func (s *streams) rounds(of int) func(int, *load.MixResult) {
 	if of == 1 || !isTerminal(s.stderr) {
-		return nil
+		return func(int, *load.MixResult) {}
 	}
 	return func(rounds int, sofar *load.MixResult) {
 		sum := sofar.Sum()

@@ -69,8 +69,9 @@ type SoakResult struct {
 const watchEvery = time.Second
 
 // RunSoak sends the mix and judges. Violations are no error: they are in the result. When the context is cancelled it
-// returns a result of what was sent by then, and ErrInterrupted. After each round it calls progress, if there is one.
-func RunSoak(ctx context.Context, cfg SoakConfig, progress func(rounds int, sofar *MixResult)) (*SoakResult, error) {
+// returns a result of what was sent by then, and ErrInterrupted. After each round it calls progress, whose error ends
+// the run.
+func RunSoak(ctx context.Context, cfg SoakConfig, progress func(rounds int, sofar *MixResult) error) (*SoakResult, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -87,10 +88,7 @@ func RunSoak(ctx context.Context, cfg SoakConfig, progress func(rounds int, sofa
 
 	mix, err := RunRounds(ctx, cfg.Mix, func(rounds int, sofar *MixResult) error {
 		res.Rounds = rounds
-		if progress != nil {
-			progress(rounds, sofar)
-		}
-		return nil
+		return progress(rounds, sofar)
 	})
 	close(stop)
 	err = errors.Join(err, <-watched)

@@ -62,7 +62,7 @@ func TestSoakPasses(t *testing.T) {
 	cfg.Mix = mix
 	cfg.WatchPIDs = []int{os.Getppid()}
 	rounds := 0
-	res, err := RunSoak(t.Context(), cfg, func(n int, _ *MixResult) { rounds = n })
+	res, err := RunSoak(t.Context(), cfg, func(n int, _ *MixResult) error { rounds = n; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +74,8 @@ func TestSoakPasses(t *testing.T) {
 	}
 }
 
+func quietly(int, *MixResult) error { return nil }
+
 // A soak in which something is lost says what.
 func TestSoakFails(t *testing.T) {
 	mix, ns := mixOverLoopback(t)
@@ -83,7 +85,7 @@ func TestSoakFails(t *testing.T) {
 	cfg := DefaultSoak()
 	cfg.Mix = mix
 	cfg.Mix.Duration, cfg.Mix.Linger = 500*time.Millisecond, 500*time.Millisecond
-	res, err := RunSoak(t.Context(), cfg, nil)
+	res, err := RunSoak(t.Context(), cfg, quietly)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func TestSoakInterrupted(t *testing.T) {
 	cfg.Mix.Duration = time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	res, err := RunSoak(ctx, cfg, nil)
+	res, err := RunSoak(ctx, cfg, quietly)
 	if !errors.Is(err, ErrInterrupted) || res == nil || !res.Interrupted || len(res.Violations) != 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
@@ -145,7 +147,7 @@ func TestSoakValidates(t *testing.T) {
 	cfg.Mix.Sources4 = []netip.Addr{a, a}
 	target := MixTarget{Address: netip.AddrPortFrom(a, 9)}
 	cfg.Mix.Targets = []MixTarget{target, target}
-	_, err := RunSoak(t.Context(), cfg, nil)
+	_, err := RunSoak(t.Context(), cfg, quietly)
 	for _, want := range []string{"rate 0", "process 0", "memory growth 0", "descriptor growth -1", "source 192.0.2.1: given twice", "target 192.0.2.1:9: given twice"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q among the problems", err, want)
@@ -154,7 +156,7 @@ func TestSoakValidates(t *testing.T) {
 	cfg = DefaultSoak()
 	cfg.Mix.Targets, cfg.Mix.Sources4 = []MixTarget{target}, []netip.Addr{a}
 	cfg.WatchPIDs = []int{1 << 30}
-	if _, err := RunSoak(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "there is none") {
+	if _, err := RunSoak(t.Context(), cfg, quietly); err == nil || !strings.Contains(err.Error(), "there is none") {
 		t.Errorf("%v, want that there is no such process", err)
 	}
 }
