@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -33,7 +34,7 @@ func (g *guarding) warn(format string, args ...any) {
 }
 
 // planGuard decides what the guard does, before anything is set up.
-func planGuard(cfg *config.Config) guarding {
+func planGuard(ctx context.Context, cfg *config.Config) guarding {
 	rules, _ := liverules.Read() // usable whatever could not be read, which it lists
 	g := decideGuard(cfg, rules)
 	g.findEntries(cfg, rules)
@@ -41,19 +42,22 @@ func planGuard(cfg *config.Config) guarding {
 		g.warn("cannot read the live rules, and so not say whether any are in the guard's way: %v", u)
 	}
 	g.checkTimeouts(cfg)
-	g.findProver(cfg)
+	g.findProver(ctx, cfg)
 	return g
 }
 
 // findProver tries whether conntrack can be asked, where that is needed: it makes
 // the kernel load nf_conntrack_netlink.
-func (g *guarding) findProver(cfg *config.Config) {
+func (g *guarding) findProver(ctx context.Context, cfg *config.Config) {
 	if g.mode != engine.GuardReinject || !g.needsProver(cfg) {
 		return
 	}
-	l, err := ct.NewLookup()
+	err := kernel.Load(ctx, kernel.PartConntrack)
 	if err == nil {
-		err = l.Close()
+		var l *ct.Lookup
+		if l, err = ct.NewLookup(); err == nil {
+			err = l.Close()
+		}
 	}
 	if err != nil {
 		g.warn("further packets at INPUT and FORWARD are given back and may clash, as the guard cannot ask conntrack whether their flow is confirmed: %v", err)

@@ -12,6 +12,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/engine"
+	"verdictd/internal/kernel"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
@@ -31,14 +32,17 @@ func (c *runCommand) Run(ctx context.Context) error {
 // its queue.
 const settle = 20 * time.Millisecond
 
-// run starts the queues one after the other on this thread, before any worker
-// runs, and only then has the kernel fill them.
+// run has the kernel load its modules, starts the queues one after the other on
+// this thread, before any worker runs, and only then has the kernel fill them.
 func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
 	p, err := cfg.Policy.Compile()
 	if err != nil {
 		return fmt.Errorf("compile policy: %w", err)
 	}
-	guard := planGuard(cfg)
+	if err := loadModules(ctx, cfg, kernel.Load); err != nil {
+		return err
+	}
+	guard := planGuard(ctx, cfg)
 	e, err := engine.Open(engineConfig(cfg, p, &guard))
 	if err != nil {
 		return err
