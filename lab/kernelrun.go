@@ -15,56 +15,6 @@ import (
 	"verdictd/internal/vm"
 )
 
-// machine is what all commands take that boot one.
-type machine struct {
-	Image   string `name:"image" aliases:"bzimage" required:"" help:"The kernel: a bzImage or vmlinuz." placeholder:"IMAGE"`
-	Modules string `help:"The folder /lib/modules/RELEASE of that kernel, for a distribution's." type:"path" placeholder:"DIR"`
-	CPUs    int    `name:"cpus" help:"Processors of the machine." default:"2"`
-	Memory  int    `help:"Its memory in MiB. Default: what its files need, at least 512." placeholder:"MIB"`
-
-	Append      []string `help:"A word for the kernel's command line, such as slub_debug=FPZ. May be repeated." placeholder:"WORD" sep:"none"`
-	Accelerator string   `help:"How QEMU runs the machine's code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
-	Bin         string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-}
-
-// config is the machine with the project's programs in it, still without a command.
-func (m *machine) config() (vm.Config, error) {
-	p, err := findPrograms(m.Bin)
-	if err != nil {
-		return vm.Config{}, err
-	}
-	c := vm.Config{Kernel: m.Image, Modules: m.Modules, CPUs: m.CPUs, Memory: m.Memory, Append: m.Append}
-	for _, program := range []string{p.verdictd, p.stress, p.conntrackwatch} {
-		c.Files = append(c.Files, vm.File{Host: program, Guest: "/bin/" + filepath.Base(program)})
-	}
-	if m.Accelerator != "auto" {
-		c.Accelerator = m.Accelerator
-	}
-	if m.Modules == "" {
-		return c, nil
-	}
-	tree, err := vm.OpenTree(m.Modules)
-	if err != nil {
-		return c, err
-	}
-	for _, name := range networkModules {
-		if tree.Has(name) {
-			c.ModuleNames = append(c.ModuleNames, name)
-		}
-	}
-	return c, nil
-}
-
-// networkModules are loaded where a kernel has them: all that the project's programs make use of, as nothing in the
-// machine would load them on demand.
-var networkModules = []string{
-	"nfnetlink", "nfnetlink_queue", "nf_conntrack", "nf_conntrack_netlink", "nf_tables",
-	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_limit", "nft_chain_nat", "nft_nat", "nft_masq", "nft_compat",
-	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "ip6table_mangle", "ip6table_nat", "ip6table_raw",
-	"xt_NFQUEUE", "xt_CT", "xt_conntrack", "xt_mark", "xt_connmark", "xt_statistic", "xt_MASQUERADE", "xt_nat",
-	"dummy", "veth", "inet_diag", "udp_diag",
-}
-
 // kernelRunCmd is `lab kernel run`.
 type kernelRunCmd struct {
 	machine
@@ -81,7 +31,7 @@ type kernelRunCmd struct {
 // kernelRun is the JSON result.
 type kernelRun struct {
 	Schema  int      `json:"schema"`
-	Image   string   `json:"image"`
+	Image   image    `json:"image"`
 	Command []string `json:"command"`
 	*vm.Result
 	Stdout  string   `json:"stdout"`
@@ -94,7 +44,7 @@ func (c *kernelRunCmd) Run(ctx context.Context, std streams) error {
 	if len(c.Command) > 0 && c.Command[0] == "--" {
 		c.Command = c.Command[1:]
 	}
-	config, err := c.config()
+	image, config, err := c.config(ctx, std.err)
 	if err != nil {
 		return err
 	}
@@ -121,7 +71,7 @@ func (c *kernelRunCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	run := kernelRun{Schema: 1, Image: c.Image, Command: c.Command, Result: result, Stdout: string(result.Stdout), Stderr: string(result.Stderr), Outputs: []string{}}
+	run := kernelRun{Schema: 1, Image: image, Command: c.Command, Result: result, Stdout: string(result.Stdout), Stderr: string(result.Stderr), Outputs: []string{}}
 	for name := range result.Outputs {
 		run.Outputs = append(run.Outputs, name)
 	}

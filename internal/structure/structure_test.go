@@ -44,6 +44,7 @@ var imports = map[string][]string{
 	"reinject": {},
 	"vm":       {},
 	"kbuild":   {},
+	"cachedir": {},
 	"ruleset":  {},
 	"kernel":   {},
 	"crash":    {},
@@ -60,6 +61,7 @@ var imports = map[string][]string{
 	"userns":            {"cli", "kernel"},
 	"audit":             {"crash", "ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
+	"distkernel":        {"cachedir"},
 }
 
 // pure packages may use golang.org/x/sys/unix for its constants only.

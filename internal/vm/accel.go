@@ -25,8 +25,8 @@ type accelerator struct {
 // accelerators, the better ones first.
 var accelerators = []accelerator{
 	{name: "kvm", args: []string{"-accel", "kvm", "-cpu", "host"}, within: 2 * time.Second},
-	// Without la57: KASAN reports falsely at boot with it.
-	{name: "tcg", args: []string{"-accel", "tcg,thread=multi", "-cpu", "max,-la57"}, within: 30 * time.Second},
+	// See the traps in doc.go.
+	{name: "tcg", args: []string{"-accel", "tcg,thread=multi", "-cpu", "max,-la57,-cx16"}, within: 30 * time.Second},
 }
 
 // A Trial is what became of trying one accelerator.

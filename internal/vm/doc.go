@@ -25,6 +25,9 @@
 //   - KVM may be there and still not work, such as in a virtual machine that is one
 //     itself: it fails, or hangs, or is slower than emulation. So it is tried.
 //   - Emulation of 57-bit addresses (la57) makes KASAN report falsely at boot.
+//   - Emulation of cmpxchg16b (cx16) loses the flags now and then, and the kernel takes a
+//     double fault in kmem_cache_alloc, with an address in EFLAGS (QEMU 7.2; Linux 6.12
+//     did so at every third boot). Kernels do without the instruction where it is hidden.
 //   - A kernel without ACPI learns of its processors from a table that lists
 //     sockets: -smp 2 alone shows one.
 //   - Without ACPI a guest cannot switch itself off: it reboots, and -no-reboot makes

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"verdictd/internal/cachedir"
+	"verdictd/internal/distkernel"
+	"verdictd/internal/vm"
+)
+
+// An image is a kernel that can be booted.
+type image struct {
+	Name    string `json:"name"`              // as it was asked for
+	Release string `json:"release,omitempty"` // "" where only the kernel itself could tell
+	Package string `json:"package,omitempty"` // of a distribution, with its version
+	Path    string `json:"path"`
+	Modules string `json:"modules,omitempty"`
+}
+
+// findImage finds what a user calls a kernel: a file, debian[:SUITE[/RELEASE]], or the name of one that was built.
+func findImage(ctx context.Context, name, modules string, remarks io.Writer) (image, error) {
+	if rest, ok := strings.CutPrefix(name, "debian"); ok && (rest == "" || rest[0] == ':') {
+		if modules != "" {
+			return image{}, errors.New("--modules is for --image FILE: Debian's kernels bring their own")
+		}
+		k, err := distkernel.Fetch(ctx, distkernel.Config{
+			Wanted:   strings.TrimPrefix(rest, ":"),
+			Progress: func(s string) { fmt.Fprintln(remarks, "lab:", s) },
+		})
+		return image{Name: name, Release: k.Release, Package: k.Package + " " + k.Version, Path: k.Path, Modules: k.Modules}, err
+	}
+	if !strings.Contains(name, "/") {
+		cache, err := cachedir.Kernels()
+		if err != nil {
+			return image{}, err
+		}
+		built := filepath.Join(cache, "images", name, "bzImage")
+		if _, err := os.Stat(built); err == nil {
+			return image{Name: name, Path: built, Modules: modules}, nil
+		}
+		if _, err := os.Stat(name); err != nil {
+			return image{}, fmt.Errorf("--image %s is no file here, no kernel of lab kernel build, and not debian[:SUITE]", name)
+		}
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return image{}, err
+	}
+	i := image{Name: name, Path: path, Modules: modules}
+	// An installed kernel has its modules where the distribution puts them.
+	if release, ok := strings.CutPrefix(filepath.Base(path), "vmlinuz-"); ok {
+		i.Release = release
+		installed := filepath.Join("/lib/modules", release)
+		if _, err := os.Stat(filepath.Join(installed, "modules.dep")); err == nil && modules == "" {
+			i.Modules = installed
+		}
+	}
+	return i, nil
+}
+
+// machine is what all commands take that boot one.
+type machine struct {
+	Image   string `name:"image" aliases:"bzimage" required:"" help:"The kernel: a bzImage or vmlinuz; debian or debian:SUITE, such as debian:bookworm-backports, whose package is then fetched; or the name of one that lab kernel build made." placeholder:"IMAGE"`
+	Modules string `help:"The folder /lib/modules/RELEASE of that kernel, for a distribution's. Default: where an installed kernel has it." type:"path" placeholder:"DIR"`
+	CPUs    int    `name:"cpus" help:"Processors of the machine." default:"2"`
+	Memory  int    `help:"Its memory in MiB. Default: what its files need, at least 512." placeholder:"MIB"`
+
+	Append      []string `help:"A word for the kernel's command line, such as slub_debug=FPZ. May be repeated." placeholder:"WORD" sep:"none"`
+	Accelerator string   `help:"How QEMU runs the machine's code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
+	Bin         string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+}
+
+// config is the machine with the project's programs in it, still without a command.
+func (m *machine) config(ctx context.Context, remarks io.Writer) (image, vm.Config, error) {
+	p, err := findPrograms(m.Bin)
+	if err != nil {
+		return image{}, vm.Config{}, err
+	}
+	i, err := findImage(ctx, m.Image, m.Modules, remarks)
+	if err != nil {
+		return i, vm.Config{}, err
+	}
+	c := vm.Config{Kernel: i.Path, Modules: i.Modules, CPUs: m.CPUs, Memory: m.Memory, Append: m.Append}
+	for _, program := range []string{p.verdictd, p.stress, p.conntrackwatch} {
+		c.Files = append(c.Files, vm.File{Host: program, Guest: "/bin/" + filepath.Base(program)})
+	}
+	if m.Accelerator != "auto" {
+		c.Accelerator = m.Accelerator
+	}
+	if i.Modules == "" {
+		return i, c, nil
+	}
+	tree, err := vm.OpenTree(i.Modules)
+	if err != nil {
+		return i, c, err
+	}
+	for _, name := range networkModules {
+		if tree.Has(name) {
+			c.ModuleNames = append(c.ModuleNames, name)
+		}
+	}
+	return i, c, nil
+}
+
+// networkModules are loaded where a kernel has them: all that the project's programs make use of, as nothing in the
+// machine would load them on demand.
+var networkModules = []string{
+	"nfnetlink", "nfnetlink_queue", "nf_conntrack", "nf_conntrack_netlink", "nf_tables",
+	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_limit", "nft_chain_nat", "nft_nat", "nft_masq", "nft_compat",
+	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "ip6table_mangle", "ip6table_nat", "ip6table_raw",
+	"xt_NFQUEUE", "xt_CT", "xt_conntrack", "xt_mark", "xt_connmark", "xt_statistic", "xt_MASQUERADE", "xt_nat",
+	"dummy", "veth", "inet_diag", "udp_diag",
+}
