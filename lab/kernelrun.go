@@ -92,6 +92,9 @@ func (c *kernelRunCmd) Run(ctx context.Context, std streams) error {
 
 // end says how it went where the command's exit status does not.
 func (r *kernelRun) end(w io.Writer) error {
+	for _, report := range r.Reports {
+		fmt.Fprintf(w, "lab: the kernel reported: %s\n", report.Title)
+	}
 	switch {
 	case r.Ended == vm.EndedExited && r.ExitStatus == 0:
 		return nil

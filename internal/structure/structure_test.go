@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"nfq":      {"nfnl"},
 	"ct":       {"nfnl", "packet"},
 	"reinject": {},
-	"vm":       {},
+	"vm":       {"crash"},
 	"kbuild":   {},
 	"cachedir": {},
 	"ruleset":  {},

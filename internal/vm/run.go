@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"verdictd/internal/crash"
 )
 
 // How a run ended.
@@ -32,6 +34,9 @@ type Result struct {
 	// BootSeconds is from QEMU's start to the guest's init.
 	BootSeconds float64 `json:"boot_seconds"`
 	Seconds     float64 `json:"seconds"`
+
+	// Reports are what the kernel's console says of oopses and the like.
+	Reports []crash.Report `json:"reports"`
 
 	Console        []byte            `json:"-"`
 	Stdout, Stderr []byte            `json:"-"`
@@ -120,6 +125,9 @@ func boot(ctx context.Context, c *Config, a accelerator, qemu, initramfs string)
 
 	result := guest.result
 	result.Accelerator, result.Seconds, result.Console, result.Outputs = a.name, seconds, console.text(), guest.outputs
+	if result.Reports, err = crash.Scan(bytes.NewReader(result.Console)); err != nil {
+		return nil, up, fmt.Errorf("read the console: %w", err)
+	}
 	panicked := strings.Contains(string(result.Console), "Kernel panic - not syncing")
 	switch {
 	case ctx.Err() != nil:
