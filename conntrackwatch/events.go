@@ -53,7 +53,7 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	}
 
 	// What was counted up to an error is worth printing too.
-	counts, err := listener.Count(ctx)
+	counts, err := listener.Run(ctx, ct.Handler{})
 	return errors.Join(err, e.print(out, eventsResult{
 		Schema:        1,
 		Version:       version,

@@ -4,196 +4,304 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"syscall"
 	"time"
-	"unsafe"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
 )
 
-// eventGroups are the multicast groups of conntrack events.
-var eventGroups = [...]uint32{
-	unix.NFNLGRP_CONNTRACK_NEW,
-	unix.NFNLGRP_CONNTRACK_UPDATE,
-	unix.NFNLGRP_CONNTRACK_DESTROY,
-}
+// Sizes of a listener's receive buffer.
+const (
+	// DefaultReceiveBuffer holds some 10,000 events: one of 200 to 300 bytes takes more than 1 KiB of kernel memory while
+	// it waits.
+	DefaultReceiveBuffer = 8 << 20
+	// DefaultMaxReceiveBuffer is how far it is made larger after losses.
+	DefaultMaxReceiveBuffer = 64 << 20
+)
 
-// DefaultReceiveBuffer holds some 10,000 events: one of 200 to 300 bytes takes more than 1 KiB of kernel memory while it
-// waits.
-const DefaultReceiveBuffer = 8 << 20
+const (
+	// batchLen is how many events one receive takes at most.
+	batchLen = 128
+	// eventLen has room for one: some 300 bytes, more with a helper, labels or a security context.
+	eventLen = 4096
+	// headLen has room for what counting looks at: the headers and the first attribute, the original tuple, of 112 bytes
+	// at most (ICMPv6 with a zone). The kernel copies no more than there is room for, and copying is most of what it does.
+	headLen = 128
+
+	// maxRest is the longest sleep after a receive that has emptied the buffer. To be woken is what costs: for each event
+	// anew it would be most of the work.
+	maxRest = 10 * time.Millisecond
+	// eventMemory is what the kernel accounts for an event that waits, and fastest how many a second a listener must be
+	// ready for: a rest is to fill half of the buffer at most.
+	eventMemory, fastest = 1280, 500_000
+)
+
+// restFor is how long a listener sleeps that has emptied a receive buffer of some bytes.
+func restFor(buffer int) time.Duration {
+	// The kernel accounts for twice the buffer's size, and half of that is to be filled.
+	return min(maxRest, time.Second*time.Duration(buffer/eventMemory)/fastest)
+}
 
 // ListenConfig configures a [Listener]. The zero value works.
 type ListenConfig struct {
-	// ReceiveBuffer is the size in bytes to ask for; 0 means DefaultReceiveBuffer.
-	ReceiveBuffer int
+	// ReceiveBuffer is the size in bytes to ask for; 0 means DefaultReceiveBuffer. After a loss it is doubled, up to
+	// MaxReceiveBuffer; 0 means DefaultMaxReceiveBuffer, or ReceiveBuffer where that is more.
+	ReceiveBuffer    int
+	MaxReceiveBuffer int
+
+	Filter Filter
 }
 
-// Listener counts conntrack events of one network namespace. While it exists, it may make the kernel attach events to
+// Handler is what [Listener.Run] calls, all from the goroutine that runs it. Each may be nil.
+type Handler struct {
+	// Event gets every event; the Event is overwritten by the next one. Without it events are only counted, which is
+	// cheaper.
+	Event func(*Event)
+	// Batch is called after the events of one receive.
+	Batch func() error
+	// Loss is called when a loss has ended.
+	Loss func(Loss)
+	// Resync gets the table after a loss.
+	Resync Resyncer
+	// Tick is called every so often, if Every is not 0.
+	Every time.Duration
+	Tick  func(EventCounts) error
+}
+
+// Listener receives conntrack events of one network namespace. While it exists, it may make the kernel attach events to
 // entries that would have none (see the package's comment). Who opens it closes it.
 type Listener struct {
-	nl     *netlink.Conn
-	raw    syscall.RawConn
-	buffer int
+	cfg    ListenConfig
+	socket *nfnl.Socket
+	recv   *nfnl.Receiver
+	alarm  *nfnl.Alarm
+
+	tallies  tallies
+	losses   losses
+	lastGood time.Time
+	full     bool // the receive buffer cannot be made larger
+	event    Event
+	handler  Handler
+	resync   resync
 }
 
-// Listen joins the groups of new, changed and destroyed entries in the network namespace of the calling thread.
-// Events are kept from its return on.
-func Listen(cfg ListenConfig) (*Listener, error) {
-	conn, err := Dial()
-	if err != nil {
+// Listen joins the groups of the filter's types in the network namespace of the calling thread. Events are kept from
+// its return on.
+func Listen(cfg ListenConfig) (_ *Listener, err error) {
+	if cfg.ReceiveBuffer == 0 {
+		cfg.ReceiveBuffer = DefaultReceiveBuffer
+	}
+	if cfg.MaxReceiveBuffer == 0 {
+		cfg.MaxReceiveBuffer = max(DefaultMaxReceiveBuffer, cfg.ReceiveBuffer)
+	}
+	if err := cfg.Filter.Validate(); err != nil {
+		return nil, fmt.Errorf("conntrack: filter events: %w", err)
+	}
+	// A group can be joined where there is no ctnetlink, and then nothing ever comes. A question is refused.
+	if err := askOnce(); err != nil {
 		return nil, err
 	}
-	l, err := newListener(conn, cfg)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+	l := &Listener{cfg: cfg, lastGood: time.Now()}
+	if l.alarm, err = nfnl.NewAlarm(); err != nil {
+		return nil, explain("listen for events", err)
+	}
+	if l.socket, err = nfnl.Dial(nfnl.Config{ReceiveBuffer: cfg.ReceiveBuffer, ReportLoss: true}); err != nil {
+		return nil, errors.Join(explain("listen for events", err), l.alarm.Close())
+	}
+	if err := l.join(); err != nil {
+		return nil, errors.Join(explain("listen for events", err), l.Close())
 	}
 	return l, nil
 }
 
-func newListener(conn *Conn, cfg ListenConfig) (*Listener, error) {
-	// A group can be joined where there is no ctnetlink, and then nothing ever comes. A question is refused.
-	if _, err := conn.Snapshot(); err != nil {
-		return nil, err
-	}
-	nl := conn.nl
-	raw, err := nl.SyscallConn()
+func askOnce() error {
+	conn, err := Dial()
 	if err != nil {
-		return nil, explain("reach the socket", err)
+		return err
 	}
-	size := cfg.ReceiveBuffer
-	if size == 0 {
-		size = DefaultReceiveBuffer
-	}
-	// The library tries SO_RCVBUFFORCE first and falls back to SO_RCVBUF, which the kernel cuts down to net.core.rmem_max
-	// without a word. So the size is read back.
-	if err := nl.SetReadBuffer(size); err != nil {
-		return nil, explain(fmt.Sprintf("set a receive buffer of %d bytes", size), err)
-	}
-	granted, err := nl.ReadBuffer()
+	_, err = conn.Snapshot()
+	return errors.Join(err, conn.Close())
+}
+
+// join has the filter attached first, so that no message that it refuses is there.
+func (l *Listener) join() error {
+	program, err := l.cfg.Filter.program()
 	if err != nil {
-		return nil, explain("read the receive buffer's size", err)
+		return err
 	}
-	for _, group := range eventGroups {
-		if err := nl.JoinGroup(group); err != nil {
-			return nil, explain(fmt.Sprintf("join event group %d", group), err)
+	if program != nil {
+		if err := l.socket.SetFilter(program); err != nil {
+			return err
 		}
 	}
-	// The kernel doubles what it is told, for its own overhead (socket(7)).
-	return &Listener{nl: nl, raw: raw, buffer: granted / 2}, nil
-}
-
-// ReceiveBuffer returns the size in bytes that the kernel granted: less than was asked for where net.core.rmem_max
-// held it down.
-func (l *Listener) ReceiveBuffer() int { return l.buffer }
-
-// Count counts events until ctx is done, and then those that the kernel had sent by then, and returns all
-// of them. A loss does not end it. On an error it returns what was counted up to there. It can be called once.
-func (l *Listener) Count(ctx context.Context) (EventCounts, error) {
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		// Wakes a blocked receive. This fails only on a closed socket, where receive fails as well.
-		_ = l.nl.SetReadDeadline(time.Unix(1, 0))
-	})
-
-	counts := EventCounts{Protocols: make(map[Protocol]Tally)}
-	err := l.count(ctx, &counts)
-	if !stop() {
-		<-woken // or its deadline might come after drain has cleared it
-	}
-	if err == nil {
-		err = l.drain(&counts)
-	}
-	counts.LostEvents = l.drops()
-	return counts, err
-}
-
-func (l *Listener) count(ctx context.Context, counts *EventCounts) error {
-	for ctx.Err() == nil {
-		if err := l.receive(counts); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	for _, group := range l.cfg.Filter.groups() {
+		if err := l.socket.Join(group); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// drain leaves the groups, so that nothing more comes, and counts what is in the receive buffer.
-func (l *Listener) drain(counts *EventCounts) error {
-	for _, group := range eventGroups {
-		if err := l.nl.LeaveGroup(group); err != nil {
-			return explain(fmt.Sprintf("leave event group %d", group), err)
-		}
+// ReceiveBuffer returns the size in bytes that the kernel granted: less than was asked for where net.core.rmem_max
+// held it down.
+func (l *Listener) ReceiveBuffer() int { return l.socket.ReceiveBuffer() }
+
+// Run receives events until ctx is done, and then those that the kernel had sent by then, and returns how many there
+// were. A loss does not end it. On an error it returns what was counted up to there. It can be called once.
+func (l *Listener) Run(ctx context.Context, h Handler) (EventCounts, error) {
+	defer context.AfterFunc(ctx, l.alarm.Ring)()
+	l.handle(h)
+	err := l.run(ctx)
+	if err == nil {
+		err = l.drain()
 	}
-	if err := l.nl.SetReadDeadline(time.Time{}); err != nil {
-		return explain("clear the receive deadline", err)
-	}
-	for {
-		switch err := l.peek(); {
-		case errors.Is(err, unix.EAGAIN):
-			return nil
-		case errors.Is(err, unix.ENOBUFS): // told once: the receive that follows does not see it again
-			counts.Lost++
-		case err != nil:
-			return explain("look for further events", err)
-		default:
-			if err := l.receive(counts); err != nil {
-				return err
-			}
-		}
-	}
+	return l.counts(), err
 }
 
-// receive waits for one datagram and counts it, or the loss that comes in its place.
-func (l *Listener) receive(counts *EventCounts) error {
-	messages, err := l.nl.Receive()
-	if errors.Is(err, unix.ENOBUFS) {
-		counts.Lost++
-		return nil
+// handle makes room for as much of each event as is to be looked at.
+func (l *Listener) handle(h Handler) {
+	l.handler = h
+	size := headLen
+	if h.Event != nil {
+		size = eventLen
 	}
-	if err != nil {
-		return explain("receive events", err)
+	l.recv = nfnl.NewReceiver(batchLen, size)
+}
+
+// counts is what was counted so far.
+func (l *Listener) counts() EventCounts {
+	c := l.tallies.counts()
+	c.Lost, c.Losses = l.losses.times, append(c.Losses, l.losses.list...)
+	if memory, ok := l.socket.Memory(); ok {
+		c.LostEvents = Value{N: uint64(memory.Drops), Sent: true}
 	}
-	for _, m := range messages {
-		counts.add(m)
+	return c
+}
+
+func (l *Listener) run(ctx context.Context) error {
+	next := time.Now().Add(l.handler.Every)
+	for ctx.Err() == nil {
+		n, err := l.receive()
+		if err != nil {
+			return err
+		}
+		if err := l.resyncIfDue(ctx); err != nil {
+			return err
+		}
+		wait := nfnl.Forever
+		if l.handler.Every > 0 {
+			if wait = time.Until(next); wait <= 0 {
+				if err := l.handler.Tick(l.counts()); err != nil {
+					return err
+				}
+				wait, next = l.handler.Every, time.Now().Add(l.handler.Every)
+			}
+		}
+		switch {
+		case n == l.recv.Len(): // there may be more
+		case n > 0:
+			err = l.alarm.Sleep(restFor(l.socket.ReceiveBuffer()))
+		default:
+			err = l.socket.Wait(l.alarm, l.resync.soonest(wait))
+		}
+		if err != nil {
+			return explain("listen for events", err)
+		}
 	}
 	return nil
 }
 
-// peek returns nil if a datagram is there, EAGAIN if not.
-func (l *Listener) peek() error {
-	var peekErr error
-	err := l.raw.Control(func(fd uintptr) {
-		_, _, peekErr = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	})
-	return errors.Join(err, peekErr)
-}
-
-// drops reads how many messages the kernel dropped instead of queueing them on this socket: one for every event that
-// did not fit (netlink_overrun). It is the column Drops of /proc/net/netlink.
-func (l *Listener) drops() Value {
-	info, ok := l.memInfo()
-	if !ok {
-		return Value{}
+// drain leaves the groups, so that nothing more comes, and takes what is in the receive buffer.
+func (l *Listener) drain() error {
+	for _, group := range l.cfg.Filter.groups() {
+		if err := l.socket.Leave(group); err != nil {
+			return explain("listen for events", err)
+		}
 	}
-	return Value{N: uint64(info[unix.SK_MEMINFO_DROPS]), Sent: true}
+	for {
+		// A loss that is told now leaves what came before it in the buffer.
+		told := l.losses.times
+		n, err := l.receive()
+		if err != nil || n == 0 && l.losses.times == told {
+			return err
+		}
+	}
 }
 
-// memInfo reads the socket's SO_MEMINFO, which kernels have since 4.12.
-func (l *Listener) memInfo() (info [unix.SK_MEMINFO_VARS]uint32, ok bool) {
-	size := uint32(unsafe.Sizeof(info))
-	var errno syscall.Errno
-	err := l.raw.Control(func(fd uintptr) {
-		_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
-			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	})
-	return info, err == nil && errno == 0 && uintptr(size) == unsafe.Sizeof(info)
+// receive takes what the buffer holds, at most a batch, and says how many messages that were.
+func (l *Listener) receive() (int, error) {
+	n, err := l.recv.Receive(l.socket, false)
+	now := time.Now()
+	switch {
+	case errors.Is(err, unix.ENOBUFS):
+		l.losses.begin(l.lastGood)
+		return 0, l.grow()
+	case errors.Is(err, nfnl.ErrWouldBlock):
+		n = 0
+	case err != nil:
+		return 0, explain("receive events", err)
+	}
+	for i := range n {
+		l.take(i)
+	}
+	if n < l.recv.Len() { // the buffer was empty
+		lost := l.losses.open
+		if lost {
+			l.endLoss(now)
+		}
+		l.resync.settle(lost, l.handler.Resync)
+	}
+	if !l.losses.open {
+		l.lastGood = now
+	}
+	if n > 0 && l.handler.Batch != nil {
+		return n, l.handler.Batch()
+	}
+	return n, nil
 }
 
-// Close leaves the groups and ends a Count that is under way with an error.
+// take counts the event in a datagram, of which there is one in each, and hands it on.
+func (l *Listener) take(datagram int) {
+	b, _ := l.recv.Datagram(datagram)
+	m, ok := nfnl.Head(b)
+	if !ok {
+		l.tallies.undecodable++
+		return
+	}
+	l.tallies.add(&m)
+	if l.handler.Event != nil && l.event.decode(&m) {
+		l.handler.Event(&l.event)
+	}
+}
+
+// grow doubles the receive buffer, as far as it may be.
+func (l *Listener) grow() error {
+	size := min(2*l.socket.ReceiveBuffer(), l.cfg.MaxReceiveBuffer)
+	before := l.socket.ReceiveBuffer()
+	if l.full || size <= before {
+		return nil
+	}
+	granted, err := l.socket.GrowReceiveBuffer(size)
+	l.full = granted <= before // net.core.rmem_max
+	return err
+}
+
+func (l *Listener) endLoss(now time.Time) {
+	memory, ok := l.socket.Memory()
+	loss := l.losses.end(now, memory.Drops, ok, l.socket.ReceiveBuffer())
+	if l.handler.Loss != nil {
+		l.handler.Loss(loss)
+	}
+}
+
+// Close leaves the groups. Not to be called while Run is under way: end that by its context.
 func (l *Listener) Close() error {
-	if err := l.nl.Close(); err != nil {
+	err := l.alarm.Close()
+	if l.socket != nil {
+		err = errors.Join(err, l.socket.Close(), l.resync.close())
+	}
+	if err != nil {
 		return fmt.Errorf("conntrack: close the event socket: %w", err)
 	}
 	return nil

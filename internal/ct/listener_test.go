@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfnl"
 )
 
 func listen(t *testing.T, cfg ListenConfig) *Listener {
@@ -43,7 +44,7 @@ func sendFlows(t *testing.T, conn *net.UDPConn, first, n int) {
 	}
 }
 
-// counted is what a Count running in the background returns.
+// counted is what a Run in the background returns.
 type counted struct {
 	counts EventCounts
 	err    error
@@ -52,20 +53,20 @@ type counted struct {
 func start(ctx context.Context, l *Listener) <-chan counted {
 	done := make(chan counted, 1)
 	go func() {
-		counts, err := l.Count(ctx)
+		counts, err := l.Run(ctx, Handler{})
 		done <- counted{counts, err}
 	}()
 	return done
 }
 
-// await fails the test where Count does not end soon.
+// await fails the test where Run does not end soon.
 func await(t *testing.T, done <-chan counted) counted {
 	t.Helper()
 	select {
 	case got := <-done:
 		return got
 	case <-time.After(10 * time.Second):
-		t.Fatal("Count did not end within 10 s")
+		t.Fatal("Run did not end within 10 s")
 		panic("unreachable")
 	}
 }
@@ -122,10 +123,10 @@ func TestEventsByProtocol(t *testing.T) {
 	sendRaw(t, "ip6:ipv6-icmp", "::1", []byte{128, 0, 0, 0, 0, 1, 0, 1})
 	sendRaw(t, "ip4:253", "127.0.0.1", []byte{42}) // a number for experiments (RFC 3692)
 
-	// All has been sent, so a Count that is over before it begins still has to find it.
+	// All has been sent, so a Run that is over before it begins still has to find it.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	counts, err := l.Count(ctx)
+	counts, err := l.Run(ctx, Handler{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,21 +200,42 @@ func TestLossIsCountedAndDoesNotEndIt(t *testing.T) {
 	if !dropped.Sent || received+dropped.N != overrun+later {
 		t.Errorf("%d received and %v dropped, want %d together", received, dropped, overrun+later)
 	}
+	checkLosses(t, got.counts)
+}
+
+// checkLosses checks that the losses one by one make up the whole, and took time.
+func checkLosses(t *testing.T, counts EventCounts) {
+	t.Helper()
+	var sum uint64
+	for i, loss := range counts.Losses {
+		sum += loss.Events.N
+		if !loss.To.After(loss.From) || loss.Events.N == 0 || i > 0 && loss.From.Before(counts.Losses[i-1].To) {
+			t.Errorf("loss %d of %+v: want times in order, and events", i, counts.Losses)
+		}
+	}
+	if sum != counts.LostEvents.N {
+		t.Errorf("the losses make up %d events, want all %d", sum, counts.LostEvents.N)
+	}
 }
 
 // waitEmpty waits until the listener has received all there is.
 func waitEmpty(t *testing.T, l *Listener) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		info, ok := l.memInfo()
-		if !ok {
-			t.Fatal("cannot read SO_MEMINFO")
-		}
-		if info[unix.SK_MEMINFO_RMEM_ALLOC] == 0 {
+		if memory(t, l).Used == 0 {
 			return
 		}
 	}
 	t.Fatal("the receive buffer was not emptied within 10 s")
+}
+
+func memory(t *testing.T, l *Listener) nfnl.Memory {
+	t.Helper()
+	memory, ok := l.socket.Memory()
+	if !ok {
+		t.Fatal("cannot read SO_MEMINFO")
+	}
+	return memory
 }
 
 // A loss that is told only while the rest is drained must be counted as well.
@@ -224,46 +246,34 @@ func TestLossIsCountedWhileDraining(t *testing.T) {
 	sendFlows(t, udpSocket(t), 20000, flows)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	counts, err := l.Count(ctx)
+	counts, err := l.Run(ctx, Handler{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if counts.Lost != 1 || counts.Total.New+counts.LostEvents.N != flows {
 		t.Errorf("counted %+v: want one loss, and %d new and lost events together", counts, flows)
 	}
+	checkLosses(t, counts)
 }
 
-func TestCountEndsOnCancel(t *testing.T) {
+func TestRunEndsOnCancel(t *testing.T) {
 	kerneltest.Namespace(t)
 	l := listen(t, ListenConfig{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := start(ctx, l)
 	select {
 	case got := <-done:
-		t.Fatalf("Count ended by itself: %+v, %v", got.counts, got.err)
+		t.Fatalf("Run ended by itself: %+v, %v", got.counts, got.err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	cancel()
 	if got := await(t, done); got.err != nil {
-		t.Errorf("cancelled Count: %v", got.err)
+		t.Errorf("cancelled Run: %v", got.err)
 	}
 	// It has left the groups: otherwise it might never have found an end.
 	sendFlows(t, udpSocket(t), 20000, 3)
-	if info, ok := l.memInfo(); !ok || info[unix.SK_MEMINFO_RMEM_ALLOC] != 0 {
-		t.Errorf("events still come after Count has ended: SO_MEMINFO %v, %v", info, ok)
-	}
-}
-
-func TestCloseEndsCountWithAnError(t *testing.T) {
-	kerneltest.Namespace(t)
-	l := listen(t, ListenConfig{})
-	done := start(t.Context(), l)
-	time.Sleep(20 * time.Millisecond) // let it block
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if got := await(t, done); got.err == nil {
-		t.Error("Count ended without an error though its socket was closed")
+	if m := memory(t, l); m.Used != 0 {
+		t.Errorf("events still come after Run has ended: %+v", m)
 	}
 }
 

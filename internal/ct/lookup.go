@@ -47,7 +47,7 @@ type Lookup struct {
 // fails where the kernel has no nf_conntrack_netlink.
 func NewLookup() (*Lookup, error) {
 	const op = "look up entries"
-	socket, err := nfnl.Dial(0)
+	socket, err := nfnl.Dial(nfnl.Config{})
 	if err != nil {
 		return nil, explain(op, err)
 	}

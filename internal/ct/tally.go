@@ -1,15 +1,29 @@
 package ct
 
-import (
-	"github.com/mdlayher/netlink"
-	"github.com/ti-mo/conntrack"
-)
+import "verdictd/internal/nfnl"
 
 // Tally counts events by type.
 type Tally struct {
 	New     uint64 `json:"new"`
 	Update  uint64 `json:"update"`
 	Destroy uint64 `json:"destroy"`
+}
+
+// add counts one event.
+func (t *Tally) add(typ EventType) {
+	switch typ {
+	case EventNew:
+		t.New++
+	case EventUpdate:
+		t.Update++
+	case EventDestroy:
+		t.Destroy++
+	}
+}
+
+// plus adds two tallies.
+func (t Tally) plus(o Tally) Tally {
+	return Tally{t.New + o.New, t.Update + o.Update, t.Destroy + o.Destroy}
 }
 
 // EventCounts is what a [Listener] counted.
@@ -22,32 +36,37 @@ type EventCounts struct {
 	Lost uint64 `json:"lost"`
 	// LostEvents is how many events that were: the socket's drop counter, which kernels tell since 4.12.
 	LostEvents Value `json:"lost_events"`
+	// Losses are when that was, the first MaxLosses of them.
+	Losses []Loss `json:"losses"`
 	// Undecodable counts messages that are no event this program understands. They are in no tally.
 	Undecodable uint64 `json:"undecodable"`
 }
 
-// add counts one message. Protocols is not nil.
-func (c *EventCounts) add(m netlink.Message) {
-	var ev conntrack.Event
-	if err := ev.Unmarshal(m); err != nil || ev.Flow == nil {
-		c.Undecodable++
+// tallies counts events without allocating: one tally for each protocol there can be.
+type tallies struct {
+	protocols   [256]Tally
+	undecodable uint64
+}
+
+// add counts one message.
+func (t *tallies) add(m *nfnl.Message) {
+	typ, isEvent := eventType(m)
+	protocol, ok := protocolOf(m.Attributes())
+	if !isEvent || !ok {
+		t.undecodable++
 		return
 	}
-	protocol := Protocol(ev.Flow.TupleOrig.Proto.Protocol)
-	tally := c.Protocols[protocol]
-	switch ev.Type {
-	case conntrack.EventNew:
-		c.Total.New++
-		tally.New++
-	case conntrack.EventUpdate:
-		c.Total.Update++
-		tally.Update++
-	case conntrack.EventDestroy:
-		c.Total.Destroy++
-		tally.Destroy++
-	default:
-		c.Undecodable++
-		return
+	t.protocols[protocol].add(typ)
+}
+
+// counts puts together what was counted.
+func (t *tallies) counts() EventCounts {
+	c := EventCounts{Protocols: make(map[Protocol]Tally), Undecodable: t.undecodable, Losses: []Loss{}}
+	for i, tally := range t.protocols {
+		if tally != (Tally{}) {
+			c.Protocols[Protocol(i)] = tally
+			c.Total = c.Total.plus(tally)
+		}
 	}
-	c.Protocols[protocol] = tally
+	return c
 }

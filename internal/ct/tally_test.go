@@ -4,21 +4,23 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
 )
 
 func TestUndecodableEventsAreCounted(t *testing.T) {
-	var counts EventCounts
-	for _, m := range []netlink.Message{
-		{}, // not even a header
-		{Header: netlink.Header{Type: ctnetlinkType(msgGetStats)}, Data: make([]byte, nfgenmsgLen)},
-		{Header: netlink.Header{Type: unix.NFNL_SUBSYS_CTNETLINK_EXP << 8}, Data: make([]byte, nfgenmsgLen)}, // an expectation
+	var counted tallies
+	for _, m := range []nfnl.Message{
+		{},              // not even a header
+		{Type: typeNew}, // without its entry
+		{Type: nfnl.Type(unix.NFNL_SUBSYS_CTNETLINK, msgGetStats), Body: make([]byte, nfgenmsgLen)},
+		{Type: nfnl.Type(unix.NFNL_SUBSYS_CTNETLINK_EXP, 0), Body: make([]byte, nfgenmsgLen)}, // an expectation
 	} {
-		counts.add(m)
+		counted.add(&m)
 	}
-	if counts.Undecodable != 3 || counts.Total != (Tally{}) || len(counts.Protocols) != 0 {
-		t.Errorf("counted %+v, want 3 undecodable and no event", counts)
+	if counts := counted.counts(); counts.Undecodable != 4 || counts.Total != (Tally{}) || len(counts.Protocols) != 0 {
+		t.Errorf("counted %+v, want 4 undecodable and no event", counts)
 	}
 }
 

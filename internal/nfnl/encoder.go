@@ -37,6 +37,12 @@ func (e *Encoder) Begin(typ uint16, family uint8, resource uint16) {
 	e.buf = b
 }
 
+// BeginDump starts a request for all objects of a kind.
+func (e *Encoder) BeginDump(typ uint16, family uint8) {
+	e.Begin(typ, family, 0)
+	binary.NativeEndian.PutUint16(e.buf[e.start+6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+}
+
 // Uint32Pair adds an attribute of two 32-bit numbers in network order.
 func (e *Encoder) Uint32Pair(typ uint16, hi, lo uint32) {
 	e.header(typ, 8)

@@ -20,7 +20,10 @@ type Message struct {
 	Type  uint16
 	Flags uint16
 	Seq   uint32
-	Body  []byte
+	// PortID is the socket that the message answers, or that caused the event; 0
+	// is the kernel itself.
+	PortID uint32
+	Body   []byte
 }
 
 // Next splits the first message off b. ok is false at the end of b and where
@@ -33,13 +36,30 @@ func Next(b []byte) (m Message, rest []byte, ok bool) {
 	if n < unix.SizeofNlMsghdr || n > len(b) {
 		return m, nil, false
 	}
-	m = Message{
-		Type:  binary.NativeEndian.Uint16(b[4:]),
-		Flags: binary.NativeEndian.Uint16(b[6:]),
-		Seq:   binary.NativeEndian.Uint32(b[8:]),
-		Body:  b[unix.SizeofNlMsghdr:n],
+	return message(b[:n]), b[min(align(n), len(b)):], true
+}
+
+// Head is the message that b begins with, of which the receiver's buffer may
+// have cut off the end. ok is false where not even the header is there.
+func Head(b []byte) (m Message, ok bool) {
+	if len(b) < unix.SizeofNlMsghdr {
+		return m, false
 	}
-	return m, b[min(align(n), len(b)):], true
+	n := int(binary.NativeEndian.Uint32(b))
+	if n < unix.SizeofNlMsghdr {
+		return m, false
+	}
+	return message(b[:min(n, len(b))]), true
+}
+
+func message(b []byte) Message {
+	return Message{
+		Type:   binary.NativeEndian.Uint16(b[4:]),
+		Flags:  binary.NativeEndian.Uint16(b[6:]),
+		Seq:    binary.NativeEndian.Uint32(b[8:]),
+		PortID: binary.NativeEndian.Uint32(b[12:]),
+		Body:   b[unix.SizeofNlMsghdr:],
+	}
 }
 
 // Ack reads an acknowledgement or a refusal: ok is false for any other

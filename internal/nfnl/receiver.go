@@ -55,19 +55,11 @@ func (r *Receiver) Len() int { return len(r.hdrs) }
 // socket gives ErrWouldBlock. Fewer than Len means that the socket was empty
 // when the call ended.
 func (r *Receiver) Receive(s *Socket, wait bool) (int, error) {
-	flags := unix.MSG_DONTWAIT
-	if wait {
-		flags = unix.MSG_WAITFORONE
-	}
 	for {
-		// A blocked receive has to be a system call that the scheduler knows of
-		// (Syscall6): with RawSyscall6 the garbage collector would wait for a packet.
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(r.hdrs))), uintptr(len(r.hdrs)),
-			uintptr(flags), 0, 0)
+		n, errno := r.recvmmsg(s.fd, wait)
 		switch errno {
 		case 0:
-			return int(n), nil
+			return n, nil
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
@@ -76,6 +68,20 @@ func (r *Receiver) Receive(s *Socket, wait bool) (int, error) {
 			return 0, fmt.Errorf("receive nfnetlink messages: %w", errno)
 		}
 	}
+}
+
+func (r *Receiver) recvmmsg(fd int, wait bool) (int, unix.Errno) {
+	hdrs, count := uintptr(unsafe.Pointer(unsafe.SliceData(r.hdrs))), uintptr(len(r.hdrs))
+	if wait {
+		// A blocked receive has to be a system call that the scheduler knows of
+		// (Syscall6): with RawSyscall6 the garbage collector would wait for a packet.
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), hdrs, count, unix.MSG_WAITFORONE, 0, 0)
+		return int(n), errno
+	}
+	// This one ends by itself. A busy reader would have the scheduler hand its
+	// processor to another thread, and take it back, for each call.
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), hdrs, count, unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
 }
 
 // Datagram is the i-th datagram of the last Receive, valid until the next one.

@@ -17,34 +17,43 @@ type Socket struct {
 	receiveBuffer int
 }
 
-// Dial opens a socket in the network namespace of the calling thread.
-//
-// receiveBuffer is the wished size of the socket's buffer in bytes as the
-// kernel accounts it; 0 leaves the system's default (net.core.rmem_default).
-// It is set past net.core.rmem_max where the caller may do that, else as far
-// as rmem_max allows; ReceiveBuffer tells what came of it.
-//
-// The socket blocks, and does not report ENOBUFS (NETLINK_NO_ENOBUFS): a
-// socket that has reported it refuses every message until it was read empty
-// (NETLINK_S_CONGESTED in the kernel's netlink_attachskb), which turns a short
-// overrun into a long one. The loss itself shows in the queue's counters.
-func Dial(receiveBuffer int) (*Socket, error) {
+// Config configures a Socket. The zero value works.
+type Config struct {
+	// ReceiveBuffer is the wished size of the socket's buffer in bytes as the
+	// kernel accounts it; 0 leaves the system's default (net.core.rmem_default).
+	// It is set past net.core.rmem_max where the caller may do that, else as far
+	// as rmem_max allows; Socket.ReceiveBuffer tells what came of it.
+	ReceiveBuffer int
+
+	// ReportLoss makes Receive return ENOBUFS, once, where the kernel had to drop
+	// messages as the buffer was full. A socket that has reported it refuses every
+	// message until it was read empty (NETLINK_S_CONGESTED in the kernel's
+	// netlink_broadcast_deliver), which turns a short overrun into a longer one,
+	// but one with a beginning and an end. Without it (NETLINK_NO_ENOBUFS) the
+	// loss shows in the queue's counters only.
+	ReportLoss bool
+}
+
+// Dial opens a socket in the network namespace of the calling thread. It blocks.
+func Dial(cfg Config) (*Socket, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open nfnetlink socket: %w", err)
 	}
-	s, err := newSocket(conn, receiveBuffer)
+	s, err := newSocket(conn, cfg)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return s, nil
 }
 
-func newSocket(conn *netlink.Conn, receiveBuffer int) (*Socket, error) {
-	if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
-		return nil, fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err)
+func newSocket(conn *netlink.Conn, cfg Config) (*Socket, error) {
+	if !cfg.ReportLoss {
+		if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
+			return nil, fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err)
+		}
 	}
-	granted, err := SetReceiveBuffer(conn, receiveBuffer)
+	granted, err := SetReceiveBuffer(conn, cfg.ReceiveBuffer)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +96,16 @@ func SetReceiveBuffer(conn *netlink.Conn, size int) (granted int, err error) {
 // ReceiveBuffer is the size of the receive buffer in bytes that the kernel
 // granted; less than was asked for where net.core.rmem_max held it down.
 func (s *Socket) ReceiveBuffer() int { return s.receiveBuffer }
+
+// GrowReceiveBuffer wishes a receive buffer of size bytes from now on and
+// returns what the kernel granted.
+func (s *Socket) GrowReceiveBuffer(size int) (granted int, err error) {
+	granted, err = SetReceiveBuffer(s.conn, size)
+	if err == nil {
+		s.receiveBuffer = granted
+	}
+	return granted, err
+}
 
 // PortID is the socket's netlink address, as in the second column of
 // /proc/net/netfilter/nfnetlink_queue.

@@ -62,7 +62,7 @@ func OpenMmsg(cfg Config) (*Mmsg, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}
-	socket, err := nfnl.Dial(cfg.ReceiveBuffer)
+	socket, err := nfnl.Dial(nfnl.Config{ReceiveBuffer: cfg.ReceiveBuffer})
 	if err != nil {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}

@@ -1,0 +1,110 @@
+package nfnl
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Join subscribes the socket to a multicast group (NFNLGRP_*).
+func (s *Socket) Join(group uint32) error {
+	if err := s.conn.JoinGroup(group); err != nil {
+		return fmt.Errorf("join nfnetlink group %d: %w", group, err)
+	}
+	return nil
+}
+
+// Leave ends what Join began. What is in the buffer stays there.
+func (s *Socket) Leave(group uint32) error {
+	if err := s.conn.LeaveGroup(group); err != nil {
+		return fmt.Errorf("leave nfnetlink group %d: %w", group, err)
+	}
+	return nil
+}
+
+// SetFilter makes the kernel keep messages from the socket for which the program
+// returns 0. The answers to control messages pass it as well. Set it before
+// Join: a message that is there already stays.
+func (s *Socket) SetFilter(program []bpf.RawInstruction) error {
+	if err := s.conn.SetBPF(program); err != nil {
+		return fmt.Errorf("attach a filter of %d instructions: %w", len(program), err)
+	}
+	return nil
+}
+
+// Memory is the kernel's account of a socket's receive buffer.
+type Memory struct {
+	Used  uint32 // by what waits in it
+	Size  uint32 // twice what ReceiveBuffer says
+	Drops uint32 // messages that did not fit, since the socket was opened
+}
+
+// Memory reads the account. ok is false before Linux 4.12, which has no
+// SO_MEMINFO.
+func (s *Socket) Memory() (m Memory, ok bool) {
+	var info [unix.SK_MEMINFO_VARS]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 || uintptr(size) != unsafe.Sizeof(info) {
+		return Memory{}, false
+	}
+	return Memory{info[unix.SK_MEMINFO_RMEM_ALLOC], info[unix.SK_MEMINFO_RCVBUF], info[unix.SK_MEMINFO_DROPS]}, true
+}
+
+// Forever is a wait without an end.
+const Forever time.Duration = -1
+
+// Wait returns when the socket holds a message or an error, when the alarm is
+// rung, or after a time.
+func (s *Socket) Wait(a *Alarm, d time.Duration) error {
+	a.fds[1] = unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
+	return a.poll(a.fds[:2], d)
+}
+
+// An Alarm ends the waits of one goroutine from another one.
+type Alarm struct {
+	// Here, so that a wait allocates nothing.
+	fds     [2]unix.PollFd
+	timeout unix.Timespec
+}
+
+// NewAlarm makes an alarm. Who makes it closes it, after the last wait.
+func NewAlarm() (*Alarm, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("make an event descriptor: %w", err)
+	}
+	a := &Alarm{}
+	a.fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	return a, nil
+}
+
+// Ring ends the wait under way and all later ones.
+func (a *Alarm) Ring() {
+	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 0}      // any number but 0, whatever the byte order
+	_, _ = unix.Write(int(a.fds[0].Fd), one[:]) // fails only where it rings already
+}
+
+// Sleep returns after a time, or when the alarm is rung.
+func (a *Alarm) Sleep(d time.Duration) error { return a.poll(a.fds[:1], d) }
+
+// Close frees the alarm.
+func (a *Alarm) Close() error { return unix.Close(int(a.fds[0].Fd)) }
+
+func (a *Alarm) poll(fds []unix.PollFd, d time.Duration) error {
+	var timeout *unix.Timespec
+	if d != Forever {
+		a.timeout = unix.NsecToTimespec(int64(max(d, 0)))
+		timeout = &a.timeout
+	}
+	// Interrupted by the runtime's own signals: callers look again anyhow.
+	if _, err := unix.Ppoll(fds, timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("wait for nfnetlink messages: %w", err)
+	}
+	return nil
+}
