@@ -5,11 +5,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/trace"
 )
 
 var version = "devel"
@@ -31,11 +33,13 @@ func run(ctx context.Context, args []string, out output) int {
 		Version kong.VersionFlag `help:"Print the version and exit."`
 		Stats   statsCmd         `cmd:"" help:"Count what the kernel's conntrack counters rise by. Has no side effects."`
 		Events  eventsCmd        `cmd:"" help:"Count conntrack events. May make the kernel attach events to entries."`
+		Trace   traceCmd         `cmd:"" help:"Show each clash: whose, between which entries, and how it ended. Needs BPF."`
 	}
 	return cli.Program{
 		Name:        "conntrackwatch",
 		Description: "Counts what connection tracking does in this network namespace.",
 		Version:     version,
 		Commands:    &commands,
-	}.Run(args, out.results, out.remarks, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out))
+	}.Run(args, out.results, out.remarks, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out),
+		kong.Vars{"trace_buffer": strconv.Itoa(trace.DefaultBuffer)})
 }

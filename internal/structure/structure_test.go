@@ -41,6 +41,7 @@ var imports = map[string][]string{
 	"nfnl":     {},
 	"nfq":      {"nfnl"},
 	"ct":       {"nfnl", "packet"},
+	"trace":    {"ct"},
 	"reinject": {},
 	"vm":       {"crash"},
 	"kbuild":   {},

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"verdictd/internal/kernel"
+	"verdictd/internal/trace"
+)
+
+type traceCmd struct {
+	window
+	Count    uint64       `help:"End after so many clashes." placeholder:"N"`
+	AllNetns bool         `name:"all-netns" help:"Trace all network namespaces of the machine, not only this one."`
+	Buffer   int          `help:"Room for clashes that wait to be shown, in bytes: a power of two." default:"${trace_buffer}"`
+	Method   trace.Method `help:"How to attach to the kernel's functions: fentry, kprobe or the first that works." enum:"auto,fentry,kprobe" default:"auto"`
+	Function string       `help:"The function that tells of clashes at confirm. The second costs more and cannot tell clashes from other drops." enum:"auto,nf_ct_resolve_clash,__nf_conntrack_confirm" default:"auto"`
+}
+
+// Help is called by kong.
+func (c *traceCmd) Help() string {
+	return "Shows each clash as the kernel meets it, one a line, by BPF programs at the kernel's functions; --json prints an object for each and" +
+		" at last a summary. It needs CAP_BPF and CAP_PERFMON of the machine, Linux 5.10 or later with type information (/sys/kernel/btf/vmlinux)," +
+		" and no lockdown for confidentiality. On 4.18 to 6.11 it shows the clashes that no counter sees. It does not subscribe to events."
+}
+
+// Validate is called by kong.
+func (c *traceCmd) Validate() error {
+	if err := c.config().Validate(); err != nil {
+		return err
+	}
+	return c.window.Validate()
+}
+
+// config is the trace, still of all network namespaces.
+func (c *traceCmd) config() trace.Config {
+	cfg := trace.Config{Buffer: c.Buffer}
+	if c.Method != "auto" {
+		cfg.Method = c.Method
+	}
+	if c.Function != "auto" {
+		cfg.Function = c.Function
+	}
+	return cfg
+}
+
+// traceSummary is the last that trace prints.
+type traceSummary struct {
+	Kind    string        `json:"kind"` // summary
+	Schema  int           `json:"schema"`
+	Version string        `json:"version"`
+	Kernel  string        `json:"kernel"`
+	Seconds float64       `json:"seconds"`
+	Netns   uint32        `json:"netns"` // 0: all
+	Probes  []trace.Probe `json:"probes"`
+	trace.Counts
+	Shown    uint64            `json:"shown"`
+	Outcomes map[string]uint64 `json:"outcomes"` // of the clashes shown, by path and outcome
+}
+
+// Run is called by kong.
+func (c *traceCmd) Run(ctx context.Context, out output) (err error) {
+	ctx, cancel := c.context(ctx)
+	defer cancel()
+	cfg := c.config()
+	if !c.AllNetns {
+		if cfg.Netns, err = ownNetns(); err != nil {
+			return err
+		}
+	}
+	release, err := kernel.Release()
+	if err != nil {
+		return err
+	}
+	tracer, err := trace.Open(cfg)
+	if refused := (*trace.Refused)(nil); errors.As(err, &refused) {
+		writeRefusal(out.remarks, refused, hidden(kernel.ReadBuild(os.DirFS("/")).Value))
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tracer.Close()) }()
+	start := time.Now()
+	fmt.Fprintln(out.remarks, "conntrackwatch: "+probesText(tracer.Probes(), tracer.WithoutReinjection()))
+	if err := ready(); err != nil {
+		return err
+	}
+
+	summary := traceSummary{
+		Kind: "summary", Schema: 1, Version: version, Kernel: release,
+		Netns: cfg.Netns, Probes: tracer.Probes(), Outcomes: map[string]uint64{},
+	}
+	for err == nil {
+		var clash trace.Clash
+		if clash, err = tracer.Read(ctx); err != nil {
+			break
+		}
+		if c.Count > 0 && summary.Shown == c.Count {
+			continue // those that were under way when the last one came
+		}
+		summary.Shown++
+		summary.Outcomes[clash.Path.String()+"/"+string(clash.Outcome)]++
+		err = c.show(out, clash)
+		if summary.Shown == c.Count {
+			cancel()
+		}
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil
+	}
+	// What was counted up to an error is worth printing too.
+	summary.Seconds = time.Since(start).Seconds()
+	counts, countsErr := tracer.Counts()
+	summary.Counts = counts
+	return errors.Join(err, countsErr, c.end(out, summary))
+}
+
+// end prints the summary, with --json as one more line.
+func (c *traceCmd) end(out output, s traceSummary) error {
+	if !c.JSON {
+		return writeText(out, s)
+	}
+	if err := json.NewEncoder(out.results).Encode(s); err != nil {
+		return fmt.Errorf("write the summary: %w", err)
+	}
+	return nil
+}
+
+// show prints one clash.
+func (c *traceCmd) show(out output, clash trace.Clash) error {
+	var err error
+	if c.JSON {
+		err = json.NewEncoder(out.results).Encode(struct {
+			Kind string `json:"kind"`
+			trace.Clash
+		}{"clash", clash})
+	} else {
+		_, err = fmt.Fprintln(out.results, clashText(clash, c.AllNetns))
+	}
+	if err != nil {
+		return fmt.Errorf("write a clash: %w", err)
+	}
+	return nil
+}
+
+// ownNetns is the inode of this network namespace.
+func ownNetns() (uint32, error) {
+	const path = "/proc/thread-self/ns/net"
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, fmt.Errorf("find out this network namespace: %w", err)
+	}
+	return uint32(info.Sys().(*syscall.Stat_t).Ino), nil
+}
