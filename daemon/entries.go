@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"verdictd/internal/config"
 	"verdictd/internal/engine"
 	"verdictd/internal/liverules"
+	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
 
@@ -58,4 +61,12 @@ func (g *guarding) warnOfUnserved(cfg *config.Config, rules *liverules.Rules) {
 			return
 		}
 	}
+}
+
+// explainEntryQueue says why the daemon wants a number that nobody has configured.
+func explainEntryQueue(err error, g *guarding) error {
+	if inUse, ok := errors.AsType[*nfq.InUseError](err); ok && g.entries && inUse.Queue >= config.ConfirmedQueues {
+		return fmt.Errorf("%w, change queues.first, or set guard.entry_queues to false", err)
+	}
+	return err
 }

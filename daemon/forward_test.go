@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -13,65 +14,82 @@ import (
 	"verdictd/internal/kernel/kerneltest"
 )
 
+// router is the test's namespace, between a client's and a server's.
+type router struct {
+	t                *testing.T
+	ns               *kernel.NetNS
+	client, server   *kernel.NetNS
+	address, outside netip.Addr // the server's, the router's beside it
+}
+
+// outerLink leads from the router to the server.
+const outerLink = "right0"
+
+func newRouter(t *testing.T, ipv6 bool) *router {
+	t.Helper()
+	prefix := netip.MustParsePrefix
+	client, left, right, server := prefix("192.0.2.2/24"), prefix("192.0.2.1/24"), prefix("198.51.100.1/24"), prefix("198.51.100.2/24")
+	if ipv6 {
+		client, left, right, server = prefix("2001:db8:1::2/64"), prefix("2001:db8:1::1/64"), prefix("2001:db8:2::1/64"), prefix("2001:db8:2::2/64")
+	}
+	r := &router{t: t, ns: kerneltest.Namespace(t), client: newNamespace(t), server: newNamespace(t), address: server.Addr(), outside: right.Addr()}
+	for _, pair := range [][2]kernel.Endpoint{
+		{{NetNS: r.client, Link: "client0", Addresses: []netip.Prefix{client}}, {NetNS: r.ns, Link: "left0", Addresses: []netip.Prefix{left}}},
+		{{NetNS: r.ns, Link: outerLink, Addresses: []netip.Prefix{right}}, {NetNS: r.server, Link: "server0", Addresses: []netip.Prefix{server}}},
+	} {
+		if err := kernel.AddVeth(pair[0], pair[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(
+		r.client.AddRoute(right.Masked(), left.Addr()), r.server.AddRoute(left.Masked(), right.Addr()), r.ns.EnableForwarding(),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// sockets are the server's, and one of the client's that is connected to it.
+func (r *router) sockets() (in, out *net.UDPConn) {
+	r.t.Helper()
+	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.address, port))
+	err := errors.Join(
+		r.server.Do(func() (err error) { in, err = net.ListenUDP("udp", to); return err }),
+		r.client.Do(func() (err error) { out, err = net.DialUDP("udp", nil, to); return err }))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _, _ = in.Close(), out.Close() })
+	return in, out
+}
+
+// forwardConfig has the daemon think a while over each flow's first packet.
+func forwardConfig() *config.Config {
+	cfg := testConfig()
+	cfg.Rules.Placement = config.PlacementForward
+	cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 3 * time.Millisecond, Per: config.PerFlow}
+	return cfg
+}
+
 // TestForwardedHeaders: FORWARD comes after the hop limit was lowered, and the
 // copy, which this machine seems to have sent, must not have it lowered again.
 func TestForwardedHeaders(t *testing.T) {
-	for name, ends := range map[string]struct{ client, router1, router2, server string }{
-		"IPv4": {"192.0.2.2/24", "192.0.2.1/24", "198.51.100.1/24", "198.51.100.2/24"},
-		"IPv6": {"2001:db8:1::2/64", "2001:db8:1::1/64", "2001:db8:2::1/64", "2001:db8:2::2/64"},
-	} {
+	for name, ipv6 := range map[string]bool{"IPv4": false, "IPv6": true} {
 		t.Run(name, func(t *testing.T) {
-			router := kerneltest.Namespace(t)
-			client, server := newNamespace(t), newNamespace(t)
-			prefix := netip.MustParsePrefix
-			link := func(a, b *kernel.NetNS, nameA, nameB, addressA, addressB string) {
-				t.Helper()
-				err := kernel.AddVeth(
-					kernel.Endpoint{NetNS: a, Link: nameA, Addresses: []netip.Prefix{prefix(addressA)}},
-					kernel.Endpoint{NetNS: b, Link: nameB, Addresses: []netip.Prefix{prefix(addressB)}})
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			link(client, router, "client0", "left0", ends.client, ends.router1)
-			link(router, server, "right0", "server0", ends.router2, ends.server)
-			for _, route := range []struct {
-				ns      *kernel.NetNS
-				to, via string
-			}{{client, ends.router2, ends.router1}, {server, ends.router1, ends.router2}} {
-				if err := route.ns.AddRoute(prefix(route.to).Masked(), prefix(route.via).Addr()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := router.EnableForwarding(); err != nil {
-				t.Fatal(err)
-			}
-			cfg := testConfig()
-			cfg.Rules.Placement, cfg.Guard.EntryQueues = config.PlacementForward, false // so that all further ones are copies
-			cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 3 * time.Millisecond, Per: config.PerFlow}
-			d := start(t, router, cfg)
-
-			to := netip.AddrPortFrom(prefix(ends.server).Addr(), port)
-			var in, out *net.UDPConn
-			err := server.Do(func() (err error) { in, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(to)); return err })
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = in.Close() }()
-			err = client.Do(func() (err error) { out, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to)); return err })
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = out.Close() }()
+			r := newRouter(t, ipv6)
+			cfg := forwardConfig()
+			cfg.Guard.EntryQueues = false // so that all further ones are copies
+			d := start(t, r.ns, cfg)
+			in, out := r.sockets()
 			const hops, class = 9, 0x20
-			option(t, out, unix.SOL_IP, unix.IP_TTL, hops, to.Addr().Is4())
-			option(t, out, unix.SOL_IP, unix.IP_TOS, class, to.Addr().Is4())
-			option(t, out, unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS, hops, to.Addr().Is6())
-			option(t, out, unix.SOL_IPV6, unix.IPV6_TCLASS, class, to.Addr().Is6())
-			option(t, in, unix.SOL_IP, unix.IP_RECVTTL, 1, to.Addr().Is4())
-			option(t, in, unix.SOL_IP, unix.IP_RECVTOS, 1, to.Addr().Is4())
-			option(t, in, unix.SOL_IPV6, unix.IPV6_RECVHOPLIMIT, 1, to.Addr().Is6())
-			option(t, in, unix.SOL_IPV6, unix.IPV6_RECVTCLASS, 1, to.Addr().Is6())
+			option(t, out, unix.SOL_IP, unix.IP_TTL, hops, !ipv6)
+			option(t, out, unix.SOL_IP, unix.IP_TOS, class, !ipv6)
+			option(t, out, unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS, hops, ipv6)
+			option(t, out, unix.SOL_IPV6, unix.IPV6_TCLASS, class, ipv6)
+			option(t, in, unix.SOL_IP, unix.IP_RECVTTL, 1, !ipv6)
+			option(t, in, unix.SOL_IP, unix.IP_RECVTOS, 1, !ipv6)
+			option(t, in, unix.SOL_IPV6, unix.IPV6_RECVHOPLIMIT, 1, ipv6)
+			option(t, in, unix.SOL_IPV6, unix.IPV6_RECVTCLASS, 1, ipv6)
 			for range 3 {
 				if _, err := out.Write([]byte("hey")); err != nil {
 					t.Fatal(err)

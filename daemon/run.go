@@ -45,7 +45,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	guard := planGuard(ctx, cfg)
 	e, err := engine.Open(engineConfig(cfg, p, &guard))
 	if err != nil {
-		return err
+		return explainEntryQueue(err, &guard)
 	}
 	e.Start()
 	s := service{cfg: cfg, log: log, engine: e, guard: &guard}
