@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kbuild"
 )
 
@@ -82,7 +83,7 @@ func (s *kernelSource) build(ctx context.Context, v kbuild.Variant, kasan bool, 
 	if kasan {
 		name += " with KASAN"
 	}
-	show := &buildProgress{w: w, terminal: isTerminal(w), name: name}
+	show := &buildProgress{w: w, terminal: cli.IsTerminal(w), name: name}
 	image, err := kbuild.Build(ctx, kbuild.Config{
 		Source: s.Source, Variant: v, KASAN: kasan, Fragments: fragments,
 		KASANFragment: kbuild.Fragment{Name: "kasan.config", Text: kasanConfig}, Progress: show.step,

@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"verdictd/internal/cli"
 	"verdictd/internal/report"
 )
 
@@ -20,16 +18,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, total int) *progress {
-	return &progress{w: w, terminal: isTerminal(w), total: total, begun: time.Now()}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return &progress{w: w, terminal: cli.IsTerminal(w), total: total, begun: time.Now()}
 }
 
 func (p *progress) starts(n int, run *report.Run) {

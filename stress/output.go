@@ -6,8 +6,7 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/sys/unix"
-
+	"verdictd/internal/cli"
 	"verdictd/internal/crash"
 	"verdictd/internal/load"
 	"verdictd/internal/provenance"
@@ -100,7 +99,7 @@ func (r *result) close() error {
 // progress returns what shows a run's progress in one line of a terminal, and what takes that line away. Where
 // stderr is no terminal both do nothing.
 func (s *streams) progress(flows int) (show func(load.Progress), done func()) {
-	if !isTerminal(s.stderr) {
+	if !cli.IsTerminal(s.stderr) {
 		return nil, func() {}
 	}
 	const clearLine = "\r\x1b[K"
@@ -109,13 +108,4 @@ func (s *streams) progress(flows int) (show func(load.Progress), done func()) {
 		}, func() {
 			fmt.Fprint(s.stderr, clearLine)
 		}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

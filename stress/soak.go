@@ -155,7 +155,7 @@ func (c *soakCmd) Run(ctx context.Context, s *streams) (err error) {
 
 // rounds shows on a terminal how far a soak of several rounds is.
 func (s *streams) rounds(of int) func(int, *load.MixResult) {
-	if of == 1 || !isTerminal(s.stderr) {
+	if of == 1 || !cli.IsTerminal(s.stderr) {
 		return func(int, *load.MixResult) {}
 	}
 	return func(rounds int, sofar *load.MixResult) {

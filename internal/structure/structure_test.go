@@ -58,6 +58,7 @@ var imports = map[string][]string{
 	"provenance":        {"crash", "kernel", "liverules"},
 	"compare":           {"report"},
 	"footprint":         {},
+	"observe":           {"ct", "kernel", "nfq"},
 	"topology":          {"kernel"},
 	"userns":            {"cli", "kernel"},
 	"audit":             {"crash", "ct", "kernel", "liverules", "nfq", "ruleset"},

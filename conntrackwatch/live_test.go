@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/cli"
+	"verdictd/internal/kernel"
+	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/observe"
+)
+
+func command(ctx context.Context, args ...string) result {
+	var stdout, stderr bytes.Buffer
+	status := run(ctx, args, output{&stdout, &stderr})
+	return result{status, stdout.String(), stderr.String()}
+}
+
+func TestLiveLines(t *testing.T) {
+	ns, other := kerneltest.VethPair(t)
+	got := command(t.Context(), "live", "--netns", ns.Path(), "--netns", other.Path(), "--interval", "50ms", "--duration", "1s")
+	if got.status != cli.Done || got.stderr != "" {
+		t.Fatalf("%+v", got)
+	}
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	if len(lines) < 3 || !strings.HasPrefix(lines[0], "time") || !strings.Contains(lines[1], ns.Path()) || !strings.Contains(lines[2], other.Path()) {
+		t.Fatalf("want a header and a line for each namespace:\n%s", got.stdout)
+	}
+	if heads, figures := strings.Fields(lines[0]), strings.Fields(lines[1]); len(figures) != len(heads) {
+		t.Errorf("%d figures below %d heads:\n%s", len(figures), len(heads), got.stdout)
+	}
+}
+
+func TestLiveJSON(t *testing.T) {
+	kerneltest.Namespace(t)
+	got := command(t.Context(), "live", "--json", "--interval", "50ms", "--duration", "500ms")
+	if got.status != cli.Done {
+		t.Fatalf("%+v", got)
+	}
+	d := json.NewDecoder(strings.NewReader(got.stdout))
+	n := 0
+	for ; d.More(); n++ {
+		var line struct {
+			NetNS   string
+			Fill    *float64
+			Packets *float64 `json:"queue_packets"`
+			Clashes *float64 `json:"clashes_per_second"`
+			Lost    *float64 `json:"events_lost_per_second"`
+		}
+		if err := d.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		if line.NetNS != "self" || line.Fill == nil || line.Packets == nil || line.Clashes == nil || line.Lost != nil {
+			t.Errorf("%+v", line)
+		}
+	}
+	if n == 0 {
+		t.Errorf("no line in %q", got.stdout)
+	}
+}
+
+func TestLiveWrongUsage(t *testing.T) {
+	for args, want := range map[string]string{
+		"live --interval 1ms":                     "50ms",
+		"live --duration=-1s":                     "negative",
+		"live --all-netns --netns x":              "leave one out",
+		"live --interval 0 --all-netns --netns x": "--all-netns",
+	} {
+		if got := command(t.Context(), strings.Fields(args)...); got.status != cli.Usage || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: %+v, want status 2 and %q", args, got, want)
+		}
+	}
+	if got := command(t.Context(), "live", "--netns", "nosuch"); got.status != cli.Failed || !strings.Contains(got.stderr, "ip netns list") {
+		t.Errorf("%+v, want the cure", got)
+	}
+	if got := command(t.Context(), "live", "--duration", "1s", "--listen", "nowhere:x"); got.status != cli.Failed || !strings.Contains(got.stderr, "--listen") {
+		t.Errorf("%+v, want the flag's name", got)
+	}
+}
+
+func TestAllNamespaces(t *testing.T) {
+	kerneltest.Namespace(t)
+	got := command(t.Context(), "live", "--all-netns", "--interval", "50ms", "--duration", "500ms")
+	if got.status != cli.Done || !strings.Contains(got.stdout, " self ") {
+		t.Errorf("%+v, want the own namespace at least", got)
+	}
+}
+
+// said is a writer that can be read while it is written.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// waitFor returns the first match, or fails after a while.
+func (s *said) waitFor(t *testing.T, pattern string) string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if m := re.FindString(s.String()); m != "" {
+			return m
+		}
+	}
+	t.Fatalf("no %s in %q", pattern, s.String())
+	return ""
+}
+
+func TestLiveMetrics(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var remarks said
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"live", "--netns", ns.Path(), "--listen", "127.0.0.1:0"}, output{io.Discard, &remarks})
+	}()
+	url := remarks.waitFor(t, `http://\S+`)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err := answer.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`conntrackwatch_up{netns=%q} 1`, ns.Path())
+	if answer.StatusCode != http.StatusOK || !strings.Contains(string(body), want) || !strings.Contains(string(body), "conntrackwatch_conntrack_insert_failed_total") {
+		t.Errorf("%s: no %s in\n%s", answer.Status, want, body)
+	}
+	cancel()
+	if status := <-ended; status != cli.Done {
+		t.Errorf("status %d: %s", status, remarks.String())
+	}
+}
+
+func TestSparkline(t *testing.T) {
+	h := history{size: 6}
+	for _, v := range []*float64{new(9.), new(0.), nil, new(0.5), new(4.), new(8.), new(2.)} {
+		h.add(v)
+	}
+	if got := h.sparkline(6); got != "▁ ▂▅█▃" {
+		t.Errorf("%q", got)
+	}
+	if got := h.sparkline(3); got != "▅█▃" {
+		t.Errorf("%q, want the newest three", got)
+	}
+	if got := h.sparkline(8); got != "  ▁ ▂▅█▃" {
+		t.Errorf("%q, want blanks where nothing was read yet", got)
+	}
+	if got := (&history{size: 3}).sparkline(2); got != "  " || (&history{}).last() != nil {
+		t.Errorf("%q of nothing", got)
+	}
+}
+
+func TestLiveModel(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	s, err := observe.Open(kernel.NetNSName{Name: "here", Path: ns.Path()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &live{source: s}
+	if v.last, err = s.Read(); err != nil {
+		t.Fatal(err)
+	}
+	m := newLiveModel([]*live{v, v}, time.Second, "Linux")
+	send := func(msg tea.Msg) tea.Cmd {
+		_, cmd := m.Update(msg)
+		return cmd
+	}
+	key := func(k rune) tea.Cmd { return send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{k}}) }
+	send(tea.WindowSizeMsg{Width: 60, Height: 40})
+	send(tickMsg(time.Now()))
+	view := m.View()
+	for _, c := range columns {
+		if !strings.Contains(view, c.row) {
+			t.Errorf("no row %s in\n%s", c.row, view)
+		}
+	}
+	if strings.Count(view, "namespace here") != 2 {
+		t.Errorf("want both namespaces in\n%s", view)
+	}
+	key('p')
+	before := len(m.rows[0][0].values)
+	send(tickMsg(time.Now()))
+	if !strings.Contains(m.View(), "paused") || len(m.rows[0][0].values) != before {
+		t.Errorf("paused, it reads on:\n%s", m.View())
+	}
+	key('p')
+	key('j')
+	if strings.Count(m.View(), "namespace here") != 1 {
+		t.Errorf("scrolled down, want the second alone:\n%s", m.View())
+	}
+	key('k')
+	send(tea.WindowSizeMsg{Width: 60, Height: 5})
+	if n := strings.Count(m.View(), "\n"); n > 4 {
+		t.Errorf("%d lines on a terminal of 5", n+1)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	send(tea.WindowSizeMsg{Width: 60, Height: 40})
+	send(tickMsg(time.Now()))
+	if !strings.Contains(m.View(), "watch network namespace here") {
+		t.Errorf("no word of the namespace that can no longer be read:\n%s", m.View())
+	}
+	if cmd := key('q'); cmd == nil {
+		t.Error("q does nothing")
+	} else if _, quits := cmd().(tea.QuitMsg); !quits {
+		t.Error("q does not quit")
+	}
+}
+
+// On a real terminal, q ends the view, and the terminal gets its own screen back.
+func TestLiveViewOnATerminal(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	terminal, screen := pty(t)
+	var drawn said
+	go func() { _, _ = io.Copy(&drawn, terminal) }()
+	// bubbletea reads keys from the process's standard input.
+	stdin := os.Stdin
+	os.Stdin = screen
+	defer func() { os.Stdin = stdin }()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(t.Context(), []string{"live", "--netns", ns.Path(), "--interval", "50ms"}, output{screen, io.Discard})
+	}()
+	drawn.waitFor(t, "insert_failed/s")
+	if _, err := terminal.WriteString("q"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case status := <-ended:
+		if status != cli.Done {
+			t.Errorf("status %d", status)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("q does not end it")
+	}
+	drawn.waitFor(t, `\x1b\[\?1049l`) // the alternate screen's end
+}
+
+// pty is a pseudo terminal: the side of a terminal emulator, and that of the program.
+func pty(t *testing.T) (terminal, screen *os.File) {
+	t.Helper()
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = terminal.Close() })
+	if err := unix.IoctlSetPointerInt(int(terminal.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(terminal.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	screen, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = screen.Close() })
+	if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 100}); err != nil {
+		t.Fatal(err)
+	}
+	return terminal, screen
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+
+	"verdictd/internal/kernel"
+)
+
+// Widths of the view: of a row's name and value, and of the longest sparkline that is kept.
+const (
+	nameWidth  = 18
+	valueWidth = 12
+	kept       = 500
+)
+
+var (
+	bold  = lipgloss.NewStyle().Bold(true)
+	faint = lipgloss.NewStyle().Faint(true)
+	alarm = lipgloss.NewStyle().Foreground(lipgloss.Color("1")).Bold(true)
+)
+
+// view draws the terminal until q or the end of ctx.
+func (l *liveCmd) view(ctx context.Context, lives []*live, out output) error {
+	release, err := kernel.Release()
+	if err != nil {
+		return err
+	}
+	m := newLiveModel(lives, l.Interval, "Linux "+release)
+	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(out.results), tea.WithAltScreen(), tea.WithoutSignalHandler()).Run()
+	if asked := errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil; err != nil && !asked {
+		return fmt.Errorf("draw the view (--plain prints lines instead): %w", err)
+	}
+	return nil
+}
+
+// liveModel is bubbletea's model: the state of the view.
+type liveModel struct {
+	lives    []*live
+	rows     [][]history // by namespace and column
+	interval time.Duration
+	title    string
+	width    int
+	height   int
+	first    int // namespace at the top
+	paused   bool
+}
+
+func newLiveModel(lives []*live, interval time.Duration, title string) *liveModel {
+	m := &liveModel{lives: lives, interval: interval, title: title, width: 80, height: 24}
+	for range lives {
+		rows := make([]history, len(columns))
+		for i := range rows {
+			rows[i].size = kept
+		}
+		m.rows = append(m.rows, rows)
+	}
+	return m
+}
+
+type tickMsg time.Time
+
+func (m *liveModel) tick() tea.Cmd {
+	return tea.Tick(m.interval, func(t time.Time) tea.Msg { return tickMsg(t) })
+}
+
+// Init implements tea.Model.
+func (m *liveModel) Init() tea.Cmd { return m.tick() }
+
+// Update implements tea.Model.
+func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tickMsg:
+		if !m.paused {
+			m.read()
+		}
+		return m, m.tick()
+	case tea.KeyMsg:
+		switch msg.String() {
+		case "q", "ctrl+c", "esc":
+			return m, tea.Quit
+		case "p", " ":
+			m.paused = !m.paused
+		case "down", "j":
+			m.first = min(m.first+1, len(m.lives)-1)
+		case "up", "k":
+			m.first = max(m.first-1, 0)
+		}
+	}
+	return m, nil
+}
+
+// read takes the next reading of every namespace.
+func (m *liveModel) read() {
+	for i, v := range m.lives {
+		f, err := v.step()
+		for j, c := range columns {
+			if err != nil {
+				m.rows[i][j].add(nil)
+			} else {
+				m.rows[i][j].add(c.figure(f))
+			}
+		}
+	}
+}
+
+// View implements tea.Model.
+func (m *liveModel) View() string {
+	state := "every " + m.interval.String()
+	if m.paused {
+		state = "paused"
+	}
+	lines := []string{bold.Render("conntrackwatch") + "  " + m.title + "  " + faint.Render(state+"; q quits, p pauses, arrows scroll")}
+	for i := m.first; i < len(m.lives); i++ {
+		lines = append(lines, m.namespace(i)...)
+	}
+	if len(lines) > m.height {
+		lines = lines[:m.height]
+	}
+	return strings.Join(lines, "\n")
+}
+
+// namespace draws one.
+func (m *liveModel) namespace(i int) []string {
+	lines := []string{"", bold.Render("namespace " + m.lives[i].source.Name)}
+	if err := m.lives[i].failed; err != nil {
+		lines = append(lines, alarm.Render(err.Error()))
+	}
+	for j, c := range columns {
+		h := &m.rows[i][j]
+		value := fmt.Sprintf("%*s", valueWidth, c.text(h.last()))
+		if v := h.last(); v != nil && *v > 0 && strings.HasSuffix(c.row, "/s") {
+			value = alarm.Render(value) // each rate here is of something that should not happen
+		}
+		lines = append(lines, fmt.Sprintf("  %-*s%s  %s", nameWidth, c.row, value, h.sparkline(max(0, m.width-nameWidth-valueWidth-5))))
+	}
+	return lines
+}
