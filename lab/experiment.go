@@ -144,7 +144,8 @@ func (e *experiment) stressArgs(t *topology.Topology) []string {
 		"clash", "--json", "-",
 		"--target", n.Target.String(), "--port", strconv.Itoa(port),
 		"--flows", strconv.Itoa(e.Flows), "--burst", strconv.Itoa(e.Burst),
-		"--threads", strconv.Itoa(e.threads()), "--mode", "threads",
+		// Not aimed: that clashes without a queue as well, and what a placement adds is to be seen.
+		"--threads", strconv.Itoa(e.threads()), "--mode", "threads", "--no-aim",
 		"--pace", "full", "--outstanding", strconv.Itoa(outstanding), "--flow-timeout", e.flowTimeout().String(),
 		"--linger", e.linger().String(), "--timeout", e.timeout().String(),
 		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),

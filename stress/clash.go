@@ -13,7 +13,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/load"
-	"verdictd/internal/provenance"
+	"verdictd/internal/userns"
 )
 
 // clashCmd holds the flags of `stress clash`; load.ClashConfig has their meaning in full.
@@ -26,19 +26,25 @@ type clashCmd struct {
 	Source []netip.Addr   `help:"Source address; repeatable, flows cycle over them. Each gives about 64,500 flows. Default: the kernel's choice." placeholder:"ADDR"`
 	Ports  load.PortOrder `help:"Order of source ports: shuffled or sequential." enum:"shuffled,sequential" default:"${ports}"`
 
-	Flows   int       `help:"New flows." default:"${flows}"`
-	Burst   int       `help:"Packets of each flow, sent at once." default:"${burst}"`
-	Size    int       `help:"Bytes of UDP payload." default:"${size}"`
-	Mode    load.Mode `help:"threads: one socket, several threads; reuseport: a socket for each thread, same 5-tuple; sendmmsg: one thread, one system call." enum:"threads,reuseport,sendmmsg" default:"${mode}"`
-	Threads int       `help:"Threads that share each burst; 0: up to one a CPU." default:"0"`
+	wayFlags
+
+	Flows    *int          `help:"New flows. Default: ${flows}, or with --clashes or --duration as many as the addresses give." placeholder:"N"`
+	Clashes  uint64        `help:"End when conntrack has counted so many clashes; fail if that does not come." placeholder:"N"`
+	Duration time.Duration `help:"End after this time." placeholder:"TIME"`
+
+	Burst    int           `help:"Packets of each flow, sent at once." default:"${burst}"`
+	Size     int           `help:"Bytes of UDP payload." default:"${size}"`
+	Mode     load.Mode     `help:"threads: one socket, several threads; reuseport: twin sockets of the same 5-tuple; sendmmsg: one thread, one system call; cross: both ends send at the same instant; reply: the far end sends when the send of the first packet has returned." enum:"threads,reuseport,sendmmsg,cross,reply" default:"${mode}"`
+	Threads  int           `help:"Threads that share each burst; 0: up to one a CPU." default:"0"`
+	Sockets  int           `help:"Twins of mode reuseport; 0: one for each thread." default:"0"`
+	Aim      bool          `help:"Let the threads of a burst wait for one instant: the nearer their packets, the more clashes." negatable:"" default:"true"`
+	Spacing  time.Duration `help:"Between two packets that a thread sends of one burst." default:"0s"`
+	UDPClash bool          `name:"udpclash" help:"Send what the kernel's selftest sends instead: each flow is one datagram of 3 bytes from each of 128 threads through one socket; all replies must come."`
 
 	Pace        load.Pace     `help:"full, or rate:N with N in flows per second." default:"full"`
 	Outstanding int           `help:"Flows in flight at most; 0: no bound." default:"${outstanding}"`
 	FlowTimeout time.Duration `help:"A flow is no longer in flight after this time, even if packets are missing." default:"${flow_timeout}"`
 	Echo        bool          `help:"Have every payload sent back and measure round trips."`
-
-	SenderNetns   string `help:"Network namespace to send from." placeholder:"PATH"`
-	ReceiverNetns string `help:"Network namespace to receive in." placeholder:"PATH"`
 
 	Seed          uint64        `help:"Order of ports and filling of payloads; 0: draw one." default:"0"`
 	Timeout       time.Duration `help:"Bound of the whole run." default:"${timeout}"`
@@ -47,6 +53,15 @@ type clashCmd struct {
 
 	JSON       string `name:"json" help:"Write the result to a file; - is standard output, instead of the summary." placeholder:"FILE"`
 	FailOnLoss bool   `help:"Exit with 1 when a packet or an echo is lost."`
+}
+
+// clashResult is the result file behind its header.
+type clashResult struct {
+	load.ClashResult
+	Topology    string `json:"topology"` // empty: namespaces that were there before
+	NAT         string `json:"nat"`
+	ClashTarget uint64 `json:"clash_target"` // what --clashes asked for
+	conntrackCounts
 }
 
 // clashDefaults shows the defaults of load.DefaultClash in the flags above.
@@ -72,44 +87,99 @@ func (c *clashCmd) config() (load.ClashConfig, error) {
 	cfg := load.ClashConfig{
 		Target: c.Target, Port: c.Port, AllowTarget: c.AllowTarget,
 		Sources: c.Source, Ports: c.Ports,
-		Flows: c.Flows, Burst: c.Burst, Size: c.Size,
-		Mode: c.Mode, Threads: c.Threads,
+		Burst: c.Burst, Size: c.Size, Spacing: c.Spacing,
+		Mode: c.Mode, Threads: c.Threads, Sockets: c.Sockets, Aim: c.Aim,
 		Pace: c.Pace, Outstanding: c.Outstanding, FlowTimeout: c.FlowTimeout,
 		Echo:        c.Echo,
 		SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
-		Seed: c.Seed, Timeout: c.Timeout, Linger: c.Linger, ReceiveBuffer: c.ReceiveBuffer,
+		Seed: c.Seed, Duration: c.Duration, Timeout: c.Timeout, Linger: c.Linger, ReceiveBuffer: c.ReceiveBuffer,
 	}
-	var family error
+	target, family := chooseTarget(c.Target, c.Family)
+	cfg.Target = target
+	cfg.Flows = c.flows(&cfg)
+	return cfg, errors.Join(family, c.check(c.addressed()...), cfg.Validate())
+}
+
+// chooseTarget is the loopback address of a family unless a target is given.
+func chooseTarget(target netip.Addr, family string) (netip.Addr, error) {
 	switch {
-	case !cfg.Target.IsValid() && c.Family == "ipv6":
-		cfg.Target = netip.IPv6Loopback()
-	case !cfg.Target.IsValid():
-		cfg.Target = load.DefaultClash().Target
-	case c.Family == "ipv4" && !cfg.Target.Is4(), c.Family == "ipv6" && !cfg.Target.Is6():
-		family = fmt.Errorf("family %s: target %s is of the other", c.Family, cfg.Target)
+	case !target.IsValid() && family == "ipv6":
+		return netip.IPv6Loopback(), nil
+	case !target.IsValid():
+		return load.DefaultClash().Target, nil
+	case family == "ipv4" && !target.Is4(), family == "ipv6" && !target.Is6():
+		return target, fmt.Errorf("family %s: target %s is of the other", family, target)
 	}
-	return cfg, errors.Join(family, cfg.Validate())
+	return target, nil
+}
+
+// addressed are the flags that name addresses and were given.
+func (c *clashCmd) addressed() (flags []string) {
+	if c.Target.IsValid() {
+		flags = append(flags, "--target")
+	}
+	if len(c.Source) > 0 {
+		flags = append(flags, "--source")
+	}
+	return flags
+}
+
+// flows is how many there are at most.
+func (c *clashCmd) flows(cfg *load.ClashConfig) int {
+	switch {
+	case c.Flows != nil:
+		return *c.Flows
+	case c.Clashes > 0 || c.Duration > 0:
+		return cfg.Capacity()
+	}
+	return load.DefaultClash().Flows
 }
 
 // Run is called by kong.
-func (c *clashCmd) Run(ctx context.Context, s *streams) error {
+func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 	cfg, err := c.config()
 	if err != nil {
 		return fmt.Errorf("%w of clash: %w", cli.ErrUsage, err)
 	}
-	out, err := s.openResult(c.JSON, provenance.Place{Role: "sender", Path: c.SenderNetns}, provenance.Place{Role: "receiver", Path: c.ReceiverNetns})
+	at := c.named()
+	if c.own() {
+		if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
+			return err
+		}
+		if at, err = c.make(c.Family); err != nil {
+			return fmt.Errorf("clash: %w", err)
+		}
+		defer func() { err = errors.Join(err, at.Close()) }()
+		cfg.Target, cfg.ReceiveAt, cfg.Sources, cfg.SenderNetns, cfg.ReceiverNetns = at.target, at.receiveAt, at.sources, at.sender, at.receiver
+		cfg.Flows = c.flows(&cfg) // more addresses, more flows
+	}
+	out, err := s.openResult(c.JSON, at.roles()...)
 	if err != nil {
 		return err
 	}
+	counter := openTally(at.namespaces())
+	if c.Clashes > 0 {
+		if counter.err != nil {
+			return errors.Join(fmt.Errorf("clash: --clashes %d: they cannot be counted: %w", c.Clashes, counter.err), counter.close(), out.close())
+		}
+		cfg.Enough = func() bool { return counter.reached(c.Clashes) }
+	}
+	if c.UDPClash {
+		return c.runUDPClash(ctx, s, out, counter, &cfg)
+	}
 	show, shown := s.progress(cfg.Flows)
-	res, err := load.RunClash(ctx, cfg, show)
+	run, err := load.RunClash(ctx, cfg, show)
 	shown()
 	if err != nil {
 		err = fmt.Errorf("clash: %w", err)
 	}
-	if res == nil {
-		return errors.Join(err, out.close())
+	if run == nil {
+		return errors.Join(err, counter.close(), out.close())
 	}
+	res := &clashResult{ClashResult: *run, Topology: c.Topology, NAT: c.NAT, ClashTarget: c.Clashes}
+	var e error
+	res.conntrackCounts, e = counter.counts(res.Sent)
+	err = errors.Join(err, e, res.short(c.Clashes))
 	if c.FailOnLoss && res.Lost > 0 {
 		err = errors.Join(err, fmt.Errorf("clash: %d of %d packets lost", res.Lost, res.Sent))
 	}

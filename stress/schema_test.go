@@ -29,8 +29,9 @@ var update = flag.Bool("update", false, "write docs/schema")
 
 // results are what the scenarios write behind the header, by the scenarios' names.
 var results = map[string]any{
-	"clash": &load.ClashResult{},
-	"soak":  &load.SoakResult{},
+	"clash":    &clashResult{},
+	"udpclash": &udpClashResult{},
+	"soak":     &load.SoakResult{},
 }
 
 // noResult are the commands that write no result file.

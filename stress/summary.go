@@ -12,7 +12,7 @@ import (
 )
 
 // summarizeClash writes what a person wants to know first.
-func summarizeClash(w io.Writer, res *load.ClashResult) error {
+func summarizeClash(w io.Writer, res *clashResult) error {
 	c := res.Config
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
@@ -23,7 +23,10 @@ func summarizeClash(w io.Writer, res *load.ClashResult) error {
 	}
 	row("clash", "%s port %d, bursts of %d x %d bytes, mode %s, %d thread(s), pace %s, seed %d%s",
 		c.Target, c.Port, c.Burst, c.Size, c.Mode, c.Threads, c.Pace, c.Seed, echo)
-	row("flows", "%d in %.3f s%s", res.Flows, res.Seconds, ended(res))
+	if res.Topology != "" {
+		row("path", "%s of its own, nat %s", res.Topology, res.NAT)
+	}
+	row("flows", "%d in %.3f s%s", res.Flows, res.Seconds, ended(res.Ended))
 	row("packets", "%d sent, %d delivered, %.0f/s", res.Sent, res.Delivered, res.PacketsPerSecond)
 	row("faults", "%d lost, %d duplicated, %d reordered, %d corrupted", res.Lost, res.Duplicated, res.Reordered, res.Corrupted)
 	if res.SendErrors > 0 {
@@ -35,6 +38,7 @@ func summarizeClash(w io.Writer, res *load.ClashResult) error {
 	if res.Foreign > 0 {
 		row("foreign", "%d packets of another run", res.Foreign)
 	}
+	res.rows(row)
 	row("latency", "%s", quantiles(res.Latency))
 	if res.Spread != nil {
 		row("spread", "%s between the first packets of a burst's threads", quantiles(*res.Spread))
@@ -56,14 +60,42 @@ func summarizeClash(w io.Writer, res *load.ClashResult) error {
 	return nil
 }
 
-func ended(res *load.ClashResult) string {
-	switch {
-	case res.Interrupted:
-		return ", interrupted"
-	case res.TimedOut:
+func ended(e load.Ended) string {
+	switch e {
+	case load.EndedFlows:
+		return ""
+	case load.EndedEnough:
+		return ", until there were clashes enough"
+	case load.EndedDuration:
+		return ", until the time was over"
+	case load.EndedTimeout:
 		return ", timed out"
 	}
-	return ""
+	return ", " + string(e)
+}
+
+// rows shows what conntrack counted.
+func (c *conntrackCounts) rows(row func(name, format string, args ...any)) {
+	if c.Clashes == nil {
+		row("clashes", "not counted: %s", c.ConntrackUnread)
+		return
+	}
+	per := 0.0
+	if c.ClashesPerPacket != nil {
+		per = *c.ClashesPerPacket
+	}
+	row("clashes", "%d, %.4f a packet", *c.Clashes, per)
+	row("counted by", "%s", c.ClashesCount)
+	var parts []string
+	for _, counter := range []struct {
+		name string
+		n    *uint64
+	}{{"clash_resolve", c.ClashResolve}, {"insert_failed", c.InsertFailed}, {"drop", c.Drop}, {"chain_toolong", c.ChainTooLong}} {
+		if counter.n != nil {
+			parts = append(parts, fmt.Sprintf("%s %d", counter.name, *counter.n))
+		}
+	}
+	row("conntrack", "%s", strings.Join(parts, ", "))
 }
 
 func quantiles(q load.Quantiles) string {

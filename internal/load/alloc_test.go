@@ -54,11 +54,22 @@ func TestNoAllocationForABurst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, whole := range []bool{false, true} {
-		th := newThread(clk, Header{}, 4, 64, nil, whole)
-		th.fd = fd
-		if n := testing.AllocsPerRun(100, th.burst); n != 0 || th.errnos.total() != 0 {
-			t.Errorf("in one call %v: %v allocations for a burst, %d failed sends", whole, n, th.errnos.total())
+	var told answer
+	for name, tt := range map[string]struct {
+		whole bool
+		fd    int
+		do    func(*thread)
+	}{
+		"each":   {false, fd, func(t *thread) { t.at, t.spacing = clk.now()+1000, 1000 }},
+		"whole":  {true, fd, func(*thread) {}},
+		"tells":  {false, fd, func(t *thread) { t.answered = &told }},
+		"answer": {false, receiver, func(t *thread) { t.reverse, t.answered = true, &told; t.address(target); told.tell() }},
+	} {
+		th := newThread(clk, Header{}, 4, 64, nil, tt.whole)
+		th.fd = tt.fd
+		tt.do(th)
+		if n := testing.AllocsPerRun(100, func() { tt.do(th); th.burst() }); n != 0 || th.errnos.total() != 0 {
+			t.Errorf("%s: %v allocations for a burst, %d failed sends", name, n, th.errnos.total())
 		}
 	}
 }

@@ -27,11 +27,11 @@ func newBarrier(helpers, cpus int) *barrier {
 	return b
 }
 
-// rest lets the helpers sleep until the next start. The leader calls it before it sleeps itself.
+// rest lets the helpers sleep until the next gather. The leader calls it before it sleeps itself.
 func (b *barrier) rest() { b.resting.Store(true) }
 
-// start gathers the helpers and lets them go. What the leader wrote before is visible to them.
-func (b *barrier) start() {
+// gather returns when all helpers wait for nothing but release.
+func (b *barrier) gather() {
 	if b.helpers == 0 {
 		return
 	}
@@ -43,8 +43,17 @@ func (b *barrier) start() {
 	for b.ready.Load() < b.helpers {
 		w.pause()
 	}
-	b.fire.Store(b.round.load())
 }
+
+// release lets them go. What the leader wrote before is visible to them.
+func (b *barrier) release() {
+	if b.helpers > 0 {
+		b.fire.Store(b.round.load())
+	}
+}
+
+// spinning says whether every thread has a CPU, so that it need not sleep while it waits.
+func (b *barrier) spinning() bool { return b.spins > 0 }
 
 // finish waits until every helper has sent. What they wrote is visible to the leader afterwards.
 func (b *barrier) finish() {
@@ -54,7 +63,7 @@ func (b *barrier) finish() {
 	}
 }
 
-// stop lets the helpers end. Only between finish and start.
+// stop lets the helpers end. Only between finish and gather.
 func (b *barrier) stop() {
 	b.stopped.Store(true)
 	b.round.bump()

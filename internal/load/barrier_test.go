@@ -34,8 +34,9 @@ func TestBarrier(t *testing.T) {
 			if n%100 == 99 {
 				time.Sleep(5 * time.Millisecond) // long enough for helpers to fall asleep
 			}
+			b.gather()
 			open.Store(true)
-			b.start()
+			b.release()
 			b.finish()
 			open.Store(false)
 			for i, got := range sends {

@@ -72,21 +72,22 @@ func RunClash(ctx context.Context, cfg ClashConfig, progress func(Progress)) (*C
 	if sendErr != nil && res.Flows == 0 {
 		return nil, errors.Join(sendErr, closeErr)
 	}
-	if sendErr == nil && r.sender.halted.Load() && res.Flows < uint64(cfg.Flows) {
+	res.Ended = r.sender.ended()
+	if sendErr == nil && res.Ended == EndedTimeout {
 		cause := ErrTimedOut
 		res.TimedOut = true
 		if ctx.Err() != nil {
 			cause = ErrInterrupted
-			res.TimedOut, res.Interrupted = false, true
+			res.TimedOut, res.Interrupted, res.Ended = false, true, EndedInterrupted
 		}
 		sendErr = fmt.Errorf("sent %d of %d flows: %w", res.Flows, cfg.Flows, cause)
 	}
 	return res, errors.Join(sendErr, closeErr)
 }
 
-// checkDescriptors refuses a window of echo sockets that the process may not open.
+// checkDescriptors refuses a window of sockets that the process may not open.
 func checkDescriptors(cfg *ClashConfig) error {
-	if !cfg.Echo {
+	if !cfg.keepsSockets() {
 		return nil
 	}
 	var limit unix.Rlimit
@@ -94,12 +95,8 @@ func checkDescriptors(cfg *ClashConfig) error {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
 	const spare = 32 // the runtime's, standard streams, namespaces, the receiver
-	perFlow := 1
-	if cfg.Mode == ModeReuseport {
-		perFlow = cfg.Threads
-	}
-	if need := uint64(cfg.Outstanding*perFlow + spare); need > limit.Cur {
-		return fmt.Errorf("echo with %d flows in flight needs %d open files and the limit is %d: lower the flows in flight, or raise the limit (ulimit -n)",
+	if need := uint64(cfg.Outstanding*cfg.perFlow() + spare); need > limit.Cur {
+		return fmt.Errorf("packets that come back with %d flows in flight needs %d open files and the limit is %d: lower the flows in flight, or raise the limit (ulimit -n)",
 			cfg.Outstanding, need, limit.Cur)
 	}
 	return nil
@@ -121,18 +118,23 @@ func (r *run) open(cpus []int) (err error) {
 	id := rand.Uint32()
 	newLedger := func() *Ledger { return NewLedger(id, r.cfg.Flows, r.cfg.Burst, r.cfg.Threads) }
 
-	arrived := newLedger()
-	in := newIntake(clk, arrived, r.cfg.Size, true)
-	if r.receiver, err = startReceiver(r.receiving, r.cfg.target(), r.cfg.ReceiveBuffer, in, &r.arrivals, echoCPU(r.cfg.Echo, cpus)); err != nil {
+	in := newIntake(clk, newLedger(), r.cfg.Size, true)
+	arrived := in.ledger.Received
+	if r.receiver, err = startReceiver(r.receiving, r.cfg.receiveAt(), r.cfg.ReceiveBuffer, in, &r.arrivals, echoCPU(r.cfg.Echo, cpus)); err != nil {
 		return err
 	}
-	if r.cfg.Echo {
-		arrived = newLedger()
-		if r.collector, err = startCollector(newIntake(clk, arrived, r.cfg.Size, false), &r.arrivals); err != nil {
+	if r.cfg.keepsSockets() {
+		back := newLedger()
+		if r.collector, err = startCollector(newIntake(clk, back, r.cfg.Size, false), &r.arrivals); err != nil {
 			return err
+		}
+		arrived = back.Received
+		if r.cfg.Mode.twoWay() {
+			arrived = func(flow uint32) int { return in.ledger.Received(flow) + back.Received(flow) }
 		}
 	}
 	r.sender = newSender(r.cfg, clk, id, cpus)
+	r.sender.far = r.receiver.fd
 	r.sender.ns, r.sender.arrivals, r.sender.collector = r.sending, &r.arrivals, r.collector
 	if r.cfg.Outstanding > 0 {
 		r.sender.window = newWindow(r.cfg.Outstanding, r.cfg.FlowTimeout, arrived, closeAll)
@@ -145,10 +147,13 @@ func (r *run) send(ctx context.Context, deadline time.Time, progress func(Progre
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	defer context.AfterFunc(ctx, r.sender.stop)()
+	if r.cfg.Duration > 0 {
+		defer time.AfterFunc(r.cfg.Duration, func() { r.sender.end(EndedDuration) }).Stop()
+	}
 	done := make(chan error, 1)
 	go func() { done <- r.sender.run() }()
 
-	const interval = 200 * time.Millisecond
+	const interval = 100 * time.Millisecond
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -156,6 +161,9 @@ func (r *run) send(ctx context.Context, deadline time.Time, progress func(Progre
 		case err := <-done:
 			return err
 		case <-tick.C:
+			if r.cfg.Enough != nil && r.cfg.Enough() {
+				r.sender.end(EndedEnough)
+			}
 			if progress != nil {
 				progress(Progress{Flows: r.sender.flows.Load(), Counts: r.receiver.ledger.Counts()})
 			}
@@ -175,9 +183,15 @@ func (r *run) linger(ctx context.Context, limit time.Duration) {
 	want := r.sender.flows.Load()*uint64(r.cfg.Burst) - r.sender.refused()
 	for time.Now().Before(end) && ctx.Err() == nil {
 		last := r.receiver.last.Load()
-		complete := r.receiver.ledger.Counts().Delivered >= want
+		delivered := r.receiver.ledger.Counts().Delivered
+		if r.cfg.Mode.twoWay() {
+			delivered += r.collector.ledger.Counts().Delivered
+		}
+		complete := delivered >= want
 		if r.collector != nil {
 			last = max(last, r.collector.last.Load())
+		}
+		if r.cfg.Echo {
 			complete = complete && r.collector.ledger.Counts().Delivered >= r.receiver.echoSent.Load()
 		}
 		if complete && r.sender.clk.now()-last > int64(quiet) {
@@ -212,6 +226,12 @@ func (r *run) close(res *ClashResult) (err error) {
 func (r *run) fill(res *ClashResult) {
 	s := r.sender
 	counts := r.receiver.ledger.Counts()
+	last, ages := r.receiver.last.Load(), r.receiver.ages
+	if r.cfg.Mode.twoWay() {
+		counts = counts.plus(r.collector.ledger.Counts())
+		last = max(last, r.collector.last.Load())
+		ages.Merge(r.collector.ages)
+	}
 	res.Config = s.cfg
 	res.Flows = s.flows.Load()
 	res.Sent = res.Flows * uint64(r.cfg.Burst)
@@ -231,19 +251,19 @@ func (r *run) fill(res *ClashResult) {
 		res.Expired = s.window.expired
 	}
 	if res.Flows > 0 {
-		res.Seconds = time.Duration(max(s.last, r.receiver.last.Load()) - s.first).Seconds()
+		res.Seconds = time.Duration(max(s.last, last) - s.first).Seconds()
 	}
 	if res.Seconds > 0 {
 		res.PacketsPerSecond = float64(res.Delivered) / res.Seconds
 	}
-	res.Latency = quantiles(r.receiver.ages)
+	res.Latency = quantiles(ages)
 	if r.cfg.Threads > 1 {
 		res.Spread = new(quantiles(s.spread))
 	}
 	if !r.cfg.Pace.Full() {
 		res.Lag = new(quantiles(s.lag))
 	}
-	if r.collector != nil {
+	if r.cfg.Echo {
 		res.EchoResult = r.echo()
 	}
 }

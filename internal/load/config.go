@@ -16,10 +16,15 @@ const (
 	ModeThreads   Mode = "threads"   // several threads send through one socket
 	ModeReuseport Mode = "reuseport" // each thread has a socket of its own; SO_REUSEPORT lets them share the flow's 5-tuple
 	ModeSendmmsg  Mode = "sendmmsg"  // one thread hands the whole burst over in one system call
+	ModeCross     Mode = "cross"     // every other thread sends from the receiver's end, towards the source: both ends begin the flow
+	ModeReply     Mode = "reply"     // as ModeCross, but the far end begins when the send of the first packet has returned
 )
 
 // Modes are all of them, in the order of their documentation.
-var Modes = []Mode{ModeThreads, ModeReuseport, ModeSendmmsg}
+var Modes = []Mode{ModeThreads, ModeReuseport, ModeSendmmsg, ModeCross, ModeReply}
+
+// twoWay says whether packets of a burst go in both directions.
+func (m Mode) twoWay() bool { return m == ModeCross || m == ModeReply }
 
 // Bounds of a run. Whatever is asked for, a run ends.
 const (
@@ -27,6 +32,7 @@ const (
 	MaxBurst   = 1024 // what one sendmmsg takes (UIO_MAXIOV)
 	MaxThreads = 256
 	MaxWindow  = 1 << 16
+	MaxSpacing = time.Second
 )
 
 // ClashConfig says what RunClash sends. DefaultClash has the values to start from.
@@ -36,6 +42,9 @@ type ClashConfig struct {
 	Target      netip.Addr `json:"target"`
 	Port        uint16     `json:"port"`
 	AllowTarget netip.Addr `json:"allow_target,omitzero"`
+
+	// ReceiveAt is where the receiver binds when something on the way translates the target's address; none: at Target.
+	ReceiveAt netip.Addr `json:"receive_at,omitzero"`
 
 	// Sources are the addresses that flows cycle over; none: the one that the kernel would choose. Each gives some
 	// 64,500 flows. Ports is the order of source ports.
@@ -47,10 +56,19 @@ type ClashConfig struct {
 	Burst int `json:"burst"`
 	Size  int `json:"size"`
 
-	// Threads share each burst evenly. 0: as many as the burst has packets, at most one a CPU (ModeReuseport: at
-	// least two; ModeSendmmsg: one).
+	// Threads share each burst evenly. 0: as many as the burst has packets, at most one a CPU (ModeSendmmsg: one;
+	// ModeReuseport, ModeCross and ModeReply: at least two). Sockets is how many share a flow's 5-tuple in ModeReuseport; 0: one
+	// for each thread.
 	Mode    Mode `json:"mode"`
 	Threads int  `json:"threads"`
+	Sockets int  `json:"sockets"`
+
+	// Aim makes the threads of a burst wait for one instant, which brings their first packets some 100 ns together where
+	// each has a CPU. Without it the thread that leads is ahead by the time that a word takes to another CPU.
+	Aim bool `json:"aim"`
+
+	// Spacing is between two packets that one thread sends of a burst; not for ModeSendmmsg.
+	Spacing time.Duration `json:"-"`
 
 	// Outstanding bounds the flows in flight; 0: no bound. A flow leaves when its packets have arrived (with Echo: come back),
 	// or FlowTimeout after it was sent. FlowTimeout also bounds a send that waits for buffer.
@@ -67,6 +85,11 @@ type ClashConfig struct {
 
 	// Seed decides the order of ports and the filling of payloads. 0: draw one.
 	Seed uint64 `json:"seed"`
+
+	// Duration ends the sending, as does Enough, which is asked now and then, when it returns true. A run that they end is
+	// complete. 0 and nil: only Flows does.
+	Duration time.Duration `json:"-"`
+	Enough   func() bool   `json:"-"`
 
 	// Timeout bounds the whole run, Linger within it the wait for stragglers after the last send. Linger ends early once
 	// everything has arrived and nothing more did for a while.
@@ -88,6 +111,7 @@ func DefaultClash() ClashConfig {
 		Burst:         4,
 		Size:          64,
 		Mode:          ModeThreads,
+		Aim:           true,
 		Outstanding:   64,
 		FlowTimeout:   50 * time.Millisecond,
 		Timeout:       time.Minute,
@@ -101,16 +125,26 @@ func (c ClashConfig) MarshalJSON() ([]byte, error) {
 	type plain ClashConfig
 	return json.Marshal(struct {
 		plain
+		Spacing     string `json:"spacing"`
+		Duration    string `json:"duration"`
 		FlowTimeout string `json:"flow_timeout"`
 		Timeout     string `json:"timeout"`
 		Linger      string `json:"linger"`
-	}{plain(c), c.FlowTimeout.String(), c.Timeout.String(), c.Linger.String()})
+	}{plain(c), c.Spacing.String(), c.Duration.String(), c.FlowTimeout.String(), c.Timeout.String(), c.Linger.String()})
 }
 
 func (c *ClashConfig) target() netip.AddrPort { return netip.AddrPortFrom(c.Target, c.Port) }
 
-// capacity is how many flows the sources give.
-func (c *ClashConfig) capacity() int { return max(1, len(c.Sources)) * portsPerSource(c.Port) }
+// receiveAt is where the receiver binds.
+func (c *ClashConfig) receiveAt() netip.AddrPort {
+	if c.ReceiveAt.IsValid() {
+		return netip.AddrPortFrom(c.ReceiveAt, c.Port)
+	}
+	return c.target()
+}
+
+// Capacity is how many flows the sources give.
+func (c *ClashConfig) Capacity() int { return max(1, len(c.Sources)) * portsPerSource(c.Port) }
 
 // Validate returns every problem at once.
 func (c *ClashConfig) Validate() error {
@@ -127,6 +161,9 @@ func (c *ClashConfig) Validate() error {
 	if c.Port == 0 {
 		bad("port 0: want 1 to 65535")
 	}
+	if c.ReceiveAt.IsValid() && c.Target.IsValid() && c.ReceiveAt.Is4() != c.Target.Is4() {
+		bad("receiver's address %s and target %s are of different families", c.ReceiveAt, c.Target)
+	}
 	if c.Ports != PortsShuffled && c.Ports != PortsSequential {
 		bad("ports %q: want %s or %s", c.Ports, PortsShuffled, PortsSequential)
 	}
@@ -142,7 +179,7 @@ func (c *ClashConfig) Validate() error {
 	}
 	if c.Flows < 1 {
 		bad("flows %d: want at least 1", c.Flows)
-	} else if capacity := c.capacity(); c.Flows > capacity {
+	} else if capacity := c.Capacity(); c.Flows > capacity {
 		bad("flows %d: %d source address(es) with %d ports each give %d flows that are new to conntrack; name %d or more source addresses",
 			c.Flows, max(1, len(c.Sources)), portsPerSource(c.Port), capacity, (c.Flows+portsPerSource(c.Port)-1)/portsPerSource(c.Port))
 	}
@@ -153,14 +190,17 @@ func (c *ClashConfig) Validate() error {
 		errs = append(errs, err)
 	}
 	inRange("outstanding", c.Outstanding, 0, MaxWindow)
-	if c.Echo && c.Outstanding == 0 {
-		bad("outstanding 0: with echo each flow in flight keeps its sockets open, so their number must be bounded")
+	if c.keepsSockets() && c.Outstanding == 0 {
+		bad("outstanding 0: where packets come back each flow in flight keeps its sockets open, so their number must be bounded")
 	}
 	if c.FlowTimeout <= 0 {
 		bad("flow timeout %s: want more than zero", c.FlowTimeout)
 	}
 	if c.Timeout <= 0 || c.Timeout > MaxTimeout {
 		bad("timeout %s: want more than zero and at most %s", c.Timeout, MaxTimeout)
+	}
+	if c.Duration < 0 || c.Duration > MaxTimeout {
+		bad("duration %s: want zero (no bound) to %s", c.Duration, MaxTimeout)
 	}
 	if c.Linger < 0 || c.Linger >= c.Timeout {
 		bad("linger %s: want zero or more, and less than the timeout of %s, which bounds the whole run", c.Linger, c.Timeout)
@@ -184,8 +224,33 @@ func (c *ClashConfig) validateThreads() (errs []error) {
 		errs = append(errs, fmt.Errorf("threads %d: mode %s sends from one", c.Threads, c.Mode))
 	case c.Mode == ModeReuseport && (c.Threads == 1 || c.Burst < 2):
 		errs = append(errs, fmt.Errorf("threads %d, burst %d: mode %s wants two at least, or there are no twins", c.Threads, c.Burst, c.Mode))
+	case c.Mode.twoWay() && (c.Threads == 1 || c.Burst < 2):
+		errs = append(errs, fmt.Errorf("threads %d, burst %d: mode %s wants two at least, one for each end", c.Threads, c.Burst, c.Mode))
+	}
+	if c.Mode.twoWay() && c.Echo {
+		errs = append(errs, fmt.Errorf("echo with mode %s: both ends send already; leave one of them out", c.Mode))
+	}
+	if c.Sockets != 0 && (c.Mode != ModeReuseport || c.Sockets < 2 || c.Threads > 0 && c.Sockets > c.Threads) {
+		errs = append(errs, fmt.Errorf("sockets %d: only mode %s has several, 2 to as many as threads", c.Sockets, ModeReuseport))
+	}
+	if c.Spacing < 0 || c.Spacing > MaxSpacing || c.Spacing > 0 && c.Mode == ModeSendmmsg {
+		errs = append(errs, fmt.Errorf("spacing %s: want zero to %s, and zero with mode %s, which sends all in one call", c.Spacing, MaxSpacing, ModeSendmmsg))
 	}
 	return errs
+}
+
+// keepsSockets says whether a flow's sockets are received on, and so stay open while it is in flight.
+func (c *ClashConfig) keepsSockets() bool { return c.Echo || c.Mode.twoWay() }
+
+// perFlow is how many sockets a flow has at the sender's end.
+func (c *ClashConfig) perFlow() int {
+	switch {
+	case c.Mode != ModeReuseport:
+		return 1
+	case c.Sockets > 0:
+		return min(c.Sockets, c.Threads)
+	}
+	return c.Threads
 }
 
 // chooseThreads is what Threads 0 stands for.
@@ -195,8 +260,8 @@ func (c *ClashConfig) chooseThreads(cpus int) int {
 		return c.Threads
 	case c.Mode == ModeSendmmsg:
 		return 1
-	case c.Mode == ModeReuseport:
-		return min(c.Burst, max(2, cpus), MaxThreads)
+	case c.Mode == ModeReuseport || c.Mode.twoWay():
+		return min(c.Burst, max(2, cpus, c.Sockets), MaxThreads)
 	default:
 		return min(c.Burst, cpus, MaxThreads)
 	}

@@ -47,6 +47,19 @@ type Counts struct {
 	SourcesChanged uint64 `json:"sources_changed"`
 }
 
+// plus adds the readings of two ledgers that share a run's packets.
+func (c Counts) plus(o Counts) Counts {
+	return Counts{
+		Delivered:  c.Delivered + o.Delivered,
+		Duplicated: c.Duplicated + o.Duplicated,
+		Reordered:  c.Reordered + o.Reordered,
+		Corrupted:  c.Corrupted + o.Corrupted,
+		Foreign:    c.Foreign + o.Foreign,
+
+		SourcesChanged: c.SourcesChanged + o.SourcesChanged,
+	}
+}
+
 // NewLedger is for a run of at most the given number of flows, each of burst packets that threads share evenly
 // (thread t sends the packets t, t+threads, t+2*threads, ...).
 func NewLedger(run uint32, flows, burst, threads int) *Ledger {

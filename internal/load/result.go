@@ -7,6 +7,19 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
+// Ended is why a run sent no more.
+type Ended string
+
+// The ends. Those after EndedEnough are failures.
+const (
+	EndedFlows       Ended = "flows" // all were sent
+	EndedDuration    Ended = "duration"
+	EndedEnough      Ended = "enough" // ClashConfig.Enough said so
+	EndedTimeout     Ended = "timeout"
+	EndedInterrupted Ended = "interrupted"
+	EndedError       Ended = "error"
+)
+
 // ClashResult is what a run of RunClash saw. Field by field it is part of the result file's schema.
 type ClashResult struct {
 	Config ClashConfig `json:"config"` // as it ran: threads, sources and seed that were left open are filled in
@@ -55,8 +68,9 @@ type ClashResult struct {
 
 	*EchoResult
 
-	TimedOut    bool `json:"timed_out"`   // the timeout ended the run before all flows were sent
-	Interrupted bool `json:"interrupted"` // the caller did
+	Ended       Ended `json:"ended"`
+	TimedOut    bool  `json:"timed_out"`   // the timeout ended the run before all flows were sent
+	Interrupted bool  `json:"interrupted"` // the caller did
 }
 
 // EchoResult is the way back: the same figures for the payloads that the receiver returned.

@@ -26,16 +26,21 @@ type sender struct {
 	dialer    *dialer
 	window    *window // nil: unbounded
 	arrivals  *event
-	collector *collector // nil without echo
+	collector *collector // nil where nothing comes back
+	far       int        // the receiver's socket, which the far end of ModeCross and ModeReply sends through
 	barrier   *barrier
 	threads   []*thread
 
 	halt   event
 	halted atomic.Bool
+	reason atomic.Pointer[Ended] // why it was halted by end
+
+	answered answer // of ModeReply
 
 	flows   atomic.Uint64
 	fds     []int
-	skipped uint64 // source ports that somebody else holds
+	source  netip.AddrPort // of the flow
+	skipped uint64         // source ports that somebody else holds
 	first   int64
 	last    int64
 	lag     *hdr.Histogram // start of a flow after it was due
@@ -56,9 +61,34 @@ func newSender(cfg ClashConfig, clk clock, run uint32, cpus []int) *sender {
 	}
 	for i := range cfg.Threads {
 		packets := (cfg.Burst - i + cfg.Threads - 1) / cfg.Threads
-		s.threads = append(s.threads, newThread(clk, Header{Run: run, Thread: uint16(i)}, packets, cfg.Size, filling, cfg.Mode == ModeSendmmsg))
+		t := newThread(clk, Header{Run: run, Thread: uint16(i)}, packets, cfg.Size, filling, cfg.Mode == ModeSendmmsg)
+		t.spacing = int64(cfg.Spacing)
+		t.reverse = cfg.Mode.twoWay() && i%2 == 1
+		if cfg.Mode == ModeReply {
+			t.answered = &s.answered
+		}
+		s.threads = append(s.threads, t)
 	}
 	return s
+}
+
+// end is stop for a run that is complete.
+func (s *sender) end(why Ended) {
+	s.reason.CompareAndSwap(nil, &why)
+	s.stop()
+}
+
+// ended says why run has returned; EndedTimeout stands for stop without a reason.
+func (s *sender) ended() Ended {
+	switch {
+	case s.flows.Load() >= uint64(s.cfg.Flows):
+		return EndedFlows
+	case s.reason.Load() != nil:
+		return *s.reason.Load()
+	case s.halted.Load():
+		return EndedTimeout
+	}
+	return EndedError
 }
 
 // stop makes run return after the burst that is on its way.
@@ -77,7 +107,7 @@ func (s *sender) run() error {
 		onThread(func() {
 			defer helpers.Done()
 			// A helper that cannot be pinned helps all the same, or the leader would wait for it.
-			errs <- pin(s.cpus[(i+1)%len(s.cpus)])
+			errs <- errors.Join(pin(s.cpus[(i+1)%len(s.cpus)]), shortWaits())
 			s.barrier.help(t.burst)
 		})
 	}
@@ -101,9 +131,8 @@ func (s *sender) lead() error {
 	if err := pin(s.cpus[0]); err != nil {
 		return err
 	}
-	// Short waits of the schedule would otherwise each be 50 us too long.
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("set timer slack: %w", err)
+	if err := shortWaits(); err != nil {
+		return err
 	}
 	if len(s.cfg.Sources) == 0 {
 		source, err := defaultSource(s.cfg.target())
@@ -139,8 +168,18 @@ func (s *sender) flow(flow uint32, tuples *tuples) error {
 	for i, t := range s.threads {
 		t.head.Flow = flow
 		t.fd = s.fds[i%len(s.fds)]
+		if t.reverse {
+			t.fd = s.far
+			t.address(s.source)
+		}
 	}
-	s.barrier.start()
+	s.answered.reset()
+	s.barrier.gather()
+	at := s.aim()
+	for _, t := range s.threads {
+		t.at = at
+	}
+	s.barrier.release()
 	s.threads[0].burst()
 	s.barrier.finish()
 	s.account(flow)
@@ -151,6 +190,19 @@ func (s *sender) flow(flow uint32, tuples *tuples) error {
 		closeAll(s.fds)
 	}
 	return nil
+}
+
+// aimAhead is longer than a word takes from one CPU to another, so that all threads have learned of the instant before
+// it comes: the leader, which sets it, would otherwise be ahead of the others by as much.
+const aimAhead = 2 * time.Microsecond
+
+// aim is the instant at which a burst is to start; 0 for at once, and where threads outnumber CPUs and so cannot spin
+// towards it.
+func (s *sender) aim() int64 {
+	if !s.cfg.Aim || !s.barrier.spinning() || len(s.threads) == 1 {
+		return 0
+	}
+	return s.clk.now() + int64(aimAhead)
 }
 
 // waitDue sleeps until the flow's time on the schedule.
@@ -182,10 +234,7 @@ func (s *sender) waitPlace() *slot {
 
 // open makes the sockets of a new flow from the next source address and port that is free.
 func (s *sender) open(tuples *tuples) error {
-	want := 1
-	if s.cfg.Mode == ModeReuseport {
-		want = len(s.threads)
-	}
+	want := s.cfg.perFlow()
 	for {
 		source, ok := tuples.take()
 		if !ok {
@@ -194,6 +243,7 @@ func (s *sender) open(tuples *tuples) error {
 		s.fds = s.fds[:0]
 		err := s.openAt(source, want)
 		if err == nil {
+			s.source = source
 			return nil
 		}
 		closeAll(s.fds)

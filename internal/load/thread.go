@@ -1,10 +1,13 @@
 package load
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +43,14 @@ func pin(cpu int) error {
 	set.Set(cpu)
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return fmt.Errorf("pin thread to CPU %d: %w", cpu, err)
+	}
+	return nil
+}
+
+// shortWaits makes the calling thread's sleeps end when they are due, and not 50 us later.
+func shortWaits() error {
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set timer slack: %w", err)
 	}
 	return nil
 }
@@ -85,6 +96,13 @@ type thread struct {
 	batch *batch // one message for each packet of the share
 	whole bool   // hand the share over in one sendmmsg; else one sendto for each packet
 
+	at       int64                  // when the burst is to start; 0: at once
+	spacing  int64                  // between its packets
+	reverse  bool                   // sends from the far end, through a socket that is not connected
+	answered *answer                // nil but in ModeReply
+	to       *unix.RawSockaddrInet6 // nil: the socket is connected
+	toLen    uintptr
+
 	first  int64 // when the last burst's first packet was stamped
 	last   int64
 	failed int // packets of the last burst that the kernel refused
@@ -104,7 +122,13 @@ func newThread(clk clock, head Header, packets, size int, filling []byte, whole 
 // burst sends the thread's share of the flow in head.Flow.
 func (t *thread) burst() {
 	t.failed = 0
+	if t.reverse && t.answered != nil {
+		t.answered.wait()
+	}
 	t.first = t.clk.now()
+	for t.first < t.at {
+		t.first = t.clk.now()
+	}
 	t.last = t.first
 	if t.whole {
 		t.sendWhole()
@@ -113,15 +137,49 @@ func (t *thread) burst() {
 	}
 }
 
+// address is where a thread whose socket is not connected sends.
+func (t *thread) address(to netip.AddrPort) {
+	if t.to == nil {
+		t.to = new(unix.RawSockaddrInet6) // large enough for IPv4 too
+	}
+	var port [2]byte
+	binary.BigEndian.PutUint16(port[:], to.Port())
+	if to.Addr().Is4() {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(t.to))
+		*v4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: *(*uint16)(unsafe.Pointer(&port)), Addr: to.Addr().As4()}
+		t.toLen = unix.SizeofSockaddrInet4
+		return
+	}
+	*t.to = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: *(*uint16)(unsafe.Pointer(&port)), Addr: to.Addr().As16()}
+	t.toLen = unix.SizeofSockaddrInet6
+}
+
+// sleepFrom is a gap that is worth a sleep, which may take some 50 us longer than asked for on a busy CPU.
+const sleepFrom = int64(200 * time.Microsecond)
+
+// pause returns the time when it is not before due.
+func (t *thread) pause(due int64) int64 {
+	now := t.clk.now()
+	if gap := due - now; gap > sleepFrom {
+		ts := unix.NsecToTimespec(gap - sleepFrom/2)
+		_ = unix.Nanosleep(&ts, nil) // a signal that cuts it short leaves the rest to the loop below
+	}
+	for now < due {
+		now = t.clk.now()
+	}
+	return now
+}
+
 func (t *thread) sendEach() {
 	for seq, b := range t.batch.bufs {
 		if seq > 0 {
-			t.last = t.clk.now()
+			t.last = t.pause(t.first + int64(seq)*t.spacing)
 		}
 		t.put(seq, b)
 		// Syscall, not RawSyscall: with a full send buffer it blocks, up to the socket's send timeout.
 		for {
-			_, _, errno := syscall.Syscall6(unix.SYS_SENDTO, uintptr(t.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+			_, _, errno := syscall.Syscall6(unix.SYS_SENDTO, uintptr(t.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0,
+				uintptr(unsafe.Pointer(t.to)), t.toLen)
 			if errno == unix.EINTR {
 				continue
 			}
@@ -129,6 +187,9 @@ func (t *thread) sendEach() {
 				t.fail(errno)
 			}
 			break
+		}
+		if seq == 0 && t.answered != nil && !t.reverse {
+			t.answered.tell()
 		}
 	}
 }

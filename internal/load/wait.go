@@ -83,3 +83,17 @@ func (b *backoff) pause() {
 	ts := unix.NsecToTimespec(int64(pollSleep))
 	_ = unix.Nanosleep(&ts, nil)
 }
+
+// answer lets the far end of a flow begin when the near end has begun.
+type answer struct{ told atomic.Bool }
+
+func (a *answer) reset() { a.told.Store(false) }
+func (a *answer) tell()  { a.told.Store(true) }
+
+// wait ends with the burst, which always tells.
+func (a *answer) wait() {
+	w := backoff{spins: spinPolls}
+	for !a.told.Load() {
+		w.pause()
+	}
+}

@@ -6,8 +6,8 @@ import "time"
 // echo: come back), or when its time is up; then whatever sockets it kept are closed. Only the leading thread
 // uses it; arrivals reach it through the ledger.
 type window struct {
-	ledger  *Ledger
-	timeout int64 // nanoseconds
+	arrived func(flow uint32) int // packets of the flow
+	timeout int64                 // nanoseconds
 	slots   []slot
 	next    int
 	expired uint64
@@ -22,8 +22,8 @@ type slot struct {
 	fds     []int
 }
 
-func newWindow(limit int, timeout time.Duration, ledger *Ledger, discard func([]int)) *window {
-	return &window{ledger: ledger, timeout: int64(timeout), slots: make([]slot, limit), discard: discard}
+func newWindow(limit int, timeout time.Duration, arrived func(uint32) int, discard func([]int)) *window {
+	return &window{arrived: arrived, timeout: int64(timeout), slots: make([]slot, limit), discard: discard}
 }
 
 // free finds a slot at the given time. Where there is none it returns nil and how long it takes, arrivals aside,
@@ -34,7 +34,7 @@ func (w *window) free(now int64) (*slot, time.Duration) {
 		s := &w.slots[w.next]
 		w.next = (w.next + 1) % len(w.slots)
 		left := s.started + w.timeout - now
-		arrived := s.busy && w.ledger.Received(s.flow) >= s.expect
+		arrived := s.busy && w.arrived(s.flow) >= s.expect
 		if !s.busy || arrived || left <= 0 {
 			if s.busy && !arrived {
 				w.expired++

@@ -11,7 +11,7 @@ func TestWindow(t *testing.T) {
 	const timeout = time.Second
 	l := NewLedger(testRun, 3, 5, 2)
 	var closed []int
-	w := newWindow(2, timeout, l, func(fds []int) { closed = append(closed, fds...) })
+	w := newWindow(2, timeout, l.Received, func(fds []int) { closed = append(closed, fds...) })
 	occupy := func(now int64, flow uint32, expect int) {
 		t.Helper()
 		s, wait := w.free(now)

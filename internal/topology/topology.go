@@ -21,6 +21,7 @@ type Topology struct {
 // balance hashes addresses only: it takes several sources to reach all queues.
 type Network struct {
 	Target        netip.Addr // the receiver's
+	Virtual       netip.Addr // nobody's, but of the target's network: see [Topology.Redirect]
 	Sources       netip.Addr // the first of the senders'
 	SenderGateway netip.Addr // the next hop from the sender
 	TargetGateway netip.Addr // the next hop from the receiver
@@ -31,6 +32,7 @@ type Network struct {
 var Networks = map[string]Network{
 	"ipv4": {
 		Target:        netip.MustParseAddr("192.0.2.1"),
+		Virtual:       netip.MustParseAddr("192.0.2.99"),
 		Sources:       netip.MustParseAddr("198.51.100.1"),
 		SenderGateway: netip.MustParseAddr("198.51.100.254"),
 		TargetGateway: netip.MustParseAddr("192.0.2.254"),
@@ -38,6 +40,7 @@ var Networks = map[string]Network{
 	},
 	"ipv6": {
 		Target:        netip.MustParseAddr("2001:db8:1::1"),
+		Virtual:       netip.MustParseAddr("2001:db8:1::99"),
 		Sources:       netip.MustParseAddr("2001:db8:2::1"),
 		SenderGateway: netip.MustParseAddr("2001:db8:2::ffff"),
 		TargetGateway: netip.MustParseAddr("2001:db8:1::ffff"),
@@ -126,6 +129,18 @@ func (t *Topology) hosts(into ...**kernel.NetNS) error {
 
 // Masquerade makes the router of [Routed] translate the senders' addresses and ports.
 func (t *Topology) Masquerade() error { return t.Queue.Masquerade(OuterLink) }
+
+// Redirect makes what is sent to the family's virtual address arrive at the target: DNAT where the queue belongs.
+func (t *Topology) Redirect(family string) error {
+	n := Networks[family]
+	if t.Sender == t.Queue {
+		// Without a route the packet would not come as far as OUTPUT.
+		if err := t.Queue.AddAddress("lo", single(n.Virtual)); err != nil {
+			return err
+		}
+	}
+	return t.Queue.RedirectTo(n.Virtual, n.Target)
+}
 
 // loopback is one host that sends to itself.
 func (t *Topology) loopback(all []Network) error {

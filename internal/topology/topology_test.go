@@ -109,3 +109,36 @@ func receive(t *testing.T, conn *net.UDPConn, want string) netip.AddrPort {
 	}
 	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 }
+
+// TestRedirect sends to the virtual address; the target gets it, and its answer seems to come from where it was sent.
+func TestRedirect(t *testing.T) {
+	kerneltest.Require(t)
+	const port = 9
+	for _, family := range Families() {
+		for _, kind := range []Kind{Loopback, TwoHosts, Routed} {
+			top, err := New(kind, family)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := Networks[family]
+			if err := top.Redirect(family); err != nil {
+				t.Fatal(err)
+			}
+			receiver := listen(t, top.Receiver, netip.AddrPortFrom(n.Target, port))
+			sender := listen(t, top.Sender, netip.AddrPortFrom(n.Sources, 0))
+			if _, err := sender.WriteToUDPAddrPort([]byte("there"), netip.AddrPortFrom(n.Virtual, port)); err != nil {
+				t.Fatal(err)
+			}
+			from := receive(t, receiver, "there")
+			if _, err := receiver.WriteToUDPAddrPort([]byte("back"), from); err != nil {
+				t.Fatal(err)
+			}
+			if from := receive(t, sender, "back"); from.Addr() != n.Virtual {
+				t.Errorf("%s, %s: the answer comes from %v, not from %v", kind, family, from, n.Virtual)
+			}
+			if err := top.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"verdictd/internal/provenance"
+	"verdictd/internal/topology"
+)
+
+// wayFlags are where the packets of a scenario run: through namespaces that somebody else made, or through ones of
+// stress's own.
+type wayFlags struct {
+	Topology string `help:"Make network namespaces for the run: loopback (one host), veth (two) or router (a third between them); conntrack is active in the router, or else at the receiver. Default: the namespaces that --sender-netns and --receiver-netns name, or the process's own." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router"`
+	NAT      string `name:"nat" help:"none; masquerade: the router translates source addresses and ports; dnat: packets go to an address that is translated to the receiver's." enum:"none,masquerade,dnat" default:"none" placeholder:"none|masquerade|dnat"`
+
+	SenderNetns   string `help:"Network namespace to send from." placeholder:"PATH"`
+	ReceiverNetns string `help:"Network namespace to receive in." placeholder:"PATH"`
+}
+
+// kinds are the topologies by the names on the command line.
+var kinds = map[string]topology.Kind{"loopback": topology.Loopback, "veth": topology.TwoHosts, "router": topology.Routed}
+
+// own says whether stress is to make the namespaces.
+func (p *wayFlags) own() bool { return p.Topology != "" }
+
+// check says what cannot be had together. addressed are the flags that name addresses and were given.
+func (p *wayFlags) check(addressed ...string) error {
+	var errs []error
+	switch {
+	case !p.own() && p.NAT != "none":
+		errs = append(errs, fmt.Errorf("--nat %s: needs namespaces of its own; add --topology router", p.NAT))
+	case p.NAT == "masquerade" && p.Topology != "router":
+		errs = append(errs, fmt.Errorf("--nat masquerade: only a router masquerades; give --topology router"))
+	}
+	if p.own() && (p.SenderNetns != "" || p.ReceiverNetns != "") {
+		errs = append(errs, errors.New("--topology makes the namespaces: leave --sender-netns and --receiver-netns out"))
+	}
+	if p.own() {
+		for _, flag := range addressed {
+			errs = append(errs, fmt.Errorf("--topology brings addresses of its own: leave %s out", flag))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// A way is where a run sends and receives, and what is between.
+type way struct {
+	sender, receiver string // paths of namespaces; empty: the process's own
+	tracking         string // the one in between that tracks connections; empty where stress made none
+	target           netip.Addr
+	receiveAt        netip.Addr
+	sources          []netip.Addr
+
+	made *topology.Topology
+}
+
+// make makes the namespaces for a family. The caller closes the way.
+func (p *wayFlags) make(family string) (_ *way, err error) {
+	if family == "" {
+		family = "ipv4"
+	}
+	n := topology.Networks[family]
+	made, err := topology.New(kinds[p.Topology], family)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, made.Close())
+		}
+	}()
+	at := &way{
+		sender: made.Sender.Path(), receiver: made.Receiver.Path(), tracking: made.Queue.Path(),
+		target: n.Target, receiveAt: n.Target, sources: n.SourceList(), made: made,
+	}
+	switch p.NAT {
+	case "masquerade":
+		err = made.Masquerade()
+	case "dnat":
+		at.target = n.Virtual
+		err = made.Redirect(family)
+	}
+	return at, err
+}
+
+// named is the way that the flags name.
+func (p *wayFlags) named() *way {
+	return &way{sender: p.SenderNetns, receiver: p.ReceiverNetns}
+}
+
+// namespaces are the paths of all that packets run through, each once.
+func (p *way) namespaces() []string {
+	paths := []string{p.sender, p.receiver}
+	if p.made != nil {
+		paths = append(paths, p.tracking)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// roles are the namespaces for the result's header.
+func (p *way) roles() []provenance.Place {
+	roles := []provenance.Place{{Role: "sender", Path: p.sender}, {Role: "receiver", Path: p.receiver}}
+	if p.made != nil {
+		roles = append(roles, provenance.Place{Role: "tracking", Path: p.tracking})
+	}
+	return roles
+}
+
+// Close gives up the namespaces that stress made.
+func (p *way) Close() error {
+	if p.made == nil {
+		return nil
+	}
+	return p.made.Close()
+}
