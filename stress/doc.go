@@ -2,6 +2,7 @@
 //
 //	stress clash    bursts of packets that all are the first of their flow
 //	stress soak     a mix of all sorts of flows for any length of time
+//	stress modload  threads that need a kernel module at the same moment
 //
 // What its words mean, and what to do when its figures look wrong, is in package load. It sends to loopback, to
 // documentation addresses, and elsewhere only where the target is named twice.

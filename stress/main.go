@@ -21,6 +21,8 @@ type commands struct {
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
 	Soak  soakCmd  `cmd:"" help:"Send a mix of all sorts of flows for a while; fail on any loss, and on what is held on to."`
 
+	Modload modloadCmd `cmd:"" help:"Have threads need a kernel module at the same moment that is not loaded yet."`
+
 	Compare compareCmd `cmd:"" help:"Tell what changed from one set of results to another."`
 }
 

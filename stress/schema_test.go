@@ -21,6 +21,7 @@ import (
 	"verdictd/internal/crash"
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/load"
+	"verdictd/internal/modload"
 	"verdictd/internal/provenance"
 )
 
@@ -32,6 +33,7 @@ var results = map[string]any{
 	"clash":    &clashResult{},
 	"udpclash": &udpClashResult{},
 	"soak":     &load.SoakResult{},
+	"modload":  &modload.Result{},
 }
 
 // noResult are the commands that write no result file.

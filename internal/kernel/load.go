@@ -27,8 +27,11 @@ const (
 //
 // So after ErrNotThere it waits a little and asks anew, a bounded number of times. An error of another kind is for the one
 // who needs the part to meet and explain.
-func Load(ctx context.Context, parts ...Part) error {
-	return load(ctx, Part.Ask, pause, parts)
+func Load(ctx context.Context, parts ...Part) error { return LoadBy(ctx, Part.Ask, parts...) }
+
+// LoadBy is Load with another way to ask, such as one that counts or that stands for a kernel.
+func LoadBy(ctx context.Context, ask func(Part) error, parts ...Part) error {
+	return load(ctx, ask, pause, parts)
 }
 
 func load(ctx context.Context, ask func(Part) error, pause func(context.Context, time.Duration) error, parts []Part) error {

@@ -28,10 +28,10 @@ func (o *opener) ask(p Part) error {
 	return o.with
 }
 
-var early = fmt.Errorf("%w: %w", ErrNotThere, unix.EPROTONOSUPPORT)
+var errEarly = fmt.Errorf("%w: %w", ErrNotThere, unix.EPROTONOSUPPORT)
 
 func TestLoadAsksAgain(t *testing.T) {
-	o := &opener{fails: map[string]int{"queue": 3, "ctnetlink": loadAttempts - 1}, with: early}
+	o := &opener{fails: map[string]int{"queue": 3, "ctnetlink": loadAttempts - 1}, with: errEarly}
 	var waited time.Duration
 	err := load(t.Context(), o.ask, func(_ context.Context, d time.Duration) error { waited += d; return nil }, []Part{PartQueue, PartTables, PartConntrack})
 	if err != nil {
@@ -47,7 +47,7 @@ func TestLoadAsksAgain(t *testing.T) {
 }
 
 func TestLoadIsBounded(t *testing.T) {
-	o := &opener{fails: map[string]int{"queue": 1 << 30}, with: early}
+	o := &opener{fails: map[string]int{"queue": 1 << 30}, with: errEarly}
 	err := load(t.Context(), o.ask, func(context.Context, time.Duration) error { return nil }, []Part{PartQueue, PartTables})
 	if !errors.Is(err, ErrNotThere) || !errors.Is(err, unix.EPROTONOSUPPORT) || !strings.Contains(err.Error(), "nfnetlink-subsys-3") {
 		t.Errorf("%v, want ErrNotThere with the errno and what modprobe was asked for", err)
@@ -60,7 +60,7 @@ func TestLoadIsBounded(t *testing.T) {
 func TestLoadStopsWhenTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	o := &opener{fails: map[string]int{"queue": 1 << 30}, with: early}
+	o := &opener{fails: map[string]int{"queue": 1 << 30}, with: errEarly}
 	if err := load(ctx, o.ask, pause, []Part{PartQueue}); !errors.Is(err, context.Canceled) || len(o.asked) != 1 {
 		t.Errorf("%v after %d attempts", err, len(o.asked))
 	}

@@ -55,6 +55,7 @@ var imports = map[string][]string{
 	"load":              {"footprint", "kernel"},
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
+	"modload":           {"kernel"},
 	"provenance":        {"crash", "kernel", "liverules"},
 	"compare":           {"report"},
 	"footprint":         {},
