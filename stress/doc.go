@@ -1,6 +1,7 @@
 // Command stress provokes what a verdict daemon must survive, and accounts for every packet that it sends.
 //
 //	stress clash    bursts of packets that all are the first of their flow
+//	stress dns      resolvers that ask for A and AAAA records at once, and wait
 //	stress soak     a mix of all sorts of flows for any length of time
 //	stress modload  threads that need a kernel module at the same moment
 //

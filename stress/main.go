@@ -19,6 +19,7 @@ type commands struct {
 	KernelLog string           `help:"Look for the kernel's reports in this file instead of /dev/kmsg: one that its serial console is written to." placeholder:"FILE"`
 
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
+	DNS   dnsCmd   `cmd:"" name:"dns" help:"Resolve names as C libraries do, A and AAAA at once from one socket; tell how long it takes."`
 	Soak  soakCmd  `cmd:"" help:"Send a mix of all sorts of flows for a while; fail on any loss, and on what is held on to."`
 
 	Modload modloadCmd `cmd:"" help:"Have threads need a kernel module at the same moment that is not loaded yet."`
@@ -48,6 +49,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Description: "Loads a verdict daemon with traffic that shows its faults.",
 		Version:     version,
 		Commands:    &commands{},
-	}.Run(args, stdout, stderr, clashDefaults(), soakDefaults(),
+	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), soakDefaults(),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&streams{stdout: stdout, stderr: stderr}))
 }

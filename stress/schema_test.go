@@ -19,6 +19,7 @@ import (
 	validate "github.com/santhosh-tekuri/jsonschema/v6"
 
 	"verdictd/internal/crash"
+	"verdictd/internal/dnsload"
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/load"
 	"verdictd/internal/modload"
@@ -32,6 +33,7 @@ var update = flag.Bool("update", false, "write docs/schema")
 var results = map[string]any{
 	"clash":    &clashResult{},
 	"udpclash": &udpClashResult{},
+	"dns":      &dnsload.Result{},
 	"soak":     &load.SoakResult{},
 	"modload":  &modload.Result{},
 }
@@ -178,7 +180,7 @@ func shape(v any) *generate.Schema {
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
-	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), soakDefaults())
+	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), soakDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func (c *ClashConfig) Validate() error {
 			bad("%s %d: want %d to %d", name, v, low, high)
 		}
 	}
-	if err := checkTarget(c.Target, c.AllowTarget); err != nil {
+	if err := CheckTarget(c.Target, c.AllowTarget); err != nil {
 		errs = append(errs, err)
 	}
 	if c.Port == 0 {

@@ -40,11 +40,11 @@ func TestTargets(t *testing.T) {
 		if tt.allowed != "" {
 			allowed = netip.MustParseAddr(tt.allowed)
 		}
-		if err := checkTarget(netip.MustParseAddr(tt.target), allowed); (err == nil) != tt.ok {
+		if err := CheckTarget(netip.MustParseAddr(tt.target), allowed); (err == nil) != tt.ok {
 			t.Errorf("target %s, allowed %q: %v", tt.target, tt.allowed, err)
 		}
 	}
-	if err := checkTarget(netip.Addr{}, netip.Addr{}); err == nil {
+	if err := CheckTarget(netip.Addr{}, netip.Addr{}); err == nil {
 		t.Error("no address is a target")
 	}
 }

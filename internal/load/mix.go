@@ -68,7 +68,7 @@ func (c *MixConfig) Validate() error {
 		if slices.ContainsFunc(c.Targets[:i], func(o MixTarget) bool { return o.Address == t.Address }) {
 			bad("target %s: given twice", t.Address)
 		}
-		if err := checkTarget(t.Address.Addr(), netip.Addr{}); err != nil {
+		if err := CheckTarget(t.Address.Addr(), netip.Addr{}); err != nil {
 			errs = append(errs, err)
 			continue
 		}

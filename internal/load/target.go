@@ -17,9 +17,9 @@ var safeTargets = []netip.Prefix{
 	netip.MustParsePrefix("2001:db8::/32"),
 }
 
-// checkTarget keeps a slip of the keyboard from loading a stranger's host: outside safeTargets the address must be
+// CheckTarget keeps a slip of the keyboard from loading a stranger's host: outside safeTargets the address must be
 // named a second time.
-func checkTarget(target, allowed netip.Addr) error {
+func CheckTarget(target, allowed netip.Addr) error {
 	switch {
 	case !target.IsValid():
 		return fmt.Errorf("target: no address given")

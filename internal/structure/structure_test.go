@@ -53,6 +53,7 @@ var imports = map[string][]string{
 	"config":            {"policy"},
 	"engine":            {"flow", "nfq", "packet", "policy", "reinject"},
 	"load":              {"footprint", "kernel"},
+	"dnsload":           {"kernel", "load"},
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"modload":           {"kernel"},
