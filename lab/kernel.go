@@ -4,6 +4,7 @@ package main
 type kernelCmd struct {
 	Doctor kernelDoctorCmd `cmd:"" help:"Say what is installed, what is missing, the command that installs it, and how virtual machines run here."`
 	Build  kernelBuildCmd  `cmd:"" help:"Build a small kernel with the fault or without it, from a source of Linux; prints the image's path."`
+	Fetch  kernelFetchCmd  `cmd:"" help:"Fetch a distribution's kernel into the cache and print its path, for machines that will have no network."`
 	Run    kernelRunCmd    `cmd:"" help:"Boot a kernel in a virtual machine, run a command in it, and return its exit status."`
 	Guest  kernelGuestCmd  `cmd:"" hidden:"" help:"The init of these virtual machines."`
 }

@@ -52,14 +52,12 @@ func findImage(ctx context.Context, name, modules string, remarks io.Writer) (im
 	if err != nil {
 		return image{}, err
 	}
+	if modules == "" {
+		modules = vm.ModulesOf(path)
+	}
 	i := image{Name: name, Path: path, Modules: modules}
-	// An installed kernel has its modules where the distribution puts them.
-	if release, ok := strings.CutPrefix(filepath.Base(path), "vmlinuz-"); ok {
-		i.Release = release
-		installed := filepath.Join("/lib/modules", release)
-		if _, err := os.Stat(filepath.Join(installed, "modules.dep")); err == nil && modules == "" {
-			i.Modules = installed
-		}
+	if modules != "" {
+		i.Release = filepath.Base(modules)
 	}
 	return i, nil
 }

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,7 +37,7 @@ type resolver struct {
 func (r *resolver) add(program string) error {
 	f, err := elf.Open(program)
 	if err != nil {
-		if _, bad := errors.AsType[*elf.FormatError](err); bad {
+		if _, bad := errors.AsType[*elf.FormatError](err); bad || errors.Is(err, io.EOF) {
 			return nil // a script, or data
 		}
 		return err
@@ -54,7 +55,10 @@ func (r *resolver) add(program string) error {
 		if _, err := os.Stat(name); err != nil {
 			return fmt.Errorf("its interpreter: %w", err)
 		}
-		r.found = append(r.found, library{name, name})
+		if base := filepath.Base(name); !r.seen[base] { // the C library names it once more
+			r.seen[base] = true
+			r.found = append(r.found, library{name, name})
+		}
 	}
 	needed, err := f.ImportedLibraries()
 	if err != nil || len(needed) == 0 {

@@ -138,15 +138,12 @@ func writeModules(archive *cpioWriter, c *Config) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	load, err := tree.write(archive, order)
+	load, err := tree.writeUnpacked(archive, order)
 	if err != nil || len(c.LoadableNames) == 0 {
 		return load, err
 	}
 	if order, err = tree.order(c.LoadableNames); err != nil {
 		return nil, err
 	}
-	if _, err := tree.write(archive, order); err != nil {
-		return nil, err
-	}
-	return load, tree.writeIndex(archive)
+	return load, tree.writeForModprobe(archive, order)
 }

@@ -22,6 +22,23 @@ type Tree struct {
 	builtin map[string]bool
 }
 
+// ModulesOf is where the modules of a kernel are that lies as distributions put it: FOLDER/boot/vmlinuz-RELEASE beside
+// FOLDER/lib/modules/RELEASE, or lib/modules/RELEASE/vmlinuz. It is "" where there are none.
+func ModulesOf(kernel string) string {
+	dir, name := filepath.Split(kernel)
+	dir = filepath.Clean(dir)
+	candidates := []string{dir}
+	if release, ok := strings.CutPrefix(name, "vmlinuz-"); ok {
+		candidates = append(candidates, filepath.Join(filepath.Dir(dir), "lib/modules", release))
+	}
+	for _, c := range candidates {
+		if _, err := os.Stat(filepath.Join(c, "modules.dep")); err == nil {
+			return c
+		}
+	}
+	return ""
+}
+
 // OpenTree reads a folder /lib/modules/RELEASE. It needs the index that depmod writes.
 func OpenTree(dir string) (*Tree, error) {
 	dep, err := os.Open(filepath.Join(dir, "modules.dep"))
@@ -110,9 +127,8 @@ func (t *Tree) order(names []string) ([]string, error) {
 // guestDir is where a guest has its modules.
 func (t *Tree) guestDir() string { return "/lib/modules/" + t.Release() }
 
-// write puts module files into the archive as the kernel takes them: not every kernel unpacks modules by itself.
-// It returns where they are in the guest.
-func (t *Tree) write(c *cpioWriter, files []string) ([]string, error) {
+// writeUnpacked puts module files into the archive as every kernel takes them. It returns where they are in the guest.
+func (t *Tree) writeUnpacked(c *cpioWriter, files []string) ([]string, error) {
 	var at []string
 	for _, file := range files {
 		host := filepath.Join(t.dir, file)
@@ -137,15 +153,18 @@ func (t *Tree) write(c *cpioWriter, files []string) ([]string, error) {
 	return at, c.err
 }
 
-// writeIndex gives the guest's modprobe what it reads.
-func (t *Tree) writeIndex(c *cpioWriter) error {
-	names, err := filepath.Glob(filepath.Join(t.dir, "modules.*"))
+// writeForModprobe puts module files into the archive as they are, with the index that names them.
+func (t *Tree) writeForModprobe(c *cpioWriter, files []string) error {
+	index, err := filepath.Glob(filepath.Join(t.dir, "modules.*"))
 	if err != nil {
 		return err
 	}
-	for _, host := range names {
-		if err := c.file(path.Join(t.guestDir(), filepath.Base(host)), host); err != nil {
-			return fmt.Errorf("index of kernel modules: %w", err)
+	for _, host := range index {
+		files = append(files, filepath.Base(host))
+	}
+	for _, file := range files {
+		if err := c.file(path.Join(t.guestDir(), file), filepath.Join(t.dir, file)); err != nil {
+			return fmt.Errorf("kernel module: %w", err)
 		}
 	}
 	return nil
