@@ -188,6 +188,39 @@ func TestDNATBesideTheQueue(t *testing.T) {
 	}
 }
 
+// TestDroppedByTurns: behind a queue in FORWARD, a rule in POSTROUTING drops every
+// third packet. A copy that it drops stands for its packet.
+func TestDroppedByTurns(t *testing.T) {
+	r := newRouter(t, false)
+	filter(t, nftables.ChainHookPostrouting,
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Numgen{Register: 1, Modulus: 3, Type: unix.NFT_NG_INCREMENTAL},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(2)},
+		&expr.Verdict{Kind: expr.VerdictDrop})
+	cfg := forwardConfig()
+	cfg.Analysis.Delay = 50 * time.Millisecond // in which the sender sends the rest
+	d := start(t, r.ns, cfg)
+	in, out := r.sockets()
+	const sent = 9
+	for i := range sent {
+		if _, err := fmt.Fprint(out, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"0", "1", "3", "4", "6", "7"} {
+		if text, _ := receiveFrom(t, in); text != want {
+			t.Errorf("received %q, want %q", text, want)
+		}
+	}
+	if c := d.stop().Total.Counters; c.Received != sent || c.Reinjected != 5 || c.Filtered != 3 || c.ReinjectFailed != 0 {
+		t.Errorf("counters: %+v; want 5 copies to come through and 3 to be dropped", c)
+	}
+	if n := clashes(t); n != 0 {
+		t.Errorf("%d clashes", n)
+	}
+}
+
 // TestMarksAndRoutesStay: what tells about entries leaves no trace on a packet, so
 // that rules by its mark match, and its route stays the one that its sender chose:
 // a packet whose mark a verdict changes in OUTPUT is routed anew, by its address.

@@ -11,8 +11,18 @@ import (
 // resendHeld sends the batch's further packets anew, in their order, and
 // answers the queued ones.
 func (g *guard) resendHeld(w *worker, b *nfq.Batch) error {
+	undecided := g.held[:0]
 	for _, h := range g.held {
-		if err := g.resendOne(w, b, h); err != nil {
+		answered, err := g.resendOne(w, b, h)
+		if err != nil {
+			return err
+		}
+		if !answered {
+			undecided = append(undecided, h)
+		}
+	}
+	for _, h := range undecided {
+		if err := g.answerFiltered(w, h); err != nil {
 			return err
 		}
 	}
@@ -20,17 +30,19 @@ func (g *guard) resendHeld(w *worker, b *nfq.Batch) error {
 	return nil
 }
 
-func (g *guard) resendOne(w *worker, b *nfq.Batch, h held) error {
+// resendOne sends one packet anew. Where it depends on what becomes of others
+// whether to drop it, it is not answered.
+func (g *guard) resendOne(w *worker, b *nfq.Batch, h held) (answered bool, err error) {
 	p := h.packet
 	if !copyable(p) {
 		w.counters.ReinjectFailed++
-		return w.answer(p, nfq.Accept)
+		return true, w.answer(p, nfq.Accept)
 	}
 	if detours(p.Hook) {
 		confirmed, err := g.confirmedFlow(w, p)
 		if err != nil {
 			w.counters.Unguarded++
-			return w.answer(p, nfq.Accept)
+			return true, w.answer(p, nfq.Accept)
 		}
 		if !confirmed {
 			// Nothing to clash with: a rule behind the queue dropped the flow's packets so
@@ -38,18 +50,49 @@ func (g *guard) resendOne(w *worker, b *nfq.Batch, h held) error {
 			// entries, it answers packets that NAT has changed, and carries their entry.
 			w.counters.GivenBack++
 			if err := w.answer(p, nfq.Accept); err != nil {
-				return err
+				return true, err
 			}
-			return w.sendReplies(b) // before the next one is looked up
+			return true, w.sendReplies(b) // before the next one is looked up
 		}
 	}
-	verdict := nfq.Drop
-	if !w.resend(copyOf(h.id, p), p) {
-		// A possible clash is better than a certain loss.
-		w.counters.ReinjectFailed++
-		verdict = nfq.Accept
+	err = w.resend(copyOf(h.id, p))
+	switch filtered := errors.Is(err, reinject.ErrFiltered); {
+	case err == nil:
+		return true, w.answer(p, nfq.Drop)
+	case filtered && passing(p):
+		return false, nil
+	case filtered && p.Hook != nfq.HookInput:
+		// The packet would have met the same rule.
+		w.counters.Filtered++
+		return true, w.answer(p, nfq.Drop)
 	}
-	return w.answer(p, verdict)
+	// A possible clash is better than a certain loss.
+	w.counters.ReinjectFailed++
+	return true, w.answer(p, nfq.Accept)
+}
+
+// passing reports whether the packet only passes through this machine, which
+// POSTROUTING shows by an interface that it came in through (since Linux 5.7). Its
+// copy meets rules of OUTPUT as well, which are not for it.
+func passing(p *nfq.Packet) bool {
+	return p.Hook == nfq.HookForward || p.Hook == nfq.HookPostrouting && p.InDev != 0
+}
+
+// answerFiltered decides on a packet that passes through, of which a rule has
+// dropped the copy.
+//
+// Where another copy of the flow came through just now, that rule is not against
+// the flow: it drops at random or by rate. If it is in POSTROUTING, as such rules
+// are for what passes through, the packet was to meet it. Accepted, it would surely
+// clash, so it is dropped. Otherwise it may be a rule of OUTPUT, which drops all
+// copies and would never see the packets themselves.
+func (g *guard) answerFiltered(w *worker, h held) error {
+	if g.flows.Proved(h.id) {
+		w.counters.Filtered++
+		return w.answer(h.packet, nfq.Drop)
+	}
+	w.counters.ReinjectFailed++
+	return w.answer(h.packet, nfq.Accept)
 }
 
 // detours reports whether a packet's copy takes another way than the packet: it
@@ -77,31 +120,21 @@ func copyOf(id flow.ID, p *nfq.Packet) flow.Copy {
 // answered it already.
 func (w *worker) adopt(c flow.Copy) {
 	w.counters.Adopted++
-	if !w.resend(c, nil) {
+	switch err := w.resend(c); {
+	case err == nil:
+	case errors.Is(err, reinject.ErrFiltered):
+		w.counters.Filtered++
+	default:
 		w.counters.ReinjectFailed++
 	}
 }
 
-// resend sends a packet anew and reports whether that has dealt with it. p is
-// the queued packet, nil if it is gone.
-func (w *worker) resend(c flow.Copy, p *nfq.Packet) bool {
+// resend sends a packet anew.
+func (w *worker) resend(c flow.Copy) error {
 	err := w.guard.sender.Send(c.Packet, c.Mark, c.Dev)
-	switch {
-	case err == nil:
+	if err == nil {
 		w.counters.Reinjected++
 		w.guard.flows.Resent(c.ID)
-		return true
-	case errors.Is(err, reinject.ErrFiltered) && (p == nil || sameWay(p)):
-		w.counters.Filtered++
-		return true
 	}
-	return false
-}
-
-// sameWay reports whether a rule that drops the copy would drop the packet too:
-// not so if the packet only passes through this machine (which POSTROUTING shows
-// by an interface that it came in through, since Linux 5.7) or stays on it, as
-// the copy then meets rules of OUTPUT that are not for it.
-func sameWay(p *nfq.Packet) bool {
-	return !detours(p.Hook) && p.InDev == 0
+	return err
 }

@@ -144,6 +144,13 @@ func (q *Queue) Resent(id ID) {
 	}
 }
 
+// Proved reports whether Resent was called for the flow since this queue began to
+// judge it.
+func (q *Queue) Proved(id ID) bool {
+	s := q.table.bucketOf(id).find(id)
+	return s != nil && s.state.Load() == judging|proved|uint64(q.index)
+}
+
 // Confirmed says that all verdicts given so far had returned, and that all
 // further packets were sent anew. It first calls resend for each packet that
 // other queues have handed over, in the order in which each of them did, then
