@@ -5,94 +5,141 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"text/tabwriter"
 	"time"
 
+	"verdictd/internal/census"
 	"verdictd/internal/ct"
 )
 
 type eventsCmd struct {
 	window
-	ReceiveBuffer int `help:"Room for events that wait to be counted, in bytes. Without it: 8 MiB." placeholder:"BYTES"`
+	eventFilter
+	Count            bool          `help:"Only count: the cheapest way."`
+	Format           string        `help:"Write a line for each event, instead of following flows: table, as conntrack -E has it, json or csv. The counts then go to stderr." placeholder:"table|json|csv"`
+	Interval         time.Duration `help:"With --count: print a sample every so long, e.g. 1s. With --json one object a line." placeholder:"D"`
+	Top              int           `help:"Addresses to name that begin the most flows." default:"10" placeholder:"N"`
+	Flows            int           `help:"Flows to follow at the same time; each takes some 150 bytes." default:"262144" placeholder:"N"`
+	ReceiveBuffer    int           `help:"Room for events that wait to be counted, in bytes. Without it: 8 MiB." placeholder:"BYTES"`
+	MaxReceiveBuffer int           `help:"What it may grow to after a loss. Without it: 64 MiB." placeholder:"BYTES"`
+}
+
+// Help is called by kong.
+func (e *eventsCmd) Help() string {
+	return "Receives the kernel's events in batches and follows flows by them: who begins the most, how long they live, which have begun and not" +
+		" ended. Events that the kernel drops, as the receive buffer is full, are counted with the time in which that was; the buffer is then made" +
+		" larger, and the kernel's table is read to put right what was missed. While somebody listens, the kernel attaches events to new entries where" +
+		" nf_conntrack_events is 2: on a kernel without the fix of CVE-2022-49561 a listener takes part in the exposure. The command stats does not."
 }
 
 // Validate is called by kong.
-func (e eventsCmd) Validate() error {
-	if e.ReceiveBuffer < 0 {
-		return fmt.Errorf("--receive-buffer %d is negative: leave it out for the default", e.ReceiveBuffer)
+func (e *eventsCmd) Validate() error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
 	}
-	return e.window.Validate()
-}
-
-// eventsResult is what events prints.
-type eventsResult struct {
-	Schema        int     `json:"schema"`
-	Version       string  `json:"version"`
-	Seconds       float64 `json:"seconds"`
-	ReceiveBuffer int     `json:"receive_buffer"`
-	ct.EventCounts
+	bad(e.ReceiveBuffer < 0, "--receive-buffer %d is negative: leave it out for the default", e.ReceiveBuffer)
+	bad(e.MaxReceiveBuffer < 0, "--max-receive-buffer %d is negative: leave it out for the default", e.MaxReceiveBuffer)
+	bad(e.MaxReceiveBuffer > 0 && e.MaxReceiveBuffer < e.ReceiveBuffer, "--max-receive-buffer %d is less than --receive-buffer %d", e.MaxReceiveBuffer, e.ReceiveBuffer)
+	bad(e.Format != "" && lineFormats[e.Format] == nil, "--format %s: want table, json or csv", e.Format)
+	bad(e.Format != "" && e.Count, "--format writes each event, --count none: leave one out")
+	bad(e.Format != "" && e.JSON, "--json is for the counts at the end: leave it out, or write each event as JSON by --format json")
+	bad(e.Interval < 0, "--interval %v is negative: leave it out for one result at the end", e.Interval)
+	bad(e.Interval > 0 && !e.Count, "--interval is for --count")
+	bad(e.Top < 0, "--top %d is negative", e.Top)
+	bad(e.Flows < 1, "--flows %d: want at least 1; --count follows none", e.Flows)
+	_, err := e.filter()
+	return errors.Join(append(errs, err, e.window.Validate())...)
 }
 
 // Run is called by kong.
 func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
-	ctx, cancel := e.context(ctx)
-	defer cancel()
-	listener, err := ct.Listen(ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer})
+	filter, err := e.filter()
+	if err != nil {
+		return err
+	}
+	listener, err := ct.Listen(ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer, MaxReceiveBuffer: e.MaxReceiveBuffer, Filter: filter})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, listener.Close()) }()
-	start := time.Now()
+	ctx, cancel := e.context(ctx)
+	defer cancel()
 	fmt.Fprintf(out.remarks, "conntrackwatch: listening, with room for %d bytes. While somebody listens, the kernel attaches events to new entries"+
 		" where nf_conntrack_events is 2: on a kernel without the fix of CVE-2022-49561 that takes part in the exposure.\n",
 		listener.ReceiveBuffer())
+
+	start := time.Now()
+	result := func(counts ct.EventCounts, flows *census.Census) *eventsResult {
+		r := newEventsResult(counts, time.Since(start), listener.ReceiveBuffer())
+		if flows != nil {
+			summary := flows.Summary(e.Top, time.Now())
+			r.Flows = &summary
+		}
+		return r
+	}
+	handler := ct.Handler{Loss: func(loss ct.Loss) { remark(out.remarks, loss) }}
+	if e.Interval > 0 {
+		samples := eventSamples{json: e.JSON}
+		handler.Every = e.Interval
+		handler.Tick = func(counts ct.EventCounts) error { return samples.print(out, result(counts, nil)) }
+	}
+	var flows *census.Census
+	var lines *eventLines
+	switch {
+	case e.Format != "":
+		lines = newEventLines(out.results, e.Format)
+		handler.Event, handler.Batch = lines.event, lines.flush
+	case !e.Count:
+		if flows, err = e.follow(listener, &handler); err != nil {
+			return err
+		}
+	}
 	if err := ready(); err != nil {
 		return err
 	}
 
 	// What was counted up to an error is worth printing too.
-	counts, err := listener.Run(ctx, ct.Handler{})
-	return errors.Join(err, e.print(out, eventsResult{
-		Schema:        1,
-		Version:       version,
-		Seconds:       time.Since(start).Seconds(),
-		ReceiveBuffer: listener.ReceiveBuffer(),
-		EventCounts:   counts,
-	}))
+	counts, err := listener.Run(ctx, handler)
+	switch r := result(counts, flows); {
+	case lines != nil:
+		return errors.Join(err, lines.flush(), writeText(output{results: out.remarks}, r))
+	case e.Interval > 0 && e.JSON:
+		return errors.Join(err, printLine(out, r))
+	default:
+		return errors.Join(err, e.print(out, r))
+	}
 }
 
-func (r eventsResult) writeText(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	line := func(name string, tally ct.Tally) { // errors stay with the tabwriter, whose Flush returns them
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t\n", name, tally.New, tally.Update, tally.Destroy)
+// follow has a census take the events. The table is read where all events come that tell of a change to it.
+func (e *eventsCmd) follow(listener *ct.Listener, handler *ct.Handler) (*census.Census, error) {
+	flows := census.New(census.Config{Flows: e.Flows})
+	var now time.Time // of the batch: a rest is longer than it takes to handle one
+	handler.Event = func(event *ct.Event) {
+		if now.IsZero() {
+			now = time.Now()
+		}
+		flows.Event(event, now)
 	}
-	fmt.Fprintln(t, "protocol\tnew\tupdate\tdestroy\t")
-	for _, protocol := range slices.Sorted(maps.Keys(r.Protocols)) {
-		line(protocol.String(), r.Protocols[protocol])
+	handler.Batch = func() error {
+		now = time.Time{}
+		return nil
 	}
-	line("total", r.Total)
-	if err := t.Flush(); err != nil {
-		return err
+	if len(e.Type) > 0 {
+		return flows, nil
 	}
-	_, err := fmt.Fprintf(w, "in %.1f s; %s\n", r.Seconds, r.loss())
-	if err != nil || r.Undecodable == 0 {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%d messages were not understood and are in no row\n", r.Undecodable)
-	return err
+	handler.Resync = flows
+	return flows, listener.OpenResync()
 }
 
-// loss says whether events are missing, and what helps.
-func (r eventsResult) loss() string {
-	if r.Lost == 0 && r.LostEvents.N == 0 {
-		return "no event was lost"
-	}
+// remark tells of a loss when it has happened.
+func remark(w io.Writer, loss ct.Loss) {
 	number := "an unknown number of"
-	if r.LostEvents.Sent {
-		number = r.LostEvents.String()
+	if loss.Events.Sent {
+		number = loss.Events.String()
 	}
-	return fmt.Sprintf("the kernel dropped %s events on %d occasions as its buffer of %d bytes was full: give more by --receive-buffer",
-		number, r.Lost, r.ReceiveBuffer)
+	const clock = "15:04:05.000"
+	fmt.Fprintf(w, "conntrackwatch: the kernel dropped %s events between %s and %s, as the receive buffer was full; it has room for %d bytes now.\n",
+		number, loss.From.Format(clock), loss.To.Format(clock), loss.ReceiveBuffer)
 }

@@ -213,7 +213,7 @@ func compareWithConntrack(t *testing.T, got sample, text string) {
 	}
 	for i, row := range rows {
 		compared := 0
-		for _, field := range strings.Fields(row) {
+		for field := range strings.FieldsSeq(row) {
 			name, value, _ := strings.Cut(field, "=")
 			if other, ok := otherNames[name]; ok {
 				name = other

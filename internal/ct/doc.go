@@ -3,7 +3,8 @@
 //
 // It exists because the libraries at hand stop short: github.com/ti-mo/conntrack decodes neither of these two
 // counters, and a kernel that does not send a counter cannot be told there from one that counted nothing. Here a
-// [Value] says whether it was sent. Events are decoded by that library.
+// [Value] says whether it was sent. And it allocates for each event, where a [Listener] takes them in batches and allocates
+// nothing: tens of thousands a second are what a load of short flows makes. In the tests the library is the oracle.
 //
 // # Statistics and events are not alike
 //
@@ -11,6 +12,12 @@
 // from 5.19 on) the kernel attaches an event cache to new entries only while somebody in the network namespace
 // listens, and the crash of CVE-2022-49561 needs that cache. So a listener takes part in the exposure that it
 // watches. That is why [Conn] never joins a group, and [Listener] is a type of its own.
+//
+// # Loss
+//
+// A listener that is too slow is told so once (ENOBUFS), and from then on the kernel drops every event until the receive
+// buffer is empty: a [Loss] has a beginning and an end. NETLINK_BROADCAST_ERROR, by which conntrackd has the kernel keep
+// what it could not deliver, is not set: with it the kernel drops packets whose events find no room.
 //
 // # Namespaces
 //

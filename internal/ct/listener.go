@@ -62,7 +62,7 @@ type Handler struct {
 	Batch func() error
 	// Loss is called when a loss has ended.
 	Loss func(Loss)
-	// Resync gets the table after a loss.
+	// Resync gets the table in the beginning, and after a loss.
 	Resync Resyncer
 	// Tick is called every so often, if Every is not 0.
 	Every time.Duration
@@ -152,6 +152,7 @@ func (l *Listener) ReceiveBuffer() int { return l.socket.ReceiveBuffer() }
 func (l *Listener) Run(ctx context.Context, h Handler) (EventCounts, error) {
 	defer context.AfterFunc(ctx, l.alarm.Ring)()
 	l.handle(h)
+	l.resync.want = true
 	err := l.run(ctx)
 	if err == nil {
 		err = l.drain()

@@ -1,6 +1,7 @@
 package ct
 
 import (
+	"fmt"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,8 @@ func (p Protocol) String() string {
 		return "tcp"
 	case unix.IPPROTO_UDP:
 		return "udp"
+	case unix.IPPROTO_DCCP:
+		return "dccp"
 	case unix.IPPROTO_GRE:
 		return "gre"
 	case unix.IPPROTO_ICMPV6:
@@ -28,6 +31,16 @@ func (p Protocol) String() string {
 		return "udplite"
 	}
 	return strconv.Itoa(int(p))
+}
+
+// ParseProtocol reads a name as String gives it, or a number.
+func ParseProtocol(s string) (Protocol, error) {
+	for p := range 256 {
+		if Protocol(p).String() == s || strconv.Itoa(p) == s {
+			return Protocol(p), nil
+		}
+	}
+	return 0, fmt.Errorf("protocol %q: want a number from 0 to 255, or icmp, tcp, udp, dccp, gre, icmpv6, sctp or udplite", s)
 }
 
 // MarshalText makes the name the key in a JSON object.

@@ -45,8 +45,11 @@ type resync struct {
 	notUntil time.Time
 }
 
-// soonest shortens a wait to when the next resync is due.
+// soonest shortens a wait to when there is something to do: the next resync, or the end of one.
 func (r *resync) soonest(wait time.Duration) time.Duration {
+	if r.read {
+		return 0
+	}
 	if !r.want || r.socket == nil {
 		return wait
 	}
@@ -110,7 +113,8 @@ func (l *Listener) dump(ctx context.Context) error {
 	if err := r.socket.Send(r.enc.Bytes()); err != nil {
 		return err
 	}
-	for {
+	// Where ctx is done, the rest of the answer stays unread, on a socket that is not asked again.
+	for ctx.Err() == nil {
 		if _, err := r.recv.Receive(r.socket, true); err != nil {
 			return err
 		}
@@ -125,11 +129,8 @@ func (l *Listener) dump(ctx context.Context) error {
 		if _, err := l.receive(); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			// The rest of the answer stays unread, on a socket that is not asked again.
-			return nil
-		}
 	}
+	return nil
 }
 
 // entries hands on the entries of one datagram; done says that it was the last.

@@ -50,6 +50,7 @@ var imports = map[string][]string{
 	"kernel":   {},
 	"crash":    {},
 	// What is built on them.
+	"census":            {"ct"},
 	"config":            {"policy"},
 	"engine":            {"flow", "nfq", "packet", "policy", "reinject"},
 	"load":              {"footprint", "kernel"},

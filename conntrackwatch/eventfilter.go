@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/ct"
+)
+
+// eventFilter is which events to receive. The kernel applies it: what does not pass costs this program nothing.
+type eventFilter struct {
+	Type     []string `help:"Only these: new, update, destroy. Flows cannot be followed without all of them." placeholder:"TYPE,..."`
+	Protocol []string `help:"Only of these protocols, by name or number." placeholder:"P,..."`
+	Family   string   `help:"Only ipv4, or only ipv6." placeholder:"ipv4|ipv6"`
+	Zone     *uint16  `help:"Only of this zone, in either direction." placeholder:"N"`
+	Mark     string   `help:"Only of this mark, or of these bits of it." placeholder:"VALUE[/MASK]"`
+}
+
+var families = map[string]uint8{"": 0, "ipv4": unix.AF_INET, "ipv6": unix.AF_INET6}
+
+// filter reads the flags, and says all that is wrong with them.
+func (f *eventFilter) filter() (filter ct.Filter, err error) {
+	var errs []error
+	for _, name := range f.Type {
+		found := false
+		for _, typ := range []ct.EventType{ct.EventNew, ct.EventUpdate, ct.EventDestroy} {
+			if typ.String() == name {
+				found = true
+				filter.Types = append(filter.Types, typ)
+			}
+		}
+		if !found {
+			errs = append(errs, fmt.Errorf("--type %s: want new, update or destroy", name))
+		}
+	}
+	for _, name := range f.Protocol {
+		protocol, err := ct.ParseProtocol(name)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--protocol: %w", err))
+		}
+		filter.Protocols = append(filter.Protocols, protocol)
+	}
+	family, ok := families[f.Family]
+	if !ok {
+		errs = append(errs, fmt.Errorf("--family %s: want ipv4 or ipv6", f.Family))
+	}
+	filter.Family, filter.Zone = family, f.Zone
+	if filter.Mark, err = parseMark(f.Mark); err != nil {
+		errs = append(errs, err)
+	}
+	return filter, errors.Join(append(errs, filter.Validate())...)
+}
+
+// parseMark reads VALUE or VALUE/MASK, in any base that Go knows.
+func parseMark(s string) (*ct.Mark, error) {
+	if s == "" {
+		return nil, nil
+	}
+	const all = 1<<32 - 1
+	mark := ct.Mark{Mask: all}
+	value, mask, masked := strings.Cut(s, "/")
+	for _, part := range []struct {
+		text  string
+		to    *uint32
+		given bool
+	}{{value, &mark.Value, true}, {mask, &mark.Mask, masked}} {
+		if !part.given {
+			continue
+		}
+		n, err := strconv.ParseUint(part.text, 0, 32)
+		if err != nil {
+			return nil, fmt.Errorf("--mark %s: %q is no number of 32 bits: want VALUE or VALUE/MASK", s, part.text)
+		}
+		*part.to = uint32(n)
+	}
+	return &mark, nil
+}

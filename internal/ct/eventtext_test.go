@@ -1,0 +1,133 @@
+package ct
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfnl"
+)
+
+// conntrackLines returns the lines of `conntrack -E` for what f brings about, of which there are some number.
+func conntrackLines(t *testing.T, f func(), want func() int) []string {
+	t.Helper()
+	program, err := exec.LookPath("conntrack")
+	if err != nil {
+		t.Skipf("no conntrack on this machine: %v", err)
+	}
+	var remarks bytes.Buffer
+	cmd := exec.Command(program, "-E")
+	cmd.Stderr = &remarks
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	awaitListeners(t, 2)
+	f()
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	var all []string
+	for n := want(); len(all) < n; {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				t.Fatalf("conntrack ended after %d of %d lines: %s", len(all), n, &remarks)
+			}
+			all = append(all, line)
+		case <-time.After(10 * time.Second):
+			t.Fatalf("conntrack wrote %d lines, want %d: %s", len(all), n, &remarks)
+		}
+	}
+	return all
+}
+
+// awaitListeners waits until so many sockets listen for events in the thread's namespace.
+func awaitListeners(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		b, err := os.ReadFile("/proc/thread-self/net/netlink")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for line := range strings.Lines(string(b)) {
+			// sk, protocol (12: netfilter), port, groups (new, update, destroy).
+			if fields := strings.Fields(line); len(fields) > 3 && fields[1] == "12" && strings.HasSuffix(fields[3], "7") {
+				found++
+			}
+		}
+		if found >= n {
+			return
+		}
+	}
+	t.Fatalf("no %d listeners within 10 s", n)
+}
+
+var progname = regexp.MustCompile(` progname=\S+$`)
+
+// TestLinesEqualConntracks writes each event and holds the lines against those of conntrack.
+func TestLinesEqualConntracks(t *testing.T) {
+	kerneltest.Namespace(t)
+	l := listen(t, ListenConfig{})
+	var datagrams [][]byte
+	want := conntrackLines(t, func() { makeEntries(t) }, func() int {
+		recv := nfnl.NewReceiver(1024, eventLen)
+		n, err := recv.Receive(l.socket, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			b, _ := recv.Datagram(i)
+			datagrams = append(datagrams, b)
+		}
+		return n
+	})
+	for i, b := range datagrams {
+		m, _ := nfnl.Head(b)
+		var e Event
+		if !e.decode(&m) {
+			t.Fatalf("%x: no event", b)
+		}
+		// conntrack names the program of a port id that is a process's.
+		if got, want := string(e.AppendText(nil)), progname.ReplaceAllString(strings.TrimRight(want[i], " "), ""); got != want {
+			t.Errorf("line %d:\n got %q\nwant %q", i, got, want)
+		}
+	}
+	if len(datagrams) < 20 {
+		t.Errorf("%d lines were compared, want more", len(datagrams))
+	}
+}
+
+func TestParseProtocol(t *testing.T) {
+	for p := range 256 {
+		if got, err := ParseProtocol(Protocol(p).String()); err != nil || got != Protocol(p) {
+			t.Errorf("%v was read as %v, %v", Protocol(p), got, err)
+		}
+	}
+	if p, err := ParseProtocol("17"); err != nil || p.String() != "udp" {
+		t.Errorf("17 is %v, %v", p, err)
+	}
+	for _, s := range []string{"", "256", "-1", "UDP ", "nonsense"} {
+		if p, err := ParseProtocol(s); err == nil {
+			t.Errorf("%q was read as %v", s, p)
+		}
+	}
+}
