@@ -32,6 +32,10 @@ type experiment struct {
 	dir  string // for the run's files, not made yet
 	cpus []int  // to pin the daemon's threads to
 
+	// What only machines of the lab have; the zero values are the matrix's.
+	oneCall bool                            // one thread sends a burst in one system call: on few processors threads wait for each other
+	sending func(*topology.Topology) func() // called before stress starts; what it returns, after it ended
+
 	run report.Run
 }
 
@@ -64,20 +68,33 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if e.row[events] == "listener" {
+	if e.row[events] == report.EventsOff {
+		if err := t.Queue.SetSysctl("netfilter/nf_conntrack_events", "0"); err != nil {
+			return err
+		}
+	}
+	if e.row[events] != report.EventsNone {
 		if listener, err = g.startService(t.Queue, e.conntrackwatch, "events", "--json"); err != nil {
 			return err
 		}
 	}
 
+	sent := func() {}
+	if e.sending != nil {
+		sent = e.sending(t)
+	}
+	defer func() { sent() }()
 	sender, err := g.start(t.Sender, true, nil, e.stress, e.stressArgs(t)...)
 	if err != nil {
 		return err
 	}
-	if err := sender.wait(e.timeout() + stopWithin); err != nil {
-		return err
-	}
+	// Where the kernel broke meanwhile, stress fails and says so, but has its figures. So may the others.
+	broken := sender.wait(e.timeout() + stopWithin)
+	sent()
 	if err := takeStress(&e.run, sender.stdout.Bytes()); err != nil {
+		if broken != nil {
+			return broken
+		}
 		return err
 	}
 	if err := e.checkSources(); err != nil {
@@ -112,7 +129,7 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	}
 	e.run.Rate()
 	e.run.Tainted, err = crash.Taint()
-	return err
+	return errors.Join(broken, err)
 }
 
 // checkSources makes sure that addresses were translated where they were to be, and nowhere else: a row that promises
@@ -128,10 +145,17 @@ func (e *experiment) checkSources() error {
 	return nil
 }
 
+func (e *experiment) mode() string {
+	if e.oneCall {
+		return "sendmmsg"
+	}
+	return "threads"
+}
+
 // threads is how many threads send a burst. Under numgen the packets of one thread take different queues, which have no
 // common order: there every packet has a thread of its own, so that none is promised.
 func (e *experiment) threads() int {
-	if e.row[fanout] == report.FanoutNumgen {
+	if e.row[fanout] == report.FanoutNumgen && !e.oneCall {
 		return e.Burst
 	}
 	return e.Threads
@@ -145,7 +169,7 @@ func (e *experiment) stressArgs(t *topology.Topology) []string {
 		"--target", n.Target.String(), "--port", strconv.Itoa(port),
 		"--flows", strconv.Itoa(e.Flows), "--burst", strconv.Itoa(e.Burst),
 		// Not aimed: that clashes without a queue as well, and what a placement adds is to be seen.
-		"--threads", strconv.Itoa(e.threads()), "--mode", "threads", "--no-aim",
+		"--threads", strconv.Itoa(e.threads()), "--mode", e.mode(), "--no-aim",
 		"--pace", "full", "--outstanding", strconv.Itoa(outstanding), "--flow-timeout", e.flowTimeout().String(),
 		"--linger", e.linger().String(), "--timeout", e.timeout().String(),
 		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),

@@ -177,18 +177,9 @@ func (m *matrixCmd) measure(ctx context.Context, p programs, host report.Host, r
 func (m *matrixCmd) write(rep *report.Report, std streams) error {
 	err := std.write(m.JSON, func(w io.Writer) error { return report.WriteText(w, rep) }, rep.JSON)
 	if m.HTML != "" {
-		err = errors.Join(err, writeHTML(m.HTML, rep))
+		err = errors.Join(err, writePage(m.HTML, func(w io.Writer) error { return report.WriteHTML(w, rep) }))
 	}
 	return err
-}
-
-func writeHTML(path string, rep *report.Report) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("write the HTML report: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return report.WriteHTML(f, rep)
 }
 
 // canWrite finds out before the minutes of measuring whether the report can be written after them.

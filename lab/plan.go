@@ -32,7 +32,7 @@ var values = [dimensions][]string{
 	nat:       {"none", "masquerade"},
 	guard:     {"off", "reinject", "drop"},
 	backend:   {"mmsg", "gonfqueue"},
-	events:    {"none", "listener"},
+	events:    {"none", "listener", "off"},
 }
 
 // A row is one run to be done: a value for each dimension.

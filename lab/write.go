@@ -35,3 +35,13 @@ func (std streams) writeDocument(path string, document func() ([]byte, error)) e
 	}
 	return nil
 }
+
+// writePage writes a page to a file.
+func writePage(path string, write func(io.Writer) error) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write the HTML report: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return write(f)
+}

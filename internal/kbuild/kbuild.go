@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"verdictd/internal/cachedir"
 )
 
 // Config says which kernel is wanted.
@@ -27,7 +29,7 @@ type Config struct {
 	Fragments []Fragment
 	// KASANFragment follows them if KASAN is wanted.
 	KASANFragment Fragment
-	// Cache is the folder for all that is written; "" is DefaultCache.
+	// Cache is the folder for all that is written; "" is cachedir.Kernels.
 	Cache string
 	// Progress hears what is going on; nil: nobody does.
 	Progress func(Step)
@@ -57,25 +59,13 @@ type Image struct {
 	Cached   bool      `json:"-"`       // it was there already
 }
 
-// DefaultCache is $VERDICTD_CACHE, or verdictd/kernels in the user's cache folder.
-func DefaultCache() (string, error) {
-	if dir := os.Getenv("VERDICTD_CACHE"); dir != "" {
-		return filepath.Abs(dir)
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the folder for caches (or set VERDICTD_CACHE): %w", err)
-	}
-	return filepath.Join(dir, "verdictd", "kernels"), nil
-}
-
 // Build gives the kernel, from the cache or built. It can take minutes; ctx ends it with all its processes.
 func Build(ctx context.Context, c Config) (Image, error) {
 	if !slices.Contains(Variants(), c.Variant) {
 		return Image{}, fmt.Errorf("there is no variant %q; there are %v", c.Variant, Variants())
 	}
 	if c.Cache == "" {
-		dir, err := DefaultCache()
+		dir, err := cachedir.Kernels()
 		if err != nil {
 			return Image{}, err
 		}
@@ -160,7 +150,7 @@ func (b *build) run(ctx context.Context) (_ Image, err error) {
 	if err := os.MkdirAll(tree.dir, 0o755); err != nil {
 		return Image{}, fmt.Errorf("make a folder for the source: %w", err)
 	}
-	unlock, err := lock(ctx, filepath.Join(tree.dir, "lock"), func() {
+	unlock, err := cachedir.Lock(ctx, filepath.Join(tree.dir, "lock"), func() {
 		b.Progress(Step{What: "waiting for another build from this source"})
 	})
 	if err != nil {

@@ -173,7 +173,7 @@ func variationOf(r *Run) string {
 		parts = append(parts, "backend "+r.Backend)
 	}
 	if r.Events != EventsNone {
-		parts = append(parts, "event "+r.Events)
+		parts = append(parts, r.eventsInWords())
 	}
 	return strings.Join(parts, ", ")
 }

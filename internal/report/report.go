@@ -22,10 +22,12 @@ const (
 	GuardReinject = "reinject"
 	GuardDrop     = "drop"
 
-	// EventsNone and EventsListener are the values of Run.Events: whether a
-	// conntrack event listener ran beside the daemon.
+	// EventsNone and the others are the values of Run.Events: whether a
+	// conntrack event listener ran beside the daemon. With EventsOff one did, but
+	// nf_conntrack_events was 0, so that entries carried no events.
 	EventsNone     = "none"
 	EventsListener = "listener"
+	EventsOff      = "off"
 
 	// NATNone and NATMasquerade are the values of Run.NAT: whether the router
 	// translates the senders' addresses, and draws their ports anew.
@@ -222,9 +224,16 @@ func (r *Run) Name() string {
 		name += ", masquerade"
 	}
 	if r.Events != EventsNone {
-		name += ", event " + r.Events
+		name += ", " + r.eventsInWords()
 	}
 	return name
+}
+
+func (r *Run) eventsInWords() string {
+	if r.Events == EventsOff {
+		return "events off"
+	}
+	return "event " + r.Events
 }
 
 // JSON is the document for scripts.

@@ -97,9 +97,22 @@ func writeTable(b *strings.Builder, rows []Run) {
 		}
 		table = append(table, line)
 	}
-	widths := make([]int, len(head))
+	writeCells(b, table, func(n int) string {
+		if err, ok := errs[n]; ok {
+			return "error: " + err
+		}
+		return ""
+	})
+}
+
+// writeCells aligns lines of cells; rest ends a line that has fewer.
+func writeCells(b *strings.Builder, table [][]cell, rest func(line int) string) {
+	var widths []int
 	for _, line := range table {
 		for i, c := range line {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
 			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
 		}
 	}
@@ -113,9 +126,7 @@ func writeTable(b *strings.Builder, rows []Run) {
 				out.WriteString(c.text + pad + "  ")
 			}
 		}
-		if err, ok := errs[n]; ok {
-			out.WriteString("error: " + err)
-		}
+		out.WriteString(rest(n))
 		b.WriteString(strings.TrimRight(out.String(), " ") + "\n")
 	}
 }

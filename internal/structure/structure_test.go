@@ -44,7 +44,7 @@ var imports = map[string][]string{
 	"trace":    {"ct"},
 	"reinject": {},
 	"vm":       {"crash"},
-	"kbuild":   {},
+	"kbuild":   {"cachedir"},
 	"cachedir": {},
 	"ruleset":  {},
 	"kernel":   {},

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"verdictd/internal/ct"
+	"verdictd/internal/kernel"
+	"verdictd/internal/report"
+	"verdictd/internal/topology"
+)
+
+// kernelWorkloadCmd is one row of the matrix in a virtual machine whose kernel may break at any time: what is known goes to
+// stdout line by line, the result to a file at the end.
+type kernelWorkloadCmd struct {
+	Placement string        `default:"verdict3"`
+	Fanout    string        `default:"numgen"`
+	Guard     string        `default:"off"`
+	Events    string        `default:"listener"`
+	Flows     int           `default:"10000"`
+	Burst     int           `default:"2"`
+	Interval  time.Duration `default:"250ms"`
+	Out       string        `default:"/out/row.json"`
+}
+
+// workloadMark is the line in the kernel's log from which its time counts.
+const workloadMark = "lab: sending begins"
+
+// workloadResult is what the machine leaves.
+type workloadResult struct {
+	Schema  int        `json:"schema"`
+	Release string     `json:"release"`
+	KASAN   bool       `json:"kasan"` // the kernel has it
+	Run     report.Run `json:"run"`
+}
+
+// A workloadSample is how far the row is: a line on stdout. Entries is how many flows conntrack knows.
+type workloadSample struct {
+	Release      string  `json:"release"`
+	KASAN        bool    `json:"kasan"`
+	Seconds      float64 `json:"seconds"`
+	Entries      uint64  `json:"entries"`
+	ClashResolve *uint64 `json:"clash_resolve"`
+}
+
+// Run is called by kong.
+func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
+	if err := makeRoom(c.Flows); err != nil {
+		return err
+	}
+	release, err := kernel.Release()
+	if err != nil {
+		return err
+	}
+	result := workloadResult{Schema: 1, Release: release}
+	if result.KASAN, err = hasKASAN(); err != nil {
+		return err
+	}
+	p, err := findPrograms("")
+	if err != nil {
+		return err
+	}
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the programs' files: %w", err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the machine ends, and its files with it
+	r := plain.with(map[int]string{placement: c.Placement, fanout: c.Fanout, guard: c.Guard, events: c.Events})
+	e := experiment{
+		matrixCmd: &matrixCmd{Flows: c.Flows, Burst: c.Burst, Analysis: analysis{Distribution: "none"}, Queues: 2, Threads: 1},
+		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, oneCall: true, run: r.run(),
+	}
+	lines := json.NewEncoder(std.out)
+	e.sending = func(t *topology.Topology) func() {
+		if err := markKernelLog(workloadMark); err != nil {
+			fmt.Fprintf(std.err, "lab: %v\n", err) // the report's time is then not known; the rest is
+		}
+		return sampleClashes(t.Queue, c.Interval, func(s workloadSample) {
+			s.Release, s.KASAN = result.Release, result.KASAN
+			_ = lines.Encode(s) // as above
+		})
+	}
+	if err := e.do(ctx); err != nil {
+		e.run.Error = err.Error()
+	}
+	result.Run = e.run
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err == nil {
+		err = os.WriteFile(c.Out, text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write the row's result: %w", err)
+	}
+	return nil
+}
+
+// makeRoom lets conntrack hold all flows: a small machine has a small table, which would drop packets for that alone, or
+// as one of its chains is too long.
+func makeRoom(flows int) error {
+	for name, n := range map[string]int{"nf_conntrack_max": 8*flows + 1<<16, "nf_conntrack_buckets": 4*flows + 1<<14} {
+		if err := os.WriteFile("/proc/sys/net/netfilter/"+name, []byte(strconv.Itoa(n)), 0); err != nil {
+			return fmt.Errorf("give conntrack room for %d flows: %w", flows, err)
+		}
+	}
+	return nil
+}
+
+// hasKASAN looks for a function that only such kernels have.
+func hasKASAN() (bool, error) {
+	symbols, err := os.ReadFile("/proc/kallsyms")
+	if err != nil {
+		return false, fmt.Errorf("find out whether the kernel has KASAN: %w", err)
+	}
+	return bytes.Contains(symbols, []byte(" kasan_report\n")), nil
+}
+
+// markKernelLog writes a line that stands in the console among the kernel's own, with the same clock.
+func markKernelLog(line string) error {
+	if err := os.WriteFile("/dev/kmsg", []byte("<4>"+line+"\n"), 0); err != nil {
+		return fmt.Errorf("write to the kernel's log: %w", err)
+	}
+	return nil
+}
+
+// sampleClashes tells what conntrack counts in a namespace until stop is called.
+func sampleClashes(ns *kernel.NetNS, interval time.Duration, tell func(workloadSample)) (stop func()) {
+	var conn *ct.Conn
+	err := ns.Do(func() (err error) { conn, err = ct.Dial(); return err })
+	if err != nil {
+		return func() {}
+	}
+	begun, ended := time.Now(), make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			s, err := conn.Snapshot()
+			if err != nil {
+				return // the final figures come from the programs
+			}
+			sample := workloadSample{Seconds: time.Since(begun).Seconds(), Entries: s.Table.Entries.N}
+			if c := s.Total()[ct.ClashResolve]; c.Sent {
+				sample.ClashResolve = &c.N
+			}
+			tell(sample)
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(ended)
+		done.Wait()
+		_ = conn.Close() // it only read
+	})
+}
