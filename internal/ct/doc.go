@@ -17,7 +17,7 @@
 //
 // A listener that is too slow is told so once (ENOBUFS), and from then on the kernel drops every event until the receive
 // buffer is empty: a [Loss] has a beginning and an end. NETLINK_BROADCAST_ERROR, by which conntrackd has the kernel keep
-// what it could not deliver, is not set: with it the kernel drops packets whose events find no room.
+// for later what it could not deliver, is not set: it changes what is watched.
 //
 // # Namespaces
 //
