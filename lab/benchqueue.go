@@ -34,7 +34,7 @@ var errNotChosen = errors.New("not chosen by --only")
 // Validate is called by kong.
 func (c *benchQueueCmd) Validate() error {
 	var err error
-	c.required, err = parseRequirements(c.Require)
+	c.required, err = parseRequirements(c.Require, variantNames())
 	errs := []error{err}
 	for _, name := range c.Only {
 		if !slices.Contains(variantNames(), name) {

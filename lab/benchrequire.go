@@ -27,8 +27,8 @@ type requirement struct {
 	most float64
 }
 
-// parseRequirements reads "A/B<=X,A/B<=X".
-func parseRequirements(s string) ([]requirement, error) {
+// parseRequirements reads "A/B<=X,A/B<=X" about the variants that are named.
+func parseRequirements(s string, variants []string) ([]requirement, error) {
 	if s == "" {
 		return nil, nil
 	}
@@ -41,8 +41,8 @@ func parseRequirements(s string) ([]requirement, error) {
 		}
 		r := requirement{ratio: ratio{strings.TrimSpace(over), strings.TrimSpace(under)}}
 		for _, name := range []string{r.over, r.under} {
-			if !slices.Contains(variantNames(), name) {
-				return nil, fmt.Errorf("--require %s: there is no variant %q; there are %s", s, name, strings.Join(variantNames(), ", "))
+			if !slices.Contains(variants, name) {
+				return nil, fmt.Errorf("--require %s: there is no variant %q; there are %s", s, name, strings.Join(variants, ", "))
 			}
 		}
 		var err error
@@ -60,4 +60,62 @@ func variantNames() []string {
 		names[i] = variants[i].name
 	}
 	return names
+}
+
+// compareMedians is the usual ratios of medians and those that are required.
+func compareMedians(medians map[string]float64, usual []ratio, required []requirement) []ratioResult {
+	var results []ratioResult
+	add := func(r ratio, most *float64) {
+		result := ratioResult{Over: r.over, Under: r.under, Most: most}
+		if over, under := medians[r.over], medians[r.under]; over > 0 && under > 0 {
+			x := over / under
+			result.Ratio = &x
+		}
+		if most != nil {
+			holds := result.Ratio != nil && *result.Ratio <= *most
+			result.Holds = &holds
+		}
+		results = append(results, result)
+	}
+	for _, r := range usual {
+		if !slices.ContainsFunc(required, func(q requirement) bool { return q.ratio == r }) {
+			add(r, nil)
+		}
+	}
+	for i := range required {
+		add(required[i].ratio, &required[i].most)
+	}
+	return results
+}
+
+// A benchVerdict says whether all is as it should be.
+type benchVerdict struct {
+	OK       bool     `json:"ok"`
+	Line     string   `json:"line"`
+	Failures []string `json:"failures"`
+}
+
+// judgeRatios ends with a verdict: on what has failed already, and on the bounds. without is its line where there are none.
+func judgeRatios(ratios []ratioResult, failures []string, without string) benchVerdict {
+	var holding []string
+	for i := range ratios {
+		r := &ratios[i]
+		switch {
+		case r.Most == nil:
+		case r.Ratio == nil:
+			failures = append(failures, fmt.Sprintf("%s <= %g is required, and was not measured", r.name(), *r.Most))
+		case !*r.Holds:
+			failures = append(failures, fmt.Sprintf("%s is %.3f, more than %g", r.name(), *r.Ratio, *r.Most))
+		default:
+			holding = append(holding, fmt.Sprintf("%s is %.3f, at most %g", r.name(), *r.Ratio, *r.Most))
+		}
+	}
+	v := benchVerdict{OK: len(failures) == 0, Failures: failures, Line: without}
+	switch {
+	case !v.OK:
+		v.Line = fmt.Sprintf("Not as it should be, in %d ways.", len(failures))
+	case len(holding) > 0:
+		v.Line = "All bounds hold: " + strings.Join(holding, "; ") + "."
+	}
+	return v
 }

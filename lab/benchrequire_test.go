@@ -13,7 +13,7 @@ func TestParseRequirements(t *testing.T) {
 		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15": {{ratio{"mmsg", "c"}, 0.6}, {ratio{"mmsg", "gonfqueue"}, 0.15}},
 		" mmsg+reinject / gonfqueue+reinject <= 15e-2 ": {{ratio{"mmsg+reinject", "gonfqueue+reinject"}, 0.15}},
 	} {
-		if got, err := parseRequirements(text); err != nil || !slices.Equal(got, want) {
+		if got, err := parseRequirements(text, variantNames()); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
 		}
 	}
@@ -33,7 +33,7 @@ func TestParseRequirementsRefuses(t *testing.T) {
 		"mmsg/c/mmsg<=0.7":  `no variant "c/mmsg"`,
 		"mmsg /c <= -1e300": "not a number above 0",
 	} {
-		if list, err := parseRequirements(text); err == nil || !strings.Contains(err.Error(), says) {
+		if list, err := parseRequirements(text, variantNames()); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, %v; want it to say %q", text, list, err, says)
 		}
 	}

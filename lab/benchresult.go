@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"verdictd/internal/report"
 )
@@ -26,11 +25,7 @@ type benchResult struct {
 	Variants    []summary     `json:"variants"`
 	Ratios      []ratioResult `json:"ratios"`
 	Notes       []string      `json:"notes"`
-	Verdict     struct {
-		OK       bool     `json:"ok"`
-		Line     string   `json:"line"`
-		Failures []string `json:"failures"`
-	} `json:"verdict"`
+	Verdict     benchVerdict  `json:"verdict"`
 }
 
 type benchSettings struct {
@@ -120,42 +115,21 @@ func summarise(samples []sample, missing map[string]error) []summary {
 	return list
 }
 
-// compare is the usual ratios and those that are required.
-func compare(list []summary, required []requirement) []ratioResult {
-	medians := map[string]float64{}
+// medians are those of the CPU per packet, of the variants that were measured.
+func medians(list []summary) map[string]float64 {
+	m := map[string]float64{}
 	for i := range list {
 		if s := list[i].CPUPerPacket; s != nil {
-			medians[list[i].Variant] = s.Median
+			m[list[i].Variant] = s.Median
 		}
 	}
-	var results []ratioResult
-	add := func(r ratio, most *float64) {
-		result := ratioResult{Over: r.over, Under: r.under, Most: most}
-		if over, under := medians[r.over], medians[r.under]; over > 0 && under > 0 {
-			x := over / under
-			result.Ratio = &x
-		}
-		if most != nil {
-			holds := result.Ratio != nil && *result.Ratio <= *most
-			result.Holds = &holds
-		}
-		results = append(results, result)
-	}
-	for _, r := range ratios {
-		if !slices.ContainsFunc(required, func(q requirement) bool { return q.ratio == r }) {
-			add(r, nil)
-		}
-	}
-	for i := range required {
-		add(required[i].ratio, &required[i].most)
-	}
-	return results
+	return m
 }
 
 // judge fills in ratios, notes and the verdict.
 func (b *benchResult) judge(required []requirement, missing map[string]error) {
 	b.Variants = summarise(b.Samples, missing)
-	b.Ratios = compare(b.Variants, required)
+	b.Ratios = compareMedians(medians(b.Variants), ratios, required)
 	b.Notes = []string{}
 	for i := range b.Variants {
 		s := &b.Variants[i]
@@ -172,31 +146,10 @@ func (b *benchResult) judge(required []requirement, missing map[string]error) {
 			failures = append(failures, fmt.Sprintf("%s, round %d does not count: %s", s.Variant, s.Round, s.Invalid))
 		}
 	}
-	var holding []string
-	for i := range b.Ratios {
-		r := &b.Ratios[i]
-		switch {
-		case r.Most == nil:
-		case r.Ratio == nil:
-			failures = append(failures, fmt.Sprintf("%s <= %g is required, and was not measured", r.name(), *r.Most))
-		case !*r.Holds:
-			failures = append(failures, fmt.Sprintf("%s is %.3f, more than %g", r.name(), *r.Ratio, *r.Most))
-		default:
-			holding = append(holding, fmt.Sprintf("%s is %.3f, at most %g", r.name(), *r.Ratio, *r.Most))
-		}
-	}
 	if b.Interrupted {
 		failures = append(failures, "interrupted before the last round")
 	}
-	b.Verdict.OK, b.Verdict.Failures = len(failures) == 0, failures
-	switch {
-	case !b.Verdict.OK:
-		b.Verdict.Line = fmt.Sprintf("Not as it should be, in %d ways.", len(failures))
-	case len(holding) > 0:
-		b.Verdict.Line = "All bounds hold: " + strings.Join(holding, "; ") + "."
-	default:
-		b.Verdict.Line = "Every packet of every round arrived; no bounds were required."
-	}
+	b.Verdict = judgeRatios(b.Ratios, failures, "Every packet of every round arrived; no bounds were required.")
 }
 
 // document is the result as JSON.
