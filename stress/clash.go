@@ -167,7 +167,7 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 	if c.UDPClash {
 		return c.runUDPClash(ctx, s, out, counter, &cfg)
 	}
-	show, shown := s.progress(cfg.Flows)
+	show, shown := s.progress(flowsOf(cfg.Flows))
 	run, err := load.RunClash(ctx, cfg, show)
 	shown()
 	if err != nil {

@@ -2,6 +2,7 @@
 //
 //	stress clash    bursts of packets that all are the first of their flow
 //	stress dns      resolvers that ask for A and AAAA records at once, and wait
+//	stress flood    throughput and latency of a few flows
 //	stress soak     a mix of all sorts of flows for any length of time
 //	stress modload  threads that need a kernel module at the same moment
 //

@@ -20,6 +20,7 @@ type commands struct {
 
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
 	DNS   dnsCmd   `cmd:"" name:"dns" help:"Resolve names as C libraries do, A and AAAA at once from one socket; tell how long it takes."`
+	Flood floodCmd `cmd:"" help:"Send as fast as it goes, or at a rate, over a few flows; measure the sender, latency and loss."`
 	Soak  soakCmd  `cmd:"" help:"Send a mix of all sorts of flows for a while; fail on any loss, and on what is held on to."`
 
 	Modload modloadCmd `cmd:"" help:"Have threads need a kernel module at the same moment that is not loaded yet."`
@@ -49,6 +50,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Description: "Loads a verdict daemon with traffic that shows its faults.",
 		Version:     version,
 		Commands:    &commands{},
-	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), soakDefaults(),
+	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), floodDefaults(), soakDefaults(),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&streams{stdout: stdout, stderr: stderr}))
 }

@@ -98,14 +98,18 @@ func (r *result) close() error {
 
 // progress returns what shows a run's progress in one line of a terminal, and what takes that line away. Where
 // stderr is no terminal both do nothing.
-func (s *streams) progress(flows int) (show func(load.Progress), done func()) {
+func (s *streams) progress(line func(load.Progress) string) (show func(load.Progress), done func()) {
 	if !cli.IsTerminal(s.stderr) {
 		return nil, func() {}
 	}
 	const clearLine = "\r\x1b[K"
-	return func(p load.Progress) {
-			fmt.Fprintf(s.stderr, clearLine+"%d of %d flows, %d packets delivered", p.Flows, flows, p.Counts.Delivered)
-		}, func() {
-			fmt.Fprint(s.stderr, clearLine)
-		}
+	return func(p load.Progress) { fmt.Fprint(s.stderr, clearLine+line(p)) },
+		func() { fmt.Fprint(s.stderr, clearLine) }
+}
+
+// flowsOf is such a line for a run of so many flows.
+func flowsOf(flows int) func(load.Progress) string {
+	return func(p load.Progress) string {
+		return fmt.Sprintf("%d of %d flows, %d packets delivered", p.Flows, flows, p.Counts.Delivered)
+	}
 }

@@ -34,6 +34,7 @@ var results = map[string]any{
 	"clash":    &clashResult{},
 	"udpclash": &udpClashResult{},
 	"dns":      &dnsload.Result{},
+	"flood":    &floodResult{},
 	"soak":     &load.SoakResult{},
 	"modload":  &modload.Result{},
 }
@@ -180,7 +181,7 @@ func shape(v any) *generate.Schema {
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
-	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), soakDefaults())
+	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), floodDefaults(), soakDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

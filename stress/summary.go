@@ -62,7 +62,7 @@ func summarizeClash(w io.Writer, res *clashResult) error {
 
 func ended(e load.Ended) string {
 	switch e {
-	case load.EndedFlows:
+	case load.EndedFlows, load.EndedPackets:
 		return ""
 	case load.EndedEnough:
 		return ", until there were clashes enough"

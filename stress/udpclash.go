@@ -33,7 +33,7 @@ func (c *clashCmd) runUDPClash(ctx context.Context, s *streams, out *result, cou
 	if c.Flows != nil || c.Clashes > 0 || c.Duration > 0 {
 		cfg.Flows = clash.Flows
 	}
-	show, shown := s.progress(cfg.Flows)
+	show, shown := s.progress(flowsOf(cfg.Flows))
 	run, err := load.RunUDPClash(ctx, cfg, show)
 	shown()
 	if err != nil {

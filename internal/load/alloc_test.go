@@ -73,3 +73,32 @@ func TestNoAllocationForABurst(t *testing.T) {
 		}
 	}
 }
+
+func TestNoAllocationForAFlood(t *testing.T) {
+	kerneltest.Namespace(t)
+	target := netip.MustParseAddrPort("127.0.0.1:9999")
+	receiver, err := openReceiver(target, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(receiver) }()
+	fd, err := newDialer(target, false, time.Second).dial(netip.MustParseAddrPort("127.0.0.1:9998"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	clk, err := newClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pace := range []Pace{{}, {Rate: 1e9}} {
+		cfg := DefaultFlood()
+		cfg.Flows, cfg.Pace = 1, pace
+		th := newFloodThread(clk, &cfg, 1, 0, make([]byte, cfg.Size-HeaderSize))
+		th.fds = []int{fd}
+		start := clk.now()
+		if n := testing.AllocsPerRun(100, func() { th.step(start) }); n != 0 || th.failed != 0 || th.next.Load() < 100 {
+			t.Errorf("pace %v: %v allocations a step, %d sent, %d failed", pace, n, th.next.Load(), th.failed)
+		}
+	}
+}

@@ -20,6 +20,7 @@ var (
 // Progress is what a run can tell while it goes on.
 type Progress struct {
 	Flows  uint64 // sent so far
+	Sent   uint64 // packets, of a flood
 	Counts Counts // at the receiver
 }
 

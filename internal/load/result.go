@@ -12,7 +12,8 @@ type Ended string
 
 // The ends. Those after EndedEnough are failures.
 const (
-	EndedFlows       Ended = "flows" // all were sent
+	EndedFlows       Ended = "flows" // all were sent; of a flood: "packets"
+	EndedPackets     Ended = "packets"
 	EndedDuration    Ended = "duration"
 	EndedEnough      Ended = "enough" // ClashConfig.Enough said so
 	EndedTimeout     Ended = "timeout"

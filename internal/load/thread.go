@@ -60,11 +60,16 @@ type errnoCounts [256]uint64
 
 func (c *errnoCounts) count(err error) {
 	var errno syscall.Errno
-	if errors.As(err, &errno) && int(errno) < len(c) {
-		c[errno]++
-		return
+	_ = errors.As(err, &errno) // else 0
+	c.add(errno, 1)
+}
+
+// add counts n failures of one cause.
+func (c *errnoCounts) add(errno syscall.Errno, n uint64) {
+	if int(errno) >= len(c) {
+		errno = 0
 	}
-	c[0]++
+	c[errno] += n
 }
 
 func (c *errnoCounts) total() (n uint64) {

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"verdictd/internal/cli"
+	"verdictd/internal/kernel/kerneltest"
+)
+
+func TestFloodUsage(t *testing.T) {
+	for args, want := range map[string]string{
+		"flood --packets 0":                  "packets 0",
+		"flood --segments 65":                "segments 65",
+		"flood --threads 3 --flows 2":        "want as many at most",
+		"flood --blind --fail-on-loss":       "--blind sees no loss",
+		"flood --nat masquerade":             "--topology router",
+		"flood --target 8.8.8.8":             "--allow-target",
+		"flood --target ::1 --family ipv4":   "family ipv4",
+		"flood --topology veth --source ::1": "leave --source out",
+		"flood --pace rate:-1":               "pace",
+	} {
+		got := stress(strings.Fields(args)...)
+		if got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: %+v, want status 2 and %q", args, got, want)
+		}
+	}
+}
+
+func TestFlood(t *testing.T) {
+	kerneltest.Require(t)
+	for _, args := range []string{
+		"--topology veth --packets 5000 --fail-on-loss",
+		"--topology router --nat dnat --family ipv6 --packets 5000 --segments 8 --fail-on-loss",
+		"--topology loopback --pace rate:5000 --duration 200ms --fail-on-loss",
+		"--topology veth --blind --packets 5000",
+	} {
+		got := stress(append([]string{"flood", "--json", "-"}, strings.Fields(args)...)...)
+		if got.status != cli.Done {
+			t.Errorf("%s: %+v", args, got)
+			continue
+		}
+		checkSchema(t, "flood", []byte(got.stdout))
+		res := decode(t, got.stdout)
+		if _, arrived := res["delivered"]; res["scenario"] != "flood" || res["sent"].(float64) < 900 || arrived == strings.Contains(args, "blind") {
+			t.Errorf("%s: %s", args, got.stdout)
+		}
+	}
+}
+
+func TestFloodSummaryAndLoss(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	inside := []string{"flood", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--packets", "2000"}
+	got := stress(append(inside, "--pace", "rate:100000")...)
+	for _, want := range []string{"2000 in ", "us a packet", "behind the schedule", "0 lost, 0 duplicated", "from when the packet was due"} {
+		if got.status != cli.Done || !strings.Contains(got.stdout, want) {
+			t.Errorf("no %q: %+v", want, got)
+		}
+	}
+	got = stress(append(inside, "--receive-buffer", "1", "--linger", "50ms", "--fail-on-loss")...)
+	if got.status != cli.Failed || !strings.Contains(got.stderr, "of 2000 packets lost") || !strings.Contains(got.stdout, "dropped at its own socket") {
+		t.Errorf("%+v, want status 1 and the cause", got)
+	}
+}
