@@ -139,7 +139,7 @@ func TestExpressions(t *testing.T) {
 		{"confirmed", Inet, []expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, mask(4, native(8)), &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: native(0)}},
 			"ct status confirmed", func(r rule) bool { return r.tracks && r.conditions[0].confirmed }},
 		{"not confirmed", Inet, []expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, mask(4, native(8)), &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: native(0)}},
-			"ct status & 0x8 0x0", func(r rule) bool { return !r.conditions[0].confirmed }},
+			"ct status & 0x8 == 0x0", func(r rule) bool { return !r.conditions[0].confirmed }},
 		{"confirmed or answered", Inet, []expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: reg}, mask(4, native(10)), &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: native(0)}},
 			"ct status & 0xa != 0x0", func(r rule) bool { return !r.conditions[0].confirmed }},
 		{"established or related", Inet, []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: reg}, mask(4, native(6)), &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: native(0)}},

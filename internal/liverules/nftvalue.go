@@ -203,6 +203,9 @@ func (t *translation) compare(a attributes) condition {
 	if int(op) < len(operators) {
 		operator = operators[op]
 	}
+	if operator == "" && strings.Contains(v.name, " & ") {
+		operator = "== "
+	}
 	c := condition{text: fmt.Sprintf("%s %s%s", v.name, operator, v.text(data)), stable: v.stable}
 	equal := op == unix.NFT_CMP_EQ
 	switch {

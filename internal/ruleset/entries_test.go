@@ -207,7 +207,7 @@ func TestShowEntries(t *testing.T) {
 	for _, line := range []string{
 		`ct status & 0x8 != 0x0 goto queue-confirmed comment "verdictd: entry confirmed"`,
 		`ct status & 0x20 != 0x0 goto queue-translated comment "verdictd: entry unconfirmed, behind DNAT"`,
-		`ct status & 0x8 0x0 goto queue-unconfirmed comment "verdictd: entry unconfirmed"`,
+		`ct status & 0x8 == 0x0 goto queue-unconfirmed comment "verdictd: entry unconfirmed"`,
 		`map queues-confirmed { 0 : goto queue-16394, 1 : goto queue-16395 }`,
 	} {
 		if !strings.Contains(text, line) {

@@ -149,6 +149,9 @@ func compareText(c *expr.Cmp, what string) string {
 			value = "ipv6"
 		}
 	}
+	if strings.Contains(what, " & ") && c.Op == expr.CmpOpEq {
+		return fmt.Sprintf("%s == %s", what, value) // as nft: the mask would seem to end in the value
+	}
 	operator := map[expr.CmpOp]string{
 		expr.CmpOpEq: "", expr.CmpOpNeq: "!= ", expr.CmpOpLt: "< ", expr.CmpOpLte: "<= ", expr.CmpOpGt: "> ", expr.CmpOpGte: ">= ",
 	}[c.Op]
