@@ -89,6 +89,24 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	}{plain(c), c.AttemptTimeout.String(), c.Timeout.String()})
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (c *Config) UnmarshalJSON(b []byte) error {
+	type plain Config
+	written := struct {
+		*plain
+		AttemptTimeout string `json:"attempt_timeout"`
+		Timeout        string `json:"timeout"`
+	}{plain: (*plain)(c)}
+	err := json.Unmarshal(b, &written)
+	if err == nil {
+		c.AttemptTimeout, err = time.ParseDuration(written.AttemptTimeout)
+	}
+	if err == nil {
+		c.Timeout, err = time.ParseDuration(written.Timeout)
+	}
+	return err
+}
+
 func (c *Config) server() netip.AddrPort { return netip.AddrPortFrom(c.Target, c.Port) }
 
 // Validate returns every problem at once.

@@ -2,6 +2,7 @@ package dnsload
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
@@ -311,7 +312,7 @@ func TestAnswersAreVerified(t *testing.T) {
 	}
 	for output, want := range map[string][2]bool{
 		"203.0.113.6 STREAM r5\n203.0.113.6 DGRAM\n2001:db8:d::5 STREAM\n": {true, false},
-		"203.0.113.6 STREAM r5\n":                         {false, false},
+		"203.0.113.6 STREAM r5\n":                       {false, false},
 		"203.0.113.7 STREAM r5\n2001:db8:d::5 STREAM\n": {false, true},
 		"nonsense\n": {false, true},
 		"":           {false, false},
@@ -337,5 +338,20 @@ func TestValidate(t *testing.T) {
 	cfg = Default()
 	if err := cfg.Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestConfigSurvivesJSON(t *testing.T) {
+	cfg := Default()
+	b, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Config
+	if err := json.Unmarshal(b, &got); err != nil || got != cfg {
+		t.Errorf("%+v from %s (%v), want %+v", got, b, err, cfg)
+	}
+	if err := json.Unmarshal([]byte(`{"attempt_timeout":"long","timeout":"1s"}`), &got); err == nil {
+		t.Error("a duration that is none")
 	}
 }

@@ -46,6 +46,24 @@ func (c MixConfig) MarshalJSON() ([]byte, error) {
 	}{plain(c), c.Duration.String(), c.Linger.String()})
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (c *MixConfig) UnmarshalJSON(b []byte) error {
+	type plain MixConfig
+	written := struct {
+		*plain
+		Duration string `json:"duration"`
+		Linger   string `json:"linger"`
+	}{plain: (*plain)(c)}
+	err := json.Unmarshal(b, &written)
+	if err == nil {
+		c.Duration, err = time.ParseDuration(written.Duration)
+	}
+	if err == nil {
+		c.Linger, err = time.ParseDuration(written.Linger)
+	}
+	return err
+}
+
 // MixTarget is an address with a receiver of its own.
 type MixTarget struct {
 	Address netip.AddrPort `json:"address"`

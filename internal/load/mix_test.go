@@ -2,8 +2,10 @@ package load
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -117,5 +119,20 @@ func TestMixValidates(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q among the problems", err, want)
 		}
+	}
+}
+
+func TestMixConfigSurvivesJSON(t *testing.T) {
+	cfg := aMix()
+	b, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got MixConfig
+	if err := json.Unmarshal(b, &got); err != nil || !reflect.DeepEqual(got, cfg) {
+		t.Errorf("%+v from %s (%v), want %+v", got, b, err, cfg)
+	}
+	if err := json.Unmarshal([]byte(`{"duration":"long","linger":"1s"}`), &got); err == nil {
+		t.Error("a duration that is none")
 	}
 }

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"verdictd/internal/cli"
+	"verdictd/internal/config"
+	"verdictd/internal/crash"
+	"verdictd/internal/dnsload"
+	"verdictd/internal/report"
+	"verdictd/internal/topology"
+	"verdictd/internal/userns"
+)
+
+// dnsCmd is `lab dns`.
+type dnsCmd struct {
+	Placement      string          `help:"Where the queue is." enum:"output,postrouting,input,forward,verdict3" default:"output"`
+	Family         string          `help:"Family that the resolver asks over." enum:"ipv4,ipv6" default:"ipv4"`
+	Client         dnsload.Client  `help:"Who resolves: stress itself, or the system's getaddrinfo." enum:"builtin,getaddrinfo" default:"builtin"`
+	Queries        dnsload.Queries `help:"How the two questions of a resolution are sent; the others than parallel are resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"parallel"`
+	Resolutions    int             `help:"Names to resolve in each row." default:"100"`
+	Parallel       int             `help:"Resolutions at a time." default:"50"`
+	AttemptTimeout time.Duration   `help:"How long the resolver waits before it asks again; 5s is everybody's default." default:"5s"`
+	Analysis       analysis        `help:"How long the daemon takes over each packet: [DISTRIBUTION:]DURATION, or none. Distributions: fixed, uniform, lognormal." default:"1ms"`
+	Bin            string          `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON           string          `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+}
+
+// noQueue is the row without a daemon, in the place of a guard.
+const noQueue = "no queue"
+
+// dnsGuards are the rows. What guard drop does to the second question is what kernels before 4.7 do to the loser of the
+// clash.
+var dnsGuards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardReinject}
+
+// resolver is what stress is to do, but for the addresses.
+func (c *dnsCmd) resolver() dnsload.Config {
+	r := dnsload.Default()
+	r.Target = topology.Networks[c.Family].Target
+	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
+	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time besides.
+	rounds := time.Duration(c.Resolutions/max(1, c.Parallel) + 1)
+	r.Timeout = time.Minute + rounds*4*time.Duration(r.Attempts)*c.AttemptTimeout + 8*time.Duration(c.Resolutions)*c.Analysis.Delay
+	return r
+}
+
+// Validate is called by kong.
+func (c *dnsCmd) Validate() error {
+	r := c.resolver()
+	return r.Validate()
+}
+
+// Run is called by kong.
+func (c *dnsCmd) Run(ctx context.Context, std streams) error {
+	p, err := findPrograms(c.Bin)
+	if err != nil {
+		return err
+	}
+	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
+		return err
+	}
+	if err := canWrite(c.JSON); err != nil {
+		return err
+	}
+	host, err := readHost(ctx, p)
+	if err != nil {
+		return fmt.Errorf("look at this machine: %w", err)
+	}
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return err
+	}
+	result := &dnsResult{
+		Schema: dnsSchema, Version: version, Host: host,
+		Placement: c.Placement, Family: c.Family, Analysis: c.Analysis.String(), Notes: kernelNotes(host.Kernel), Runs: []dnsRun{},
+	}
+	if err := c.rows(ctx, p, cpus, result, std); err != nil {
+		return err
+	}
+	result.Interrupted = ctx.Err() != nil
+	result.judge(c.Queries)
+	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
+		return err
+	}
+	if !result.Verdict.OK {
+		return cli.ErrReported
+	}
+	return nil
+}
+
+// rows goes from guard to guard.
+func (c *dnsCmd) rows(ctx context.Context, p programs, cpus []int, result *dnsResult, std streams) (err error) {
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the programs' files (set TMPDIR to where that is allowed): %w", err)
+	}
+	defer func() {
+		if e := os.RemoveAll(dir); e != nil {
+			err = errors.Join(err, fmt.Errorf("remove the programs' files: %w", e))
+		}
+	}()
+	for i, guard := range dnsGuards {
+		r := resolving{dnsCmd: c, programs: p, cpus: cpus, dir: filepath.Join(dir, strconv.Itoa(i)), run: dnsRun{Guard: guard}}
+		err := r.do(ctx)
+		if ctx.Err() != nil {
+			break // the interruption, and not a program, is what failed
+		}
+		if err != nil {
+			r.run.Error = err.Error()
+		}
+		result.Runs = append(result.Runs, r.run)
+		fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(dnsGuards), r.run.line())
+	}
+	return nil
+}
+
+// resolving is one row: fresh namespaces, the programs in them, and what they saw.
+type resolving struct {
+	*dnsCmd
+	programs
+	cpus []int
+	dir  string // for the programs' files, not made yet
+	run  dnsRun
+}
+
+// do fills in the run. Whatever it started is gone when it returns.
+func (r *resolving) do(ctx context.Context) (err error) {
+	t, err := newTopology(r.Placement, topology.Families()...) // of both, or getaddrinfo asks for one kind of record only
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return fmt.Errorf("make a directory for the programs' files: %w", err)
+	}
+	g := newGroup(ctx, r.dir)
+	defer g.Close()
+
+	statistics := filepath.Join(r.dir, "statistics.json")
+	var daemon *process
+	if r.run.Guard != noQueue {
+		if daemon, err = g.startDaemon(t.Queue, r.verdictd, r.daemonConfig(statistics)); err != nil {
+			return err
+		}
+	}
+	stats, err := g.startService(t.Queue, r.conntrackwatch, "stats", "--json")
+	if err != nil {
+		return err
+	}
+	stress, err := g.start(t.Sender, true, nil, r.stress, r.stressArgs(t)...)
+	if err != nil {
+		return err
+	}
+	config := r.resolver()
+	if err := stress.wait(config.Timeout + stopWithin); err != nil {
+		return err
+	}
+	if err := r.run.takeStress(stress.stdout.Bytes()); err != nil {
+		return err
+	}
+	var counted report.Run
+	if err := stats.stop(syscall.SIGINT); err != nil {
+		return err
+	}
+	if err := takeStats(&counted, stats.stdout.Bytes()); err != nil {
+		return err
+	}
+	if daemon != nil {
+		if err := daemon.stop(syscall.SIGTERM); err != nil {
+			return err
+		}
+		document, err := os.ReadFile(statistics)
+		if err != nil {
+			return fmt.Errorf("read what verdictd counted: %w", err)
+		}
+		if err := takeDaemon(&counted, document); err != nil {
+			return err
+		}
+	}
+	r.run.take(&counted)
+	r.run.Tainted, err = crash.Taint()
+	return err
+}
+
+func (r *resolving) stressArgs(t *topology.Topology) []string {
+	c := r.resolver()
+	return []string{
+		"dns", "--json", "-", "--target", c.Target.String(), "--client", string(c.Client), "--queries", string(c.Queries),
+		"--resolutions", strconv.Itoa(c.Resolutions), "--parallel", strconv.Itoa(c.Parallel),
+		"--attempt-timeout", c.AttemptTimeout.String(), "--attempts", strconv.Itoa(c.Attempts), "--timeout", c.Timeout.String(),
+		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
+	}
+}
+
+// daemonConfig is the daemon's default but for what the row and the command line say.
+func (r *resolving) daemonConfig(statistics string) *config.Config {
+	const dns = 53
+	c := config.Default()
+	c.Queues.Pin = r.cpus[:min(c.Queues.Count, len(r.cpus))]
+	c.Guard.Mode = config.GuardMode(r.run.Guard)
+	c.Rules.Placement = config.Placement(r.Placement)
+	c.Rules.DestinationPorts = []uint16{dns}
+	if r.Placement == "verdict3" {
+		c.Rules.SourcePorts = []uint16{dns}
+	}
+	c.Analysis.Distribution, c.Analysis.Delay = config.Distribution(r.Analysis.Distribution), r.Analysis.Delay
+	if r.Analysis.Distribution != "none" {
+		c.Queues.Batch = 1 // as in a row of the matrix
+	}
+	c.Statistics.File = statistics
+	return c
+}

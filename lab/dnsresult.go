@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"verdictd/internal/dnsload"
+	"verdictd/internal/report"
+)
+
+const dnsSchema = 1
+
+// dnsResult is the document of `lab dns --json`.
+type dnsResult struct {
+	Schema      int            `json:"schema"`
+	Version     string         `json:"version"`
+	Host        report.Host    `json:"host"`
+	Placement   string         `json:"placement"`
+	Family      string         `json:"family"`
+	Analysis    string         `json:"analysis"`
+	Notes       []string       `json:"notes"`
+	Interrupted bool           `json:"interrupted"`
+	Runs        []dnsRun       `json:"runs"`
+	Verdict     report.Verdict `json:"verdict"`
+}
+
+// dnsRun is one row.
+type dnsRun struct {
+	Guard    string          `json:"guard"`
+	Resolver *dnsload.Result `json:"resolver"` // null where the row has failed
+	Clashes  uint64          `json:"clashes"`
+	// What verdictd counted: packets of flows that were settling, and what became of them.
+	Further      uint64 `json:"further"`
+	Reinjected   uint64 `json:"reinjected"`
+	GuardDropped uint64 `json:"guard_dropped"`
+	Tainted      uint64 `json:"tainted"`
+	Error        string `json:"error,omitempty"`
+}
+
+func (r *dnsRun) takeStress(document []byte) error {
+	var res dnsload.Result
+	err := decode("stress", document, &res, "resolutions", "resolved", "failed", "wrong_answers", "retried", "resolution_ms.max", "questions_served.aaaa")
+	if err != nil {
+		return err
+	}
+	r.Resolver = &res
+	return nil
+}
+
+func (r *dnsRun) take(counted *report.Run) {
+	r.Clashes = counted.Clashes()
+	r.Further, r.Reinjected, r.GuardDropped = counted.Further, counted.Reinjected, counted.GuardDropped
+}
+
+// name is the row in words.
+func (r *dnsRun) name() string {
+	if r.Guard == noQueue {
+		return r.Guard
+	}
+	return "guard " + r.Guard
+}
+
+// line is the row in short.
+func (r *dnsRun) line() string {
+	if r.Error != "" {
+		return r.name() + ": error: " + r.Error
+	}
+	return fmt.Sprintf("%s: %d of %d resolutions had to ask again, the slowest took %.1f ms", r.name(), r.Resolver.Retried, r.Resolver.Resolutions, r.Resolver.Time.Max)
+}
+
+// judge holds the rows against what they promise. The rows in which nobody waits mean something only because of guard
+// drop, in which resolvers do, unless they keep clear of the trouble themselves.
+func (r *dnsResult) judge(queries dnsload.Queries) {
+	v := &r.Verdict
+	v.Failures = []string{}
+	failed := func(run *dnsRun, format string, args ...any) {
+		v.Failures = append(v.Failures, run.name()+": "+fmt.Sprintf(format, args...))
+	}
+	var told []string
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		if run.Error != "" {
+			failed(run, "%s", run.Error)
+			continue
+		}
+		res := run.Resolver
+		if added := run.Tainted &^ r.Host.Tainted; added != 0 {
+			failed(run, "the kernel tainted itself (mask %d)", added)
+		}
+		if res.WrongAnswers > 0 {
+			failed(run, "%d wrong answers", res.WrongAnswers)
+		}
+		exposed := queries == dnsload.Parallel
+		switch run.Guard {
+		case noQueue, report.GuardReinject:
+			if n := res.Retried + res.Failed; n > 0 {
+				failed(run, "%d resolutions had to ask again, %d failed", res.Retried, res.Failed)
+			}
+			if run.Guard == report.GuardReinject && run.Clashes > 0 {
+				failed(run, "%d clashes", run.Clashes)
+			}
+			if run.Guard == report.GuardReinject && exposed && run.Further == 0 {
+				failed(run, "the guard had nothing to do: no question came while another of its flow was being judged")
+			}
+		case report.GuardDrop:
+			if exposed && res.Retried == 0 {
+				failed(run, "nobody had to ask again: nothing was put to the test")
+			}
+		}
+		if run.Guard == report.GuardDrop || run.Guard == report.GuardReinject {
+			told = append(told, run.line())
+		}
+	}
+	switch {
+	case r.Interrupted:
+		v.Line = fmt.Sprintf("INTERRUPTED after %d of %d rows", len(r.Runs), len(dnsGuards))
+	case len(v.Failures) > 0:
+		v.Line = "FAILED: " + v.Failures[0]
+	default:
+		v.OK = true
+		v.Line = strings.Join(told, "; ")
+	}
+}
+
+func (r *dnsResult) document() ([]byte, error) {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the result: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// writeText writes the table for people.
+func (r *dnsResult) writeText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Linux %s, %d CPUs; queue in %s, %s, analysis %s\n", r.Host.Kernel, r.Host.CPUs, r.Placement, r.Family, r.Analysis)
+	for i := range r.Runs {
+		if res := r.Runs[i].Resolver; res != nil {
+			c := &res.Config
+			fmt.Fprintf(&b, "%d resolutions, %d at a time, %s client, %s; it asks again after %s\n", c.Resolutions, c.Parallel, c.Client, c.Queries, c.AttemptTimeout)
+			break
+		}
+	}
+	b.WriteByte('\n')
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tasked again\tfailed\tp50 ms\tp90 ms\tp99 ms\tmax ms\tclashes\tdropped\tre-injected\t")
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		if run.Resolver == nil {
+			continue
+		}
+		d := &run.Resolver.Time
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t\n", run.name(), run.Resolver.Retried, run.Resolver.Failed,
+			d.P50, d.P90, d.P99, d.Max, run.Clashes, run.GuardDropped, run.Reinjected)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	b.WriteByte('\n')
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "Note: %s\n", note)
+	}
+	for _, failure := range r.Verdict.Failures {
+		fmt.Fprintf(&b, "Failed: %s\n", failure)
+	}
+	fmt.Fprintf(&b, "%s\n", r.Verdict.Line)
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	return nil
+}
