@@ -5,6 +5,7 @@
 //	stress flood    throughput and latency of a few flows
 //	stress soak     a mix of all sorts of flows for any length of time
 //	stress modload  threads that need a kernel module at the same moment
+//	stress procnet  threads that read, rename and watch the many names of /proc/net
 //
 // What its words mean, and what to do when its figures look wrong, is in package load. It sends to loopback, to
 // documentation addresses, and elsewhere only where the target is named twice.

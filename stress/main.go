@@ -24,6 +24,10 @@ type commands struct {
 	Soak  soakCmd  `cmd:"" help:"Send a mix of all sorts of flows for a while; fail on any loss, and on what is held on to."`
 
 	Modload modloadCmd `cmd:"" help:"Have threads need a kernel module at the same moment that is not loaded yet."`
+	Procnet procnetCmd `cmd:"" help:"Read, rename and watch the many names of /proc/net at once; find wrong views and hanging threads."`
+
+	ProcnetWork procnetWorkCmd `cmd:"" hidden:""`
+	ProcnetHold procnetHoldCmd `cmd:"" hidden:""`
 
 	Compare compareCmd `cmd:"" help:"Tell what changed from one set of results to another."`
 }
@@ -50,6 +54,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Description: "Loads a verdict daemon with traffic that shows its faults.",
 		Version:     version,
 		Commands:    &commands{},
-	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), floodDefaults(), soakDefaults(),
+	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), floodDefaults(), soakDefaults(), procnetDefaults(),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&streams{stdout: stdout, stderr: stderr}))
 }

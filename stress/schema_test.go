@@ -23,6 +23,7 @@ import (
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/load"
 	"verdictd/internal/modload"
+	"verdictd/internal/procnet"
 	"verdictd/internal/provenance"
 )
 
@@ -37,10 +38,11 @@ var results = map[string]any{
 	"flood":    &floodResult{},
 	"soak":     &load.SoakResult{},
 	"modload":  &modload.Result{},
+	"procnet":  &procnet.Result{},
 }
 
 // noResult are the commands that write no result file.
-var noResult = []string{"compare"}
+var noResult = []string{"compare", workCommand, holdCommand}
 
 func schemaPath(scenario string) string {
 	return filepath.Join("..", "docs", "schema", "stress-"+scenario+".json")
@@ -181,7 +183,7 @@ func shape(v any) *generate.Schema {
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
-	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), floodDefaults(), soakDefaults())
+	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), floodDefaults(), soakDefaults(), procnetDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,7 @@ var imports = map[string][]string{
 	"kernel/kerneltest": {"kernel"},
 	"liverules":         {"kernel"},
 	"modload":           {"kernel"},
+	"procnet":           {"kernel"},
 	"provenance":        {"crash", "kernel", "liverules"},
 	"compare":           {"report"},
 	"footprint":         {},

@@ -1,0 +1,78 @@
+package procnet
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// worker is a thread whose steps are counted.
+type worker struct {
+	role  string
+	tid   atomic.Int64
+	steps atomic.Uint64
+	doing atomic.Pointer[string]
+	over  atomic.Bool
+}
+
+// step notes what the worker is about to do.
+func (w *worker) step(doing string) {
+	w.doing.Store(&doing)
+	w.steps.Add(1)
+}
+
+// watchdog finds workers that take no step.
+type watchdog struct {
+	workers []*worker
+	seen    []uint64
+	since   []time.Time
+}
+
+func newWatchdog(workers []*worker, now time.Time) *watchdog {
+	d := &watchdog{workers: workers, seen: make([]uint64, len(workers)), since: make([]time.Time, len(workers))}
+	for i, w := range workers {
+		d.seen[i], d.since[i] = w.steps.Load(), now
+	}
+	return d
+}
+
+// look returns those that have taken no step for so long.
+func (d *watchdog) look(now time.Time, limit time.Duration) (hanging []*worker, since []time.Time) {
+	for i, w := range d.workers {
+		if n := w.steps.Load(); n != d.seen[i] || w.over.Load() {
+			d.seen[i], d.since[i] = n, now
+			continue
+		}
+		if now.Sub(d.since[i]) >= limit {
+			hanging, since = append(hanging, w), append(since, d.since[i])
+		}
+	}
+	return hanging, since
+}
+
+// describe says where a worker hangs, as far as that may be read.
+func describe(w *worker, since, now time.Time) Hang {
+	h := Hang{Thread: int(w.tid.Load()), Role: w.role, For: now.Sub(since).Seconds(), State: "?", Stack: []string{}}
+	if doing := w.doing.Load(); doing != nil {
+		h.Doing = *doing
+	}
+	folder := fmt.Sprintf("/proc/self/task/%d/", h.Thread)
+	if b, err := os.ReadFile(folder + "stat"); err == nil {
+		// The name, in brackets, may hold anything.
+		if i := bytes.LastIndexByte(b, ')'); i >= 0 && len(b) > i+2 {
+			h.State = string(b[i+2])
+		}
+	}
+	if b, err := os.ReadFile(folder + "wchan"); err == nil && string(b) != "0" {
+		h.Wchan = strings.TrimSpace(string(b))
+	}
+	if b, err := os.ReadFile(folder + "stack"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			h.Stack = append(h.Stack, strings.TrimSpace(line))
+		}
+	}
+	return h
+}
