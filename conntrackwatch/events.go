@@ -9,11 +9,14 @@ import (
 
 	"verdictd/internal/census"
 	"verdictd/internal/ct"
+	"verdictd/internal/observe"
 )
 
 type eventsCmd struct {
 	window
 	eventFilter
+	metrics
+	NetNS            string        `name:"netns" help:"Network namespace to listen in, by its name (ip netns) or path." placeholder:"NAME|PATH"`
 	Count            bool          `help:"Only count: the cheapest way."`
 	Format           string        `help:"Write a line for each event, instead of following flows: table, as conntrack -E has it, json or csv. The counts then go to stderr." placeholder:"table|json|csv"`
 	Interval         time.Duration `help:"With --count: print a sample every so long, e.g. 1s. With --json one object a line." placeholder:"D"`
@@ -59,8 +62,16 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := ct.Listen(ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer, MaxReceiveBuffer: e.MaxReceiveBuffer, Filter: filter})
+	source, err := e.open(out.remarks)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	var listener *ct.Listener
+	if err := source.Do(func() (err error) {
+		listener, err = ct.Listen(ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer, MaxReceiveBuffer: e.MaxReceiveBuffer, Filter: filter})
+		return err
+	}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, listener.Close()) }()
@@ -80,11 +91,21 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 		return r
 	}
 	handler := ct.Handler{Loss: func(loss ct.Loss) { remark(out.remarks, loss) }}
-	if e.Interval > 0 {
-		samples := eventSamples{json: e.JSON}
+	switch samples := (eventSamples{json: e.JSON}); {
+	case e.Interval > 0:
 		handler.Every = e.Interval
-		handler.Tick = func(counts ct.EventCounts) error { return samples.print(out, result(counts, nil)) }
+		handler.Tick = func(counts ct.EventCounts) error {
+			source.PublishEvents(counts)
+			return samples.print(out, result(counts, nil))
+		}
+	case e.Listen != "":
+		handler.Every, handler.Tick = time.Second, publisher(source)
 	}
+	stop, err := e.serve([]*observe.Source{source}, out.remarks)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	var flows *census.Census
 	var lines *eventLines
 	switch {
@@ -92,7 +113,7 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 		lines = newEventLines(out.results, e.Format)
 		handler.Event, handler.Batch = lines.event, lines.flush
 	case !e.Count:
-		if flows, err = e.follow(listener, &handler); err != nil {
+		if flows, err = e.follow(source, listener, &handler); err != nil {
 			return err
 		}
 	}
@@ -112,8 +133,22 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	}
 }
 
+// open opens the namespace to listen in.
+func (e *eventsCmd) open(remarks io.Writer) (*observe.Source, error) {
+	var p places
+	if e.NetNS != "" {
+		p.NetNS = []string{e.NetNS}
+	}
+	sources, err := p.open(remarks)
+	if err != nil {
+		return nil, err
+	}
+	sources[0].PublishEvents(ct.EventCounts{})
+	return sources[0], nil
+}
+
 // follow has a census take the events. The table is read where all events come that tell of a change to it.
-func (e *eventsCmd) follow(listener *ct.Listener, handler *ct.Handler) (*census.Census, error) {
+func (e *eventsCmd) follow(source *observe.Source, listener *ct.Listener, handler *ct.Handler) (*census.Census, error) {
 	flows := census.New(census.Config{Flows: e.Flows})
 	var now time.Time // of the batch: a rest is longer than it takes to handle one
 	handler.Event = func(event *ct.Event) {
@@ -130,7 +165,7 @@ func (e *eventsCmd) follow(listener *ct.Listener, handler *ct.Handler) (*census.
 		return flows, nil
 	}
 	handler.Resync = flows
-	return flows, listener.OpenResync()
+	return flows, source.Do(listener.OpenResync)
 }
 
 // remark tells of a loss when it has happened.

@@ -19,6 +19,7 @@ type liveCmd struct {
 	metrics
 	Interval time.Duration `help:"Time between readings." default:"1s" placeholder:"D"`
 	Duration time.Duration `help:"Watch for so long. Without it: until q, SIGINT or SIGTERM." placeholder:"D"`
+	Events   bool          `help:"Listen to conntrack events, too, to see whether they get lost. May make the kernel attach events to entries."`
 	JSON     bool          `name:"json" help:"Print one object a line for each reading of a namespace."`
 	Plain    bool          `help:"Print lines on a terminal, too."`
 }
@@ -26,7 +27,7 @@ type liveCmd struct {
 // Help is called by kong.
 func (l *liveCmd) Help() string {
 	return "On a terminal, a view that is drawn anew each interval; elsewhere a line for each namespace and interval, with columns as wide as" +
-		" their heads, so that it can be cut. It reads counters and never subscribes to events, see stats."
+		" their heads, so that it can be cut. It reads counters and does not subscribe to events unless --events says so: a listener takes part in the exposure, see stats."
 }
 
 // Validate is called by kong.
@@ -53,6 +54,13 @@ func (l *liveCmd) Run(ctx context.Context, out output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll(sources)) }()
+	if l.Events {
+		leave, err := listenIn(ctx, sources, l.Interval, out.remarks)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	stop, err := l.serve(sources, out.remarks)
 	if err != nil {
 		return err

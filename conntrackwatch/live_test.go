@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -99,6 +101,90 @@ func TestAllNamespaces(t *testing.T) {
 	}
 }
 
+// Counting, listening and sampling in a namespace that the program is not in, with what a listener counts among the metrics.
+func TestOtherNamespace(t *testing.T) {
+	local, remote := kerneltest.VethPair(t)
+	for name, tt := range map[string]struct {
+		args    []string
+		results string // what is printed of remote, and not of local where no flow was begun there
+	}{
+		"live":              {[]string{"live", "--json", "--interval", "50ms", "--events"}, `"netns":"` + remote.Path()},
+		"stats":             {[]string{"stats", "--json", "--interval", "50ms"}, `"netns":"` + remote.Path()},
+		"stats as a table":  {[]string{"stats", "--netns", local.Path()}, "namespace " + remote.Path()},
+		"stats in rows":     {[]string{"stats", "--interval", "50ms"}, " " + remote.Path() + " "},
+		"events":            {[]string{"events", "--json"}, `"udp"`},
+		"events as samples": {[]string{"events", "--count", "--interval", "50ms", "--json"}, `"udp"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var results, remarks said
+			ended := make(chan int, 1)
+			go func() {
+				ended <- run(ctx, append(tt.args, "--netns", remote.Path(), "--listen", "127.0.0.1:0"), output{&results, &remarks})
+			}()
+			url := remarks.waitFor(t, `http://\S+`)
+			if strings.Contains(strings.Join(tt.args, " "), "vents") {
+				// The subtest's goroutine is not in the namespace.
+				if err := local.Do(func() error {
+					flow, err := net.Dial("udp4", fmt.Sprintf("%s:9", kerneltest.RemoteIPv4.Addr()))
+					if err != nil {
+						return err
+					}
+					_, err = flow.Write([]byte("x"))
+					return errors.Join(err, flow.Close())
+				}); err != nil {
+					t.Fatal(err)
+				}
+				waitForMetric(t, url, fmt.Sprintf(`conntrackwatch_events_total{netns=%q,type="new"} [1-9]`, remote.Path()))
+			} else {
+				waitForMetric(t, url, fmt.Sprintf(`conntrackwatch_up{netns=%q} 1`, remote.Path()))
+			}
+			if strings.Contains(strings.Join(tt.args, " "), "interval") {
+				results.waitFor(t, regexp.QuoteMeta(tt.results))
+			}
+			cancel()
+			if status := <-ended; status != cli.Done {
+				t.Errorf("status %d: %s", status, remarks.String())
+			}
+			if !strings.Contains(results.String(), tt.results) {
+				t.Errorf("no %q in %s", tt.results, results.String())
+			}
+		})
+	}
+}
+
+// waitForMetric scrapes until a line matches.
+func waitForMetric(t *testing.T, url, pattern string) {
+	t.Helper()
+	var body string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		body = scrape(t, url)
+		if regexp.MustCompile(`(?m)^` + pattern).MatchString(body) {
+			return
+		}
+	}
+	t.Fatalf("no %s in\n%s", pattern, body)
+}
+
+func scrape(t *testing.T, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v", answer.Status, err)
+	}
+	return string(body)
+}
+
 // said is a writer that can be read while it is written.
 type said struct {
 	mu   sync.Mutex
@@ -140,24 +226,9 @@ func TestLiveMetrics(t *testing.T) {
 		ended <- run(ctx, []string{"live", "--netns", ns.Path(), "--listen", "127.0.0.1:0"}, output{io.Discard, &remarks})
 	}()
 	url := remarks.waitFor(t, `http://\S+`)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(answer.Body)
-	if err := answer.Body.Close(); err != nil {
-		t.Error(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := fmt.Sprintf(`conntrackwatch_up{netns=%q} 1`, ns.Path())
-	if answer.StatusCode != http.StatusOK || !strings.Contains(string(body), want) || !strings.Contains(string(body), "conntrackwatch_conntrack_insert_failed_total") {
-		t.Errorf("%s: no %s in\n%s", answer.Status, want, body)
+	body, want := scrape(t, url), fmt.Sprintf(`conntrackwatch_up{netns=%q} 1`, ns.Path())
+	if !strings.Contains(body, want) || !strings.Contains(body, "conntrackwatch_conntrack_insert_failed_total") {
+		t.Errorf("no %s in\n%s", want, body)
 	}
 	cancel()
 	if status := <-ended; status != cli.Done {

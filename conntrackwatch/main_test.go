@@ -88,7 +88,7 @@ func TestDurationEndsIt(t *testing.T) {
 
 func TestWrongUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"trace"}, {"stats", "--duration", "-1s"}, {"stats", "--duration", "5"}, {"events", "--receive-buffer=-1"}, {"stats", "--listen"},
+		{}, {"nosuch"}, {"stats", "--duration", "-1s"}, {"stats", "--duration", "5"}, {"events", "--receive-buffer=-1"}, {"stats", "--listen"},
 		{"events", "--format", "xml"}, {"events", "--format", "csv", "--count"}, {"events", "--format", "json", "--json"}, {"events", "--interval", "1s"},
 		{"events", "--type", "old"}, {"events", "--protocol", "256"}, {"events", "--family", "ipv5"}, {"events", "--zone", "70000"}, {"events", "--mark", "3/1"},
 		{"events", "--mark", "x"}, {"events", "--flows", "0"}, {"events", "--receive-buffer", "2", "--max-receive-buffer", "1"},

@@ -30,12 +30,15 @@ func (p places) Validate() error {
 	return nil
 }
 
+// named says whether results have to say which namespace they are of.
+func (p places) named() bool { return p.AllNetNS || len(p.NetNS) > 0 }
+
 // names lists the namespaces asked for.
 func (p places) names() ([]kernel.NetNSName, error) {
 	if p.AllNetNS {
 		return kernel.ListNetNS()
 	}
-	if len(p.NetNS) == 0 {
+	if !p.named() {
 		return []kernel.NetNSName{{Name: "self", Path: "/proc/thread-self/ns/net"}}, nil
 	}
 	var names []kernel.NetNSName

@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
 )
 
 type statsCmd struct {
 	window
+	places
+	metrics
 	Interval time.Duration `help:"Print a sample every so long, e.g. 1s: what the counters rose by since the last one. With --json one object a line." placeholder:"D"`
 	Once     bool          `help:"Print what was counted since the namespace was made, and end."`
 	PerCPU   bool          `name:"per-cpu" help:"Give every CPU that counted something rows of its own. JSON always has them."`
@@ -32,11 +32,11 @@ func (s *statsCmd) Validate() error {
 	switch {
 	case s.Interval < 0:
 		return fmt.Errorf("--interval %v is negative: leave it out for one result at the end", s.Interval)
-	case s.Once && (s.Interval > 0 || s.Duration > 0):
-		return errors.New("--once ends at once: leave out --interval and --duration")
+	case s.Once && (s.Interval > 0 || s.Duration > 0 || s.Listen != ""):
+		return errors.New("--once ends at once: leave out --interval, --duration and --listen")
 	}
 	s.PerCPU = s.PerCPU || s.All
-	return s.window.Validate()
+	return errors.Join(s.places.Validate(), s.window.Validate())
 }
 
 // statsResult is one sample of the counters.
@@ -44,6 +44,7 @@ type statsResult struct {
 	Schema  int       `json:"schema"`
 	Version string    `json:"version"`
 	Kernel  string    `json:"kernel"`
+	NetNS   string    `json:"netns"`
 	Time    time.Time `json:"time"`
 	// Seconds is how long Total and CPUs took to rise: since the command's start. With --once they are Absolute.
 	Seconds   float64     `json:"seconds"`
@@ -71,48 +72,70 @@ type statsStep struct {
 func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
 	ctx, cancel := s.context(ctx)
 	defer cancel()
-	conn, err := ct.Dial()
+	sources, err := s.open(out.remarks)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	snapshot, err := conn.Snapshot()
+	defer func() { err = errors.Join(err, closeAll(sources)) }()
+	var all []*readings
+	for _, source := range sources {
+		r, err := newReadings(source, s)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	if s.Once {
+		for _, r := range all {
+			if err := s.print(out, r.once()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	stop, err := s.serve(sources, out.remarks)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, stop()) }()
 	if err := ready(); err != nil {
 		return err
 	}
-	r := newReadings(snapshot, s)
-	if s.Once {
-		return s.print(out, r.once())
-	}
 	if s.Interval > 0 {
-		if err := s.samples(ctx, out, conn, r); err != nil {
+		if err := s.samples(ctx, out, all); err != nil {
 			return err
 		}
 	} else {
 		<-ctx.Done()
 	}
-	if snapshot, err = conn.Snapshot(); err != nil {
-		return err
+	for _, r := range all {
+		if err := s.last(out, r); err != nil {
+			return err
+		}
 	}
-	result := r.add(snapshot)
+	return nil
+}
+
+// last prints the end of a namespace's counting: with an interval a last, shorter one, and then the whole.
+func (s *statsCmd) last(out output, r *readings) error {
+	result, err := r.next()
 	switch {
+	case err != nil:
+		return err
 	case s.Interval == 0:
 		return s.print(out, result)
 	case s.JSON:
 		return printLine(out, result)
-	default:
-		if err := writeText(out, &statsRow{result, false}); err != nil {
-			return err
-		}
-		return writeText(out, result)
 	}
+	if err := writeText(out, &statsRow{result, false}); err != nil {
+		return err
+	}
+	return writeText(out, result)
 }
 
-// samples prints one every interval until ctx is done. The last one, of less than an interval, is left to the caller.
-func (s *statsCmd) samples(ctx context.Context, out output, conn *ct.Conn, r *readings) error {
+// samples prints one of each namespace every interval until ctx is done. The last one, of less than an interval, is left
+// to the caller.
+func (s *statsCmd) samples(ctx context.Context, out output, all []*readings) error {
 	tick := time.NewTicker(s.Interval)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -121,19 +144,20 @@ func (s *statsCmd) samples(ctx context.Context, out output, conn *ct.Conn, r *re
 			return nil
 		case <-tick.C:
 		}
-		snapshot, err := conn.Snapshot()
-		if err != nil {
-			return err
-		}
-		result := r.add(snapshot)
-		if s.JSON {
-			err = printLine(out, result)
-		} else {
-			const page = 20 // rows to a header, as vmstat has it
-			err = writeText(out, &statsRow{result, n%page == 0})
-		}
-		if err != nil {
-			return err
+		for i, r := range all {
+			result, err := r.next()
+			if err != nil {
+				return err
+			}
+			if s.JSON {
+				err = printLine(out, result)
+			} else {
+				const page = 20 // intervals to a header, as vmstat has it
+				err = writeText(out, &statsRow{result, i == 0 && n%page == 0})
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -144,66 +168,4 @@ func printLine(out output, result any) error {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return nil
-}
-
-// readings sums up what the counters rose by from one reading to the next. Each difference is right across a wrap of the
-// kernel's 32 bits, so the sum is however long it takes.
-type readings struct {
-	cmd         *statsCmd
-	first, last ct.Snapshot
-	risen       ct.Snapshot
-	kernel      string
-	meaning     map[string]string
-}
-
-func newReadings(first ct.Snapshot, cmd *statsCmd) *readings {
-	r := &readings{cmd: cmd, first: first, last: first, risen: first.Since(first)}
-	r.kernel, r.meaning = meanings(first.Total())
-	return r
-}
-
-// meanings says what the counters that this kernel sends count on it.
-func meanings(sent ct.Counters) (release string, meaning map[string]string) {
-	build := kernel.ReadBuild(os.DirFS("/"))
-	if build.Err != nil {
-		return "", nil // the counters are worth printing without
-	}
-	meaning = make(map[string]string)
-	for _, c := range ct.AllCounters() {
-		if sent[c].Sent {
-			meaning[c.String()] = kernel.CounterInWords(build.Value, c.String())
-		}
-	}
-	return build.Value.Release, meaning
-}
-
-// add takes the next reading.
-func (r *readings) add(now ct.Snapshot) *statsResult {
-	step := now.Since(r.last)
-	r.risen = step.Plus(r.risen)
-	took := now.Time.Sub(r.last.Time)
-	r.last = now
-	result := r.result()
-	if r.cmd.Interval > 0 {
-		total := step.Total()
-		result.Last = &statsStep{took.Seconds(), step.CPUs, total, total.PerSecond(took)}
-	}
-	return result
-}
-
-// once is the first reading itself.
-func (r *readings) once() *statsResult {
-	r.risen = r.first
-	return r.result()
-}
-
-func (r *readings) result() *statsResult {
-	total, took := r.risen.Total(), r.last.Time.Sub(r.first.Time)
-	return &statsResult{
-		Schema: 1, Version: version, Kernel: r.kernel,
-		Time: r.last.Time, Seconds: took.Seconds(),
-		Table: r.last.Table, CPUs: r.risen.CPUs, Total: total, PerSecond: total.PerSecond(took),
-		Absolute: r.last.Total(), Meaning: r.meaning,
-		cmd: r.cmd,
-	}
 }

@@ -139,7 +139,7 @@ func TestReadingsAddUp(t *testing.T) {
 		}
 	}
 	const step = 3 << 30 // more than half of what the kernel can count
-	r := newReadings(at(0, 1<<32-1), &statsCmd{Interval: time.Second})
+	r := begin(at(0, 1<<32-1), &statsCmd{Interval: time.Second})
 	var got *statsResult
 	for i := 1; i <= 4; i++ {
 		got = r.add(at(i, uint64(uint32(1<<32-1+i*step))))

@@ -26,6 +26,9 @@ func (r *statsResult) known() (list []ct.Counter, absent bool) {
 // writeText writes a row for each counter with its meaning, and below, if asked to, one for each CPU.
 func (r *statsResult) writeText(w io.Writer) error {
 	counters, absent := r.known()
+	if r.cmd.named() {
+		fmt.Fprintf(w, "namespace %s\n", r.NetNS) // what fails here fails below, too
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if r.cmd.Once {
 		fmt.Fprintln(t, "counter\ttotal\t"+r.counts())
@@ -107,8 +110,11 @@ func (r *statsRow) writeText(w io.Writer) error {
 	const clock, narrow = "15:04:05", 7
 	counters, _ := r.known()
 	var text strings.Builder
-	line := func(time, cpu string, cell func(ct.Counter) string) {
+	line := func(time, netns, cpu string, cell func(ct.Counter) string) {
 		fmt.Fprintf(&text, "%-8s", time)
+		if r.cmd.named() {
+			fmt.Fprintf(&text, " %-20s", netns)
+		}
 		if r.cmd.PerCPU {
 			fmt.Fprintf(&text, " %5s", cpu)
 		}
@@ -118,17 +124,17 @@ func (r *statsRow) writeText(w io.Writer) error {
 		text.WriteByte('\n')
 	}
 	if r.header {
-		line("time", "cpu", ct.Counter.String)
+		line("time", "netns", "cpu", ct.Counter.String)
 	}
 	now := r.Time.Format(clock)
 	if r.cmd.PerCPU {
 		for _, cpu := range r.Last.CPUs {
 			if !cpu.Zero() || r.cmd.All {
-				line(now, strconv.Itoa(cpu.CPU), func(c ct.Counter) string { return cpu.Counters[c].String() })
+				line(now, r.NetNS, strconv.Itoa(cpu.CPU), func(c ct.Counter) string { return cpu.Counters[c].String() })
 			}
 		}
 	}
-	line(now, "total", func(c ct.Counter) string { return r.Last.Total[c].String() })
+	line(now, r.NetNS, "total", func(c ct.Counter) string { return r.Last.Total[c].String() })
 	_, err := io.WriteString(w, text.String())
 	return err
 }

@@ -12,8 +12,8 @@ import (
 type Collector struct {
 	sources []*Source
 
-	up, entries, limit, queued, queueDropped, userDropped, lost *prometheus.Desc
-	counters                                                    map[ct.Counter]*prometheus.Desc
+	up, entries, limit, queued, queueDropped, userDropped, events, lost *prometheus.Desc
+	counters                                                            map[ct.Counter]*prometheus.Desc
 }
 
 // NewCollector serves the sources, each labelled with its name as netns.
@@ -32,6 +32,7 @@ func NewCollector(sources []*Source) *Collector {
 		queued:       describe("queue_packets", "Packets that wait in a queue for a verdict.", "queue"),
 		queueDropped: describe("queue_dropped_total", "Packets dropped as the queue was full.", "queue"),
 		userDropped:  describe("queue_user_dropped_total", "Packets dropped as the program's socket could not take them.", "queue"),
+		events:       describe("events_total", "Conntrack events that this program's listener received.", "type"),
 		lost:         describe("events_lost_total", "Conntrack events that this program's listener lost."),
 		counters:     map[ct.Counter]*prometheus.Desc{},
 	}
@@ -43,7 +44,7 @@ func NewCollector(sources []*Source) *Collector {
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.entries, c.limit, c.queued, c.queueDropped, c.userDropped, c.lost} {
+	for _, d := range []*prometheus.Desc{c.up, c.entries, c.limit, c.queued, c.queueDropped, c.userDropped, c.events, c.lost} {
 		to <- d
 	}
 	for _, d := range c.counters {
@@ -66,8 +67,13 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, append([]string{s.Name}, labels...)...)
 		}
 		gauge(c.up, up)
-		if r.EventsLost != nil {
-			count(c.lost, float64(*r.EventsLost))
+		if e := r.Events; e != nil {
+			count(c.events, float64(e.Total.New), "new")
+			count(c.events, float64(e.Total.Update), "update")
+			count(c.events, float64(e.Total.Destroy), "destroy")
+			if e.LostEvents.Sent {
+				count(c.lost, float64(e.LostEvents.N))
+			}
 		}
 		if err != nil {
 			continue

@@ -13,7 +13,7 @@ type Figures struct {
 	Clashes *float64 // clash_resolve a second; nil before Linux 5.10
 	Failed  *float64 // insert_failed a second
 	Dropped *float64 // drop a second
-	// EventsLost a second; nil where nobody listens.
+	// EventsLost a second; nil where nobody listens, and before Linux 4.12.
 	EventsLost *float64
 	// Entries of Limit are in conntrack's table.
 	Entries, Limit ct.Value
@@ -48,8 +48,8 @@ func Between(before, now Reading) Figures {
 	if took <= 0 {
 		return f
 	}
-	if now.EventsLost != nil && before.EventsLost != nil {
-		f.EventsLost = new(float64(*now.EventsLost-*before.EventsLost) / took.Seconds())
+	if now.Events != nil && before.Events != nil && now.Events.LostEvents.Sent {
+		f.EventsLost = new(float64(now.Events.LostEvents.N-before.Events.LostEvents.N) / took.Seconds())
 	}
 	if now.QueuesErr == nil && before.QueuesErr == nil {
 		f.Backlog, f.QueueDropped = queues(before, now, took)

@@ -108,8 +108,8 @@ func TestBetween(t *testing.T) {
 		nfq.KernelQueue{Queue: 1, PortID: 10, QueueDropped: 7}, nfq.KernelQueue{Queue: 2, PortID: 10, UserDropped: 100})
 	now := reading(2*time.Second, counters(10, 5),
 		nfq.KernelQueue{Queue: 1, PortID: 10, QueueDropped: 8, UserDropped: 1, Queued: 30}, nfq.KernelQueue{Queue: 2, PortID: 11, UserDropped: 3, Queued: 4})
-	lost := uint64(6)
-	before.EventsLost, now.EventsLost = new(uint64(2)), &lost
+	lost := func(n uint64) *ct.EventCounts { return &ct.EventCounts{LostEvents: ct.Value{N: n, Sent: true}} }
+	before.Events, now.Events = lost(2), lost(6)
 	f := Between(before, now)
 	for name, tt := range map[string]struct {
 		got  *float64
@@ -140,7 +140,7 @@ func TestBetween(t *testing.T) {
 func TestCollector(t *testing.T) {
 	kerneltest.Namespace(t)
 	s := own(t, "router")
-	s.CountEvents(func() uint64 { return 12 })
+	s.PublishEvents(ct.EventCounts{Total: ct.Tally{New: 40}, LostEvents: ct.Value{N: 12, Sent: true}})
 	queue, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +172,7 @@ func TestCollector(t *testing.T) {
 	for name, want := range map[string]float64{
 		"conntrackwatch_up netns=router":                                  1,
 		"conntrackwatch_up netns=gone":                                    0,
+		"conntrackwatch_events_total netns=router type=new":               40,
 		"conntrackwatch_events_lost_total netns=router":                   12,
 		"conntrackwatch_queue_packets netns=router queue=3":               0,
 		"conntrackwatch_queue_dropped_total netns=router queue=3":         0,

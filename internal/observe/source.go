@@ -19,7 +19,7 @@ type Source struct {
 	ns   *kernel.NetNS
 	conn *ct.Conn
 
-	lost atomic.Pointer[func() uint64]
+	events atomic.Pointer[ct.EventCounts]
 }
 
 // Open opens a namespace. Who opens it closes it.
@@ -45,9 +45,11 @@ func (s *Source) Close() error {
 	return errors.Join(s.conn.Close(), s.ns.Close())
 }
 
-// CountEvents has readings tell how many events a listener in this namespace has lost since it began. lost is called by
-// whoever reads.
-func (s *Source) CountEvents(lost func() uint64) { s.lost.Store(&lost) }
+// Do runs f on a thread in the namespace.
+func (s *Source) Do(f func() error) error { return s.ns.Do(f) }
+
+// PublishEvents has readings tell what a listener in this namespace has counted since it began.
+func (s *Source) PublishEvents(counts ct.EventCounts) { s.events.Store(&counts) }
 
 // Reading is what a namespace had counted at one time.
 type Reading struct {
@@ -55,34 +57,41 @@ type Reading struct {
 	// Queues are those bound; QueuesErr says why they could not be listed (root of the namespace may).
 	Queues    []nfq.KernelQueue
 	QueuesErr error
-	// EventsLost is nil where nobody listens.
-	EventsLost *uint64
+	// Events is nil where nobody listens.
+	Events *ct.EventCounts
 }
 
-// Read reads. After an error the counters' connection is opened anew the next time.
-func (s *Source) Read() (Reading, error) {
+// Counters reads conntrack's counters and the table's size. After an error the connection is opened anew.
+func (s *Source) Counters() (ct.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var r Reading
-	err := s.ns.Do(func() (err error) {
-		if r.Snapshot, err = s.conn.Snapshot(); err != nil {
-			// A later answer could be taken for that to another question.
-			_ = s.conn.Close()
-			fresh, dialErr := ct.Dial()
-			if dialErr != nil {
-				return errors.Join(err, dialErr)
-			}
-			s.conn = fresh
-			return err
+	snapshot, err := s.conn.Snapshot()
+	if err == nil {
+		return snapshot, nil
+	}
+	err = fmt.Errorf("watch network namespace %s: %w", s.Name, err)
+	// A late answer could be taken for that to another question.
+	_ = s.conn.Close()
+	return snapshot, errors.Join(err, s.ns.Do(func() error {
+		conn, err := ct.Dial()
+		if err == nil {
+			s.conn = conn
 		}
+		return err
+	}))
+}
+
+// Read reads all there is.
+func (s *Source) Read() (Reading, error) {
+	r := Reading{Events: s.events.Load()}
+	var err error
+	if r.Snapshot, err = s.Counters(); err != nil {
+		return r, err
+	}
+	if err := s.ns.Do(func() error {
 		r.Queues, r.QueuesErr = nfq.ReadKernelQueues()
 		return nil
-	})
-	if lost := s.lost.Load(); lost != nil {
-		n := (*lost)()
-		r.EventsLost = &n
-	}
-	if err != nil {
+	}); err != nil {
 		return r, fmt.Errorf("watch network namespace %s: %w", s.Name, err)
 	}
 	return r, nil
