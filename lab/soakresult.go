@@ -36,9 +36,11 @@ type soakShare struct {
 	NAT       string `json:"nat"`
 	Guard     string `json:"guard"`
 	// What was drawn for the daemon.
-	Queues   int    `json:"queues"`
-	Batch    int    `json:"batch"`
-	Analysis string `json:"analysis"`
+	Queues int `json:"queues"`
+	Batch  int `json:"batch"`
+	// EntryQueues: the rules tell which packets conntrack has confirmed.
+	EntryQueues bool   `json:"entry_queues"`
+	Analysis    string `json:"analysis"`
 
 	// Load has the counts of each target. Sent and the others are their sums, over those targets whose packets must all
 	// arrive where it is about arrival; Echo is the way back.
@@ -199,7 +201,8 @@ func (s *soakShare) line() string {
 		name += ", masquerade"
 	}
 	if s.Error == "" {
-		name += fmt.Sprintf(" (%d queues, batch %d, analysis %s): %d flows, %d packets", s.Queues, s.Batch, s.Analysis, s.Load.Shape.Flows, s.Sent)
+		name += fmt.Sprintf(" (%d queues, batch %d, analysis %s, entries %s): %d flows, %d packets",
+			s.Queues, s.Batch, s.Analysis, map[bool]string{true: "told", false: "not told"}[s.EntryQueues], s.Load.Shape.Flows, s.Sent)
 	}
 	if len(s.Violations) == 0 {
 		return name + ": clean"

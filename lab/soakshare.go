@@ -90,6 +90,7 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	statistics := filepath.Join(s.dir, "statistics.json")
 	settings := s.daemonConfig(statistics)
 	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch, string(settings.Analysis.Distribution)
+	share.EntryQueues = settings.Guard.EntryQueues
 	daemon, err := g.startDaemon(t.Queue, s.verdictd, settings)
 	if err != nil {
 		return err
@@ -185,7 +186,7 @@ func (s *soaking) stressArgs(t *topology.Topology, daemon int) []string {
 }
 
 // daemonConfig draws what does not matter to the promise: how many queues there are, how many packets are taken at once,
-// and how long the daemon thinks.
+// how long the daemon thinks, and whether the rules tell it of conntrack's entries.
 func (s *soaking) daemonConfig(statistics string) *config.Config {
 	random := rand.New(rand.NewPCG(s.seed, 3))
 	c := config.Default()
@@ -208,6 +209,7 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	case 2:
 		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = config.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
 	}
+	c.Guard.EntryQueues = random.IntN(2) == 0
 	c.Statistics.File = statistics
 	return c
 }
