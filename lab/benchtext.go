@@ -40,9 +40,21 @@ func (b *benchResult) writeText(w io.Writer) error {
 	}
 
 	fmt.Fprintln(&text)
+	if err := writeVerdict(&text, b.Ratios, b.Notes, &b.Verdict); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, text.String()); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	return nil
+}
+
+// writeVerdict writes the ratios, what is to be said of the figures, and what they come to.
+func writeVerdict(text *strings.Builder, ratios []ratioResult, notes []string, verdict *benchVerdict) error {
+	t := tabwriter.NewWriter(text, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "ratio of medians\tmeasured\tbound")
-	for i := range b.Ratios {
-		r := &b.Ratios[i]
+	for i := range ratios {
+		r := &ratios[i]
 		measured, bound := "-", "-"
 		if r.Ratio != nil {
 			measured = fmt.Sprintf("%.3f", *r.Ratio)
@@ -55,16 +67,13 @@ func (b *benchResult) writeText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(&text)
-	for _, note := range b.Notes {
-		fmt.Fprintf(&text, "Note: %s\n", note)
+	fmt.Fprintln(text)
+	for _, note := range notes {
+		fmt.Fprintf(text, "Note: %s\n", note)
 	}
-	for _, failure := range b.Verdict.Failures {
-		fmt.Fprintf(&text, "Failed: %s\n", failure)
+	for _, failure := range verdict.Failures {
+		fmt.Fprintf(text, "Failed: %s\n", failure)
 	}
-	fmt.Fprintln(&text, b.Verdict.Line)
-	if _, err := io.WriteString(w, text.String()); err != nil {
-		return fmt.Errorf("write the table: %w", err)
-	}
+	fmt.Fprintln(text, verdict.Line)
 	return nil
 }

@@ -29,7 +29,7 @@ func build(t *testing.T, bin string, names ...string) {
 		t.Skip("no go command to build the programs with:", err)
 	}
 	for _, name := range names {
-		pkg := map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress", "conntrackwatch": "verdictd/conntrackwatch"}[name]
+		pkg := map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress", "conntrackwatch": "verdictd/conntrackwatch", "lab": "verdictd/lab"}[name]
 		path := filepath.Join(bin, name)
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err) // go build would write through a link

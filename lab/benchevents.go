@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"verdictd/internal/cli"
+	"verdictd/internal/ct"
+	"verdictd/internal/kernel"
+	"verdictd/internal/userns"
+)
+
+// benchEventsCmd is `lab bench events`.
+type benchEventsCmd struct {
+	Rounds  int     `help:"Rounds; in each one, every listener has its turn." default:"5"`
+	Flows   int     `help:"New flows that are counted in a turn." default:"40000"`
+	Rate    float64 `help:"Flows a second, at even distances." default:"20000"`
+	Require string  `help:"Fail unless these ratios of medians hold, such as 'events/conntrack<=0.25,events/timo<=0.12'." placeholder:"A/B<=X,..."`
+	Bin     string  `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON    string  `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+
+	required []requirement
+}
+
+// An eventListener is one of those that are compared.
+type eventListener struct {
+	name string
+	// ours must not lose events. Others may: `conntrack -b` of conntrack-tools 1.4.7 sets the buffer of a socket that
+	// receives none (it has two), and so waits with the system's default.
+	ours bool
+	// command is the program and its arguments.
+	command func(b *eventBench) []string
+}
+
+// eventListeners are in the order in which each round measures them. Each gets the same room for events that wait.
+var eventListeners = []eventListener{
+	{"events", true, func(b *eventBench) []string {
+		return []string{b.conntrackwatch, "events", "--count", "--receive-buffer", eventBuffer}
+	}},
+	{"events+flows", true, func(b *eventBench) []string {
+		return []string{b.conntrackwatch, "events", "--receive-buffer", eventBuffer}
+	}},
+	{"events+lines", true, func(b *eventBench) []string {
+		return []string{"sh", "-c", `exec "$0" events --format table --receive-buffer "$1" >/dev/null`, b.conntrackwatch, eventBuffer}
+	}},
+	{"conntrack", false, func(*eventBench) []string {
+		return []string{"sh", "-c", `exec conntrack -E -b "$0" >/dev/null`, eventBuffer}
+	}},
+	{"timo", false, func(b *eventBench) []string {
+		return []string{b.lab, "bench", "listen-timo", "--receive-buffer", eventBuffer}
+	}},
+}
+
+var eventBuffer = strconv.Itoa(ct.DefaultReceiveBuffer)
+
+// eventRatios are those that are always shown.
+var eventRatios = []ratio{{"events", "conntrack"}, {"events", "timo"}, {"events+flows", "conntrack"}, {"events+lines", "conntrack"}}
+
+func eventListenerNames() []string {
+	names := make([]string, len(eventListeners))
+	for i := range eventListeners {
+		names[i] = eventListeners[i].name
+	}
+	return names
+}
+
+// Validate is called by kong.
+func (c *benchEventsCmd) Validate() error {
+	var err error
+	c.required, err = parseRequirements(c.Require, eventListenerNames())
+	errs := []error{err}
+	if c.Rounds < 1 || c.Rounds > 1000 {
+		errs = append(errs, fmt.Errorf("--rounds %d is not within 1 to 1000", c.Rounds))
+	}
+	if c.Flows < 1000 || c.Flows > maxEventFlows {
+		errs = append(errs, fmt.Errorf("--flows %d is not within 1000 to %d", c.Flows, maxEventFlows))
+	}
+	if !(c.Rate >= 1000 && c.Rate <= 1e6) {
+		errs = append(errs, fmt.Errorf("--rate %g is not within 1000 to 1000000", c.Rate))
+	}
+	return errors.Join(errs...)
+}
+
+// An eventBench starts listeners.
+type eventBench struct {
+	programs
+	lab                 string // this program
+	flows               int
+	rate                float64
+	loadCPU, listenerAt int
+}
+
+// Run is called by kong.
+func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
+	if err := canWrite(c.JSON); err != nil {
+		return err
+	}
+	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
+		return err
+	}
+	p, err := findPrograms(c.Bin)
+	if err != nil {
+		return err
+	}
+	host, err := readHost(ctx, p)
+	if err != nil {
+		return fmt.Errorf("look at this machine: %w", err)
+	}
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return err
+	}
+	lab, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the lab's own executable, which is one of the listeners: %w", err)
+	}
+	b := eventBench{programs: p, lab: lab, flows: c.Flows, rate: c.Rate, loadCPU: cpus[0], listenerAt: cpus[min(1, len(cpus)-1)]}
+	result := &eventBenchResult{Schema: benchSchema, Version: version, Host: host, Settings: eventBenchSettings{
+		Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU, ListenerCPU: b.listenerAt,
+	}}
+	missing := map[string]error{}
+	if _, err := exec.LookPath("conntrack"); err != nil {
+		missing["conntrack"] = fmt.Errorf("%w (Debian: conntrack)", err)
+	}
+	if result.Samples, err = b.rounds(ctx, c.Rounds, missing, std.err); err != nil {
+		return err
+	}
+	result.Interrupted = ctx.Err() != nil
+	result.judge(c.required, missing)
+	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
+		return err
+	}
+	if !result.Verdict.OK {
+		return cli.ErrReported
+	}
+	return nil
+}
+
+// rounds gives every listener its turn, and that again and again: what slows the machine down meanwhile slows all of them.
+func (b *eventBench) rounds(ctx context.Context, rounds int, missing map[string]error, progressTo io.Writer) (samples []eventSample, err error) {
+	dir, err := os.MkdirTemp("", "lab-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the listeners' files (set TMPDIR to where that is allowed): %w", err)
+	}
+	defer func() {
+		if e := os.RemoveAll(dir); e != nil {
+			err = errors.Join(err, fmt.Errorf("remove the listeners' files: %w", e))
+		}
+	}()
+	samples = []eventSample{}
+	for round := 1; round <= rounds; round++ {
+		for i := range eventListeners {
+			l := &eventListeners[i]
+			if missing[l.name] != nil {
+				continue
+			}
+			s := eventSample{Round: round, Listener: l.name}
+			err := b.measure(ctx, l, filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)), &s)
+			if ctx.Err() != nil {
+				return samples, nil // the interruption, and not the listener, is what failed
+			}
+			if err != nil {
+				s.Invalid = err.Error()
+				fmt.Fprintf(progressTo, "[round %d/%d] %s: does not count: %s\n", round, rounds, l.name, s.Invalid)
+			} else {
+				fmt.Fprintf(progressTo, "[round %d/%d] %s: %.2f us\n", round, rounds, l.name, s.CPUPerEvent)
+			}
+			samples = append(samples, s)
+		}
+	}
+	return samples, nil
+}
+
+// measure is one listener's turn: a fresh namespace, the listener, the flows. Whatever was started is gone when it returns.
+func (b *eventBench) measure(ctx context.Context, l *eventListener, dir string, s *eventSample) (err error) {
+	ns, err := kernel.NewNetNS()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	if err := ns.ActivateConntrack(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("make a directory for the listener's files: %w", err)
+	}
+	g := newGroup(ctx, dir)
+	defer g.Close()
+	command := l.command(b)
+	p, err := g.start(ns, false, nil, command[0], command[1:]...)
+	if err != nil {
+		return err
+	}
+	pid := p.cmd.Process.Pid
+	if _, err := awaitEventSocket(g.ctx, pid, func(eventSocket) bool { return true }); err != nil {
+		return errors.Join(err, context.Cause(g.ctx))
+	}
+	if err := pinProcess(pid, b.listenerAt); err != nil {
+		return err
+	}
+	if err := b.load(g.ctx, ns, l, pid, s); err != nil {
+		return err
+	}
+	return p.stop(syscall.SIGINT)
+}
+
+// load makes the flows and measures what process pid takes over their events.
+func (b *eventBench) load(ctx context.Context, ns *kernel.NetNS, l *eventListener, pid int, s *eventSample) error {
+	return onCPU(b.loadCPU, func() error {
+		return ns.Do(func() (err error) {
+			load, err := openFlows()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, load.Close()) }()
+			turn := func(flows int) (eventSocket, error) {
+				if err := load.send(ctx, flows, b.rate); err != nil {
+					return eventSocket{}, err
+				}
+				socket, err := awaitEventSocket(ctx, pid, func(s eventSocket) bool { return s.waiting == 0 })
+				// What was taken from the socket is handled, and the thread's time brought up to date as it falls asleep.
+				time.Sleep(eventsRest)
+				return socket, err
+			}
+			warm, err := turn(b.flows / warmPart)
+			if err != nil {
+				return fmt.Errorf("warm up: %w", err)
+			}
+			before, err := readCPU("/proc", pid)
+			if err != nil {
+				return err
+			}
+			begun := time.Now()
+			socket, err := turn(b.flows)
+			if err != nil {
+				return err
+			}
+			s.FlowsPerSecond = float64(b.flows) / (time.Since(begun) - eventsRest).Seconds()
+			s.Lost = socket.drops - warm.drops
+			after, err := readCPU("/proc", pid)
+			if err != nil {
+				return err
+			}
+			spent, err := after.since(before)
+			if err != nil {
+				return fmt.Errorf("sum up the listener's CPU time: %w", err)
+			}
+			received := b.flows - int(s.Lost)
+			s.CPUPerEvent = float64(spent.Nanoseconds()) / 1e3 / float64(max(1, received))
+			if l.ours && s.Lost > 0 || received < b.flows/2 {
+				return fmt.Errorf("the kernel dropped %d of %d events, as the listener's buffer was full", s.Lost, b.flows)
+			}
+			return nil
+		})
+	})
+}
+
+// eventsRest is longer than any listener sleeps between two receives.
+const eventsRest = 50 * time.Millisecond

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"verdictd/internal/report"
+)
+
+// eventBenchResult is what `lab bench events --json` writes.
+type eventBenchResult struct {
+	Schema      int                `json:"schema"`
+	Version     string             `json:"version"`
+	Host        report.Host        `json:"host"`
+	Settings    eventBenchSettings `json:"settings"`
+	Interrupted bool               `json:"interrupted"`
+	Samples     []eventSample      `json:"samples"`
+	Listeners   []eventSummary     `json:"listeners"`
+	Ratios      []ratioResult      `json:"ratios"`
+	Notes       []string           `json:"notes"`
+	Verdict     benchVerdict       `json:"verdict"`
+}
+
+type eventBenchSettings struct {
+	Rounds        int     `json:"rounds"`
+	Flows         int     `json:"flows"`
+	Rate          float64 `json:"flows_per_second"`
+	ReceiveBuffer int     `json:"receive_buffer"`
+	LoadCPU       int     `json:"load_cpu"`
+	ListenerCPU   int     `json:"listener_cpu"`
+}
+
+// An eventSample is one listener in one round.
+type eventSample struct {
+	Round    int    `json:"round"`
+	Listener string `json:"listener"`
+	// Invalid says why the figures do not count; empty if they do.
+	Invalid        string  `json:"invalid"`
+	CPUPerEvent    float64 `json:"cpu_us_per_event"` // by the events that it received
+	FlowsPerSecond float64 `json:"flows_per_second"` // as they were sent, and their events received
+	Lost           uint64  `json:"lost"`
+}
+
+// An eventSummary is one listener over all rounds.
+type eventSummary struct {
+	Listener string `json:"listener"`
+	// NotMeasured says why there are no figures; empty if there are.
+	NotMeasured    string  `json:"not_measured"`
+	ValidRounds    int     `json:"valid_rounds"`
+	CPUPerEvent    *spread `json:"cpu_us_per_event"`
+	FlowsPerSecond *spread `json:"flows_per_second"`
+	Lost           uint64  `json:"lost"` // in all rounds
+}
+
+// judge puts the rounds together and fills in ratios, notes and the verdict. Missing says why a listener was not run at
+// all.
+func (r *eventBenchResult) judge(required []requirement, missing map[string]error) {
+	r.Listeners, r.Notes = nil, []string{}
+	medians, failures := map[string]float64{}, []string{}
+	for _, name := range eventListenerNames() {
+		s := eventSummary{Listener: name, NotMeasured: "interrupted"}
+		if err := missing[name]; err != nil {
+			s.NotMeasured = err.Error()
+		}
+		var cpu, rate []float64
+		for i := range r.Samples {
+			switch m := &r.Samples[i]; {
+			case m.Listener != name:
+			case m.Invalid != "":
+				s.NotMeasured = m.Invalid
+				failures = append(failures, fmt.Sprintf("%s, round %d does not count: %s", name, m.Round, m.Invalid))
+			default:
+				cpu, rate = append(cpu, m.CPUPerEvent), append(rate, m.FlowsPerSecond)
+				s.Lost += m.Lost
+			}
+		}
+		s.ValidRounds, s.CPUPerEvent, s.FlowsPerSecond = len(cpu), newSpread(cpu), newSpread(rate)
+		if s.CPUPerEvent != nil {
+			s.NotMeasured, medians[name] = "", s.CPUPerEvent.Median
+			if relative := s.CPUPerEvent.relative(); relative > noisy {
+				r.Notes = append(r.Notes, fmt.Sprintf("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet one, or with more --rounds.", name, 100*relative))
+			}
+			if slow := s.FlowsPerSecond.Median; slow < 0.9*r.Settings.Rate {
+				r.Notes = append(r.Notes, fmt.Sprintf("%s was given %.0f flows a second, not %.0f: the load could make no more.", name, slow, r.Settings.Rate))
+			}
+		}
+		r.Listeners = append(r.Listeners, s)
+	}
+	if r.Settings.LoadCPU == r.Settings.ListenerCPU {
+		r.Notes = append(r.Notes, "There is one CPU only, which the load and the listener share.")
+	}
+	if r.Interrupted {
+		failures = append(failures, "interrupted before the last round")
+	}
+	r.Ratios = compareMedians(medians, eventRatios, required)
+	r.Verdict = judgeRatios(r.Ratios, failures, "conntrackwatch lost no event; no bounds were required.")
+}
+
+// document is the result as JSON.
+func (r *eventBenchResult) document() ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	return append(text, '\n'), err
+}
+
+// writeText writes the tables for people, and the verdict below them.
+func (r *eventBenchResult) writeText(w io.Writer) error {
+	var text strings.Builder
+	h, s := &r.Host, &r.Settings
+	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	fmt.Fprintf(&text, "%d rounds of %d new flows, %.0f a second at even distances; a receive buffer of %d bytes for each listener.\n",
+		s.Rounds, s.Flows, s.Rate, s.ReceiveBuffer)
+	fmt.Fprintf(&text, "The listener runs on CPU %d, the load on CPU %d. CPU per event is all of the listener's threads' time, user and system, by the events that it received.\n\n", s.ListenerCPU, s.LoadCPU)
+	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "listener\tCPU us/event\tmin..max\tflows/s\tlost\trounds")
+	for i := range r.Listeners {
+		if l := &r.Listeners[i]; l.CPUPerEvent != nil {
+			c := l.CPUPerEvent
+			fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.0f\t%d\t%d\n", l.Listener, c.Median, c.Min, c.Max, l.FlowsPerSecond.Median, l.Lost, l.ValidRounds)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for i := range r.Listeners {
+		if l := &r.Listeners[i]; l.CPUPerEvent == nil {
+			fmt.Fprintf(&text, "%s: not measured: %s\n", l.Listener, l.NotMeasured)
+		}
+	}
+	fmt.Fprintln(&text)
+	if err := writeVerdict(&text, r.Ratios, r.Notes, &r.Verdict); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, text.String()); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	return nil
+}
