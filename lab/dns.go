@@ -46,8 +46,8 @@ func (c *dnsCmd) resolver() dnsload.Config {
 	r.Target = topology.Networks[c.Family].Target
 	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
 	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time besides.
-	rounds := time.Duration(c.Resolutions/max(1, c.Parallel) + 1)
-	r.Timeout = time.Minute + rounds*4*time.Duration(r.Attempts)*c.AttemptTimeout + 8*time.Duration(c.Resolutions)*c.Analysis.Delay
+	attempts := 4 * r.Attempts * (c.Resolutions/max(1, c.Parallel) + 1)
+	r.Timeout = min(dnsload.MaxTimeout, time.Minute+time.Duration(attempts)*c.AttemptTimeout+time.Duration(8*c.Resolutions)*c.Analysis.Delay)
 	return r
 }
 

@@ -89,10 +89,9 @@ func TestDNSWithBrokenPrograms(t *testing.T) {
 	nothingLeft(t, pids)
 }
 
-// TestShippedDNS runs the real programs: what guard drop does to the second question costs a timeout, and re-injection costs
+// shippedDNS runs the real programs: what guard drop does to the second question costs a timeout, and re-injection costs
 // nobody one. The system's own resolver sees the same.
-func TestShippedDNS(t *testing.T) {
-	bin := shipped(t)
+func shippedDNS(t *testing.T, bin string) {
 	for client, waits := range map[string]time.Duration{"builtin": 2 * time.Second, "getaddrinfo": 3 * time.Second} {
 		t.Run(client, func(t *testing.T) {
 			t.Parallel() // most of it is waiting

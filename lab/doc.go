@@ -13,6 +13,10 @@
 //
 //	lab soak --seed 4711 --only verdict3/cpu
 //
+// `lab dns` shows what users notice: how long names take to resolve without a
+// queue, with one, and under each guard, and how many resolvers had to wait for
+// their timeout. In guard drop they do; that row is the control of the others.
+//
 // # Lifetime
 //
 // Nothing outlives the lab. Namespaces are held by descriptors of this process

@@ -42,9 +42,16 @@ func build(t *testing.T, bin string, names ...string) {
 	}
 }
 
-// TestShippedPrograms runs the real programs over a few rows: with the guard off bursts clash, with it they do not.
-func TestShippedPrograms(t *testing.T) {
+// TestShipped runs the real programs, which are built once for all of it.
+func TestShipped(t *testing.T) {
 	bin := shipped(t)
+	t.Run("matrix", func(t *testing.T) { shippedMatrix(t, bin) })
+	t.Run("soak", func(t *testing.T) { shippedSoak(t, bin) })
+	t.Run("dns", func(t *testing.T) { shippedDNS(t, bin) })
+}
+
+// shippedMatrix runs the real programs over a few rows: with the guard off bursts clash, with it they do not.
+func shippedMatrix(t *testing.T, bin string) {
 	path := filepath.Join(t.TempDir(), "m.json")
 	args := []string{"matrix", "--bin", bin, "--flows", "100", "--json", path}
 	for _, p := range []string{"placement=output,family=ipv4", "placement=forward,family=ipv4", "placement=verdict3,family=ipv6"} {
@@ -73,9 +80,8 @@ func TestShippedPrograms(t *testing.T) {
 	}
 }
 
-// TestShippedSoak runs the real programs in two places, for half a second each: without the guard the same flows clash.
-func TestShippedSoak(t *testing.T) {
-	bin := shipped(t)
+// shippedSoak runs the real programs in two places, for half a second each: without the guard the same flows clash.
+func shippedSoak(t *testing.T, bin string) {
 	for guard, want := range map[string]int{report.GuardReinject: cli.Done, report.GuardOff: cli.Failed} {
 		path := filepath.Join(t.TempDir(), "s.json")
 		args := []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--guard", guard, "--only", "input/cpu", "--only", "verdict3/balance", "--json", path}

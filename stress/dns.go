@@ -68,7 +68,7 @@ func (c *dnsCmd) config() (dnsload.Config, error) {
 	if c.makes() {
 		cfg.Target = topology.Networks[c.Family].Target
 	}
-	return cfg, errors.Join(c.placesFlags.validate(c.makes()), cfg.Validate())
+	return cfg, errors.Join(c.validate(c.makes()), cfg.Validate())
 }
 
 // Run is called by kong.

@@ -16,7 +16,7 @@ import (
 
 func TestDNSInNamespacesOfItsOwn(t *testing.T) {
 	kerneltest.Require(t)
-	for _, args := range [][]string{{"--topology", "veth"}, {"--topology", "loopback", "--family", "ipv6"}, {"--client", "getaddrinfo"}} {
+	for _, args := range [][]string{{"--topology", "veth"}, {"--topology", "router", "--family", "ipv6"}, {"--topology", "loopback", "--family", "ipv6"}, {"--client", "getaddrinfo"}} {
 		got := stress(append([]string{"dns", "--resolutions", "20", "--fail-on-retry", "--json", "-"}, args...)...)
 		if got.status != cli.Done || got.stderr != "" {
 			t.Fatalf("%v: %+v", args, got)

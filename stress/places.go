@@ -10,11 +10,12 @@ import (
 	"verdictd/internal/userns"
 )
 
-// placesFlags say where a scenario sends and receives, for those that can make the namespaces themselves.
+// placesFlags say where a scenario sends and receives that makes its namespaces, with the addresses of both families, unless
+// something is named: wayFlags' counterpart for scenarios that have no business in the process's own.
 type placesFlags struct {
 	SenderNetns   string `help:"Network namespace to send from." placeholder:"PATH"`
 	ReceiverNetns string `help:"Network namespace to receive in." placeholder:"PATH"`
-	Topology      string `help:"Namespaces to make where none is named: veth (two, joined) or loopback (one). Default: veth." enum:",veth,loopback" default:"" placeholder:"veth|loopback"`
+	Topology      string `help:"Namespaces to make where neither they nor addresses are named: loopback (one host), veth (two) or router (a third between them). Default: veth." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router"`
 }
 
 // named is a namespace that the caller gave, if any.
@@ -44,9 +45,9 @@ func (f *placesFlags) make(ctx context.Context, s *streams) (_ *topology.Topolog
 	if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
 		return nil, true, err
 	}
-	kind := topology.TwoHosts
-	if f.Topology == "loopback" {
-		kind = topology.Loopback
+	kind, ok := kinds[f.Topology]
+	if !ok {
+		kind = topology.TwoHosts
 	}
 	t, err := topology.New(kind, topology.Families()...)
 	if err != nil {

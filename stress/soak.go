@@ -112,7 +112,7 @@ func (c *soakCmd) config() (load.SoakConfig, error) {
 		}
 		m.Sources4, m.Sources6 = topology.Networks["ipv4"].SourceList(), topology.Networks["ipv6"].SourceList()
 	}
-	return cfg, errors.Join(c.placesFlags.validate(c.makes()), cfg.Validate())
+	return cfg, errors.Join(c.validate(c.makes()), cfg.Validate())
 }
 
 // Run is called by kong.

@@ -23,7 +23,7 @@ func soakIn(ns *kernel.NetNS, args ...string) []string {
 
 func TestSoakInNamespacesOfItsOwn(t *testing.T) {
 	kerneltest.Require(t)
-	for _, topology := range []string{"veth", "loopback"} {
+	for _, topology := range []string{"veth", "loopback", "router"} {
 		got := stress("soak", "--duration", "500ms", "--topology", topology, "--json", "-")
 		if got.status != cli.Done || got.stderr != "" {
 			t.Fatalf("%s: %+v", topology, got)

@@ -213,7 +213,11 @@ func TestNoMountNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.close()
+	defer func() {
+		if err := d.close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: capabilities are the thread's

@@ -60,7 +60,7 @@ func newDisguise(cfg *Config) (_ *disguise, err error) {
 	// glibc would ask nscd first, which runs elsewhere.
 	if _, err := os.Stat("/run/nscd"); err == nil {
 		empty := filepath.Join(d.dir, "nscd")
-		if err := os.Mkdir(empty, 0o755); err != nil {
+		if err := os.Mkdir(empty, 0o700); err != nil {
 			return nil, err
 		}
 		d.cover = append(d.cover, cover{empty, "/run/nscd"})

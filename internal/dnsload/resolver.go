@@ -111,7 +111,7 @@ func (r *resolver) ask(ctx context.Context, questions []*question) error {
 	if err != nil {
 		return err
 	}
-	defer func() { conn.Close() }() // a UDP socket has nothing to flush
+	defer func() { _ = conn.Close() }() // a UDP socket has nothing to flush
 	for range r.cfg.Attempts {
 		if r.cfg.Queries == Parallel {
 			if done, err := r.attempt(ctx, conn, questions); done || err != nil {
@@ -125,7 +125,7 @@ func (r *resolver) ask(ctx context.Context, questions []*question) error {
 				if err != nil {
 					return err
 				}
-				conn.Close()
+				_ = conn.Close() // likewise
 				conn = next
 			}
 			done, err := r.attempt(ctx, conn, []*question{q})
