@@ -68,6 +68,7 @@ var imports = map[string][]string{
 	"audit":             {"crash", "ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 	"distkernel":        {"cachedir"},
+	"oldmodprobe":       {"kernel", "vm"},
 }
 
 // pure packages may use golang.org/x/sys/unix for its constants only.

@@ -18,8 +18,8 @@ type task struct {
 	Env     []string `json:"env"`
 }
 
-// initPath is where the guest's init is.
-const initPath = "/bin/lab"
+// InitPath is where the guest has its init, which is the program that called Run if nothing else was said.
+const InitPath = "/bin/lab"
 
 // plainFiles are what programs of the C library want to see.
 var plainFiles = map[string]string{
@@ -44,7 +44,7 @@ func writeInitramfs(c *Config, name string) (size int64, err error) {
 	for name, text := range plainFiles {
 		archive.text(name, 0o644, []byte(text))
 	}
-	if err := writeFile(archive, File{Host: c.Init, Guest: initPath}); err != nil {
+	if err := writeFile(archive, File{Host: c.Init, Guest: InitPath}); err != nil {
 		return 0, err
 	}
 	for _, file := range c.Files {
@@ -134,7 +134,7 @@ func writeModules(archive *cpioWriter, c *Config) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	order, err := tree.order(c.ModuleNames)
+	order, err := tree.Order(c.ModuleNames...)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func writeModules(archive *cpioWriter, c *Config) ([]string, error) {
 	if err != nil || len(c.LoadableNames) == 0 {
 		return load, err
 	}
-	if order, err = tree.order(c.LoadableNames); err != nil {
+	if order, err = tree.Order(c.LoadableNames...); err != nil {
 		return nil, err
 	}
 	return load, tree.writeForModprobe(archive, order)

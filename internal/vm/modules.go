@@ -59,7 +59,7 @@ func OpenTree(dir string) (*Tree, error) {
 		order := strings.Fields(rest)
 		slices.Reverse(order)
 		t.needs[file] = append(order, file)
-		t.files[moduleName(file)] = file
+		t.files[ModuleName(file)] = file
 	}); err != nil {
 		return nil, fmt.Errorf("read %s: %w", dep.Name(), err)
 	}
@@ -71,7 +71,7 @@ func OpenTree(dir string) (*Tree, error) {
 		return nil, fmt.Errorf("kernel modules: %w", err)
 	}
 	defer builtin.Close() //nolint:errcheck // nothing was written
-	err = eachLine(builtin, func(line string) { t.builtin[moduleName(line)] = true })
+	err = eachLine(builtin, func(line string) { t.builtin[ModuleName(line)] = true })
 	return t, err
 }
 
@@ -84,8 +84,8 @@ func eachLine(f *os.File, do func(string)) error {
 	return s.Err()
 }
 
-// moduleName takes the name out of kernel/net/netfilter/xt_NFQUEUE.ko.xz.
-func moduleName(file string) string {
+// ModuleName takes the name out of kernel/net/netfilter/xt_NFQUEUE.ko.xz.
+func ModuleName(file string) string {
 	name, _, _ := strings.Cut(path.Base(strings.TrimSpace(file)), ".ko")
 	return strings.ReplaceAll(name, "-", "_")
 }
@@ -93,20 +93,24 @@ func moduleName(file string) string {
 // Release is the kernel that the modules are for.
 func (t *Tree) Release() string { return filepath.Base(t.dir) }
 
+// Dir is the folder that was opened.
+func (t *Tree) Dir() string { return t.dir }
+
 // Has says whether a module is there, as a file or built in.
 func (t *Tree) Has(name string) bool {
-	name = moduleName(name)
+	name = ModuleName(name)
 	return t.builtin[name] || t.files[name] != ""
 }
 
-// order are the files of modules and of what they need, in the order in which they can be loaded, each once.
-func (t *Tree) order(names []string) ([]string, error) {
+// Order are the files of modules and of what they need, below [Tree.Dir], in the order in which they can be loaded, each
+// once. Those that are built in have none.
+func (t *Tree) Order(names ...string) ([]string, error) {
 	var order, missing []string
 	for _, name := range names {
-		file, ok := t.files[moduleName(name)]
+		file, ok := t.files[ModuleName(name)]
 		switch {
 		case ok:
-		case t.builtin[moduleName(name)]:
+		case t.builtin[ModuleName(name)]:
 			continue
 		default:
 			missing = append(missing, name)

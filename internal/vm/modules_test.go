@@ -55,12 +55,12 @@ func TestModuleOrder(t *testing.T) {
 		{"middle-one middle_one", "kernel/lib/bottom.ko kernel/net/middle-one.ko.gz"},
 		{"inside", ""},
 	} {
-		order, err := tree.order(strings.Fields(test.names))
+		order, err := tree.Order(strings.Fields(test.names)...)
 		if err != nil || strings.Join(order, " ") != test.want {
 			t.Errorf("%s: %v, %v, want %s", test.names, order, err, test.want)
 		}
 	}
-	if _, err := tree.order([]string{"top", "absent", "gone"}); err == nil || !strings.Contains(err.Error(), "6.9.0-test has no module absent, gone") {
+	if _, err := tree.Order("top", "absent", "gone"); err == nil || !strings.Contains(err.Error(), "6.9.0-test has no module absent, gone") {
 		t.Errorf("absent modules: %v", err)
 	}
 	if !tree.Has("middle_one") || !tree.Has("inside") || tree.Has("absent") {

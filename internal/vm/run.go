@@ -154,6 +154,19 @@ func boot(ctx context.Context, c *Config, a accelerator, qemu, initramfs string)
 	return &result, up, nil
 }
 
+// Failure is nil if the command ran to its end with exit status 0, and otherwise says what became of it.
+func (r *Result) Failure() error {
+	switch {
+	case r.Ended == EndedExited && r.ExitStatus == 0:
+		return nil
+	case r.Ended == EndedExited:
+		return fmt.Errorf("the command in the guest failed with exit status %d", r.ExitStatus)
+	case len(r.Reports) > 0:
+		return fmt.Errorf("the guest ended with: %s (%s)", r.Reports[0].Title, r.Ended)
+	}
+	return fmt.Errorf("the guest ended without a result (%s) %s%s", r.Ended, r.Reason, r.lastWords())
+}
+
 // lastWords is the end of the console for an error message.
 func (r *Result) lastWords() string {
 	lines := strings.FieldsFunc(string(r.Console), func(c rune) bool { return c == '\n' })
@@ -165,7 +178,7 @@ func (r *Result) lastWords() string {
 
 func qemuArgs(c *Config, a accelerator, initramfs string) []string {
 	cpus := strconv.Itoa(c.CPUs)
-	line := append([]string{"console=ttyS0", "panic=1", "rdinit=" + initPath}, c.Append...)
+	line := append([]string{"console=ttyS0", "panic=1", "rdinit=" + InitPath}, c.Append...)
 	line = append(line, "--", "kernel", "guest")
 	return append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

@@ -173,7 +173,7 @@ func TestGuest(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "sub/file"), []byte("what was given"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Kernel: testKernel(t), Command: []string{initPath, "inside", "report"}, Env: []string{"LAB_TEST=set"},
+	c := Config{Kernel: testKernel(t), Command: []string{InitPath, "inside", "report"}, Env: []string{"LAB_TEST=set"},
 		Files: []File{{Host: data, Guest: "/data"}}, Timeout: 3 * time.Minute}
 	if c.Modules = ModulesOf(c.Kernel); c.Modules == "" {
 		t.Fatalf("%s has no modules beside it", c.Kernel)
@@ -201,7 +201,7 @@ func TestGuest(t *testing.T) {
 }
 
 func TestGuestPanics(t *testing.T) {
-	r, err := Run(t.Context(), Config{Kernel: testKernel(t), Command: []string{initPath, "inside", "panic"}, Timeout: 3 * time.Minute})
+	r, err := Run(t.Context(), Config{Kernel: testKernel(t), Command: []string{InitPath, "inside", "panic"}, Timeout: 3 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/config"
+	"verdictd/internal/kernel"
+)
+
+// kernelModloadGuestCmd is what lab kernel modload runs in its machines. It prints rows as JSON.
+type kernelModloadGuestCmd struct {
+	Modprobe string
+	Protocol string
+	Rounds   int
+	Starts   int
+	Threads  int
+}
+
+// stressModload is as much of the result of stress modload as is used.
+type stressModload struct {
+	Kmod   string            `json:"kmod"`
+	Rounds int               `json:"rounds"`
+	Opened uint64            `json:"opened"`
+	Failed uint64            `json:"failed"`
+	Errors map[string]uint64 `json:"errors"`
+}
+
+// Run is called by kong.
+func (c *kernelModloadGuestCmd) Run(ctx context.Context, std streams) error {
+	p, err := findPrograms("")
+	if err != nil {
+		return err
+	}
+	var rows []modloadRow
+	for _, strategy := range []string{strategyNaive, strategyFirst} {
+		row, err := c.stress(ctx, p, strategy)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	row, err := c.start(ctx, p)
+	if err != nil {
+		return err
+	}
+	row.Version = rows[0].Version
+	return json.NewEncoder(std.out).Encode(append(rows, row))
+}
+
+func (c *kernelModloadGuestCmd) stress(ctx context.Context, p programs, strategy string) (modloadRow, error) {
+	row := modloadRow{Modprobe: c.Modprobe, Strategy: strategy}
+	var stderr tail
+	cmd := exec.CommandContext(ctx, p.stress, "modload", "--protocol", c.Protocol, "--strategy", strategy,
+		"--rounds", strconv.Itoa(c.Rounds), "--threads", strconv.Itoa(c.Threads), "--timeout", "1h", "--json", "-")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var result stressModload
+	// That attempts failed is an exit status of 1, and a result.
+	if e := json.Unmarshal(out, &result); e != nil {
+		return row, errors.Join(fmt.Errorf("stress modload: %w%s", e, stderr.quote()), err)
+	}
+	row.Version, row.Rounds, row.Errors = result.Kmod, result.Rounds, result.Errors
+	row.Failed, row.Attempts = result.Failed, result.Failed+result.Opened
+	if err != nil && result.Failed == 0 {
+		row.Problem = strings.TrimPrefix(stderr.quote(), ": ")
+	}
+	return row, nil
+}
+
+// start counts starts of the daemon while none of its modules are loaded.
+func (c *kernelModloadGuestCmd) start(ctx context.Context, p programs) (row modloadRow, err error) {
+	row = modloadRow{Modprobe: c.Modprobe, Strategy: strategyVerdictd, Errors: map[string]uint64{}}
+	dir, err := os.MkdirTemp("", "starts-")
+	if err != nil {
+		return row, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	for i := range c.Starts {
+		if err := unloadAll(); err != nil {
+			return row, err
+		}
+		row.Rounds++
+		row.Attempts++
+		if err := startOnce(ctx, p.verdictd, filepath.Join(dir, strconv.Itoa(i))); err != nil {
+			row.Failed++
+			row.Errors[err.Error()]++
+		}
+	}
+	return row, nil
+}
+
+// startOnce starts the daemon as it comes, with all the queues that it may have, and stops it again.
+func startOnce(ctx context.Context, verdictd, dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	g := newGroup(ctx, dir)
+	defer g.Close()
+	ns, err := kernel.NewNetNS()
+	if err != nil {
+		return err
+	}
+	daemon, err := g.startDaemon(ns, verdictd, config.Default())
+	if err == nil {
+		err = daemon.stop(syscall.SIGTERM)
+	}
+	return errors.Join(err, ns.Close())
+}
+
+// unloadAll takes out all modules that come out, and says whether one that matters stayed.
+func unloadAll() error {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile("/proc/modules")
+		if err != nil {
+			return fmt.Errorf("list modules: %w", err)
+		}
+		var names []string
+		for line := range bytes.Lines(text) {
+			name, _, _ := strings.Cut(string(line), " ")
+			names = append(names, name)
+			// In whatever order they depend on each other: in the next pass there is one fewer.
+			if err := unix.DeleteModule(name, unix.O_NONBLOCK); err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
+				return fmt.Errorf("unload %s: %w", name, err)
+			}
+		}
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "nf") }) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the modules %s stay loaded", strings.Join(names, ", "))
+		}
+	}
+}
+
+// errorCounts are errors with how often they came, for people.
+func errorCounts(counts map[string]uint64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
