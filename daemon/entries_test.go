@@ -221,6 +221,49 @@ func TestDroppedByTurns(t *testing.T) {
 	}
 }
 
+// TestZones: in FORWARD nobody can look up a flow that is in a zone, which the
+// daemon says; but the queue tells which of its packets are confirmed.
+func TestZones(t *testing.T) {
+	r := newRouter(t, false)
+	conn := &nftables.Conn{}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "zones"})
+	raw := nftables.ChainPriority(-300)
+	chain := conn.AddChain(&nftables.Chain{Table: table, Name: "pre", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: &raw})
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint16(7)},
+		&expr.Ct{Key: expr.CtKeyZONE, Register: 1, SourceRegister: true},
+	}})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	cfg := forwardConfig()
+	g := planGuard(t.Context(), cfg)
+	if text := strings.Join(g.warnings, "\n"); !strings.Contains(text, "nftables rule inet zones pre") || !strings.Contains(text, "conntrack zone") {
+		t.Errorf("warnings %q, want one of the zone", text)
+	}
+	cfg.Analysis.Delay = 50 * time.Millisecond // in which the sender sends the rest
+	d := start(t, r.ns, cfg)
+	in, out := r.sockets()
+	for _, burst := range [][]string{{"one", "two"}, {"three", "four"}} {
+		for _, payload := range burst {
+			if _, err := fmt.Fprint(out, payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, want := range burst {
+			if text, _ := receiveFrom(t, in); text != want {
+				t.Errorf("received %q, want %q", text, want)
+			}
+		}
+	}
+	if c := d.stop().Total.Counters; c.First != 1 || c.GivenBack != 1 || c.LookedUp != 1 || c.Accepted != 3 {
+		t.Errorf("counters: %+v; want one look-up in vain, and later packets to pass", c)
+	}
+	if n := clashes(t); kerneltest.CountsClashes(t) && n != 1 {
+		t.Errorf("%d clashes; want the one that the daemon has warned of", n)
+	}
+}
+
 // TestMarksAndRoutesStay: what tells about entries leaves no trace on a packet, so
 // that rules by its mark match, and its route stays the one that its sender chose:
 // a packet whose mark a verdict changes in OUTPUT is routed anew, by its address.

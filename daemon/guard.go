@@ -38,6 +38,7 @@ func planGuard(ctx context.Context, cfg *config.Config) guarding {
 	rules, _ := liverules.Read() // usable whatever could not be read, which it lists
 	g := decideGuard(cfg, rules)
 	g.findEntries(cfg, rules)
+	g.warnOfZones(cfg, rules)
 	for _, u := range rules.Unread {
 		g.warn("cannot read the live rules, and so not say whether any are in the guard's way: %v", u)
 	}
@@ -167,6 +168,13 @@ func (g *guarding) checkTimeouts(cfg *config.Config) {
 	}
 	if timeout := time.Duration(setting.Value) * time.Second; cfg.Guard.Idle > timeout/2 {
 		g.warn("guard.idle is %v and conntrack forgets an idle UDP flow after %v (nf_conntrack_udp_timeout): set guard.idle to half of that or less", cfg.Guard.Idle, timeout)
+	}
+}
+
+// warnOfZones: a look-up names none, and a copy would be in another one.
+func (g *guarding) warnOfZones(cfg *config.Config, rules *liverules.Rules) {
+	if g.mode == engine.GuardReinject && g.needsProver(cfg) && len(rules.Zones) > 0 {
+		g.warn("%v puts packets into a conntrack zone, in which the guard cannot look flows up: further packets of such flows at INPUT and FORWARD are given back and may clash; queue them before conntrack", rules.Zones[0])
 	}
 }
 

@@ -21,8 +21,8 @@
 // moment. A queue's socket is first in, first out, so this is certain of a packet
 // that arrived after the socket was seen empty later than that moment plus a
 // grace, which stands for the time between a packet's lookup and its arrival in
-// the queue. Where the kernel tells whether the packet's own entry is confirmed,
-// that answers at once.
+// the queue. Where rules or the kernel tell whether the packet's own entry is
+// confirmed, that answers at once.
 //
 // All uncertainty errs towards sending anew, which costs time and harms nothing.
 //

@@ -28,6 +28,7 @@ type rule struct {
 	queue    *Queue
 	rewrite  string // Rewrite.Kind
 	notrack  bool
+	zone     bool // it puts packets into a conntrack zone
 	tracks   bool // it activates connection tracking by being there
 	calls    []string
 	outcomes outcome

@@ -39,6 +39,9 @@ func analyse(chains []*chain, s surroundings, complete bool) *Rules {
 		for i := range c.rules {
 			r := &c.rules[i]
 			place, match := c.place(r), matchText(r.conditions)
+			if r.zone {
+				rules.Zones = append(rules.Zones, place)
+			}
 			switch {
 			case r.queue != nil:
 				q := QueueRule{Place: place, Queue: *r.queue, Match: match, Reaches: []Reach{}}

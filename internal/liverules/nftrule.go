@@ -141,6 +141,7 @@ func (t *translation) expression(name string, a attributes) error {
 		t.load(a, unix.NFTA_META_DREG, metaValue(a.u32(unix.NFTA_META_KEY)))
 	case "ct":
 		r.tracks = true
+		r.zone = r.zone || a.has(unix.NFTA_CT_SREG) && a.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_ZONE
 		t.load(a, unix.NFTA_CT_DREG, ctValue(a.u32(unix.NFTA_CT_KEY)))
 	case "payload":
 		t.load(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))

@@ -12,6 +12,9 @@ type Rules struct {
 	Notracks  []Notrack   `json:"notracks"`
 	Conntrack Conntrack   `json:"conntrack"`
 
+	// Zones are the rules that put packets into conntrack zones.
+	Zones []Place `json:"zones,omitempty"`
+
 	// Unread is what could not be read. If there is any, rules may be missing.
 	Unread []Unread `json:"unread,omitempty"`
 }

@@ -100,6 +100,9 @@ func (r *rule) applyXTTarget(name string, revision uint32, info []byte) {
 	case name == "CT" && len(info) >= 2 && binary.NativeEndian.Uint16(info)&1 != 0: // XT_CT_NOTRACK
 		r.tracks, r.notrack = false, true
 		r.outcomes = goesOn
+	case name == "CT":
+		r.zone = xtZone(info)
+		r.outcomes = goesOn
 	case name == "NOTRACK":
 		r.notrack = true
 		r.outcomes = goesOn
@@ -109,6 +112,13 @@ func (r *rule) applyXTTarget(name string, revision uint32, info []byte) {
 	default:
 		r.outcomes |= goesOn
 	}
+}
+
+// xtZone reads struct xt_ct_target_info: flags and the zone, 16 bits each. The
+// zone may also be that of the packet's mark (XT_CT_ZONE_MARK).
+func xtZone(info []byte) bool {
+	const zoneFromMark = 1 << 4
+	return len(info) >= 4 && (binary.NativeEndian.Uint16(info)&zoneFromMark != 0 || binary.NativeEndian.Uint16(info[2:]) != 0)
 }
 
 // applyXTMatch notes a match.

@@ -52,13 +52,15 @@ func TestXTTargets(t *testing.T) {
 		want rule
 	}{
 		{"CT", notrack, rule{notrack: true, outcomes: goesOn}},
-		{"CT", zone, rule{tracks: true, outcomes: goesOn}},
+		{"CT", zone, rule{tracks: true, zone: true, outcomes: goesOn}},
+		{"CT", words(0, 0, 0, 0), rule{tracks: true, outcomes: goesOn}},
 		{"NOTRACK", nil, rule{notrack: true, outcomes: goesOn}},
 		{"DNAT", nil, rule{tracks: true, rewrite: "dnat", outcomes: absorbed}},
 		{"REDIRECT", nil, rule{tracks: true, rewrite: "redirect", outcomes: absorbed}},
 		{"NETMAP", nil, rule{tracks: true, rewrite: "netmap", outcomes: absorbed | goesOn}},
 		{"TPROXY", nil, rule{rewrite: "tproxy", outcomes: absorbed | goesOn}},
 		{"MASQUERADE", nil, rule{tracks: true, outcomes: absorbed}},
+		{"CT", words(1<<4, 0, 0, 0), rule{tracks: true, zone: true, outcomes: goesOn}},
 		{"MARK", nil, rule{outcomes: goesOn}},
 		{"CONNMARK", nil, rule{tracks: true, outcomes: goesOn}},
 		{"UNHEARDOF", nil, rule{outcomes: absorbed | goesOn}},
@@ -66,7 +68,7 @@ func TestXTTargets(t *testing.T) {
 	for _, test := range tests {
 		var r rule
 		r.applyXTTarget(test.name, 0, test.info)
-		if r.notrack != test.want.notrack || r.tracks != test.want.tracks || r.rewrite != test.want.rewrite || r.outcomes != test.want.outcomes {
+		if r.notrack != test.want.notrack || r.zone != test.want.zone || r.tracks != test.want.tracks || r.rewrite != test.want.rewrite || r.outcomes != test.want.outcomes {
 			t.Errorf("%s %x: %+v, want %+v", test.name, test.info, r, test.want)
 		}
 	}
