@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A ratio is one variant's CPU per packet by another's.
+// A ratio is one variant's figure by another's.
 type ratio struct{ over, under string }
 
 func (r ratio) String() string { return r.over + " / " + r.under }
@@ -21,13 +21,13 @@ var ratios = []ratio{
 	{"mmsg+reinject", "mmsg"},
 }
 
-// A requirement bounds a ratio.
+// A requirement bounds a ratio from above or from below; the other bound is 0.
 type requirement struct {
 	ratio
-	most float64
+	most, least float64
 }
 
-// parseRequirements reads "A/B<=X,A/B<=X" about the variants that are named.
+// parseRequirements reads "A/B<=X,A/B>=X" about the variants that are named.
 func parseRequirements(s string, variants []string) ([]requirement, error) {
 	if s == "" {
 		return nil, nil
@@ -35,9 +35,12 @@ func parseRequirements(s string, variants []string) ([]requirement, error) {
 	var list []requirement
 	for term := range strings.SplitSeq(s, ",") {
 		names, bound, hasBound := strings.Cut(term, "<=")
+		if !hasBound {
+			names, bound, hasBound = strings.Cut(term, ">=")
+		}
 		over, under, hasUnder := strings.Cut(names, "/")
 		if !hasBound || !hasUnder {
-			return nil, fmt.Errorf("--require %s: %q is not VARIANT/VARIANT<=NUMBER", s, term)
+			return nil, fmt.Errorf("--require %s: %q is not VARIANT/VARIANT<=NUMBER or >=NUMBER", s, term)
 		}
 		r := requirement{ratio: ratio{strings.TrimSpace(over), strings.TrimSpace(under)}}
 		for _, name := range []string{r.over, r.under} {
@@ -45,9 +48,14 @@ func parseRequirements(s string, variants []string) ([]requirement, error) {
 				return nil, fmt.Errorf("--require %s: there is no variant %q; there are %s", s, name, strings.Join(variants, ", "))
 			}
 		}
-		var err error
-		if r.most, err = strconv.ParseFloat(strings.TrimSpace(bound), 64); err != nil || !(r.most > 0) {
+		x, err := strconv.ParseFloat(strings.TrimSpace(bound), 64)
+		if err != nil || !(x > 0) {
 			return nil, fmt.Errorf("--require %s: %q is not a number above 0", s, bound)
+		}
+		if strings.Contains(term, "<=") {
+			r.most = x
+		} else {
+			r.least = x
 		}
 		list = append(list, r)
 	}
@@ -65,25 +73,30 @@ func variantNames() []string {
 // compareMedians is the usual ratios of medians and those that are required.
 func compareMedians(medians map[string]float64, usual []ratio, required []requirement) []ratioResult {
 	var results []ratioResult
-	add := func(r ratio, most *float64) {
-		result := ratioResult{Over: r.over, Under: r.under, Most: most}
+	add := func(r requirement) {
+		result := ratioResult{Over: r.over, Under: r.under}
 		if over, under := medians[r.over], medians[r.under]; over > 0 && under > 0 {
 			x := over / under
 			result.Ratio = &x
 		}
-		if most != nil {
-			holds := result.Ratio != nil && *result.Ratio <= *most
-			result.Holds = &holds
+		var holds bool
+		switch {
+		case r.most > 0:
+			result.Most, result.Holds = &r.most, &holds
+			holds = result.Ratio != nil && *result.Ratio <= r.most
+		case r.least > 0:
+			result.Least, result.Holds = &r.least, &holds
+			holds = result.Ratio != nil && *result.Ratio >= r.least
 		}
 		results = append(results, result)
 	}
 	for _, r := range usual {
 		if !slices.ContainsFunc(required, func(q requirement) bool { return q.ratio == r }) {
-			add(r, nil)
+			add(requirement{ratio: r})
 		}
 	}
-	for i := range required {
-		add(required[i].ratio, &required[i].most)
+	for _, r := range required {
+		add(r)
 	}
 	return results
 }
@@ -101,13 +114,17 @@ func judgeRatios(ratios []ratioResult, failures []string, without string) benchV
 	for i := range ratios {
 		r := &ratios[i]
 		switch {
-		case r.Most == nil:
+		case r.Holds == nil:
 		case r.Ratio == nil:
-			failures = append(failures, fmt.Sprintf("%s <= %g is required, and was not measured", r.name(), *r.Most))
-		case !*r.Holds:
+			failures = append(failures, fmt.Sprintf("%s %s is required, and was not measured", r.name(), r.bound()))
+		case !*r.Holds && r.Most != nil:
 			failures = append(failures, fmt.Sprintf("%s is %.3f, more than %g", r.name(), *r.Ratio, *r.Most))
-		default:
+		case !*r.Holds:
+			failures = append(failures, fmt.Sprintf("%s is %.3f, less than %g", r.name(), *r.Ratio, *r.Least))
+		case r.Most != nil:
 			holding = append(holding, fmt.Sprintf("%s is %.3f, at most %g", r.name(), *r.Ratio, *r.Most))
+		default:
+			holding = append(holding, fmt.Sprintf("%s is %.3f, at least %g", r.name(), *r.Ratio, *r.Least))
 		}
 	}
 	v := benchVerdict{OK: len(failures) == 0, Failures: failures, Line: without}

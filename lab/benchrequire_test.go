@@ -9,9 +9,10 @@ import (
 func TestParseRequirements(t *testing.T) {
 	for text, want := range map[string][]requirement{
 		"":                                 nil,
-		"mmsg/c<=0.6":                      {{ratio{"mmsg", "c"}, 0.6}},
-		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15": {{ratio{"mmsg", "c"}, 0.6}, {ratio{"mmsg", "gonfqueue"}, 0.15}},
-		" mmsg+reinject / gonfqueue+reinject <= 15e-2 ": {{ratio{"mmsg+reinject", "gonfqueue+reinject"}, 0.15}},
+		"mmsg/c<=0.6":                      {{ratio: ratio{"mmsg", "c"}, most: 0.6}},
+		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15": {{ratio: ratio{"mmsg", "c"}, most: 0.6}, {ratio: ratio{"mmsg", "gonfqueue"}, most: 0.15}},
+		"mmsg/c>=0.9":                      {{ratio: ratio{"mmsg", "c"}, least: 0.9}},
+		" mmsg+reinject / gonfqueue+reinject <= 15e-2 ": {{ratio: ratio{"mmsg+reinject", "gonfqueue+reinject"}, most: 0.15}},
 	} {
 		if got, err := parseRequirements(text, variantNames()); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)

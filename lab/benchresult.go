@@ -62,7 +62,19 @@ type ratioResult struct {
 	Under string   `json:"under"`
 	Ratio *float64 `json:"ratio"` // nil: one of them was not measured
 	Most  *float64 `json:"most"`
+	Least *float64 `json:"least,omitempty"`
 	Holds *bool    `json:"holds"`
+}
+
+// bound is the bound as it was required, - where there is none.
+func (r *ratioResult) bound() string {
+	switch {
+	case r.Most != nil:
+		return fmt.Sprintf("<= %g", *r.Most)
+	case r.Least != nil:
+		return fmt.Sprintf(">= %g", *r.Least)
+	}
+	return "-"
 }
 
 func (r *ratioResult) name() string { return ratio{r.Over, r.Under}.String() }

@@ -71,10 +71,19 @@ type process struct {
 // start runs a program in a namespace. It returns when the program has been forked. A program that ends by itself, such
 // as stress, is told apart from a service by ends.
 func (g *group) start(ns *kernel.NetNS, ends bool, env []string, program string, args ...string) (*process, error) {
+	return g.launch(ns, "", ends, env, program, args...)
+}
+
+// startIn is start, in a folder, of a program that ends by itself.
+func (g *group) startIn(ns *kernel.NetNS, folder, program string, args ...string) (*process, error) {
+	return g.launch(ns, folder, true, nil, program, args...)
+}
+
+func (g *group) launch(ns *kernel.NetNS, folder string, ends bool, env []string, program string, args ...string) (*process, error) {
 	p := &process{name: filepath.Base(program), group: g, done: make(chan struct{})}
 	p.asked.Store(ends)
 	p.cmd = exec.CommandContext(g.ctx, program, args...)
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Dir, p.cmd.Env = folder, append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	// A process group of its own: Ctrl-C on the terminal is for the lab, which then ends its children in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}

@@ -100,20 +100,12 @@ func (e Endpoint) learn(other Endpoint) error {
 	if err != nil {
 		return err
 	}
-	return e.NetNS.onLink(e.Link, func(h *netlink.Handle, link netlink.Link) error {
-		for _, address := range other.Addresses {
-			err := h.NeighSet(&netlink.Neigh{
-				LinkIndex:    link.Attrs().Index,
-				State:        netlink.NUD_PERMANENT,
-				IP:           address.Addr().AsSlice(),
-				HardwareAddr: hardware,
-			})
-			if err != nil {
-				return fmt.Errorf("add neighbour %v (%v) to %s: %w", address.Addr(), hardware, e.Link, err)
-			}
+	for _, address := range other.Addresses {
+		if err := e.NetNS.AddNeighbor(e.Link, address.Addr(), hardware); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // AddAddress gives an interface that is up an address, usable when it returns:
@@ -168,6 +160,43 @@ func (n *NetNS) SetMTU(link string, bytes int) error {
 		}
 		return nil
 	})
+}
+
+// AddNeighbor enters a neighbor's hardware address for good, whether there is such a neighbor or not.
+func (n *NetNS) AddNeighbor(link string, address netip.Addr, hardware net.HardwareAddr) error {
+	return n.onLink(link, func(h *netlink.Handle, l netlink.Link) error {
+		err := h.NeighSet(&netlink.Neigh{
+			LinkIndex: l.Attrs().Index, State: netlink.NUD_PERMANENT, IP: address.AsSlice(), HardwareAddr: hardware,
+		})
+		if err != nil {
+			return fmt.Errorf("add neighbor %v (%v) to %s: %w", address, hardware, link, err)
+		}
+		return nil
+	})
+}
+
+// SeparateSegments makes the kernel cut what was sent with UDP GSO or TCP into its packets before they get to the
+// interface, and not leave that to it or to whoever receives.
+func (n *NetNS) SeparateSegments(link string) error {
+	return n.onLink(link, func(h *netlink.Handle, l netlink.Link) error {
+		if err := h.LinkSetGSOMaxSegs(l, 1); err != nil {
+			return fmt.Errorf("set gso_max_segs of %s to 1: %w", link, err)
+		}
+		return nil
+	})
+}
+
+// ReceivedPackets is how many packets an interface has received.
+func (n *NetNS) ReceivedPackets(link string) (packets uint64, err error) {
+	err = n.onLink(link, func(_ *netlink.Handle, l netlink.Link) error {
+		statistics := l.Attrs().Statistics
+		if statistics == nil {
+			return fmt.Errorf("the kernel tells no statistics of %s", link)
+		}
+		packets = statistics.RxPackets
+		return nil
+	})
+	return packets, err
 }
 
 // onLink runs f with the named interface.

@@ -36,9 +36,9 @@ func TestFloodPlan(t *testing.T) {
 					t.Fatalf("%+v: packet %d of thread %d is number %d of flow %d, want %d", cfg, n, thread, number, flow, last[flow])
 				}
 				last[flow]++
-				ledgerFlow, seq := p.header(thread, n)
-				place := [2]uint32{ledgerFlow, uint32(seq)}
-				if seen[place] || int(ledgerFlow) >= cfg.Flows*p.blocks || seq >= floodBlock {
+				ledgerFlow := p.block(thread, flow) + uint32(number/floodBlock)
+				place := [2]uint32{ledgerFlow, uint32(number % floodBlock)}
+				if seen[place] || int(ledgerFlow) >= cfg.Flows*p.blocks {
 					t.Fatalf("%+v: place %v again, or beyond the ledger", cfg, place)
 				}
 				seen[place] = true

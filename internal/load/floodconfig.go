@@ -142,10 +142,10 @@ func (p floodPlan) at(thread, n int) (flow, number int) {
 	return n % round / p.turn, n/round*p.turn + n%p.turn
 }
 
-// header is that packet's place in the ledger.
-func (p floodPlan) header(thread, n int) (flow uint32, seq uint16) {
-	f, number := p.at(thread, n)
-	return uint32((thread+f*p.threads)*p.blocks + number/floodBlock), uint16(number % floodBlock)
+// block is the first flow in the ledger of a thread's flow. Packet number n of the flow is in the block n/floodBlock from
+// there on.
+func (p floodPlan) block(thread, flow int) uint32 {
+	return uint32((thread + flow*p.threads) * p.blocks)
 }
 
 // due is when packet n of a thread is, counted from the start: the threads take turns.

@@ -116,21 +116,23 @@ func (t *floodThread) overdue(next int, start, now int64) int {
 	return max(1, (int(all)-t.number+t.plan.threads-1)/t.plan.threads-next)
 }
 
-// send hands packets of one flow over.
+// send hands packets of one flow's turn over. They follow each other in the flow, so the plan is asked for the first only.
 func (t *floodThread) send(next, n int, start, now int64) {
-	flow, _ := t.plan.at(t.number, next)
+	flow, number := t.plan.at(t.number, next)
+	first := t.plan.block(t.number, flow)
 	messages := 0
 	for left := n; left > 0; messages++ {
 		segments := min(left, t.per)
 		b := t.batch.bufs[messages][:segments*t.size]
 		for i := range segments {
-			t.head.Flow, t.head.Seq = t.plan.header(t.number, next)
+			t.head.Flow, t.head.Seq = first+uint32(number/floodBlock), uint16(number%floodBlock)
 			t.head.Sent = now
 			if !t.pace.Full() {
 				t.head.Sent = start + int64(t.plan.due(t.pace, t.number, next))
 			}
 			t.head.Put(b[i*t.size : (i+1)*t.size])
 			next++
+			number++
 		}
 		t.batch.iovs[messages].SetLen(len(b))
 		left -= segments
