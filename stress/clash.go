@@ -168,7 +168,7 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 		return c.runUDPClash(ctx, s, out, counter, &cfg)
 	}
 	show, shown := s.progress(flowsOf(cfg.Flows))
-	run, err := load.RunClash(ctx, cfg, show)
+	run, err := load.RunClash(ctx, cfg, out.keep(cfg, show))
 	shown()
 	if err != nil {
 		err = fmt.Errorf("clash: %w", err)

@@ -138,7 +138,7 @@ func (c *floodCmd) Run(ctx context.Context, s *streams) (err error) {
 	show, shown := s.progress(func(p load.Progress) string {
 		return fmt.Sprintf("%d of %d packets, %d delivered", p.Sent, cfg.Packets, p.Counts.Delivered)
 	})
-	run, err := load.RunFlood(ctx, cfg, show)
+	run, err := load.RunFlood(ctx, cfg, out.keep(cfg, show))
 	shown()
 	if err != nil {
 		err = fmt.Errorf("flood: %w", err)

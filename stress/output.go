@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/crash"
@@ -61,6 +62,31 @@ func (s *streams) openResult(path string, places ...provenance.Place) (r *result
 // flush writes what was measured up to now to the file, if there is one, so that a crash of the machine leaves it. A
 // scenario calls it before each step that may bring one. res is as for write, and is not kept.
 func (r *result) flush(res any) error { return r.watch.flush(res) }
+
+// keep has what a run tells of its progress written to the file as well, now and then, for the case that the machine
+// does not see its end. What show is told of it stays the same.
+func (r *result) keep(config any, show func(load.Progress)) func(load.Progress) {
+	if r.file == nil {
+		return show
+	}
+	var last time.Time
+	return func(p load.Progress) {
+		if show != nil {
+			show(p)
+		}
+		if time.Since(last) < watchInterval {
+			return
+		}
+		last = time.Now()
+		// Where the file cannot be written, the run's end says so.
+		_ = r.flush(&struct {
+			Config any    `json:"config"`
+			Flows  uint64 `json:"flows"`
+			Sent   uint64 `json:"sent,omitempty"`
+			load.Counts
+		}{config, p.Flows, p.Sent, p.Counts})
+	}
+}
 
 // write writes and closes. res is what the scenario saw, a pointer to a struct: its fields follow those of the header.
 // The error tells of a kernel that broke meanwhile as well.

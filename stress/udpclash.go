@@ -34,7 +34,7 @@ func (c *clashCmd) runUDPClash(ctx context.Context, s *streams, out *result, cou
 		cfg.Flows = clash.Flows
 	}
 	show, shown := s.progress(flowsOf(cfg.Flows))
-	run, err := load.RunUDPClash(ctx, cfg, show)
+	run, err := load.RunUDPClash(ctx, cfg, out.keep(cfg, show))
 	shown()
 	if err != nil {
 		err = fmt.Errorf("clash: %w", err)

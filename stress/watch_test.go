@@ -15,6 +15,7 @@ import (
 	"verdictd/internal/cli"
 	"verdictd/internal/crash"
 	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/load"
 )
 
 // knownOops is what a kernel prints that delivers events from a freed entry.
@@ -186,6 +187,22 @@ func TestFlush(t *testing.T) {
 	}
 	if got := readResult(t, path); got["incomplete"] != nil || got["sent"] != 9.0 {
 		t.Errorf("at the end: %v", got)
+	}
+}
+
+// What a run tells on its way is in the file, and shown as before.
+func TestProgressIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "result.json")
+	r, _, _ := watched(t, path)
+	shown := 0
+	told := r.keep(&struct{}{}, func(load.Progress) { shown++ })
+	told(load.Progress{Flows: 5, Counts: load.Counts{Delivered: 20}})
+	told(load.Progress{Flows: 6}) // too soon to be written
+	if got := readResult(t, path); got["flows"] != 5.0 || got["delivered"] != 20.0 || got["incomplete"] != true || shown != 2 {
+		t.Errorf("%v, shown %d times", got, shown)
+	}
+	if err := r.close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -20,7 +20,7 @@ var (
 	// `<4>` of a raw log; `kern  :warn  : ` of dmesg -x; `Nov 23 20:55:14 host kernel: ` and its ISO form of a journal.
 	origin = regexp.MustCompile(`^(<\d{1,3}>|[a-z0-9]+ *:[a-z]+ *: |(\S+ +\d+ [\d:.]+|\d{4}-\d\d-\d\dT\S+) (\S+ )?kernel: )`)
 	// `[   12.345678] `, `[<  +0.000010>] `, `[Mon Nov 23 20:55:14 2026] `, and the ISO form of dmesg without brackets.
-	stamp = regexp.MustCompile(`^(\[ *(\d+\.\d{6})\] ?|\[[<+ \d.>]*\d\.\d{6}>?\] ?|\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\] ?|\d{4}-\d\d-\d\dT\S+ )`)
+	stamp = regexp.MustCompile(`^(\[ *(\d+\.\d{6})\] ?|\[[<+ \d.>]*\d[.,]\d{6}>?\] ?|\[[^\]]{2,12} [^\]]{3,12} [ \d]\d [\d:]{8} \d{4}\] ?|\d{4}-\d\d-\d\dT\S+ )`)
 	// `[  T123] ` and `[    C0] ` of CONFIG_PRINTK_CALLER.
 	caller = regexp.MustCompile(`^\[ *[TC]\d+\] ?`)
 	// Where a line goes on after another one that was never ended.

@@ -142,7 +142,10 @@ func TestDress(t *testing.T) {
 		"dmesg -x":      each(func(i int, line string) string { return fmt.Sprintf("kern  :warn  : [%5d.%06d] %s\n", i, i, line) }),
 		"dmesg iso":     each(func(_ int, line string) string { return "2026-11-23T20:55:14,123456+00:00 " + line + "\n" }),
 		"dmesg reltime": each(func(i int, line string) string { return fmt.Sprintf("[  +0.%06d] %s\n", i, line) }),
-		"journal":       each(func(_ int, line string) string { return "Nov 23 20:55:14 host kernel: " + line + "\n" }),
+		"dmesg, Russian": each(func(i int, line string) string {
+			return fmt.Sprintf("[Вт апр  8 20:35:12 2025] [  +0,%06d] [  T45301] %s\n", i, line)
+		}),
+		"journal": each(func(_ int, line string) string { return "Nov 23 20:55:14 host kernel: " + line + "\n" }),
 		"syslog": each(func(i int, line string) string {
 			return fmt.Sprintf("Nov 23 20:55:14 host kernel: [%5d.%06d] %s\n", i, i, line)
 		}),
