@@ -14,7 +14,8 @@ import (
 func (t *Tracer) attach(cfg Config, spec *ebpf.CollectionSpec) error {
 	onlyMaps := spec.Copy()
 	clear(onlyMaps.Programs)
-	maps, err := ebpf.NewCollection(onlyMaps)
+	t.types = btf.NewCache()
+	maps, err := ebpf.NewCollectionWithOptions(onlyMaps, ebpf.CollectionOptions{Cache: t.types})
 	if err != nil {
 		return refused([]Attempt{{What: "make the trace's maps", Err: err}})
 	}
@@ -65,7 +66,7 @@ func (t *Tracer) attachBy(target target, method Method, spec *ebpf.CollectionSpe
 	if _, ok := registersOf[runtime.GOARCH]; !ok && method == Kprobe {
 		return fmt.Errorf("where %s has a function's arguments is not known here", runtime.GOARCH)
 	}
-	if err := checkSignature(target); err != nil {
+	if err := checkSignature(target, t.types); err != nil {
 		return err
 	}
 	two := spec.Copy()
@@ -76,7 +77,8 @@ func (t *Tracer) attachBy(target target, method Method, spec *ebpf.CollectionSpe
 	}
 	coll, err := ebpf.NewCollectionWithOptions(two, ebpf.CollectionOptions{
 		MapReplacements: t.maps.Maps,
-		Programs:        ebpf.ProgramOptions{ExtraRelocationTargets: moduleTypes()},
+		Cache:           t.types,
+		Programs:        ebpf.ProgramOptions{ExtraRelocationTargets: moduleTypes(t.types)},
 	})
 	if err != nil {
 		return err
@@ -118,12 +120,12 @@ const module = "nf_conntrack"
 
 // moduleTypes are those of nf_conntrack where it is a module with type information. The kernel's own have struct nf_conn
 // too, as its flow dissector uses it (since 5.3); this is for those that differ.
-func moduleTypes() []*btf.Spec {
-	types, err := btf.LoadKernelModuleSpec(module)
+func moduleTypes(types *btf.Cache) []*btf.Spec {
+	spec, err := types.Module(module)
 	if err != nil {
 		return nil
 	}
-	return []*btf.Spec{types}
+	return []*btf.Spec{spec}
 }
 
 // signatures are what the programs take the functions for: the structs that the arguments point to, "" for numbers.
@@ -135,14 +137,14 @@ var signatures = map[string][]string{
 
 // checkSignature refuses a function that has other arguments than the programs know. Where the kernel does not describe
 // it, it is taken for what it was in all kernels since 5.10.
-func checkSignature(target target) error {
-	kernel, err := btf.LoadKernelSpec()
+func checkSignature(target target, types *btf.Cache) error {
+	kernel, err := types.Kernel()
 	if err != nil {
 		return nil //nolint:nilerr // loading the programs says it better
 	}
-	for _, types := range append([]*btf.Spec{kernel}, moduleTypes()...) {
+	for _, spec := range append([]*btf.Spec{kernel}, moduleTypes(types)...) {
 		var function *btf.Func
-		if types.TypeByName(target.function, &function) == nil {
+		if spec.TypeByName(target.function, &function) == nil {
 			return compareSignature(function, signatures[target.function])
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -75,6 +76,7 @@ func (c Counts) Complete() bool { return c.Lost+c.Unfinished+c.NoRoom+c.Missed =
 
 // Tracer delivers clashes. It is not safe for use by several goroutines.
 type Tracer struct {
+	types    *btf.Cache // the kernel's, which takes long to read: only while attaching
 	maps     *ebpf.Collection
 	programs []*ebpf.Program
 	links    []link.Link
@@ -110,6 +112,7 @@ func Open(cfg Config) (_ *Tracer, err error) {
 	if err := t.attach(cfg, spec); err != nil {
 		return nil, err
 	}
+	t.types = nil
 	if t.reader, err = ringbuf.NewReader(t.maps.Maps["clashes"]); err != nil {
 		return nil, fmt.Errorf("read the trace's buffer: %w", err)
 	}

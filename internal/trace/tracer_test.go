@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 )
 
 func TestValidate(t *testing.T) {
@@ -96,7 +97,7 @@ func TestVerifier(t *testing.T) {
 		t.Fatalf("%d programs for kprobes", len(spec.Programs))
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		Programs: ebpf.ProgramOptions{ExtraRelocationTargets: moduleTypes()},
+		Programs: ebpf.ProgramOptions{ExtraRelocationTargets: moduleTypes(btf.NewCache())},
 	})
 	var verifier *ebpf.VerifierError
 	switch {
