@@ -2,6 +2,7 @@
 //
 //	conntrackwatch stats    what the kernel's per-CPU counters rose by, clashes among them
 //	conntrackwatch events   entries that are made, changed and destroyed: counted, followed, or a line for each
+//	conntrackwatch trace    each clash, where the kernel lets BPF programs look
 //
 // Both count until SIGINT or SIGTERM, or for --duration, and then print a table, or JSON with --json. Both tell
 // systemd (READY=1 on NOTIFY_SOCKET) when they have begun to count, so that a caller can wait for that.

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel"
 	"verdictd/internal/trace"
@@ -16,7 +17,8 @@ import (
 type traceCmd struct {
 	window
 	Count    uint64       `help:"End after so many clashes." placeholder:"N"`
-	AllNetns bool         `name:"all-netns" help:"Trace all network namespaces of the machine, not only this one."`
+	NetNS    string       `name:"netns" help:"Network namespace to trace, by its name (ip netns) or path. Default: the one that this program runs in." placeholder:"NAME|PATH"`
+	AllNetNS bool         `name:"all-netns" help:"Trace all network namespaces of the machine."`
 	Buffer   int          `help:"Room for clashes that wait to be shown, in bytes: a power of two." default:"${trace_buffer}"`
 	Method   trace.Method `help:"How to attach to the kernel's functions: fentry, kprobe or the first that works." enum:"auto,fentry,kprobe" default:"auto"`
 	Function string       `help:"The function that tells of clashes at confirm. The second costs more and cannot tell clashes from other drops." enum:"auto,nf_ct_resolve_clash,__nf_conntrack_confirm" default:"auto"`
@@ -31,6 +33,9 @@ func (c *traceCmd) Help() string {
 
 // Validate is called by kong.
 func (c *traceCmd) Validate() error {
+	if c.AllNetNS && c.NetNS != "" {
+		return errors.New("--all-netns traces that of --netns as well: leave one out")
+	}
 	if err := c.config().Validate(); err != nil {
 		return err
 	}
@@ -68,10 +73,8 @@ func (c *traceCmd) Run(ctx context.Context, out output) (err error) {
 	ctx, cancel := c.context(ctx)
 	defer cancel()
 	cfg := c.config()
-	if !c.AllNetns {
-		if cfg.Netns, err = ownNetns(); err != nil {
-			return err
-		}
+	if cfg.Netns, err = c.netns(); err != nil {
+		return err
 	}
 	release, err := kernel.Release()
 	if err != nil {
@@ -140,7 +143,7 @@ func (c *traceCmd) show(out output, clash trace.Clash) error {
 			trace.Clash
 		}{"clash", clash})
 	} else {
-		_, err = fmt.Fprintln(out.results, clashText(clash, c.AllNetns))
+		_, err = fmt.Fprintln(out.results, clashText(clash, c.AllNetNS))
 	}
 	if err != nil {
 		return fmt.Errorf("write a clash: %w", err)
@@ -148,12 +151,22 @@ func (c *traceCmd) show(out output, clash trace.Clash) error {
 	return nil
 }
 
-// ownNetns is the inode of this network namespace.
-func ownNetns() (uint32, error) {
-	const path = "/proc/thread-self/ns/net"
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, fmt.Errorf("find out this network namespace: %w", err)
+// netns is the inode of the namespace to trace; 0: all.
+func (c *traceCmd) netns() (uint32, error) {
+	if c.AllNetNS {
+		return 0, nil
 	}
-	return uint32(info.Sys().(*syscall.Stat_t).Ino), nil
+	path := "/proc/thread-self/ns/net"
+	if c.NetNS != "" {
+		name, err := kernel.FindNetNS(c.NetNS)
+		if err != nil {
+			return 0, err
+		}
+		path = name.Path
+	}
+	var info unix.Stat_t
+	if err := unix.Stat(path, &info); err != nil {
+		return 0, fmt.Errorf("find out which network namespace %s is: %w", path, err)
+	}
+	return uint32(info.Ino), nil
 }

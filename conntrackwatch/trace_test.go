@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/trace"
 )
 
@@ -139,9 +140,36 @@ func TestTraceHere(t *testing.T) {
 	}
 }
 
+func TestTraceNetns(t *testing.T) {
+	ns, other := kerneltest.VethPair(t)
+	inode := func(c traceCmd) uint32 {
+		t.Helper()
+		n, err := c.netns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	own := inode(traceCmd{})
+	if own == 0 || own != inode(traceCmd{NetNS: ns.Path()}) {
+		t.Errorf("this namespace is %d, by its path %d", own, inode(traceCmd{NetNS: ns.Path()}))
+	}
+	if inode(traceCmd{NetNS: other.Path()}) == own {
+		t.Error("another namespace has the same inode")
+	}
+	if n := inode(traceCmd{AllNetNS: true}); n != 0 {
+		t.Errorf("all namespaces are %d", n)
+	}
+	c := traceCmd{NetNS: "no-such-namespace"}
+	if _, err := c.netns(); err == nil || !strings.Contains(err.Error(), "no-such-namespace") {
+		t.Errorf("of one that does not exist: %v", err)
+	}
+}
+
 func TestTraceUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"--buffer", "5000"}, {"--duration", "-1s"}, {"--method", "uprobe"}, {"--function", "nf_conntrack_in"}, {"--count", "-1"}, {"more"},
+		{"--netns", "x", "--all-netns"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), append([]string{"trace"}, args...), output{&stdout, &stderr}); status != cli.Usage || stderr.Len() == 0 || stdout.Len() > 0 {
