@@ -25,8 +25,7 @@ func main() {
 	if filepath.Base(os.Args[0]) == "modprobe" { // in a virtual machine of lab kernel modload
 		os.Exit(oldmodprobe.Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	// The signals stay caught until the end: Ctrl-C reaches the lab twice where it runs in a user namespace, once from
-	// the terminal and once from the process outside, and the second one must not cut the cleaning up short.
+	// The signals stay caught until the end: a second one must not cut the cleaning up short.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	status := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
 	stop()

@@ -51,6 +51,9 @@ func Ensure(ctx context.Context, program string, stdout, stderr io.Writer) (outs
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	// A process group of its own: a terminal's Ctrl-C would reach it besides the signal from this process, and a second
+	// signal may be taken for impatience.
+	cmd.SysProcAttr.Setpgid = true
 	begun := time.Now()
 	if err := cmd.Start(); err != nil {
 		return true, forbidden(program, errors.Join(cannot, fmt.Errorf("start in a user namespace: %w", err)))
@@ -58,7 +61,7 @@ func Ensure(ctx context.Context, program string, stdout, stderr io.Writer) (outs
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	switch {
-	case err == nil:
+	case err == nil, cmd.ProcessState != nil && cmd.ProcessState.Success():
 		return true, nil
 	case errors.As(err, &exit) && exit.Exited():
 		return true, cli.ErrReported

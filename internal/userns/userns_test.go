@@ -1,12 +1,115 @@
 package userns
 
 import (
+	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel/kerneltest"
 )
+
+// asProgram makes this test binary a program that calls Ensure: first "confined", which it makes itself, then "program".
+const asProgram = "USERNS_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(asProgram) {
+	case "":
+		kerneltest.Main(m)
+	case "confined":
+		fmt.Fprintln(os.Stderr, confine())
+		os.Exit(2)
+	}
+	os.Exit(program())
+}
+
+// confine turns this process into one that may not make network namespaces: without CAP_SYS_ADMIN in the bounding set,
+// not even root gets it at exec.
+func confine() error {
+	runtime.LockOSThread() // capabilities are a thread's until exec
+	if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := os.Setenv(asProgram, "program"); err != nil {
+		return err
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(executable, os.Args, os.Environ())
+}
+
+// program says that it is ready, and what signals it got, once it got one.
+func program() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	outside, err := Ensure(ctx, "program", os.Stdout, os.Stderr)
+	if outside {
+		fmt.Printf("outside: %v\n", err)
+		return 0
+	}
+	if !Inside() || err != nil {
+		return 3
+	}
+	signals := make(chan os.Signal, 10)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	fmt.Println("ready")
+	fmt.Println(<-signals)
+	select {
+	case s := <-signals:
+		fmt.Println("and", s)
+	case <-time.After(500 * time.Millisecond):
+	}
+	return 0
+}
+
+// TestTerminalInterrupts sends the signal to the whole process group, as a terminal does: the program inside gets one.
+func TestTerminalInterrupts(t *testing.T) {
+	kerneltest.Require(t)
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(executable)
+	cmd.Env = append(os.Environ(), asProgram+"=confined")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		said = append(said, lines.Text())
+		if lines.Text() != "ready" {
+			continue
+		}
+		if err := unix.Kill(-cmd.Process.Pid, unix.SIGINT); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(said, "; "); got != "ready; terminated; outside: <nil>" {
+		t.Errorf("%q, want one signal, passed on from outside, and a good end", got)
+	}
+}
 
 func TestAdvice(t *testing.T) {
 	root := t.TempDir()
