@@ -91,6 +91,9 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	// Where the kernel broke meanwhile, stress fails and says so, but has its figures. So may the others.
 	broken := sender.wait(e.timeout() + stopWithin)
 	sent()
+	if !sender.over() {
+		return broken
+	}
 	if err := takeStress(&e.run, sender.stdout.Bytes()); err != nil {
 		if broken != nil {
 			return broken

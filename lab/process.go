@@ -187,13 +187,21 @@ func (p *process) wait(bound time.Duration) error {
 	}
 }
 
+// over says whether the child has ended, so that its output and its end may be read.
+func (p *process) over() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // stop asks a service to end, and returns how it did.
 func (p *process) stop(sig os.Signal) error {
 	p.asked.Store(true)
-	select {
-	case <-p.done:
+	if p.over() {
 		return p.early()
-	default:
 	}
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal %s: %w", p.name, err)

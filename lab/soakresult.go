@@ -100,9 +100,7 @@ func (s *soakShare) takeStress(stress *process, within time.Duration) error {
 	if cause := context.Cause(stress.group.ctx); cause != nil {
 		return cause
 	}
-	select {
-	case <-stress.done:
-	default:
+	if !stress.over() {
 		return ended // it takes too long
 	}
 	if ended != nil && stress.stdout.Len() == 0 {
