@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/mdlayher/netlink"
 	"github.com/ti-mo/conntrack"
 	"github.com/ti-mo/netfilter"
 )
@@ -23,6 +24,10 @@ func (c *benchListenCmd) Run(ctx context.Context, std streams) (err error) {
 	}
 	if err := conn.SetReadBuffer(c.ReceiveBuffer); err != nil {
 		return errors.Join(fmt.Errorf("set the receive buffer: %w", err), conn.Close())
+	}
+	// Or the library would end at the first loss, which the bench counts by the kernel's word.
+	if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
+		return errors.Join(fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err), conn.Close())
 	}
 	const backlog, workers = 1024, 1 // as the library's documentation has it for events in order
 	events := make(chan conntrack.Event, backlog)

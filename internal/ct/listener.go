@@ -31,10 +31,10 @@ const (
 
 	// maxRest is the longest sleep after a receive that has emptied the buffer. To be woken is what costs: for each event
 	// anew it would be most of the work.
-	maxRest = 10 * time.Millisecond
+	maxRest = 20 * time.Millisecond
 	// eventMemory is what the kernel accounts for an event that waits, and fastest how many a second a listener must be
 	// ready for: a rest is to fill half of the buffer at most.
-	eventMemory, fastest = 1280, 500_000
+	eventMemory, fastest = 1280, 300_000
 )
 
 // restFor is how long a listener sleeps that has emptied a receive buffer of some bytes.

@@ -79,10 +79,10 @@ func TestReceiveBufferGrowsToItsBound(t *testing.T) {
 
 func TestRestFor(t *testing.T) {
 	for buffer, want := range map[int]time.Duration{
-		4096:                 6 * time.Microsecond,
+		4096:                 10 * time.Microsecond,
 		DefaultReceiveBuffer: maxRest,
 		1 << 30:              maxRest,
-		212992:               332 * time.Microsecond,
+		212992:               553333 * time.Nanosecond,
 	} {
 		if got := restFor(buffer); got != want {
 			t.Errorf("%d bytes: %v, want %v", buffer, got, want)
