@@ -62,11 +62,11 @@ func (t *tally) open(path string, seen map[[2]uint64]bool) error {
 		return fmt.Errorf("tell the network namespace %s from others: %w", path, err)
 	}
 	stat := info.Sys().(*syscall.Stat_t)
-	if id := [2]uint64{stat.Dev, stat.Ino}; seen[id] {
+	id := [2]uint64{stat.Dev, stat.Ino}
+	if seen[id] {
 		return nil
-	} else {
-		seen[id] = true
 	}
+	seen[id] = true
 	var conn *ct.Conn
 	err = ns.Do(func() (err error) {
 		conn, err = ct.Dial()

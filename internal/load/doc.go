@@ -4,7 +4,8 @@
 // duplicates or reorders can only be told by a sender that puts several packets of a flow on the way at the same
 // instant, and by a receiver that knows exactly what was sent. This package is both: RunClash sends bursts, one
 // for each new flow, and keeps a Ledger of what arrived. RunMix sends flows of all sorts, drawn from a seed, to several
-// receivers, each with a Ledger of its own.
+// receivers, each with a Ledger of its own. RunFlood sends packets of a few long-lived flows as fast as it can, or in an
+// open loop, and measures what that costs; RunUDPClash does what the kernel's selftest of clash resolution does.
 //
 // # What the words mean
 //
@@ -20,6 +21,12 @@
 // order to keep. A packet counts as reordered when one that its thread sent later arrived before it (RFC 4737).
 // In ModeSendmmsg one thread sends the whole burst, and so the whole burst has one order.
 //
+// In ModeCross and ModeReply half of the threads send from the receiver's end: through its own socket, which is bound to the
+// target, to the flow's source. What they send arrives at the flow's sockets and is in the same figures.
+//
+// A flood's packets are more than a flow's sequence numbers count, so its ledger has a flow of its own for each 1,024 of them:
+// floodPlan.
+//
 // # Threads
 //
 // Each sending thread is an operating-system thread pinned to one CPU; they meet at a barrier and then send
@@ -31,5 +38,6 @@
 // # When figures look wrong
 //
 // ReceiverDropped above zero is loss at this program's own socket, not in the path: raise ReceiveBuffer or lower
-// Outstanding. A large Spread says that the threads did not send at once: fewer threads, or more CPUs.
+// Outstanding. A flood has no bound on what is under way (an open loop), and one receiving thread: at full speed this loss is
+// to be expected. A large Spread says that the threads did not send at once: fewer threads, or more CPUs.
 package load

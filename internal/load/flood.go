@@ -25,7 +25,7 @@ type FloodResult struct {
 	SendErrno  map[string]uint64 `json:"send_errno,omitempty"`
 	Calls      uint64            `json:"calls"`
 
-	// SendSeconds is from the first send to the last, SentPerSecond the packets that the kernel took over it.
+	// SendSeconds is from the start of the threads to the last send, SentPerSecond the packets that the kernel took over it.
 	SendSeconds   float64 `json:"send_seconds"`
 	SentPerSecond float64 `json:"sent_per_second"`
 
@@ -57,7 +57,7 @@ type FloodArrivals struct {
 	ReceivedFrom     []netip.Addr `json:"received_from"`
 	ReceiverDropped  *uint64      `json:"receiver_dropped,omitempty"`
 	ReceiveBuffer    int          `json:"receive_buffer"`
-	Seconds          float64      `json:"seconds"` // from the first send to the last arrival
+	Seconds          float64      `json:"seconds"` // from the same start to the last arrival
 	PacketsPerSecond float64      `json:"packets_per_second"`
 	Latency          Quantiles    `json:"latency_us"` // with a rate from when the packet was due, else from the send
 }
@@ -304,20 +304,20 @@ func (r *floodRun) fill(res *FloodResult) {
 	res.Config = r.cfg
 	res.SendErrno = map[string]uint64{}
 	lag := newHistogram()
-	first, last, cpu := r.threads[0].begun, int64(0), time.Duration(0)
+	last, cpu := int64(0), time.Duration(0)
 	for _, t := range r.threads {
 		res.Sent += uint64(t.next.Load())
 		res.SendErrors += t.failed
 		res.Calls += t.calls
 		t.errnos.names(res.SendErrno)
 		lag.Merge(t.lag)
-		first, last, cpu = min(first, t.begun), max(last, t.ended), cpu+t.cpu
+		last, cpu = max(last, t.ended), cpu+t.cpu
 	}
 	if !r.cfg.Pace.Full() {
 		res.Lag = new(quantiles(lag))
 	}
 	taken := float64(res.Sent - res.SendErrors)
-	res.SendSeconds, res.CPUSeconds = time.Duration(last-first).Seconds(), cpu.Seconds()
+	res.SendSeconds, res.CPUSeconds = time.Duration(last-r.start).Seconds(), cpu.Seconds()
 	if res.SendSeconds > 0 {
 		res.SentPerSecond = taken / res.SendSeconds
 	}
@@ -325,17 +325,17 @@ func (r *floodRun) fill(res *FloodResult) {
 		res.CPUPerPacket, res.PerCPUSecond = res.CPUSeconds*1e6/taken, taken/res.CPUSeconds
 	}
 	if a := res.FloodArrivals; a != nil {
-		r.fillArrivals(a, res.Sent, first, last)
+		r.fillArrivals(a, res.Sent, last)
 	}
 }
 
-func (r *floodRun) fillArrivals(a *FloodArrivals, sent uint64, first, last int64) {
+func (r *floodRun) fillArrivals(a *FloodArrivals, sent uint64, last int64) {
 	counts := r.receiver.ledger.Counts()
 	a.Delivered, a.Lost = counts.Delivered, sent-counts.Delivered
 	a.Duplicated, a.Reordered = counts.Duplicated, counts.Reordered
 	a.Corrupted, a.Foreign, a.SourcesChanged = counts.Corrupted, counts.Foreign, counts.SourcesChanged
 	a.ReceivedFrom, a.ReceiveBuffer = r.receiver.ledger.Sources(), r.receiver.buffer
-	a.Seconds = time.Duration(max(last, r.receiver.last.Load()) - first).Seconds()
+	a.Seconds = time.Duration(max(last, r.receiver.last.Load()) - r.start).Seconds()
 	if a.Seconds > 0 {
 		a.PacketsPerSecond = float64(a.Delivered) / a.Seconds
 	}

@@ -34,8 +34,8 @@ type floodThread struct {
 	errnos errnoCounts
 	lag    *hdr.Histogram
 
-	begun, ended int64
-	cpu          time.Duration // of the thread, from begun to ended
+	ended int64         // when run did
+	cpu   time.Duration // of the thread, in run
 }
 
 func newFloodThread(clk clock, cfg *FloodConfig, run uint32, number int, filling []byte) *floodThread {
@@ -68,7 +68,6 @@ func (t *floodThread) run(start int64) error {
 	if err != nil {
 		return err
 	}
-	t.begun = t.clk.now()
 	for {
 		seen := t.halt.load()
 		if t.halted.Load() {

@@ -286,7 +286,7 @@ func (u *udpClash) help(errnos *errnoCounts) {
 		if u.halted.Load() {
 			return
 		}
-		errno := syscall.Errno(unix.EINTR)
+		errno := unix.EINTR
 		for errno == unix.EINTR {
 			_, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(u.fd), uintptr(unsafe.Pointer(&payload[0])), uintptr(len(payload)), 0,
 				uintptr(unsafe.Pointer(u.to.to)), u.to.toLen)
