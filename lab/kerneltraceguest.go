@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"verdictd/internal/config"
@@ -73,11 +74,7 @@ func (c *kernelTraceGuestCmd) Run(ctx context.Context, std streams) error {
 }
 
 func (l tracedLoad) String() string {
-	text := l.name
-	for i := 1; i < len(l.args); i += 2 {
-		text += " by " + l.args[i]
-	}
-	return text
+	return strings.Join(append([]string{l.name}, l.args...), " ")
 }
 
 // do runs a load in a namespace of its own, with the trace and the kernel's counters around it.
