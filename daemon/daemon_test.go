@@ -159,6 +159,9 @@ func TestGuard(t *testing.T) {
 	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting, config.PlacementVerdict3} {
 		for _, address := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
 			for _, backend := range []config.Backend{config.BackendMMsg, config.BackendGoNFQueue} {
+				if backend == config.BackendGoNFQueue && address.Is6() {
+					continue // the library does not look at packets
+				}
 				for _, mode := range []config.GuardMode{config.GuardOff, config.GuardReinject, config.GuardDrop} {
 					t.Run(fmt.Sprintf("%s %s %s %s", placement, address, backend, mode), func(t *testing.T) {
 						ns := kerneltest.Namespace(t)
