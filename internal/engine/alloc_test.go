@@ -21,6 +21,9 @@ func TestNoAllocation(t *testing.T) {
 	for i := range packets {
 		packets[i] = nfq.Packet{Payload: udp(uint16(i/2), byte(i))} // half of them further ones
 	}
+	for i := range packets {
+		packets[i].Of = uint8(i % 3) // unknown, confirmed, unconfirmed
+	}
 	for name, change := range map[string]func(*Config){
 		"guard off":  func(c *Config) { c.Guard = GuardOff },
 		"guard drop": func(c *Config) { c.Guard = GuardDrop },

@@ -20,11 +20,11 @@ func (nullSender) Send([]byte, uint32, uint32) error { return nil }
 func (nullSender) Close() error                      { return nil }
 
 // BenchmarkHandle is the worker's own part of a batch of 64 packets, without the
-// kernel's: what the guard adds for flows that have settled, and for packets that
-// are to be sent anew.
+// kernel's: what the guard adds for flows that have settled or are known to be
+// confirmed, and for packets that are to be sent anew.
 func BenchmarkHandle(b *testing.B) {
 	const size = 64
-	for name, guard := range map[string]GuardMode{"off": GuardOff, "settled": GuardReinject, "further": GuardReinject} {
+	for name, guard := range map[string]GuardMode{"off": GuardOff, "settled": GuardReinject, "confirmed": GuardReinject, "further": GuardReinject} {
 		b.Run(name, func(b *testing.B) {
 			e, err := Open(Config{
 				Queues: 1, Guard: guard, Mark: 1,
@@ -38,6 +38,9 @@ func BenchmarkHandle(b *testing.B) {
 			batch := &nfq.Batch{Packets: make([]nfq.Packet, size)}
 			for i := range batch.Packets {
 				batch.Packets[i] = nfq.Packet{Payload: udp(uint16(i), 0)}
+				if name == "confirmed" {
+					batch.Packets[i].Of = ofConfirmed
+				}
 			}
 			handle := func() {
 				batch.Received = nfq.Now()
