@@ -110,6 +110,9 @@ func (g *guard) pass(w *worker, b *nfq.Batch, p *nfq.Packet) error {
 	if entry != flow.EntryUnknown {
 		w.counters.EntryKnown++
 	}
+	if entry == flow.EntryConfirmed && len(g.held) == 0 && g.table.Quiet() {
+		return w.accept(p) // nothing is there that it could overtake
+	}
 	mode := g.modeFor(p)
 	if mode == GuardOff || mode == GuardReinject && detours(p.Hook) && g.prover == nil {
 		if entry != flow.EntryConfirmed {

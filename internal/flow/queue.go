@@ -106,6 +106,7 @@ func (q *Queue) begin(id ID, d Decision, known uint64, now int64) (Decision, int
 	s, mine := q.claim(id, known, now)
 	switch {
 	case mine:
+		q.table.judged.Add(1)
 		q.first = append(q.first, s)
 		return d, 0
 	case s == nil:
@@ -169,6 +170,7 @@ func (q *Queue) Confirmed(clock func() int64, resend func(Copy)) {
 		}
 		s.state.Store(state | uint64(now))
 	}
+	q.table.judged.Add(-int64(len(q.first)))
 	for _, b := range q.overflow {
 		b.overflowed.Store(now)
 		b.pending.Add(-1)

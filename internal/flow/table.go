@@ -81,6 +81,7 @@ type Table struct {
 	shift   uint
 	locks   [shards]paddedMutex
 	queues  []*Queue
+	judged  atomic.Int64 // flows that some queue judges
 	grace   int64
 	idle    int64
 	drop    bool
@@ -142,6 +143,10 @@ func (t *Table) ID(k *packet.Key) ID {
 	// 0 marks a free slot.
 	return ID(max(1, maphash.Bytes(t.seed, k[:])))
 }
+
+// Quiet reports whether no queue judges any flow: then no packet waits to be sent
+// anew, and one whose entry is confirmed may be given back without asking Decide.
+func (t *Table) Quiet() bool { return t.judged.Load() == 0 }
 
 func (t *Table) bucketOf(id ID) *bucket { return &t.buckets[uint64(id)>>t.shift] }
 
