@@ -9,6 +9,7 @@ type kernelCmd struct {
 	Crash        kernelCrashCmd        `cmd:"" help:"Show the crash on a vulnerable kernel, gone with the fix, gone with the guard; every row in a virtual machine of its own."`
 	Trace        kernelTraceCmd        `cmd:"" help:"Check conntrackwatch trace in a virtual machine, against loads whose clashes are known and the kernel's counters."`
 	Modload      kernelModloadCmd      `cmd:"" help:"Count how modules fail to load for parallel threads, with today's modprobe and with an old one's race."`
+	Procnet      kernelProcnetCmd      `cmd:"" help:"Check the names of /proc/net in a virtual machine, and that a hang there would be found."`
 	Workload     kernelWorkloadCmd     `cmd:"" hidden:"" help:"One row of an experiment in such a machine."`
 	TraceGuest   kernelTraceGuestCmd   `cmd:"" hidden:"" help:"What trace runs in the virtual machine."`
 	ModloadGuest kernelModloadGuestCmd `cmd:"" hidden:"" help:"What modload runs in its virtual machines."`

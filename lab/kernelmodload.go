@@ -23,6 +23,7 @@ type kernelModloadCmd struct {
 	Modprobe string        `help:"Which modprobes: this machine's, the stand-in with the old race, or both." enum:"today,stand-in,both" default:"both"`
 	Threads  int           `help:"Threads that open a netlink socket at the same moment." default:"8"`
 	Part     string        `name:"protocol" help:"The protocol of the sockets." default:"netfilter"`
+	Widen    bool          `help:"Widen the moment in which the race can happen, by having the kernel print in it." default:"true" negatable:""`
 	Timeout  time.Duration `help:"How long each of the two machines may take." default:"15m"`
 	Console  bool          `help:"Show the kernels' consoles on stderr."`
 	JSON     string        `name:"json" help:"Write the rows as JSON to FILE; - writes them to stdout, and the table to stderr." placeholder:"FILE"`
@@ -89,6 +90,7 @@ type modloadReport struct {
 	Schema  int          `json:"schema"`
 	Image   image        `json:"image"`
 	Threads int          `json:"threads"`
+	Widened bool         `json:"widened"` // the window of the race
 	Seconds float64      `json:"seconds"`
 	Rows    []modloadRow `json:"rows"`
 	OK      bool         `json:"ok"`
@@ -103,7 +105,7 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 	if err := canWrite(c.JSON); err != nil {
 		return err
 	}
-	report := modloadReport{Schema: 1, Image: image, Threads: c.Threads, OK: true}
+	report := modloadReport{Schema: 1, Image: image, Threads: c.Threads, Widened: c.Widen, OK: true}
 	for _, modprobe := range []string{modprobeHost, modprobeStand} {
 		if c.Modprobe != "both" && c.Modprobe != modprobe {
 			continue
@@ -154,6 +156,10 @@ func (c *kernelModloadCmd) count(ctx context.Context, config vm.Config, modprobe
 		vm.InitPath, "kernel", "modload-guest", "--modprobe", modprobe, "--protocol", c.Part,
 		"--rounds", strconv.Itoa(c.Rounds), "--starts", strconv.Itoa(c.Starts), "--threads", strconv.Itoa(c.Threads),
 	}
+	if c.Widen {
+		config.Command = append(config.Command, "--widen")
+		config.Append = append(config.Append, "tp_printk")
+	}
 	config.Timeout, config.Stderr = c.Timeout, std.err
 	if c.Console {
 		config.Console = std.err
@@ -183,7 +189,11 @@ func findModprobe() (string, error) {
 }
 
 func (r *modloadReport) text(w io.Writer) error {
-	fmt.Fprintf(w, "%s (%s): %d threads open a socket at the same moment, %.0f s\n\n", r.Image.Name, r.Image.Release, r.Threads, r.Seconds)
+	fmt.Fprintf(w, "%s (%s): %d threads open a socket at the same moment, %.0f s\n", r.Image.Name, r.Image.Release, r.Threads, r.Seconds)
+	if r.Widened {
+		fmt.Fprintln(w, "The window of the race is widened: the kernel prints some lines between the two steps that it lies between.")
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "modprobe\tstrategy\trounds\tattempts\tfailed\terrors\tas expected")
 	for _, row := range r.Rows {
