@@ -47,3 +47,21 @@ func TestNamespaceKeepsTheTestInside(t *testing.T) {
 		t.Errorf("in %s after the tests, want %s", now, home)
 	}
 }
+
+// TestLoopbackOutside: goroutines that are in no namespace of a test can talk to each other, as an ordinary user's too.
+func TestLoopbackOutside(t *testing.T) {
+	kerneltest.Require(t)
+	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	client, err := net.Dial("udp4", server.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+}

@@ -27,7 +27,11 @@ var errUnavailable = errors.New("TestMain does not call kerneltest.Main")
 // exits.
 func Main(m *testing.M) {
 	errUnavailable = kernel.CanMakeNetNS()
-	if errUnavailable == nil || os.Getenv(insideVariable) != "" {
+	inside := os.Getenv(insideVariable) != ""
+	if inside && errUnavailable == nil {
+		errUnavailable = setLoopbackUp()
+	}
+	if errUnavailable == nil || inside {
 		os.Exit(m.Run())
 	}
 	err := runInUserNamespace()
@@ -43,6 +47,19 @@ func Main(m *testing.M) {
 	}
 	errUnavailable = fmt.Errorf("%w; start in a user namespace: %w", errUnavailable, err)
 	os.Exit(m.Run())
+}
+
+// setLoopbackUp makes the network namespace that came with the user namespace
+// like the machine's, where goroutines outside of a test's namespace talk to
+// each other over loopback.
+func setLoopbackUp() error {
+	// Not /proc/self: that is the process's first thread, which may have been
+	// left in another namespace.
+	home, err := kernel.OpenNetNS("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	return errors.Join(home.SetUp("lo"), home.Close())
 }
 
 // runInUserNamespace runs this very test binary once more, with the same

@@ -1,0 +1,73 @@
+package nfnl
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+)
+
+func TestAlarm(t *testing.T) {
+	a, err := NewAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Close() }()
+	if err := a.Sleep(time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	go a.Ring()
+	if err := a.Sleep(Forever); err != nil {
+		t.Fatal(err)
+	}
+	a.Ring() // once more: it rings already
+	begun := time.Now()
+	if err := a.Sleep(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if slept := time.Since(begun); slept > 30*time.Second {
+		t.Errorf("slept %v although the alarm rang", slept)
+	}
+}
+
+// A message of which the buffer cut off the end is no message to Next, but its head is.
+func TestHead(t *testing.T) {
+	var e Encoder
+	e.Begin(Type(1, 0), 2, 0)
+	e.Raw(1, []byte("first"))
+	e.Raw(2, make([]byte, 100))
+	e.End()
+	cut := e.Bytes()[:60]
+	if _, _, ok := Next(cut); ok {
+		t.Error("Next took what is not whole")
+	}
+	m, ok := Head(cut)
+	if !ok || m.Type != Type(1, 0) || len(m.Body) != 60-16 {
+		t.Fatalf("head %+v, %v", m, ok)
+	}
+	attrs := m.Attributes()
+	if typ, data, ok := attrs.Next(); !ok || typ != 1 || string(data) != "first" {
+		t.Errorf("first attribute %d %q, %v", typ, data, ok)
+	}
+	if _, _, ok := attrs.Next(); ok {
+		t.Error("found an attribute that was cut")
+	}
+	for _, b := range [][]byte{nil, cut[:15], {4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}} {
+		if m, ok := Head(b); ok {
+			t.Errorf("%x has the head %+v", b, m)
+		}
+	}
+}
+
+func TestBeginDump(t *testing.T) {
+	var e Encoder
+	e.BeginDump(Type(1, 1), 10)
+	e.End()
+	var m netlink.Message
+	if err := m.UnmarshalBinary(e.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if m.Header.Flags != netlink.Request|netlink.Dump || m.Data[0] != 10 {
+		t.Errorf("%+v, want a dump of family 10", m)
+	}
+}
