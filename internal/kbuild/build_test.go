@@ -10,6 +10,8 @@ import (
 	"time"
 )
 
+const header = "include/net/netfilter/nf_conntrack_core.h"
+
 // fakeSource is what passes for a source of Linux: its makefile answers the targets of a build, and its image says which
 // header it was made of. It is also a test of the real make, process groups included.
 func fakeSource(t *testing.T) string {
@@ -26,7 +28,7 @@ func fakeSource(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"Kbuild": "", "Kconfig": "",
-		edits[0].file: recent,
+		header: recent, "net/netfilter/nf_conntrack_core.c": allocating, "net/netfilter/nf_conntrack_ecache.c": delivering,
 		"Makefile": `allnoconfig:
 	sed 's/^CONFIG_ABSENT=.*//' $(KCONFIG_ALLCONFIG) >$(O)/.config
 kernelrelease:
@@ -95,7 +97,7 @@ func TestBuildVariantsOfOneSource(t *testing.T) {
 	if config := text(t, filepath.Join(filepath.Dir(vulnerable.Path), "config")); !strings.Contains(config, "CONFIG_KASAN=y") {
 		t.Errorf("the configuration kept with the image is %q", config)
 	}
-	if text(t, filepath.Join(source, edits[0].file)) != recent {
+	if text(t, filepath.Join(source, header)) != recent {
 		t.Error("the user's source was written to")
 	}
 	copied, err := filepath.Glob(filepath.Join(c.Cache, "trees", "*", "source", "*"))
@@ -149,7 +151,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"another folder", func(c *Config) { c.Source = t.TempDir() }, "no source of Linux"},
 		{"an option that does not come out", func(c *Config) { c.Fragments[0].Text = "CONFIG_ABSENT=y\n" }, "asked for CONFIG_ABSENT=y"},
 		{"another header", func(c *Config) {
-			if err := os.WriteFile(filepath.Join(source, edits[0].file), []byte("int x;\n"), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(source, header), []byte("int x;\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}, "is there 0 times"},

@@ -35,6 +35,9 @@ type edit struct {
 // edits are all that any variant does.
 var edits = []edit{
 	{"include/net/netfilter/nf_conntrack_core.h", editConfirm},
+	{"include/net/netfilter/nf_conntrack_core.h", widenConfirm},
+	{"net/netfilter/nf_conntrack_core.c", zeroAllocation},
+	{"net/netfilter/nf_conntrack_ecache.c", deliverAsEL7},
 }
 
 // The parts of nf_conntrack_confirm that matter, in every form that they had since 4.7. Between the insertion and the

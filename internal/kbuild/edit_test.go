@@ -119,3 +119,64 @@ func TestConfirmInOtherWordsIsRefused(t *testing.T) {
 		t.Errorf("got %v and error %v for a source that is vulnerable already", got, err)
 	}
 }
+
+const (
+	allocating = `/* comment */
+#include <linux/types.h>
+
+struct nf_conn *alloc(void)
+{
+	ct = kmem_cache_alloc(nf_conntrack_cachep, gfp);
+	if (ct == NULL)
+		goto out;
+
+	write_pnet(&ct->ct_net, net);
+}
+`
+	delivering = `void nf_ct_deliver_cached_events(struct nf_conn *ct)
+{
+	struct nf_conntrack_ecache *e;
+	unsigned int events;
+
+	if (!nf_ct_is_confirmed(ct) || nf_ct_is_dying(ct))
+		return;
+}
+`
+)
+
+func TestEL7Shape(t *testing.T) {
+	header := "#ifndef X\n#include <linux/netfilter.h>\n" + recent
+	for _, test := range []struct {
+		name  string
+		apply func(string, Variant) (string, error)
+		from  string
+		parts []string // in this order
+	}{
+		{"confirm", widenConfirm, header, []string{"#include <linux/delay.h>", "ret = __nf_conntrack_confirm(skb);", "if (ct != (struct nf_conn *)skb_nfct(skb))", "udelay(200); /* WIDENED */", "nf_ct_deliver_cached_events"}},
+		{"allocation", zeroAllocation, allocating, []string{"#include <linux/delay.h>", "goto out;", "write_pnet(&ct->ct_net, NULL);", "udelay(20); /* WIDENED */", "write_pnet(&ct->ct_net, net);"}},
+		{"delivery", deliverAsEL7, delivering, []string{"unsigned int events;", "nf_ct_net(ct)->ct.nf_conntrack_event_cb", "nf_ct_is_confirmed"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, v := range []Variant{Fixed, Vulnerable} {
+				if got, err := test.apply(test.from, v); err != nil || got != test.from {
+					t.Errorf("%s: changed to %q, %v", v, got, err)
+				}
+			}
+			got, err := test.apply(test.from, EL7Shape)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest := got
+			for _, part := range test.parts {
+				_, after, ok := strings.Cut(rest, part)
+				if !ok {
+					t.Fatalf("%q is not there, or not in its place:\n%s", part, got)
+				}
+				rest = after
+			}
+			if _, err := test.apply(strings.ToUpper(test.from), EL7Shape); err == nil {
+				t.Error("a source in other words is not refused")
+			}
+		})
+	}
+}

@@ -40,8 +40,9 @@ func (s source) provide(ctx context.Context, t tree) error {
 	if s.dir {
 		return s.copyTo(ctx, t)
 	}
-	if _, err := os.Stat(t.source()); err == nil {
-		return nil // it came there whole, by a rename
+	if _, err := os.Stat(t.source()); err == nil { // it came there whole, by a rename
+		// An earlier release of this program may have known fewer edits. What it did not know, it did not change.
+		return t.keepPristine(t.source())
 	}
 	unpacked := t.dir + "/unpacking"
 	// From a run that was killed.
@@ -59,18 +60,32 @@ func (s source) provide(ctx context.Context, t tree) error {
 			return fmt.Errorf("%s holds no source of Linux in one folder: %w", s.path, errors.Join(err, os.RemoveAll(unpacked)))
 		}
 	}
+	if err := t.keepPristine(unpacked); err != nil {
+		return err
+	}
+	if err := os.Rename(unpacked, t.source()); err != nil {
+		return fmt.Errorf("unpack %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// keepPristine copies the files that edits change, unless that was done before.
+func (t tree) keepPristine(source string) error {
 	for file := range editedFiles() {
-		from, to := filepath.Join(unpacked, file), filepath.Join(t.pristine(), file)
+		to := filepath.Join(t.pristine(), file)
+		if _, err := os.Stat(to); err == nil {
+			continue
+		}
 		err := os.MkdirAll(filepath.Dir(to), 0o755)
 		if err == nil {
-			err = copyFile(from, to)
+			err = copyFile(filepath.Join(source, file), to+".new")
+		}
+		if err == nil {
+			err = os.Rename(to+".new", to)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // apply tells of what lacks
 			return fmt.Errorf("keep %s: %w", file, err)
 		}
-	}
-	if err := os.Rename(unpacked, t.source()); err != nil {
-		return fmt.Errorf("unpack %s: %w", s.path, err)
 	}
 	return nil
 }
