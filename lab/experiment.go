@@ -32,8 +32,9 @@ type experiment struct {
 	dir  string // for the run's files, not made yet
 	cpus []int  // to pin the daemon's threads to
 
-	// What only machines of the lab have; the zero values are the matrix's.
-	oneCall bool                            // one thread sends a burst in one system call: on few processors threads wait for each other
+	// machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst in
+	// one system call, as threads would spend their time in waiting for each other, and every wait may be long.
+	machine bool
 	sending func(*topology.Topology) func() // called before stress starts; what it returns, after it ended
 
 	run report.Run
@@ -149,7 +150,7 @@ func (e *experiment) checkSources() error {
 }
 
 func (e *experiment) mode() string {
-	if e.oneCall {
+	if e.machine {
 		return "sendmmsg"
 	}
 	return "threads"
@@ -158,7 +159,7 @@ func (e *experiment) mode() string {
 // threads is how many threads send a burst. Under numgen the packets of one thread take different queues, which have no
 // common order: there every packet has a thread of its own, so that none is promised.
 func (e *experiment) threads() int {
-	if e.row[fanout] == report.FanoutNumgen && !e.oneCall {
+	if e.row[fanout] == report.FanoutNumgen && !e.machine {
 		return e.Burst
 	}
 	return e.Threads
@@ -205,6 +206,9 @@ func (e *experiment) flowTimeout() time.Duration {
 	if e.row[guard] == "drop" {
 		return 50*time.Millisecond + e.backlog()
 	}
+	if e.machine {
+		return 30 * time.Second
+	}
 	return 2*time.Second + e.backlog()
 }
 
@@ -215,12 +219,18 @@ func (e *experiment) linger() time.Duration {
 	if e.row[guard] == "drop" {
 		return 500*time.Millisecond + e.backlog()
 	}
+	if e.machine {
+		return time.Minute
+	}
 	return 5*time.Second + e.backlog()
 }
 
 // timeout bounds the sending: a minute, a millisecond a flow, and the time that the daemon is made to take.
 func (e *experiment) timeout() time.Duration {
 	bound := time.Minute + e.judging(e.Flows*e.Burst) + time.Duration(e.Flows)*time.Millisecond + e.linger()
+	if e.machine {
+		bound += time.Duration(e.Flows) * 250 * time.Millisecond
+	}
 	if e.row[guard] == "drop" {
 		bound += time.Duration(e.Flows/outstanding+1) * e.flowTimeout()
 	}

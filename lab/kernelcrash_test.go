@@ -117,28 +117,28 @@ func TestMachineWhoseWorkloadFailed(t *testing.T) {
 }
 
 func TestCrashRows(t *testing.T) {
-	type key struct{ kernel, guard, placement, events, expected string }
+	type key struct{ kernel, guard, placement, fanout, events, expected string }
 	for _, test := range []struct {
 		name string
 		cmd  kernelCrashCmd
 		want []key
 	}{
 		{"the story", kernelCrashCmd{Variant: kbuild.Vulnerable}, []key{
-			{"vulnerable", "off", "verdict3", "listener", "fires"},
-			{"fixed", "off", "verdict3", "listener", "clean"},
-			{"vulnerable", "reinject", "verdict3", "listener", "clean"},
-			{"vulnerable", "off", "pre-conntrack", "listener", "clean"},
-			{"vulnerable", "off", "verdict3", "off", "clean"},
+			{"vulnerable", "off", "verdict3", "numgen", "listener", "fires"},
+			{"fixed", "off", "verdict3", "numgen", "listener", "clean"},
+			{"vulnerable", "reinject", "verdict3", "numgen", "listener", "clean"},
+			{"vulnerable", "off", "pre-conntrack", "balance", "listener", "clean"},
+			{"vulnerable", "off", "verdict3", "numgen", "off", "clean"},
 		}},
 		{"the seed's shape", kernelCrashCmd{Variant: kbuild.EL7Shape}, []key{
-			{"el7-shape", "off", "verdict3", "listener", "fires"},
-			{"el7-shape", "reinject", "verdict3", "listener", "clean"},
+			{"el7-shape", "off", "verdict3", "numgen", "listener", "fires"},
+			{"el7-shape", "reinject", "verdict3", "numgen", "listener", "clean"},
 		}},
 		{"one's own", kernelCrashCmd{Variant: kbuild.Vulnerable, Image: "bzImage"}, []key{
-			{"own", "off", "verdict3", "listener", ""},
-			{"own", "reinject", "verdict3", "listener", "clean"},
-			{"own", "off", "pre-conntrack", "listener", "clean"},
-			{"own", "off", "verdict3", "off", "clean"},
+			{"own", "off", "verdict3", "numgen", "listener", ""},
+			{"own", "reinject", "verdict3", "numgen", "listener", "clean"},
+			{"own", "off", "pre-conntrack", "balance", "listener", "clean"},
+			{"own", "off", "verdict3", "numgen", "off", "clean"},
 		}},
 	} {
 		rows := test.cmd.crashRows()
@@ -147,7 +147,7 @@ func TestCrashRows(t *testing.T) {
 			continue
 		}
 		for i, r := range rows {
-			if got := (key{r.Kernel, r.Guard, r.Placement, r.Events, r.Expected}); got != test.want[i] {
+			if got := (key{r.Kernel, r.Guard, r.Placement, r.Fanout, r.Events, r.Expected}); got != test.want[i] {
 				t.Errorf("%s: row %d is %v, want %v", test.name, i, got, test.want[i])
 			}
 		}

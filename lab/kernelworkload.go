@@ -79,7 +79,7 @@ func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
 	r := plain.with(map[int]string{placement: c.Placement, fanout: c.Fanout, guard: c.Guard, events: c.Events})
 	e := experiment{
 		matrixCmd: &matrixCmd{Flows: c.Flows, Burst: c.Burst, Analysis: analysis{Distribution: "none"}, Queues: 2, Threads: 1},
-		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, oneCall: true, run: r.run(),
+		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, machine: true, run: r.run(),
 	}
 	lines := json.NewEncoder(std.out)
 	e.sending = func(t *topology.Topology) func() {

@@ -20,10 +20,10 @@ import (
 	"verdictd/internal/kernel"
 )
 
-// Bounds on how long a child may take to be ready and to end.
+// Bounds on how long a child may take to be ready and to end: an emulated machine on a busy host needs half a minute.
 const (
-	readyWithin = 15 * time.Second
-	stopWithin  = 15 * time.Second
+	readyWithin = time.Minute
+	stopWithin  = time.Minute
 )
 
 // A group is the processes of one run. The first one that ends without having been asked to ends the whole run: its

@@ -61,7 +61,6 @@ type CrashSettings struct {
 	Flows  int    `json:"flows"`
 	Burst  int    `json:"burst"`
 	Queues int    `json:"queues"`
-	Fanout string `json:"fanout"`
 	CPUs   int    `json:"cpus"`
 	Repeat int    `json:"repeat"`
 }
@@ -110,6 +109,7 @@ type CrashSum struct {
 	Kernel       string    `json:"kernel"`
 	Guard        string    `json:"guard"`
 	Placement    string    `json:"placement"`
+	Fanout       string    `json:"fanout"`
 	Events       string    `json:"events"`
 	Expected     string    `json:"expected"`
 	Runs         int       `json:"runs"`
@@ -237,7 +237,7 @@ func (rep *CrashReport) sum(r *CrashRow) {
 	if at < 0 {
 		at = len(rep.Summary)
 		rep.Summary = append(rep.Summary, CrashSum{
-			Kernel: r.Kernel, Guard: r.Guard, Placement: r.Placement, Events: r.Events, Expected: r.Expected, Seconds: []float64{},
+			Kernel: r.Kernel, Guard: r.Guard, Placement: r.Placement, Fanout: r.Fanout, Events: r.Events, Expected: r.Expected, Seconds: []float64{},
 		})
 	}
 	s := &rep.Summary[at]

@@ -14,7 +14,7 @@ func fired() CrashRow {
 	after := 0.4
 	return CrashRow{
 		Kernel: KernelVulnerable, Repeat: 1, Release: "6.1.192-lab-vulnerable-kasan", KASAN: true, Expected: OutcomeFires, Ended: "exited",
-		Run:       Run{Placement: "verdict3", Guard: GuardOff, Events: EventsListener, Flows: 2000, Sent: 4000, ClashResolve: number(531), QueuePackets: []uint64{8000}},
+		Run:       Run{Placement: "verdict3", Fanout: FanoutNumgen, Guard: GuardOff, Events: EventsListener, Flows: 2000, Sent: 4000, ClashResolve: number(531), QueuePackets: []uint64{8000}},
 		Signature: "nf_conntrack_confirm", About: "CVE-2022-49561: known", Report: []string{"BUG: KASAN: use-after-free in <nf_conntrack_confirm>"}, SecondsToFire: &after,
 	}
 }
@@ -96,7 +96,7 @@ func TestCrashRowIsJudged(t *testing.T) {
 func crashReport(rows ...CrashRow) *CrashReport {
 	rep := &CrashReport{
 		Schema: CrashSchema, Version: "test", Host: CrashHost{Kernel: "6.18.0", Architecture: "amd64", CPUs: 2, Accelerator: "tcg"},
-		Settings: CrashSettings{Flows: 2000, Burst: 2, Queues: 2, Fanout: FanoutNumgen, CPUs: 2, Repeat: 1},
+		Settings: CrashSettings{Flows: 2000, Burst: 2, Queues: 2, CPUs: 2, Repeat: 1},
 		Planned:  len(rows), Notes: []string{"a note"}, Rows: rows,
 	}
 	JudgeCrash(rep)
