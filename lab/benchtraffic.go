@@ -59,13 +59,8 @@ func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load,
 	if l.sink, err = udpSocket(target); err != nil {
 		return nil, err
 	}
-	// Twice over what the window can fill. Where the force is not allowed the system's maximum has to do.
-	const truesize = 2 << 10
-	size := 2 * window * truesize
-	if unix.SetsockoptInt(l.sink, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
-		if err := unix.SetsockoptInt(l.sink, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
-			return nil, fmt.Errorf("set the receive buffer: %w", err)
-		}
+	if err := roomToReceive(l.sink, window); err != nil {
+		return nil, err
 	}
 	for _, source := range sources {
 		fd, err := udpSocket(netip.AddrPortFrom(source, 0))
@@ -81,6 +76,20 @@ func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load,
 		}
 	}
 	return l, nil
+}
+
+// roomToReceive gives a socket's receive buffer twice what so many small packets fill. Where the force is not allowed the
+// system's maximum has to do.
+func roomToReceive(fd, packets int) error {
+	const truesize = 2 << 10
+	size := 2 * packets * truesize
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
+		return nil
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
+		return fmt.Errorf("set the receive buffer: %w", err)
+	}
+	return nil
 }
 
 func udpSocket(local netip.AddrPort) (int, error) {

@@ -61,6 +61,10 @@ func (h heldFlows) run(ns *kernel.NetNS) (r heldResult, err error) {
 		if receiver, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(h.address, 0))); err != nil {
 			return fmt.Errorf("open the receiver: %w", err)
 		}
+		// The verdicts spin, and may leave the receiver no time until they are given.
+		if err := h.roomToReceive(receiver); err != nil {
+			return err
+		}
 		r.target = receiver.LocalAddr().(*net.UDPAddr).AddrPort()
 		for i := range h.queues {
 			q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{
@@ -86,6 +90,17 @@ func (h heldFlows) run(ns *kernel.NetNS) (r heldResult, err error) {
 	}
 	r.delivered, err = h.release(receiver, queues)
 	return r, err
+}
+
+// roomToReceive lets the receiver hold all packets.
+func (h heldFlows) roomToReceive(receiver *net.UDPConn) error {
+	conn, err := receiver.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var made error
+	err = conn.Control(func(fd uintptr) { made = roomToReceive(int(fd), h.flows*h.packets) })
+	return errors.Join(err, made)
 }
 
 // send makes the flows, each from a port of its own. A write returns when its packet is in the queue.

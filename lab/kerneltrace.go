@@ -34,8 +34,9 @@ func (c *kernelTraceCmd) Help() string {
 
 // Validate is called by kong.
 func (c *kernelTraceCmd) Validate() error {
-	if c.Flows < 1 || c.Flows > 10_000 || c.Burst < 2 || c.Burst > maxBurst {
-		return fmt.Errorf("--flows %d and --burst %d are not within 1 to 10000 and 2 to %d", c.Flows, c.Burst, maxBurst)
+	const most = 10_000 // packets that wait at a time
+	if c.Flows < 1 || c.Burst < 2 || c.Burst > maxBurst || c.Flows > most/c.Burst {
+		return fmt.Errorf("--flows %d of --burst %d are not possible: at least 1 of 2 to %d packets, and %d packets in all", c.Flows, c.Burst, maxBurst, most)
 	}
 	return nil
 }
