@@ -44,15 +44,23 @@ test: ## Run all tests under the race detector, those of the kernel in namespace
 	CGO_ENABLED=1 $(GO) test -race $(TEST) ./...
 	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
 
-# The C program is only to compare with: a machine without cc or libnetfilter_queue
-# does without it, and without the bound on it.
+# The C programs are only to compare with: a machine without cc, libnetfilter_queue or trafgen does without them, and
+# without the bounds on them. LAB is for the first comparison.
 .PHONY: bench
-bench: build ## Compare what a packet costs the backends and a C program, then run the benchmarks; BENCH=regexp chooses these
-	@rm -f bin/nfq_reference
+bench: build ## Compare what packets and events cost with what they cost others, then run the benchmarks; BENCH=regexp chooses these
+	@rm -f bin/nfq_reference bin/send_reference
 	-$(CC) -O2 -Wall -Wextra -o bin/nfq_reference lab/reference/nfq_reference.c -lnetfilter_queue -lnfnetlink
+	-$(CC) -O2 -Wall -Wextra -o bin/send_reference lab/reference/send_reference.c
 	bounds='mmsg+reinject/gonfqueue+reinject<=0.15'; \
 	if [[ -x bin/nfq_reference ]]; then bounds+=',mmsg+reinject/c<=0.6'; fi; \
-	bin/lab bench --reference bin/nfq_reference --require "$$bounds" $(LAB)
+	bin/lab bench queue --reference bin/nfq_reference --require "$$bounds" $(LAB)
+	bounds='clash/udpclash>=1'; \
+	if [[ -x bin/send_reference ]]; then bounds+=',flood/c>=0.9'; fi; \
+	if command -v trafgen >/dev/null; then bounds+=',flood+gso/trafgen>=0.9'; fi; \
+	bin/lab bench send --reference bin/send_reference --require "$$bounds"
+	bounds='events/timo<=0.12'; \
+	if command -v conntrack >/dev/null; then bounds+=',events/conntrack<=0.25'; fi; \
+	bin/lab bench events --require "$$bounds"
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: lint
