@@ -44,6 +44,11 @@ test: ## Run all tests under the race detector, those of the kernel in namespace
 	CGO_ENABLED=1 $(GO) test -race $(TEST) ./...
 	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
 
+# Builds two kernels at the first time, some ten minutes; they stay in the cache, which bin/lab kernel doctor names.
+.PHONY: lab-crash
+lab-crash: build ## Show the crash on a vulnerable kernel in QEMU, gone with the fix and with the guard; writes crash.json and crash.html
+	bin/lab kernel crash --json crash.json --html crash.html $(LAB)
+
 # The C programs are only to compare with: a machine without cc, libnetfilter_queue or trafgen does without them, and
 # without the bounds on them. LAB is for the first comparison.
 .PHONY: bench
@@ -82,5 +87,5 @@ check-tidy: ## Fail where go.mod and go.sum are not what the imports ask for
 	$(GO) -C tools mod tidy -diff
 
 .PHONY: clean
-clean: ## Remove what build and demo made
-	rm -rf bin demo.json demo.html
+clean: ## Remove what build, demo and lab-crash made
+	rm -rf bin demo.json demo.html crash.json crash.html
