@@ -37,6 +37,7 @@ func (e *experiment) daemonConfig(statistics string) *config.Config {
 	if waiting := 2 * outstanding * e.Burst; waiting > defaultQueueLength {
 		c.Queues.MaxLength = uint32(waiting)
 	}
+	c.Queues.Conntrack = e.exact
 	c.Guard.Mode = config.GuardMode(e.row[guard])
 	c.Rules.Placement = config.Placement(e.row[placement])
 	c.Rules.Fanout = config.Fanout(e.row[fanout])

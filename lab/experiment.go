@@ -28,9 +28,10 @@ const (
 type experiment struct {
 	*matrixCmd
 	programs
-	row  row
-	dir  string // for the run's files, not made yet
-	cpus []int  // to pin the daemon's threads to
+	row   row
+	dir   string // for the run's files, not made yet
+	cpus  []int  // to pin the daemon's threads to
+	exact bool   // the daemon asks for conntrack entries
 
 	// machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst in
 	// one system call, as threads would spend their time in waiting for each other, and every wait may be long.

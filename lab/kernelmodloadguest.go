@@ -69,12 +69,12 @@ func (c *kernelModloadGuestCmd) Run(ctx context.Context, std streams) error {
 }
 
 // widen has the kernel say much on its slow console between the moment at which it makes a module's folder and that at which
-// it makes the initstate in it: some 10 ms instead of less than one. The words are those of probes, which the boot parameter
-// tp_printk sends there.
+// it makes the initstate in it: some 100 ms instead of less than one, so that a modprobe that is misled has time to end and its
+// thread to look. The words are those of probes, which the boot parameter tp_printk sends there.
 func widen() error {
 	const (
 		events = "/sys/kernel/tracing/"
-		lines  = 16
+		lines  = 128
 		// Called by mod_sysfs_setup, behind mod_sysfs_init and before module_add_modinfo_attrs.
 		function = "module_param_sysfs_setup"
 	)

@@ -23,6 +23,7 @@ type kernelWorkloadCmd struct {
 	Placement string        `default:"verdict3"`
 	Fanout    string        `default:"numgen"`
 	Guard     string        `default:"off"`
+	Exact     bool          `help:"The guard asks the kernel for each packet's conntrack entry (queues.conntrack)."`
 	Events    string        `default:"listener"`
 	Flows     int           `default:"10000"`
 	Burst     int           `default:"2"`
@@ -79,7 +80,7 @@ func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
 	r := plain.with(map[int]string{placement: c.Placement, fanout: c.Fanout, guard: c.Guard, events: c.Events})
 	e := experiment{
 		matrixCmd: &matrixCmd{Flows: c.Flows, Burst: c.Burst, Analysis: analysis{Distribution: "none"}, Queues: 2, Threads: 1},
-		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, machine: true, run: r.run(),
+		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, machine: true, exact: c.Exact, run: r.run(),
 	}
 	lines := json.NewEncoder(std.out)
 	e.sending = func(t *topology.Topology) func() {

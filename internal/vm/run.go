@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -191,20 +192,26 @@ func qemuArgs(c *Config, a accelerator, initramfs string) []string {
 	}, a.args...)
 }
 
-// maxConsole bounds what is kept of the console: the beginning, as what comes first explains what follows.
-const maxConsole = 16 << 20
+// maxConsole bounds what is kept of each end of the console: what comes first explains what follows, and what comes last is
+// the reason why there is no more.
+const maxConsole = 8 << 20
 
 // console takes the carriage returns out of what a serial console says, keeps it and passes it on.
 type console struct {
-	kept bytes.Buffer
-	next io.Writer
+	head, tail []byte
+	next       io.Writer
 }
 
 func newConsole(next io.Writer) *console { return &console{next: next} }
 
 func (c *console) Write(b []byte) (int, error) {
 	text := bytes.ReplaceAll(b, []byte{'\r'}, nil)
-	c.kept.Write(text[:min(len(text), maxConsole-c.kept.Len())])
+	n := min(len(text), maxConsole-len(c.head))
+	c.head = append(c.head, text[:n]...)
+	c.tail = append(c.tail, text[n:]...)
+	if over := len(c.tail) - maxConsole; over > maxConsole { // seldom, as it copies
+		c.tail = append(c.tail[:0], c.tail[over:]...)
+	}
 	if c.next != nil {
 		if _, err := c.next.Write(text); err != nil {
 			c.next = nil // who looks on went away; the run goes on
@@ -213,4 +220,4 @@ func (c *console) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (c *console) text() []byte { return c.kept.Bytes() }
+func (c *console) text() []byte { return slices.Concat(c.head, c.tail) }

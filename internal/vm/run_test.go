@@ -59,6 +59,21 @@ func TestCommandEnds(t *testing.T) {
 	emptied(t)
 }
 
+// A console that says too much is kept from both ends.
+func TestLongConsole(t *testing.T) {
+	c := newConsole(nil)
+	line := strings.Repeat("x", 1<<20-2) + "\r\n"
+	for i := range 40 {
+		if _, err := c.Write([]byte(strconv.Itoa(10+i) + line[2:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := string(c.text())
+	if len(text) < 2*maxConsole || len(text) > 3*maxConsole || !strings.HasPrefix(text, "10x") || !strings.Contains(text[len(text)-1<<20:], "49x") || strings.Contains(text, "\r") {
+		t.Errorf("%d bytes, from %.5q to %.5q", len(text), text, text[len(text)-1<<20:])
+	}
+}
+
 // emptied says whether anything is left of runs in the folder for temporary files.
 func emptied(t *testing.T) {
 	t.Helper()
