@@ -58,11 +58,11 @@ type CrashHost struct {
 
 // CrashSettings are what all rows share.
 type CrashSettings struct {
-	Flows  int    `json:"flows"`
-	Burst  int    `json:"burst"`
-	Queues int    `json:"queues"`
-	CPUs   int    `json:"cpus"`
-	Repeat int    `json:"repeat"`
+	Flows  int `json:"flows"`
+	Burst  int `json:"burst"`
+	Queues int `json:"queues"`
+	CPUs   int `json:"cpus"`
+	Repeat int `json:"repeat"`
 }
 
 // CrashKernel is an image that rows ran on.
