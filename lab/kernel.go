@@ -10,6 +10,7 @@ type kernelCmd struct {
 	Trace        kernelTraceCmd        `cmd:"" help:"Check conntrackwatch trace in a virtual machine, against loads whose clashes are known and the kernel's counters."`
 	Modload      kernelModloadCmd      `cmd:"" help:"Count how modules fail to load for parallel threads, with today's modprobe and with an old one's race."`
 	Procnet      kernelProcnetCmd      `cmd:"" help:"Check the names of /proc/net in a virtual machine, and that a hang there would be found."`
+	Compare      kernelCompareCmd      `cmd:"" help:"Run the same scenarios on two kernels, in turns, and say what changed."`
 	Check        kernelCheckCmd        `cmd:"" help:"Check in a few minutes that the programs do on other kernels what they promise: queue rules, the guard, modules, traces, /proc/net."`
 	Workload     kernelWorkloadCmd     `cmd:"" hidden:"" help:"One row of an experiment in such a machine."`
 	TraceGuest   kernelTraceGuestCmd   `cmd:"" hidden:"" help:"What trace runs in the virtual machine."`

@@ -22,7 +22,7 @@ type kernelCrashCmd struct {
 	Variant     kbuild.Variant `help:"What the vulnerable kernel is: vulnerable, where KASAN sees the use after free, or el7-shape, which dereferences NULL as CentOS 7 did, with the windows of that race widened." enum:"vulnerable,el7-shape" default:"vulnerable"`
 	Image       string         `aliases:"bzimage" help:"Try this kernel in place of built ones: a bzImage or vmlinuz, best with KASAN." placeholder:"IMAGE"`
 	Modules     string         `help:"With --image: the folder /lib/modules/RELEASE of that kernel, for a distribution's." type:"path" placeholder:"DIR"`
-	Flows       int            `help:"Flows in each machine." default:"2000"`
+	Flows       int            `help:"Flows in each machine." default:"1000"`
 	Burst       int            `help:"Packets of a flow, sent at once." default:"2"`
 	Repeat      int            `help:"How often each row is run, each time in a new machine." default:"1"`
 	CPUs        int            `name:"cpus" help:"Processors of a machine: a clash in the confirm needs two at least." default:"2"`
