@@ -78,11 +78,15 @@ func (c *kernelCompareCmd) Run(ctx context.Context, std streams) (err error) {
 	sides := []*side{{name: "before", image: c.Before}, {name: "after", image: c.After}}
 	for _, s := range sides {
 		s.dir = filepath.Join(dir, s.name)
-		if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		if err := os.MkdirAll(s.dir, 0o750); err != nil {
 			return fmt.Errorf("make a directory for the samples: %w", err)
 		}
-		if old, err := os.ReadDir(s.dir); err != nil || len(old) > 0 {
-			return fmt.Errorf("%w: --out %s has samples of another run (%d, %v)", cli.ErrUsage, s.dir, len(old), err)
+		old, err := os.ReadDir(s.dir)
+		if err != nil {
+			return fmt.Errorf("look for samples of another run: %w", err)
+		}
+		if len(old) > 0 {
+			return fmt.Errorf("%w: --out: %s has samples of another run", cli.ErrUsage, s.dir)
 		}
 	}
 	accelerator, err := c.sample(ctx, sides, std)

@@ -74,7 +74,7 @@ func Build(ctx context.Context, c Config) (Image, error) {
 	if c.Progress == nil {
 		c.Progress = func(Step) {}
 	}
-	if err := os.MkdirAll(c.Cache, 0o755); err != nil {
+	if err := os.MkdirAll(c.Cache, 0o750); err != nil {
 		return Image{}, fmt.Errorf("make the cache for kernels: %w", err)
 	}
 	fragments := slices.Clone(c.Fragments)
@@ -147,7 +147,7 @@ func (b *build) cached() (Image, bool, error) {
 // run builds, alone in its tree.
 func (b *build) run(ctx context.Context) (_ Image, err error) {
 	tree := b.source.tree(b.Cache)
-	if err := os.MkdirAll(tree.dir, 0o755); err != nil {
+	if err := os.MkdirAll(tree.dir, 0o750); err != nil {
 		return Image{}, fmt.Errorf("make a folder for the source: %w", err)
 	}
 	unlock, err := cachedir.Lock(ctx, filepath.Join(tree.dir, "lock"), func() {
@@ -182,7 +182,7 @@ func (b *build) run(ctx context.Context) (_ Image, err error) {
 // store puts the image in place with one rename: nobody sees half of it.
 func (b *build) store(m *maker) (_ Image, err error) {
 	images := filepath.Join(b.Cache, "images")
-	if err := os.MkdirAll(images, 0o755); err != nil {
+	if err := os.MkdirAll(images, 0o750); err != nil {
 		return Image{}, fmt.Errorf("make a folder for images: %w", err)
 	}
 	dir, err := os.MkdirTemp(images, ".new-")
@@ -199,7 +199,7 @@ func (b *build) store(m *maker) (_ Image, err error) {
 		return Image{}, fmt.Errorf("describe the image: %w", err)
 	}
 	err = errors.Join(
-		os.Chmod(dir, 0o755), // MkdirTemp's is 0700
+		os.Chmod(dir, 0o750), // MkdirTemp's is 0700
 		copyFile(filepath.Join(m.objects, "arch/x86/boot/bzImage"), filepath.Join(dir, "bzImage")),
 		copyFile(filepath.Join(m.objects, ".config"), filepath.Join(dir, "config")),
 		os.WriteFile(filepath.Join(dir, "image.json"), append(text, '\n'), 0o644),

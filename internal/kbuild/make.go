@@ -26,7 +26,7 @@ type maker struct {
 
 func newMaker(t tree, b *build) (*maker, error) {
 	m := &maker{build: b, tree: t, objects: t.objects(b.KASAN)}
-	if err := os.MkdirAll(m.objects, 0o755); err != nil {
+	if err := os.MkdirAll(m.objects, 0o750); err != nil {
 		return nil, fmt.Errorf("make a folder for objects: %w", err)
 	}
 	return m, nil
@@ -102,7 +102,7 @@ func (m *maker) make(ctx context.Context) (err error) {
 	var out strings.Builder
 	release.Stdout = &out
 	if err := inGroup(ctx, release); err != nil {
-		return m.failed("make kernelrelease", err)
+		return m.failed(ctx, "make kernelrelease", err)
 	}
 	m.release = strings.TrimSpace(out.String())
 	if m.release == "" || strings.ContainsAny(m.release, " \n") {
@@ -120,7 +120,7 @@ func (m *maker) configure(ctx context.Context) error {
 	cmd := m.command(ctx, "KCONFIG_ALLCONFIG="+wanted, "allnoconfig")
 	cmd.Stdout = m.log
 	if err := inGroup(ctx, cmd); err != nil {
-		return m.failed("make allnoconfig", err)
+		return m.failed(ctx, "make allnoconfig", err)
 	}
 	config, err := os.Open(filepath.Join(m.objects, ".config"))
 	if err != nil {
@@ -147,13 +147,16 @@ func (m *maker) compile(ctx context.Context) error {
 	}()
 	copied := estimate.watch(io.TeeReader(read, m.log), m.Progress)
 	if err := errors.Join(<-done, copied, read.Close()); err != nil {
-		return m.failed("make", err)
+		return m.failed(ctx, "make", err)
 	}
 	return estimate.remember()
 }
 
-// failed quotes the end of the log.
-func (m *maker) failed(what string, err error) error {
+// failed quotes the end of the log, unless the build was ended from outside.
+func (m *maker) failed(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+	}
 	var t tail
 	text, readErr := os.ReadFile(m.log.Name())
 	if readErr == nil {

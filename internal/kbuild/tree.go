@@ -49,7 +49,7 @@ func (s source) provide(ctx context.Context, t tree) error {
 	if err := errors.Join(os.RemoveAll(unpacked), os.RemoveAll(t.pristine())); err != nil {
 		return fmt.Errorf("remove what an earlier run left: %w", err)
 	}
-	if err := os.MkdirAll(unpacked, 0o755); err != nil {
+	if err := os.MkdirAll(unpacked, 0o750); err != nil {
 		return fmt.Errorf("make a folder for the source: %w", err)
 	}
 	if err := run(ctx, t.dir, "tar", "--no-same-owner", "--strip-components=1", "-C", unpacked, "-xf", s.path); err != nil {
@@ -76,7 +76,7 @@ func (t tree) keepPristine(source string) error {
 		if _, err := os.Stat(to); err == nil {
 			continue
 		}
-		err := os.MkdirAll(filepath.Dir(to), 0o755)
+		err := os.MkdirAll(filepath.Dir(to), 0o750)
 		if err == nil {
 			err = copyFile(filepath.Join(source, file), to+".new")
 		}
@@ -105,6 +105,7 @@ func (s source) copyTo(ctx context.Context, t tree) error {
 	if err != nil {
 		return fmt.Errorf("copy the source %s: %w", s.path, err)
 	}
+	var gone []string
 	for _, dir := range []string{t.source(), t.pristine()} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
@@ -117,9 +118,15 @@ func (s source) copyTo(ctx context.Context, t tree) error {
 			if err != nil || wanted[name] {
 				return err
 			}
-			return os.Remove(path)
+			gone = append(gone, path)
+			return nil
 		})
 		if err != nil {
+			return fmt.Errorf("look for what is not in the source %s any more: %w", s.path, err)
+		}
+	}
+	for _, path := range gone {
+		if err := os.Remove(path); err != nil {
 			return fmt.Errorf("remove what is not in the source %s any more: %w", s.path, err)
 		}
 	}
@@ -142,7 +149,7 @@ func copyIfChanged(from, to string, info fs.FileInfo) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
 		return err
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
@@ -195,7 +202,7 @@ func (t tree) apply(v Variant) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("read %s: %w", file, err)
 		}
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(want), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(want), 0o644)); err != nil {
 			return fmt.Errorf("edit the source: %w", err)
 		}
 	}

@@ -86,7 +86,8 @@ type CrashRow struct {
 	// Partial says that the machine ended before its workload: flows and clashes are then those that it had told of.
 	Partial bool   `json:"partial"`
 	Ended   string `json:"ended"` // as package vm says it: exited, panic, timeout, lost
-	// SecondsToFire is from the first packet to the report, by the guest's clock; nil without either.
+	// SecondsToFire is from the start of stress, which begins to send a moment later, to the report, by the guest's clock; nil
+	// without either.
 	SecondsToFire *float64 `json:"seconds_to_fire"`
 	BootSeconds   float64  `json:"boot_seconds"`
 	TotalSeconds  float64  `json:"total_seconds"`

@@ -7,14 +7,12 @@ import (
 	"testing"
 )
 
-func number(n uint64) *uint64 { return &n }
-
 // fired, clean and guarded are rows as they should be.
 func fired() CrashRow {
 	after := 0.4
 	return CrashRow{
 		Kernel: KernelVulnerable, Repeat: 1, Release: "6.1.192-lab-vulnerable-kasan", KASAN: true, Expected: OutcomeFires, Ended: "exited",
-		Run:       Run{Placement: "verdict3", Fanout: FanoutNumgen, Guard: GuardOff, Events: EventsListener, Flows: 2000, Sent: 4000, ClashResolve: number(531), QueuePackets: []uint64{8000}},
+		Run:       Run{Placement: "verdict3", Fanout: FanoutNumgen, Guard: GuardOff, Events: EventsListener, Flows: 2000, Sent: 4000, ClashResolve: new(uint64(531)), QueuePackets: []uint64{8000}},
 		Signature: "nf_conntrack_confirm", About: "CVE-2022-49561: known", Report: []string{"BUG: KASAN: use-after-free in <nf_conntrack_confirm>"}, SecondsToFire: &after,
 	}
 }
@@ -22,13 +20,13 @@ func fired() CrashRow {
 func clean() CrashRow {
 	r := fired()
 	r.Kernel, r.Expected, r.Signature, r.Report, r.SecondsToFire = KernelFixed, OutcomeClean, "", nil, nil
-	r.EventsSeen = number(10)
+	r.EventsSeen = new(uint64(10))
 	return r
 }
 
 func guarded() CrashRow {
 	r := clean()
-	r.Kernel, r.Guard, r.ClashResolve, r.Further, r.Reinjected = KernelVulnerable, GuardReinject, number(0), 2000, 2000
+	r.Kernel, r.Guard, r.ClashResolve, r.Further, r.Reinjected = KernelVulnerable, GuardReinject, new(uint64(0)), 2000, 2000
 	return r
 }
 
@@ -51,30 +49,30 @@ func TestCrashRowIsJudged(t *testing.T) {
 		{"fires, and the machine dies of it", fired(), func(r *CrashRow) { r.Partial, r.Ended = true, "panic" }, OutcomeFires, true, ""},
 		{"fires, and the workload fails of it", fired(), func(r *CrashRow) { r.Error = "stress: the kernel broke" }, OutcomeFires, true, ""},
 		{"does not fire in spite of clashes", fired(), func(r *CrashRow) { r.Signature = "" }, OutcomeClean, false, ""},
-		{"no clash", fired(), func(r *CrashRow) { r.Signature, r.ClashResolve = "", number(0) }, OutcomeInconclusive, false, "no clash"},
+		{"no clash", fired(), func(r *CrashRow) { r.Signature, r.ClashResolve = "", new(uint64(0)) }, OutcomeInconclusive, false, "no clash"},
 		{"clashes not counted", fired(), func(r *CrashRow) { r.Signature, r.ClashResolve = "", nil }, OutcomeInconclusive, false, "no clash"},
 		{"dies of something else", fired(), func(r *CrashRow) { r.Signature, r.Partial, r.Ended = "", true, "panic" }, OutcomeInconclusive, false, "ended early (panic)"},
 
 		{"fixed", clean(), nil, OutcomeClean, true, ""},
-		{"fixed, and no clash", clean(), func(r *CrashRow) { r.ClashResolve = number(0) }, OutcomeInconclusive, false, "no clash"},
+		{"fixed, and no clash", clean(), func(r *CrashRow) { r.ClashResolve = new(uint64(0)) }, OutcomeInconclusive, false, "no clash"},
 		{"fixed, and it fires", clean(), func(r *CrashRow) { r.Signature = "nf_ct_deliver_cached_events" }, OutcomeFires, false, ""},
 		{"fixed, without KASAN", clean(), func(r *CrashRow) { r.KASAN = false }, OutcomeInconclusive, false, "no KASAN"},
-		{"fixed, nobody listens", clean(), func(r *CrashRow) { r.EventsSeen = number(0) }, OutcomeInconclusive, false, "no event"},
+		{"fixed, nobody listens", clean(), func(r *CrashRow) { r.EventsSeen = new(uint64(0)) }, OutcomeInconclusive, false, "no event"},
 		{"fixed, another report", clean(), func(r *CrashRow) { r.Others = []string{"WARNING: at elsewhere"} }, OutcomeInconclusive, false, "at elsewhere"},
 		{"fixed, the workload failed", clean(), func(r *CrashRow) { r.Error = "verdictd failed" }, OutcomeInconclusive, false, "verdictd failed"},
 		{"fixed, nothing sent", clean(), func(r *CrashRow) { r.Sent = 0 }, OutcomeInconclusive, false, "no packet was sent"},
-		{"events off", clean(), func(r *CrashRow) { r.Kernel, r.Events, r.EventsSeen = KernelVulnerable, EventsOff, number(0) }, OutcomeClean, true, ""},
+		{"events off", clean(), func(r *CrashRow) { r.Kernel, r.Events, r.EventsSeen = KernelVulnerable, EventsOff, new(uint64(0)) }, OutcomeClean, true, ""},
 		{"packets lost without a guard", clean(), func(r *CrashRow) { r.Lost = 1 }, OutcomeClean, true, ""},
 
 		{"guard", guarded(), nil, OutcomeClean, true, ""},
 		{"guard, without KASAN", guarded(), func(r *CrashRow) { r.KASAN = false }, OutcomeClean, true, ""},
-		{"guard, a clash", guarded(), func(r *CrashRow) { r.ClashResolve = number(1) }, OutcomeClean, false, "1 clashes"},
+		{"guard, a clash", guarded(), func(r *CrashRow) { r.ClashResolve = new(uint64(1)) }, OutcomeClean, false, "1 clashes"},
 		{"guard, a loss", guarded(), func(r *CrashRow) { r.Lost = 2 }, OutcomeClean, false, "2 of 4,000 packets lost"},
 		{"guard, it fires", guarded(), func(r *CrashRow) { r.Signature = "nf_conntrack_confirm" }, OutcomeFires, false, ""},
 		{"guard with nothing to do", guarded(), func(r *CrashRow) { r.Further = 0 }, OutcomeInconclusive, false, "nothing to prevent"},
 		{"guard, nothing queued", guarded(), func(r *CrashRow) { r.QueuePackets = nil }, OutcomeInconclusive, false, "through the queue"},
 		{"before conntrack", before(), nil, OutcomeClean, true, ""},
-		{"before conntrack, a clash", before(), func(r *CrashRow) { r.ClashResolve = number(1) }, OutcomeClean, false, "1 clashes"},
+		{"before conntrack, a clash", before(), func(r *CrashRow) { r.ClashResolve = new(uint64(1)) }, OutcomeClean, false, "1 clashes"},
 
 		{"an image of one's own fires", fired(), func(r *CrashRow) { r.Kernel, r.Expected = KernelOwn, "" }, OutcomeFires, true, ""},
 		{"an image of one's own does not", clean(), func(r *CrashRow) { r.Kernel, r.Expected = KernelOwn, "" }, OutcomeClean, true, ""},

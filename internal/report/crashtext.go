@@ -17,7 +17,7 @@ var kernels = []Term{
 var crashColumns = []Term{
 	{"clashes", "clash_resolve of the queue's namespace: clashes that were resolved inside the confirm"},
 	{"resent", "packets that the guard sent once more"},
-	{"fires after", "seconds of the guest's clock from the first packet to the kernel's report"},
+	{"fires after", "seconds of the guest's clock from the start of stress to the kernel's report"},
 }
 
 func (rep *CrashReport) hostLine() string {
