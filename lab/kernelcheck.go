@@ -185,31 +185,31 @@ func guarded(run *report.Run) error {
 	return nil
 }
 
-// quiet runs another command of the lab and returns what it says of its result.
-func quiet(ctx context.Context, run func(context.Context, streams) error) (text string, err error) {
-	var out, remarks bytes.Buffer
-	err = run(ctx, streams{out: &out, err: &remarks})
-	if errors.Is(err, cli.ErrReported) {
-		err = errors.New(out.String() + remarks.String())
+// quiet runs another command of the lab, whose words are for where it fails.
+func quiet(ctx context.Context, run func(context.Context, streams) error) error {
+	var said bytes.Buffer
+	err := run(ctx, streams{out: &said, err: &said})
+	switch {
+	case errors.Is(err, cli.ErrReported):
+		return errors.New(said.String())
+	case err != nil:
+		return fmt.Errorf("%w: %s", err, said.Bytes())
 	}
-	return out.String(), err
+	return nil
 }
 
 func checkTrace(ctx context.Context, c *kernelCheckCmd, m machine) (string, error) {
 	t := kernelTraceCmd{machine: m, Flows: 20, Burst: 4, Timeout: c.Timeout}
-	_, err := quiet(ctx, t.Run)
-	return "each clash once, as many as the kernel counts", err
+	return "each clash once, as many as the kernel counts", quiet(ctx, t.Run)
 }
 
 // The old modprobe takes its time: it is not a matter of the kernel, and lab kernel modload shows it.
 func checkModload(ctx context.Context, c *kernelCheckCmd, m machine) (string, error) {
-	l := kernelModloadCmd{machine: m, Rounds: 10, Starts: 1, Threads: 8, Part: "netfilter", Modprobe: modprobeHost, Timeout: c.Timeout}
-	_, err := quiet(ctx, l.Run)
-	return "10 rounds of 8 threads as they are and modules-first, and a start of verdictd: no failure", err
+	l := kernelModloadCmd{machine: m, Rounds: 10, Starts: 1, Threads: 8, Part: "xfrm", Modprobe: modprobeHost, Timeout: c.Timeout}
+	return "10 rounds of 8 threads as they are and modules-first, and a start of verdictd: no failure", quiet(ctx, l.Run)
 }
 
 func checkProcnet(ctx context.Context, c *kernelCheckCmd, m machine) (string, error) {
 	p := kernelProcnetCmd{machine: m, Duration: 3 * time.Second, Timeout: c.Timeout}
-	_, err := quiet(ctx, p.Run)
-	return "nothing wrong, and the planted hang was found", err
+	return "nothing wrong, and the planted hang was found", quiet(ctx, p.Run)
 }

@@ -22,7 +22,7 @@ type kernelModloadCmd struct {
 	Starts   int           `help:"How often verdictd is started without any module loaded." default:"5"`
 	Modprobe string        `help:"Which modprobes: this machine's, the stand-in with the old race, or both." enum:"today,stand-in,both" default:"both"`
 	Threads  int           `help:"Threads that open a netlink socket at the same moment." default:"8"`
-	Part     string        `name:"protocol" help:"The protocol of the sockets." default:"netfilter"`
+	Part     string        `name:"protocol" help:"The protocol of the sockets." default:"xfrm"`
 	Widen    bool          `help:"Widen the moment in which the race can happen, by having the kernel print in it." default:"true" negatable:""`
 	Timeout  time.Duration `help:"How long each of the two machines may take." default:"15m"`
 	Console  bool          `help:"Show the kernels' consoles on stderr."`
@@ -143,6 +143,9 @@ func (c *kernelModloadCmd) count(ctx context.Context, config vm.Config, modprobe
 	}
 	// Nothing is loaded before: that is the kernel's and modprobe's to do.
 	config.LoadableNames, config.ModuleNames = config.ModuleNames, nil
+	if tree, err := vm.OpenTree(config.Modules); err == nil && tree.Has("xfrm_user") {
+		config.LoadableNames = append(config.LoadableNames, "xfrm_user") // netlink's protocol xfrm is a module wherever there are some
+	}
 	if modprobe == modprobeStand {
 		config.Files = append(config.Files, vm.File{Guest: "/sbin/modprobe", Link: vm.InitPath})
 	} else {

@@ -136,7 +136,7 @@ func (c *kernelModloadGuestCmd) start(ctx context.Context, p programs) (row modl
 
 // startOnce starts the daemon as it comes, with all the queues that it may have, and stops it again.
 func startOnce(ctx context.Context, verdictd, dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o750); err != nil {
 		return err
 	}
 	g := newGroup(ctx, dir)

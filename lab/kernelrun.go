@@ -113,7 +113,7 @@ func writeOutputs(dir string, files map[string][]byte) (err error) {
 	if dir == "" || len(files) == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)
@@ -122,7 +122,7 @@ func writeOutputs(dir string, files map[string][]byte) (err error) {
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	for name, b := range files {
-		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		if err := root.MkdirAll(filepath.Dir(name), 0o750); err != nil {
 			return fmt.Errorf("write the guest's files: %w", err)
 		}
 		if err := root.WriteFile(name, b, 0o644); err != nil {

@@ -30,7 +30,7 @@ var private = regexp.MustCompile(`^(Dir::(State|Cache|Etc|Log)|APT::Architecture
 func newAPT(ctx context.Context, dir, mirror, suite string) (*apt, error) {
 	for _, program := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("Debian's kernels are fetched with %s, which is not installed; give --image FILE and --modules DIR of a kernel that you have: %w", program, err) //nolint:revive,staticcheck // a name begins it
+			return nil, fmt.Errorf("Debian's kernels are fetched with %s, which is not installed; give --image FILE and --modules DIR of a kernel that you have: %w", program, err) //nolint:staticcheck // a name begins it
 		}
 	}
 	key := ""
@@ -43,7 +43,7 @@ func newAPT(ctx context.Context, dir, mirror, suite string) (*apt, error) {
 		return nil, fmt.Errorf("there is no %s to check Debian's packages with: install debian-archive-keyring", keyrings[0])
 	}
 	for _, folder := range []string{"state/lists/partial", "cache/archives/partial", "download"} {
-		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
 			return nil, err
 		}
 	}

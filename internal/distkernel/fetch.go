@@ -81,13 +81,13 @@ func Fetch(ctx context.Context, c Config) (Kernel, error) {
 		}
 	}
 	dir := filepath.Join(c.Cache, "debian")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // kernels are no secret, and other users may boot them
 		return Kernel{}, fmt.Errorf("make the cache for kernels: %w", err)
 	}
 	f := fetcher{Config: c, dir: dir, suite: suite, release: release}
 	k, err := f.fetch(ctx)
 	if err != nil {
-		return Kernel{}, fmt.Errorf("Debian's kernel of %s: %w", suite, err) //nolint:revive,staticcheck // a name begins it
+		return Kernel{}, fmt.Errorf("Debian's kernel of %s: %w", suite, err) //nolint:staticcheck // a name begins it
 	}
 	return k, nil
 }
@@ -240,7 +240,7 @@ func index(ctx context.Context, tree string) error {
 	if _, err := os.Stat(filepath.Join(tree, "lib/modules")); err == nil {
 		link, target = "usr/lib", "../lib"
 	}
-	if err := os.MkdirAll(filepath.Join(tree, "usr"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(tree, "usr"), 0o750); err != nil {
 		return err
 	}
 	if err := os.Symlink(target, filepath.Join(tree, link)); err != nil && !errors.Is(err, fs.ErrExist) {

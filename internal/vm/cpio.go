@@ -85,8 +85,8 @@ func (c *cpioWriter) link(name, target string) {
 	c.bytes(entry{name: name, mode: unix.S_IFLNK | 0o777}, []byte(target))
 }
 
-func (c *cpioWriter) text(name string, mode uint32, text []byte) {
-	c.bytes(entry{name: name, mode: unix.S_IFREG | mode}, text)
+func (c *cpioWriter) text(name string, text []byte) {
+	c.bytes(entry{name: name, mode: unix.S_IFREG | 0o644}, text)
 }
 
 func (c *cpioWriter) bytes(e entry, b []byte) {

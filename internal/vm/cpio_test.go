@@ -81,9 +81,9 @@ func TestArchiveComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range 9 { // every alignment
-		c.text("a/b/text"+strings.Repeat("x", n), 0o644, bytes.Repeat([]byte{'y'}, n))
+		c.text("a/b/text"+strings.Repeat("x", n), bytes.Repeat([]byte{'y'}, n))
 	}
-	c.text("a/b/text", 0o644, []byte("the first one counts"))
+	c.text("a/b/text", []byte("the first one counts"))
 	if err := c.close(); err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestFramesCutAnywhere(t *testing.T) {
 	}
 	whole := pipe.Bytes()
 	frame := len(whole) / 3
-	for n := range len(whole) {
+	for n := range whole {
 		g := receiver{outputs: map[string][]byte{}}
 		if err := g.receive(bytes.NewReader(whole[:n]), time.Now()); !errors.Is(err, errFrame) {
 			t.Fatalf("cut after %d bytes: %v", n, err)
@@ -70,7 +70,7 @@ func TestFramesCutAnywhere(t *testing.T) {
 			t.Fatalf("cut after %d bytes: exited", n)
 		}
 	}
-	for n := range len(whole) {
+	for n := range whole {
 		broken := bytes.Clone(whole)
 		broken[n] ^= 0x40
 		g := receiver{outputs: map[string][]byte{}}

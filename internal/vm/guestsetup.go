@@ -26,7 +26,7 @@ var mounts = []struct{ kind, at, options string }{
 func mountAll() error {
 	for i, m := range mounts {
 		if m.at == "/dev/pts" || m.at == "/dev/shm" {
-			if err := os.MkdirAll(m.at, 0o755); err != nil {
+			if err := os.MkdirAll(m.at, 0o750); err != nil {
 				return err
 			}
 		}

@@ -152,7 +152,7 @@ func (t *Tree) writeUnpacked(c *cpioWriter, files []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.text(guest, 0o644, text)
+		c.text(guest, text)
 	}
 	return at, c.err
 }
