@@ -110,7 +110,7 @@ func (m *machine) config(ctx context.Context, remarks io.Writer) (image, vm.Conf
 // machine would load them on demand.
 var networkModules = []string{
 	"nfnetlink", "nfnetlink_queue", "nf_conntrack", "nf_conntrack_netlink", "nf_tables",
-	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_limit", "nft_chain_nat", "nft_nat", "nft_masq", "nft_compat",
+	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_limit", "nft_counter", "nft_chain_nat", "nft_nat", "nft_masq", "nft_compat",
 	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "ip6table_mangle", "ip6table_nat", "ip6table_raw",
 	"xt_NFQUEUE", "xt_CT", "xt_conntrack", "xt_mark", "xt_connmark", "xt_statistic", "xt_MASQUERADE", "xt_nat",
 	"dummy", "veth", "inet_diag", "udp_diag",
