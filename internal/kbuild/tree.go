@@ -202,7 +202,8 @@ func (t tree) apply(v Variant) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("read %s: %w", file, err)
 		}
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(want), 0o644)); err != nil {
+		err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(want), 0o644)) //nolint:gosec // the names are those of edits
+		if err != nil {
 			return fmt.Errorf("edit the source: %w", err)
 		}
 	}
