@@ -44,6 +44,10 @@ test: ## Run all tests under the race detector, those of the kernel in namespace
 	CGO_ENABLED=1 $(GO) test -race $(TEST) ./...
 	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
 
+.PHONY: lab-check
+lab-check: build ## Check the programs on Debian's kernel in QEMU: native rules, NFQA_CT, traces, modules
+	bin/lab kernel check $(LAB)
+
 # Builds two kernels at the first time, some ten minutes; they stay in the cache, which bin/lab kernel doctor names.
 .PHONY: lab-crash
 lab-crash: build ## Show the crash on a vulnerable kernel in QEMU, gone with the fix and with the guard; writes crash.json and crash.html
@@ -67,6 +71,10 @@ bench: build ## Compare what packets and events cost with what they cost others,
 	if command -v conntrack >/dev/null; then bounds+=',events/conntrack<=0.25'; fi; \
 	bin/lab bench events --require "$$bounds"
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: generate
+generate: ## Compile the BPF object anew; needs clang and llvm-strip
+	$(GO) generate ./internal/trace
 
 .PHONY: lint
 lint: ## Run golangci-lint; compiled at the first time, which takes minutes
