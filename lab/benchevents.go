@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
 
-	"verdictd/internal/cli"
 	"verdictd/internal/ct"
 	"verdictd/internal/kernel"
-	"verdictd/internal/userns"
+	"verdictd/internal/report"
 )
 
 // benchEventsCmd is `lab bench events`.
@@ -76,13 +73,7 @@ func eventListenerNames() []string {
 func (c *benchEventsCmd) Validate() error {
 	var err error
 	c.required, err = parseRequirements(c.Require, eventListenerNames())
-	errs := []error{err}
-	if c.Rounds < 1 || c.Rounds > 1000 {
-		errs = append(errs, fmt.Errorf("--rounds %d is not within 1 to 1000", c.Rounds))
-	}
-	if c.Flows < 1000 || c.Flows > maxEventFlows {
-		errs = append(errs, fmt.Errorf("--flows %d is not within 1000 to %d", c.Flows, maxEventFlows))
-	}
+	errs := []error{err, within("--rounds", c.Rounds, 1, 1000), within("--flows", c.Flows, 1000, maxEventFlows)}
 	if !(c.Rate >= 1000 && c.Rate <= 1e6) {
 		errs = append(errs, fmt.Errorf("--rate %g is not within 1000 to 1000000", c.Rate))
 	}
@@ -100,83 +91,38 @@ type eventBench struct {
 
 // Run is called by kong.
 func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
-	if err := canWrite(c.JSON); err != nil {
-		return err
-	}
-	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
-		return err
-	}
-	p, err := findPrograms(c.Bin)
-	if err != nil {
-		return err
-	}
-	host, err := readHost(ctx, p)
-	if err != nil {
-		return fmt.Errorf("look at this machine: %w", err)
-	}
-	cpus, err := allowedCPUs()
-	if err != nil {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
 		return err
 	}
 	lab, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the lab's own executable, which is one of the listeners: %w", err)
 	}
-	b := eventBench{programs: p, lab: lab, flows: c.Flows, rate: c.Rate, loadCPU: cpus[0], listenerAt: cpus[min(1, len(cpus)-1)]}
-	result := &eventBenchResult{Schema: benchSchema, Version: version, Host: host, Settings: eventBenchSettings{
-		Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU, ListenerCPU: b.listenerAt,
+	b := eventBench{programs: t.programs, lab: lab, flows: c.Flows, rate: c.Rate, loadCPU: t.cpus[0], listenerAt: t.cpus[min(1, len(t.cpus)-1)]}
+	result := &eventBenchResult{benchHead: benchHead[report.Host, eventBenchSettings, eventSample]{
+		Schema: benchSchema, Version: version, Host: t.host, Settings: eventBenchSettings{
+			Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU, ListenerCPU: b.listenerAt,
+		},
 	}}
 	missing := map[string]error{}
 	if _, err := exec.LookPath("conntrack"); err != nil {
 		missing["conntrack"] = fmt.Errorf("%w (Debian: conntrack)", err)
 	}
-	if result.Samples, err = b.rounds(ctx, c.Rounds, missing, std.err); err != nil {
+	result.Samples, err = rounds(ctx, c.Rounds, eventListenerNames(), missing, std.err, func(i, round int, dir string) eventSample {
+		l := &eventListeners[i]
+		s := eventSample{Round: round, Listener: l.name}
+		if err := b.measure(ctx, l, dir, &s); err != nil {
+			s.Invalid = err.Error()
+		}
+		return s
+	})
+	if err != nil {
 		return err
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge(c.required, missing)
-	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
-		return err
-	}
-	if !result.Verdict.OK {
-		return cli.ErrReported
-	}
-	return nil
-}
-
-// rounds gives every listener its turn, and that again and again: what slows the machine down meanwhile slows all of them.
-func (b *eventBench) rounds(ctx context.Context, rounds int, missing map[string]error, progressTo io.Writer) (samples []eventSample, err error) {
-	dir, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory for the listeners' files (set TMPDIR to where that is allowed): %w", err)
-	}
-	defer func() {
-		if e := os.RemoveAll(dir); e != nil {
-			err = errors.Join(err, fmt.Errorf("remove the listeners' files: %w", e))
-		}
-	}()
-	samples = []eventSample{}
-	for round := 1; round <= rounds; round++ {
-		for i := range eventListeners {
-			l := &eventListeners[i]
-			if missing[l.name] != nil {
-				continue
-			}
-			s := eventSample{Round: round, Listener: l.name}
-			err := b.measure(ctx, l, filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)), &s)
-			if ctx.Err() != nil {
-				return samples, nil // the interruption, and not the listener, is what failed
-			}
-			if err != nil {
-				s.Invalid = err.Error()
-				fmt.Fprintf(progressTo, "[round %d/%d] %s: does not count: %s\n", round, rounds, l.name, s.Invalid)
-			} else {
-				fmt.Fprintf(progressTo, "[round %d/%d] %s: %.2f us\n", round, rounds, l.name, s.CPUPerEvent)
-			}
-			samples = append(samples, s)
-		}
-	}
-	return samples, nil
+	return std.conclude(c.JSON, result, result.Verdict.OK)
 }
 
 // measure is one listener's turn: a fresh namespace, the listener, the flows. Whatever was started is gone when it returns.

@@ -121,11 +121,13 @@ func TestJudgeEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &eventBenchResult{Settings: eventBenchSettings{Rate: 20000, ListenerCPU: 1}, Samples: append([]eventSample{
+		r := &eventBenchResult{}
+		r.Settings.Rate, r.Settings.ListenerCPU = 20000, 1
+		r.Samples = append([]eventSample{
 			{Round: 1, Listener: "events", CPUPerEvent: 1, FlowsPerSecond: 20000},
 			{Round: 1, Listener: "conntrack", CPUPerEvent: 8, FlowsPerSecond: 20000, Lost: 7},
 			{Round: 2, Listener: "conntrack", CPUPerEvent: 8, FlowsPerSecond: 20000, Lost: 5},
-		}, more...)}
+		}, more...)
 		r.judge(required, map[string]error{"timo": errors.New("it is not built")})
 		var text bytes.Buffer
 		if err := r.writeText(&text); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -12,16 +11,9 @@ import (
 
 // eventBenchResult is what `lab bench events --json` writes.
 type eventBenchResult struct {
-	Schema      int                `json:"schema"`
-	Version     string             `json:"version"`
-	Host        report.Host        `json:"host"`
-	Settings    eventBenchSettings `json:"settings"`
-	Interrupted bool               `json:"interrupted"`
-	Samples     []eventSample      `json:"samples"`
-	Listeners   []eventSummary     `json:"listeners"`
-	Ratios      []ratioResult      `json:"ratios"`
-	Notes       []string           `json:"notes"`
-	Verdict     benchVerdict       `json:"verdict"`
+	benchHead[report.Host, eventBenchSettings, eventSample]
+	Listeners []eventSummary `json:"listeners"`
+	benchJudgement
 }
 
 type eventBenchSettings struct {
@@ -44,6 +36,12 @@ type eventSample struct {
 	Lost           uint64  `json:"lost"`
 }
 
+func (s *eventSample) of() (listener string, round int, invalid string) {
+	return s.Listener, s.Round, s.Invalid
+}
+
+func (s *eventSample) figures() string { return fmt.Sprintf("%.2f us", s.CPUPerEvent) }
+
 // An eventSummary is one listener over all rounds.
 type eventSummary struct {
 	Listener string `json:"listener"`
@@ -59,50 +57,34 @@ type eventSummary struct {
 // all.
 func (r *eventBenchResult) judge(required []requirement, missing map[string]error) {
 	r.Listeners, r.Notes = nil, []string{}
-	medians, failures := map[string]float64{}, []string{}
+	medians := map[string]float64{}
 	for _, name := range eventListenerNames() {
-		s := eventSummary{Listener: name, NotMeasured: "interrupted"}
-		if err := missing[name]; err != nil {
-			s.NotMeasured = err.Error()
-		}
+		s, invalid := eventSummary{Listener: name}, ""
 		var cpu, rate []float64
 		for i := range r.Samples {
 			switch m := &r.Samples[i]; {
 			case m.Listener != name:
 			case m.Invalid != "":
-				s.NotMeasured = m.Invalid
-				failures = append(failures, fmt.Sprintf("%s, round %d does not count: %s", name, m.Round, m.Invalid))
+				invalid = m.Invalid
 			default:
 				cpu, rate = append(cpu, m.CPUPerEvent), append(rate, m.FlowsPerSecond)
 				s.Lost += m.Lost
 			}
 		}
 		s.ValidRounds, s.CPUPerEvent, s.FlowsPerSecond = len(cpu), newSpread(cpu), newSpread(rate)
+		s.NotMeasured = whyNot(s.ValidRounds, missing[name], invalid)
 		if s.CPUPerEvent != nil {
-			s.NotMeasured, medians[name] = "", s.CPUPerEvent.Median
-			if relative := s.CPUPerEvent.relative(); relative > noisy {
-				r.Notes = append(r.Notes, fmt.Sprintf("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet one, or with more --rounds.", name, 100*relative))
-			}
+			medians[name] = s.CPUPerEvent.Median
+			r.noteNoise(name, s.CPUPerEvent)
 			if slow := s.FlowsPerSecond.Median; slow < 0.9*r.Settings.Rate {
-				r.Notes = append(r.Notes, fmt.Sprintf("%s was given %.0f flows a second, not %.0f: the load could make no more.", name, slow, r.Settings.Rate))
+				r.note("%s was given %.0f flows a second, not %.0f: the load could make no more.", name, slow, r.Settings.Rate)
 			}
 		}
 		r.Listeners = append(r.Listeners, s)
 	}
-	if r.Settings.LoadCPU == r.Settings.ListenerCPU {
-		r.Notes = append(r.Notes, "There is one CPU only, which the load and the listener share.")
-	}
-	if r.Interrupted {
-		failures = append(failures, "interrupted before the last round")
-	}
+	r.noteOneCPU(r.Settings.LoadCPU, r.Settings.ListenerCPU, "the listener")
 	r.Ratios = compareMedians(medians, eventRatios, required)
-	r.Verdict = judgeRatios(r.Ratios, failures, "conntrackwatch lost no event; no bounds were required.")
-}
-
-// document is the result as JSON.
-func (r *eventBenchResult) document() ([]byte, error) {
-	text, err := json.MarshalIndent(r, "", "  ")
-	return append(text, '\n'), err
+	r.Verdict = judgeRatios(r.Ratios, failedTurns(r.Samples, r.Interrupted), "conntrackwatch lost no event; no bounds were required.")
 }
 
 // writeText writes the tables for people, and the verdict below them.
@@ -130,11 +112,5 @@ func (r *eventBenchResult) writeText(w io.Writer) error {
 		}
 	}
 	fmt.Fprintln(&text)
-	if err := writeVerdict(&text, r.Ratios, r.Notes, &r.Verdict); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(w, text.String()); err != nil {
-		return fmt.Errorf("write the table: %w", err)
-	}
-	return nil
+	return r.benchJudgement.writeText(w, &text)
 }

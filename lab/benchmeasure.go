@@ -45,10 +45,16 @@ type sample struct {
 	Reinjected        *uint64  `json:"reinjected"`
 }
 
+func (s *sample) of() (variant string, round int, invalid string) {
+	return s.Variant, s.Round, s.Invalid
+}
+
+func (s *sample) figures() string { return fmt.Sprintf("%.2f us", s.CPUPerPacket) }
+
 // measure is one variant's turn: a fresh namespace, the daemon, the load. What makes the sample invalid is in it; whatever
 // was started is gone when it returns.
-func (b *bench) measure(ctx context.Context, v *variant, dir string) (s sample) {
-	s.Variant = v.name
+func (b *bench) measure(ctx context.Context, v *variant, round int, dir string) sample {
+	s := sample{Round: round, Variant: v.name}
 	if err := b.try(ctx, v, dir, &s); err != nil {
 		s.Invalid = err.Error()
 	}

@@ -12,15 +12,6 @@ type ratio struct{ over, under string }
 
 func (r ratio) String() string { return r.over + " / " + r.under }
 
-// ratios are those that are always shown.
-var ratios = []ratio{
-	{"mmsg", "c"},
-	{"mmsg+reinject", "c"},
-	{"mmsg", "gonfqueue"},
-	{"mmsg+reinject", "gonfqueue+reinject"},
-	{"mmsg+reinject", "mmsg"},
-}
-
 // A requirement bounds a ratio from above or from below; the other bound is 0.
 type requirement struct {
 	ratio
@@ -62,13 +53,28 @@ func parseRequirements(s string, variants []string) ([]requirement, error) {
 	return list, nil
 }
 
-func variantNames() []string {
-	names := make([]string, len(variants))
-	for i := range variants {
-		names[i] = variants[i].name
-	}
-	return names
+// A ratioResult is a ratio of medians, with its bound where there is one.
+type ratioResult struct {
+	Over  string   `json:"over"`
+	Under string   `json:"under"`
+	Ratio *float64 `json:"ratio"` // nil: one of them was not measured
+	Most  *float64 `json:"most"`
+	Least *float64 `json:"least,omitempty"`
+	Holds *bool    `json:"holds"`
 }
+
+// bound is the bound as it was required, - where there is none.
+func (r *ratioResult) bound() string {
+	switch {
+	case r.Most != nil:
+		return fmt.Sprintf("<= %g", *r.Most)
+	case r.Least != nil:
+		return fmt.Sprintf(">= %g", *r.Least)
+	}
+	return "-"
+}
+
+func (r *ratioResult) name() string { return ratio{r.Over, r.Under}.String() }
 
 // compareMedians is the usual ratios of medians and those that are required.
 func compareMedians(medians map[string]float64, usual []ratio, required []requirement) []ratioResult {

@@ -1,31 +1,19 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
+	"io"
+	"strings"
+	"text/tabwriter"
 
 	"verdictd/internal/report"
 )
 
-// benchSchema is the version of the JSON document.
-const benchSchema = 1
-
-// noisy is a spread, relative to the median, from which on a figure is to be taken with care.
-const noisy = 0.25
-
 // benchResult is what `lab bench --json` writes.
 type benchResult struct {
-	Schema      int           `json:"schema"`
-	Version     string        `json:"version"`
-	Host        report.Host   `json:"host"`
-	Settings    benchSettings `json:"settings"`
-	Interrupted bool          `json:"interrupted"`
-	Samples     []sample      `json:"samples"`
-	Variants    []summary     `json:"variants"`
-	Ratios      []ratioResult `json:"ratios"`
-	Notes       []string      `json:"notes"`
-	Verdict     benchVerdict  `json:"verdict"`
+	benchHead[report.Host, benchSettings, sample]
+	Variants []summary `json:"variants"`
+	benchJudgement
 }
 
 type benchSettings struct {
@@ -36,13 +24,6 @@ type benchSettings struct {
 	Payload   int `json:"payload_bytes"`
 	LoadCPU   int `json:"load_cpu"`
 	DaemonCPU int `json:"daemon_cpu"`
-}
-
-// A spread is the median of the valid rounds and the ends of their range.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
 }
 
 // A summary is one variant over all rounds.
@@ -56,41 +37,14 @@ type summary struct {
 	PacketsPerReceive *spread `json:"packets_per_receive"`
 }
 
-// A ratioResult is a ratio of medians, with its bound where there is one.
-type ratioResult struct {
-	Over  string   `json:"over"`
-	Under string   `json:"under"`
-	Ratio *float64 `json:"ratio"` // nil: one of them was not measured
-	Most  *float64 `json:"most"`
-	Least *float64 `json:"least,omitempty"`
-	Holds *bool    `json:"holds"`
+// ratios are those that are always shown.
+var ratios = []ratio{
+	{"mmsg", "c"},
+	{"mmsg+reinject", "c"},
+	{"mmsg", "gonfqueue"},
+	{"mmsg+reinject", "gonfqueue+reinject"},
+	{"mmsg+reinject", "mmsg"},
 }
-
-// bound is the bound as it was required, - where there is none.
-func (r *ratioResult) bound() string {
-	switch {
-	case r.Most != nil:
-		return fmt.Sprintf("<= %g", *r.Most)
-	case r.Least != nil:
-		return fmt.Sprintf(">= %g", *r.Least)
-	}
-	return "-"
-}
-
-func (r *ratioResult) name() string { return ratio{r.Over, r.Under}.String() }
-
-// newSpread is nil for no values.
-func newSpread(values []float64) *spread {
-	if len(values) == 0 {
-		return nil
-	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return &spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1]}
-}
-
-// relative is the range's width by the median.
-func (s *spread) relative() float64 { return (s.Max - s.Min) / s.Median }
 
 // summarise puts the rounds of each variant together. Missing says why a variant was not run at all.
 func summarise(samples []sample, missing map[string]error) []summary {
@@ -98,13 +52,14 @@ func summarise(samples []sample, missing map[string]error) []summary {
 	for i := range variants {
 		s := summary{Variant: variants[i].name}
 		var cpu, rate, receive []float64
+		invalid := ""
 		for j := range samples {
 			m := &samples[j]
 			switch {
 			case m.Variant != s.Variant:
 				continue
 			case m.Invalid != "":
-				s.NotMeasured = m.Invalid
+				invalid = m.Invalid
 				continue
 			}
 			s.ValidRounds++
@@ -113,59 +68,60 @@ func summarise(samples []sample, missing map[string]error) []summary {
 				receive = append(receive, *m.PacketsPerReceive)
 			}
 		}
-		switch err := missing[s.Variant]; {
-		case s.ValidRounds > 0:
-			s.NotMeasured = ""
-		case err != nil:
-			s.NotMeasured = err.Error()
-		case s.NotMeasured == "":
-			s.NotMeasured = "interrupted"
-		}
+		s.NotMeasured = whyNot(s.ValidRounds, missing[s.Variant], invalid)
 		s.CPUPerPacket, s.PacketsPerSecond, s.PacketsPerReceive = newSpread(cpu), newSpread(rate), newSpread(receive)
 		list = append(list, s)
 	}
 	return list
 }
 
-// medians are those of the CPU per packet, of the variants that were measured.
-func medians(list []summary) map[string]float64 {
-	m := map[string]float64{}
-	for i := range list {
-		if s := list[i].CPUPerPacket; s != nil {
-			m[list[i].Variant] = s.Median
-		}
-	}
-	return m
-}
-
 // judge fills in ratios, notes and the verdict.
 func (b *benchResult) judge(required []requirement, missing map[string]error) {
-	b.Variants = summarise(b.Samples, missing)
-	b.Ratios = compareMedians(medians(b.Variants), ratios, required)
-	b.Notes = []string{}
+	b.Variants, b.Notes = summarise(b.Samples, missing), []string{}
+	medians := map[string]float64{}
 	for i := range b.Variants {
-		s := &b.Variants[i]
-		if s.CPUPerPacket != nil && s.CPUPerPacket.relative() > noisy {
-			b.Notes = append(b.Notes, fmt.Sprintf("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet one, or with more --rounds.", s.Variant, 100*s.CPUPerPacket.relative()))
+		if s := &b.Variants[i]; s.CPUPerPacket != nil {
+			medians[s.Variant] = s.CPUPerPacket.Median
+			b.noteNoise(s.Variant, s.CPUPerPacket)
 		}
 	}
-	if b.Settings.LoadCPU == b.Settings.DaemonCPU {
-		b.Notes = append(b.Notes, "There is one CPU only, which the load and the daemon share.")
-	}
-	failures := []string{}
-	for i := range b.Samples {
-		if s := &b.Samples[i]; s.Invalid != "" {
-			failures = append(failures, fmt.Sprintf("%s, round %d does not count: %s", s.Variant, s.Round, s.Invalid))
-		}
-	}
-	if b.Interrupted {
-		failures = append(failures, "interrupted before the last round")
-	}
-	b.Verdict = judgeRatios(b.Ratios, failures, "Every packet of every round arrived; no bounds were required.")
+	b.noteOneCPU(b.Settings.LoadCPU, b.Settings.DaemonCPU, "the daemon")
+	b.Ratios = compareMedians(medians, ratios, required)
+	b.Verdict = judgeRatios(b.Ratios, failedTurns(b.Samples, b.Interrupted), "Every packet of every round arrived; no bounds were required.")
 }
 
-// document is the result as JSON.
-func (b *benchResult) document() ([]byte, error) {
-	text, err := json.MarshalIndent(b, "", "  ")
-	return append(text, '\n'), err
+// writeText writes the tables for people, and the verdict below them.
+func (b *benchResult) writeText(w io.Writer) error {
+	var text strings.Builder
+	h, s := &b.Host, &b.Settings
+	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	fmt.Fprintf(&text, "%d rounds of %d packets with %d bytes of payload, in %d settled flows, at most %d under way; one queue, everything accepted.\n",
+		s.Rounds, s.Packets, s.Payload, s.Flows, s.Window)
+	fmt.Fprintf(&text, "The daemon runs on CPU %d, the load on CPU %d. CPU per packet is all of the daemon's threads' time, user and system.\n\n", s.DaemonCPU, s.LoadCPU)
+
+	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "daemon\tCPU us/packet\tmin..max\tpackets/s\tpackets/receive\trounds")
+	for i := range b.Variants {
+		v := &b.Variants[i]
+		if v.CPUPerPacket == nil {
+			continue
+		}
+		receive := "1" // what the C program does
+		if v.PacketsPerReceive != nil {
+			receive = fmt.Sprintf("%.1f", v.PacketsPerReceive.Median)
+		}
+		c := v.CPUPerPacket
+		fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.0f\t%s\t%d\n", v.Variant, c.Median, c.Min, c.Max, v.PacketsPerSecond.Median, receive, v.ValidRounds)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for i := range b.Variants {
+		if v := &b.Variants[i]; v.CPUPerPacket == nil {
+			fmt.Fprintf(&text, "%s: not measured: %s\n", v.Variant, v.NotMeasured)
+		}
+	}
+
+	fmt.Fprintln(&text)
+	return b.benchJudgement.writeText(w, &text)
 }

@@ -37,12 +37,14 @@ func judged(t *testing.T, require string, more ...sample) *benchResult {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &benchResult{Settings: benchSettings{DaemonCPU: 1}, Samples: []sample{
+	b := &benchResult{}
+	b.Settings.DaemonCPU = 1
+	b.Samples = []sample{
 		{Round: 1, Variant: "mmsg", CPUPerPacket: 2, PacketsPerSecond: 1000},
 		{Round: 1, Variant: "c", CPUPerPacket: 4, PacketsPerSecond: 500},
 		{Round: 2, Variant: "mmsg", CPUPerPacket: 2, PacketsPerSecond: 1000},
 		{Round: 2, Variant: "c", CPUPerPacket: 4, PacketsPerSecond: 500},
-	}}
+	}
 	b.Samples = append(b.Samples, more...)
 	b.judge(required, map[string]error{"gonfqueue": errors.New("it is not built")})
 	return b

@@ -4,15 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
-	"verdictd/internal/cli"
 	"verdictd/internal/provenance"
-	"verdictd/internal/userns"
 )
 
 // benchSendCmd is `lab bench send`.
@@ -34,42 +27,21 @@ type benchSendCmd struct {
 func (c *benchSendCmd) Validate() error {
 	var err error
 	c.required, err = parseRequirements(c.Require, senderNames())
-	errs := []error{err}
-	for _, name := range c.Only {
-		if !slices.Contains(senderNames(), name) {
-			errs = append(errs, fmt.Errorf("--only %s: there are %s", name, strings.Join(senderNames(), ", ")))
-		}
-	}
+	errs := []error{err, knownOnly(c.Only, senderNames())}
 	for _, r := range c.required {
 		if provokes(r.over) != provokes(r.under) {
 			errs = append(errs, fmt.Errorf("--require %s: one is measured in packets a second, the other in clashes a packet", r.ratio))
 		}
 	}
-	for _, bound := range []struct {
-		flag         string
-		n, low, high int
-	}{
-		{"--rounds", c.Rounds, 1, 1000},
-		{"--packets", c.Packets, 10_000, 100_000_000},
-		{"--clashing", c.Clashing, 128, 100_000},
-	} {
-		if bound.n < bound.low || bound.n > bound.high {
-			errs = append(errs, fmt.Errorf("%s %d is not within %d to %d", bound.flag, bound.n, bound.low, bound.high))
-		}
-	}
+	errs = append(errs, within("--rounds", c.Rounds, 1, 1000), within("--packets", c.Packets, 10_000, 100_000_000),
+		within("--clashing", c.Clashing, 128, 100_000))
 	return errors.Join(errs...)
 }
 
 // Run is called by kong.
 func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
-	if err := canWrite(c.JSON); err != nil {
-		return err
-	}
-	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
-		return err
-	}
-	p, err := findPrograms(c.Bin)
-	if err != nil {
+	p, outside, err := std.begin(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
 		return err
 	}
 	host, err := provenance.ReadHost()
@@ -77,58 +49,23 @@ func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
 		return fmt.Errorf("look at this machine: %w", err)
 	}
 	b := sendBench{stress: p.stress, reference: c.Reference, trafgen: c.Trafgen, packets: c.Packets, clashing: c.Clashing}
-	result := &sendResult{Schema: benchSchema, Version: version, Host: host, Settings: sendSettings{
-		Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Size: sendSize, Batch: sendBatch, Flows: sendFlows, Segments: sendSegments,
+	result := &sendResult{benchHead: benchHead[provenance.Host, sendSettings, sendSample]{
+		Schema: benchSchema, Version: version, Host: host, Settings: sendSettings{
+			Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Size: sendSize, Batch: sendBatch, Flows: sendFlows, Segments: sendSegments,
+		},
 	}}
-	missing := map[string]error{}
-	for _, s := range senders {
-		if len(c.Only) > 0 && !slices.Contains(c.Only, s.name) {
-			missing[s.name] = errNotChosen
-		} else if err := b.canRun(s.name); err != nil {
-			missing[s.name] = err
+	missing := leftOut(senderNames(), c.Only, func(i int) error { return b.canRun(senders[i].name) })
+	result.Samples, err = rounds(ctx, c.Rounds, senderNames(), missing, std.err, func(i, round int, dir string) sendSample {
+		s := sendSample{Round: round, Sender: senders[i].name}
+		if err := b.measure(ctx, senders[i], dir, &s); err != nil {
+			s.Invalid = err.Error()
 		}
-	}
-	if result.Samples, err = b.rounds(ctx, c.Rounds, missing, std.err); err != nil {
+		return s
+	})
+	if err != nil {
 		return err
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge(c.required, missing)
-	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
-		return err
-	}
-	if !result.Verdict.OK {
-		return cli.ErrReported
-	}
-	return nil
-}
-
-// rounds gives every sender its turn, and that again and again: what slows the machine down meanwhile slows all of them.
-func (b *sendBench) rounds(ctx context.Context, rounds int, missing map[string]error, progressTo io.Writer) (samples []sendSample, err error) {
-	dir, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory for the senders' files (set TMPDIR to where that is allowed): %w", err)
-	}
-	defer func() {
-		if e := os.RemoveAll(dir); e != nil {
-			err = errors.Join(err, fmt.Errorf("remove the senders' files: %w", e))
-		}
-	}()
-	samples = []sendSample{}
-	for round := 1; round <= rounds; round++ {
-		for i, sender := range senders {
-			if missing[sender.name] != nil {
-				continue
-			}
-			s := sendSample{Round: round, Sender: sender.name}
-			if err := b.measure(ctx, sender, filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)), &s); err != nil {
-				s.Invalid = err.Error()
-			}
-			if ctx.Err() != nil {
-				return samples, nil
-			}
-			samples = append(samples, s)
-			fmt.Fprintf(progressTo, "[round %d/%d] %s\n", round, rounds, s.line())
-		}
-	}
-	return samples, nil
+	return std.conclude(c.JSON, result, result.Verdict.OK)
 }

@@ -98,13 +98,17 @@ func TestSendFigures(t *testing.T) {
 		{Sender: "clash", Packets: 600, Clashes: n(0)}, {Sender: "clash", Packets: 600, Clashes: n(60)},
 		{Sender: "udpclash", Packets: 600, Clashes: n(0)}, {Sender: "udpclash", Packets: 600, Clashes: n(0)},
 	}
-	r := &sendResult{Samples: samples}
+	r := &sendResult{}
+	r.Samples = samples
 	required, err := parseRequirements("flood/c>=0.9,clash/udpclash>=1,flood/trafgen>=0.9", senderNames())
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.judge(required, map[string]error{"trafgen": errors.New("not installed")})
-	by, _ := figures(r.Senders)
+	by := map[string]float64{}
+	for i := range r.Senders {
+		by[r.Senders[i].Sender], _ = r.Senders[i].comparable()
+	}
 	if by["flood"] != 200 || by["c"] != 200 || by["clash"] != 0.05 || by["udpclash"] != 3.0/1200 {
 		t.Errorf("%v", by)
 	}
@@ -119,7 +123,8 @@ func TestSendFigures(t *testing.T) {
 		t.Errorf("%v\n%s", err, &text)
 	}
 	// A clash sender without clashes is no measure of anything.
-	r = &sendResult{Samples: []sendSample{{Sender: "clash", Packets: 600, Clashes: n(0)}, {Sender: "udpclash", Packets: 600, Clashes: n(1)}}}
+	r = &sendResult{}
+	r.Samples = []sendSample{{Sender: "clash", Packets: 600, Clashes: n(0)}, {Sender: "udpclash", Packets: 600, Clashes: n(1)}}
 	r.judge(required[1:2], nil)
 	if r.Verdict.OK {
 		t.Errorf("%+v", r.Verdict)

@@ -88,14 +88,15 @@ type sendSample struct {
 	Clashes *uint64 `json:"clashes"`
 }
 
-func (s *sendSample) line() string {
-	switch {
-	case s.Invalid != "":
-		return s.Sender + ": does not count: " + s.Invalid
-	case s.Clashes != nil:
-		return fmt.Sprintf("%s: %d clashes of %d packets", s.Sender, *s.Clashes, s.Packets)
+func (s *sendSample) of() (sender string, round int, invalid string) {
+	return s.Sender, s.Round, s.Invalid
+}
+
+func (s *sendSample) figures() string {
+	if s.Clashes != nil {
+		return fmt.Sprintf("%d clashes of %d packets", *s.Clashes, s.Packets)
 	}
-	return fmt.Sprintf("%s: %.3f us, %.0f packets a second of a core", s.Sender, *s.CPUPerPacket, *s.PerCPUSecond)
+	return fmt.Sprintf("%.3f us, %.0f packets a second of a core", *s.CPUPerPacket, *s.PerCPUSecond)
 }
 
 // canRun says why a sender cannot be measured on this machine.

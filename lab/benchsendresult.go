@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -12,16 +11,9 @@ import (
 
 // sendResult is what `lab bench send --json` writes.
 type sendResult struct {
-	Schema      int             `json:"schema"`
-	Version     string          `json:"version"`
-	Host        provenance.Host `json:"host"`
-	Settings    sendSettings    `json:"settings"`
-	Interrupted bool            `json:"interrupted"`
-	Samples     []sendSample    `json:"samples"`
-	Senders     []sendSummary   `json:"senders"`
-	Ratios      []ratioResult   `json:"ratios"`
-	Notes       []string        `json:"notes"`
-	Verdict     benchVerdict    `json:"verdict"`
+	benchHead[provenance.Host, sendSettings, sendSample]
+	Senders []sendSummary `json:"senders"`
+	benchJudgement
 }
 
 type sendSettings struct {
@@ -59,13 +51,14 @@ func summariseSenders(samples []sendSample, missing map[string]error) []sendSumm
 	for _, sender := range senders {
 		s := sendSummary{Sender: sender.name, What: sender.what}
 		var cpu, core, rate []float64
+		invalid := ""
 		for i := range samples {
 			m := &samples[i]
 			switch {
 			case m.Sender != s.Sender:
 				continue
 			case m.Invalid != "":
-				s.NotMeasured = m.Invalid
+				invalid = m.Invalid
 				continue
 			}
 			s.ValidRounds++
@@ -85,65 +78,45 @@ func summariseSenders(samples []sendSample, missing map[string]error) []sendSumm
 			per := float64(*s.Clashes) / float64(max(1, s.Packets))
 			s.ClashesPerPacket = &per
 		}
-		switch err := missing[s.Sender]; {
-		case s.ValidRounds > 0:
-			s.NotMeasured = ""
-		case err != nil:
-			s.NotMeasured = err.Error()
-		case s.NotMeasured == "":
-			s.NotMeasured = "interrupted"
-		}
+		s.NotMeasured = whyNot(s.ValidRounds, missing[s.Sender], invalid)
 		list = append(list, s)
 	}
 	return list
 }
 
-// figures are what ratios are made of: the median of packets a second of a core, and clashes a packet. Of a sender without a
-// clash the latter is below 3 by its packets, with a confidence of 95 % (the rule of three); that bound stands in for it,
-// so that a ratio with it is smaller than the true one.
-func figures(list []sendSummary) (by map[string]float64, notes []string) {
-	by = map[string]float64{}
-	for i := range list {
-		s := &list[i]
-		switch {
-		case s.PerCPUSecond != nil:
-			by[s.Sender] = s.PerCPUSecond.Median
-			if w := s.PerCPUSecond.relative(); w > noisy {
-				notes = append(notes, fmt.Sprintf("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet one, or with more --rounds.", s.Sender, 100*w))
-			}
-		case s.Clashes != nil && *s.Clashes > 0:
-			by[s.Sender] = *s.ClashesPerPacket
-		case s.Sender == "udpclash" && s.Clashes != nil && s.Packets > 0:
-			const ofThree = 3
-			by[s.Sender] = ofThree / float64(s.Packets)
-			notes = append(notes, fmt.Sprintf("udpclash had no clash in %d packets: its ratio is with %.2g clashes a packet, below which its rate is with a confidence of 95 %%.", s.Packets, by[s.Sender]))
-		}
+// comparable is what ratios are made of: the median of packets a second of a core, or clashes a packet; 0 where there is
+// neither. Of udpclash without a clash the latter is below 3 by its packets, with a confidence of 95 % (the rule of three);
+// that bound stands in for it, so that a ratio with it is smaller than the true one.
+func (s *sendSummary) comparable() (figure float64, bound bool) {
+	switch {
+	case s.PerCPUSecond != nil:
+		return s.PerCPUSecond.Median, false
+	case s.Clashes != nil && *s.Clashes > 0:
+		return *s.ClashesPerPacket, false
+	case s.Sender == "udpclash" && s.Clashes != nil && s.Packets > 0:
+		const ofThree = 3
+		return ofThree / float64(s.Packets), true
 	}
-	return by, notes
+	return 0, false
 }
 
 // judge fills in ratios, notes and the verdict.
 func (r *sendResult) judge(required []requirement, missing map[string]error) {
-	r.Senders = summariseSenders(r.Samples, missing)
-	by, notes := figures(r.Senders)
-	r.Notes = append([]string{}, notes...)
-	r.Ratios = compareMedians(by, sendRatios, required)
-	failures := []string{}
-	for i := range r.Samples {
-		if s := &r.Samples[i]; s.Invalid != "" {
-			failures = append(failures, fmt.Sprintf("%s, round %d does not count: %s", s.Sender, s.Round, s.Invalid))
+	r.Senders, r.Notes = summariseSenders(r.Samples, missing), []string{}
+	by := map[string]float64{}
+	for i := range r.Senders {
+		s := &r.Senders[i]
+		figure, bound := s.comparable()
+		by[s.Sender] = figure
+		if s.PerCPUSecond != nil {
+			r.noteNoise(s.Sender, s.PerCPUSecond)
+		}
+		if bound {
+			r.note("%s had no clash in %d packets: its ratio is with %.2g clashes a packet, below which its rate is with a confidence of 95 %%.", s.Sender, s.Packets, figure)
 		}
 	}
-	if r.Interrupted {
-		failures = append(failures, "interrupted before the last round")
-	}
-	r.Verdict = judgeRatios(r.Ratios, failures, "Every packet of every round was counted at the far end; no bounds were required.")
-}
-
-// document is the result as JSON.
-func (r *sendResult) document() ([]byte, error) {
-	text, err := json.MarshalIndent(r, "", "  ")
-	return append(text, '\n'), err
+	r.Ratios = compareMedians(by, sendRatios, required)
+	r.Verdict = judgeRatios(r.Ratios, failedTurns(r.Samples, r.Interrupted), "Every packet of every round was counted at the far end; no bounds were required.")
 }
 
 // writeText writes the tables for people, and the verdict below them.
@@ -179,11 +152,5 @@ func (r *sendResult) writeText(w io.Writer) error {
 		fmt.Fprintf(&text, "%s: %s\n", r.Senders[i].Sender, r.Senders[i].What)
 	}
 	fmt.Fprintln(&text)
-	if err := writeVerdict(&text, r.Ratios, r.Notes, &r.Verdict); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(w, text.String()); err != nil {
-		return fmt.Errorf("write the table: %w", err)
-	}
-	return nil
+	return r.benchJudgement.writeText(w, &text)
 }

@@ -134,3 +134,11 @@ func kernelCount(ns *kernel.NetNS) (sum nfq.KernelQueue, err error) {
 	})
 	return sum, err
 }
+
+func variantNames() []string {
+	names := make([]string, len(variants))
+	for i := range variants {
+		names[i] = variants[i].name
+	}
+	return names
+}

@@ -10,13 +10,11 @@ import (
 	"syscall"
 	"time"
 
-	"verdictd/internal/cli"
 	"verdictd/internal/config"
 	"verdictd/internal/crash"
 	"verdictd/internal/dnsload"
 	"verdictd/internal/report"
 	"verdictd/internal/topology"
-	"verdictd/internal/userns"
 )
 
 // dnsCmd is `lab dns`.
@@ -59,66 +57,38 @@ func (c *dnsCmd) Validate() error {
 
 // Run is called by kong.
 func (c *dnsCmd) Run(ctx context.Context, std streams) error {
-	p, err := findPrograms(c.Bin)
-	if err != nil {
-		return err
-	}
-	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
-		return err
-	}
-	if err := canWrite(c.JSON); err != nil {
-		return err
-	}
-	host, err := readHost(ctx, p)
-	if err != nil {
-		return fmt.Errorf("look at this machine: %w", err)
-	}
-	cpus, err := allowedCPUs()
-	if err != nil {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
 		return err
 	}
 	result := &dnsResult{
-		Schema: dnsSchema, Version: version, Host: host,
-		Placement: c.Placement, Family: c.Family, Analysis: c.Analysis.String(), Notes: kernelNotes(host.Kernel), Runs: []dnsRun{},
+		Schema: dnsSchema, Version: version, Host: t.host,
+		Placement: c.Placement, Family: c.Family, Analysis: c.Analysis.String(), Notes: kernelNotes(t.host.Kernel), Runs: []dnsRun{},
 	}
-	if err := c.rows(ctx, p, cpus, result, std); err != nil {
+	if err := c.rows(ctx, &t, result, std); err != nil {
 		return err
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge(c.Queries)
-	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
-		return err
-	}
-	if !result.Verdict.OK {
-		return cli.ErrReported
-	}
-	return nil
+	return std.conclude(c.JSON, result, result.Verdict.OK)
 }
 
 // rows goes from guard to guard.
-func (c *dnsCmd) rows(ctx context.Context, p programs, cpus []int, result *dnsResult, std streams) (err error) {
-	dir, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		return fmt.Errorf("make a directory for the programs' files (set TMPDIR to where that is allowed): %w", err)
-	}
-	defer func() {
-		if e := os.RemoveAll(dir); e != nil {
-			err = errors.Join(err, fmt.Errorf("remove the programs' files: %w", e))
+func (c *dnsCmd) rows(ctx context.Context, t *testbed, result *dnsResult, std streams) error {
+	return withFiles(func(dir string) {
+		for i, guard := range dnsGuards {
+			r := resolving{dnsCmd: c, programs: t.programs, cpus: t.cpus, dir: filepath.Join(dir, strconv.Itoa(i)), run: dnsRun{Guard: guard}}
+			err := r.do(ctx)
+			if ctx.Err() != nil {
+				break // the interruption, and not a program, is what failed
+			}
+			if err != nil {
+				r.run.Error = err.Error()
+			}
+			result.Runs = append(result.Runs, r.run)
+			fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(dnsGuards), r.run.line())
 		}
-	}()
-	for i, guard := range dnsGuards {
-		r := resolving{dnsCmd: c, programs: p, cpus: cpus, dir: filepath.Join(dir, strconv.Itoa(i)), run: dnsRun{Guard: guard}}
-		err := r.do(ctx)
-		if ctx.Err() != nil {
-			break // the interruption, and not a program, is what failed
-		}
-		if err != nil {
-			r.run.Error = err.Error()
-		}
-		result.Runs = append(result.Runs, r.run)
-		fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(dnsGuards), r.run.line())
-	}
-	return nil
+	})
 }
 
 // resolving is one row: fresh namespaces, the programs in them, and what they saw.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -123,14 +122,6 @@ func (r *dnsResult) judge(queries dnsload.Queries) {
 		v.OK = true
 		v.Line = strings.Join(told, "; ")
 	}
-}
-
-func (r *dnsResult) document() ([]byte, error) {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode the result: %w", err)
-	}
-	return append(b, '\n'), nil
 }
 
 // writeText writes the table for people.

@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"verdictd/internal/cli"
 	"verdictd/internal/report"
 	"verdictd/internal/topology"
-	"verdictd/internal/userns"
 )
 
 // matrixCmd is `lab matrix`.
@@ -45,16 +41,8 @@ func (m *matrixCmd) Validate() error {
 	if _, err := m.rows(true); err != nil {
 		errs = append(errs, err)
 	}
-	for _, bound := range []struct {
-		flag string
-		n    int
-		low  int
-		high int
-	}{{"--flows", m.Flows, 1, maxFlows}, {"--burst", m.Burst, 1, maxBurst}, {"--queues", m.Queues, 1, maxQueues}, {"--threads", m.Threads, 0, m.Burst}} {
-		if bound.n < bound.low || bound.n > bound.high {
-			errs = append(errs, fmt.Errorf("%s %d is not within %d to %d", bound.flag, bound.n, bound.low, bound.high))
-		}
-	}
+	errs = append(errs, within("--flows", m.Flows, 1, maxFlows), within("--burst", m.Burst, 1, maxBurst),
+		within("--queues", m.Queues, 1, maxQueues), within("--threads", m.Threads, 0, m.Burst))
 	return errors.Join(errs...)
 }
 
@@ -68,21 +56,9 @@ func (m *matrixCmd) AfterApply() error {
 
 // Run is called by kong.
 func (m *matrixCmd) Run(ctx context.Context, std streams) error {
-	p, err := findPrograms(m.Bin)
-	if err != nil {
+	t, outside, err := std.prepare(ctx, m.Bin, m.JSON, m.HTML)
+	if outside || err != nil {
 		return err
-	}
-	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
-		return err
-	}
-	for _, path := range []string{m.JSON, m.HTML} {
-		if err := canWrite(path); err != nil {
-			return err
-		}
-	}
-	host, err := readHost(ctx, p)
-	if err != nil {
-		return fmt.Errorf("look at this machine: %w", err)
 	}
 	ports, err := hashesPorts()
 	if err != nil {
@@ -92,7 +68,7 @@ func (m *matrixCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	rep, err := m.measure(ctx, p, host, rows, std.err)
+	rep, err := m.measure(ctx, &t, rows, std.err)
 	if err != nil {
 		return err
 	}
@@ -123,54 +99,43 @@ func (m *matrixCmd) rows(ports bool) ([]row, error) {
 }
 
 // measure does one run after the other. A run that fails says so in its row, and the next one follows.
-func (m *matrixCmd) measure(ctx context.Context, p programs, host report.Host, rows []row, progressTo io.Writer) (_ *report.Report, err error) {
-	dir, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory for the programs' files (set TMPDIR to where that is allowed): %w", err)
-	}
-	defer func() {
-		if e := os.RemoveAll(dir); e != nil {
-			err = errors.Join(err, fmt.Errorf("remove the programs' files: %w", e))
-		}
-	}()
-	cpus, err := allowedCPUs()
-	if err != nil {
-		return nil, err
-	}
+func (m *matrixCmd) measure(ctx context.Context, t *testbed, rows []row, progressTo io.Writer) (*report.Report, error) {
 	rep := &report.Report{
 		Schema:  report.Schema,
 		Version: version,
-		Host:    host,
+		Host:    t.host,
 		Settings: report.Settings{
 			Flows: m.Flows, Burst: m.Burst, Threads: m.Threads, Queues: m.Queues,
 			Outstanding: outstanding, Sources: topology.SourceCount, Analysis: m.Analysis.String(),
 		},
 		Started: time.Now(),
 		Planned: len(rows),
-		Notes:   notes(host.Kernel, rows),
+		Notes:   notes(t.host.Kernel, rows),
 		Runs:    []report.Run{},
 	}
 	progress := newProgress(progressTo, len(rows))
-	for i, r := range rows {
-		if ctx.Err() != nil {
-			break
-		}
-		e := experiment{matrixCmd: m, programs: p, row: r, dir: filepath.Join(dir, strconv.Itoa(i)), cpus: cpus, run: r.run()}
-		progress.starts(i+1, &e.run)
-		if err := e.do(ctx); err != nil {
+	err := withFiles(func(dir string) {
+		for i, r := range rows {
 			if ctx.Err() != nil {
-				break // the interruption, and not the run, is what failed
+				break
 			}
-			e.run.Error = err.Error()
+			e := experiment{matrixCmd: m, programs: t.programs, row: r, dir: filepath.Join(dir, strconv.Itoa(i)), cpus: t.cpus, run: r.run()}
+			progress.starts(i+1, &e.run)
+			if err := e.do(ctx); err != nil {
+				if ctx.Err() != nil {
+					break // the interruption, and not the run, is what failed
+				}
+				e.run.Error = err.Error()
+			}
+			rep.Runs = append(rep.Runs, e.run)
+			progress.ended(i+1, &e.run)
 		}
-		rep.Runs = append(rep.Runs, e.run)
-		progress.ended(i+1, &e.run)
-	}
+	})
 	progress.clear()
 	rep.Seconds = time.Since(rep.Started).Seconds()
 	rep.Interrupted = ctx.Err() != nil
 	rep.Verdict = report.Judge(rep)
-	return rep, nil
+	return rep, err
 }
 
 // write gives the report to those who want it: the table to people, JSON and HTML to files.
@@ -180,33 +145,4 @@ func (m *matrixCmd) write(rep *report.Report, std streams) error {
 		err = errors.Join(err, writePage(m.HTML, func(w io.Writer) error { return report.WriteHTML(w, rep) }))
 	}
 	return err
-}
-
-// canWrite finds out before the minutes of measuring whether the report can be written after them.
-func canWrite(path string) error {
-	if path == "" || path == "-" {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
-	if err != nil {
-		return fmt.Errorf("the report could not be written later: %w", err)
-	}
-	return f.Close()
-}
-
-// allowedCPUs are those that this process, and so the daemon, may run on.
-func allowedCPUs() ([]int, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("find the CPUs to pin the daemon's threads to: %w", err)
-	}
-	var cpus []int
-	for cpu := 0; len(cpus) < set.Count(); cpu++ {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
-	return cpus, nil
 }

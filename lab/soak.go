@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"verdictd/internal/cli"
-	"verdictd/internal/userns"
 )
 
 // soakCmd is `lab soak`.
@@ -71,74 +67,46 @@ func (c *soakCmd) AfterApply() error {
 
 // Run is called by kong.
 func (c *soakCmd) Run(ctx context.Context, std streams) error {
-	p, err := findPrograms(c.Bin)
-	if err != nil {
-		return err
-	}
-	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
-		return err
-	}
-	if err := canWrite(c.JSON); err != nil {
-		return err
-	}
-	host, err := readHost(ctx, p)
-	if err != nil {
-		return fmt.Errorf("look at this machine: %w", err)
-	}
-	cpus, err := allowedCPUs()
-	if err != nil {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
 		return err
 	}
 	result := &soakResult{
-		Schema: soakSchema, Version: version, Host: host, Seed: c.Seed, Duration: c.Duration.String(), Guard: c.Guard, Shares: []soakShare{},
+		Schema: soakSchema, Version: version, Host: t.host, Seed: c.Seed, Duration: c.Duration.String(), Guard: c.Guard, Shares: []soakShare{},
 	}
 	fmt.Fprintf(std.err, "lab: seed %d\n", c.Seed)
-	if err := c.soak(ctx, p, cpus, result, std); err != nil {
+	if err := c.soak(ctx, &t, result, std); err != nil {
 		return err
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge()
-	if err := std.write(c.JSON, result.writeText, result.document); err != nil {
-		return err
-	}
-	if !result.Verdict.OK {
-		return cli.ErrReported
-	}
-	return nil
+	return std.conclude(c.JSON, result, result.Verdict.OK)
 }
 
 // soak goes from place to place.
-func (c *soakCmd) soak(ctx context.Context, p programs, cpus []int, result *soakResult, std streams) (err error) {
-	dir, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		return fmt.Errorf("make a directory for the programs' files (set TMPDIR to where that is allowed): %w", err)
-	}
-	defer func() {
-		if e := os.RemoveAll(dir); e != nil {
-			err = errors.Join(err, fmt.Errorf("remove the programs' files: %w", e))
+func (c *soakCmd) soak(ctx context.Context, t *testbed, result *soakResult, std streams) error {
+	return withFiles(func(dir string) {
+		all := places()
+		for i, at := range all {
+			if ctx.Err() != nil {
+				break
+			}
+			if len(c.Only) > 0 && !slices.Contains(c.Only, at.String()) {
+				continue
+			}
+			s := soaking{
+				programs: t.programs, place: at, cpus: t.cpus, guard: c.Guard, seed: at.seed(c.Seed),
+				duration: c.Duration / time.Duration(len(all)), dir: filepath.Join(dir, strconv.Itoa(i)),
+			}
+			share := s.run(ctx)
+			if ctx.Err() != nil {
+				break // the interruption, and not the daemon, is what failed
+			}
+			share.judge(result.Host.Tainted)
+			result.Shares = append(result.Shares, share)
+			fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(all), share.line())
 		}
-	}()
-	all := places()
-	for i, at := range all {
-		if ctx.Err() != nil {
-			break
-		}
-		if len(c.Only) > 0 && !slices.Contains(c.Only, at.String()) {
-			continue
-		}
-		s := soaking{
-			programs: p, place: at, cpus: cpus, guard: c.Guard, seed: at.seed(c.Seed),
-			duration: c.Duration / time.Duration(len(all)), dir: filepath.Join(dir, strconv.Itoa(i)),
-		}
-		share := s.run(ctx)
-		if ctx.Err() != nil {
-			break // the interruption, and not the daemon, is what failed
-		}
-		share.judge(result.Host.Tainted)
-		result.Shares = append(result.Shares, share)
-		fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(all), share.line())
-	}
-	return nil
+	})
 }
 
 // seed gives each place flows of its own, whichever others there are.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -232,14 +231,6 @@ func (r *soakResult) judge() {
 		v.Line = fmt.Sprintf("guard %s: 0 clashes, 0 lost, 0 duplicated, 0 reordered, 0 corrupted of %d packets in %d places (%d re-injected; %s)",
 			r.Guard, sent, len(r.Shares), reinjected, seed)
 	}
-}
-
-func (r *soakResult) document() ([]byte, error) {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode the result: %w", err)
-	}
-	return append(b, '\n'), nil
 }
 
 // writeText writes the summary for people.

@@ -1,24 +1,47 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"verdictd/internal/cli"
 )
 
 // write gives a result to those who want it: text to people, and JSON to a file, or to stdout ("-"), whence the text then
 // moves to stderr.
-func (std streams) write(json string, text func(io.Writer) error, document func() ([]byte, error)) error {
+func (std streams) write(path string, text func(io.Writer) error, document func() ([]byte, error)) error {
 	people := std.out
-	if json == "-" {
+	if path == "-" {
 		people = std.err
 	}
 	err := text(people)
-	if json == "" {
+	if path == "" {
 		return err
 	}
-	return errors.Join(err, std.writeDocument(json, document))
+	return errors.Join(err, std.writeDocument(path, document))
+}
+
+// conclude writes a result, which is its own JSON document, and fails where its verdict is not OK.
+func (std streams) conclude(path string, result interface{ writeText(w io.Writer) error }, ok bool) error {
+	if err := std.write(path, result.writeText, func() ([]byte, error) { return encode(result) }); err != nil {
+		return err
+	}
+	if !ok {
+		return cli.ErrReported
+	}
+	return nil
+}
+
+// encode is a document as the lab writes it.
+func encode(document any) ([]byte, error) {
+	b, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the result: %w", err)
+	}
+	return append(b, '\n'), nil
 }
 
 func (std streams) writeDocument(path string, document func() ([]byte, error)) error {

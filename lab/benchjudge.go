@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// benchSchema is the version of the JSON documents.
+const benchSchema = 1
+
+// noisy is a spread, relative to the median, from which on a figure is to be taken with care.
+const noisy = 0.25
+
+// A spread is the median of the valid rounds and the ends of their range.
+type spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// newSpread is nil for no values.
+func newSpread(values []float64) *spread {
+	if len(values) == 0 {
+		return nil
+	}
+	v := slices.Sorted(slices.Values(values))
+	n := len(v)
+	return &spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1]}
+}
+
+// relative is the range's width by the median.
+func (s *spread) relative() float64 { return (s.Max - s.Min) / s.Median }
+
+// whyNot is why a candidate has no figures; empty if it has. Missing says why it was not run at all, invalid why its last
+// turn does not count.
+func whyNot(validRounds int, missing error, invalid string) string {
+	switch {
+	case validRounds > 0:
+		return ""
+	case missing != nil:
+		return missing.Error()
+	case invalid != "":
+		return invalid
+	}
+	return "interrupted"
+}
+
+// A benchJudgement is what each comparison's document ends with.
+type benchJudgement struct {
+	Ratios  []ratioResult `json:"ratios"`
+	Notes   []string      `json:"notes"`
+	Verdict benchVerdict  `json:"verdict"`
+}
+
+func (j *benchJudgement) note(format string, args ...any) {
+	j.Notes = append(j.Notes, fmt.Sprintf(format, args...))
+}
+
+// noteNoise says of a candidate that its rounds differ, if they do.
+func (j *benchJudgement) noteNoise(candidate string, s *spread) {
+	if r := s.relative(); r > noisy {
+		j.note("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet one, or with more --rounds.", candidate, 100*r)
+	}
+}
+
+// noteOneCPU says that there was none for the load alone.
+func (j *benchJudgement) noteOneCPU(loadCPU, cpu int, with string) {
+	if loadCPU == cpu {
+		j.note("There is one CPU only, which the load and %s share.", with)
+	}
+}
+
+// failedTurns are the turns that do not count, and those that were not had.
+func failedTurns[S any, P interface {
+	*S
+	benchTurn
+}](samples []S, interrupted bool) []string {
+	failures := []string{}
+	for i := range samples {
+		if name, round, invalid := P(&samples[i]).of(); invalid != "" {
+			failures = append(failures, fmt.Sprintf("%s, round %d does not count: %s", name, round, invalid))
+		}
+	}
+	if interrupted {
+		failures = append(failures, "interrupted before the last round")
+	}
+	return failures
+}
+
+// writeText writes, behind a comparison's own text, the ratios, what is to be said of the figures, and what they come to.
+func (j *benchJudgement) writeText(w io.Writer, text *strings.Builder) error {
+	t := tabwriter.NewWriter(text, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "ratio\tmeasured\tbound")
+	for i := range j.Ratios {
+		r := &j.Ratios[i]
+		measured := "-"
+		if r.Ratio != nil {
+			measured = fmt.Sprintf("%.3f", *r.Ratio)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", r.name(), measured, r.bound())
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(text)
+	for _, note := range j.Notes {
+		fmt.Fprintf(text, "Note: %s\n", note)
+	}
+	for _, failure := range j.Verdict.Failures {
+		fmt.Fprintf(text, "Failed: %s\n", failure)
+	}
+	fmt.Fprintln(text, j.Verdict.Line)
+	if _, err := io.WriteString(w, text.String()); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	return nil
+}
