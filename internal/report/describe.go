@@ -15,7 +15,7 @@ type Term struct {
 // the most exposed one.
 var placements = []Term{
 	{PlacementNone, "no queue and no daemon: clashes of threads that send at the same instant, on CPUs of their own"},
-	{PlacementPreConntrack, "queued before conntrack looks the packet up (priority -300 in OUTPUT and PREROUTING): no clash by construction"},
+	{PlacementPreConntrack, "queued before conntrack looks the packet up (priority -300 in OUTPUT and PREROUTING): no clash by construction while a flow keeps to one queue"},
 	{PlacementNotrack, "queued after a rule took the traffic out of conntrack"},
 	{"output", "queued in mangle OUTPUT: packets of a local program, looked up but not yet confirmed"},
 	{"postrouting", "queued in mangle POSTROUTING: packets on their way out, shortly before the confirm"},
