@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -13,27 +12,18 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/load"
-	"verdictd/internal/userns"
 )
 
 // clashCmd holds the flags of `stress clash`; load.ClashConfig has their meaning in full.
 type clashCmd struct {
-	Target      netip.Addr `help:"Address that all flows go to; the receiver binds there. Default: loopback of the family." placeholder:"ADDR"`
-	Port        uint16     `help:"Port that all flows go to." default:"${port}"`
-	Family      string     `help:"ipv4 or ipv6; with --target it must agree." enum:",ipv4,ipv6" default:"" placeholder:"ipv4|ipv6"`
-	AllowTarget netip.Addr `help:"Name a target outside loopback and the documentation ranges once more, to say that it is yours." placeholder:"ADDR"`
+	loadFlags
 
-	Source []netip.Addr   `help:"Source address; repeatable, flows cycle over them. Each gives about 64,500 flows. Default: the kernel's choice." placeholder:"ADDR"`
-	Ports  load.PortOrder `help:"Order of source ports: shuffled or sequential." enum:"shuffled,sequential" default:"${ports}"`
+	Ports load.PortOrder `help:"Order of source ports: shuffled or sequential." enum:"shuffled,sequential" default:"${ports}"`
 
-	wayFlags
-
-	Flows    *int          `help:"New flows. Default: ${flows}, or with --clashes or --duration as many as the addresses give." placeholder:"N"`
-	Clashes  uint64        `help:"End when conntrack has counted so many clashes; fail if that does not come." placeholder:"N"`
-	Duration time.Duration `help:"End after this time." placeholder:"TIME"`
+	Flows   *int   `help:"New flows; each source address gives about 64,500. Default: ${flows}, or with --clashes or --duration as many as the addresses give." placeholder:"N"`
+	Clashes uint64 `help:"End when conntrack has counted so many clashes; fail if that does not come." placeholder:"N"`
 
 	Burst    int           `help:"Packets of each flow, sent at once." default:"${burst}"`
-	Size     int           `help:"Bytes of UDP payload." default:"${size}"`
 	Mode     load.Mode     `help:"threads: one socket, several threads; reuseport: twin sockets of the same 5-tuple; sendmmsg: one thread, one system call; cross: both ends send at the same instant; reply: the far end sends when the send of the first packet has returned." enum:"threads,reuseport,sendmmsg,cross,reply" default:"${mode}"`
 	Threads  int           `help:"Threads that share each burst; 0: up to one a CPU." default:"0"`
 	Sockets  int           `help:"Twins of mode reuseport; 0: one for each thread." default:"0"`
@@ -46,12 +36,7 @@ type clashCmd struct {
 	FlowTimeout time.Duration `help:"A flow is no longer in flight after this time, even if packets are missing." default:"${flow_timeout}"`
 	Echo        bool          `help:"Have every payload sent back and measure round trips."`
 
-	Seed          uint64        `help:"Order of ports and filling of payloads; 0: draw one." default:"0"`
-	Timeout       time.Duration `help:"Bound of the whole run." default:"${timeout}"`
-	Linger        time.Duration `help:"Wait for stragglers, within the timeout." default:"${linger}"`
-	ReceiveBuffer int           `help:"Socket buffer of the receiver, in bytes." default:"${receive_buffer}"`
-
-	JSON       string `name:"json" help:"Write the result to a file; - is standard output, instead of the summary." placeholder:"FILE"`
+	Seed       uint64 `help:"Order of ports and filling of payloads; 0: draw one." default:"0"`
 	FailOnLoss bool   `help:"Exit with 1 when a packet or an echo is lost."`
 }
 
@@ -68,17 +53,12 @@ type clashResult struct {
 func clashDefaults() kong.Vars {
 	d := load.DefaultClash()
 	return kong.Vars{
-		"port":           strconv.Itoa(int(d.Port)),
-		"ports":          string(d.Ports),
-		"flows":          strconv.Itoa(d.Flows),
-		"burst":          strconv.Itoa(d.Burst),
-		"size":           strconv.Itoa(d.Size),
-		"mode":           string(d.Mode),
-		"outstanding":    strconv.Itoa(d.Outstanding),
-		"flow_timeout":   d.FlowTimeout.String(),
-		"timeout":        d.Timeout.String(),
-		"linger":         d.Linger.String(),
-		"receive_buffer": strconv.Itoa(d.ReceiveBuffer),
+		"ports":        string(d.Ports),
+		"flows":        strconv.Itoa(d.Flows),
+		"burst":        strconv.Itoa(d.Burst),
+		"mode":         string(d.Mode),
+		"outstanding":  strconv.Itoa(d.Outstanding),
+		"flow_timeout": d.FlowTimeout.String(),
 	}
 }
 
@@ -94,34 +74,10 @@ func (c *clashCmd) config() (load.ClashConfig, error) {
 		SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
 		Seed: c.Seed, Duration: c.Duration, Timeout: c.Timeout, Linger: c.Linger, ReceiveBuffer: c.ReceiveBuffer,
 	}
-	target, family := chooseTarget(c.Target, c.Family)
+	target, family := c.target()
 	cfg.Target = target
 	cfg.Flows = c.flows(&cfg)
 	return cfg, errors.Join(family, c.check(c.addressed()...), cfg.Validate())
-}
-
-// chooseTarget is the loopback address of a family unless a target is given.
-func chooseTarget(target netip.Addr, family string) (netip.Addr, error) {
-	switch {
-	case !target.IsValid() && family == "ipv6":
-		return netip.IPv6Loopback(), nil
-	case !target.IsValid():
-		return load.DefaultClash().Target, nil
-	case family == "ipv4" && !target.Is4(), family == "ipv6" && !target.Is6():
-		return target, fmt.Errorf("family %s: target %s is of the other", family, target)
-	}
-	return target, nil
-}
-
-// addressed are the flags that name addresses and were given.
-func (c *clashCmd) addressed() (flags []string) {
-	if c.Target.IsValid() {
-		flags = append(flags, "--target")
-	}
-	if len(c.Source) > 0 {
-		flags = append(flags, "--source")
-	}
-	return flags
 }
 
 // flows is how many there are at most.
@@ -141,15 +97,15 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w of clash: %w", cli.ErrUsage, err)
 	}
-	at := c.named()
+	at, outside, err := c.open(ctx, s)
+	if outside {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("clash: %w", err)
+	}
+	defer func() { err = errors.Join(err, at.Close()) }()
 	if c.own() {
-		if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
-			return err
-		}
-		if at, err = c.make(c.Family); err != nil {
-			return fmt.Errorf("clash: %w", err)
-		}
-		defer func() { err = errors.Join(err, at.Close()) }()
 		cfg.Target, cfg.ReceiveAt, cfg.Sources, cfg.SenderNetns, cfg.ReceiverNetns = at.target, at.receiveAt, at.sources, at.sender, at.receiver
 		cfg.Flows = c.flows(&cfg) // more addresses, more flows
 	}

@@ -25,10 +25,7 @@ func TestClashUsage(t *testing.T) {
 		"clash --sockets 2":                                       "only mode reuseport",
 		"clash --topology router --udpclash --nat none --flows 0": "flows 0",
 	} {
-		got := stress(strings.Fields(args)...)
-		if got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, want) {
-			t.Errorf("%s: %+v, want status 2 and %q", args, got, want)
-		}
+		refused(t, want, strings.Fields(args)...)
 	}
 }
 

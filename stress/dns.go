@@ -14,7 +14,6 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/dnsload"
-	"verdictd/internal/provenance"
 	"verdictd/internal/topology"
 )
 
@@ -77,17 +76,12 @@ func (c *dnsCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w of dns: %w", cli.ErrUsage, err)
 	}
-	var named []provenance.Place
-	if c.makes() {
-		places, outside, err := c.make(ctx, s)
-		if outside || err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, places.Close()) }()
-		cfg.SenderNetns, cfg.ReceiverNetns = places.Sender.Path(), places.Receiver.Path()
-	} else {
-		named = c.places()
+	at, named, outside, err := c.open(ctx, s, c.makes())
+	if outside || err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, at.Close()) }()
+	cfg.SenderNetns, cfg.ReceiverNetns = at.sender, at.receiver
 	out, err := s.openResult(c.JSON, named...)
 	if err != nil {
 		return err

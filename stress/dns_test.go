@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"net/netip"
-	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,28 +64,7 @@ func TestDNSTimeout(t *testing.T) {
 }
 
 func TestDNSInterrupted(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, dnsIn(t, "--attempt-timeout", "30s", "--json", "-")...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	waitForTraffic(t)
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // the exit status is checked below
-	if status := cmd.ProcessState.ExitCode(); status != cli.Failed || !strings.Contains(stderr.String(), "interrupted") {
-		t.Errorf("status %d, stderr %q; want 1 and the reason", status, &stderr)
-	}
-	if result := decode(t, stdout.String()); result["interrupted"] != true {
-		t.Errorf("%s", &stdout)
-	}
+	interrupted(t, syscall.SIGINT, dnsIn(t, "--attempt-timeout", "30s", "--json", "-")...)
 }
 
 func TestDNSUsage(t *testing.T) {
@@ -103,9 +79,7 @@ func TestDNSUsage(t *testing.T) {
 		"single-request-reopen":         {"--queries", "both"},
 		"attempt timeout 31s: want mor": {"--attempt-timeout", "31s"},
 	} {
-		if got := stress(append([]string{"dns"}, args...)...); got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, want) {
-			t.Errorf("%v: %+v, want status 2 and %q", args, got, want)
-		}
+		refused(t, want, append([]string{"dns"}, args...)...)
 	}
 	if got := stress("dns", "--target", "127.0.0.1", "--sender-netns", "/nowhere"); got.status != cli.Failed || !strings.Contains(got.stderr, "/nowhere") {
 		t.Errorf("%+v", got)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -14,37 +13,23 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/load"
-	"verdictd/internal/userns"
 )
 
 // floodCmd holds the flags of `stress flood`; load.FloodConfig has their meaning in full.
 type floodCmd struct {
-	Target      netip.Addr   `help:"Address that all packets go to; the receiver binds there. Default: loopback of the family." placeholder:"ADDR"`
-	Port        uint16       `help:"Port that all packets go to." default:"${flood_port}"`
-	Family      string       `help:"ipv4 or ipv6; with --target it must agree." enum:",ipv4,ipv6" default:"" placeholder:"ipv4|ipv6"`
-	AllowTarget netip.Addr   `help:"Name a target outside loopback and the documentation ranges once more, to say that it is yours." placeholder:"ADDR"`
-	Source      []netip.Addr `help:"Source address; repeatable, flows cycle over them. Default: the kernel's choice." placeholder:"ADDR"`
+	loadFlags
 
-	wayFlags
+	Packets  *int      `help:"Packets to send. Default: ${flood_packets}, or with --duration as many as that gives." placeholder:"N"`
+	Flows    int       `help:"Flows, each a socket." default:"${flood_flows}"`
+	Threads  int       `help:"Sending threads, each on a CPU." default:"${flood_threads}"`
+	Batch    int       `help:"Messages in one sendmmsg at most." default:"${flood_batch}"`
+	Segments int       `help:"Packets in one message, which the kernel separates (UDP GSO); 1: no GSO." default:"${flood_segments}"`
+	Pace     load.Pace `help:"full, or rate:N with N in packets per second. A packet is sent when it is due, whatever became of those before, and its latency counts from then." default:"full"`
+	Blind    bool      `help:"Have no receiver: only the sending is measured, no loss."`
 
-	Packets  *int          `help:"Packets to send. Default: ${flood_packets}, or with --duration as many as that gives." placeholder:"N"`
-	Duration time.Duration `help:"End after this time." placeholder:"TIME"`
-	Flows    int           `help:"Flows, each a socket." default:"${flood_flows}"`
-	Size     int           `help:"Bytes of UDP payload." default:"${flood_size}"`
-	Threads  int           `help:"Sending threads, each on a CPU." default:"${flood_threads}"`
-	Batch    int           `help:"Messages in one sendmmsg at most." default:"${flood_batch}"`
-	Segments int           `help:"Packets in one message, which the kernel separates (UDP GSO); 1: no GSO." default:"${flood_segments}"`
-	Pace     load.Pace     `help:"full, or rate:N with N in packets per second. A packet is sent when it is due, whatever became of those before, and its latency counts from then." default:"full"`
-	Blind    bool          `help:"Have no receiver: only the sending is measured, no loss."`
-
-	Seed          uint64        `help:"Source ports and filling of payloads; 0: draw one." default:"0"`
-	SendTimeout   time.Duration `help:"Of a send that waits for buffer." default:"${flood_send_timeout}"`
-	Timeout       time.Duration `help:"Bound of the whole run." default:"${flood_timeout}"`
-	Linger        time.Duration `help:"Wait for stragglers, within the timeout." default:"${flood_linger}"`
-	ReceiveBuffer int           `help:"Socket buffer of the receiver, in bytes." default:"${flood_buffer}"`
-
-	JSON       string `name:"json" help:"Write the result to a file; - is standard output, instead of the summary." placeholder:"FILE"`
-	FailOnLoss bool   `help:"Exit with 1 when a packet is lost."`
+	Seed        uint64        `help:"Source ports and filling of payloads; 0: draw one." default:"0"`
+	SendTimeout time.Duration `help:"Of a send that waits for buffer." default:"${flood_send_timeout}"`
+	FailOnLoss  bool          `help:"Exit with 1 when a packet is lost."`
 }
 
 // floodResult is the result file behind its header.
@@ -59,17 +44,12 @@ type floodResult struct {
 func floodDefaults() kong.Vars {
 	d := load.DefaultFlood()
 	return kong.Vars{
-		"flood_port":         strconv.Itoa(int(d.Port)),
 		"flood_packets":      strconv.Itoa(d.Packets),
 		"flood_flows":        strconv.Itoa(d.Flows),
-		"flood_size":         strconv.Itoa(d.Size),
 		"flood_threads":      strconv.Itoa(d.Threads),
 		"flood_batch":        strconv.Itoa(d.Batch),
 		"flood_segments":     strconv.Itoa(d.Segments),
 		"flood_send_timeout": d.SendTimeout.String(),
-		"flood_timeout":      d.Timeout.String(),
-		"flood_linger":       d.Linger.String(),
-		"flood_buffer":       strconv.Itoa(d.ReceiveBuffer),
 	}
 }
 
@@ -82,20 +62,13 @@ func (c *floodCmd) config() (load.FloodConfig, error) {
 		SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
 		Seed: c.Seed, SendTimeout: c.SendTimeout, Timeout: c.Timeout, Linger: c.Linger, ReceiveBuffer: c.ReceiveBuffer,
 	}
-	target, family := chooseTarget(c.Target, c.Family)
+	target, family := c.target()
 	cfg.Target, cfg.Packets = target, c.packets()
 	var blind error
 	if c.Blind && c.FailOnLoss {
 		blind = errors.New("--blind sees no loss: leave it or --fail-on-loss out")
 	}
-	var addressed []string
-	if c.Target.IsValid() {
-		addressed = append(addressed, "--target")
-	}
-	if len(c.Source) > 0 {
-		addressed = append(addressed, "--source")
-	}
-	return cfg, errors.Join(family, blind, c.check(addressed...), cfg.Validate())
+	return cfg, errors.Join(family, blind, c.check(c.addressed()...), cfg.Validate())
 }
 
 // packets is how many there are at most. The ledger has a bit for each, so at full speed the bound is one that no thread
@@ -119,15 +92,15 @@ func (c *floodCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w of flood: %w", cli.ErrUsage, err)
 	}
-	at := c.named()
+	at, outside, err := c.open(ctx, s)
+	if outside {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("flood: %w", err)
+	}
+	defer func() { err = errors.Join(err, at.Close()) }()
 	if c.own() {
-		if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
-			return err
-		}
-		if at, err = c.make(c.Family); err != nil {
-			return fmt.Errorf("flood: %w", err)
-		}
-		defer func() { err = errors.Join(err, at.Close()) }()
 		cfg.Target, cfg.ReceiveAt, cfg.Sources, cfg.SenderNetns, cfg.ReceiverNetns = at.target, at.receiveAt, at.sources, at.sender, at.receiver
 	}
 	out, err := s.openResult(c.JSON, at.roles()...)

@@ -20,10 +20,7 @@ func TestFloodUsage(t *testing.T) {
 		"flood --topology veth --source ::1": "leave --source out",
 		"flood --pace rate:-1":               "pace",
 	} {
-		got := stress(strings.Fields(args)...)
-		if got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, want) {
-			t.Errorf("%s: %+v, want status 2 and %q", args, got, want)
-		}
+		refused(t, want, strings.Fields(args)...)
 	}
 }
 

@@ -71,10 +71,15 @@ func TestWrongUsage(t *testing.T) {
 		"too many flows":      {"clash --flows 70000", "name 2 or more source addresses"},
 		"two problems at one": {"clash --flows 0 --burst 0", "burst 0"},
 	} {
-		got := stress(strings.Fields(tt.args)...)
-		if got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, tt.want) {
-			t.Errorf("%s: %+v, want status 2 and %q on stderr alone", name, got, tt.want)
-		}
+		t.Run(name, func(t *testing.T) { refused(t, tt.want, strings.Fields(tt.args)...) })
+	}
+}
+
+// refused runs stress with arguments that are wrong, which it is to say on stderr alone.
+func refused(t *testing.T, want string, args ...string) {
+	t.Helper()
+	if got := stress(args...); got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, want) {
+		t.Errorf("%s: %+v, want status 2 and %q on stderr alone", args, got, want)
 	}
 }
 
@@ -160,31 +165,41 @@ func TestTimeout(t *testing.T) {
 
 func TestSignalEndsEarlyWithResult(t *testing.T) {
 	ns := kerneltest.Namespace(t)
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		result := interrupted(t, signal, within(ns, "--pace", "rate:100", "--flows", "6000", "--json", "-")...)
+		if result["lost"] != 0.0 || result["flows"] == 0.0 {
+			t.Errorf("%v: %v", signal, result)
+		}
+	}
+}
+
+// interrupted runs stress as a program, sends it a signal when packets arrive, and returns its result.
+func interrupted(t *testing.T, signal syscall.Signal, args ...string) map[string]any {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		cmd := exec.Command(exe, within(ns, "--pace", "rate:100", "--flows", "6000", "--json", "-")...)
-		cmd.Env = append(os.Environ(), asProgram+"=1")
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		waitForTraffic(t)
-		if err := cmd.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // the exit status is checked below
-		if status := cmd.ProcessState.ExitCode(); status != cli.Failed || !strings.Contains(stderr.String(), "interrupted") {
-			t.Errorf("%v: status %d, stderr %q; want 1 and the reason", signal, status, &stderr)
-		}
-		result := decode(t, stdout.String())
-		if result["interrupted"] != true || result["lost"] != 0.0 || result["flows"] == 0.0 {
-			t.Errorf("%v: %s", signal, &stdout)
-		}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
+	waitForTraffic(t)
+	if err := cmd.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // the exit status is checked below
+	if status := cmd.ProcessState.ExitCode(); status != cli.Failed || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("%v: status %d, stderr %q; want 1 and the reason", signal, status, &stderr)
+	}
+	result := decode(t, stdout.String())
+	if result["interrupted"] != true {
+		t.Errorf("%v: %s", signal, &stdout)
+	}
+	return result
 }
 
 // waitForTraffic returns when UDP datagrams arrive in the test's namespace.

@@ -22,9 +22,7 @@ func TestModloadUsage(t *testing.T) {
 		"modload --protocol xfrm --rounds 0":         "rounds 0",
 		"modload --protocol xfrm --strategy careful": "modules-first",
 	} {
-		if got := stress(strings.Fields(args)...); got.status != cli.Usage || !strings.Contains(got.stderr, want) || got.stdout != "" {
-			t.Errorf("%s: %+v, want status 2 and %q", args, got, want)
-		}
+		refused(t, want, strings.Fields(args)...)
 	}
 }
 

@@ -183,7 +183,7 @@ func shape(v any) *generate.Schema {
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
-	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), floodDefaults(), soakDefaults(), procnetDefaults())
+	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), loadDefaults(), floodDefaults(), soakDefaults(), procnetDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

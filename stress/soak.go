@@ -16,7 +16,6 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/load"
-	"verdictd/internal/provenance"
 	"verdictd/internal/topology"
 )
 
@@ -121,17 +120,12 @@ func (c *soakCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w of soak: %w", cli.ErrUsage, err)
 	}
-	var named []provenance.Place
-	if c.makes() {
-		places, outside, err := c.make(ctx, s)
-		if outside || err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, places.Close()) }()
-		cfg.Mix.SenderNetns, cfg.Mix.ReceiverNetns = places.Sender.Path(), places.Receiver.Path()
-	} else {
-		named = c.places()
+	at, named, outside, err := c.open(ctx, s, c.makes())
+	if outside || err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, at.Close()) }()
+	cfg.Mix.SenderNetns, cfg.Mix.ReceiverNetns = at.sender, at.receiver
 	out, err := s.openResult(c.JSON, named...)
 	if err != nil {
 		return err

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -94,34 +92,14 @@ func TestSoakUsage(t *testing.T) {
 		"no targets":               {"--sender-netns", "/nowhere"},
 		"8.8.8.8":                  {"--target", "8.8.8.8:9", "--source", "192.0.2.1"},
 	} {
-		if got := stress(append([]string{"soak"}, args...)...); got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, want) {
-			t.Errorf("%v: %+v, want status 2 and %q", args, got, want)
-		}
+		refused(t, want, append([]string{"soak"}, args...)...)
 	}
 }
 
 func TestSoakInterrupted(t *testing.T) {
 	ns := kerneltest.Namespace(t)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, soakIn(ns, "--duration", "1h", "--json", "-")...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	waitForTraffic(t)
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // the exit status is checked below
-	if status := cmd.ProcessState.ExitCode(); status != cli.Failed || !strings.Contains(stderr.String(), "interrupted") {
-		t.Errorf("status %d, stderr %q; want 1 and the reason", status, &stderr)
-	}
-	if result := decode(t, stdout.String()); result["interrupted"] != true || len(result["violations"].([]any)) != 0 {
-		t.Errorf("%s", &stdout)
+	result := interrupted(t, syscall.SIGINT, soakIn(ns, "--duration", "1h", "--json", "-")...)
+	if len(result["violations"].([]any)) != 0 {
+		t.Errorf("%v", result)
 	}
 }

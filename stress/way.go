@@ -10,14 +10,19 @@ import (
 	"verdictd/internal/topology"
 )
 
+// netnsFlags name the namespaces that a scenario sends from and receives in.
+type netnsFlags struct {
+	SenderNetns   string `help:"Network namespace to send from." placeholder:"PATH"`
+	ReceiverNetns string `help:"Network namespace to receive in." placeholder:"PATH"`
+}
+
 // wayFlags are where the packets of a scenario run: through namespaces that somebody else made, or through ones of
 // stress's own.
 type wayFlags struct {
 	Topology string `help:"Make network namespaces for the run: loopback (one host), veth (two) or router (a third between them); conntrack is active in the router, or else at the receiver. Default: the namespaces that --sender-netns and --receiver-netns name, or the process's own." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router"`
 	NAT      string `name:"nat" help:"none; masquerade: the router translates source addresses and ports; dnat: packets go to an address that is translated to the receiver's." enum:"none,masquerade,dnat" default:"none" placeholder:"none|masquerade|dnat"`
 
-	SenderNetns   string `help:"Network namespace to send from." placeholder:"PATH"`
-	ReceiverNetns string `help:"Network namespace to receive in." placeholder:"PATH"`
+	netnsFlags
 }
 
 // kinds are the topologies by the names on the command line.
@@ -86,11 +91,6 @@ func (p *wayFlags) make(family string) (_ *way, err error) {
 	return at, err
 }
 
-// named is the way that the flags name.
-func (p *wayFlags) named() *way {
-	return &way{sender: p.SenderNetns, receiver: p.ReceiverNetns}
-}
-
 // namespaces are the paths of all that packets run through, each once.
 func (p *way) namespaces() []string {
 	paths := []string{p.sender, p.receiver}
@@ -103,11 +103,15 @@ func (p *way) namespaces() []string {
 
 // roles are the namespaces for the result's header.
 func (p *way) roles() []provenance.Place {
-	roles := []provenance.Place{{Role: "sender", Path: p.sender}, {Role: "receiver", Path: p.receiver}}
+	roles := ends(p.sender, p.receiver)
 	if p.made != nil {
 		roles = append(roles, provenance.Place{Role: "tracking", Path: p.tracking})
 	}
 	return roles
+}
+
+func ends(sender, receiver string) []provenance.Place {
+	return []provenance.Place{{Role: "sender", Path: sender}, {Role: "receiver", Path: receiver}}
 }
 
 // Close gives up the namespaces that stress made.
