@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"verdictd/internal/config"
@@ -136,23 +135,8 @@ func (r *resolving) do(ctx context.Context) (err error) {
 		return err
 	}
 	var counted report.Run
-	if err := stats.stop(syscall.SIGINT); err != nil {
+	if err := takeCounters(&counted, stats, daemon, statistics, takeDaemon); err != nil {
 		return err
-	}
-	if err := takeStats(&counted, stats.stdout.Bytes()); err != nil {
-		return err
-	}
-	if daemon != nil {
-		if err := daemon.stop(syscall.SIGTERM); err != nil {
-			return err
-		}
-		document, err := os.ReadFile(statistics)
-		if err != nil {
-			return fmt.Errorf("read what verdictd counted: %w", err)
-		}
-		if err := takeDaemon(&counted, document); err != nil {
-			return err
-		}
 	}
 	r.run.take(&counted)
 	r.run.Tainted, err = crash.Taint()

@@ -114,23 +114,8 @@ func (e *experiment) do(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := stats.stop(syscall.SIGINT); err != nil {
+	if err := takeCounters(&e.run, stats, daemon, statistics, takeDaemon); err != nil {
 		return err
-	}
-	if err := takeStats(&e.run, stats.stdout.Bytes()); err != nil {
-		return err
-	}
-	if daemon != nil {
-		if err := daemon.stop(syscall.SIGTERM); err != nil {
-			return err
-		}
-		document, err := os.ReadFile(statistics)
-		if err != nil {
-			return fmt.Errorf("read what verdictd counted: %w", err)
-		}
-		if err := takeDaemon(&e.run, document); err != nil {
-			return err
-		}
 	}
 	e.run.Rate()
 	e.run.Tainted, err = crash.Taint()

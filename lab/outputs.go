@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 
 	"verdictd/internal/report"
 )
@@ -73,6 +75,30 @@ type daemonOutput struct {
 	} `json:"total"`
 	CPUPerPacket float64       `json:"cpu_us_per_packet"`
 	RSS          report.Memory `json:"rss_kib"`
+}
+
+// takeCounters ends conntrackwatch stats and then the daemon, if any, whose leave is no part of what the former counts, and
+// takes over what they say: take is told the daemon's statistics.
+func takeCounters(
+	run *report.Run, stats, daemon *process, statistics string, take func(run *report.Run, document []byte) error,
+) error {
+	if err := stats.stop(syscall.SIGINT); err != nil {
+		return err
+	}
+	if err := takeStats(run, stats.stdout.Bytes()); err != nil {
+		return err
+	}
+	if daemon == nil {
+		return nil
+	}
+	if err := daemon.stop(syscall.SIGTERM); err != nil {
+		return err
+	}
+	document, err := os.ReadFile(statistics)
+	if err != nil {
+		return fmt.Errorf("read what verdictd counted: %w", err)
+	}
+	return take(run, document)
 }
 
 // decode reads one program's document. Keys are paths that must be there, such as "total.drop".

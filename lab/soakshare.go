@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"verdictd/internal/config"
@@ -109,24 +108,12 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	if share.FilterDropped, err = filter.Dropped(); err != nil {
 		return err
 	}
-	if err := stats.stop(syscall.SIGINT); err != nil {
-		return err
-	}
 	var counted report.Run
-	if err := takeStats(&counted, stats.stdout.Bytes()); err != nil {
+	take := func(_ *report.Run, document []byte) error { return share.takeDaemon(document) }
+	if err := takeCounters(&counted, stats, daemon, statistics, take); err != nil {
 		return err
 	}
 	share.Clashes, share.ConntrackDrop = counted.Clashes(), counted.Drop
-	if err := daemon.stop(syscall.SIGTERM); err != nil {
-		return err
-	}
-	document, err := os.ReadFile(statistics)
-	if err != nil {
-		return fmt.Errorf("read what verdictd counted: %w", err)
-	}
-	if err := share.takeDaemon(document); err != nil {
-		return err
-	}
 	share.Tainted, err = crash.Taint()
 	return err
 }

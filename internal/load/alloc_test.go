@@ -37,23 +37,30 @@ func TestNoAllocationForAPacket(t *testing.T) {
 	}
 }
 
-func TestNoAllocationForABurst(t *testing.T) {
+// loadSockets are a receiver in a namespace of the test's own, a socket that sends to it, and a clock.
+func loadSockets(t *testing.T) (target netip.AddrPort, receiver, fd int, clk clock) {
+	t.Helper()
 	kerneltest.Namespace(t)
-	target := netip.MustParseAddrPort("127.0.0.1:9999")
+	target = netip.MustParseAddrPort("127.0.0.1:9999")
 	receiver, err := openReceiver(target, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = unix.Close(receiver) }()
-	fd, err := newDialer(target, false, time.Second).dial(netip.MustParseAddrPort("127.0.0.1:9998"))
+	t.Cleanup(func() { _ = unix.Close(receiver) })
+	fd, err = newDialer(target, false, time.Second).dial(netip.MustParseAddrPort("127.0.0.1:9998"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = unix.Close(fd) }()
-	clk, err := newClock()
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	clk, err = newClock()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return target, receiver, fd, clk
+}
+
+func TestNoAllocationForABurst(t *testing.T) {
+	target, receiver, fd, clk := loadSockets(t)
 	var told answer
 	for name, tt := range map[string]struct {
 		whole bool
@@ -75,22 +82,7 @@ func TestNoAllocationForABurst(t *testing.T) {
 }
 
 func TestNoAllocationForAFlood(t *testing.T) {
-	kerneltest.Namespace(t)
-	target := netip.MustParseAddrPort("127.0.0.1:9999")
-	receiver, err := openReceiver(target, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(receiver) }()
-	fd, err := newDialer(target, false, time.Second).dial(netip.MustParseAddrPort("127.0.0.1:9998"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	clk, err := newClock()
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, _, fd, clk := loadSockets(t)
 	for _, pace := range []Pace{{}, {Rate: 1e9}} {
 		cfg := DefaultFlood()
 		cfg.Flows, cfg.Pace = 1, pace

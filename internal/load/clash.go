@@ -26,12 +26,12 @@ type Progress struct {
 
 // run is one RunClash: what must be stopped and closed, in which order.
 type run struct {
-	cfg                ClashConfig
-	sending, receiving netns
-	arrivals           event
-	sender             *sender
-	receiver           *receiver
-	collector          *collector
+	cfg ClashConfig
+	ends
+	arrivals  event
+	sender    *sender
+	receiver  *receiver
+	collector *collector
 }
 
 // RunClash sends the bursts of cfg and accounts for every packet. A run that could not send anything has no
@@ -109,11 +109,8 @@ func (r *run) open(cpus []int) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.sending, err = openNetns(r.cfg.SenderNetns); err != nil {
-		return fmt.Errorf("sender: %w", err)
-	}
-	if r.receiving, err = openNetns(r.cfg.ReceiverNetns); err != nil {
-		return fmt.Errorf("receiver: %w", err)
+	if err := r.ends.open(r.cfg.SenderNetns, r.cfg.ReceiverNetns); err != nil {
+		return err
 	}
 	// Not from the seed: a straggler of an earlier run with the same seed must be told apart.
 	id := rand.Uint32()
@@ -218,8 +215,7 @@ func (r *run) close(res *ClashResult) (err error) {
 	if r.sender != nil && r.sender.window != nil {
 		r.sender.window.retireAll()
 	}
-	r.sending.close()
-	r.receiving.close()
+	r.ends.close()
 	return err
 }
 

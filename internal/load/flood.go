@@ -64,13 +64,13 @@ type FloodArrivals struct {
 
 // floodRun is one RunFlood.
 type floodRun struct {
-	cfg                FloodConfig
-	clk                clock
-	sending, receiving netns
-	arrivals           event
-	receiver           *receiver // nil if blind
-	threads            []*floodThread
-	start              int64
+	cfg FloodConfig
+	clk clock
+	ends
+	arrivals event
+	receiver *receiver // nil if blind
+	threads  []*floodThread
+	start    int64
 
 	halt   event
 	halted atomic.Bool
@@ -134,11 +134,8 @@ func (r *floodRun) open() (err error) {
 	if r.clk, err = newClock(); err != nil {
 		return err
 	}
-	if r.sending, err = openNetns(r.cfg.SenderNetns); err != nil {
-		return fmt.Errorf("sender: %w", err)
-	}
-	if r.receiving, err = openNetns(r.cfg.ReceiverNetns); err != nil {
-		return fmt.Errorf("receiver: %w", err)
+	if err := r.ends.open(r.cfg.SenderNetns, r.cfg.ReceiverNetns); err != nil {
+		return err
 	}
 	id := rand.Uint32() // not from the seed: see run.open
 	if !r.cfg.Blind {
@@ -294,8 +291,7 @@ func (r *floodRun) close(res *FloodResult) (err error) {
 	for _, t := range r.threads {
 		closeAll(t.fds)
 	}
-	r.sending.close()
-	r.receiving.close()
+	r.ends.close()
 	return err
 }
 

@@ -127,13 +127,13 @@ func (c *MixConfig) sources(target netip.Addr) []netip.Addr {
 
 // mixRun is what must be stopped and closed.
 type mixRun struct {
-	cfg                MixConfig
-	sending, receiving netns
-	arrivals           event
-	receivers          []*receiver
-	collector          *collector
-	director           *mixDirector
-	halted             atomic.Bool
+	cfg MixConfig
+	ends
+	arrivals  event
+	receivers []*receiver
+	collector *collector
+	director  *mixDirector
+	halted    atomic.Bool
 }
 
 // RunMix sends flows for cfg.Duration and accounts for every packet. It ends early, with a result and ErrInterrupted, when
@@ -170,11 +170,8 @@ func (r *mixRun) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if r.sending, err = openNetns(r.cfg.SenderNetns); err != nil {
-		return fmt.Errorf("sender: %w", err)
-	}
-	if r.receiving, err = openNetns(r.cfg.ReceiverNetns); err != nil {
-		return fmt.Errorf("receiver: %w", err)
+	if err := r.ends.open(r.cfg.SenderNetns, r.cfg.ReceiverNetns); err != nil {
+		return err
 	}
 	id := rand.Uint32() // not from the seed: see run.open
 	ledger := func() *Ledger { return NewLedger(id, r.cfg.capacity(), mixThreads*mixPackets, mixThreads) }
@@ -285,8 +282,7 @@ func (r *mixRun) close(res *MixResult) (err error) {
 	if r.director != nil {
 		r.director.closeAll()
 	}
-	r.sending.close()
-	r.receiving.close()
+	r.ends.close()
 	return err
 }
 

@@ -43,3 +43,24 @@ func (n netns) close() {
 		_ = n.ns.Close() // opened for reading: nothing can be lost
 	}
 }
+
+// ends are both sides of a run.
+type ends struct {
+	sending, receiving netns
+}
+
+// open opens both. Whatever it says, they are to be closed.
+func (e *ends) open(sender, receiver string) (err error) {
+	if e.sending, err = openNetns(sender); err != nil {
+		return fmt.Errorf("sender: %w", err)
+	}
+	if e.receiving, err = openNetns(receiver); err != nil {
+		return fmt.Errorf("receiver: %w", err)
+	}
+	return nil
+}
+
+func (e *ends) close() {
+	e.sending.close()
+	e.receiving.close()
+}

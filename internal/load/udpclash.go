@@ -85,15 +85,15 @@ func (c *UDPClashConfig) Validate() error {
 
 // udpClash is one run.
 type udpClash struct {
-	cfg                UDPClashConfig
-	sending, receiving netns
-	halted             atomic.Bool
-	round              event  // threads wait for the next one to begin
-	left               event  // counts sends that have returned
-	fd                 int    // of the round
-	to                 thread // its address only
-	errnos             []errnoCounts
-	res                *UDPClashResult
+	cfg UDPClashConfig
+	ends
+	halted atomic.Bool
+	round  event  // threads wait for the next one to begin
+	left   event  // counts sends that have returned
+	fd     int    // of the round
+	to     thread // its address only
+	errnos []errnoCounts
+	res    *UDPClashResult
 }
 
 // RunUDPClash sends what the kernel's selftest of clash resolution sends (tools/testing/selftests/net/netfilter,
@@ -113,14 +113,10 @@ func RunUDPClash(ctx context.Context, cfg UDPClashConfig, progress func(Progress
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 	u := &udpClash{cfg: cfg, errnos: make([]errnoCounts, UDPClashThreads), res: &UDPClashResult{SendErrno: map[string]uint64{}}}
-	if u.sending, err = openNetns(cfg.SenderNetns); err != nil {
-		return nil, fmt.Errorf("sender: %w", err)
+	defer u.close()
+	if err := u.ends.open(cfg.SenderNetns, cfg.ReceiverNetns); err != nil {
+		return nil, err
 	}
-	defer u.sending.close()
-	if u.receiving, err = openNetns(cfg.ReceiverNetns); err != nil {
-		return nil, fmt.Errorf("receiver: %w", err)
-	}
-	defer u.receiving.close()
 	at := cfg.clash()
 	e, err := startEcho(u.receiving, at.receiveAt())
 	if err != nil {
