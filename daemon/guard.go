@@ -81,6 +81,9 @@ func guardOwnRules(cfg *config.Config, rules *liverules.Rules) (g guarding) {
 	switch placement {
 	case config.PlacementNone, config.PlacementPreConntrack, config.PlacementNotrack:
 		g.mode, g.why = engine.GuardOff, fmt.Sprintf("packets queued at placement %s carry no conntrack entry that could clash", placement)
+		if placement == config.PlacementPreConntrack && cfg.Queues.Count > 1 && (cfg.Rules.Fanout == config.FanoutCPU || cfg.Rules.Fanout == config.FanoutNumgen) {
+			g.warn("rules.fanout %s spreads a flow's packets over queues: two threads may let them into conntrack at the same moment, where they can clash as any two packets sent by two CPUs; use fanout %s or %s", cfg.Rules.Fanout, config.FanoutBalance, config.FanoutPorts)
+		}
 		return g
 	}
 	g.choose(cfg, fmt.Sprintf("packets queued at placement %s may be unconfirmed", placement))

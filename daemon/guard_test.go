@@ -51,6 +51,19 @@ func TestDecideGuard(t *testing.T) {
 			change: func(c *config.Config) { c.Rules.Placement = config.PlacementPreConntrack },
 			want:   guarding{mode: engine.GuardOff},
 		},
+		"own rules before conntrack, a flow in several queues": {
+			change: func(c *config.Config) {
+				c.Rules.Placement, c.Rules.Fanout, c.Queues.Count = config.PlacementPreConntrack, config.FanoutNumgen, 2
+			},
+			want:  guarding{mode: engine.GuardOff},
+			warns: "into conntrack at the same moment",
+		},
+		"own rules before conntrack, a flow in one queue": {
+			change: func(c *config.Config) {
+				c.Rules.Placement, c.Rules.Fanout, c.Queues.Count = config.PlacementPreConntrack, config.FanoutBalance, 2
+			},
+			want: guarding{mode: engine.GuardOff},
+		},
 		"own rules, off": {
 			change: func(c *config.Config) { c.Guard.Mode = config.GuardOff },
 			want:   guarding{mode: engine.GuardOff},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"maps"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -198,7 +200,8 @@ func (r *traceRow) judge(made heldResult, exact bool, clashes []tracedClash, sum
 		return
 	}
 	expected, wrong := 0, 0
-	for source, n := range made.sources {
+	for _, source := range slices.SortedFunc(maps.Keys(made.sources), netip.AddrPort.Compare) {
+		n := made.sources[source]
 		expected += n
 		if seen[source] != n {
 			if wrong++; wrong == 1 {

@@ -30,8 +30,8 @@ func (j *judgement) advice(m *Machine) []Advice {
 	}
 	j.adviseSettings(m, add)
 	if m.hasSites() {
-		add("Queue before conntrack's lookup (placement pre-conntrack, priority -300 in PREROUTING and OUTPUT), if the verdicts need neither conntrack state nor addresses after NAT",
-			"a packet without an entry cannot clash", "")
+		add("Queue before conntrack's lookup (placement pre-conntrack, priority -300 in PREROUTING and OUTPUT), each flow in one queue, if the verdicts need neither conntrack state nor addresses after NAT",
+			"a packet without an entry cannot clash, and packets that one thread lets go follow each other", "")
 		add("Exempt the queued traffic from conntrack (placement notrack), if it needs no NAT and no ct state", "an untracked packet cannot clash", "")
 	}
 	if len(m.DNAT) > 0 {
