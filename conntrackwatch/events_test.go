@@ -151,7 +151,7 @@ func TestEventsSayWhatWasLost(t *testing.T) {
 	var ledger *load.ClashResult
 	var stderr bytes.Buffer
 	status := runDuring(t, func() {
-		awaitListeners(t, ns, 2)
+		kerneltest.AwaitListeners(t, ns, 2)
 		ledger = clash(t, ns, flows, 1)
 		close(out.start)
 	}, output{out, &stderr}, "events", "--format", "table", "--receive-buffer", "16384", "--max-receive-buffer", "16384")
@@ -185,33 +185,6 @@ func TestEventsSayWhatWasLost(t *testing.T) {
 	if seen >= flows {
 		t.Errorf("conntrack -E saw %d of %d flows: this was no overload", seen, flows)
 	}
-}
-
-// awaitListeners waits until so many sockets listen for events in a namespace.
-func awaitListeners(t *testing.T, ns *kernel.NetNS, n int) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		var b []byte
-		err := ns.Do(func() (err error) {
-			b, err = os.ReadFile("/proc/thread-self/net/netlink")
-			return err
-		})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		found := 0
-		for line := range strings.Lines(string(b)) {
-			// sk, protocol (12: netfilter), port, groups (new, update, destroy).
-			if fields := strings.Fields(line); len(fields) > 3 && fields[1] == "12" && strings.HasSuffix(fields[3], "7") {
-				found++
-			}
-		}
-		if found >= n {
-			return
-		}
-	}
-	t.Errorf("no %d listeners within 10 s", n)
 }
 
 func TestEventLines(t *testing.T) {

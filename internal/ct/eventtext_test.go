@@ -3,19 +3,20 @@ package ct
 import (
 	"bufio"
 	"bytes"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfnl"
 )
 
-// conntrackLines returns the lines of `conntrack -E` for what f brings about, of which there are some number.
-func conntrackLines(t *testing.T, f func(), want func() int) []string {
+// conntrackLines returns the lines of `conntrack -E` for what f brings about in the namespace of the test, of
+// which there are some number.
+func conntrackLines(t *testing.T, ns *kernel.NetNS, f func(), want func() int) []string {
 	t.Helper()
 	program, err := exec.LookPath("conntrack")
 	if err != nil {
@@ -35,7 +36,7 @@ func conntrackLines(t *testing.T, f func(), want func() int) []string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
-	awaitListeners(t, 2)
+	kerneltest.AwaitListeners(t, ns, 2)
 	f()
 	lines := make(chan string)
 	go func() {
@@ -59,36 +60,14 @@ func conntrackLines(t *testing.T, f func(), want func() int) []string {
 	return all
 }
 
-// awaitListeners waits until so many sockets listen for events in the thread's namespace.
-func awaitListeners(t *testing.T, n int) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		b, err := os.ReadFile("/proc/thread-self/net/netlink")
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := 0
-		for line := range strings.Lines(string(b)) {
-			// sk, protocol (12: netfilter), port, groups (new, update, destroy).
-			if fields := strings.Fields(line); len(fields) > 3 && fields[1] == "12" && strings.HasSuffix(fields[3], "7") {
-				found++
-			}
-		}
-		if found >= n {
-			return
-		}
-	}
-	t.Fatalf("no %d listeners within 10 s", n)
-}
-
 var progname = regexp.MustCompile(` progname=\S+$`)
 
 // TestLinesEqualConntracks writes each event and holds the lines against those of conntrack.
 func TestLinesEqualConntracks(t *testing.T) {
-	kerneltest.Namespace(t)
+	ns := kerneltest.Namespace(t)
 	l := listen(t, ListenConfig{})
 	var datagrams [][]byte
-	want := conntrackLines(t, func() { makeEntries(t) }, func() int {
+	want := conntrackLines(t, ns, func() { makeEntries(t) }, func() int {
 		recv := nfnl.NewReceiver(1024, eventLen)
 		n, err := recv.Receive(l.socket, false)
 		if err != nil {
