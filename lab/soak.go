@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	traffic "verdictd/internal/load"
 )
 
 // soakCmd is `lab soak`.
@@ -59,9 +60,7 @@ func (c *soakCmd) Validate() error {
 
 // AfterApply is called by kong when the flags are valid.
 func (c *soakCmd) AfterApply() error {
-	for c.Seed == 0 {
-		c.Seed = uint64(rand.Uint32()) // 32 bits survive JSON readers that have only floating point
-	}
+	c.Seed = traffic.ChooseSeed(c.Seed)
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -82,14 +81,11 @@ func (c *soakCmd) makes() bool { return c.named() == "" && len(c.Target) == 0 &&
 func (c *soakCmd) config() (load.SoakConfig, error) {
 	cfg := load.SoakConfig{
 		Mix: load.MixConfig{
-			Rate: c.Rate, Duration: c.Duration, Seed: c.Seed,
+			Rate: c.Rate, Duration: c.Duration, Seed: load.ChooseSeed(c.Seed),
 			SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
 			ReceiveBuffer: c.ReceiveBuffer, Linger: c.Linger,
 		},
 		WatchPIDs: c.WatchPID, MemoryGrowth: c.MemoryGrowth, DescriptorGrowth: c.DescriptorGrowth,
-	}
-	for cfg.Mix.Seed == 0 {
-		cfg.Mix.Seed = uint64(rand.Uint32()) // 32 bits survive JSON readers that have only floating point
 	}
 	m := &cfg.Mix
 	for _, t := range c.Target {

@@ -50,9 +50,7 @@ func RunClash(ctx context.Context, cfg ClashConfig, progress func(Progress)) (*C
 		return nil, err
 	}
 	cfg.Threads = cfg.chooseThreads(len(cpus))
-	for cfg.Seed == 0 {
-		cfg.Seed = uint64(rand.Uint32()) // 32 bits survive JSON readers that have only floating point
-	}
+	cfg.Seed = ChooseSeed(cfg.Seed)
 	if err := checkDescriptors(&cfg); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -118,6 +119,14 @@ func DefaultClash() ClashConfig {
 		Linger:        500 * time.Millisecond,
 		ReceiveBuffer: 32 << 20,
 	}
+}
+
+// ChooseSeed draws a seed where none is given.
+func ChooseSeed(given uint64) uint64 {
+	for given == 0 {
+		given = uint64(rand.Uint32()) // 32 bits survive JSON readers that have only floating point
+	}
+	return given
 }
 
 // MarshalJSON writes durations as Go writes them ("50ms").

@@ -88,9 +88,7 @@ func RunFlood(ctx context.Context, cfg FloodConfig, progress func(Progress)) (*F
 	if err != nil {
 		return nil, err
 	}
-	for cfg.Seed == 0 {
-		cfg.Seed = uint64(rand.Uint32()) // 32 bits survive JSON readers that have only floating point
-	}
+	cfg.Seed = ChooseSeed(cfg.Seed)
 	const others = 4
 	if want := cfg.Threads + others; want > runtime.GOMAXPROCS(0) {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(want))

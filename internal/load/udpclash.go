@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -107,9 +106,7 @@ func RunUDPClash(ctx context.Context, cfg UDPClashConfig, progress func(Progress
 	if want := UDPClashThreads + others; want > runtime.GOMAXPROCS(0) {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(want))
 	}
-	for cfg.Seed == 0 {
-		cfg.Seed = uint64(rand.Uint32())
-	}
+	cfg.Seed = ChooseSeed(cfg.Seed)
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 	u := &udpClash{cfg: cfg, errnos: make([]errnoCounts, UDPClashThreads), res: &UDPClashResult{SendErrno: map[string]uint64{}}}
