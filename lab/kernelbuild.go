@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -55,10 +54,7 @@ func (c *kernelBuildCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if c.JSON != "" {
-		err = std.writeDocument(c.JSON, func() ([]byte, error) {
-			b, err := json.MarshalIndent(builtImage{1, image.Path, image, image.Cached}, "", "  ")
-			return append(b, '\n'), err
-		})
+		err = std.writeDocument(c.JSON, func() ([]byte, error) { return encode(builtImage{1, image.Path, image, image.Cached}) })
 	}
 	if c.JSON != "-" {
 		fmt.Fprintln(std.out, image.Path)

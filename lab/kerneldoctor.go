@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -94,10 +93,7 @@ func (c *kernelDoctorCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	d.OK = d.OK && d.Accelerator != ""
-	err = std.write(c.JSON, d.text, func() ([]byte, error) {
-		b, err := json.MarshalIndent(d, "", "  ")
-		return append(b, '\n'), err
-	})
+	err = std.write(c.JSON, d.text, func() ([]byte, error) { return encode(d) })
 	if err == nil && !d.OK {
 		err = cli.ErrReported
 	}

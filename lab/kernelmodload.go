@@ -126,10 +126,7 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 			report.Rows = append(report.Rows, r)
 		}
 	}
-	err = std.write(c.JSON, report.text, func() ([]byte, error) {
-		b, err := json.MarshalIndent(report, "", "  ")
-		return append(b, '\n'), err
-	})
+	err = std.write(c.JSON, report.text, func() ([]byte, error) { return encode(report) })
 	if err == nil && !report.OK {
 		err = cli.ErrReported
 	}

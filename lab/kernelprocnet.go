@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -86,10 +85,7 @@ func (c *kernelProcnetCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	report.judge()
-	err = std.write(c.JSON, report.text, func() ([]byte, error) {
-		b, err := json.MarshalIndent(report, "", "  ")
-		return append(b, '\n'), err
-	})
+	err = std.write(c.JSON, report.text, func() ([]byte, error) { return encode(report) })
 	if err == nil && report.Problem != "" {
 		err = cli.ErrReported
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -79,10 +78,7 @@ func (c *kernelRunCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if c.JSON != "" {
-		err = std.writeDocument(c.JSON, func() ([]byte, error) {
-			b, err := json.MarshalIndent(run, "", "  ")
-			return append(b, '\n'), err
-		})
+		err = std.writeDocument(c.JSON, func() ([]byte, error) { return encode(run) })
 		if err != nil {
 			return err
 		}

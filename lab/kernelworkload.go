@@ -96,7 +96,7 @@ func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
 		e.run.Error = err.Error()
 	}
 	result.Run = e.run
-	text, err := json.MarshalIndent(result, "", "  ")
+	text, err := encode(result)
 	if err == nil {
 		err = os.WriteFile(c.Out, text, 0o644)
 	}
