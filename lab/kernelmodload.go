@@ -106,6 +106,7 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	report := modloadReport{Schema: 1, Image: image, Threads: c.Threads, Widened: c.Widen, OK: true}
+	var failed error // of a machine; what others have counted is written all the same
 	for _, modprobe := range []string{modprobeHost, modprobeStand} {
 		if c.Modprobe != "both" && c.Modprobe != modprobe {
 			continue
@@ -113,7 +114,8 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 		fmt.Fprintf(std.err, "lab: modprobe %s: %d rounds naive, %d modules-first, %d starts of verdictd\n", modprobe, c.Rounds, c.Rounds, c.Starts)
 		rows, seconds, err := c.count(ctx, config, modprobe, std)
 		if err != nil {
-			return fmt.Errorf("modprobe %s: %w", modprobe, err)
+			failed, report.OK = fmt.Errorf("modprobe %s: %w", modprobe, err), false
+			break
 		}
 		report.Seconds += seconds
 		for _, r := range rows {
@@ -126,7 +128,7 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 			report.Rows = append(report.Rows, r)
 		}
 	}
-	err = std.write(c.JSON, report.text, func() ([]byte, error) { return encode(report) })
+	err = errors.Join(failed, std.write(c.JSON, report.text, func() ([]byte, error) { return encode(report) }))
 	if err == nil && !report.OK {
 		err = cli.ErrReported
 	}
