@@ -175,7 +175,7 @@ func (c *kernelCrashCmd) machines(ctx context.Context, rep *report.CrashReport, 
 		}
 	}
 	if c.Variant == kbuild.EL7Shape && c.Image == "" {
-		note("el7-shape has its windows WIDENED: 200 µs after a clash, 20 µs in the allocation of an entry. It shows that the seed's trace comes from this fault, not how often it comes.")
+		note("el7-shape has its windows WIDENED: 200 µs after a clash, 20 µs in the allocation of an entry. Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
 	}
 	note("With pre-conntrack the addresses choose the queue (fan-out balance). Where a flow takes several queues, their verdicts let its packets into conntrack side by side, and these clash without any wait in between: the placement alone prevents nothing then.")
 	for n := range rep.Planned {
