@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The tests' own program is the init of the machines that they boot, and the command that runs there.
@@ -49,6 +50,7 @@ func inside(what string) int {
 		fmt.Fprint(os.Stderr, "on stderr")
 		return 3
 	case "panic":
+		time.Sleep(time.Second) // or the line above may still be on its way to the serial port, and is lost with the machine
 		fail(os.WriteFile("/proc/sys/kernel/sysrq", []byte("1"), 0))
 		fail(os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0))
 	}
