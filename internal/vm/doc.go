@@ -32,6 +32,7 @@
 //     sockets: -smp 2 alone shows one.
 //   - Without ACPI a guest cannot switch itself off: it reboots, and -no-reboot makes
 //     that QEMU's end.
+//   - What a command wrote less than a moment before the machine died may not have left it.
 //   - A guest's clock under emulation is a loaded machine's: bound things generously.
 //
 // # Lifetime
