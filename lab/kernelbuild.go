@@ -54,7 +54,7 @@ func (c *kernelBuildCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if c.JSON != "" {
-		err = std.writeDocument(c.JSON, func() ([]byte, error) { return encode(builtImage{1, image.Path, image, image.Cached}) })
+		err = std.writeDocument(c.JSON, builtImage{1, image.Path, image, image.Cached})
 	}
 	if c.JSON != "-" {
 		fmt.Fprintln(std.out, image.Path)

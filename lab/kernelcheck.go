@@ -85,7 +85,7 @@ func (c *kernelCheckCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	r.Seconds = time.Since(begun).Seconds()
-	err := std.write(c.JSON, r.text, func() ([]byte, error) { return encode(r) })
+	err := std.write(c.JSON, r.text, r)
 	if err == nil && !r.OK {
 		err = cli.ErrReported
 	}

@@ -164,7 +164,7 @@ func (c *kernelCompareCmd) keep(s *side, n int, row *report.CrashRow) error {
 		Started:  time.Now(), Planned: 1, Notes: []string{}, Runs: []report.Run{row.Run},
 	}
 	rep.Verdict = report.Judge(&rep)
-	b, err := rep.JSON()
+	b, err := encode(rep)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(s.dir, strconv.Itoa(n)+".json"), b, 0o644)
 	}

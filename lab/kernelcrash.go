@@ -81,7 +81,7 @@ func (c *kernelCrashCmd) Run(ctx context.Context, std streams) error {
 	c.machines(ctx, rep, kernels, std.err)
 	rep.Seconds, rep.Interrupted = time.Since(begun).Seconds(), ctx.Err() != nil
 	report.JudgeCrash(rep)
-	err = std.write(c.JSON, func(w io.Writer) error { return report.WriteCrashText(w, rep) }, rep.JSON)
+	err = std.write(c.JSON, func(w io.Writer) error { return report.WriteCrashText(w, rep) }, rep)
 	if c.HTML != "" {
 		err = errors.Join(err, writePage(c.HTML, func(w io.Writer) error { return report.WriteCrashHTML(w, rep) }))
 	}

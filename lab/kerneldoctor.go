@@ -93,7 +93,7 @@ func (c *kernelDoctorCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	d.OK = d.OK && d.Accelerator != ""
-	err = std.write(c.JSON, d.text, func() ([]byte, error) { return encode(d) })
+	err = std.write(c.JSON, d.text, d)
 	if err == nil && !d.OK {
 		err = cli.ErrReported
 	}

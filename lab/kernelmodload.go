@@ -128,7 +128,7 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 			report.Rows = append(report.Rows, r)
 		}
 	}
-	err = errors.Join(failed, std.write(c.JSON, report.text, func() ([]byte, error) { return encode(report) }))
+	err = errors.Join(failed, std.write(c.JSON, report.text, report))
 	if err == nil && !report.OK {
 		err = cli.ErrReported
 	}

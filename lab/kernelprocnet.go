@@ -85,7 +85,7 @@ func (c *kernelProcnetCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	report.judge()
-	err = std.write(c.JSON, report.text, func() ([]byte, error) { return encode(report) })
+	err = std.write(c.JSON, report.text, report)
 	if err == nil && report.Problem != "" {
 		err = cli.ErrReported
 	}

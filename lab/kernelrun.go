@@ -78,7 +78,7 @@ func (c *kernelRunCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if c.JSON != "" {
-		err = std.writeDocument(c.JSON, func() ([]byte, error) { return encode(run) })
+		err = std.writeDocument(c.JSON, run)
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (c *kernelTraceCmd) Run(ctx context.Context, std streams) error {
 		return fmt.Errorf("read the guest's result: %w", err)
 	}
 	report.Image, report.Seconds = image, result.Seconds
-	err = std.write(c.JSON, report.writeText, func() ([]byte, error) { return encode(report) })
+	err = std.write(c.JSON, report.writeText, report)
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func (m *matrixCmd) measure(ctx context.Context, t *testbed, rows []row, progres
 
 // write gives the report to those who want it: the table to people, JSON and HTML to files.
 func (m *matrixCmd) write(rep *report.Report, std streams) error {
-	err := std.write(m.JSON, func(w io.Writer) error { return report.WriteText(w, rep) }, rep.JSON)
+	err := std.write(m.JSON, func(w io.Writer) error { return report.WriteText(w, rep) }, rep)
 	if m.HTML != "" {
 		err = errors.Join(err, writePage(m.HTML, func(w io.Writer) error { return report.WriteHTML(w, rep) }))
 	}

@@ -12,7 +12,7 @@ import (
 
 // write gives a result to those who want it: text to people, and JSON to a file, or to stdout ("-"), whence the text then
 // moves to stderr.
-func (std streams) write(path string, text func(io.Writer) error, document func() ([]byte, error)) error {
+func (std streams) write(path string, text func(io.Writer) error, document any) error {
 	people := std.out
 	if path == "-" {
 		people = std.err
@@ -26,7 +26,7 @@ func (std streams) write(path string, text func(io.Writer) error, document func(
 
 // conclude writes a result, which is its own JSON document, and fails where its verdict is not OK.
 func (std streams) conclude(path string, result interface{ writeText(w io.Writer) error }, ok bool) error {
-	if err := std.write(path, result.writeText, func() ([]byte, error) { return encode(result) }); err != nil {
+	if err := std.write(path, result.writeText, result); err != nil {
 		return err
 	}
 	if !ok {
@@ -44,8 +44,8 @@ func encode(document any) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-func (std streams) writeDocument(path string, document func() ([]byte, error)) error {
-	b, err := document()
+func (std streams) writeDocument(path string, document any) error {
+	b, err := encode(document)
 	switch {
 	case err != nil:
 	case path == "-":

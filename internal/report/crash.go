@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -281,13 +280,4 @@ func (rep *CrashReport) line() string {
 		parts = append(parts, what+": "+outcome)
 	}
 	return strings.Join(parts, "; ")
-}
-
-// JSON is the document for scripts.
-func (rep *CrashReport) JSON() ([]byte, error) {
-	b, err := json.MarshalIndent(rep, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode the report: %w", err)
-	}
-	return append(b, '\n'), nil
 }

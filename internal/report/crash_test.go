@@ -136,7 +136,7 @@ func TestCrashReport(t *testing.T) {
 		}
 	}
 
-	document, err := rep.JSON()
+	document, err := json.Marshal(rep)
 	if err != nil {
 		t.Fatal(err)
 	}

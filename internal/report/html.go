@@ -17,6 +17,11 @@ var pageSource string
 //go:embed style.css
 var Style template.CSS
 
+// glossarySource is the end of every page: what its words mean.
+//
+//go:embed glossary.html
+var glossarySource string
+
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"style": func() template.CSS { return Style },
 	"count": count[uint64],
@@ -24,7 +29,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"p50":   func(r Run) string { p50, _ := latencyCells(&r); return p50 },
 	"p99":   func(r Run) string { _, p99 := latencyCells(&r); return p99 },
 	"whole": func(x float64) string { return count(uint64(x)) },
-}).Parse(pageSource))
+}).Parse(pageSource + glossarySource))
 
 // view is what the page shows, prepared so that the template only lays out.
 type view struct {

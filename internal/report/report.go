@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"time"
@@ -234,13 +233,4 @@ func (r *Run) eventsInWords() string {
 		return "events off"
 	}
 	return "event " + r.Events
-}
-
-// JSON is the document for scripts.
-func (r *Report) JSON() ([]byte, error) {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode the report: %w", err)
-	}
-	return append(b, '\n'), nil
 }

@@ -195,7 +195,7 @@ func TestJudgeIncomplete(t *testing.T) {
 
 // TestJSONKeys holds the names that scripts rely on.
 func TestJSONKeys(t *testing.T) {
-	b, err := whole().JSON()
+	b, err := json.Marshal(whole())
 	if err != nil {
 		t.Fatal(err)
 	}
