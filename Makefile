@@ -48,7 +48,7 @@ test: ## Run all tests under the race detector, those of the kernel in namespace
 lab-check: build ## Check the programs on Debian's kernel in QEMU: native rules, NFQA_CT, traces, modules
 	bin/lab kernel check $(LAB)
 
-# Builds two kernels at the first time, some ten minutes; they stay in the cache, which bin/lab kernel doctor names.
+# Builds two kernels at the first time, some six minutes; they stay in the cache, which bin/lab kernel doctor names.
 .PHONY: lab-crash
 lab-crash: build ## Show the crash on a vulnerable kernel in QEMU, gone with the fix and with the guard; writes crash.json and crash.html
 	bin/lab kernel crash --json crash.json --html crash.html $(LAB)

@@ -23,24 +23,31 @@ const (
 	crashFanout = report.FanoutNumgen
 )
 
+// el7Allocator is a word for the command line of a kernel of that shape. With a list of free entries for each processor, as
+// SLUB has without it, an entry that one processor frees comes to another one only when that has used up a page of others.
+const el7Allocator = "slub_debug=F,nf_conntrack"
+
 // reportLines bounds the report in a row.
 const reportLines = 48
 
 // boot runs one row in a machine of its own and fills the row in.
 func (c *kernelCrashCmd) boot(ctx context.Context, row *report.CrashRow, image string, w io.Writer) (accelerator string, err error) {
-	m := machine{Image: image, Modules: c.Modules, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Bin: c.Bin}
+	m := machine{Image: image, Modules: c.Modules, CPUs: c.cpus(), Memory: c.Memory, Accelerator: c.Accelerator, Bin: c.Bin}
 	_, config, err := m.config(ctx, w)
 	if err != nil {
 		return "", err
 	}
 	config.Command = []string{
 		"/bin/lab", "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard", row.Guard, "--events", row.Events,
-		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst),
+		"--flows", strconv.Itoa(c.flows()), "--burst", strconv.Itoa(c.Burst),
 	}
 	// An oops leaves the daemon's locks taken, and the machine hanging. A processor that this machine does not get to run looks
 	// like a stall to the guest, which is none.
 	// Without tsc=reliable, emulated processors read the time from an emulated clock chip, at three times the cost of all else.
 	config.Append = append(config.Append, "oops=panic", "rcupdate.rcu_cpu_stall_suppress=1", "tsc=reliable")
+	if c.el7() {
+		config.Append = append(config.Append, el7Allocator)
+	}
 	config.Timeout = c.Timeout
 	if c.Console {
 		config.Console = w
@@ -96,7 +103,7 @@ func takeReports(row *report.CrashRow, reports []crash.Report, console []byte) {
 
 var (
 	// Frames that the kernel found on the stack but did not go through, registers, code, and empty lines.
-	aside = regexp.MustCompile(`^ *\? |^(RIP|RSP|RAX|RDX|RBP|R10|R13|FS|CS|CR2|Code|Modules linked in)\b|^\s*$|^={10}`)
+	aside = regexp.MustCompile(`^ *\? |^RIP: 0033|^(RSP|RAX|RDX|RBP|R10|R13|FS|CS|CR2|Code|Modules linked in)\b|^\s*$|^={10}`)
 	freed = regexp.MustCompile(`^Freed (by|in) `)
 	later = regexp.MustCompile(`^(Allocated|Last potentially|Second to last|The buggy|Memory state|page:)`)
 )

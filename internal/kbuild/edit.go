@@ -15,8 +15,8 @@ const (
 	Fixed Variant = "fixed"
 	// Vulnerable delivers the events of the entry that lost a clash and is freed: CVE-2022-49561.
 	Vulnerable Variant = "vulnerable"
-	// EL7Shape is the vulnerable kernel with the older order of delivery and allocation that CentOS 7 has, and with both
-	// windows of its race widened by delays, so that the crash comes in seconds. It proves the way, not the odds.
+	// EL7Shape is the vulnerable kernel with the older order of delivery and allocation that CentOS 7 has, and with
+	// the windows of its race widened by delays, so that the crash comes in seconds. It proves the way, not the odds.
 	EL7Shape Variant = "el7-shape"
 )
 
@@ -24,7 +24,7 @@ const (
 func Variants() []Variant { return []Variant{Fixed, Vulnerable, EL7Shape} }
 
 // recipe is part of every image's key. It grows when edits or the way of building change.
-const recipe = "1"
+const recipe = "2"
 
 // An edit changes one file of the source. It is given the file as it was unpacked.
 type edit struct {

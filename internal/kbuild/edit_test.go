@@ -152,8 +152,8 @@ func TestEL7Shape(t *testing.T) {
 		from  string
 		parts []string // in this order
 	}{
-		{"confirm", widenConfirm, header, []string{"#include <linux/delay.h>", "ret = __nf_conntrack_confirm(skb);", "if (ct != (struct nf_conn *)skb_nfct(skb))", "udelay(200); /* WIDENED */", "nf_ct_deliver_cached_events"}},
-		{"allocation", zeroAllocation, allocating, []string{"#include <linux/delay.h>", "goto out;", "write_pnet(&ct->ct_net, NULL);", "udelay(20); /* WIDENED */", "write_pnet(&ct->ct_net, net);"}},
+		{"confirm", widenConfirm, header, []string{"#include <linux/delay.h>", widened, "ret = __nf_conntrack_confirm(skb);", "if (ct != (struct nf_conn *)skb_nfct(skb))", widened, "nf_ct_deliver_cached_events"}},
+		{"allocation", zeroAllocation, allocating, []string{"#include <linux/delay.h>", "goto out;", "write_pnet(&ct->ct_net, NULL);", widened, "write_pnet(&ct->ct_net, net);"}},
 		{"delivery", deliverAsEL7, delivering, []string{"unsigned int events;", "nf_ct_net(ct)->ct.nf_conntrack_event_cb", "nf_ct_is_confirmed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -178,5 +178,9 @@ func TestEL7Shape(t *testing.T) {
 				t.Error("a source in other words is not refused")
 			}
 		})
+	}
+	// Where the insertion has no braces, what is put beside it would stand outside of its branch.
+	if got, err := widenConfirm(strings.ReplaceAll(header, recent, old), EL7Shape); err == nil {
+		t.Errorf("a source before 5.19 became\n%s", got)
 	}
 }

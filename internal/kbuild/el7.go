@@ -10,17 +10,21 @@ import (
 // clash, freed its entry and is about to deliver that entry's events; the other gets the same memory for a new entry, has
 // zeroed it, and not yet written its namespace. The first one then follows a NULL pointer. In the kernels that can be
 // built here, the delivery looks at other things first and the allocation never zeroes the namespace. So both are put
-// back, and both windows are widened, as that meeting is rare.
+// back. That meeting is rare, so three windows are widened: before an entry is inserted, as two verdicts on one flow then
+// clash more often; between a clash and the delivery, where CentOS 7 lets interrupts in; and while an entry has no namespace.
+const widened = "udelay(200); /* WIDENED */"
 
-// widenConfirm waits between a clash and the delivery, where CentOS 7 lets interrupts in.
+// widenConfirm waits on both sides of the insertion.
 func widenConfirm(source string, v Variant) (string, error) {
 	if v != EL7Shape {
 		return source, nil
 	}
-	source, err := insert(source, insertion, `
+	if single.MatchString(source) {
+		return "", fmt.Errorf("the insertion is the whole branch of an if: this variant is for Linux 5.19 to 6.x")
+	}
+	source, err := around(source, insertion, "\t\t\t"+widened+"\n", `
 			if (ct != (struct nf_conn *)skb_nfct(skb))
-				udelay(200); /* WIDENED */
-`)
+				`+widened+"\n")
 	if err != nil {
 		return "", err
 	}
@@ -34,10 +38,9 @@ func zeroAllocation(source string, v Variant) (string, error) {
 	if v != EL7Shape {
 		return source, nil
 	}
-	source, err := insert(source, allocation, `
+	source, err := around(source, allocation, "", `
 	write_pnet(&ct->ct_net, NULL);
-	udelay(20); /* WIDENED */
-`)
+	`+widened+"\n")
 	if err != nil {
 		return "", err
 	}
@@ -51,20 +54,20 @@ func deliverAsEL7(source string, v Variant) (string, error) {
 	if v != EL7Shape {
 		return source, nil
 	}
-	return insert(source, deliveryStart, `
+	return around(source, deliveryStart, "", `
 	if (!rcu_access_pointer(nf_ct_net(ct)->ct.nf_conntrack_event_cb))
 		return;
 `)
 }
 
-// insert puts text behind the only place that matches.
-func insert(source string, behind *regexp.Regexp, text string) (string, error) {
-	at := behind.FindAllStringIndex(source, -1)
+// around puts text before and behind the only place that matches.
+func around(source string, place *regexp.Regexp, before, behind string) (string, error) {
+	at := place.FindAllStringIndex(source, -1)
 	if len(at) != 1 {
-		return "", fmt.Errorf("%d places match %s, not one: this variant is for Linux 5.19 to 6.x", len(at), behind)
+		return "", fmt.Errorf("%d places match %s, not one: this variant is for Linux 5.19 to 6.x", len(at), place)
 	}
-	end := at[0][1]
-	return source[:end] + text + source[end:], nil
+	start, end := at[0][0], at[0][1]
+	return source[:start] + before + source[start:end] + behind + source[end:], nil
 }
 
 // includeDelay includes what declares udelay.

@@ -10,7 +10,7 @@ import (
 var kernels = []Term{
 	{KernelFixed, "nf_conntrack_confirm() reads the entry again after its insertion (56b14ecec97f)"},
 	{KernelVulnerable, "the same source without that: events are delivered from the entry that lost a clash and is freed (CVE-2022-49561)"},
-	{KernelEL7Shape, "vulnerable in the order of delivery and allocation that CentOS 7 has, and with both windows of its race WIDENED by delays: it shows the way of the crash, not how often it comes"},
+	{KernelEL7Shape, "vulnerable in the order of delivery and allocation that CentOS 7 has, and with the windows of its race WIDENED by delays: it shows the way of the crash, not how often it comes"},
 	{KernelOwn, "an image of yours"},
 }
 
