@@ -48,7 +48,7 @@ func (c *kernelCompareCmd) Validate() error {
 	if c.Repeat < 1 || c.Repeat > 1000 {
 		return fmt.Errorf("--repeat %d is not within 1 to 1000", c.Repeat)
 	}
-	return (&kernelCrashCmd{Flows: &c.Flows, Burst: c.Burst, Repeat: c.Repeat, CPUs: &c.CPUs, Timeout: c.Timeout}).Validate()
+	return (&kernelCrashCmd{Flows: c.Flows, Burst: c.Burst, Repeat: c.Repeat, CPUs: c.CPUs, Timeout: c.Timeout}).Validate()
 }
 
 // A side is one of the two kernels.
@@ -127,7 +127,7 @@ func quoteFirst(titles []string) string {
 // sample boots every scenario on either kernel in turns. A machine that breaks gives what it told, as a sample that failed.
 func (c *kernelCompareCmd) sample(ctx context.Context, sides []*side, std streams) (accelerator string, err error) {
 	machines := kernelCrashCmd{
-		Flows: &c.Flows, Burst: c.Burst, CPUs: &c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Timeout: c.Timeout, Bin: c.Bin,
+		Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Timeout: c.Timeout, Bin: c.Bin,
 	}
 	total, begun := c.Repeat*len(c.Scenario)*len(sides), time.Now()
 	for n := range total {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
 	"runtime"
+	"strings"
 	"time"
 
 	"verdictd/internal/cli"
@@ -22,10 +22,10 @@ type kernelCrashCmd struct {
 	Variant     kbuild.Variant `help:"What the vulnerable kernel is: vulnerable, where KASAN sees the use after free, or el7-shape, which dereferences NULL as CentOS 7 did, with the windows of that race widened." enum:"vulnerable,el7-shape" default:"vulnerable"`
 	Image       string         `aliases:"bzimage" help:"Try this kernel in place of built ones: a bzImage or vmlinuz, best with KASAN." placeholder:"IMAGE"`
 	Modules     string         `help:"With --image: the folder /lib/modules/RELEASE of that kernel, for a distribution's." type:"path" placeholder:"DIR"`
-	Flows       *int           `help:"Flows in each machine. Default: 1000, and 4000 for el7-shape." placeholder:"N"`
+	Flows       int            `help:"Flows in each machine." default:"1000"`
 	Burst       int            `help:"Packets of a flow, sent at once." default:"2"`
 	Repeat      int            `help:"How often each row is run, each time in a new machine." default:"1"`
-	CPUs        *int           `name:"cpus" help:"Processors of a machine: a clash in the confirm needs two at least. Default: 2, and 3 for el7-shape." placeholder:"N"`
+	CPUs        int            `name:"cpus" help:"Processors of a machine: a clash in the confirm needs two at least." default:"2"`
 	Memory      int            `help:"Its memory in MiB." default:"768" placeholder:"MIB"`
 	Accelerator string         `help:"How QEMU runs the machine's code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
 	Timeout     time.Duration  `help:"How long one machine may take." default:"10m"`
@@ -42,7 +42,7 @@ func (c *kernelCrashCmd) Validate() error {
 		flag      string
 		n         int
 		low, high int
-	}{{"--flows", c.flows(), 1, maxFlows}, {"--burst", c.Burst, 2, maxBurst}, {"--repeat", c.Repeat, 1, 1000}, {"--cpus", c.cpus(), 2, 8}} {
+	}{{"--flows", c.Flows, 1, maxFlows}, {"--burst", c.Burst, 2, maxBurst}, {"--repeat", c.Repeat, 1, 1000}, {"--cpus", c.CPUs, 2, 8}} {
 		if bound.n < bound.low || bound.n > bound.high {
 			errs = append(errs, fmt.Errorf("%s %d is not within %d to %d", bound.flag, bound.n, bound.low, bound.high))
 		}
@@ -120,28 +120,6 @@ func (c *kernelCrashCmd) kernels(ctx context.Context, w io.Writer) (map[string]r
 // el7 says that the machines have the kernel of that shape.
 func (c *kernelCrashCmd) el7() bool { return c.Variant == kbuild.EL7Shape && c.Image == "" }
 
-// flows is how many each machine has: the NULL dereference is rarer than the use after free that KASAN sees.
-func (c *kernelCrashCmd) flows() int {
-	switch {
-	case c.Flows != nil:
-		return *c.Flows
-	case c.el7():
-		return 4000
-	}
-	return 1000
-}
-
-// cpus is how many processors each machine has: the NULL dereference needs a third one that makes new flows meanwhile.
-func (c *kernelCrashCmd) cpus() int {
-	switch {
-	case c.CPUs != nil:
-		return *c.CPUs
-	case c.el7():
-		return 3
-	}
-	return 2
-}
-
 // crashRows is what runs on the kernels that there are, in the order of the story.
 func (c *kernelCrashCmd) crashRows() []report.CrashRow {
 	row := func(kernel, guard, placement, events, expected string) report.CrashRow {
@@ -177,7 +155,7 @@ func (c *kernelCrashCmd) newReport(begun time.Time, kernels map[string]report.Cr
 	rep := &report.CrashReport{
 		Schema: report.CrashSchema, Version: version,
 		Host:     report.CrashHost{Kernel: release, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()},
-		Settings: report.CrashSettings{Flows: c.flows(), Burst: c.Burst, Queues: crashQueues, CPUs: c.cpus(), Repeat: c.Repeat},
+		Settings: report.CrashSettings{Flows: c.Flows, Burst: c.Burst, Queues: crashQueues, CPUs: c.CPUs, Repeat: c.Repeat},
 		Started:  begun, Planned: c.Repeat * len(c.crashRows()), Notes: []string{}, Rows: []report.CrashRow{},
 	}
 	for _, name := range []string{report.KernelVulnerable, report.KernelFixed, report.KernelEL7Shape, report.KernelOwn} {
@@ -200,7 +178,7 @@ func (c *kernelCrashCmd) machines(ctx context.Context, rep *report.CrashReport, 
 		}
 	}
 	if c.el7() {
-		note("el7-shape has its windows WIDENED: 200 µs each before an entry is inserted, after a clash, and in the allocation of an entry; and the allocator hands out first what was freed last (" + el7Allocator + "). Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
+		note("el7-shape has its windows WIDENED: 200 µs each before an entry is inserted, after a clash, and in the allocation of an entry; and the allocator hands out first what was freed last (" + strings.Join(el7Allocator, " ") + "). Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
 	} else {
 		note("With pre-conntrack the addresses choose the queue (fan-out balance). Where a flow takes several queues, their verdicts let its packets into conntrack side by side, and these clash without any wait in between: the placement alone prevents nothing then.")
 	}
