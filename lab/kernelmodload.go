@@ -24,7 +24,7 @@ type kernelModloadCmd struct {
 	Threads  int           `help:"Threads that open a netlink socket at the same moment." default:"8"`
 	Part     string        `name:"protocol" help:"The protocol of the sockets." default:"xfrm"`
 	Widen    bool          `help:"Widen the moment in which the race can happen, by having the kernel print in it." default:"true" negatable:""`
-	Timeout  time.Duration `help:"How long each of the two machines may take." default:"15m"`
+	Timeout  time.Duration `help:"How long each of the two machines may take." default:"1h"`
 	Console  bool          `help:"Show the kernels' consoles on stderr."`
 	JSON     string        `name:"json" help:"Write the rows as JSON to FILE; - writes them to stdout, and the table to stderr." placeholder:"FILE"`
 }
