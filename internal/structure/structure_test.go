@@ -65,6 +65,7 @@ var imports = map[string][]string{
 	"observe":           {"ct", "kernel", "nfq"},
 	"topology":          {"kernel"},
 	"userns":            {"cli", "kernel"},
+	"attacks":           {},
 	"audit":             {"crash", "ct", "kernel", "liverules", "nfq", "ruleset"},
 	"structure":         {},
 	"distkernel":        {"cachedir"},

@@ -1,0 +1,217 @@
+package attacks
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"verdictd/internal/ct"
+	"verdictd/internal/kernel"
+	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/topology"
+)
+
+// analysis makes verdicts slow enough for a flow's packets to meet in the queue.
+const analysis = "analysis: {distribution: fixed, delay: 300us, per: packet}\n"
+
+// A scenario is one situation, played once with the guard off and once with it.
+type scenario struct {
+	// guard is further keys of the guard's section, in the form "hold: 1s, settled: false".
+	guard string
+	// arrive is how many packets are right, in both modes.
+	arrive int
+	// clashes is how many there are at least with the guard off: without any, the scenario shows nothing. With the
+	// guard there may be none.
+	clashes int
+	// unjudged: the number of packets that the daemon sees differs from run to run.
+	unjudged bool
+	// late: packets may expire in the gate.
+	late bool
+	// play sets the network up, starts the daemon, sends, and tells what came of it.
+	play func(r *run) outcome
+	// more compares what is not compared always.
+	more func(t *testing.T, off, hold outcome)
+}
+
+// An outcome is what came of one run.
+type outcome struct {
+	arrived, duplicated, reordered int
+	clashes                        uint64
+	statistics                     statistics
+	arrivals                       []arrival
+	// figures of the scenario's own, by name.
+	figures map[string]float64
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("%d arrived, %d duplicated, %d reordered, %d clashes, figures %v, verdicts %+v, gate %+v",
+		o.arrived, o.duplicated, o.reordered, o.clashes, o.figures, o.statistics.Total, o.statistics.Gate.Total)
+}
+
+// A run is a scenario under one mode of the guard.
+type run struct {
+	*testing.T
+	mode  string
+	guard string
+
+	child   *child
+	ns      *kernel.NetNS // where the daemon is
+	clashes uint64        // there, before
+}
+
+// sideBySide plays a scenario with the guard off and with packets held, and compares.
+func sideBySide(t *testing.T, s scenario) {
+	t.Helper()
+	kerneltest.Require(t)
+	counted := kerneltest.CountsClashes(t)
+	results := map[string]outcome{}
+	for _, mode := range []string{"off", "hold"} {
+		if mode == "hold" && !holds(t) {
+			t.Log("this daemon cannot hold packets yet")
+			return
+		}
+		ok := t.Run(mode, func(t *testing.T) {
+			o := s.play(&run{T: t, mode: mode, guard: s.guard})
+			t.Log(o)
+			results[mode] = o
+			if o.arrived != s.arrive || o.duplicated != 0 || o.reordered != 0 {
+				t.Errorf("%d arrived, %d twice, %d out of order; want %d, 0, 0", o.arrived, o.duplicated, o.reordered, s.arrive)
+			}
+			v := o.statistics.Total
+			if v.VerdictErrors+v.QueueDropped+v.UserDropped > 0 {
+				t.Errorf("verdicts: %+v", v)
+			}
+			if mode == "off" && counted && o.clashes < uint64(s.clashes) {
+				t.Errorf("%d clashes without the guard, want at least %d: the scenario shows nothing", o.clashes, s.clashes)
+			}
+			if mode == "hold" {
+				checkGate(t, s, o)
+			}
+		})
+		if !ok {
+			return
+		}
+	}
+	off, hold := results["off"], results["hold"]
+	if judged := off.statistics.Total.Received; !s.unjudged && hold.statistics.Total.Received != judged {
+		t.Errorf("%d packets were judged with the guard, %d without", hold.statistics.Total.Received, judged)
+	}
+	if s.more != nil {
+		s.more(t, off, hold)
+	}
+}
+
+// checkGate is what holds of every gate.
+func checkGate(t *testing.T, s scenario, o outcome) {
+	t.Helper()
+	g := o.statistics.Gate.Total
+	switch {
+	case o.clashes != 0:
+		t.Errorf("%d clashes with the guard, want none", o.clashes)
+	case o.statistics.Guard != "hold":
+		t.Errorf("the guard is %q, want hold", o.statistics.Guard)
+	case g.VerdictErrors+g.QueueDropped+g.UserDropped+g.Unguarded > 0, g.Expired > 0 && !s.late:
+		t.Errorf("gate: %+v", g)
+	case s.clashes > 0 && g.Held == 0:
+		t.Errorf("the gate held no packet: %+v", g)
+	}
+}
+
+// holds says whether the daemon knows guard.mode hold.
+func holds(t *testing.T) bool {
+	t.Helper()
+	name := t.TempDir() + "/hold.yaml"
+	if err := os.WriteFile(name, []byte("guard: {mode: hold}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return program(t, "check", "--config", name).Run() == nil
+}
+
+// daemon starts `verdictd run` in a namespace under the run's mode. The configuration is in YAML, without guard and
+// statistics.
+func (r *run) daemon(ns *kernel.NetNS, config string) *child {
+	r.Helper()
+	keys := []string{"mode: " + r.mode}
+	if r.guard != "" && r.mode != "off" {
+		keys = append(keys, r.guard)
+	}
+	r.ns, r.clashes = ns, clashes(r, ns)
+	r.child = startDaemon(r, ns, fmt.Sprintf("%s\nguard: {%s}\n", config, strings.Join(keys, ", ")))
+	return r.child
+}
+
+// end waits until as many packets as are expected have arrived or nothing more comes, stops the daemon, and sums up.
+// Waiting for none shows that none comes: what was held is let go at the stop at the latest.
+func (r *run) end(in *sink, expected int) outcome {
+	r.Helper()
+	const quiet = 500 * time.Millisecond
+	in.await(expected, quiet)
+	if expected > 0 {
+		time.Sleep(20 * time.Millisecond) // for what comes twice
+	}
+	o := outcome{statistics: r.child.stop(), clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}}
+	time.Sleep(20 * time.Millisecond)
+	o.arrivals = in.arrivals()
+	o.arrived, o.duplicated, o.reordered = count(o.arrivals)
+	return o
+}
+
+// clashes is how many clashes a namespace's conntrack has had: resolved ones, and those whose loser it dropped.
+func clashes(t testing.TB, ns *kernel.NetNS) (n uint64) {
+	t.Helper()
+	err := ns.Do(func() error {
+		c, err := ct.Dial()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		s, err := c.Snapshot()
+		total := s.Total()
+		n = total[ct.ClashResolve].N + total[ct.InsertFailed].N
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// hosts is a topology of one family, or of two.
+type hosts struct {
+	*topology.Topology
+	topology.Network // of the first family
+}
+
+func newHosts(t testing.TB, kind topology.Kind, families ...string) hosts {
+	t.Helper()
+	kerneltest.Require(t)
+	top, err := topology.New(kind, families...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := top.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return hosts{top, topology.Networks[families[0]]}
+}
+
+// oneHost sends to itself over lo.
+func oneHost(t testing.TB, families ...string) hosts {
+	return newHosts(t, topology.Loopback, families...)
+}
+
+// twoHosts is a sender and, over veth, a receiver, which is where the queue belongs.
+func twoHosts(t testing.TB, families ...string) hosts {
+	return newHosts(t, topology.TwoHosts, families...)
+}
+
+// routed is a sender, a router, where the queue belongs, and a receiver.
+func routed(t testing.TB, families ...string) hosts { return newHosts(t, topology.Routed, families...) }
+
+// target is the receiver's address with a port.
+func (h hosts) target(port uint16) netip.AddrPort { return netip.AddrPortFrom(h.Target, port) }
