@@ -1,0 +1,77 @@
+package gate
+
+import "verdictd/internal/packet"
+
+// Answer takes conntrack's answer to a question.
+func (t *Table) Answer(i int32, known bool) {
+	f := &t.flows[i]
+	if known {
+		t.open(i)
+		f.knownUntil = t.now + trust
+		t.Counters.Confirmed += t.release(i, true)
+		t.list(i)
+		return
+	}
+	switch {
+	case f.head == none:
+	case t.cfg.Drop:
+		t.Counters.Dropped += t.release(i, false)
+	case f.resolved:
+		t.gone(i)
+	default:
+		t.ask(i, min(f.due+1, dueLists-1))
+	}
+}
+
+// gone lets the packet that is held longest go on in the place of the first one,
+// which was dropped.
+func (t *Table) gone(i int32) {
+	t.open(i)
+	if t.flows[i].head == none {
+		return
+	}
+	t.Counters.Gone++
+	h := t.take(i)
+	t.Counters.First++
+	t.first(i, h.id, h.of, h.print)
+	if t.flows[i].head != none {
+		t.ask(i, dueNow)
+	}
+}
+
+// Resolve tells that every packet that was released in an epoch is confirmed or
+// dropped by now.
+func (t *Table) Resolve(epoch uint64) {
+	l := &t.epochs[epoch%EpochsKept]
+	for l.head != none {
+		i := l.head
+		l.remove(t.epochLinks, i)
+		f := &t.flows[i]
+		if f.head == none {
+			f.pending = false
+			continue
+		}
+		f.resolved = true
+		t.ask(i, dueNow)
+	}
+}
+
+// Refused tells that the kernel did not know the first packet of a flow when its
+// verdict came: somebody had deleted a base chain, or a device went.
+func (t *Table) Refused(i int32, id uint32) {
+	if i < 0 || int(i) >= len(t.flows) {
+		return
+	}
+	if f := &t.flows[i]; f.pending && f.firstID == id {
+		t.Counters.Vanished++
+		t.gone(i)
+	}
+}
+
+// Dropped tells that a packet was dropped behind the gate, and the verdict has
+// returned. It counts where that is the very packet that was let go as the first.
+func (t *Table) Dropped(k *packet.Key, print uint32) {
+	if i := t.find(k); i != none && t.flows[i].pending && t.flows[i].firstPrint == print {
+		t.gone(i)
+	}
+}

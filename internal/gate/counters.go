@@ -1,0 +1,82 @@
+package gate
+
+// Counters are what a Table counts. Every packet that came is a first one, has
+// passed with an open flow, was held, announced, re-entered or unguarded, or could
+// not be decoded. Every held packet is released as confirmed, as a first one, as
+// expired or as unguarded, or it is dropped, or still held.
+type Counters struct {
+	// Received packets, announcements included.
+	Received uint64 `json:"received"`
+	// First packets were released at once, or when the one before was gone.
+	First uint64 `json:"first"`
+	// Passed packets belong to flows that conntrack was known to have.
+	Passed uint64 `json:"passed"`
+	// Held packets had to wait.
+	Held uint64 `json:"held"`
+	// Confirmed packets of these were released as conntrack had their flow.
+	Confirmed uint64 `json:"confirmed"`
+	// Gone first packets were dropped on their way to the confirm, as far as held
+	// ones waited for it.
+	Gone uint64 `json:"gone"`
+	// Dropped further packets of pending flows, as mode drop wants it.
+	Dropped uint64 `json:"dropped"`
+	// Expired packets were released though their flow was pending: held for
+	// guard.hold, for guard.hold_limit, or as the program wants a second packet.
+	Expired       uint64 `json:"expired"`
+	ExpiredHold   uint64 `json:"expired_hold"`
+	ExpiredLimit  uint64 `json:"expired_limit"`
+	ExpiredSecond uint64 `json:"expired_second"`
+	// Unguarded packets went on although their flow was pending or could not be
+	// remembered, as a bound was reached: flows, packets of a flow, bytes.
+	Unguarded        uint64 `json:"unguarded"`
+	UnguardedFlows   uint64 `json:"unguarded_flows"`
+	UnguardedPackets uint64 `json:"unguarded_packets"`
+	UnguardedBytes   uint64 `json:"unguarded_bytes"`
+	// Announced packets were listed in the settled set while conntrack had no
+	// entry of theirs any more.
+	Announced uint64 `json:"announced"`
+	// Reentered packets came again right after their release, as somebody had
+	// added a base chain before the gate.
+	Reentered uint64 `json:"reentered"`
+	// Vanished packets were not there any more when they were released.
+	Vanished uint64 `json:"vanished"`
+	// Asked is how often conntrack was asked for a flow.
+	Asked uint64 `json:"asked"`
+	// Listed flows were handed over to the settled set; ListFailed ones of these
+	// it did not take.
+	Listed     uint64 `json:"listed"`
+	ListFailed uint64 `json:"list_failed"`
+	// What was there at one time at most.
+	MaxHeld  uint64 `json:"max_held"`
+	MaxBytes uint64 `json:"max_bytes"`
+	MaxFlows uint64 `json:"max_flows"`
+}
+
+// Add adds o; of the maxima it takes the sum, as the tables of several queues
+// may have reached theirs together.
+func (c *Counters) Add(o *Counters) {
+	c.Received += o.Received
+	c.First += o.First
+	c.Passed += o.Passed
+	c.Held += o.Held
+	c.Confirmed += o.Confirmed
+	c.Gone += o.Gone
+	c.Dropped += o.Dropped
+	c.Expired += o.Expired
+	c.ExpiredHold += o.ExpiredHold
+	c.ExpiredLimit += o.ExpiredLimit
+	c.ExpiredSecond += o.ExpiredSecond
+	c.Unguarded += o.Unguarded
+	c.UnguardedFlows += o.UnguardedFlows
+	c.UnguardedPackets += o.UnguardedPackets
+	c.UnguardedBytes += o.UnguardedBytes
+	c.Announced += o.Announced
+	c.Reentered += o.Reentered
+	c.Vanished += o.Vanished
+	c.Asked += o.Asked
+	c.Listed += o.Listed
+	c.ListFailed += o.ListFailed
+	c.MaxHeld += o.MaxHeld
+	c.MaxBytes += o.MaxBytes
+	c.MaxFlows += o.MaxFlows
+}

@@ -1,0 +1,110 @@
+package gate
+
+// held is a packet that waits in the kernel for its verdict.
+type held struct {
+	id, print uint32
+	next      int32
+	size      uint32
+	of        uint8
+}
+
+// maxHeld is more than the kernel holds for one queue (65,535, by its own limit
+// on the length, is what the gate's queues are bound with), a few times over, as
+// a table has several queues with zones.
+const maxHeld = 1 << 18
+
+// hold keeps a further packet, or lets it go on where a bound is reached.
+func (t *Table) hold(i int32, p *Packet) {
+	size := int64(p.Bytes) + packetOverhead
+	switch {
+	case int(t.flows[i].count) >= t.cfg.FlowPackets:
+		t.overflow(i, p, &t.Counters.UnguardedPackets)
+	case t.bytes+size > t.cfg.Bytes || t.freeOf == none:
+		t.overflow(i, p, &t.Counters.UnguardedBytes)
+	default:
+		t.keep(i, p, size)
+	}
+}
+
+// overflow lets a packet go on, behind those of its flow that are held: none
+// overtakes another.
+func (t *Table) overflow(i int32, p *Packet, reason *uint64) {
+	n := t.letGo(i) + 1
+	t.accept(p.ID, p.Of, none)
+	t.Counters.Unguarded += n
+	*reason += n
+}
+
+func (t *Table) keep(i int32, p *Packet, size int64) {
+	f := &t.flows[i]
+	n := t.freeOf
+	t.freeOf = t.nodes[n].next
+	t.nodes[n] = held{id: p.ID, print: p.Print, next: none, size: uint32(size), of: p.Of}
+	if f.tail == none {
+		f.head, f.heldSince = n, t.now
+		t.holding.push(t.holdingLinks, i)
+		t.ask(i, dueNow)
+	} else {
+		t.nodes[f.tail].next = n
+	}
+	f.tail = n
+	f.count++
+	t.held++
+	t.bytes += size
+	t.Counters.Held++
+	t.Counters.MaxHeld = max(t.Counters.MaxHeld, uint64(t.held))
+	t.Counters.MaxBytes = max(t.Counters.MaxBytes, uint64(t.bytes))
+}
+
+// take removes the packet that is held longest.
+func (t *Table) take(i int32) held {
+	f := &t.flows[i]
+	n := f.head
+	h := t.nodes[n]
+	f.head = h.next
+	f.count--
+	t.held--
+	t.bytes -= int64(h.size)
+	t.nodes[n].next, t.freeOf = t.freeOf, n
+	if f.head == none {
+		f.tail = none
+		t.holding.remove(t.holdingLinks, i)
+		t.due[f.due].remove(t.dueLinks, i)
+	}
+	return h
+}
+
+// release lets go on all that is held of a flow, in order.
+func (t *Table) release(i int32, accept bool) (n uint64) {
+	for t.flows[i].head != none {
+		h := t.take(i)
+		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: accept, First: none})
+		n++
+	}
+	return n
+}
+
+// letGo releases the held packets of a flow that is pending still. They are on
+// their way together with its first one, from the present epoch on.
+func (t *Table) letGo(i int32) (n uint64) {
+	n = t.release(i, true)
+	t.setEpoch(i)
+	return n
+}
+
+// setEpoch notes that a packet of a pending flow has gone on just now.
+func (t *Table) setEpoch(i int32) {
+	f := &t.flows[i]
+	t.epochs[f.epoch%EpochsKept].remove(t.epochLinks, i)
+	f.resolved, f.epoch = false, t.epoch
+	t.epochs[f.epoch%EpochsKept].push(t.epochLinks, i)
+}
+
+// Drain lets everything go on that is held, for a gate that ends, and says how
+// many packets that were.
+func (t *Table) Drain() (n uint64) {
+	for t.holding.head != none {
+		n += t.letGo(t.holding.head)
+	}
+	return n
+}

@@ -1,0 +1,84 @@
+package gate
+
+import "verdictd/internal/packet"
+
+// A Packet is one that came to the gate.
+type Packet struct {
+	// Key is its flow's (FlowKey), Print tells it from other packets of the flow
+	// (packet.View.Fingerprint), Bytes is its length.
+	Key   packet.Key
+	Print uint32
+	Bytes uint32
+	// ID and Of are what a verdict needs.
+	ID uint32
+	Of uint8
+	// Announced: it passed as one of a listed flow, but conntrack did not have it.
+	Announced bool
+}
+
+// Packet takes a packet: it is in Verdicts then, or held.
+func (t *Table) Packet(p *Packet) {
+	t.Counters.Received++
+	i := t.remembered(&p.Key)
+	if i == none {
+		t.Counters.Unguarded++
+		t.Counters.UnguardedFlows++
+		t.accept(p.ID, p.Of, none)
+		return
+	}
+	f := &t.flows[i]
+	f.seen = t.now
+	if f.packets < 1<<15 {
+		f.packets++
+	}
+	switch {
+	case p.Announced:
+		t.Counters.Announced++
+		t.first(i, p.ID, p.Of, p.Print)
+	case !f.pending && t.now < f.knownUntil:
+		t.Counters.Passed++
+		t.accept(p.ID, p.Of, none)
+	case !f.pending:
+		t.Counters.First++
+		t.first(i, p.ID, p.Of, p.Print)
+	case t.comesAgain(f, p):
+		t.Counters.Reentered++
+		t.first(i, p.ID, p.Of, p.Print)
+	default:
+		t.hold(i, p)
+	}
+	t.propose(i)
+}
+
+// Undecodable takes a packet of which nothing is known.
+func (t *Table) Undecodable(id uint32, of uint8) {
+	t.Counters.Received++
+	t.accept(id, of, none)
+}
+
+// comesAgain reports whether this is the first packet itself, which the kernel
+// hands to the gate twice where a base chain was added before the gate's while it
+// waited: the place where a packet goes on is a number.
+func (t *Table) comesAgain(f *flow, p *Packet) bool {
+	return p.Print == f.firstPrint && t.now-f.firstAt < reentry && t.now-t.rulesChanged < reentry
+}
+
+// first lets a packet go on that conntrack may make an entry for.
+func (t *Table) first(i int32, id uint32, of uint8, print uint32) {
+	f := &t.flows[i]
+	f.pending, f.knownUntil = true, 0
+	f.firstID, f.firstPrint, f.firstAt = id, print, t.now
+	t.setEpoch(i)
+	t.accept(id, of, i)
+}
+
+func (t *Table) accept(id uint32, of uint8, first int32) {
+	t.Verdicts = append(t.Verdicts, Verdict{ID: id, Of: of, Accept: true, First: first})
+}
+
+// open ends the wait for a flow's first packet.
+func (t *Table) open(i int32) {
+	f := &t.flows[i]
+	t.epochs[f.epoch%EpochsKept].remove(t.epochLinks, i)
+	f.pending, f.resolved = false, false
+}

@@ -1,0 +1,220 @@
+package gate
+
+import (
+	"hash/maphash"
+
+	"verdictd/internal/packet"
+)
+
+// A flow is open or pending; see the package's documentation.
+type flow struct {
+	key     packet.Key // as FlowKey makes it
+	pending bool
+	// resolved: the first packet is confirmed or gone, and conntrack will say which.
+	resolved bool
+	// packets that came since the flow is remembered, or since it was listed.
+	packets uint16
+	epoch   uint64
+	chain   int32 // next of the same hash
+
+	// The first packet that was released last.
+	firstID    uint32
+	firstPrint uint32
+	firstAt    int64
+
+	seen       int64 // last packet
+	knownUntil int64 // conntrack's answer counts until then
+
+	// What is held, in order.
+	head, tail, count int32
+	heldSince         int64
+	dueAt             int64 // when conntrack is to be asked next
+	due               uint8 // the list of Table.due that the flow is in
+	listAt            int64 // when to look whether it has paused
+}
+
+// A Verdict is for a packet of the gate's queues.
+type Verdict struct {
+	ID uint32
+	// Of is that of the packet (nfq.Packet.Of).
+	Of     uint8
+	Accept bool
+	// First is the flow whose first packet this is, or none: Refused wants it back.
+	First int32
+}
+
+// A Table decides for the packets of one gate. Its methods must be called from
+// one goroutine. What they decide is in Verdicts.
+type Table struct {
+	cfg  Config
+	seed maphash.Seed
+	mask uint64
+
+	flows   []flow
+	buckets []int32
+	free    int32 // flows, linked by chain
+	nodes   []held
+	freeOf  int32 // nodes, linked by next
+
+	// Every flow is in recent, by its last packet. Pending flows are in the list
+	// of their epoch until that is resolved. Flows that hold packets are in holding,
+	// by heldSince, and in one of due. Those that may be listed are in candidates.
+	recentLinks, epochLinks, holdingLinks, dueLinks, candidateLinks []link
+
+	recent, holding, candidates list
+	epochs                      [EpochsKept]list
+	due                         [dueLists]list
+
+	epoch        uint64
+	now          int64
+	rulesChanged int64
+	bytes        int64
+	held         int
+	moved        int // verdicts of others that conntrack was not asked for yet
+	tokens       float64
+	tokensAt     int64
+
+	// Verdicts are to be given in this order; who has done so empties it.
+	Verdicts []Verdict
+	// Listed are keys, with their ports, of flows to be put into the settled set,
+	// in one of their directions; who has done so empties it.
+	Listed []packet.Key
+
+	Counters Counters
+}
+
+// New makes a table; all its memory at once.
+func New(cfg Config) (*Table, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	buckets := 1
+	for buckets < cfg.Flows {
+		buckets *= 2
+	}
+	t := &Table{
+		cfg: cfg, seed: maphash.MakeSeed(), mask: uint64(buckets - 1),
+		flows: make([]flow, cfg.Flows), buckets: make([]int32, buckets), free: none, freeOf: none,
+		nodes:       make([]held, min(cfg.Bytes/packetOverhead+1, maxHeld)),
+		recentLinks: make([]link, cfg.Flows), epochLinks: make([]link, cfg.Flows),
+		holdingLinks: make([]link, cfg.Flows), dueLinks: make([]link, cfg.Flows), candidateLinks: make([]link, cfg.Flows),
+		recent: newList(), holding: newList(), candidates: newList(),
+		Verdicts: make([]Verdict, 0, 1024), Listed: make([]packet.Key, 0, 256),
+	}
+	for i := range t.buckets {
+		t.buckets[i] = none
+	}
+	for i := range t.epochs {
+		t.epochs[i] = newList()
+	}
+	for i := range t.due {
+		t.due[i] = newList()
+	}
+	for i := len(t.flows) - 1; i >= 0; i-- {
+		t.flows[i].chain, t.free = t.free, int32(i)
+	}
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		t.nodes[i].next, t.freeOf = t.freeOf, int32(i)
+	}
+	return t, nil
+}
+
+// Begin tells the time, in nanoseconds, and the epoch that packets released from
+// now on belong to. To be called before a run of other calls.
+func (t *Table) Begin(now int64, epoch uint64) { t.now, t.epoch = now, epoch }
+
+// RulesChanged tells when somebody last changed rules.
+func (t *Table) RulesChanged(at int64) { t.rulesChanged = at }
+
+// Flows is how many flows are remembered, Held how many packets are held, and
+// HeldBytes what they count for.
+func (t *Table) Flows() int       { return t.recent.length }
+func (t *Table) Held() int        { return t.held }
+func (t *Table) HeldBytes() int64 { return t.bytes }
+
+// Pending reports whether any flow waits for its epoch.
+func (t *Table) Pending() bool {
+	for i := range t.epochs {
+		if t.epochs[i].length > 0 {
+			return true
+		}
+	}
+	return t.holding.length > 0
+}
+
+func (t *Table) bucket(k *packet.Key) *int32 {
+	return &t.buckets[maphash.Bytes(t.seed, k[:])&t.mask]
+}
+
+func (t *Table) find(k *packet.Key) int32 {
+	for i := *t.bucket(k); i != none; i = t.flows[i].chain {
+		if t.flows[i].key == *k {
+			return i
+		}
+	}
+	return none
+}
+
+// remembered finds a flow or makes it, in the place of one that has been quiet
+// the longest where there is no room; none where all have something on its way.
+func (t *Table) remembered(k *packet.Key) int32 {
+	if i := t.find(k); i != none {
+		t.recent.remove(t.recentLinks, i)
+		t.recent.push(t.recentLinks, i)
+		return i
+	}
+	if t.free == none && !t.evict() {
+		return none
+	}
+	i := t.free
+	f := &t.flows[i]
+	t.free = f.chain
+	b := t.bucket(k)
+	*f = flow{key: *k, chain: *b, head: none, tail: none}
+	*b = i
+	t.recent.push(t.recentLinks, i)
+	t.Counters.MaxFlows = max(t.Counters.MaxFlows, uint64(t.recent.length))
+	return i
+}
+
+// evictAmong bounds the search for a flow that may be forgotten.
+const evictAmong = 32
+
+func (t *Table) evict() bool {
+	i := t.recent.head
+	for range evictAmong {
+		if i == none {
+			return false
+		}
+		if f := &t.flows[i]; !f.pending {
+			t.forget(i)
+			return true
+		}
+		i = t.recentLinks[i].next
+	}
+	return false
+}
+
+// forget gives an open flow's place back.
+func (t *Table) forget(i int32) {
+	f := &t.flows[i]
+	for at := t.bucket(&f.key); ; at = &t.flows[*at].chain {
+		if *at == i {
+			*at = f.chain
+			break
+		}
+	}
+	t.recent.remove(t.recentLinks, i)
+	t.candidates.remove(t.candidateLinks, i)
+	f.chain, t.free = t.free, i
+}
+
+// Forget gives back the places of flows that have been quiet for long.
+func (t *Table) Forget() {
+	for i := t.recent.head; i != none && t.now-t.flows[i].seen > remember; i = t.recent.head {
+		if t.flows[i].pending {
+			return // it is asked for, or its epoch comes
+		}
+		t.forget(i)
+	}
+}
