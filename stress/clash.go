@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -34,6 +35,8 @@ type clashCmd struct {
 	Pace        load.Pace     `help:"full, or rate:N with N in flows per second." default:"full"`
 	Outstanding int           `help:"Flows in flight at most; 0: no bound." default:"${outstanding}"`
 	FlowTimeout time.Duration `help:"A flow is no longer in flight after this time, even if packets are missing." default:"${flow_timeout}"`
+	Protocol    load.Protocol `help:"udp; icmp: echo requests, heard by a raw socket; needs CAP_NET_RAW, and a ping_group_range of the sender's namespace where --topology does not make it." enum:"udp,icmp" default:"udp"`
+	Backend     []netip.Addr  `help:"Address of the receiver over which something on the way spreads the flows; repeatable. The receiver hears on all addresses, and flows whose packets arrive at several are counted." placeholder:"ADDR"`
 	Echo        bool          `help:"Have every payload sent back and measure round trips."`
 
 	Seed       uint64 `help:"Order of ports and filling of payloads; 0: draw one." default:"0"`
@@ -70,7 +73,8 @@ func (c *clashCmd) config() (load.ClashConfig, error) {
 		Burst: c.Burst, Size: c.Size, Spacing: c.Spacing,
 		Mode: c.Mode, Threads: c.Threads, Sockets: c.Sockets, Aim: c.Aim,
 		Pace: c.Pace, Outstanding: c.Outstanding, FlowTimeout: c.FlowTimeout,
-		Echo:        c.Echo,
+		Echo:     c.Echo,
+		Protocol: c.Protocol, Backends: c.Backend,
 		SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
 		Seed: c.Seed, Duration: c.Duration, Timeout: c.Timeout, Linger: c.Linger, ReceiveBuffer: c.ReceiveBuffer,
 	}
@@ -105,9 +109,18 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 		return fmt.Errorf("clash: %w", err)
 	}
 	defer func() { err = errors.Join(err, at.Close()) }()
+	if at.made != nil && c.Protocol == load.ProtocolICMP {
+		if err := at.made.AllowPing(); err != nil {
+			return err
+		}
+	}
 	if c.own() {
 		cfg.Target, cfg.ReceiveAt, cfg.Sources, cfg.SenderNetns, cfg.ReceiverNetns = at.target, at.receiveAt, at.sources, at.sender, at.receiver
+		cfg.Backends = at.backends
 		cfg.Flows = c.flows(&cfg) // more addresses, more flows
+	}
+	if c.UDPClash && (cfg.Protocol != load.ProtocolUDP || len(cfg.Backends) > 0) {
+		return fmt.Errorf("%w of clash: --udpclash sends UDP to one address: leave --protocol, --backend and --nat backends out", cli.ErrUsage)
 	}
 	out, err := s.openResult(c.JSON, at.roles()...)
 	if err != nil {

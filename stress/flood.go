@@ -68,7 +68,11 @@ func (c *floodCmd) config() (load.FloodConfig, error) {
 	if c.Blind && c.FailOnLoss {
 		blind = errors.New("--blind sees no loss: leave it or --fail-on-loss out")
 	}
-	return cfg, errors.Join(family, blind, c.check(c.addressed()...), cfg.Validate())
+	var nat error
+	if c.NAT == "backends" {
+		nat = errors.New("--nat backends: only clash hears at several addresses; use dnat")
+	}
+	return cfg, errors.Join(family, blind, nat, c.check(c.addressed()...), cfg.Validate())
 }
 
 // packets is how many there are at most. The ledger has a bit for each, so at full speed the bound is one that no thread

@@ -29,6 +29,9 @@ func summarizeClash(w io.Writer, res *clashResult) error {
 	row("flows", "%d in %.3f s%s", res.Flows, res.Seconds, ended(res.Ended))
 	row("packets", "%d sent, %d delivered, %.0f/s", res.Sent, res.Delivered, res.PacketsPerSecond)
 	row("faults", "%d lost, %d duplicated, %d reordered, %d corrupted", res.Lost, res.Duplicated, res.Reordered, res.Corrupted)
+	if len(c.Backends) > 0 {
+		row("split", "%d flows whose packets arrived at several of %v", res.Split, c.Backends)
+	}
 	if res.SendErrors > 0 {
 		row("send errors", "%d (%s), part of the loss", res.SendErrors, errnos(res.SendErrno))
 	}

@@ -20,7 +20,7 @@ type netnsFlags struct {
 // stress's own.
 type wayFlags struct {
 	Topology string `help:"Make network namespaces for the run: loopback (one host), veth (two) or router (a third between them); conntrack is active in the router, or else at the receiver. Default: the namespaces that --sender-netns and --receiver-netns name, or the process's own." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router"`
-	NAT      string `name:"nat" help:"none; masquerade: the router translates source addresses and ports; dnat: packets go to an address that is translated to the receiver's." enum:"none,masquerade,dnat" default:"none" placeholder:"none|masquerade|dnat"`
+	NAT      string `name:"nat" help:"none; masquerade: the router translates source addresses and ports; dnat: packets go to an address that is translated to the receiver's; backends: to one of two of the receiver's, drawn at random for each conntrack entry." enum:"none,masquerade,dnat,backends" default:"none" placeholder:"none|masquerade|dnat|backends"`
 
 	netnsFlags
 }
@@ -58,6 +58,7 @@ type way struct {
 	target           netip.Addr
 	receiveAt        netip.Addr
 	sources          []netip.Addr
+	backends         []netip.Addr // instead of receiveAt
 
 	made *topology.Topology
 }
@@ -87,6 +88,9 @@ func (p *wayFlags) make(family string) (_ *way, err error) {
 	case "dnat":
 		at.target = n.Virtual
 		err = made.Redirect(family)
+	case "backends":
+		at.target, at.receiveAt, at.backends = n.Virtual, netip.Addr{}, n.Backends()
+		err = made.Spread(family)
 	}
 	return at, err
 }

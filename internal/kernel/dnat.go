@@ -13,11 +13,12 @@ import (
 const DNATTable = "dnat"
 
 // RedirectTo makes the namespace translate the destination address of what goes to one address, whether it comes in or is
-// sent here, to another one. Ports stay as they are. It is for one address of each family.
+// sent here, to another one: of several, one that is drawn at random for each conntrack entry. Ports stay as they are. It is
+// for one address of each family.
 //
 // The chains at the other two hooks are empty, for kernels before 4.18, which translate replies only where one is
 // registered (nft(8), NAT statements).
-func (n *NetNS) RedirectTo(from, to netip.Addr) error {
+func (n *NetNS) RedirectTo(from netip.Addr, to ...netip.Addr) error {
 	conn, err := nftables.New(nftables.WithNetNSFd(int(n.file.Fd())))
 	if err != nil {
 		return fmt.Errorf("open nftables in %s: %w", n.Path(), err)
@@ -45,16 +46,26 @@ func (n *NetNS) RedirectTo(from, to netip.Addr) error {
 		if !chain.translates {
 			continue
 		}
-		conn.AddRule(&nftables.Rule{Table: table, Chain: c, Exprs: []expr.Any{
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(from.BitLen() / 8)},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: from.AsSlice()},
-			&expr.Counter{},
-			&expr.Immediate{Register: 1, Data: to.AsSlice()},
-			&expr.NAT{Type: expr.NATTypeDestNAT, Family: nfproto, RegAddrMin: 1, RegAddrMax: 1},
-		}})
+		for i, backend := range to {
+			rule := []expr.Any{
+				&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(from.BitLen() / 8)},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: from.AsSlice()},
+			}
+			if left := len(to) - i; left > 1 {
+				// This one's share of what no rule before has taken.
+				rule = append(rule,
+					&expr.Numgen{Register: 1, Modulus: uint32(left), Type: unix.NFT_NG_RANDOM},
+					&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)})
+			}
+			conn.AddRule(&nftables.Rule{Table: table, Chain: c, Exprs: append(rule,
+				&expr.Counter{},
+				&expr.Immediate{Register: 1, Data: backend.AsSlice()},
+				&expr.NAT{Type: expr.NATTypeDestNAT, Family: nfproto, RegAddrMin: 1, RegAddrMax: 1},
+			)})
+		}
 	}
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("translate destination %s to %s (needs CONFIG_NFT_NAT): %w", from, to, err)
+		return fmt.Errorf("translate destination %s to %v (needs CONFIG_NFT_NAT): %w", from, to, err)
 	}
 	return nil
 }

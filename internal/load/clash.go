@@ -114,9 +114,11 @@ func (r *run) open(cpus []int) (err error) {
 	id := rand.Uint32()
 	newLedger := func() *Ledger { return NewLedger(id, r.cfg.Flows, r.cfg.Burst, r.cfg.Threads) }
 
-	in := newIntake(clk, newLedger(), r.cfg.Size, true)
+	const headers = 60 + icmpHeader // with a raw socket's datagrams at most
+	in := newIntake(clk, newLedger(), r.cfg.Size+headers*min(1, r.cfg.Protocol.prefix()), true)
 	arrived := in.ledger.Received
-	if r.receiver, err = startReceiver(r.receiving, r.cfg.receiveAt(), r.cfg.ReceiveBuffer, in, &r.arrivals, echoCPU(r.cfg.Echo, cpus)); err != nil {
+	socket := receiverSocket{at: r.cfg.receiveAt(), buffer: r.cfg.ReceiveBuffer, protocol: r.cfg.Protocol, several: len(r.cfg.Backends) > 0}
+	if r.receiver, err = socket.start(r.receiving, in, &r.arrivals, echoCPU(r.cfg.Echo, cpus)); err != nil {
 		return err
 	}
 	if r.cfg.keepsSockets() {
@@ -235,6 +237,7 @@ func (r *run) fill(res *ClashResult) {
 	res.Duplicated, res.Reordered = counts.Duplicated, counts.Reordered
 	res.Corrupted, res.Foreign = counts.Corrupted, counts.Foreign
 	res.SourcesChanged, res.ReceivedFrom = counts.SourcesChanged, r.receiver.ledger.Sources()
+	res.Split = r.receiver.ledger.Split()
 	res.SendErrno = map[string]uint64{}
 	res.SendErrors = s.refused()
 	for _, t := range s.threads {

@@ -2,7 +2,9 @@ package load
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -81,6 +83,76 @@ func TestTranslatedTarget(t *testing.T) {
 	cfg := overLoopback(ns, virtual.String())
 	cfg.ReceiveAt, cfg.Echo = netip.MustParseAddr("127.0.0.1"), true
 	checkClean(t, mustRun(t, cfg))
+}
+
+// A flow whose packets arrive at two addresses is counted once; DNAT to several keeps flows whole where nothing clashes.
+func TestSplitFlowsAreCounted(t *testing.T) {
+	one, other := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+	l := NewLedger(testRun, 3, 4, 1)
+	l.watchReached()
+	for flow, at := range map[uint32][]netip.Addr{0: {one, one, one}, 1: {one, other, one, other}, 2: {other, other, one}} {
+		for _, a := range at {
+			l.reach(flow, a)
+		}
+	}
+	if got := l.Split(); got != 2 {
+		t.Errorf("%d flows are split, want 2", got)
+	}
+	for _, family := range []string{"127.0.0.9", "::1"} {
+		ns := kerneltest.Namespace(t)
+		cfg := overLoopback(ns, family)
+		cfg.Backends = []netip.Addr{one, other}
+		if cfg.Target.Is6() {
+			cfg.Backends = []netip.Addr{cfg.Target}
+		} else if err := ns.RedirectTo(cfg.Target, one, other); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Threads = 1 // no two packets of a flow are new at a time
+		res := mustRun(t, cfg)
+		checkClean(t, res)
+		if res.Split != 0 {
+			t.Errorf("%s: %d flows are split", family, res.Split)
+		}
+	}
+}
+
+func TestEchoRequests(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	if err := ns.SetSysctl("ipv4/ping_group_range", fmt.Sprintf("%d %[1]d", os.Getgid())); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"127.0.0.1", "::1"} {
+		for _, mode := range []Mode{ModeThreads, ModeSendmmsg} {
+			cfg := overLoopback(ns, target)
+			cfg.Protocol, cfg.Mode = ProtocolICMP, mode
+			res := mustRun(t, cfg)
+			checkClean(t, res)
+			if res.SourcesChanged != 0 || res.Foreign != 0 {
+				t.Errorf("%s: %+v", target, res)
+			}
+		}
+	}
+}
+
+func TestEchoRequestIsCutOut(t *testing.T) {
+	v4, v6 := netip.MustParseAddrPort("192.0.2.1:0"), netip.MustParseAddrPort("[2001:db8::1]:0")
+	message := []byte{8, 0, 1, 2, 0x12, 0x34, 0, 1, 'x'}
+	for name, tt := range map[string]struct {
+		datagram []byte
+		from     netip.AddrPort
+		want     string
+	}{
+		"IPv4":         {append([]byte{0x46, 23: 0}, message...), v4, "x"},
+		"IPv6":         {message, v6, "x"},
+		"empty":        {nil, v4, ""},
+		"no message":   {[]byte{0x45, 19: 0}, v4, ""},
+		"lying length": {[]byte{0x4f, 0, 0}, v4, ""},
+	} {
+		payload, from := echoRequest(tt.datagram, tt.from)
+		if string(payload) != tt.want || tt.want != "" && from.Port() != 0x1234 || from.Addr() != tt.from.Addr() {
+			t.Errorf("%s: %q from %s", name, payload, from)
+		}
+	}
 }
 
 func TestCompleteRunsEndEarly(t *testing.T) {

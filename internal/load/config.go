@@ -47,6 +47,13 @@ type ClashConfig struct {
 	// ReceiveAt is where the receiver binds when something on the way translates the target's address; none: at Target.
 	ReceiveAt netip.Addr `json:"receive_at,omitzero"`
 
+	// Backends are the addresses that something on the way spreads the flows over; the receiver then hears on all addresses, and
+	// counts the flows that were split. None: all packets arrive at one address.
+	Backends []netip.Addr `json:"backends,omitempty"`
+
+	// Protocol is what flows are made of; empty: UDP.
+	Protocol Protocol `json:"protocol"`
+
 	// Sources are the addresses that flows cycle over; none: the one that the kernel would choose. Each gives some
 	// 64,500 flows. Ports is the order of source ports.
 	Sources []netip.Addr `json:"sources"`
@@ -107,6 +114,7 @@ func DefaultClash() ClashConfig {
 	return ClashConfig{
 		Target:        netip.AddrFrom4([4]byte{127, 0, 0, 1}),
 		Port:          9999,
+		Protocol:      ProtocolUDP,
 		Ports:         PortsShuffled,
 		Flows:         1000,
 		Burst:         4,
@@ -146,7 +154,12 @@ func (c *ClashConfig) target() netip.AddrPort { return netip.AddrPortFrom(c.Targ
 
 // receiveAt is where the receiver binds.
 func (c *ClashConfig) receiveAt() netip.AddrPort {
-	if c.ReceiveAt.IsValid() {
+	switch {
+	case len(c.Backends) > 0 && c.Target.Is6():
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), c.Port)
+	case len(c.Backends) > 0:
+		return netip.AddrPortFrom(netip.IPv4Unspecified(), c.Port)
+	case c.ReceiveAt.IsValid():
 		return netip.AddrPortFrom(c.ReceiveAt, c.Port)
 	}
 	return c.target()
@@ -173,6 +186,7 @@ func (c *ClashConfig) Validate() error {
 	if c.ReceiveAt.IsValid() && c.Target.IsValid() && c.ReceiveAt.Is4() != c.Target.Is4() {
 		bad("receiver's address %s and target %s are of different families", c.ReceiveAt, c.Target)
 	}
+	errs = append(errs, c.validateProtocol()...)
 	if c.Ports != PortsShuffled && c.Ports != PortsSequential {
 		bad("ports %q: want %s or %s", c.Ports, PortsShuffled, PortsSequential)
 	}
@@ -218,6 +232,24 @@ func (c *ClashConfig) Validate() error {
 		bad("receive buffer %d: want 1 to %d bytes", c.ReceiveBuffer, 1<<30)
 	}
 	return errors.Join(errs...)
+}
+
+func (c *ClashConfig) validateProtocol() (errs []error) {
+	if c.Protocol != "" && !slices.Contains(Protocols, c.Protocol) {
+		errs = append(errs, fmt.Errorf("protocol %q: want one of %v", c.Protocol, Protocols))
+	}
+	if c.Protocol == ProtocolICMP && (c.Echo || c.Mode.twoWay() || c.Mode == ModeReuseport || len(c.Backends) > 0) {
+		errs = append(errs, fmt.Errorf("protocol %s: goes one way, in mode %s or %s, to one address; the kernel of the target answers by itself", c.Protocol, ModeThreads, ModeSendmmsg))
+	}
+	if len(c.Backends) > 0 && (c.Echo || c.Mode.twoWay() || c.ReceiveAt.IsValid()) {
+		errs = append(errs, errors.New("several backends: nothing can be sent back from the address that a packet arrived at"))
+	}
+	for _, b := range c.Backends {
+		if !b.IsValid() || c.Target.IsValid() && b.Is4() != c.Target.Is4() {
+			errs = append(errs, fmt.Errorf("backend %s and target %s are of different families", b, c.Target))
+		}
+	}
+	return errs
 }
 
 func (c *ClashConfig) validateThreads() (errs []error) {

@@ -105,6 +105,12 @@ func TestValidate(t *testing.T) {
 		{"echo without bound", func(c *ClashConfig) { c.Echo, c.Outstanding = true, 0 }, "sockets open"},
 		{"no bound without echo", func(c *ClashConfig) { c.Outstanding = 0 }, ""},
 		{"linger as long as everything", func(c *ClashConfig) { c.Linger = c.Timeout }, "linger"},
+		{"echo requests", func(c *ClashConfig) { c.Protocol = ProtocolICMP }, ""},
+		{"echo requests from both ends", func(c *ClashConfig) { c.Protocol, c.Mode = ProtocolICMP, ModeCross }, "goes one way"},
+		{"another protocol", func(c *ClashConfig) { c.Protocol = "sctp" }, `protocol "sctp"`},
+		{"backends", func(c *ClashConfig) { c.Backends = []netip.Addr{c.Target} }, ""},
+		{"backends with echo", func(c *ClashConfig) { c.Backends, c.Echo = []netip.Addr{c.Target}, true }, "several backends"},
+		{"backend of another family", func(c *ClashConfig) { c.Backends = twoSources; c.Target = netip.IPv6Loopback() }, "different families"},
 		{"no linger", func(c *ClashConfig) { c.Linger = 0 }, ""},
 	}
 	for _, tt := range tests {

@@ -22,6 +22,7 @@ type intake struct {
 	batch  *batch
 	fresh  []int // datagrams of the last batch that the ledger had not seen before
 	last   atomic.Int64
+	icmp   bool // the datagrams are ICMP messages as a raw socket gives them
 }
 
 func newIntake(clk clock, ledger *Ledger, size int, names bool) *intake {
@@ -39,8 +40,15 @@ func (in *intake) take(n int) {
 	in.last.Store(now)
 	in.fresh = in.fresh[:0]
 	for i := range n {
-		h, outcome := in.ledger.Record(in.batch.payload(i), in.batch.source(i))
+		payload, from := in.batch.payload(i), in.batch.source(i)
+		if in.icmp {
+			payload, from = echoRequest(payload, from)
+		}
+		h, outcome := in.ledger.Record(payload, from)
 		if outcome == Fresh {
+			if in.ledger.reached != nil {
+				in.ledger.reach(h.Flow, in.batch.destination(i))
+			}
 			record(in.ages, now-h.Sent)
 			in.fresh = append(in.fresh, i)
 		}

@@ -31,8 +31,9 @@ type Ledger struct {
 	received []atomic.Uint32  // distinct packets of each flow
 	source   []netip.AddrPort // where the first packet of each flow came from
 	sources  map[netip.Addr]struct{}
+	reached  []netip.Addr // where the first packet of each flow arrived; nil where nobody asks
 
-	delivered, duplicated, reordered, corrupted, foreign, moved atomic.Uint64
+	delivered, duplicated, reordered, corrupted, foreign, moved, split atomic.Uint64
 }
 
 // Counts is a reading of a Ledger.
@@ -121,6 +122,25 @@ func (l *Ledger) trace(flow uint32, from netip.AddrPort) {
 		l.moved.Add(1)
 	}
 }
+
+// watchReached makes the ledger hold the addresses at which packets arrive against each other.
+func (l *Ledger) watchReached() { l.reached = make([]netip.Addr, l.flows) }
+
+// reach notes at which address a packet that Record found fresh arrived.
+func (l *Ledger) reach(flow uint32, at netip.Addr) {
+	counted := netip.IPv6Unspecified() // stands for a flow that was seen to be split
+	switch first := &l.reached[flow]; {
+	case *first == at, *first == counted:
+	case *first == netip.Addr{}:
+		*first = at
+	default:
+		*first = counted
+		l.split.Add(1)
+	}
+}
+
+// Split is how many flows had packets that arrived at more than one address.
+func (l *Ledger) Split() uint64 { return l.split.Load() }
 
 // Sources are the addresses that flows came from, in their order. Not while datagrams are entered.
 func (l *Ledger) Sources() []netip.Addr {

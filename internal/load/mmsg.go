@@ -21,7 +21,12 @@ type batch struct {
 	iovs  []unix.Iovec
 	names []unix.RawSockaddrInet6 // large enough for IPv4 too; nil when nobody asks for addresses
 	bufs  [][]byte
+
+	controls []control // of each message; nil when nobody asks at which address it arrived
 }
+
+// control has room for one IP_PKTINFO or IPV6_PKTINFO, aligned as the kernel writes it.
+type control [5]uint64
 
 func newBatch(n, size int, names bool) *batch {
 	b := &batch{
@@ -47,6 +52,25 @@ func newBatch(n, size int, names bool) *batch {
 	return b
 }
 
+// askDestinations makes room for what a socket with IP_PKTINFO or IPV6_RECVPKTINFO tells.
+func (b *batch) askDestinations() { b.controls = make([]control, len(b.msgs)) }
+
+// destination is the address at which datagram i of the last receive arrived; the zero Addr where the socket does not tell.
+func (b *batch) destination(i int) netip.Addr {
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&b.controls[i])), unsafe.Sizeof(b.controls[i]))[:b.msgs[i].hdr.Controllen]
+	if len(raw) < unix.SizeofCmsghdr {
+		return netip.Addr{}
+	}
+	header, data := (*unix.Cmsghdr)(unsafe.Pointer(&raw[0])), raw[unix.CmsgLen(0):]
+	switch {
+	case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+		return netip.AddrFrom4([4]byte(data[8:12])) // behind the interface and the local address
+	case header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+		return netip.AddrFrom16([16]byte(data[:16]))
+	}
+	return netip.Addr{}
+}
+
 // payload is datagram i of the last receive, valid until the next one.
 func (b *batch) payload(i int) []byte { return b.bufs[i][:b.msgs[i].len] }
 
@@ -70,6 +94,10 @@ func (b *batch) recv(fd, flags int) (int, error) {
 		for i := range b.msgs {
 			b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6 // the kernel wrote the length that it used
 		}
+	}
+	for i := range b.controls {
+		b.msgs[i].hdr.Control = (*byte)(unsafe.Pointer(&b.controls[i]))
+		b.msgs[i].hdr.SetControllen(int(unsafe.Sizeof(b.controls[i])))
 	}
 	return mmsg(unix.SYS_RECVMMSG, fd, b.msgs, flags)
 }

@@ -40,13 +40,22 @@ func echoCPU(echo bool, cpus []int) int {
 // startReceiver opens the socket in the namespace and receives, on a thread of its own, until stop. It echoes from the
 // given CPU, unless that is noEcho.
 func startReceiver(ns netns, target netip.AddrPort, buffer int, in *intake, arrivals *event, echo int) (*receiver, error) {
+	return receiverSocket{at: target, buffer: buffer}.start(ns, in, arrivals, echo)
+}
+
+func (s receiverSocket) start(ns netns, in *intake, arrivals *event, echo int) (*receiver, error) {
+	if s.several {
+		in.batch.askDestinations()
+		in.ledger.watchReached()
+	}
+	in.icmp = s.protocol == ProtocolICMP
 	r := &receiver{intake: in, arrivals: arrivals, done: make(chan error, 1)}
 	if echo != noEcho {
 		r.echo = make([]mmsghdr, receiveBatch)
 		r.echoIovs = make([]unix.Iovec, receiveBatch)
 	}
 	err := ns.do(func() (err error) {
-		r.fd, err = openReceiver(target, buffer)
+		r.fd, err = s.open()
 		return err
 	})
 	if err != nil {

@@ -42,6 +42,9 @@ type ClashResult struct {
 	SourcesChanged uint64       `json:"sources_changed"`
 	ReceivedFrom   []netip.Addr `json:"received_from"`
 
+	// Split is flows whose packets arrived at more than one of Config's backends.
+	Split uint64 `json:"split"`
+
 	// SendErrors is how many sends the kernel refused, SendErrno the same by cause. EPERM: dropped by a filter or by
 	// conntrack before the packet left; EAGAIN: the send buffer stayed full for the flow timeout; ECONNREFUSED: an ICMP error about an earlier packet.
 	SendErrors uint64            `json:"send_errors"`

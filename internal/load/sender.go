@@ -54,6 +54,11 @@ func newSender(cfg ClashConfig, clk clock, run uint32, cpus []int) *sender {
 		barrier: newBarrier(cfg.Threads-1, len(cpus)),
 		lag:     newHistogram(), spread: newHistogram(),
 	}
+	s.dialer.protocol = cfg.Protocol
+	prefix := make([]byte, cfg.Protocol.prefix())
+	if len(prefix) > 0 {
+		prefix[0] = echoType(cfg.Target)
+	}
 	filling := make([]byte, cfg.Size-HeaderSize)
 	random := rand.New(rand.NewPCG(cfg.Seed, 1))
 	for i := range filling {
@@ -61,7 +66,7 @@ func newSender(cfg ClashConfig, clk clock, run uint32, cpus []int) *sender {
 	}
 	for i := range cfg.Threads {
 		packets := (cfg.Burst - i + cfg.Threads - 1) / cfg.Threads
-		t := newThread(clk, Header{Run: run, Thread: uint16(i)}, packets, cfg.Size, filling, cfg.Mode == ModeSendmmsg)
+		t := newThreadBehind(prefix, clk, Header{Run: run, Thread: uint16(i)}, packets, cfg.Size, filling, cfg.Mode == ModeSendmmsg)
 		t.spacing = int64(cfg.Spacing)
 		t.reverse = cfg.Mode.twoWay() && i%2 == 1
 		if cfg.Mode == ModeReply {

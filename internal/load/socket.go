@@ -43,19 +43,54 @@ func udpSocket(addr netip.Addr) (int, error) {
 	return fd, nil
 }
 
+// receiverSocket says which socket all flows go to.
+type receiverSocket struct {
+	at       netip.AddrPort
+	buffer   int
+	protocol Protocol
+	// several: flows arrive at several addresses, and each packet tells at which. The address of at is then that of all.
+	several bool
+}
+
 // openReceiver binds the socket that all flows go to. It is bound to the one address, not to all, so that echoes
 // leave with the address that the flow was sent to; and it is not connected, so that ICMP errors about late
 // echoes do not come back as errors of its next send.
 func openReceiver(target netip.AddrPort, buffer int) (int, error) {
-	fd, err := udpSocket(target.Addr())
+	return receiverSocket{at: target, buffer: buffer}.open()
+}
+
+func (r receiverSocket) open() (fd int, err error) {
+	if r.protocol == ProtocolICMP {
+		fd, err = rawICMPSocket(r.at.Addr())
+	} else {
+		fd, err = udpSocket(r.at.Addr())
+	}
 	if err != nil {
 		return -1, err
 	}
-	if err := setupReceiver(fd, target, buffer); err != nil {
+	if r.several {
+		if err := tellDestinations(fd, r.at.Addr()); err != nil {
+			_ = unix.Close(fd)
+			return -1, err
+		}
+	}
+	if err := setupReceiver(fd, r.at, r.buffer); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+// tellDestinations makes a socket say of each datagram at which address it arrived.
+func tellDestinations(fd int, of netip.Addr) error {
+	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+	if of.Is6() {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	}
+	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
+		return fmt.Errorf("ask for the addresses that packets arrive at: %w", err)
+	}
+	return nil
 }
 
 func setupReceiver(fd int, target netip.AddrPort, buffer int) error {
@@ -126,6 +161,8 @@ type dialer struct {
 	local   sockaddr
 	reuse   bool // SO_REUSEPORT: several sockets share the flow's 5-tuple
 	timeout unix.Timeval
+
+	protocol Protocol
 }
 
 // newDialer bounds each send by timeout. A send waits when the packets of the flow that a queue holds fill the
@@ -140,7 +177,11 @@ func newDialer(target netip.AddrPort, reuse bool, timeout time.Duration) *dialer
 }
 
 func (d *dialer) dial(source netip.AddrPort) (int, error) {
-	fd, err := udpSocket(source.Addr())
+	open := udpSocket
+	if d.protocol == ProtocolICMP {
+		open = pingSocket
+	}
+	fd, err := open(source.Addr())
 	if err != nil {
 		return -1, err
 	}

@@ -99,6 +99,7 @@ type thread struct {
 	head  Header // Run and Thread are set; Flow, Seq and Sent change
 	fd    int    // set by the leading thread before each burst
 	batch *batch // one message for each packet of the share
+	shift int    // of the payload within a message
 	whole bool   // hand the share over in one sendmmsg; else one sendto for each packet
 
 	at       int64                  // when the burst is to start; 0: at once
@@ -117,9 +118,18 @@ type thread struct {
 }
 
 func newThread(clk clock, head Header, packets, size int, filling []byte, whole bool) *thread {
-	t := &thread{clk: clk, head: head, batch: newBatch(packets, size, false), whole: whole}
-	for _, b := range t.batch.bufs {
-		copy(b[HeaderSize:], filling)
+	return newThreadBehind(nil, clk, head, packets, size, filling, whole)
+}
+
+// newThreadBehind is newThread for messages that begin with something before the payload.
+func newThreadBehind(prefix []byte, clk clock, head Header, packets, size int, filling []byte, whole bool) *thread {
+	t := &thread{clk: clk, head: head, batch: newBatch(packets, len(prefix)+size, false), shift: len(prefix), whole: whole}
+	for i, b := range t.batch.bufs {
+		copy(b, prefix)
+		copy(b[len(prefix)+HeaderSize:], filling)
+		if len(prefix) == icmpHeader {
+			binary.BigEndian.PutUint16(b[icmpHeader-2:], uint16(i)) // a sequence number, for people who look at the packets
+		}
 	}
 	return t
 }
@@ -215,7 +225,7 @@ func (t *thread) sendWhole() {
 
 func (t *thread) put(seq int, b []byte) {
 	t.head.Seq, t.head.Sent = uint16(seq), t.last
-	t.head.Put(b)
+	t.head.Put(b[t.shift:])
 }
 
 func (t *thread) fail(err error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 
 	"verdictd/internal/kernel"
@@ -21,6 +22,7 @@ type Topology struct {
 // balance hashes addresses only: it takes several sources to reach all queues.
 type Network struct {
 	Target        netip.Addr // the receiver's
+	Second        netip.Addr // another one of the receiver's, see [Topology.Spread]
 	Virtual       netip.Addr // nobody's, but of the target's network: see [Topology.Redirect]
 	Sources       netip.Addr // the first of the senders'
 	SenderGateway netip.Addr // the next hop from the sender
@@ -32,6 +34,7 @@ type Network struct {
 var Networks = map[string]Network{
 	"ipv4": {
 		Target:        netip.MustParseAddr("192.0.2.1"),
+		Second:        netip.MustParseAddr("192.0.2.2"),
 		Virtual:       netip.MustParseAddr("192.0.2.99"),
 		Sources:       netip.MustParseAddr("198.51.100.1"),
 		SenderGateway: netip.MustParseAddr("198.51.100.254"),
@@ -40,6 +43,7 @@ var Networks = map[string]Network{
 	},
 	"ipv6": {
 		Target:        netip.MustParseAddr("2001:db8:1::1"),
+		Second:        netip.MustParseAddr("2001:db8:1::2"),
 		Virtual:       netip.MustParseAddr("2001:db8:1::99"),
 		Sources:       netip.MustParseAddr("2001:db8:2::1"),
 		SenderGateway: netip.MustParseAddr("2001:db8:2::ffff"),
@@ -132,6 +136,19 @@ func (t *Topology) Masquerade() error { return t.Queue.Masquerade(OuterLink) }
 
 // Redirect makes what is sent to the family's virtual address arrive at the target: DNAT where the queue belongs.
 func (t *Topology) Redirect(family string) error {
+	return t.redirect(family, Networks[family].Target)
+}
+
+// Spread makes what is sent to the family's virtual address arrive at one of the receiver's addresses, drawn at random for
+// each conntrack entry, as service proxies do it.
+func (t *Topology) Spread(family string) error {
+	return t.redirect(family, Networks[family].Backends()...)
+}
+
+// Backends are the receiver's addresses.
+func (n Network) Backends() []netip.Addr { return []netip.Addr{n.Target, n.Second} }
+
+func (t *Topology) redirect(family string, to ...netip.Addr) error {
 	n := Networks[family]
 	if t.Sender == t.Queue {
 		// Without a route the packet would not come as far as OUTPUT.
@@ -139,7 +156,13 @@ func (t *Topology) Redirect(family string) error {
 			return err
 		}
 	}
-	return t.Queue.RedirectTo(n.Virtual, n.Target)
+	return t.Queue.RedirectTo(n.Virtual, to...)
+}
+
+// AllowPing lets programs of this process's group send echo requests without a raw socket.
+func (t *Topology) AllowPing() error {
+	group := os.Getgid()
+	return t.Sender.SetSysctl("ipv4/ping_group_range", fmt.Sprintf("%d %d", group, group))
 }
 
 // loopback is one host that sends to itself.
@@ -149,7 +172,7 @@ func (t *Topology) loopback(all []Network) error {
 	}
 	t.Sender, t.Receiver = t.Queue, t.Queue
 	for _, n := range all {
-		for _, a := range append(n.SourceList(), n.Target) {
+		for _, a := range append(n.SourceList(), n.Backends()...) {
 			if err := t.Queue.AddAddress("lo", single(a)); err != nil {
 				return err
 			}
@@ -167,8 +190,10 @@ func (t *Topology) twoHosts(all []Network) error {
 	sender := kernel.Endpoint{NetNS: t.Sender, Link: "eth0"}
 	receiver := kernel.Endpoint{NetNS: t.Receiver, Link: "eth0"}
 	for _, n := range all {
-		if err := t.Receiver.AddAddress("lo", single(n.Target)); err != nil {
-			return err
+		for _, a := range n.Backends() {
+			if err := t.Receiver.AddAddress("lo", single(a)); err != nil {
+				return err
+			}
 		}
 		sender.Addresses = append(sender.Addresses, n.onLinks(n.SourceList()...)...)
 		receiver.Addresses = append(receiver.Addresses, n.onLinks(n.SenderGateway)...)
@@ -200,7 +225,7 @@ func (t *Topology) routed(all []Network) error {
 		sender.Addresses = append(sender.Addresses, n.onLinks(n.SourceList()...)...)
 		inner.Addresses = append(inner.Addresses, n.onLinks(n.SenderGateway)...)
 		outer.Addresses = append(outer.Addresses, n.onLinks(n.TargetGateway)...)
-		receiver.Addresses = append(receiver.Addresses, n.onLinks(n.Target)...)
+		receiver.Addresses = append(receiver.Addresses, n.onLinks(n.Backends()...)...)
 	}
 	if err := errors.Join(kernel.AddVeth(sender, inner), kernel.AddVeth(outer, receiver), t.Queue.EnableForwarding()); err != nil {
 		return err

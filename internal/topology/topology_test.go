@@ -110,6 +110,36 @@ func receive(t *testing.T, conn *net.UDPConn, want string) netip.AddrPort {
 	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 }
 
+// TestSpread sends from many ports to the virtual address: each of the receiver's addresses gets some.
+func TestSpread(t *testing.T) {
+	kerneltest.Require(t)
+	const port = 9
+	for _, family := range Families() {
+		top, err := New(Routed, family)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := Networks[family]
+		if err := top.Spread(family); err != nil {
+			t.Fatal(err)
+		}
+		for _, backend := range n.Backends() {
+			receiver := listen(t, top.Receiver, netip.AddrPortFrom(backend, port))
+			sender := listen(t, top.Sender, netip.AddrPortFrom(n.Sources, 0))
+			for range 20 { // one in two arrives here
+				if _, err := sender.WriteToUDPAddrPort([]byte("there"), netip.AddrPortFrom(n.Virtual, port)); err != nil {
+					t.Fatal(err)
+				}
+				sender = listen(t, top.Sender, netip.AddrPortFrom(n.Sources, 0))
+			}
+			receive(t, receiver, "there")
+		}
+		if err := top.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestRedirect sends to the virtual address; the target gets it, and its answer seems to come from where it was sent.
 func TestRedirect(t *testing.T) {
 	kerneltest.Require(t)
