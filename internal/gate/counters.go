@@ -1,8 +1,7 @@
 package gate
 
 // Counters are what a Table counts. Every packet that came is a first one, has
-// passed with an open flow, was held, announced, re-entered or unguarded, or could
-// not be decoded. Every held packet is released as confirmed, as a first one, as
+// passed with an open flow, was held, announced, re-entered, unguarded or exempt. Every held packet is released as confirmed, as a first one, as
 // expired or as unguarded, or it is dropped, or still held.
 type Counters struct {
 	// Received packets, announcements included.
@@ -11,6 +10,8 @@ type Counters struct {
 	First uint64 `json:"first"`
 	// Passed packets belong to flows that conntrack was known to have.
 	Passed uint64 `json:"passed"`
+	// Exempt packets begin no flow, as errors of ICMP do not, or cannot be decoded.
+	Exempt uint64 `json:"exempt"`
 	// Held packets had to wait.
 	Held uint64 `json:"held"`
 	// Confirmed packets of these were released as conntrack had their flow.
@@ -58,6 +59,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Received += o.Received
 	c.First += o.First
 	c.Passed += o.Passed
+	c.Exempt += o.Exempt
 	c.Held += o.Held
 	c.Confirmed += o.Confirmed
 	c.Gone += o.Gone

@@ -4,6 +4,7 @@ package gate
 type held struct {
 	id, print uint32
 	next      int32
+	at        int64 // since when
 	size      uint32
 	of        uint8
 }
@@ -39,7 +40,7 @@ func (t *Table) keep(i int32, p *Packet, size int64) {
 	f := &t.flows[i]
 	n := t.freeOf
 	t.freeOf = t.nodes[n].next
-	t.nodes[n] = held{id: p.ID, print: p.Print, next: none, size: uint32(size), of: p.Of}
+	t.nodes[n] = held{id: p.ID, print: p.Print, next: none, at: t.now, size: uint32(size), of: p.Of}
 	if f.tail == none {
 		f.head, f.heldSince = n, t.now
 		t.holding.push(t.holdingLinks, i)
@@ -78,7 +79,7 @@ func (t *Table) take(i int32) held {
 func (t *Table) release(i int32, accept bool) (n uint64) {
 	for t.flows[i].head != none {
 		h := t.take(i)
-		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: accept, First: none})
+		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: accept, First: none, Since: h.at})
 		n++
 	}
 	return n

@@ -50,9 +50,11 @@ func (t *Table) Packet(p *Packet) {
 	t.propose(i)
 }
 
-// Undecodable takes a packet of which nothing is known.
-func (t *Table) Undecodable(id uint32, of uint8) {
+// Exempt takes a packet that begins no flow of its own, or of which nothing is
+// known.
+func (t *Table) Exempt(id uint32, of uint8) {
 	t.Counters.Received++
+	t.Counters.Exempt++
 	t.accept(id, of, none)
 }
 

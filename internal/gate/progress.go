@@ -51,7 +51,8 @@ type wait struct {
 	epoch    uint64
 	from, to []Reading
 	round    int
-	past     bool // every queue: the barrier is next
+	past     bool // every queue: a barrier is next
+	covered  bool // by the barrier that is under way
 }
 
 // Waits is how many epochs are waited for.
@@ -112,15 +113,22 @@ func find(list []Reading, of Reading) (Reading, bool) {
 	return Reading{}, false
 }
 
-// Barrier tells that a barrier has returned that began after the last Read, and
-// takes a reading of after it. Resolved is called for each epoch whose packets are
-// all confirmed or dropped.
-func (p *Progress) Barrier(now []Reading, resolved func(epoch uint64)) {
+// BarrierBegins tells that a barrier is about to begin. It counts for what the
+// last Read found to be past.
+func (p *Progress) BarrierBegins() {
+	for i := range p.waits {
+		p.waits[i].covered = p.waits[i].past
+	}
+}
+
+// BarrierEnds tells that it has returned, and takes a reading of after it.
+// Resolved is called for each epoch whose packets are all confirmed or dropped.
+func (p *Progress) BarrierEnds(now []Reading, resolved func(epoch uint64)) {
 	kept := p.waits[:0]
 	for _, w := range p.waits {
-		if w.past {
+		if w.covered {
 			w.round++
-			w.past = false
+			w.past, w.covered = false, false
 			w.from, w.to = w.to, now
 			if w.round >= p.rounds(now) || !w.moved() {
 				resolved(w.epoch)

@@ -41,6 +41,8 @@ type Verdict struct {
 	Accept bool
 	// First is the flow whose first packet this is, or none: Refused wants it back.
 	First int32
+	// Since is when the packet began to be held; 0: it was not.
+	Since int64
 }
 
 // A Table decides for the packets of one gate. Its methods must be called from
