@@ -256,7 +256,7 @@ func TestEchoToGroup(t *testing.T) {
 			r.daemon(near, slowly+"rules: {placement: output, protocols: [icmp]}")
 			var sent, answered, twice int
 			for range 10 { // an echo request's flow is its id, which is a process's
-				s, a, more := ping(r, near, "-c 4 -l 4 -W 1 233.252.0.1")
+				s, a, more := ping(r, near, "-c 4 -l 4 -W 0.2 233.252.0.1")
 				sent, answered, twice = sent+s, answered+a, twice+more
 			}
 			o := r.end(in, 0)
