@@ -11,6 +11,7 @@ import (
 	"verdictd/internal/ct"
 	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfq"
 	"verdictd/internal/topology"
 )
 
@@ -21,6 +22,8 @@ const analysis = "analysis: {distribution: fixed, delay: 300us, per: packet}\n"
 type scenario struct {
 	// guard is further keys of the guard's section, in the form "hold: 1s, settled: false".
 	guard string
+	// mode is what stands for hold: the default, or auto or drop.
+	mode string
 	// arrive is how many packets are right, in both modes.
 	arrive int
 	// clashes is how many there are at least with the guard off: without any, the scenario shows nothing. With the
@@ -68,8 +71,12 @@ func sideBySide(t *testing.T, s scenario) {
 	kerneltest.Require(t)
 	counted := kerneltest.CountsClashes(t)
 	results := map[string]outcome{}
-	for _, mode := range []string{"off", "hold"} {
-		if mode == "hold" && !holds(t) {
+	guarded := s.mode
+	if guarded == "" {
+		guarded = "hold"
+	}
+	for _, mode := range []string{"off", guarded} {
+		if mode != "off" && !holds(t) {
 			t.Log("this daemon cannot hold packets yet")
 			return
 		}
@@ -87,7 +94,7 @@ func sideBySide(t *testing.T, s scenario) {
 			if mode == "off" && counted && o.clashes < uint64(s.clashes) {
 				t.Errorf("%d clashes without the guard, want at least %d: the scenario shows nothing", o.clashes, s.clashes)
 			}
-			if mode == "hold" {
+			if mode != "off" {
 				checkGate(t, s, o)
 			}
 		})
@@ -95,7 +102,7 @@ func sideBySide(t *testing.T, s scenario) {
 			return
 		}
 	}
-	off, hold := results["off"], results["hold"]
+	off, hold := results["off"], results[guarded]
 	if judged := off.statistics.Total.Received; !s.unjudged && hold.statistics.Total.Received != judged {
 		t.Errorf("%d packets were judged with the guard, %d without", hold.statistics.Total.Received, judged)
 	}
@@ -111,7 +118,7 @@ func checkGate(t *testing.T, s scenario, o outcome) {
 	switch {
 	case o.clashes != 0:
 		t.Errorf("%d clashes with the guard, want none", o.clashes)
-	case o.statistics.Guard != "hold":
+	case o.statistics.Guard != "hold" && s.mode != "drop":
 		t.Errorf("the guard is %q, want hold", o.statistics.Guard)
 	case g.VerdictErrors+g.QueueDropped+g.UserDropped+g.Unguarded > 0, g.Expired > 0 && !s.late:
 		t.Errorf("gate: %+v", g)
@@ -149,14 +156,38 @@ func (r *run) end(in *sink, expected int) outcome {
 	r.Helper()
 	const quiet = 500 * time.Millisecond
 	in.await(expected, quiet)
-	if expected > 0 {
-		time.Sleep(20 * time.Millisecond) // for what comes twice
-	}
+	awaitIdle(r, r.ns)
 	o := outcome{statistics: r.child.stop(), clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}}
 	time.Sleep(20 * time.Millisecond)
 	o.arrivals = in.arrivals()
 	o.arrived, o.duplicated, o.reordered = count(o.arrivals)
 	return o
+}
+
+// awaitIdle returns when no packet waits in a namespace's queues any more, and has not for a moment: each packet that the
+// gate lets go comes to the next queue in between.
+func awaitIdle(t testing.TB, ns *kernel.NetNS) {
+	t.Helper()
+	const patience, moment = 5 * time.Second, 30 * time.Millisecond
+	for began, busy := time.Now(), time.Now(); time.Since(busy) < moment; time.Sleep(2 * time.Millisecond) {
+		var queues []nfq.KernelQueue
+		err := ns.Do(func() (err error) {
+			queues, err = nfq.ReadKernelQueues()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range queues {
+			if q.Queued > 0 {
+				busy = time.Now()
+			}
+		}
+		if time.Since(began) > patience {
+			t.Errorf("packets still wait %v after they were sent: %+v", patience, queues)
+			return
+		}
+	}
 }
 
 // clashes is how many clashes a namespace's conntrack has had: resolved ones, and those whose loser it dropped.

@@ -35,6 +35,7 @@ type burst struct {
 	pause   time.Duration        // between two flows
 	spacing time.Duration        // between two packets of a flow
 	control func(fd int) error   // socket options, set before the socket is bound
+	closing bool                 // close each socket when its packets are sent, which hides their owner; otherwise all stay open
 }
 
 // send returns when all packets are on their way. What a rule drops in OUTPUT is no error here.
@@ -47,7 +48,11 @@ func (b burst) send(t testing.TB, ns *kernel.NetNS) {
 		}
 		conn := dial(t, ns, from, b.to, b.control)
 		b.sendFlow(t, conn)
-		_ = conn.Close()
+		if b.closing {
+			_ = conn.Close()
+		} else {
+			t.Cleanup(func() { _ = conn.Close() })
+		}
 		time.Sleep(b.pause)
 	}
 }

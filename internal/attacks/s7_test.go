@@ -1,0 +1,95 @@
+package attacks
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel"
+)
+
+// TestS7: a port hides behind extension headers. The policy drops it and accepts by default. Packets that the decoder
+// follows to their end are dropped by the rule, others as undecodable.
+func TestS7(t *testing.T) {
+	const packets = 4
+	for name, test := range map[string]struct {
+		policy  string
+		headers []int
+	}{
+		"undecodable dropped":  {"policy: {", []int{1, 2, 8, 16, 17, 40}},
+		"undecodable accepted": {"policy: {undecodable: accept, ", []int{1, 2, 8}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sideBySide(t, scenario{
+				arrive: packets,
+				play: func(r *run) outcome {
+					h := routed(r, "ipv6")
+					r.daemon(h.Queue, strings.Replace(dropPort, "policy: {", test.policy, 1)+"rules: {placement: forward}")
+					in := listen(r, h.Receiver, h.target(port), h.target(other))
+					for i, headers := range test.headers {
+						for n := range packets {
+							sendBehind(r, h.Sender, h.Sources, h.target(port), uint16(6000+i), headers, uint32(n))
+						}
+					}
+					burst{to: h.target(other), flows: 1, packets: packets}.send(r, h.Sender)
+					return r.end(in, packets)
+				},
+				more: dropsPort,
+			})
+		})
+	}
+}
+
+// sendBehind sends a UDP packet behind so many destination options headers.
+func sendBehind(t testing.TB, ns *kernel.NetNS, from netip.Addr, to netip.AddrPort, fromPort uint16, headers int, number uint32) {
+	t.Helper()
+	b := make([]byte, 40+8*headers+8+headerBytes)
+	b[0] = 6 << 4
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+	b[6], b[7] = unix.IPPROTO_DSTOPTS, 64
+	copy(b[8:24], from.AsSlice())
+	copy(b[24:40], to.Addr().AsSlice())
+	for i := range headers {
+		option := b[40+8*i:]
+		option[0] = unix.IPPROTO_DSTOPTS
+		if i == headers-1 {
+			option[0] = unix.IPPROTO_UDP
+		}
+		option[2], option[3] = 1, 4 // PadN
+	}
+	udp := b[40+8*headers:]
+	binary.BigEndian.PutUint16(udp, fromPort)
+	binary.BigEndian.PutUint16(udp[2:], to.Port())
+	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
+	packet(udp[8:], 1<<31+uint32(headers), number)
+	binary.BigEndian.PutUint16(udp[6:], checksum(b[8:40], udp))
+	err := ns.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_RAW)
+		if err != nil {
+			return fmt.Errorf("open a raw socket: %w", err)
+		}
+		defer func() { _ = unix.Close(fd) }()
+		return unix.Sendto(fd, b, 0, &unix.SockaddrInet6{Addr: to.Addr().As16()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checksum is that of UDP over IPv6.
+func checksum(addresses, udp []byte) uint16 {
+	sum := uint32(unix.IPPROTO_UDP) + uint32(len(udp))
+	for _, part := range [][]byte{addresses, udp} {
+		for i := 0; i+1 < len(part); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(part[i:]))
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
