@@ -10,8 +10,8 @@ import (
 	"verdictd/internal/kernel"
 )
 
-// TestF1: DNAT stands before the queue. Answers come, and from the address that was asked.
-func TestF1(t *testing.T) {
+// TestAnswersThroughDNAT: DNAT stands before the queue. Answers come, and from the address that was asked.
+func TestAnswersThroughDNAT(t *testing.T) {
 	for name, test := range map[string]struct {
 		hosts     func(testing.TB, ...string) hosts
 		placement string
@@ -43,8 +43,8 @@ func TestF1(t *testing.T) {
 	}
 }
 
-// TestF2: mode drop, packets of a flow some time apart: none of them meets a pending one, and none is dropped.
-func TestF2(t *testing.T) {
+// TestDropModeSparesSettled: mode drop, packets of a flow some time apart: none of them meets a pending one, and none is dropped.
+func TestDropModeSparesSettled(t *testing.T) {
 	sideBySide(t, scenario{mode: "drop", arrive: 200, play: func(r *run) outcome {
 		h := routed(r, "ipv4")
 		if err := h.Redirect("ipv4"); err != nil {
@@ -72,8 +72,8 @@ func TestF2(t *testing.T) {
 	}})
 }
 
-// TestF3: mode drop, bursts: what does not arrive was dropped as further packets of a pending flow, and counted.
-func TestF3(t *testing.T) {
+// TestDropModeCounts: mode drop, bursts: what does not arrive was dropped as further packets of a pending flow, and counted.
+func TestDropModeCounts(t *testing.T) {
 	if !holds(t) {
 		t.Log("this daemon cannot hold packets yet")
 		return
@@ -91,8 +91,8 @@ func TestF3(t *testing.T) {
 	}
 }
 
-// TestF5: the daemon starts before the firewall, where nothing is tracked yet. The guard follows when rules come.
-func TestF5(t *testing.T) {
+// TestFirewallComesLater: the daemon starts before the firewall, where nothing is tracked yet. The guard follows when rules come.
+func TestFirewallComesLater(t *testing.T) {
 	sideBySide(t, scenario{
 		mode: "auto", arrive: 80, clashes: 20, unjudged: true,
 		play: func(r *run) outcome {
@@ -132,9 +132,9 @@ func untracked(t testing.TB) *kernel.NetNS {
 	return ns
 }
 
-// TestF6: a router that queues ICMP sends errors of its own. The kernel gives them a clone of an entry that may not be
+// TestOwnICMPErrors: a router that queues ICMP sends errors of its own. The kernel gives them a clone of an entry that may not be
 // confirmed, and refuses to take such packets back from a queue: they must not get there.
-func TestF6(t *testing.T) {
+func TestOwnICMPErrors(t *testing.T) {
 	for name, test := range map[string]struct{ family, protocol, placement string }{
 		"output":            {"ipv4", "icmp", "output"},
 		"postrouting":       {"ipv4", "icmp", "postrouting"},
@@ -220,9 +220,9 @@ func errorsOf(fd, level, hopOption, hops, discover, recvErr int) error {
 	return nil
 }
 
-// TestF8: the daemon is stopped while packets wait for their verdicts and new ones come. None overtakes another, and
+// TestStopKeepsOrder: the daemon is stopped while packets wait for their verdicts and new ones come. None overtakes another, and
 // none is lost.
-func TestF8(t *testing.T) {
+func TestStopKeepsOrder(t *testing.T) {
 	const streams, packets = 4, 1500
 	for _, placement := range []string{"forward", "postrouting"} {
 		t.Run(placement, func(t *testing.T) {

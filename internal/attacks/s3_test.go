@@ -21,8 +21,8 @@ import (
 	"verdictd/internal/kernel"
 )
 
-// TestS3Owner: a rule in OUTPUT drops what one user sends.
-func TestS3Owner(t *testing.T) {
+// TestOwnerDenied: a rule in OUTPUT drops what one user sends.
+func TestOwnerDenied(t *testing.T) {
 	sideBySide(t, scenario{
 		arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
@@ -30,7 +30,7 @@ func TestS3Owner(t *testing.T) {
 			// In a user namespace there is no second user: then the rule is for the only one, and one port.
 			uid := someUser()
 			shell(r, h.Queue, fmt.Sprintf("iptables -A OUTPUT -m owner --uid-owner %d -p udp --dport 5300 -j DROP", uid))
-			r.daemon(h.Queue, analysis+"rules: {placement: output, "+queued+"}")
+			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			asUser(r, uid, func() {
 				burst{to: h.target(port), flows: 50, packets: 4}.send(r, h.Sender)
@@ -65,14 +65,14 @@ func asUser(t testing.TB, uid int, f func()) {
 	f()
 }
 
-// TestS3Cgroup: a program denies a control group all that it sends, as systemd's IPAddressDeny=any does.
-func TestS3Cgroup(t *testing.T) {
+// TestControlGroupDenied: a program denies a control group all that it sends, as systemd's IPAddressDeny=any does.
+func TestControlGroupDenied(t *testing.T) {
 	group := denied(t)
 	sideBySide(t, scenario{
 		arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
-			r.daemon(h.Queue, analysis+"rules: {placement: output, "+queued+"}")
+			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			sendWithin(r, h.Sender, group, fmt.Sprintf("/dev/udp/%v/%d", h.Target, port))
 			burst{to: h.target(other), flows: 50, packets: 4}.send(r, h.Sender)

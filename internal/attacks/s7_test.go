@@ -12,9 +12,9 @@ import (
 	"verdictd/internal/kernel"
 )
 
-// TestS7: a port hides behind extension headers. The policy drops it and accepts by default. Packets that the decoder
+// TestExtensionHeadersHidePort: a port hides behind extension headers. The policy drops it and accepts by default. Packets that the decoder
 // follows to their end are dropped by the rule, others as undecodable.
-func TestS7(t *testing.T) {
+func TestExtensionHeadersHidePort(t *testing.T) {
 	const packets = 4
 	for name, test := range map[string]struct {
 		policy  string

@@ -12,7 +12,7 @@ import (
 // other is a port that the rules queue as well, for what must arrive while packets to the first do not.
 const other = 5301
 
-const queued = "destination_ports: [5300, 5301]"
+const bothPorts = "destination_ports: [5300, 5301]"
 
 // dropsPort checks that nothing came to the port whose packets are to be dropped.
 func dropsPort(t *testing.T, off, hold outcome) {
@@ -51,8 +51,8 @@ func TestHarness(t *testing.T) {
 	}
 }
 
-// TestS1: the operator queues in mangle's PREROUTING; what FORWARD drops does not get through.
-func TestS1(t *testing.T) {
+// TestQueueBeforeForwardPolicy: the operator queues in mangle's PREROUTING; what FORWARD drops does not get through.
+func TestQueueBeforeForwardPolicy(t *testing.T) {
 	sideBySide(t, scenario{
 		arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
@@ -70,8 +70,8 @@ func TestS1(t *testing.T) {
 	})
 }
 
-// TestS2: a rule behind the queue looks at each packet; a flow's first packet passes it, the others do not.
-func TestS2(t *testing.T) {
+// TestRuleBehindLooksAtEachPacket: a rule behind the queue looks at each packet; a flow's first packet passes it, the others do not.
+func TestRuleBehindLooksAtEachPacket(t *testing.T) {
 	for name, test := range map[string]struct {
 		hosts        func(testing.TB, ...string) hosts
 		chain, place string
@@ -100,15 +100,15 @@ func TestS2(t *testing.T) {
 	}
 }
 
-// TestS4: a policy requires ESP of what comes in; clear text is dropped when it gets to its socket. Whether ESP that
+// TestPolicyRequiresESP: a policy requires ESP of what comes in; clear text is dropped when it gets to its socket. Whether ESP that
 // is decrypted here passes cannot be tried where the kernel has no ESP: lab kernel does.
-func TestS4(t *testing.T) {
+func TestPolicyRequiresESP(t *testing.T) {
 	sideBySide(t, scenario{
 		arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
 			h := twoHosts(r, "ipv4")
 			shell(r, h.Queue, `ip xfrm policy add dir in proto udp dport 5300 tmpl proto esp mode transport`)
-			r.daemon(h.Queue, analysis+"rules: {placement: input, "+queued+"}")
+			r.daemon(h.Queue, analysis+"rules: {placement: input, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			h.both(r)
 			return r.end(in, 200)
@@ -117,8 +117,8 @@ func TestS4(t *testing.T) {
 	})
 }
 
-// TestS5: somebody sends bursts to neighbours that do not exist, all the time; another flow does not suffer.
-func TestS5(t *testing.T) {
+// TestDeadNeighbors: somebody sends bursts to neighbours that do not exist, all the time; another flow does not suffer.
+func TestDeadNeighbors(t *testing.T) {
 	for name, local := range map[string]bool{"a local user": true, "through the router": false} {
 		t.Run(name, func(t *testing.T) {
 			sideBySide(t, scenario{
@@ -165,8 +165,8 @@ func asSoon(t *testing.T, off, hold outcome) {
 	}
 }
 
-// TestS6: marks do not take packets past the policy, whoever sets them.
-func TestS6(t *testing.T) {
+// TestMarksPassNothing: marks do not take packets past the policy, whoever sets them.
+func TestMarksPassNothing(t *testing.T) {
 	sideBySide(t, scenario{
 		arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
@@ -174,7 +174,7 @@ func TestS6(t *testing.T) {
 			shell(r, h.Queue, `
 				iptables -t mangle -A OUTPUT -j CONNMARK --restore-mark
 				iptables -t mangle -A POSTROUTING -j CONNMARK --save-mark`)
-			r.daemon(h.Queue, analysis+"rules: {placement: output, "+queued+"}\n"+dropPort)
+			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}\n"+dropPort)
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			for _, m := range []int{0, 1, 1 << 30, 1 << 31, 1<<32 - 1} {
 				mark := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, m) }
@@ -192,8 +192,8 @@ func TestS6(t *testing.T) {
 const dropPort = `policy: {rules: [{name: closed, action: drop, protocols: [udp], destination_ports: ["5300"]}]}
 `
 
-// TestS6TwoDaemons: what one lets pass, the other still judges.
-func TestS6TwoDaemons(t *testing.T) {
+// TestTwoDaemons: what one lets pass, the other still judges.
+func TestTwoDaemons(t *testing.T) {
 	sideBySide(t, scenario{
 		arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
@@ -203,8 +203,8 @@ func TestS6TwoDaemons(t *testing.T) {
 				second = "guard: {mode: hold, first_queue: 50000}\n"
 			}
 			b := startDaemon(r, h.Queue, second+analysis+dropPort+
-				"queues: {first: 7}\nrules: {table: second, placement: postrouting, "+queued+"}")
-			r.daemon(h.Queue, analysis+"rules: {placement: output, "+queued+"}")
+				"queues: {first: 7}\nrules: {table: second, placement: postrouting, "+bothPorts+"}")
+			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			h.both(r)
 			o := r.end(in, 200)
@@ -217,8 +217,8 @@ func TestS6TwoDaemons(t *testing.T) {
 	})
 }
 
-// TestS8: a fwmark and a local route take packets to a proxy that is here, as they pass INPUT.
-func TestS8(t *testing.T) {
+// TestTransparentProxy: a fwmark and a local route take packets to a proxy that is here, as they pass INPUT.
+func TestTransparentProxy(t *testing.T) {
 	sideBySide(t, scenario{
 		arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
