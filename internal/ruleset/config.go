@@ -19,18 +19,9 @@ type Config struct {
 	// The packets go to the queues FirstQueue to FirstQueue+Queues-1.
 	FirstQueue, Queues uint16
 
-	// Entries, if set, sends packets that have a conntrack entry to other queues,
-	// which tell how it stands with it. The rules for that keep connection tracking
-	// active.
-	Entries *Entries
-
 	// Bypass lets packets pass while no program listens on their queue.
 	// Without it they are dropped.
 	Bypass bool
-
-	// Packets whose mark has one of these bits are let through before the
-	// queue: they were sent by the guard. 0: no such packets.
-	Mark uint32
 
 	// Address families; at least one.
 	IPv4, IPv6 bool
@@ -41,20 +32,10 @@ type Config struct {
 	// A packet is queued if its port is in either list, and whatever its ports
 	// if both are empty.
 	DestinationPorts, SourcePorts []uint16
-}
 
-// Entries are added to the numbers of the queues: there go packets whose
-// conntrack entry is confirmed, is not, or is not and has had its destination
-// rewritten.
-type Entries struct {
-	Confirmed, Unconfirmed, Translated uint16
-}
-
-func (e *Entries) list() []uint16 {
-	if e == nil {
-		return nil
-	}
-	return []uint16{e.Confirmed, e.Unconfirmed, e.Translated}
+	// Gate, if set, adds its chains. With PlacementNone they are all there is in the
+	// table, and of the fields above only Table counts.
+	Gate *Gate
 }
 
 // Fanout is how packets are spread over several queues.
@@ -103,6 +84,8 @@ var portProtocols = []uint8{
 }
 
 const (
+	maxQueueNumber = 0xffff
+
 	// maxFannedOut bounds the queues of fan-outs that need a chain for each:
 	// the elements of the map to them must fit one netlink attribute (64 KiB).
 	maxFannedOut = 256
@@ -118,54 +101,60 @@ var tableName = regexp.MustCompile(`^[a-zA-Z_.][a-zA-Z0-9/_.-]*$`)
 // validate finds every problem of the configuration.
 func (c Config) validate() error {
 	var problems []error
-	problem := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf(format, args...))
-	}
 	if !tableName.MatchString(c.Table) || len(c.Table) > maxTableName {
-		problem("table name %q: use up to %d letters, digits and _ . / -, a letter first", c.Table, maxTableName)
+		problems = append(problems, fmt.Errorf("table name %q: use up to %d letters, digits and _ . / -, a letter first", c.Table, maxTableName))
 	}
 	if _, err := ParsePlacement(string(c.Placement)); err != nil {
 		problems = append(problems, err)
 	}
+	if c.Placement != PlacementNone {
+		problems = append(problems, c.queueProblems()...)
+		problems = append(problems, c.selectionProblems()...)
+	}
+	if c.Gate != nil {
+		problems = append(problems, c.Gate.problems()...)
+		last := int(c.FirstQueue) + int(c.Queues) - 1
+		if c.Placement != PlacementNone && int(c.Gate.FirstQueue) <= last && int(c.FirstQueue) <= c.Gate.last() {
+			problems = append(problems, fmt.Errorf("the gate's queues %d to %d overlap the queues %d to %d: move one of them", c.Gate.FirstQueue, c.Gate.last(), c.FirstQueue, last))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// queueProblems are those of the queues and of the fan-out over them.
+func (c Config) queueProblems() (problems []error) {
 	if _, err := ParseFanout(string(c.Fanout)); err != nil {
 		problems = append(problems, err)
 	}
 	if c.Queues == 0 {
-		problem("no queues: use at least 1")
+		problems = append(problems, errors.New("no queues: use at least 1"))
 	}
-	if last := int(c.FirstQueue) + int(c.Queues) - 1; last > 0xffff {
-		problem("queues %d to %d: the last queue number is 65535", c.FirstQueue, last)
-	}
-	taken := []uint16{0}
-	for _, offset := range c.Entries.list() {
-		if last := int(c.FirstQueue) + int(offset) + int(c.Queues) - 1; last > 0xffff {
-			problem("queues up to %d for what is known of entries: the last queue number is 65535", last)
-		}
-		if slices.ContainsFunc(taken, func(o uint16) bool { return max(o, offset)-min(o, offset) < c.Queues }) {
-			problem("%d queues from +%d on for what is known of entries overlap with others", c.Queues, offset)
-		}
-		taken = append(taken, offset)
-	}
-	if c.Entries != nil && !c.Placement.tracked() {
-		problem("placement %s queues no packets with conntrack entries: do not tell them apart", c.Placement)
+	if last := int(c.FirstQueue) + int(c.Queues) - 1; last > maxQueueNumber {
+		problems = append(problems, fmt.Errorf("queues %d to %d: the last queue number is %d", c.FirstQueue, last, maxQueueNumber))
 	}
 	if c.chainPerQueue() && c.Queues > maxFannedOut {
-		problem("%d queues with fan-out %s: use at most %d, or fan-out %s", c.Queues, c.Fanout, maxFannedOut, FanoutBalance)
+		problems = append(problems, fmt.Errorf("%d queues with fan-out %s: use at most %d, or fan-out %s", c.Queues, c.Fanout, maxFannedOut, FanoutBalance))
 	}
+	return problems
+}
+
+// selectionProblems are those of what is queued.
+func (c Config) selectionProblems() (problems []error) {
 	if !c.IPv4 && !c.IPv6 {
-		problem("no address family: use IPv4, IPv6 or both")
+		problems = append(problems, errors.New("no address family: use IPv4, IPv6 or both"))
 	}
-	if len(c.DestinationPorts)+len(c.SourcePorts) > 0 {
-		if len(c.Protocols) == 0 {
-			problem("ports without protocols: name the protocols that they belong to")
-		}
-		for _, p := range c.Protocols {
-			if !slices.Contains(portProtocols, p) {
-				problem("ports with IP protocol %d, which has none: leave one of the two out", p)
-			}
+	if len(c.DestinationPorts)+len(c.SourcePorts) == 0 {
+		return problems
+	}
+	if len(c.Protocols) == 0 {
+		problems = append(problems, errors.New("ports without protocols: name the protocols that they belong to"))
+	}
+	for _, p := range c.Protocols {
+		if !slices.Contains(portProtocols, p) {
+			problems = append(problems, fmt.Errorf("ports with IP protocol %d, which has none: leave one of the two out", p))
 		}
 	}
-	return errors.Join(problems...)
+	return problems
 }
 
 // chainPerQueue tells fan-outs that a map to one chain for each queue does.

@@ -46,10 +46,6 @@ func TestValidate(t *testing.T) {
 		{"ports of ICMP", func(c *Config) {
 			c.Protocols, c.DestinationPorts = []uint8{unix.IPPROTO_UDP, unix.IPPROTO_ICMP}, []uint16{1}
 		}, []string{"protocol 1"}},
-		{"entries", func(c *Config) { c.Entries, c.FirstQueue, c.Queues = testEntries, 0, 1<<14 }, nil},
-		{"entries past the last queue", func(c *Config) { c.Entries, c.FirstQueue = testEntries, 1<<14 }, []string{"65536", "65535"}},
-		{"entries that overlap", func(c *Config) { c.Entries, c.Queues = &Entries{4, 6, 2}, 3 }, []string{"+6", "+2", "overlap"}},
-		{"entries where there are none", func(c *Config) { c.Entries, c.Placement = testEntries, PlacementPreConntrack }, []string{"pre-conntrack"}},
 		{"everything at once", func(c *Config) { *c = Config{} }, []string{"table", "placement", "fan-out", "queues", "family"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

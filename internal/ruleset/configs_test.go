@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 
 	"verdictd/internal/kernel/kerneltest"
 )
@@ -21,7 +20,7 @@ import (
 const configs = "../../configs"
 
 // ownQueues is the configuration of the files, for a listener.
-var ownQueues = Config{FirstQueue: 0, Queues: 1, Entries: testEntries}
+var ownQueues = Config{FirstQueue: 0, Queues: 1}
 
 // tool finds a program that few users have in their search path.
 func tool(t *testing.T, name string) string {
@@ -87,48 +86,10 @@ func TestNftablesFiles(t *testing.T) {
 				if native {
 					l := listen(t, ownQueues, nil)
 					expectQueued(t, placement, l, ways)
-					expectTold(t, placement, ownQueues, l, ways)
 				} else {
 					expectDropped(t, ways)
 				}
 			})
-		})
-	}
-}
-
-// The files tell of entries what they should, also where the kernel has no queue
-// statement for them: accept stands in for it, and the rules' counters say which
-// one a packet met.
-func TestNftablesFilesTell(t *testing.T) {
-	for _, placement := range placements {
-		if !placement.tracked() {
-			continue
-		}
-		t.Run(string(placement), func(t *testing.T) {
-			ways := ways(t, placement, false)
-			run(t, nativeQueue.ReplaceAllString(read(t, "nftables", string(placement)+".nft"), "accept"), "nft", "-f", "-")
-			for _, w := range ways {
-				f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns), 0)
-				for range 3 {
-					f.deliver()
-				}
-			}
-			table := &nftables.Table{Name: "verdictd", Family: family}
-			rules, err := (&nftables.Conn{}).GetRules(table, &nftables.Chain{Name: "by-entry", Table: table})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var met []bool
-			for _, r := range rules {
-				for _, e := range r.Exprs {
-					if c, ok := e.(*expr.Counter); ok {
-						met = append(met, c.Packets > 0)
-					}
-				}
-			}
-			if want := []bool{true, false, true, false}; !slices.Equal(met, want) {
-				t.Errorf("rules met: %v, want %v (confirmed, DNAT, unconfirmed, no entry)", met, want)
-			}
 		})
 	}
 }
@@ -154,7 +115,7 @@ func expectRefusedByKernelOnly(t *testing.T, text string) {
 func expectDropped(t *testing.T, ways []way) {
 	t.Helper()
 	for _, w := range ways {
-		f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns), 0)
+		f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns))
 		if len(w.queued) == 0 {
 			f.deliver()
 			continue
@@ -162,10 +123,6 @@ func expectDropped(t *testing.T, ways []way) {
 		f.send(1)
 		if f.receive(hardly) {
 			t.Errorf("%s: not queued", w.name)
-		}
-		if w.within {
-			f.dial(w.from, guardMark)
-			f.deliver()
 		}
 	}
 }
@@ -227,7 +184,6 @@ func TestIptablesFiles(t *testing.T) {
 				}
 				l := listen(t, ownQueues, nil)
 				expectQueued(t, placement, l, ways)
-				expectTold(t, placement, ownQueues, l, ways)
 			})
 		})
 	}

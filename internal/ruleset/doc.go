@@ -4,13 +4,27 @@
 //
 // # The table
 //
-//	base chains    one for each hook of the placement: let the guard's copies
-//	               pass, then jump to select
+//	base chains    one for each hook of the placement: jump to select
 //	select         which packets: families, protocols, ports; goto queue
-//	queue          the queue statement, with the fan-out over the queues; where
-//	               Config.Entries is set, first those packets whose entry is
-//	               known go on to queue-confirmed, -unconfirmed, -translated
+//	queue          the queue statement, with the fan-out over the queues
 //	exempt         placement notrack only: the same packets as select, untracked
+//
+// and where Config.Gate is set
+//
+//	gate-output, gate-prerouting          before conntrack's lookup: settled flows
+//	                                      pass, others goto gate-select
+//	gate-tracked                          packets that come with a zone, an entry, or
+//	                                      are not tracked
+//	gate-select, gate-queue               which packets; the gate's queue statements
+//	refresh-ipv4, refresh-ipv6            settled: now and then their elements live on
+//	settled-output, settled-prerouting    behind the lookup: what has no entry goto
+//	                                      settled-unconfirmed
+//	settled-unconfirmed                   is it listed, then goto announce
+//	announce-ipv4, announce-ipv6          strike it off and queue it as an announcement
+//	settled-ipv4, settled-ipv6            the settled sets: addresses and ports
+//
+// In nftables the whole table is one owner's: all gate chains are there from
+// [Install] on, and [Installed.SetGate] fills them.
 //
 // `nft list table inet verdictd` shows it too, and every rule carries a comment
 // that begins with "verdictd: ". A table without such comments is somebody

@@ -20,7 +20,7 @@ func TestFanoutBalance(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
 		ns, l, f := fanout(t, FanoutBalance, ipv6)
 		for range 16 {
-			f.dial(ns, 0)
+			f.dial(ns)
 			f.deliver()
 		}
 		if got := distinctQueues(l.takeQueues()); len(got) != 1 || got[0] < 10 || got[0] >= 10+fanoutQueues {
@@ -35,7 +35,7 @@ func TestFanoutPorts(t *testing.T) {
 		ns, l, f := fanout(t, FanoutPorts, ipv6)
 		var all []uint16
 		for range 64 {
-			f.dial(ns, 0)
+			f.dial(ns)
 			for range 3 {
 				f.deliver()
 			}
@@ -67,7 +67,7 @@ func TestFanoutPortsHashesAddresses(t *testing.T) {
 			if err := ns.AddAddress("lo", netip.PrefixFrom(address, address.BitLen())); err != nil {
 				t.Fatal(err)
 			}
-			f.dialFrom(ns, net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, 4000)), 0)
+			f.dialFrom(ns, net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, 4000)))
 			f.deliver()
 			there = append(there, l.takeQueues()...)
 			f.answer()
@@ -130,7 +130,7 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 			c := udpRules(PlacementPreConntrack, FanoutPorts, fanoutQueues)
 			l := listen(t, c, nil)
 			install(t, c)
-			f := open(t, sender, receiver, at(remote.Addr()), 0)
+			f := open(t, sender, receiver, at(remote.Addr()))
 			f.send(4000) // three fragments on a link of 1500 bytes
 			if !f.receive(surely) {
 				t.Fatal("a datagram in fragments was lost")
@@ -209,7 +209,7 @@ func TestFanoutOverOneQueue(t *testing.T) {
 			l := listen(t, c, nil)
 			install(t, c)
 			_, _, loopback := ends(false)
-			f := open(t, ns, ns, at(loopback), 0)
+			f := open(t, ns, ns, at(loopback))
 			for range 4 {
 				f.deliver()
 			}
@@ -239,7 +239,7 @@ func fanout(t *testing.T, kind Fanout, ipv6 bool) (*kernel.NetNS, *listener, *fl
 	l := listen(t, c, nil)
 	install(t, c)
 	_, _, loopback := ends(ipv6)
-	return ns, l, open(t, ns, ns, at(loopback), 0)
+	return ns, l, open(t, ns, ns, at(loopback))
 }
 
 // ping sends an ICMP echo through loopback and waits for the answer.

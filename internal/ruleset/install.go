@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -21,48 +22,125 @@ var (
 // Installed is a table that this process made.
 type Installed struct {
 	kind  Kind
-	table string // empty: placement none
+	table string // empty: there is none
+
+	// Of a table with a gate.
+	gate      bool
+	can       gateParts
+	noSettled error
+
+	mu      sync.Mutex // held while the gate's chains are refilled
+	sets    bool       // the settled sets exist, with the size of the first gate that had them
+	settled *Settled
 }
 
 // Install makes the table with all its rules at once, or nothing. With
-// PlacementNone there is nothing to make, and nothing to take away later.
+// PlacementNone and no gate there is nothing to make, and nothing to take away
+// later.
 func Install(c Config) (*Installed, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
-	if c.Placement == PlacementNone {
+	if c.Placement == PlacementNone && c.Gate == nil {
 		return &Installed{}, nil
 	}
-	failed := func(err error) error { return fmt.Errorf("install table inet %s: %w", c.Table, err) }
+	i := &Installed{table: c.Table, gate: c.Gate != nil}
+	if err := i.install(c); err != nil {
+		return nil, fmt.Errorf("install table inet %s: %w", c.Table, err)
+	}
+	return i, nil
+}
 
+func (i *Installed) install(c Config) (err error) {
 	if err := probeTables(); err != nil {
-		return nil, failed(err)
+		return err
 	}
 	if err := absent(c.Table); err != nil {
-		return nil, failed(err)
+		return err
 	}
-	kind, err := Probe()
-	if err != nil {
-		return nil, failed(err)
+	if i.kind, err = Probe(); err != nil {
+		return err
 	}
 	if err := probeFeatures(c); err != nil {
-		return nil, failed(err)
+		return err
 	}
-
+	if c.Gate != nil {
+		if i.can, i.noSettled, err = probeGate(); err != nil {
+			return err
+		}
+	}
 	conn, err := nftables.New(nftables.WithSockOptions(roomForAnswers))
 	if err != nil {
-		return nil, failed(err)
+		return err
 	}
-	if err := newTable(c, kind).create(conn); err != nil {
-		return nil, failed(err)
+	if err := newTable(c, i.kind, i.can).create(conn); err != nil {
+		return err
 	}
 	if err := conn.Flush(); err != nil {
 		if errors.Is(err, os.ErrExist) {
 			err = errors.Join(absent(c.Table), err) // made by another process just now
 		}
-		return nil, failed(err)
+		return err
 	}
-	return &Installed{kind: kind, table: c.Table}, nil
+	if c.Gate != nil {
+		i.settle(c.Gate)
+	}
+	return nil
+}
+
+// settle notes what Settled returns for a gate.
+func (i *Installed) settle(g *Gate) {
+	i.settled = nil
+	i.sets = i.sets || g.Settled && i.can.settled
+	if g.Settled && g.active() && i.can.settled {
+		i.settled = &Settled{table: i.table, timeout: g.SettledTimeout}
+	}
+}
+
+// Settled is the gate's settled set, nil where the gate has none: it is not wanted,
+// the gate is not active, or the kernel cannot (NoSettled).
+func (i *Installed) Settled() *Settled {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.settled
+}
+
+// NoSettled tells why this kernel can have no settled set, in an error that wraps
+// ErrNoSettled; nil if it can.
+func (i *Installed) NoSettled() error { return i.noSettled }
+
+// SetGate gives the gate's chains other rules, in one transaction, as which they
+// change between two packets. Base chains stay, and so no packet that waits in a
+// queue is lost. What is listed stays while there is a settled set before and after.
+func (i *Installed) SetGate(g Gate) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	failed := func(err error) error { return fmt.Errorf("change the gate of table inet %s: %w", i.table, err) }
+	if !i.gate {
+		return failed(errors.New("it was installed without one"))
+	}
+	if err := errors.Join(g.problems()...); err != nil {
+		return failed(err)
+	}
+	conn, err := nftables.New(nftables.WithSockOptions(roomForAnswers))
+	if err != nil {
+		return failed(err)
+	}
+	if i.settled != nil && (!g.Settled || !g.active()) {
+		// Nobody watches the elements from now on: they would be wrong when the set
+		// comes to use again.
+		i.settled.flush(conn)
+	}
+	t := &table{name: i.table, settledExist: i.sets}
+	t.addGate(&g, i.kind, i.can)
+	if err := t.refill(conn); err != nil {
+		return failed(err)
+	}
+	if err := conn.Flush(); err != nil {
+		return failed(err)
+	}
+	i.settle(&g)
+	return nil
 }
 
 // roomForAnswers enlarges the socket's receive buffer: the kernel acknowledges
@@ -87,8 +165,8 @@ func absent(name string) error {
 // Kind is the queue statement that the rules use; empty for PlacementNone.
 func (i *Installed) Kind() Kind { return i.kind }
 
-// Detach takes the rules out of the base chains, which stay. From then on no
-// packet is queued, and those that are wait for their verdicts.
+// Detach takes the rules out of the base chains, which stay, all at once. From then
+// on no packet is queued, and those that are wait for their verdicts.
 func (i *Installed) Detach() error {
 	if i.table == "" {
 		return nil
@@ -162,7 +240,7 @@ func find(name string) (*found, error) {
 			continue
 		}
 		f.chains = append(f.chains, c)
-		if c.Name != queueChain {
+		if c.Name != queueChain && c.Name != gateQueue {
 			continue
 		}
 		rules, err := conn.GetRules(f.table, c)

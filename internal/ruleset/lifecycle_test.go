@@ -123,7 +123,7 @@ func TestWaitingPackets(t *testing.T) {
 			l := listen(t, c, hold)
 			i := install(t, c)
 			_, _, loopback := ends(false)
-			f := open(t, ns, ns, at(loopback), 0)
+			f := open(t, ns, ns, at(loopback))
 			f.send(1)
 			if f.receive(hardly) {
 				t.Fatal("delivered without a verdict")

@@ -35,9 +35,6 @@ func udpRules(p Placement, f Fanout, queues uint16) Config {
 	}
 }
 
-// testEntries are the daemon's.
-var testEntries = &Entries{Confirmed: 1 << 14, Unconfirmed: 2 << 14, Translated: 3 << 14}
-
 // install installs rules in the calling thread's namespace for the test's time.
 func install(t *testing.T, c Config) *Installed {
 	t.Helper()
@@ -90,9 +87,12 @@ func listen(t *testing.T, c Config, hold <-chan struct{}) *listener {
 	t.Helper()
 	l := &listener{}
 	var numbers []uint16
-	for _, offset := range append([]uint16{0}, c.Entries.list()...) {
-		for i := range c.Queues {
-			numbers = append(numbers, c.FirstQueue+offset+i)
+	for i := range c.Queues {
+		numbers = append(numbers, c.FirstQueue+i)
+	}
+	if g := c.Gate; g != nil {
+		for n := int(g.FirstQueue); n <= g.last(); n++ {
+			numbers = append(numbers, uint16(n))
 		}
 	}
 	for _, number := range numbers {
@@ -150,8 +150,8 @@ type flow struct {
 }
 
 // open makes a flow from a socket in one namespace to one at an address of
-// another; mark is the client's SO_MARK.
-func open(t *testing.T, from, to *kernel.NetNS, at netip.AddrPort, mark uint32) *flow {
+// another.
+func open(t *testing.T, from, to *kernel.NetNS, at netip.AddrPort) *flow {
 	t.Helper()
 	f := &flow{t: t}
 	err := to.Do(func() (err error) {
@@ -162,27 +162,20 @@ func open(t *testing.T, from, to *kernel.NetNS, at netip.AddrPort, mark uint32) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.server.Close() })
-	f.dial(from, mark)
+	f.dial(from)
 	return f
 }
 
 // dial gives the flow a client with a new port.
-func (f *flow) dial(from *kernel.NetNS, mark uint32) {
+func (f *flow) dial(from *kernel.NetNS) {
 	f.t.Helper()
-	f.dialFrom(from, nil, mark)
+	f.dialFrom(from, nil)
 }
 
 // dialFrom gives the flow a client with a local address; nil: any.
-func (f *flow) dialFrom(from *kernel.NetNS, local net.Addr, mark uint32) {
+func (f *flow) dialFrom(from *kernel.NetNS, local net.Addr) {
 	f.t.Helper()
-	dialer := net.Dialer{LocalAddr: local, Control: func(_, _ string, c syscall.RawConn) (err error) {
-		controlErr := c.Control(func(fd uintptr) {
-			if mark != 0 {
-				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(mark))
-			}
-		})
-		return errors.Join(controlErr, err)
-	}}
+	dialer := net.Dialer{LocalAddr: local}
 	err := from.Do(func() error {
 		client, err := dialer.Dial("udp", f.server.LocalAddr().String())
 		if err == nil {

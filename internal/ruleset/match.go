@@ -13,25 +13,17 @@ import (
 // it, 4 bytes each.
 const register = unix.NFT_REG32_00
 
-// hasMark matches packets whose mark has one of the bits.
-func hasMark(bits uint32) []expr.Any {
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: register},
-		&expr.Bitwise{
-			SourceRegister: register,
-			DestRegister:   register,
-			Len:            4,
-			Mask:           binaryutil.NativeEndian.PutUint32(bits),
-			Xor:            make([]byte, 4),
-		},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: make([]byte, 4)},
-	}
-}
-
 // Bits of an entry's status (enum ip_conntrack_status).
 const (
 	statusConfirmed = 1 << 3
-	statusDstNAT    = 1 << 5
+	statusTemplate  = 1 << 11
+)
+
+// States of a packet (enum nft_ct_state's bits): without anything of conntrack's,
+// which before its lookup is what most packets are, and not to be tracked.
+const (
+	stateInvalid   = 1 << 0
+	stateUntracked = 1 << 6
 )
 
 // entryStatus matches packets with a conntrack entry whose status has one of the
@@ -50,14 +42,68 @@ func entryStatus(cmp expr.CmpOp, bits uint32) []expr.Any {
 	}
 }
 
+// loopbackIndex is that of lo in every namespace (LOOPBACK_IFINDEX). Numbers are
+// compared faster than names.
+const loopbackIndex = 1
+
 // fromLoopback matches packets that came in through the loopback interface.
 func fromLoopback() []expr.Any {
-	name := make([]byte, unix.IFNAMSIZ)
-	copy(name, "lo")
 	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: register},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: name},
+		&expr.Meta{Key: expr.MetaKeyIIF, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: binaryutil.NativeEndian.PutUint32(loopbackIndex)},
 	}
+}
+
+// comesTracked matches, before conntrack's lookup, packets that come with anything of
+// conntrack's.
+func comesTracked() []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATE, Register: register},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: binaryutil.NativeEndian.PutUint32(stateInvalid)},
+	}
+}
+
+// stateIs matches packets in a state.
+func stateIs(state uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATE, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: binaryutil.NativeEndian.PutUint32(state)},
+	}
+}
+
+// zone compares the zone of a packet's entry or template. Without any a packet
+// never matches.
+func zone(op expr.CmpOp, id uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeyZONE, Register: register},
+		&expr.Cmp{Op: op, Register: register, Data: binaryutil.NativeEndian.PutUint16(id)},
+	}
+}
+
+// oneIn matches one packet in n, a power of two up to 256, by the lowest bits of a
+// random number.
+func oneIn(n uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyPRANDOM, Register: register},
+		&expr.Bitwise{
+			SourceRegister: register, DestRegister: register, Len: 4,
+			Mask: binaryutil.BigEndian.PutUint32(n - 1), Xor: make([]byte, 4), // as nft reads it
+		},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: make([]byte, 4)},
+	}
+}
+
+// isProtocol compares the protocol behind IPv6's extension headers.
+func isProtocol(op expr.CmpOp, protocol uint8) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
+		&expr.Cmp{Op: op, Register: register, Data: []byte{protocol}},
+	}
+}
+
+// isUDP matches UDP of one family.
+func isUDP(f *ipFamily) []expr.Any {
+	return append(isFamily(f.number), isProtocol(expr.CmpOpEq, unix.IPPROTO_UDP)...)
 }
 
 // isFamily matches one address family.
@@ -87,7 +133,7 @@ const (
 // portIn matches the port at an offset of the transport header.
 func portIn(set *nftables.Set, offset uint32) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: portLength, DestRegister: register},
+		portInto(offset, register),
 		lookup(set, false),
 	}
 }
@@ -113,15 +159,14 @@ func loadFlow(a addresses) []expr.Any {
 	}
 }
 
-// hashFlow hashes what loadFlow loaded to a number below n. The kernel draws a
-// seed instead of 0.
-func hashFlow(a addresses, n uint16, seed uint32) expr.Any {
+// hashFlow hashes what loadFlow loaded to a number below n, with a seed that the
+// kernel draws.
+func hashFlow(a addresses, n uint16) expr.Any {
 	return &expr.Hash{
 		SourceRegister: register,
 		DestRegister:   register,
 		Length:         a.length + portsLength,
 		Modulus:        uint32(n),
-		Seed:           seed,
 		Type:           expr.HashTypeJenkins,
 	}
 }

@@ -72,13 +72,9 @@ func (p Placement) Sites() []Site {
 	return sites
 }
 
-// tracked reports whether packets may carry a conntrack entry where they wait.
-func (p Placement) tracked() bool {
-	switch p {
-	case PlacementNone, PlacementPreConntrack, PlacementNotrack:
-		return false
-	}
-	return true
+// sendsErrors tells hooks that a host's own messages pass.
+func (h *hook) sendsErrors() bool {
+	return h.hook == nftables.ChainHookOutput || h.hook == nftables.ChainHookPostrouting
 }
 
 // hooks are the base chains of a placement.

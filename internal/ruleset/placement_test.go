@@ -21,10 +21,6 @@ type way struct {
 	from, to *kernel.NetNS
 	address  netip.Addr
 	queued   []uint8
-
-	// within: the packets stay in the namespace of the rules until they have
-	// run through them. A mark does not leave a namespace.
-	within bool
 }
 
 // ways makes the namespaces for a placement, keeps the calling goroutine in
@@ -41,7 +37,7 @@ func ways(t *testing.T, p Placement, ipv6 bool) []way {
 	)
 	if p == PlacementForward {
 		client, server, address := routed(t, ipv6)
-		return []way{{"passed on", client, server, address, []uint8{forward}, false}}
+		return []way{{"passed on", client, server, address, []uint8{forward}}}
 	}
 	expected, ok := map[Placement][3][]uint8{
 		PlacementNone:         {},
@@ -58,9 +54,9 @@ func ways(t *testing.T, p Placement, ipv6 bool) []way {
 	local, remote := kerneltest.VethPair(t)
 	localAddress, remoteAddress, loopback := ends(ipv6)
 	return []way{
-		{"sent", local, remote, remoteAddress, expected[0], true},
-		{"received", remote, local, localAddress, expected[1], false},
-		{"to itself", local, local, loopback, expected[2], true},
+		{"sent", local, remote, remoteAddress, expected[0]},
+		{"received", remote, local, localAddress, expected[1]},
+		{"to itself", local, local, loopback, expected[2]},
 	}
 }
 
@@ -68,16 +64,12 @@ func ways(t *testing.T, p Placement, ipv6 bool) []way {
 // PlacementNotrack select.
 const dns = 53
 
-// guardMark is the daemon's default and that of the files.
-const guardMark = 0x40000000
-
 func TestPlacement(t *testing.T) {
 	for _, placement := range placements {
 		t.Run(string(placement), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
 				ways := ways(t, placement, ipv6)
 				c := udpRules(placement, FanoutBalance, 1)
-				c.Mark = guardMark
 				l := listen(t, c, nil)
 				install(t, c)
 				expectQueued(t, placement, l, ways)
@@ -86,25 +78,17 @@ func TestPlacement(t *testing.T) {
 	}
 }
 
-// expectQueued sends a packet along each way, and another with the guard's
-// mark.
+// expectQueued sends a packet along each way.
 func expectQueued(t *testing.T, p Placement, l *listener, ways []way) {
 	t.Helper()
 	for _, w := range ways {
-		f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns), 0)
+		f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns))
 		f.deliver()
 		if got := hooks(l.take()); !slices.Equal(got, w.queued) {
 			t.Errorf("%s: queued in hooks %v, want %v", w.name, got, w.queued)
 		}
 		if got, want := isTracked(t, f), p != PlacementNotrack; got != want {
 			t.Errorf("%s: tracked is %v, want %v", w.name, got, want)
-		}
-		if w.within {
-			f.dial(w.from, guardMark)
-			f.deliver()
-			if seen := l.take(); len(seen) != 0 {
-				t.Errorf("%s: queued with the guard's mark: %v", w.name, seen)
-			}
 		}
 	}
 }

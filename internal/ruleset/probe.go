@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -48,17 +49,12 @@ func probeFeatures(c Config) error {
 			return fmt.Errorf("placement %s needs nftables' notrack statement (CONFIG_NFT_CT, module nft_ct): %w", c.Placement, err)
 		}
 	}
-	if c.Entries != nil {
-		if err := ProbeEntries(); err != nil {
-			return err
-		}
-	}
 	if !c.chainPerQueue() {
 		return nil
 	}
 	switch c.Fanout {
 	case FanoutPorts:
-		if err := try(append(loadFlow(addressesIPv4), hashFlow(addressesIPv4, c.Queues, 0))...); err != nil {
+		if err := try(append(loadFlow(addressesIPv4), hashFlow(addressesIPv4, c.Queues))...); err != nil {
 			return fmt.Errorf("fan-out %s needs nftables' hash expression (CONFIG_NFT_HASH, module nft_hash; since 4.9): %w", c.Fanout, err)
 		}
 	case FanoutNumgen:
@@ -69,11 +65,34 @@ func probeFeatures(c Config) error {
 	return nil
 }
 
-// ProbeEntries tells whether rules can see how it stands with a packet's entry.
-// For the moment of the attempt, connection tracking is active.
-func ProbeEntries() error {
+// probeGate tells what of a gate the kernel can do. Without the ct expression
+// there is no gate; without a part of the settled set, a reason. For the moment of
+// the attempt, connection tracking is active.
+func probeGate() (can gateParts, noSettled, err error) {
 	if err := try(entryStatus(expr.CmpOpNeq, statusConfirmed)...); err != nil {
-		return fmt.Errorf("to tell packets apart by their conntrack entries needs nftables' ct expression (CONFIG_NFT_CT, module nft_ct): %w", err)
+		return can, nil, fmt.Errorf("the gate needs nftables' ct expression (CONFIG_NFT_CT, module nft_ct): %w", err)
+	}
+	can.zones = try(zone(expr.CmpOpEq, 0)...) == nil
+	noSettled = probeSettled()
+	can.settled = noSettled == nil
+	return can, noSettled, nil
+}
+
+// probeSettled tells which part of the settled set the kernel lacks.
+func probeSettled() error {
+	if err := try(oneIn(refreshOneIn)...); err != nil {
+		return fmt.Errorf("%w: it needs nftables' meta random (since 4.10): %w", ErrNoSettled, err)
+	}
+	probe := &table{}
+	probe.settledSets(&Gate{Settled: true, SettledSize: 2, SettledTimeout: time.Second}, gateParts{settled: true})
+	for i, f := range families {
+		s := probe.sets[i]
+		if err := tryWith(probe.sets[i:i+1], append(f.load(), update(s.Set, time.Second))...); err != nil {
+			return fmt.Errorf("%w: it needs nftables' sets with timeouts that rules change (since 4.1; with concatenations): %w", ErrNoSettled, err)
+		}
+		if err := tryWith(probe.sets[i:i+1], append(f.load(), remove(s.Set))...); err != nil {
+			return fmt.Errorf("%w: it needs rules that delete elements (since 5.4): %w", ErrNoSettled, err)
+		}
 	}
 	return nil
 }
@@ -81,11 +100,18 @@ func ProbeEntries() error {
 // try puts a rule into a table that the same transaction deletes. What
 // remains is the kernel's answer, ENOENT for an expression it has not, and the
 // module it loaded.
-func try(expressions ...expr.Any) error {
+func try(expressions ...expr.Any) error { return tryWith(nil, expressions...) }
+
+// tryWith is try for a rule with sets.
+func tryWith(sets []set, expressions ...expr.Any) error {
 	conn := &nftables.Conn{}
-	table := conn.AddTable(&nftables.Table{Name: fmt.Sprintf("verdictd-probe-%d", unix.Gettid()), Family: family})
-	chain := conn.AddChain(&nftables.Chain{Name: "probe", Table: table})
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: expressions})
-	conn.DelTable(table)
+	t := &table{sets: sets, chains: []chain{{name: "probe"}}}
+	t.chains[0].add("probe", expressions...)
+	parent := conn.AddTable(&nftables.Table{Name: fmt.Sprintf("verdictd-probe-%d", unix.Gettid()), Family: family})
+	conn.AddChain(&nftables.Chain{Name: "probe", Table: parent})
+	if err := t.fill(conn, parent); err != nil {
+		return err
+	}
+	conn.DelTable(parent)
 	return conn.Flush()
 }

@@ -48,7 +48,9 @@ func (loaded registers) text(e expr.Any) string {
 	case *expr.Bitwise:
 		loaded[number(e.DestRegister)] = fmt.Sprintf("%s & %s", loaded[number(e.SourceRegister)], valueText(e.Mask))
 	case *expr.Hash:
-		loaded[number(e.DestRegister)] = fmt.Sprintf("jhash %s mod %d", loaded.concatenated(number(e.SourceRegister), e.Length), e.Modulus)
+		text := fmt.Sprintf("jhash %s mod %d", loaded.concatenated(number(e.SourceRegister), e.Length), e.Modulus)
+		clear(loaded)
+		loaded[number(e.DestRegister)] = text
 	case *expr.Numgen:
 		loaded[number(e.Register)] = fmt.Sprintf("numgen inc mod %d", e.Modulus)
 	case *expr.Cmp:
@@ -61,7 +63,9 @@ func (loaded registers) text(e expr.Any) string {
 		case e.Invert:
 			operator = "!= "
 		}
-		return fmt.Sprintf("%s %s@%s", loaded[number(e.SourceRegister)], operator, e.SetName)
+		return fmt.Sprintf("%s %s@%s", loaded.from(number(e.SourceRegister)), operator, e.SetName)
+	case *expr.Dynset:
+		return dynsetText(e, loaded)
 	case *expr.Counter:
 		return fmt.Sprintf("counter packets %d bytes %d", e.Packets, e.Bytes)
 	case *expr.Notrack:
@@ -94,12 +98,23 @@ func (loaded registers) concatenated(from, length uint32) string {
 	return strings.Join(names, " . ")
 }
 
+// from names what was loaded from a register on: a rule loads nothing else behind
+// a key.
+func (loaded registers) from(register uint32) string {
+	const bytes = 64 // all registers
+	return loaded.concatenated(register, bytes-4*register)
+}
+
 func metaName(key expr.MetaKey) string {
 	switch key {
 	case expr.MetaKeyMARK:
 		return "meta mark"
 	case expr.MetaKeyIIFNAME:
 		return "iifname"
+	case expr.MetaKeyIIF:
+		return "iif"
+	case expr.MetaKeyPRANDOM:
+		return "meta random"
 	case expr.MetaKeyNFPROTO:
 		return "meta nfproto"
 	case expr.MetaKeyL4PROTO:
@@ -109,18 +124,40 @@ func metaName(key expr.MetaKey) string {
 }
 
 func ctName(key expr.CtKey) string {
-	if key == expr.CtKeySTATUS {
+	switch key {
+	case expr.CtKeySTATUS:
 		return "ct status"
+	case expr.CtKeySTATE:
+		return "ct state"
+	case expr.CtKeyZONE:
+		return "ct zone"
 	}
 	return fmt.Sprintf("ct key %d", key)
 }
 
+// dynsetText is a change of a set.
+func dynsetText(d *expr.Dynset, loaded registers) string {
+	operation := map[uint32]string{unix.NFT_DYNSET_OP_ADD: "add", unix.NFT_DYNSET_OP_UPDATE: "update", opDelete: "delete"}[d.Operation]
+	key := loaded.from(number(d.SrcRegKey))
+	if d.Timeout != 0 {
+		key += fmt.Sprintf(" timeout %v", d.Timeout)
+	}
+	return fmt.Sprintf("%s @%s { %s }", operation, d.SetName, key)
+}
+
 func payloadName(p *expr.Payload) string {
+	for _, f := range families {
+		half := f.length / 2
+		switch (expr.Payload{Base: p.Base, Offset: p.Offset, Len: p.Len}) {
+		case expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: f.offset, Len: f.length}:
+			return f.keyword + " saddr . " + f.keyword + " daddr"
+		case expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: f.offset, Len: half}:
+			return f.keyword + " saddr"
+		case expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: f.offset + half, Len: half}:
+			return f.keyword + " daddr"
+		}
+	}
 	switch (expr.Payload{Base: p.Base, Offset: p.Offset, Len: p.Len}) {
-	case expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: addressesIPv4.offset, Len: addressesIPv4.length}:
-		return "ip saddr . ip daddr"
-	case expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: addressesIPv6.offset, Len: addressesIPv6.length}:
-		return "ip6 saddr . ip6 daddr"
 	case expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: sourcePort, Len: portLength}:
 		return "th sport"
 	case expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: destinationPort, Len: portLength}:
@@ -139,6 +176,18 @@ func payloadName(p *expr.Payload) string {
 func compareText(c *expr.Cmp, what string) string {
 	value := valueText(c.Data)
 	switch what {
+	case "iif":
+		if index := binary.NativeEndian.Uint32(c.Data); index == loopbackIndex {
+			value = `"lo"`
+		}
+	case "ct state":
+		if name, ok := stateNames[binary.NativeEndian.Uint32(c.Data)]; ok {
+			value = name
+		}
+	case "ct zone":
+		value = fmt.Sprint(binary.NativeEndian.Uint16(c.Data))
+	case "meta l4proto":
+		value = fmt.Sprint(c.Data[0])
 	case "iifname":
 		value = fmt.Sprintf("%q", unix.ByteSliceToString(c.Data))
 	case "meta nfproto":
@@ -157,6 +206,9 @@ func compareText(c *expr.Cmp, what string) string {
 	}[c.Op]
 	return fmt.Sprintf("%s %s%s", what, operator, value)
 }
+
+// stateNames are those that the gate's rules compare with.
+var stateNames = map[uint32]string{stateInvalid: "invalid", stateUntracked: "untracked"}
 
 // valueText renders a value of unknown type; one of 4 bytes is a number.
 func valueText(value []byte) string {

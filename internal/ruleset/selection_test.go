@@ -11,13 +11,11 @@ import (
 
 // Which packets are queued, by what the configuration selects.
 func TestSelection(t *testing.T) {
-	const guard = guardMark
 	for _, test := range []struct {
 		name   string
 		change func(*Config)
 		ipv6   bool
 		port   uint16 // the server's; 0: any
-		mark   uint32
 		queued bool
 	}{
 		{name: "all UDP, IPv4", queued: true},
@@ -34,11 +32,6 @@ func TestSelection(t *testing.T) {
 		{name: "another destination port", change: func(c *Config) { c.DestinationPorts = []uint16{53, 5353} }, port: 5354},
 		{name: "source port is no destination port", change: func(c *Config) { c.SourcePorts = []uint16{53} }, port: 53},
 		{name: "either list", change: func(c *Config) { c.SourcePorts, c.DestinationPorts = []uint16{1}, []uint16{53} }, port: 53, queued: true},
-		{name: "guard's mark", change: func(c *Config) { c.Mark = guard }, mark: guard},
-		{name: "guard's mark, IPv6", change: func(c *Config) { c.Mark = guard }, ipv6: true, mark: guard},
-		{name: "guard's mark among others", change: func(c *Config) { c.Mark = guard }, mark: guard | 1},
-		{name: "another mark", change: func(c *Config) { c.Mark = guard }, mark: guard >> 1, queued: true},
-		{name: "any mark without a guard", mark: guard, queued: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ns := kerneltest.Namespace(t)
@@ -49,7 +42,7 @@ func TestSelection(t *testing.T) {
 			l := listen(t, c, nil)
 			install(t, c)
 			_, _, loopback := ends(test.ipv6)
-			open(t, ns, ns, netip.AddrPortFrom(loopback, test.port), test.mark).deliver()
+			open(t, ns, ns, netip.AddrPortFrom(loopback, test.port)).deliver()
 			if got := len(l.take()) == 1; got != test.queued {
 				t.Errorf("queued is %v, want %v", got, test.queued)
 			}
@@ -66,7 +59,7 @@ func TestSelectionBySourcePort(t *testing.T) {
 		l := listen(t, c, nil)
 		install(t, c)
 		_, _, loopback := ends(ipv6)
-		f := open(t, ns, ns, netip.AddrPortFrom(loopback, 53), 0)
+		f := open(t, ns, ns, netip.AddrPortFrom(loopback, 53))
 		f.deliver()
 		if n := len(l.take()); n != 0 {
 			t.Errorf("%d packets queued on the way to port 53", n)
@@ -89,7 +82,7 @@ func TestBypass(t *testing.T) {
 					c.Bypass = bypass
 					i := install(t, c)
 					_, _, loopback := ends(ipv6)
-					f := open(t, ns, ns, at(loopback), 0)
+					f := open(t, ns, ns, at(loopback))
 					f.send(1)
 					patience := hardly
 					if bypass {

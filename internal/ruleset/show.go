@@ -1,9 +1,12 @@
 package ruleset
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,6 +38,7 @@ func show(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("list the sets: %w", err)
 	}
+	anonymous := map[string]string{} // what is written in the rule that has one
 	for _, s := range sets {
 		elements, err := conn.GetSetElements(s)
 		if err != nil {
@@ -43,6 +47,11 @@ func show(name string) (string, error) {
 		text, err := setText(s, elements)
 		if err != nil {
 			return "", err
+		}
+		if s.Anonymous {
+			_, elements, _ := strings.Cut(text, s.Name+" ")
+			anonymous["@"+s.Name] = elements
+			continue
 		}
 		fmt.Fprintf(&b, "\t%s\n", text)
 	}
@@ -56,13 +65,16 @@ func show(name string) (string, error) {
 			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d\n", c.Type, hookName(*c.Hooknum), *c.Priority)
 		}
 		for _, r := range rules {
-			fmt.Fprintf(&b, "\t\t%s\n", ruleText(r))
+			text := anonymousSet.ReplaceAllStringFunc(ruleText(r), func(name string) string { return cmp.Or(anonymous[name], name) })
+			fmt.Fprintf(&b, "\t\t%s\n", text)
 		}
 		b.WriteString("\t}\n")
 	}
 	b.WriteString("}\n")
 	return b.String(), nil
 }
+
+var anonymousSet = regexp.MustCompile(`@__set\d+`)
 
 func hookName(h nftables.ChainHook) string {
 	names := []string{"prerouting", "input", "forward", "output", "postrouting"} // enum nf_inet_hooks
@@ -75,27 +87,82 @@ func hookName(h nftables.ChainHook) string {
 // setText renders a set or verdict map in the order of its keys.
 func setText(s *nftables.Set, elements []nftables.SetElement) (string, error) {
 	slices.SortFunc(elements, func(a, b nftables.SetElement) int {
-		return cmp.Compare(keyNumber(s, a.Key), keyNumber(s, b.Key))
+		return cmp.Or(compareKeys(s, a.Key, b.Key), boolean(a.IntervalEnd)-boolean(b.IntervalEnd))
 	})
-	texts := make([]string, len(elements))
-	for i, e := range elements {
-		texts[i] = fmt.Sprint(keyNumber(s, e.Key))
+	var texts []string
+	for i := 0; i < len(elements); i++ {
+		e := elements[i]
+		if s.Interval {
+			if e.IntervalEnd {
+				continue // of the kernel's own, before the first
+			}
+			last := uint32(maxQueueNumber) // the end of an interval up to the last port is not written
+			if i+1 < len(elements) {
+				last = keyNumber(s, elements[i+1].Key) - 1
+				i++
+			}
+			texts = append(texts, rangeText(keyNumber(s, e.Key), last))
+			continue
+		}
+		text := keyText(s, e.Key)
 		if s.IsMap {
 			v, err := parseVerdict(e.Val)
 			if err != nil {
 				return "", fmt.Errorf("decode map %s: %w", s.Name, err)
 			}
-			texts[i] += " : " + verdictText(v)
+			text += " : " + verdictText(v)
 		}
+		if e.Expires != 0 {
+			text += fmt.Sprintf(" expires %v", e.Expires)
+		}
+		texts = append(texts, text)
 	}
 	kind := "set"
 	if s.IsMap {
 		kind = "map"
 	}
-	return fmt.Sprintf("%s %s { %s }", kind, s.Name, strings.Join(texts, ", ")), nil
+	bounds := ""
+	if s.HasTimeout {
+		bounds = fmt.Sprintf("size %d timeout %v ", s.Size, s.Timeout)
+	}
+	return fmt.Sprintf("%s %s { %s%s }", kind, s.Name, bounds, strings.Join(texts, ", ")), nil
 }
 
-// keyNumber decodes a key: ports and protocols are as in packets, the numbers
+func rangeText(first, last uint32) string {
+	if first == last {
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}
+
+func boolean(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func compareKeys(s *nftables.Set, a, b []byte) int {
+	if s.IsMap {
+		return cmp.Compare(keyNumber(s, a), keyNumber(s, b))
+	}
+	return bytes.Compare(a, b)
+}
+
+// keyText renders a number, or the addresses and ports of a settled set.
+func keyText(s *nftables.Set, key []byte) string {
+	for _, f := range families {
+		if half := int(f.length / 2); s.KeyType.Name == f.keyType().Name && len(key) == 2*half+8 {
+			source, _ := netip.AddrFromSlice(key[:half])
+			destination, _ := netip.AddrFromSlice(key[half : 2*half])
+			ports := key[2*half:]
+			return fmt.Sprintf("%v . %v . %d . %d", source, destination, binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[4:]))
+		}
+	}
+	return fmt.Sprint(keyNumber(s, key))
+}
+
+// keyNumber decodes a number: ports and protocols are as in packets, the numbers
 // in the map to the queues as in registers.
 func keyNumber(s *nftables.Set, key []byte) uint32 {
 	if s.IsMap {

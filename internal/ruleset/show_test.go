@@ -18,11 +18,11 @@ func TestShow(t *testing.T) {
 	}
 
 	c := udpRules(PlacementVerdict3, FanoutPorts, 2)
-	c.Mark, c.Bypass = 0x40000000, true
+	c.Bypass = true
 	c.DestinationPorts, c.SourcePorts = []uint16{5353, 53}, []uint16{53}
 	i := install(t, c)
 	_, _, loopback := ends(false)
-	f := open(t, ns, ns, at(loopback), c.Mark)
+	f := open(t, ns, ns, at(loopback))
 	f.deliver()
 
 	suffix := ""
@@ -38,8 +38,7 @@ func TestShow(t *testing.T) {
 		`map queues { 0 : goto queue-10, 1 : goto queue-11 }`,
 		`chain input {`,
 		`type filter hook input priority -2147483648`,
-		`meta mark & 0x40000000 != 0x0 counter packets 1 bytes 29 accept comment "verdictd: sent again by the guard"`,
-		`iifname "lo" counter packets 0 bytes 0 accept comment "verdictd: queued on its way out"`,
+		`iif "lo" counter packets 1 bytes 29 accept comment "verdictd: queued on its way out"`,
 		`jump select comment "verdictd: select and queue"`,
 		`chain postrouting {`,
 		`type filter hook postrouting priority -2147483648`,

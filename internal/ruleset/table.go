@@ -2,7 +2,6 @@ package ruleset
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/google/nftables"
@@ -26,12 +25,6 @@ const (
 	sourcePortsSet      = "source-ports"
 	portProtocolsSet    = "port-protocols"
 	queuesMap           = "queues"
-
-	// What follows queueChain and queuesMap in the names for what is known of the
-	// packets' entries.
-	confirmed   = "-confirmed"
-	unconfirmed = "-unconfirmed"
-	translated  = "-translated"
 )
 
 // commentPrefix begins the comment of every rule of ours.
@@ -42,14 +35,15 @@ type table struct {
 	name   string
 	sets   []set
 	chains []chain
-	// seed of the fan-out by ports: a flow's packets go to the same one of the
-	// queues, whatever is known of their entries.
-	seed uint32
+
+	// settledExist: the settled sets are in the kernel already.
+	settledExist bool
 }
 
 type set struct {
 	*nftables.Set
 	elements []nftables.SetElement
+	exists   bool
 }
 
 type chain struct {
@@ -64,11 +58,16 @@ type rule struct {
 }
 
 // newTable lays out the table for a configuration.
-func newTable(c Config, kind Kind) *table {
-	t := &table{name: c.Table, seed: rand.Uint32() | 1}
-	t.addHooks(c)
-	t.addSelection(c)
-	t.addQueueing(c, kind)
+func newTable(c Config, kind Kind, can gateParts) *table {
+	t := &table{name: c.Table}
+	if c.Placement != PlacementNone {
+		t.addHooks(c)
+		t.addSelection(c)
+		t.addQueues(c, kind)
+	}
+	if c.Gate != nil {
+		t.addGate(c.Gate, kind, can)
+	}
 	return t
 }
 
@@ -81,11 +80,11 @@ func (t *table) addHooks(c Config) {
 			t.chains = append(t.chains, base)
 			continue
 		}
-		if c.Mark != 0 {
-			base.add("sent again by the guard", append(hasMark(c.Mark), &expr.Counter{}, verdict(expr.VerdictAccept, ""))...)
-		}
 		if h.skipLoopback {
-			base.add("queued on its way out", append(fromLoopback(), &expr.Counter{}, verdict(expr.VerdictAccept, ""))...)
+			base.add("queued on its way out", append(fromLoopback(), &expr.Counter{}, accept())...)
+		}
+		if h.sendsErrors() {
+			t.addErrors(c, &base)
 		}
 		base.add("select and queue", verdict(expr.VerdictJump, selectChain))
 		t.chains = append(t.chains, base)
@@ -130,26 +129,37 @@ func (t *table) addSelection(c Config) {
 	}
 }
 
-// addQueueing makes the chain that selected packets come to.
-func (t *table) addQueueing(c Config, kind Kind) {
-	queue := chain{name: queueChain}
-	if e := c.Entries; e != nil {
-		// Most packets first, and theirs is one rule.
-		queue.add("entry confirmed", append(entryStatus(expr.CmpOpNeq, statusConfirmed), verdict(expr.VerdictGoto, queueChain+confirmed))...)
-		queue.add("entry unconfirmed, behind DNAT", append(entryStatus(expr.CmpOpNeq, statusDstNAT), verdict(expr.VerdictGoto, queueChain+translated))...)
-		queue.add("entry unconfirmed", append(entryStatus(expr.CmpOpEq, statusConfirmed), verdict(expr.VerdictGoto, queueChain+unconfirmed))...)
-		for i, suffix := range []string{confirmed, unconfirmed, translated} {
-			of := c
-			of.FirstQueue += e.list()[i]
-			t.addQueues(of, kind, suffix, chain{name: queueChain + suffix})
+// Messages that pass before a queue on the way out. An error that this host sends
+// carries the entry of the packet that it is about, often one without a place in
+// conntrack's table yet, and the kernel drops such a packet where it would queue it
+// (7d8dc1c7be8d). The others hold the neighbourhood together, and are not tracked.
+var (
+	errorsICMP   = []uint8{3, 4, 5, 11, 12}
+	errorsICMPv6 = []uint8{1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 137, 143}
+)
+
+// addErrors lets them pass, where they are selected.
+func (t *table) addErrors(c Config, base *chain) {
+	for _, m := range []struct {
+		wanted   bool
+		family   *ipFamily
+		protocol uint8
+		types    []uint8
+		comment  string
+	}{
+		{c.IPv4, ipv4, unix.IPPROTO_ICMP, errorsICMP, "ICMP errors pass"},
+		{c.IPv6, ipv6, unix.IPPROTO_ICMPV6, errorsICMPv6, "ICMPv6 errors and neighbour discovery pass"},
+	} {
+		if m.wanted && (len(c.Protocols) == 0 || slices.Contains(c.Protocols, m.protocol)) {
+			base.add(m.comment, append(t.messageIs(m.family, m.protocol, m.types), &expr.Counter{}, accept())...)
 		}
 	}
-	t.addQueues(c, kind, "", queue)
 }
 
-// addQueues adds to a chain the queue statement, and for a fan-out that the
-// statement itself does not have, makes one chain for each queue.
-func (t *table) addQueues(c Config, kind Kind, suffix string, queue chain) {
+// addQueues makes the chain that selected packets come to, and for a fan-out that
+// the queue statement itself does not have, one chain for each queue.
+func (t *table) addQueues(c Config, kind Kind) {
+	queue := chain{name: queueChain}
 	whole := queueRange{
 		first:  c.FirstQueue,
 		total:  c.Queues,
@@ -173,7 +183,7 @@ func (t *table) addQueues(c Config, kind Kind, suffix string, queue chain) {
 			VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: one.name},
 		})
 	}
-	m := t.addSet(queuesMap+suffix, nftables.TypeInteger, targets)
+	m := t.addSet(queuesMap, nftables.TypeInteger, targets)
 	m.IsMap, m.DataType, m.KeyByteOrder = true, nftables.TypeVerdict, binaryutil.NativeEndian
 
 	switch c.Fanout {
@@ -181,7 +191,7 @@ func (t *table) addQueues(c Config, kind Kind, suffix string, queue chain) {
 		queue.add("queues in turn", turn(c.Queues), goByNumber(m))
 	case FanoutPorts:
 		if p := c.protocolsWithPorts(); len(p) > 0 {
-			s := t.addSet(portProtocolsSet+suffix, nftables.TypeInetProto, protocols(p))
+			s := t.addSet(portProtocolsSet, nftables.TypeInetProto, protocols(p))
 			for _, f := range []struct {
 				wanted    bool
 				protocol  byte
@@ -193,7 +203,7 @@ func (t *table) addQueues(c Config, kind Kind, suffix string, queue chain) {
 				if f.wanted {
 					queue.add("queue by addresses and ports", slices.Concat(
 						isFamily(f.protocol), protocolIn(s, false), loadFlow(f.addresses),
-						[]expr.Any{hashFlow(f.addresses, c.Queues, t.seed), goByNumber(m)},
+						[]expr.Any{hashFlow(f.addresses, c.Queues), goByNumber(m)},
 					)...)
 				}
 			}
@@ -215,7 +225,7 @@ func (c Config) protocolsWithPorts() []uint8 {
 
 func (t *table) addSet(name string, key nftables.SetDatatype, elements []nftables.SetElement) *nftables.Set {
 	s := &nftables.Set{Name: name, ID: uint32(len(t.sets) + 1), KeyType: key}
-	t.sets = append(t.sets, set{s, elements})
+	t.sets = append(t.sets, set{s, elements, false})
 	return s
 }
 
@@ -227,6 +237,8 @@ func verdict(kind expr.VerdictKind, chain string) expr.Any {
 	return &expr.Verdict{Kind: kind, Chain: chain}
 }
 
+func accept() expr.Any { return verdict(expr.VerdictAccept, "") }
+
 func distinct[T uint8 | uint16](list []T) []T {
 	return slices.Compact(slices.Sorted(slices.Values(list)))
 }
@@ -235,29 +247,36 @@ func distinct[T uint8 | uint16](list []T) []T {
 // if a table of that name exists.
 func (t *table) create(conn *nftables.Conn) error {
 	parent := conn.CreateTable(&nftables.Table{Name: t.name, Family: family})
-	accept := nftables.ChainPolicyAccept
-	chains := make([]*nftables.Chain, len(t.chains))
-	for i, c := range t.chains {
-		chains[i] = &nftables.Chain{Name: c.name, Table: parent}
+	policy := nftables.ChainPolicyAccept
+	for _, c := range t.chains {
+		added := &nftables.Chain{Name: c.name, Table: parent}
 		if c.hook != nil {
-			chains[i].Type = nftables.ChainTypeFilter
-			chains[i].Hooknum = c.hook.hook
-			chains[i].Priority = &c.hook.priority
-			chains[i].Policy = &accept
+			added.Type = nftables.ChainTypeFilter
+			added.Hooknum = c.hook.hook
+			added.Priority = &c.hook.priority
+			added.Policy = &policy
 		}
-		conn.AddChain(chains[i])
+		conn.AddChain(added)
 	}
+	return t.fill(conn, parent)
+}
+
+// fill puts the sets and rules into the connection's transaction.
+func (t *table) fill(conn *nftables.Conn, parent *nftables.Table) error {
 	for _, s := range t.sets {
+		if s.exists {
+			continue
+		}
 		s.Table = parent
 		if err := conn.AddSet(s.Set, s.elements); err != nil {
 			return fmt.Errorf("encode set %s: %w", s.Name, err)
 		}
 	}
-	for i, c := range t.chains {
+	for _, c := range t.chains {
 		for _, r := range c.rules {
 			conn.AddRule(&nftables.Rule{
 				Table:    parent,
-				Chain:    chains[i],
+				Chain:    &nftables.Chain{Name: c.name, Table: parent},
 				Exprs:    r.expressions,
 				UserData: userdata.AppendString(nil, userdata.TypeComment, commentPrefix+r.comment),
 			})

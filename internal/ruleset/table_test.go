@@ -17,21 +17,14 @@ func TestKindsDifferInTheStatementOnly(t *testing.T) {
 		for _, fanout := range fanouts {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
 				c := udpRules(placement, fanout, 3)
-				c.Mark, c.SourcePorts, c.DestinationPorts = 1, []uint16{53}, []uint16{53}
-				if placement.tracked() {
-					c.Entries = testEntries
-				}
-				native, xt := newTable(c, KindNative), newTable(c, KindXT)
+				c.SourcePorts, c.DestinationPorts = []uint16{53}, []uint16{53}
+				native, xt := newTable(c, KindNative, allParts), newTable(c, KindXT, allParts)
 
-				native.seed, xt.seed = 0, 0
 				// Replace the statements by what they say.
 				neutral := func(table *table, want Kind) (statements int) {
 					for i := range table.chains {
 						for _, r := range table.chains[i].rules {
 							for j, e := range r.expressions {
-								if h, ok := e.(*expr.Hash); ok {
-									h.Seed = 0
-								}
 								if kind, q, ok := parseQueueStatement(e); ok {
 									if kind != want {
 										t.Errorf("%s statement in the table for %s", kind, want)
@@ -56,6 +49,9 @@ func TestKindsDifferInTheStatementOnly(t *testing.T) {
 	}
 }
 
+// allParts is a kernel that can do all that a gate needs.
+var allParts = gateParts{settled: true, zones: true}
+
 // The native statement of each fan-out.
 func TestNativeStatements(t *testing.T) {
 	for _, test := range []struct {
@@ -78,7 +74,7 @@ func TestNativeStatements(t *testing.T) {
 			c := udpRules(PlacementOutput, test.fanout, 2)
 			c.Bypass = true
 			var got []expr.Queue
-			for _, chain := range newTable(c, KindNative).chains {
+			for _, chain := range newTable(c, KindNative, allParts).chains {
 				for _, r := range chain.rules {
 					for _, e := range r.expressions {
 						if q, ok := e.(*expr.Queue); ok {

@@ -1,0 +1,143 @@
+package ruleset
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Gate is what the gate's chains select. The gate is a second set of queues, in
+// OUTPUT and PREROUTING before conntrack's lookup.
+//
+// With C queues and Z zones (zone 0 first), packets of zone z arrive in the queues
+// FirstQueue+z*C to FirstQueue+z*C+C-1, and announcements Z*C above those.
+type Gate struct {
+	FirstQueue, Queues uint16
+
+	// Zones are the ids of the conntrack zones served besides 0. Packets of others
+	// pass by, counted.
+	Zones []uint16
+
+	// Traffic is what enters, whatever matches one of them. Without any the chains
+	// stay empty, and no expression of them keeps connection tracking active.
+	Traffic []Traffic
+
+	// Settled has packets of listed flows pass in the kernel. A flow takes two
+	// elements of its family's set, which lose SettledTimeout after the last packet.
+	Settled        bool
+	SettledSize    uint32
+	SettledTimeout time.Duration
+
+	// Packets with one of these ports, at either end, never enter.
+	ExemptPorts []uint16
+}
+
+// Traffic is packets of some protocols.
+type Traffic struct {
+	IPv4, IPv6 bool
+
+	// Protocols are some of GateProtocols.
+	Protocols []uint8
+
+	// Ports select by the port at either end; none: all packets. Protocols without
+	// ports are then not selected.
+	Ports []PortRange
+}
+
+// PortRange is ports, both ends included.
+type PortRange struct{ First, Last uint16 }
+
+// GateProtocols are those that the gate can hold: their further packets have no
+// part in what makes the first one's entry. Of ICMP and ICMPv6 only queries enter.
+var GateProtocols = []uint8{unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6, unix.IPPROTO_GRE}
+
+// gatePortProtocols are those of them with ports.
+var gatePortProtocols = []uint8{unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE}
+
+// Message types with which conntrack begins an entry (icmp_pkt_to_tuple's
+// valid_new).
+var (
+	queriesICMP   = []uint8{8, 13, 15, 17} // echo, timestamp, information, address mask
+	queriesICMPv6 = []uint8{128, 139}      // echo, node information
+)
+
+// zones counts the zones served.
+func (g *Gate) zones() int { return 1 + len(g.Zones) }
+
+// last is the highest number of the gate's queues.
+func (g *Gate) last() int { return int(g.FirstQueue) + 2*g.zones()*int(g.Queues) - 1 }
+
+// arrivals are the queues of a zone's packets, by its index; announcements those
+// of its listed flows that have lost their entries.
+func (g *Gate) arrivals(zone int) queueRange {
+	return queueRange{first: g.FirstQueue + uint16(zone)*g.Queues, total: g.Queues, bypass: true}
+}
+
+func (g *Gate) announcements(zone int) queueRange { return g.arrivals(g.zones() + zone) }
+
+// active tells whether there is anything to select.
+func (g *Gate) active() bool { return len(g.Traffic) > 0 }
+
+// protocols are all that are selected.
+func (g *Gate) protocols() []uint8 {
+	var all []uint8
+	for _, t := range g.Traffic {
+		all = append(all, t.Protocols...)
+	}
+	return distinct(all)
+}
+
+// listable tells whether flows of a family may come into its settled set: those
+// of UDP. Others are too few to be worth a protocol in each key.
+func (g *Gate) listable(f *ipFamily) bool {
+	return slices.ContainsFunc(g.Traffic, func(t Traffic) bool {
+		return t.in(f) && slices.Contains(t.Protocols, unix.IPPROTO_UDP)
+	})
+}
+
+func (t *Traffic) in(f *ipFamily) bool {
+	return f.number == unix.NFPROTO_IPV4 && t.IPv4 || f.number == unix.NFPROTO_IPV6 && t.IPv6
+}
+
+// problems finds what is wrong with a gate.
+func (g *Gate) problems() (problems []error) {
+	problem := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("gate: "+format, args...))
+	}
+	if g.Queues == 0 {
+		problem("no queues: use at least 1")
+	}
+	if last := g.last(); last > maxQueueNumber {
+		problem("queues %d to %d for %d zones: the last queue number is %d", g.FirstQueue, last, g.zones(), maxQueueNumber)
+	}
+	if slices.Contains(g.Zones, 0) || len(distinct(g.Zones)) != len(g.Zones) {
+		problem("zones %v: name each once, and not 0, which is always served", g.Zones)
+	}
+	if g.Settled && (g.SettledSize < 2 || g.SettledTimeout < time.Millisecond) {
+		problem("settled set of %d elements for %v: a flow takes 2, and a timeout is 1ms or more", g.SettledSize, g.SettledTimeout)
+	}
+	if slices.Contains(g.ExemptPorts, 0) {
+		problem("exempt port 0: ports are from 1 to 65535")
+	}
+	for i, t := range g.Traffic {
+		if !t.IPv4 && !t.IPv6 {
+			problem("traffic %d has no address family: use IPv4, IPv6 or both", i)
+		}
+		if len(t.Protocols) == 0 {
+			problem("traffic %d has no protocol: use some of %v", i, GateProtocols)
+		}
+		for _, p := range t.Protocols {
+			if !slices.Contains(GateProtocols, p) {
+				problem("traffic %d: IP protocol %d cannot be held: use some of %v", i, p, GateProtocols)
+			}
+		}
+		for _, r := range t.Ports {
+			if r.First > r.Last {
+				problem("traffic %d: ports %d to %d: the first comes first", i, r.First, r.Last)
+			}
+		}
+	}
+	return problems
+}

@@ -1,0 +1,304 @@
+package ruleset
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// Names of the gate's chains.
+const (
+	gateOutput        = "gate-output"
+	gatePrerouting    = "gate-prerouting"
+	settledOutput     = "settled-output"
+	settledPrerouting = "settled-prerouting"
+
+	gateTracked        = "gate-tracked"
+	gateSelect         = "gate-select"
+	gateQueue          = "gate-queue"
+	settledUnconfirmed = "settled-unconfirmed"
+	refreshPrefix      = "refresh-"
+	announcePrefix     = "announce-"
+)
+
+// Where the gate's base chains are: behind raw and defragmentation and before
+// conntrack's lookup at -200, and right behind it, before any NAT.
+const (
+	beforeLookup nftables.ChainPriority = -250
+	behindLookup nftables.ChainPriority = -199
+)
+
+// refreshOne in so many packets of a listed flow gives its element a new life. A
+// flow that is never quiet, and so could not be listed a second time, has
+// hundreds in half the shortest of timeouts; others come to the gate again, which
+// costs them one look.
+const refreshOneIn = 32
+
+// gateParts is what of a gate the kernel can do.
+type gateParts struct {
+	settled, zones bool
+}
+
+// addGate makes the gate's chains. They are always the same ones, so that those
+// for one configuration can be refilled for another.
+func (t *table) addGate(g *Gate, kind Kind, parts gateParts) {
+	output := chain{name: gateOutput, hook: &hook{hook: nftables.ChainHookOutput, priority: beforeLookup}}
+	prerouting := chain{name: gatePrerouting, hook: &hook{hook: nftables.ChainHookPrerouting, priority: beforeLookup}}
+	behind := []chain{
+		{name: settledOutput, hook: &hook{hook: nftables.ChainHookOutput, priority: behindLookup}},
+		{name: settledPrerouting, hook: &hook{hook: nftables.ChainHookPrerouting, priority: behindLookup}},
+	}
+	tracked, pick, queue := chain{name: gateTracked}, chain{name: gateSelect}, chain{name: gateQueue}
+	unconfirmed := chain{name: settledUnconfirmed}
+	settled := t.settledSets(g, parts)
+	var refresh, announce []chain
+	for _, f := range families {
+		refresh = append(refresh, chain{name: refreshPrefix + f.name})
+		announce = append(announce, chain{name: announcePrefix + f.name})
+	}
+
+	if g.active() {
+		t.addEntrance(g, settled, &output)
+		t.addEntrance(g, settled, &prerouting)
+		prerouting.add("passed the gate on its way out", append(fromLoopback(), &expr.Counter{}, accept())...)
+		for _, base := range []*chain{&output, &prerouting} {
+			base.add("select", verdict(expr.VerdictGoto, gateSelect))
+		}
+		t.addTracked(g, parts, &tracked)
+		t.addGateSelection(g, &pick)
+		if len(settled) > 0 {
+			for i := range behind {
+				behind[i].add("no entry yet", append(entryStatus(expr.CmpOpEq, statusConfirmed), verdict(expr.VerdictGoto, settledUnconfirmed))...)
+			}
+			if parts.zones {
+				unconfirmed.add("of another zone", append(zone(expr.CmpOpNeq, 0), accept())...)
+			}
+		}
+		for _, l := range settled {
+			i := slices.Index(families, l.family)
+			unconfirmed.add("listed, its entry lost", slices.Concat(isUDP(l.family), l.family.load(),
+				[]expr.Any{lookup(l.set, false), verdict(expr.VerdictGoto, announce[i].name)})...)
+			refresh[i].add("live on", slices.Concat(oneIn(refreshOneIn), l.family.load(), []expr.Any{update(l.set, g.SettledTimeout)})...)
+			announce[i].add("strike off", append(l.family.load(), remove(l.set))...)
+			announce[i].add("strike off its other direction", append(l.family.loadReverse(), remove(l.set))...)
+			announce[i].add("announce", &expr.Counter{}, queueStatement(kind, g.announcements(0)))
+		}
+	}
+	for i, z := range g.Zones {
+		if g.active() && parts.zones {
+			queue.add("hold until confirmed", append(zone(expr.CmpOpEq, z), &expr.Counter{}, queueStatement(kind, g.arrivals(1+i)))...)
+		}
+	}
+	// This rule stays while the chains before it are empty: by its comment the table
+	// is known for ours.
+	queue.add("hold until confirmed", &expr.Counter{}, queueStatement(kind, g.arrivals(0)))
+
+	t.chains = slices.Concat(t.chains, []chain{output, prerouting}, behind, []chain{tracked, pick, queue, unconfirmed}, refresh, announce)
+}
+
+// A listing is a family's settled set.
+type listing struct {
+	family *ipFamily
+	set    *nftables.Set
+}
+
+// settledSets makes the sets, both of them, and returns those in use.
+func (t *table) settledSets(g *Gate, parts gateParts) (used []listing) {
+	if !g.Settled || !parts.settled {
+		return nil
+	}
+	for _, f := range families {
+		s := t.addSet(f.settledName(), f.keyType(), nil)
+		t.sets[len(t.sets)-1].exists = t.settledExist
+		s.Concatenation, s.Dynamic, s.HasTimeout = true, true, true
+		s.Size, s.Timeout = g.SettledSize, g.SettledTimeout
+		if g.listable(f) {
+			used = append(used, listing{f, s})
+		}
+	}
+	return used
+}
+
+// addEntrance makes what most packets meet, in the order of their number.
+func (t *table) addEntrance(g *Gate, settled []listing, base *chain) {
+	all := g.protocols()
+	base.add("let other protocols pass", append(t.protocolIs(all, true), accept())...)
+	base.add("has an entry, a zone or no tracking", append(comesTracked(), verdict(expr.VerdictJump, gateTracked))...)
+	for _, l := range settled {
+		match := isFamily(l.family.number)
+		if len(all) > 1 {
+			match = isUDP(l.family)
+		}
+		base.add("settled", slices.Concat(match, l.family.load(),
+			[]expr.Any{lookup(l.set, false), verdict(expr.VerdictGoto, refreshPrefix+l.family.name)})...)
+	}
+}
+
+// addTracked makes what packets meet that come with something of conntrack's: the
+// entry that they had when they were sent through loopback, a template with a zone
+// or a timeout policy, or the order not to be tracked.
+func (t *table) addTracked(g *Gate, parts gateParts, tracked *chain) {
+	tracked.add("not tracked", append(stateIs(stateUntracked), accept())...)
+	tracked.add("has its entry", append(entryStatus(expr.CmpOpEq, statusTemplate), accept())...)
+	if !parts.zones {
+		return
+	}
+	tracked.add("no zone", append(zone(expr.CmpOpEq, 0), verdict(expr.VerdictReturn, ""))...)
+	for _, z := range g.Zones {
+		// Not listed: the sets' keys have no zone.
+		tracked.add("select", append(zone(expr.CmpOpEq, z), verdict(expr.VerdictGoto, gateSelect))...)
+	}
+	tracked.add("of a zone that is not served", &expr.Counter{}, accept())
+}
+
+// addGateSelection makes the rules for what enters.
+func (t *table) addGateSelection(g *Gate, pick *chain) {
+	enter := verdict(expr.VerdictGoto, gateQueue)
+	withPorts := intersection(g.protocols(), gatePortProtocols)
+	if len(g.ExemptPorts) > 0 && len(withPorts) > 0 {
+		var exempt []PortRange
+		for _, p := range g.ExemptPorts {
+			exempt = append(exempt, PortRange{p, p})
+		}
+		t.addPorts(pick, "exempt", nil, withPorts, exempt, &expr.Counter{}, accept())
+	}
+	for _, traffic := range g.Traffic {
+		family := t.onlyFamily(traffic)
+		if list := intersection(traffic.Protocols, gatePortProtocols); len(list) > 0 {
+			if len(traffic.Ports) > 0 {
+				t.addPorts(pick, "enter", family, list, traffic.Ports, enter)
+			} else {
+				pick.add("enter", slices.Concat(family, t.protocolIs(list, false), []expr.Any{enter})...)
+			}
+		}
+		if len(traffic.Ports) > 0 {
+			continue
+		}
+		if slices.Contains(traffic.Protocols, unix.IPPROTO_GRE) {
+			pick.add("enter", slices.Concat(family, t.protocolIs([]uint8{unix.IPPROTO_GRE}, false), []expr.Any{enter})...)
+		}
+		for _, q := range []struct {
+			family   *ipFamily
+			protocol uint8
+			types    []uint8
+		}{
+			{ipv4, unix.IPPROTO_ICMP, queriesICMP},
+			{ipv6, unix.IPPROTO_ICMPV6, queriesICMPv6},
+		} {
+			if slices.Contains(traffic.Protocols, q.protocol) && traffic.in(q.family) {
+				pick.add("enter: queries", append(t.messageIs(q.family, q.protocol, q.types), enter)...)
+			}
+		}
+	}
+}
+
+// addPorts makes a rule for the ports of each end. The kernel lets one rule alone
+// use an anonymous set.
+func (t *table) addPorts(to *chain, comment string, family []expr.Any, list []uint8, ranges []PortRange, then ...expr.Any) {
+	for _, offset := range []uint32{destinationPort, sourcePort} {
+		s := t.addAnonymousSet(nftables.TypeInetService, portIntervals(ranges))
+		s.Interval = true
+		to.add(comment, slices.Concat(family, t.protocolIs(list, false), portIn(s, offset), then)...)
+	}
+}
+
+// onlyFamily matches the family where traffic has one only.
+func (t *table) onlyFamily(traffic Traffic) []expr.Any {
+	for _, f := range families {
+		if other := families[1-slices.Index(families, f)]; traffic.in(f) && !traffic.in(other) {
+			return isFamily(f.number)
+		}
+	}
+	return nil
+}
+
+// protocolIs matches packets of one of the protocols, or of none.
+func (t *table) protocolIs(list []uint8, invert bool) []expr.Any {
+	if len(list) == 1 {
+		op := expr.CmpOpEq
+		if invert {
+			op = expr.CmpOpNeq
+		}
+		return isProtocol(op, list[0])
+	}
+	return protocolIn(t.addAnonymousSet(nftables.TypeInetProto, protocols(list)), invert)
+}
+
+// messageIs matches messages of ICMP or ICMPv6 by their type.
+func (t *table) messageIs(f *ipFamily, protocol uint8, types []uint8) []expr.Any {
+	key := nftables.TypeICMPType
+	if protocol == unix.IPPROTO_ICMPV6 {
+		key = nftables.TypeICMP6Type
+	}
+	s := t.addAnonymousSet(key, protocols(types))
+	return slices.Concat(isFamily(f.number), isProtocol(expr.CmpOpEq, protocol), []expr.Any{
+		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1, DestRegister: register},
+		lookup(s, false),
+	})
+}
+
+// addAnonymousSet makes a set that goes with the rule that uses it.
+func (t *table) addAnonymousSet(key nftables.SetDatatype, elements []nftables.SetElement) *nftables.Set {
+	s := t.addSet("__set%d", key, elements)
+	s.Anonymous, s.Constant = true, true
+	return s
+}
+
+func intersection(a, b []uint8) []uint8 {
+	return slices.DeleteFunc(distinct(a), func(p uint8) bool { return !slices.Contains(b, p) })
+}
+
+// portIntervals are the elements of an interval set: where each begins and, unless
+// that is past the last port, where it has ended.
+func portIntervals(ranges []PortRange) (elements []nftables.SetElement) {
+	for _, r := range mergePorts(ranges) {
+		elements = append(elements, nftables.SetElement{Key: []byte{byte(r.First >> 8), byte(r.First)}})
+		if end := r.Last + 1; end != 0 {
+			elements = append(elements, nftables.SetElement{Key: []byte{byte(end >> 8), byte(end)}, IntervalEnd: true})
+		}
+	}
+	return elements
+}
+
+// mergePorts sorts ranges and joins those that touch.
+func mergePorts(ranges []PortRange) (merged []PortRange) {
+	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b PortRange) int { return int(a.First) - int(b.First) })
+	for _, r := range sorted {
+		if n := len(merged); n > 0 && int(r.First) <= int(merged[n-1].Last)+1 {
+			merged[n-1].Last = max(merged[n-1].Last, r.Last)
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+// update gives an element the set has a new life.
+func update(s *nftables.Set, timeout time.Duration) expr.Any {
+	return &expr.Dynset{SrcRegKey: register, SetName: s.Name, SetID: s.ID, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: timeout}
+}
+
+// opDelete is NFT_DYNSET_OP_DELETE (since 5.4, d0a8d877da97).
+const opDelete = 2
+
+// remove takes an element out of a set, if it is there.
+func remove(s *nftables.Set) expr.Any {
+	return &expr.Dynset{SrcRegKey: register, SetName: s.Name, SetID: s.ID, Operation: opDelete}
+}
+
+// refill puts into the connection's transaction that the chains, which exist, have
+// these rules instead of others. Named sets that exist stay as they are.
+func (t *table) refill(conn *nftables.Conn) error {
+	parent := &nftables.Table{Name: t.name, Family: family}
+	for _, c := range t.chains {
+		conn.FlushChain(&nftables.Chain{Name: c.name, Table: parent})
+	}
+	if err := t.fill(conn, parent); err != nil {
+		return fmt.Errorf("refill the gate's chains: %w", err)
+	}
+	return nil
+}
