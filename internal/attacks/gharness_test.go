@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel"
+	"verdictd/internal/kernel/kerneltest"
 )
 
 // foreignVariable makes the test binary a program of somebody else that judges
@@ -43,8 +45,8 @@ type foreignConfig struct {
 	// WantsSecond keeps each flow's first packet until the second has come, as
 	// a program does that puts a QUIC ClientHello together, or for so long.
 	WantsSecond time.Duration
-	// DropSequences are packet numbers of each flow (see [packet]) that it drops.
-	DropSequences []uint32
+	// DropNumbers are packet numbers of each flow (see [packet]) that it drops.
+	DropNumbers []uint32
 }
 
 // foreignResult is what the program says when it ends.
@@ -148,7 +150,7 @@ func (j *judge) take(a nfqueue.Attribute) int {
 	if a.Payload != nil {
 		var sequence uint32
 		flow, sequence = foreignParse(*a.Payload)
-		for _, s := range j.cfg.DropSequences {
+		for _, s := range j.cfg.DropNumbers {
 			q.drop = q.drop || s == sequence
 		}
 	}
@@ -304,4 +306,105 @@ func (f *foreign) end() (r foreignResult) {
 		f.t.Fatalf("the foreign program said %q: %v", line, err)
 	}
 	return r
+}
+
+// before starts `verdictd guard` before the foreign program's queues, or nothing with the guard off.
+func (r *run) before(ns *kernel.NetNS, queues string) {
+	r.Helper()
+	r.ns, r.clashes = ns, clashes(r, ns)
+	if r.mode == "off" {
+		return
+	}
+	keys := []string{"mode: " + r.mode}
+	if r.guard != "" {
+		keys = append(keys, r.guard)
+	}
+	r.child = startGuard(r, ns, "guard: {"+strings.Join(keys, ", ")+"}", "--queue", queues)
+}
+
+// endBefore is end where there may be no daemon.
+func (r *run) endBefore(in *sink, expected int) outcome {
+	r.Helper()
+	if r.child != nil {
+		return r.end(in, expected)
+	}
+	in.await(expected, 500*time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
+	o := outcome{clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}, arrivals: in.arrivals()}
+	o.arrived, o.duplicated, o.reordered = count(o.arrivals)
+	return o
+}
+
+// bothModes plays what sideBySide would judge too harshly. Both is false where there is no hold to compare with.
+func bothModes(t *testing.T, guard string, play func(r *run) outcome) (off, hold outcome, both bool) {
+	t.Helper()
+	kerneltest.Require(t)
+	for _, mode := range []string{"off", "hold"} {
+		if mode == "hold" && !holds(t) {
+			t.Log("this daemon cannot hold packets yet")
+			return off, hold, false
+		}
+		var o outcome
+		ok := t.Run(mode, func(t *testing.T) {
+			o = play(&run{T: t, mode: mode, guard: guard})
+			t.Log(o)
+		})
+		switch {
+		case !ok:
+			return off, hold, false
+		case mode == "off":
+			off = o
+		default:
+			hold = o
+		}
+	}
+	return off, hold, true
+}
+
+// A recorder keeps what a child's log says.
+type recorder struct {
+	testing.TB
+	mu    sync.Mutex
+	lines []string
+}
+
+func (r *recorder) Logf(format string, args ...any) {
+	r.TB.Logf(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, fmt.Sprintf(format, args...))
+}
+
+// said is how many lines hold a text.
+func (r *recorder) said(text string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, line := range r.lines {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// gateFigure reads a figure of the gate from a child's statistics, when it has ended.
+func (c *child) gateFigure(name string) float64 {
+	c.t.Helper()
+	b, err := os.ReadFile(c.file)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var s struct {
+		Gate struct {
+			Total map[string]any `json:"total"`
+		} `json:"gate"`
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		c.t.Fatalf("%s: %v", b, err)
+	}
+	n, ok := s.Gate.Total[name].(float64)
+	if !ok {
+		c.t.Errorf("the statistics have no gate.total.%s", name)
+	}
+	return n
 }
