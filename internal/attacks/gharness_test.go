@@ -45,6 +45,9 @@ type foreignConfig struct {
 	// WantsSecond keeps each flow's first packet until the second has come, as
 	// a program does that puts a QUIC ClientHello together, or for so long.
 	WantsSecond time.Duration
+	// GSO takes long packets whole. Without it the kernel cuts them before the queue, and drops all segments but the first of a
+	// packet whose entry is not confirmed.
+	GSO bool
 	// DropNumbers are packet numbers of each flow (see [packet]) that it drops.
 	DropNumbers []uint32
 }
@@ -115,7 +118,12 @@ func runForeign(text string) error {
 }
 
 func (j *judge) open(ctx context.Context) (err error) {
+	var flags uint32
+	if j.cfg.GSO {
+		flags = nfqueue.NfQaCfgFlagGSO
+	}
 	j.nf, err = nfqueue.Open(&nfqueue.Config{
+		Flags:   flags,
 		NfQueue: j.cfg.Queue, MaxQueueLen: 65535, MaxPacketLen: 256, Copymode: nfqueue.NfQnlCopyPacket, AfFamily: unix.AF_UNSPEC,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package attacks
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -69,16 +70,21 @@ func option(level, name, value int) func(fd int) error {
 	return func(fd int) error { return unix.SetsockoptInt(fd, level, name, value) }
 }
 
-// largeBuffer takes what a sender at full speed sends while the receiver waits for a processor.
-func largeBuffer(fd int) error {
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 256<<20)
-}
-
-// listenLarge is listen with the largest buffer.
+// listenLarge is listen with a buffer for what a sender at full speed sends while the receiver waits for a processor.
 func listenLarge(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
 	t.Helper()
-	s := &sink{}
-	s.add(t, ns, largeBuffer, at...)
+	s := listen(t, ns, at...)
+	for _, conn := range s.conns {
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var forced error
+		err = raw.Control(func(fd uintptr) { forced = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 256<<20) })
+		if err := errors.Join(err, forced); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return s
 }
 

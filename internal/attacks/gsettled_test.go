@@ -1,0 +1,136 @@
+package attacks
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"verdictd/internal/kernel"
+)
+
+// The rows G6 to G8: flows that the kernel passes by itself, and entries that die.
+
+// flows opens sockets, one a flow.
+func flows(t testing.TB, ns *kernel.NetNS, to netip.AddrPort, n int) []*net.UDPConn {
+	t.Helper()
+	conns := make([]*net.UDPConn, n)
+	for i := range conns {
+		conns[i] = dial(t, ns, netip.AddrPort{}, to, nil)
+		t.Cleanup(func() { _ = conns[i].Close() })
+	}
+	return conns
+}
+
+// G6: plain senders at full speed, 50 flows of 2,000 packets. A flow is listed
+// while packets of it are on their way: none may overtake others.
+//
+// "in one go" never pauses within a flow; "by turns" pauses each flow for as long
+// as it takes to be listed, and goes on at full speed.
+func TestFullSpeedKeepsOrder(t *testing.T) {
+	const (
+		many    = 50
+		packets = 2000
+	)
+	for name, turns := range map[string]int{"in one go": 1, "by turns": 10} {
+		t.Run(name, func(t *testing.T) {
+			sideBySide(t, scenario{
+				arrive: many * packets,
+				play: func(r *run) outcome {
+					near, far := twoEnds(r)
+					to := netip.AddrPortFrom(farEnd, port)
+					r.daemon(near, "queues: {max_length: 65535, receive_buffer: 134217728}\nrules: {placement: output, destination_ports: [5300]}")
+					in := listenLarge(r, far, to)
+					conns, first := flows(r, near, to, many), flowNumber.Add(many)-many
+					buf := make([]byte, headerBytes)
+					for turn := range turns {
+						for i, conn := range conns {
+							for n := range packets / turns {
+								packet(buf, first+uint32(i), uint32(turn*packets/turns+n))
+								if _, err := conn.Write(buf); err != nil {
+									r.Fatal(err)
+								}
+							}
+						}
+					}
+					return r.end(in, many*packets)
+				},
+			})
+		})
+	}
+}
+
+// G7: entries of listed flows are flushed, or deleted one by one, and the flows
+// go on in bursts: conntrack sees new flows, of which the gate is to know.
+func TestEntriesOfListedFlowsDie(t *testing.T) {
+	const many = 50
+	for name, kill := range map[string]string{
+		"flushed": "conntrack -F",
+		"deleted": fmt.Sprintf("conntrack -D -p udp --dport %d", port),
+	} {
+		t.Run(name, func(t *testing.T) {
+			sideBySide(t, scenario{
+				arrive: many * 4 * 4, clashes: many,
+				play: func(r *run) outcome {
+					near, far := twoEnds(r)
+					to := netip.AddrPortFrom(farEnd, port)
+					r.daemon(near, analysis+"rules: {placement: output, destination_ports: [5300]}")
+					in := listen(r, far, to)
+					conns := flows(r, near, to, many)
+					for round := range 4 {
+						if round > 0 {
+							in.await(round*many*4, time.Second)
+							time.Sleep(200 * time.Millisecond) // to be listed
+							shell(r, near, kill)
+						}
+						for _, conn := range conns {
+							burst{packets: 4}.sendFlow(r, conn)
+						}
+					}
+					o := r.end(in, many*4*4)
+					o.longest()
+					return o
+				},
+				more: func(t *testing.T, _, hold outcome) {
+					if g := hold.statistics.Gate.Total; g.Listed == 0 || g.Announced == 0 {
+						t.Errorf("%d flows were listed, and %d first packets announced: the scenario shows nothing", g.Listed, g.Announced)
+					}
+				},
+			})
+		})
+	}
+}
+
+// G8: DNAT, and both ends begin at once. At the gate those are two flows, and in
+// conntrack one: what it cannot prevent must be no worse than without it.
+func TestBothEndsBeginThroughDNAT(t *testing.T) {
+	const pairs = 150
+	off, hold, both := bothModes(t, "", func(r *run) outcome {
+		h := routed(r, "ipv4")
+		if err := h.Redirect("ipv4"); err != nil {
+			r.Fatal(err)
+		}
+		r.daemon(h.Queue, slowly+"rules: {placement: forward, destination_ports: "+ports(pairs)+"}")
+		in := &sink{}
+		for i := range pairs {
+			inside, outside := netip.AddrPortFrom(h.Sources, uint16(port+i)), netip.AddrPortFrom(h.Target, uint16(port+i))
+			in.add(r, h.Sender, nil, inside)
+			in.add(r, h.Receiver, nil, outside)
+			a, b := in.conns[2*i], in.conns[2*i+1]
+			buf := make([]byte, headerBytes)
+			packet(buf, flowNumber.Add(1), 0)
+			if _, err := a.WriteToUDPAddrPort(buf, netip.AddrPortFrom(h.Virtual, uint16(port+i))); err != nil {
+				r.Fatal(err)
+			}
+			packet(buf, flowNumber.Add(1), 0)
+			if _, err := b.WriteToUDPAddrPort(buf, inside); err != nil {
+				r.Fatal(err)
+			}
+		}
+		return r.end(in, 2*pairs)
+	})
+	if both && (hold.clashes > off.clashes || hold.arrived < off.arrived || hold.duplicated != 0) {
+		t.Errorf("with the guard %d clashes and %d arrived, without %d and %d", hold.clashes, hold.arrived, off.clashes, off.arrived)
+	}
+}
