@@ -14,6 +14,8 @@ type Encoder struct {
 	start int
 }
 
+var emptyHeader [HeaderLen]byte
+
 // Reset forgets all messages.
 func (e *Encoder) Reset() { e.buf = e.buf[:0] }
 
@@ -28,7 +30,7 @@ func (e *Encoder) Bytes() []byte { return e.buf }
 // acknowledgement: the kernel answers refusals, and what was asked for.
 func (e *Encoder) Begin(typ uint16, family uint8, resource uint16) {
 	e.start = len(e.buf)
-	b := append(e.buf, make([]byte, HeaderLen)...)
+	b := append(e.buf, emptyHeader[:]...)
 	h := b[e.start:]
 	binary.NativeEndian.PutUint16(h[4:], typ)
 	binary.NativeEndian.PutUint16(h[6:], unix.NLM_F_REQUEST)
@@ -36,6 +38,10 @@ func (e *Encoder) Begin(typ uint16, family uint8, resource uint16) {
 	binary.BigEndian.PutUint16(h[18:], resource)
 	e.buf = b
 }
+
+// Seq gives the message that Begin started a sequence number, by which its
+// answers are known. Without it that is 0.
+func (e *Encoder) Seq(n uint32) { binary.NativeEndian.PutUint32(e.buf[e.start+8:], n) }
 
 // BeginDump starts a request for all objects of a kind.
 func (e *Encoder) BeginDump(typ uint16, family uint8) {

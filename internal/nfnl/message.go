@@ -71,6 +71,16 @@ func (m Message) Ack() (errno unix.Errno, ok bool) {
 	return unix.Errno(-int32(binary.NativeEndian.Uint32(m.Body))), true
 }
 
+// Echo is the message that an acknowledgement or a refusal answers, as far as
+// the kernel sent it back: the whole of one that was refused, the header alone
+// of one that was carried out (netlink_ack in the kernel).
+func (m Message) Echo() (sent Message, ok bool) {
+	if m.Type != unix.NLMSG_ERROR || len(m.Body) < 4 {
+		return sent, false
+	}
+	return Head(m.Body[4:])
+}
+
 // Resource is the res_id of the message's struct nfgenmsg: for queue messages
 // the number of the queue.
 func (m Message) Resource() (id uint16, ok bool) {

@@ -95,6 +95,33 @@ func TestAck(t *testing.T) {
 	}
 }
 
+// TestEcho reads the message that a refusal sends back, whole or cut.
+func TestEcho(t *testing.T) {
+	var e Encoder
+	e.Begin(Type(3, 1), 0, 7)
+	e.Seq(42)
+	e.Uint32Pair(2, 1, 99)
+	e.End()
+	body := append([]byte{0xfe, 0xff, 0xff, 0xff}, e.Bytes()...)
+	for cut := range len(e.Bytes()) - 16 {
+		m := Message{Type: unix.NLMSG_ERROR, Body: body[:len(body)-cut]}
+		sent, ok := m.Echo()
+		if !ok || sent.Type != Type(3, 1) || sent.Seq != 42 {
+			t.Fatalf("%d bytes cut: %+v, %v", cut, sent, ok)
+		}
+		if attrs := sent.Attributes(); cut == 0 {
+			if typ, data, ok := attrs.Next(); !ok || typ != 2 || len(data) != 8 || data[7] != 99 {
+				t.Errorf("attribute %d %v, %v", typ, data, ok)
+			}
+		}
+	}
+	for _, m := range []Message{{Type: unix.NLMSG_ERROR, Body: body[:19]}, {Type: unix.NLMSG_DONE, Body: body}, {Type: unix.NLMSG_ERROR}} {
+		if sent, ok := m.Echo(); ok {
+			t.Errorf("%+v sends back %+v", m, sent)
+		}
+	}
+}
+
 // FuzzNext walks arbitrary bytes: it must end, and stay inside them.
 func FuzzNext(f *testing.F) {
 	var e Encoder
@@ -114,6 +141,7 @@ func FuzzNext(f *testing.F) {
 				t.Fatal("no progress over messages")
 			}
 			m.Ack()
+			m.Echo()
 			m.Resource()
 			for a := m.Attributes(); ; {
 				before := len(a)

@@ -60,17 +60,19 @@ func (s *Socket) Memory() (m Memory, ok bool) {
 const Forever time.Duration = -1
 
 // Wait returns when the socket holds a message or an error, when the alarm is
-// rung, or after a time.
+// rung (nil: there is none), or after a time.
 func (s *Socket) Wait(a *Alarm, d time.Duration) error {
-	a.fds[1] = unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
-	return a.poll(a.fds[:2], d)
+	alarm := -1 // ignored by poll
+	if a != nil {
+		alarm = a.fd
+	}
+	return s.waiting.poll(alarm, s.fd, d)
 }
 
-// An Alarm ends the waits of one goroutine from another one.
+// An Alarm ends waits from another goroutine. Several may wait for one alarm.
 type Alarm struct {
-	// Here, so that a wait allocates nothing.
-	fds     [2]unix.PollFd
-	timeout unix.Timespec
+	fd      int
+	waiting waiting // for Sleep
 }
 
 // NewAlarm makes an alarm. Who makes it closes it, after the last wait.
@@ -79,31 +81,44 @@ func NewAlarm() (*Alarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an event descriptor: %w", err)
 	}
-	a := &Alarm{}
-	a.fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	return a, nil
+	return &Alarm{fd: fd}, nil
 }
 
-// Ring ends the wait under way and all later ones.
+// Ring ends the waits under way and all later ones, until Reset.
 func (a *Alarm) Ring() {
-	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 0}      // any number but 0, whatever the byte order
-	_, _ = unix.Write(int(a.fds[0].Fd), one[:]) // fails only where it rings already
+	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 0} // any number but 0, whatever the byte order
+	_, _ = unix.Write(a.fd, one[:])        // fails only where it rings already
 }
 
-// Sleep returns after a time, or when the alarm is rung.
-func (a *Alarm) Sleep(d time.Duration) error { return a.poll(a.fds[:1], d) }
+// Reset silences the alarm. Reset it before looking for what it was rung for: a
+// ring that comes while looking then counts for the next wait.
+func (a *Alarm) Reset() {
+	var rings [8]byte
+	_, _ = unix.Read(a.fd, rings[:]) // fails only where it is silent
+}
+
+// Sleep returns after a time, or when the alarm is rung. For one goroutine.
+func (a *Alarm) Sleep(d time.Duration) error { return a.waiting.poll(a.fd, -1, d) }
 
 // Close frees the alarm.
-func (a *Alarm) Close() error { return unix.Close(int(a.fds[0].Fd)) }
+func (a *Alarm) Close() error { return unix.Close(a.fd) }
 
-func (a *Alarm) poll(fds []unix.PollFd, d time.Duration) error {
+// waiting is what a call of ppoll needs, kept so that a wait allocates nothing.
+type waiting struct {
+	fds     [2]unix.PollFd
+	timeout unix.Timespec
+}
+
+func (w *waiting) poll(alarm, socket int, d time.Duration) error {
+	w.fds[0] = unix.PollFd{Fd: int32(alarm), Events: unix.POLLIN}
+	w.fds[1] = unix.PollFd{Fd: int32(socket), Events: unix.POLLIN}
 	var timeout *unix.Timespec
 	if d != Forever {
-		a.timeout = unix.NsecToTimespec(int64(max(d, 0)))
-		timeout = &a.timeout
+		w.timeout = unix.NsecToTimespec(int64(max(d, 0)))
+		timeout = &w.timeout
 	}
 	// Interrupted by the runtime's own signals: callers look again anyhow.
-	if _, err := unix.Ppoll(fds, timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
+	if _, err := unix.Ppoll(w.fds[:], timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("wait for nfnetlink messages: %w", err)
 	}
 	return nil

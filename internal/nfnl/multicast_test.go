@@ -30,6 +30,35 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
+// TestAlarmReset: a ring counts once, whenever it came.
+func TestAlarmReset(t *testing.T) {
+	a, err := NewAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Close() }()
+	slept := func(d time.Duration) time.Duration {
+		t.Helper()
+		begun := time.Now()
+		if err := a.Sleep(d); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(begun)
+	}
+	a.Reset() // of an alarm that is silent
+	for range 3 {
+		a.Ring()
+		a.Ring()
+		if d := slept(time.Minute); d > 30*time.Second {
+			t.Errorf("slept %v although the alarm rang", d)
+		}
+		a.Reset()
+		if d := slept(5 * time.Millisecond); d < 5*time.Millisecond {
+			t.Errorf("slept %v, as if the alarm still rang", d)
+		}
+	}
+}
+
 // A message of which the buffer cut off the end is no message to Next, but its head is.
 func TestHead(t *testing.T) {
 	var e Encoder

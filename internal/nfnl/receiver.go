@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mmsghdr is struct mmsghdr of recvmmsg(2).
-type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
-	_   [4]byte
+// Mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2). Go pads it as C
+// does, on 32 bit as well as on 64.
+type Mmsghdr struct {
+	Hdr unix.Msghdr
+	// Len is how many bytes the datagram had, or how many of it were sent.
+	Len uint32
 }
 
 // ErrWouldBlock is returned by a Receive that was not to wait and found the
@@ -22,7 +23,7 @@ var ErrWouldBlock = errors.New("socket is empty")
 // Receiver owns the buffers that one recvmmsg call fills. It belongs to one
 // goroutine.
 type Receiver struct {
-	hdrs []mmsghdr
+	hdrs []Mmsghdr
 	iovs []unix.Iovec
 	buf  []byte
 	size int
@@ -33,7 +34,7 @@ type Receiver struct {
 // packets cost address space, not memory.
 func NewReceiver(count, size int) *Receiver {
 	r := &Receiver{
-		hdrs: make([]mmsghdr, count),
+		hdrs: make([]Mmsghdr, count),
 		iovs: make([]unix.Iovec, count),
 		buf:  make([]byte, count*size),
 		size: size,
@@ -41,8 +42,8 @@ func NewReceiver(count, size int) *Receiver {
 	for i := range r.hdrs {
 		r.iovs[i].Base = &r.buf[i*size]
 		r.iovs[i].SetLen(size)
-		r.hdrs[i].hdr.Iov = &r.iovs[i]
-		r.hdrs[i].hdr.SetIovlen(1)
+		r.hdrs[i].Hdr.Iov = &r.iovs[i]
+		r.hdrs[i].Hdr.SetIovlen(1)
 	}
 	return r
 }
@@ -87,6 +88,6 @@ func (r *Receiver) recvmmsg(fd int, wait bool) (int, unix.Errno) {
 // Datagram is the i-th datagram of the last Receive, valid until the next one.
 // ok is false where it was longer than the buffer: its tail is lost.
 func (r *Receiver) Datagram(i int) (b []byte, ok bool) {
-	n := min(int(r.hdrs[i].len), r.size)
-	return r.buf[i*r.size : i*r.size+n : i*r.size+n], r.hdrs[i].hdr.Flags&unix.MSG_TRUNC == 0
+	n := min(int(r.hdrs[i].Len), r.size)
+	return r.buf[i*r.size : i*r.size+n : i*r.size+n], r.hdrs[i].Hdr.Flags&unix.MSG_TRUNC == 0
 }

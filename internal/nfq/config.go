@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // CopyMode says how much of a packet the kernel hands over
@@ -45,7 +47,10 @@ type Config struct {
 	CopyMode  CopyMode
 	CopyRange uint32
 	// FailOpen accepts what a full queue, or a full receive buffer, would drop.
-	// Neither drop counter moves then (NFQA_CFG_F_FAIL_OPEN, Linux 3.6).
+	// Neither drop counter moves then (NFQA_CFG_F_FAIL_OPEN, Linux 3.6). Such a
+	// packet goes on at once, before all that wait: within a flow it overtakes them,
+	// and where the queue is behind conntrack's lookup it is confirmed before the
+	// first packet is, which then clashes.
 	FailOpen bool
 	// GSO takes packets as they are: longer than the MTU, with checksums still to
 	// be computed. Without it the kernel segments and computes before it queues
@@ -66,9 +71,11 @@ type Config struct {
 	// OnThread, if set, is called once on the OS thread that will receive,
 	// before the first packet is handled: the place to pin it. Only Mmsg calls it.
 	OnThread func() error
-	// OnWait, if set, is called with true when the socket is empty and the
-	// queue begins to wait, and with false when it waits no more. Only Mmsg calls it.
-	OnWait func(waiting bool)
+	// OnRefused, if set, is called for a verdict that the kernel refused, with its
+	// Reply.Tag: ENOENT says that the packet is gone. That is while the messages
+	// behind it are received, before Run or Next hand them over, and must not call the
+	// queue. A refusal is lost where the receive buffer is full. Only Mmsg calls it.
+	OnRefused func(tag uint32, id uint32, errno unix.Errno)
 }
 
 // numbers are those of all queues, in the order that Packet.Of counts.

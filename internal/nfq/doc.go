@@ -20,9 +20,28 @@
 //
 // A packet waits in the kernel until it is replied to. Closing a queue drops
 // what it holds; Stop first lets Run reply to everything that has arrived.
+// Deleting any base chain of the network namespace drops what all queues hold: the
+// verdicts on those packets are refused (Config.OnRefused).
 //
 // The kernel looks a packet up by walking its queue from the oldest, so
 // replies in ascending order of ID are found at once.
+//
+// Packets may be held: replied to in a later turn, in any order. While one is, no
+// run of verdicts is joined into a batch verdict, as that concerns all packets up to
+// an id.
+//
+// # Messages that cannot be understood
+//
+// A packet whose message was cut, or has no payload, is handed on with what could be
+// read and counted (Stats.Malformed): it waits for its verdict, and is to get the one
+// that undecodable packets get. One without an id stays in the kernel until the
+// queue is closed, which drops it; from then on no verdicts are joined.
+//
+// # Order
+//
+// A queue's packets arrive in the order in which they were queued. With
+// Config.FailOpen one that finds the queue or the receive buffer full goes on at
+// once and overtakes all that wait, also those of its own flow.
 //
 // # Loss
 //

@@ -56,7 +56,7 @@ func explainRefusal(cfg *Config, errno unix.Errno) error {
 // is the reason, and which one only trying them singly would tell.
 func refusedOptions(cfg *Config) string {
 	var words strings.Builder
-	words.WriteString("the kernel does not support one of the options wished:")
+	words.WriteString("the kernel does not support one of these options:")
 	for _, o := range cfg.options() {
 		if o.on {
 			fmt.Fprintf(&words, " %s needs %s;", o.name, o.since)

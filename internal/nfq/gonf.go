@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"syscall"
 	"time"
 
 	nfqueue "github.com/florianl/go-nfqueue/v2"
@@ -25,10 +24,8 @@ import (
 type Gonf struct {
 	cfg           Config
 	nf            *nfqueue.Nfqueue
-	raw           syscall.RawConn
 	receiveBuffer int
 	batch         Batch
-	probeAt       int64 // when to look whether the socket is empty
 	stats         Stats
 
 	// The library starts to receive when it binds; its callback waits for Run.
@@ -38,14 +35,6 @@ type Gonf struct {
 	started bool
 	closed  bool
 }
-
-// probeEvery is how long, in nanoseconds, Gonf waits after it has seen its socket
-// empty before it looks again, and probeAgain after it has not: seldom enough not
-// to cost the reference anything that shows.
-const (
-	probeEvery = int64(5 * time.Millisecond)
-	probeAgain = int64(500 * time.Microsecond)
-)
 
 // drainFor bounds how long Stop waits for the kernel's queue to empty.
 const drainFor = time.Second
@@ -83,9 +72,6 @@ func (q *Gonf) bind() error {
 	var err error
 	if err = q.nf.SetOption(netlink.NoENOBUFS, true); err == nil {
 		q.receiveBuffer, err = nfnl.SetReceiveBuffer(q.nf.Con, q.cfg.ReceiveBuffer)
-	}
-	if err == nil {
-		q.raw, err = q.nf.Con.SyscallConn()
 	}
 	if err != nil {
 		return fmt.Errorf("queue %d: prepare the socket: %w", q.cfg.Queue, err)
@@ -126,24 +112,7 @@ func (q *Gonf) packet(a nfqueue.Attribute) int {
 		q.end(err)
 		return 1
 	}
-	if q.batch.Received > q.probeAt {
-		q.probeEmpty()
-	}
 	return 0
-}
-
-// probeEmpty looks whether anything has arrived since. Between two callbacks
-// the library holds nothing back: it receives one datagram at a time.
-func (q *Gonf) probeEmpty() {
-	before := Now()
-	q.probeAt = before + probeAgain
-	_ = q.raw.Control(func(fd uintptr) {
-		_, _, err := unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		if errors.Is(err, unix.EAGAIN) {
-			q.batch.EmptyAt = before
-			q.probeAt = before + probeEvery
-		}
-	})
 }
 
 func (p *Packet) fromAttribute(a *nfqueue.Attribute) bool {

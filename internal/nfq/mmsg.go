@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -37,21 +38,12 @@ type Mmsg struct {
 	numbers []uint16 // of all queues: Queue and Others
 	socket  *nfnl.Socket
 	recv    *nfnl.Receiver
-	filled  int // datagrams that recv holds and Run has not handled yet
+	filled  int // datagrams that recv holds and nobody has seen yet
 	batch   Batch
-	// emptyAt is the last moment at which the socket was surely empty.
-	emptyAt int64
 	stop    atomic.Bool
 	stats   Stats
 
-	replies nfnl.Encoder
-	// What is laid out in replies, for sending an unbroken run as one message.
-	outstanding int // packets of the batch without a reply
-	pending     int // replies laid out
-	uniform     bool
-	first       Verdict
-	of          uint8
-	lastID      uint32
+	verdicts verdicts
 }
 
 // OpenMmsg binds the queues in the network namespace of the calling thread. It
@@ -72,6 +64,7 @@ func OpenMmsg(cfg Config) (*Mmsg, error) {
 		socket:  socket,
 		recv:    nfnl.NewReceiver(cfg.batch(), int(cfg.copyRange())+messageOverhead),
 	}
+	q.verdicts = newVerdicts(q.numbers)
 	q.batch.Packets = make([]Packet, 0, cfg.batch())
 	if err := q.bind(); err != nil {
 		return nil, errors.Join(err, socket.Close())
@@ -139,7 +132,7 @@ func configMessage(cfg *Config, queue uint16) (netlink.Message, error) {
 		enc.Uint32(nfqaCfgQueueMaxLen, cfg.MaxLength)
 	}
 	if f := cfg.flags(); f != 0 {
-		// Not sent where none is wished: kernels before 3.6 know neither.
+		// Not sent where none is set: kernels before 3.6 know neither.
 		enc.Uint32(nfqaCfgFlags, f)
 		enc.Uint32(nfqaCfgMask, f)
 	}
@@ -163,88 +156,128 @@ func (q *Mmsg) Run(handle func(*Batch) error) error {
 		}
 	}
 	for {
-		more, err := q.receive()
+		some, err := q.receive(false)
+		if err == nil && !some {
+			if q.stop.Load() {
+				return nil
+			}
+			_, err = q.receive(true)
+		}
 		if err != nil {
 			return fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
-		}
-		if !more {
-			return nil
 		}
 		if len(q.batch.Packets) == 0 {
 			continue
 		}
-		q.stats.Batches++
-		q.outstanding = len(q.batch.Packets)
 		if err := handle(&q.batch); err != nil {
 			return fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
 		}
 	}
 }
 
-// receive fills q.batch; more is false when the queue was stopped and the
-// socket is empty.
-//
-// It first tries without waiting: only of a call that did not wait is it known
-// when, at the earliest, it saw the socket empty. A sighting at the end of one
-// call holds for the packets of the next.
-func (q *Mmsg) receive() (more bool, err error) {
+// Next is one turn of Run for who has more to do than to receive. It returns what
+// the socket holds; if that is nothing it waits for the next packet, but no longer
+// than wait (nfnl.Forever: without end; 0: not at all), nor after wake was rung (nil:
+// nobody rings). It may return earlier with a batch that is empty, as refusals of
+// verdicts arrive on the same socket. The batch is valid until the next call.
+func (q *Mmsg) Next(wake *nfnl.Alarm, wait time.Duration) (*Batch, error) {
+	some, err := q.receive(false)
+	if err == nil && !some && wait != 0 {
+		if err = q.socket.Wait(wake, wait); err == nil {
+			some, err = q.receive(false)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
+	}
+	if !some {
+		q.batch.Packets, q.batch.Received = q.batch.Packets[:0], Now()
+	}
+	return &q.batch, nil
+}
+
+// receive fills q.batch with what the socket holds, and reports whether that was
+// anything, be it no packet. With wait it does not return before it was.
+func (q *Mmsg) receive(wait bool) (some bool, err error) {
 	n := q.filled
 	q.filled = 0
-	q.batch.EmptyAt = q.emptyAt
-	if n == 0 {
-		before := Now()
-		n, err = q.recv.Receive(q.socket, false)
-		if n < q.recv.Len() {
-			q.emptyAt = before
-		}
-		if errors.Is(err, nfnl.ErrWouldBlock) {
-			if q.stop.Load() {
-				return false, nil
-			}
-			q.batch.EmptyAt = before
-			n, err = q.wait()
-		}
-		if err != nil {
+	for n == 0 {
+		n, err = q.recv.Receive(q.socket, wait)
+		switch {
+		case err == nil:
+		case errors.Is(err, nfnl.ErrWouldBlock):
+			return false, nil
+		case errors.Is(err, unix.ENOBUFS):
+			// The kernel had no memory to say that it refuses a verdict (netlink_ack): it
+			// tells so though NETLINK_NO_ENOBUFS is set. Nothing else is lost.
+			q.stats.VerdictErrors++
+		default:
 			return false, err
 		}
 	}
 	q.batch.Received = Now()
 	q.decode(n)
-	return true, nil
-}
-
-func (q *Mmsg) wait() (int, error) {
-	if q.cfg.OnWait != nil {
-		q.cfg.OnWait(true)
-		defer q.cfg.OnWait(false)
+	if len(q.batch.Packets) > 0 {
+		q.stats.Batches++
 	}
-	return q.recv.Receive(q.socket, true)
+	return true, nil
 }
 
 // decode turns n datagrams into q.batch.Packets.
 func (q *Mmsg) decode(n int) {
-	packets := q.batch.Packets[:0]
+	q.batch.Packets = q.batch.Packets[:0]
 	for i := range n {
 		b, whole := q.recv.Datagram(i)
-		m, _, ok := nfnl.Next(b)
+		m, ok := nfnl.Head(b)
 		switch {
-		case !ok || !whole:
+		case !ok:
 			q.stats.Malformed++
+			q.verdicts.unknown = true // it may have been a packet
 		case m.Type == typePacket:
-			packets = packets[:len(packets)+1]
-			p := &packets[len(packets)-1]
-			if known := p.decode(m.Attributes()); !known || !q.setOf(p, m) {
-				packets = packets[:len(packets)-1]
-				q.stats.Malformed++
-			}
+			_, _, complete := nfnl.Next(b)
+			q.take(m, whole && complete)
 		default:
-			// An acknowledgement is Stop's; a refusal concerns a verdict.
-			if errno, ok := m.Ack(); ok && errno != 0 {
-				q.stats.VerdictErrors++
-			}
+			q.refused(m)
 		}
 	}
+}
+
+// take adds the packet in a message to the batch. One that was cut off, or is no
+// message that the kernel makes, is handed on with what could be read, as it waits for
+// a verdict like any other. There is none only for a packet without an id.
+func (q *Mmsg) take(m nfnl.Message, whole bool) {
+	packets := q.batch.Packets[:len(q.batch.Packets)+1]
+	p := &packets[len(packets)-1]
+	if !p.decode(m.Attributes()) || !q.setOf(p, m) {
+		q.stats.Malformed++
+		q.verdicts.unknown = true
+		return
+	}
+	if !whole {
+		q.stats.Malformed++
+	}
+	q.verdicts.received(p.Of)
 	q.batch.Packets = packets
+}
+
+// refused counts a verdict that the kernel refused. An acknowledgement without a
+// refusal is Stop's.
+func (q *Mmsg) refused(m nfnl.Message) {
+	errno, ok := m.Ack()
+	if !ok || errno == 0 {
+		return
+	}
+	q.stats.VerdictErrors++
+	if q.cfg.OnRefused == nil {
+		return
+	}
+	sent, ok := m.Echo()
+	if !ok || sent.Type != typeVerdict && sent.Type != typeVerdictBatch {
+		return
+	}
+	if id, ok := verdictID(sent.Attributes()); ok {
+		q.cfg.OnRefused(sent.Seq, id, errno)
+	}
 }
 
 // setOf finds out which queue a packet came from.
@@ -267,56 +300,26 @@ func (q *Mmsg) Reply(r *Reply) error {
 	if int(r.Of) >= len(q.numbers) {
 		return fmt.Errorf("queue %d: packet %d: %w", q.cfg.Queue, r.ID, ErrNoQueue)
 	}
-	if q.pending == 0 {
-		q.uniform, q.first, q.of = true, r.Verdict, r.Of
-	}
-	q.uniform = q.uniform && r.plain() && r.Verdict == q.first && r.Of == q.of
-	q.pending++
-	q.lastID = r.ID
-
-	e := &q.replies
-	e.Begin(typeVerdict, unix.AF_UNSPEC, q.numbers[r.Of])
-	e.Uint32Pair(nfqaVerdictHdr, uint32(r.Verdict), r.ID)
-	if r.SetMark {
-		e.Uint32(nfqaMark, r.Mark)
-	}
-	if r.SetConnMark {
-		nest := e.BeginNested(nfqaCT)
-		e.Uint32(ctaMark, r.ConnMark)
-		e.EndNested(nest)
-	}
-	if r.Payload != nil {
-		e.Raw(nfqaPayload, r.Payload)
-	}
-	e.End()
-	if e.Len() >= flushAt {
+	q.verdicts.add(r)
+	if q.verdicts.enc.Len() >= flushAt {
 		return q.Flush()
 	}
 	return nil
 }
 
+// SingleVerdicts has each verdict said by a message of its own while on. Without it
+// Flush joins a run of like ones where no packet that was received is left
+// unanswered. A refusal then concerns the whole run: Config.OnRefused gets the
+// highest id and its tag, and nothing at all where some of the run's packets were
+// still there.
+func (q *Mmsg) SingleVerdicts(on bool) { q.verdicts.single = on }
+
 // Flush implements Queue.
-//
-// Where every packet of the batch is of one queue and got the same plain verdict,
-// one message says so: NFQNL_MSG_VERDICT_BATCH applies to all packets of a queue up
-// to an id, so it must not be used while an earlier one is to be answered otherwise
-// or later.
 func (q *Mmsg) Flush() error {
-	if q.pending == 0 {
+	if q.verdicts.pending == 0 {
 		return nil
 	}
-	e := &q.replies
-	if q.uniform && q.pending == q.outstanding && q.pending > 1 {
-		e.Reset()
-		e.Begin(typeVerdictBatch, unix.AF_UNSPEC, q.numbers[q.of])
-		e.Uint32Pair(nfqaVerdictHdr, uint32(q.first), q.lastID)
-		e.End()
-	}
-	q.outstanding -= q.pending
-	q.pending = 0
-	err := q.socket.Send(e.Bytes())
-	e.Reset()
-	if err != nil {
+	if err := q.socket.Send(q.verdicts.take()); err != nil {
 		return fmt.Errorf("queue %d: reply: %w", q.cfg.Queue, err)
 	}
 	return nil

@@ -476,47 +476,6 @@ func TestVanishedPackets(t *testing.T) {
 	}
 }
 
-// TestEmptyAt checks what the clash guard relies on: a sighting of the empty
-// socket is older than every packet of its batch.
-func TestEmptyAt(t *testing.T) {
-	kerneltest.Namespace(t)
-	s := newSocket(t)
-	q := open(t, nfq.BackendMmsg, nfq.Config{})
-	rules(t, 1, nil)
-	s.send("backlog")
-	s.send("backlog")
-	var empty []int64
-	ended := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		ended <- q.Run(func(b *nfq.Batch) error {
-			for _, p := range b.Packets {
-				empty = append(empty, b.EmptyAt)
-				if err := q.Reply(&nfq.Reply{ID: p.ID, Verdict: nfq.Accept}); err != nil {
-					return err
-				}
-			}
-			return q.Flush()
-		})
-	}()
-	time.Sleep(100 * time.Millisecond)
-	before := nfq.Now()
-	s.send("late")
-	got := s.receive(100 * time.Millisecond)
-	if err := errors.Join(q.Stop(), <-ended, q.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != 3 || len(empty) != 3 {
-		t.Fatalf("%d arrived, %d judged, want 3", len(got), len(empty))
-	}
-	if empty[0] != 0 || empty[1] != 0 {
-		t.Errorf("the backlog's batch has a sighting (%d, %d), though the socket was never seen empty before it", empty[0], empty[1])
-	}
-	if empty[2] == 0 || empty[2] >= before {
-		t.Errorf("the late packet's sighting is %d, want one before it was sent (%d)", empty[2], before)
-	}
-}
-
 func TestReceiveBuffer(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
 		kerneltest.Namespace(t)

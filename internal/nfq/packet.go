@@ -49,9 +49,7 @@ type Packet struct {
 // is in the table.
 func (p *Packet) Confirmed() bool { return p.HasCT && p.CTStatus&ipsConfirmed != 0 }
 
-// Translated reports whether the kernel said that the packet's destination was
-// rewritten (DNAT).
-func (p *Packet) Translated() bool { return p.HasCT && p.CTStatus&ipsDstNAT != 0 }
+func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 
 // decode reads a packet message's attributes. It reports whether they had a
 // packet's header, without which there is nothing to give a verdict on.
@@ -74,7 +72,7 @@ func (p *Packet) decode(attrs nfnl.Attributes) bool {
 		if len(data) < 4 {
 			continue
 		}
-		v := binary.BigEndian.Uint32(data)
+		v := be32(data)
 		switch typ {
 		case nfqaPacketHdr:
 			if len(data) >= 7 {
@@ -109,7 +107,7 @@ func (p *Packet) decodeCT(attrs nfnl.Attributes) {
 			return
 		}
 		if typ == ctaStatus && len(data) >= 4 {
-			p.CTStatus, p.HasCT = binary.BigEndian.Uint32(data), true
+			p.CTStatus, p.HasCT = be32(data), true
 		}
 	}
 }

@@ -11,8 +11,9 @@ type Queue interface {
 	// own, until Stop is called and everything that had arrived by then was
 	// handled; it then returns nil. An error of handle ends it at once.
 	Run(handle func(*Batch) error) error
-	// Reply takes the verdict on one packet. The kernel gets it by the next
-	// Flush at the latest. To be called from handle only.
+	// Reply takes the verdict on one packet, once for each. The kernel gets it by
+	// the next Flush at the latest. To be called from handle only, which may leave
+	// packets for a later call.
 	Reply(*Reply) error
 	// Flush returns when the kernel has carried the verdicts out: each accepted
 	// packet has run through the hooks behind the queue, its conntrack entry is
@@ -56,10 +57,6 @@ type Batch struct {
 	Packets []Packet
 	// Received is when the receive returned (see Now).
 	Received int64
-	// EmptyAt is a moment at which the socket was surely empty, before any of
-	// Packets had arrived (see Now); 0 if there was none yet. What arrives later was
-	// queued later: the socket is first in, first out.
-	EmptyAt int64
 }
 
 // Stats counts what concerns a queue's transport.
@@ -69,7 +66,8 @@ type Stats struct {
 	// VerdictErrors is how many verdicts the kernel refused: mostly ENOENT, as
 	// the packet was gone already (flushed by a device or a rule that went).
 	VerdictErrors uint64
-	// Malformed is how many messages were no packets that could be understood.
+	// Malformed is how many messages could not be understood. Where the packet has
+	// an id it is in a Batch all the same, with a payload that is cut or empty.
 	Malformed uint64
 }
 

@@ -43,5 +43,4 @@ const (
 	ctaStatus    = 3
 	ctaMark      = 8
 	ipsConfirmed = 1 << 3
-	ipsDstNAT    = 1 << 5
 )

@@ -44,6 +44,8 @@ type Reply struct {
 	// Of is the packet's.
 	Of      uint8
 	Verdict Verdict
+	// Tag comes back in Config.OnRefused.
+	Tag uint32
 	// Mark is set on the packet where SetMark.
 	Mark    uint32
 	SetMark bool

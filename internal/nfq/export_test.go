@@ -1,0 +1,35 @@
+package nfq
+
+import (
+	"github.com/mdlayher/netlink"
+
+	"verdictd/internal/nfnl"
+)
+
+// SetBuffers replaces the receive buffers, so that longer messages are cut.
+func (q *Mmsg) SetBuffers(count, size int) { q.recv, q.filled = nfnl.NewReceiver(count, size), 0 }
+
+// ReportLoss has the socket report refusals that did not fit its receive buffer, as
+// the kernel does by itself where it has no memory for one. The buffer is as small as
+// the kernel allows.
+func (q *Mmsg) ReportLoss() error {
+	socket, err := nfnl.Dial(nfnl.Config{ReceiveBuffer: 1, ReportLoss: true})
+	if err != nil {
+		return err
+	}
+	old := q.socket
+	q.socket = socket
+	if err := q.bind(); err == nil {
+		return old.Close()
+	}
+	// The number is free once the old socket is closed.
+	if err := old.Close(); err != nil {
+		return err
+	}
+	return q.bind()
+}
+
+// Take hands the queue a packet message.
+func (q *Mmsg) Take(m netlink.Message) {
+	q.take(nfnl.Message{Type: uint16(m.Header.Type), Body: m.Data}, true)
+}

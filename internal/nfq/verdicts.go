@@ -1,0 +1,99 @@
+package nfq
+
+import (
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
+)
+
+// verdicts lays out replies one behind the other, until they are sent.
+//
+// Where it can, it says a run of them as one message. NFQNL_MSG_VERDICT_BATCH
+// concerns every packet of a queue up to an id, so that is only right while each
+// packet which that queue has handed over so far is answered: were one of them
+// held, or not understood, it would be swept up with the others.
+type verdicts struct {
+	numbers []uint16 // of the queues, by Reply.Of
+	enc     nfnl.Encoder
+	// open counts, by Reply.Of, the packets that were received and are not answered.
+	open []int
+	// single: say each verdict by a message of its own.
+	single bool
+	// unknown: a packet was received of which nobody knows the id, or not even the
+	// queue. It stays open for ever.
+	unknown bool
+
+	// What is laid out: how many replies, and whether all are plain ones with the
+	// same verdict in the same queue.
+	pending int
+	uniform bool
+	verdict Verdict
+	of      uint8
+	// highest is the id that no other one of the run is after, and tag its reply's.
+	highest, tag uint32
+}
+
+func newVerdicts(numbers []uint16) verdicts {
+	return verdicts{numbers: numbers, open: make([]int, len(numbers))}
+}
+
+// received says that a packet waits for its reply.
+func (v *verdicts) received(of uint8) { v.open[of]++ }
+
+// add lays out a reply that was found valid.
+func (v *verdicts) add(r *Reply) {
+	if v.pending == 0 {
+		v.uniform, v.verdict, v.of, v.highest, v.tag = true, r.Verdict, r.Of, r.ID, r.Tag
+	}
+	v.uniform = v.uniform && r.plain() && r.Verdict == v.verdict && r.Of == v.of
+	// As the kernel compares them (nfq_id_after), for ids begin again after 2^32.
+	if int32(r.ID-v.highest) > 0 {
+		v.highest, v.tag = r.ID, r.Tag
+	}
+	v.pending++
+	v.open[r.Of]--
+
+	e := &v.enc
+	v.begin(typeVerdict, r.Of, r.Tag, r.Verdict, r.ID)
+	if r.SetMark {
+		e.Uint32(nfqaMark, r.Mark)
+	}
+	if r.SetConnMark {
+		nest := e.BeginNested(nfqaCT)
+		e.Uint32(ctaMark, r.ConnMark)
+		e.EndNested(nest)
+	}
+	if r.Payload != nil {
+		e.Raw(nfqaPayload, r.Payload)
+	}
+	e.End()
+}
+
+// begin puts first what a refusal is known by when it comes back.
+func (v *verdicts) begin(typ uint16, of uint8, tag uint32, verdict Verdict, id uint32) {
+	v.enc.Begin(typ, unix.AF_UNSPEC, v.numbers[of])
+	v.enc.Seq(tag)
+	v.enc.Uint32Pair(nfqaVerdictHdr, uint32(verdict), id)
+}
+
+// take returns what is to be sent, which may be nothing; valid until the next add.
+func (v *verdicts) take() []byte {
+	if v.pending > 1 && v.uniform && v.open[v.of] == 0 && !v.single && !v.unknown {
+		v.enc.Reset()
+		v.begin(typeVerdictBatch, v.of, v.tag, v.verdict, v.highest)
+		v.enc.End()
+	}
+	b := v.enc.Bytes()
+	v.enc.Reset()
+	v.pending = 0
+	return b
+}
+
+// verdictID is the packet's in a verdict's attributes.
+func verdictID(attrs nfnl.Attributes) (id uint32, ok bool) {
+	typ, data, ok := attrs.Next()
+	if !ok || typ != nfqaVerdictHdr || len(data) < 8 {
+		return 0, false
+	}
+	return be32(data[4:]), true
+}
