@@ -3,6 +3,7 @@
 package ct_test
 
 import (
+	"fmt"
 	"testing"
 
 	"verdictd/internal/ct"
@@ -18,29 +19,57 @@ func TestLookupAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	k := packet.Key{0: 4, 1: 17, 4: 127, 7: 1, 20: 127, 23: 1, 39: 9}
+	q := questions()
 	allocs := testing.AllocsPerRun(100, func() {
-		if _, err := l.Confirmed(&k); err != nil {
+		if err := l.Ask(q); err != nil {
 			t.Fatal(err)
 		}
 	})
 	if allocs != 0 {
-		t.Errorf("%v allocations for a lookup", allocs)
+		t.Errorf("%v allocations for %d questions", allocs, len(q))
+	}
+	for i := range q {
+		if refused := i%8 == 7; q[i].Known || (q[i].Err != nil) != refused {
+			t.Errorf("question %d: %+v", i, q[i])
+		}
 	}
 }
 
-func BenchmarkLookup(b *testing.B) {
-	kerneltest.Namespace(b)
-	l, err := ct.NewLookup()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	k := packet.Key{0: 4, 1: 17, 4: 127, 7: 1, 20: 127, 23: 1, 39: 9}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := l.Confirmed(&k); err != nil {
-			b.Fatal(err)
+// questions are about flows of all kinds that do not exist, and an eighth about what is
+// no flow.
+func questions() []ct.Question {
+	q := make([]ct.Question, ct.MaxQuestions)
+	for i := range q {
+		q[i] = ct.Question{Key: packet.Key{0: 4, 1: 17, 4: 127, 7: 1, 20: 127, 23: 1, 39: 9}, Zone: uint16(i % 3)}
+		switch i % 8 {
+		case 1:
+			q[i].Key[0] = 6
+		case 2:
+			q[i].Key[1] = 47
+		case 7:
+			q[i].Key[1], q[i].Key[38] = 1, 3 // destination unreachable
 		}
+	}
+	return q
+}
+
+func BenchmarkAsk(b *testing.B) {
+	for _, n := range []int{1, 8, ct.MaxQuestions} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			kerneltest.Namespace(b)
+			l, err := ct.NewLookup()
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			q := questions()[:n]
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := l.Ask(q); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/question")
+		})
 	}
 }
