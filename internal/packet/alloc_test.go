@@ -14,7 +14,7 @@ func TestNoAllocation(t *testing.T) {
 				t.Fatal(err)
 			}
 			v.Key(&k)
-			_, _, _ = v.Src(), v.Dst(), v.Payload()
+			_, _, _, _ = v.Src(), v.Dst(), v.Payload(), v.Fingerprint()
 		}); n != 0 {
 			t.Errorf("%s: %v allocations, want 0", name, n)
 		}

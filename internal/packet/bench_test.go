@@ -26,6 +26,29 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+func BenchmarkFingerprint(b *testing.B) {
+	var v View
+	if err := v.Decode(samples()["udp4"]); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		v.Fingerprint()
+	}
+}
+
+// BenchmarkDecodeLongest is the most work that one packet can make.
+func BenchmarkDecodeLongest(b *testing.B) {
+	var v View
+	data := headers(maxHeaders)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := v.Decode(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkKey(b *testing.B) {
 	for name, data := range samples() {
 		b.Run(name, func(b *testing.B) {

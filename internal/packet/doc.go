@@ -2,11 +2,15 @@
 // allocation, no socket. It exists because the verdict path looks at every
 // packet once, and because a packet's identity must be the one that the
 // kernel's connection tracking gives it: two packets with one conntrack tuple
-// and two Keys are a clash that the guard does not see.
+// and two Keys are a clash that the gate does not see.
 //
 // A View keeps a reference to the bytes given to Decode and is meant to be
 // reused for the next packet. What L4 and Payload return is valid as long as
 // those bytes are, no longer than until the next receive into their buffer.
+//
+// Who decides by rules has to see what they are about. Decode follows IPv6 extension
+// headers to their end, as the kernel does, and refuses a packet that ends before its
+// ports: it would pass by every rule on them.
 //
 // Decode follows the kernel where the two RFC-conforming readings differ:
 // extension headers are skipped like ipv6_skip_exthdr does (AH is skipped in

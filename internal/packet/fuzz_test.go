@@ -12,6 +12,7 @@ func FuzzDecode(f *testing.F) {
 		ip4(47, nil, 0x20, 1, 0x88, 0x0b, 0, 0, 1, 2), ip4(33, nil, 0, 1, 0, 2, 4), ip4(132, nil, 0, 1, 0, 2),
 		ip6(17, udp("dns")...), ip6(0, append([]byte{44, 0, 1, 4, 0, 0, 0, 0, 51, 0, 0, 1, 0, 0, 0, 7, 17, 4, 23: 0}, udp("")...)...),
 		ip6(44, 60, 0, 0x05, 0xc9, 0, 0, 0, 7),
+		headers(maxHeaders), headers(40)[:40+40*8], ip6(17), ip4(6, nil),
 	} {
 		f.Add(b)
 	}
@@ -23,6 +24,7 @@ func FuzzDecode(f *testing.F) {
 		err := v.Decode(b)
 		var key Key
 		v.Key(&key)
+		v.Fingerprint()
 		src, dst, upper, payload := v.Src(), v.Dst(), v.L4(), v.Payload()
 		if !bytes.Equal(b, before) {
 			t.Fatal("the packet was changed")

@@ -42,14 +42,14 @@ func TestKeyIdentity(t *testing.T) {
 		copy(b[16:], src4.AsSlice())
 		return b
 	}
-	last := ip4(17, nil, udp("dns")...)
-	last[7] = 1
+	last, empty := ip4(17, nil, udp("dns")...), ip4(17, nil)
+	last[7], empty[7] = 1, 2 // further fragments have no ports
 	groups := [][][]byte{
 		{ip4(17, nil, udp("one")...), ip4(17, []byte{1, 1, 1, 1}, udp("another")...), ip4(17, nil, udp("")[:4]...)},
 		{ip6(17, udp("one")...), ip6(60, append([]byte{17, 0, 1, 4, 0, 0, 0, 0}, udp("two")...)...)},
 		{swapped(ip4(17, nil, udp("one")...))},
 		{ip4(136, nil, udp("one")...)},
-		{last, ip4(17, nil)},
+		{last, empty},
 		{ip4(6, nil, tcp("")...), ip4(6, nil, tcp("x")...)},
 		{ip4(1, nil, icmp(8, 0, 1)...), ip4(1, nil, append(icmp(8, 0, 1), "more"...)...)},
 		{ip4(1, nil, icmp(8, 0, 2)...)},

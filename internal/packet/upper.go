@@ -20,8 +20,9 @@ const (
 // decodeUpper reads h, the upper layer of a packet or of its first fragment.
 // Ports are taken from any four bytes, as nf_ct_get_tuple_ports and nftables
 // do: a first fragment too small for its TCP header must not pass by a rule on
-// its port.
-func (v *View) decodeUpper(h []byte) {
+// its port. Nor must one that has not even those, the rest following in the next
+// fragment behind a long chain of extension headers (RFC 7112): it is refused.
+func (v *View) decodeUpper(h []byte) error {
 	headerLen := 0
 	switch v.Protocol {
 	case unix.IPPROTO_UDP:
@@ -60,9 +61,21 @@ func (v *View) decodeUpper(h []byte) {
 			v.GRECallID = binary.BigEndian.Uint16(h[6:])
 		}
 	}
+	if hasPorts(v.Protocol) && !v.ports {
+		return v.cut(ErrNoPorts)
+	}
 	if len(h) >= headerLen {
 		v.payload = v.HeaderLen + headerLen
 	}
+	return nil
+}
+
+func hasPorts(protocol uint8) bool {
+	switch protocol {
+	case unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_TCP, unix.IPPROTO_SCTP, unix.IPPROTO_DCCP:
+		return true
+	}
+	return false
 }
 
 // dataOffset turns a length in 32-bit words into bytes. One below the minimum

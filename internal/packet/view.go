@@ -9,17 +9,13 @@ import (
 )
 
 // What Decode refuses. A refused packet has no tuple for conntrack either, with
-// the exception of ErrTooManyHeaders and of a copy cut by the queue's copy range.
+// the exception of a copy cut by the queue's copy range.
 var (
-	ErrTruncated      = errors.New("packet: bytes end inside the IP header or its extensions")
-	ErrVersion        = errors.New("packet: IP version is neither 4 nor 6")
-	ErrHeaderLength   = errors.New("packet: header length and total length contradict each other")
-	ErrTooManyHeaders = errors.New("packet: more IPv6 extension headers than are followed")
+	ErrTruncated    = errors.New("packet: bytes end inside the headers up to the ports")
+	ErrVersion      = errors.New("packet: IP version is neither 4 nor 6")
+	ErrHeaderLength = errors.New("packet: header length and total length contradict each other")
+	ErrNoPorts      = errors.New("packet: too short for the ports that its protocol has")
 )
-
-// MaxExtensionHeaders bounds the work that one packet can cause. RFC 8200 knows
-// seven in a sensible packet; the kernel follows any number.
-const MaxExtensionHeaders = 16
 
 const (
 	ipv4HeaderLen     = 20
@@ -78,9 +74,12 @@ type View struct {
 }
 
 // Decode reads the packet that starts with b's first byte. It fails when the
-// IP header cannot be followed to the upper layer, and the View is empty then.
-// An upper layer that is unknown or cut is no failure. Bytes after the packet's
-// end are ignored.
+// IP header cannot be followed to the upper layer, however many extension headers
+// are on the way, or to the ports where the protocol has them: no rule could look at
+// such a packet. The View is empty then. An upper layer that is unknown, or cut
+// behind its ports, is no failure. Bytes after the packet's end are ignored.
+//
+// The work is bounded by b: eight bytes of it are a step at least.
 func (v *View) Decode(b []byte) error {
 	*v = View{}
 	if len(b) == 0 {
@@ -95,16 +94,17 @@ func (v *View) Decode(b []byte) error {
 	default:
 		err = ErrVersion
 	}
-	if err != nil {
-		*v = View{}
-		return err
-	}
-	if v.FragmentOffset == 0 {
-		v.decodeUpper(v.b[v.HeaderLen:])
-	} else {
+	switch {
+	case err != nil:
+	case v.FragmentOffset == 0:
+		err = v.decodeUpper(v.b[v.HeaderLen:])
+	default:
 		v.payload = v.HeaderLen
 	}
-	return nil
+	if err != nil {
+		*v = View{}
+	}
+	return err
 }
 
 func (v *View) decode4(b []byte) error {
@@ -162,7 +162,7 @@ func (v *View) decode6(b []byte) error {
 // protocols to conntrack, and so here.
 func (v *View) skipExtensions(next uint8) error {
 	off := ipv6HeaderLen
-	for count := 0; ; count++ {
+	for {
 		switch next {
 		case unix.IPPROTO_HOPOPTS, unix.IPPROTO_ROUTING, unix.IPPROTO_FRAGMENT, unix.IPPROTO_AH, unix.IPPROTO_DSTOPTS:
 		default:
@@ -170,12 +170,9 @@ func (v *View) skipExtensions(next uint8) error {
 			v.HeaderLen = off
 			return nil
 		}
-		if count == MaxExtensionHeaders {
-			return ErrTooManyHeaders
-		}
 		h := v.b[off:]
 		if len(h) < 8 { // none is shorter
-			return v.cutExtension()
+			return v.cut(ErrHeaderLength)
 		}
 		v.Options = true
 		length := (int(h[1]) + 1) * 8
@@ -187,7 +184,7 @@ func (v *View) skipExtensions(next uint8) error {
 			v.setFragment(int(binary.BigEndian.Uint16(h[2:])&^7), h[3]&1 != 0)
 		}
 		if len(h) < length {
-			return v.cutExtension()
+			return v.cut(ErrHeaderLength)
 		}
 		next = h[0]
 		off += length
@@ -199,12 +196,12 @@ func (v *View) skipExtensions(next uint8) error {
 	}
 }
 
-// cutExtension tells a lie in the packet from a copy that was cut.
-func (v *View) cutExtension() error {
+// cut tells a lie in the packet from a copy that was cut.
+func (v *View) cut(lie error) error {
 	if v.Truncated() {
 		return ErrTruncated
 	}
-	return ErrHeaderLength
+	return lie
 }
 
 func (v *View) setFragment(offset int, more bool) {
@@ -217,7 +214,7 @@ func (v *View) setFragment(offset int, more bool) {
 func (v *View) Truncated() bool { return v.TotalLen > len(v.b) }
 
 // HasPorts reports whether SrcPort and DstPort are there: a protocol that has
-// them, not a further fragment, and at least those four bytes present.
+// them, and not a further fragment.
 func (v *View) HasPorts() bool { return v.ports }
 
 // Src is the source address. It is never an IPv4 address mapped into IPv6

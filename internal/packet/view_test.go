@@ -198,8 +198,14 @@ func TestDecode(t *testing.T) {
 		{"no next header", ip6(59, 1, 2), facts{Protocol: 59, HeaderLen: 40, Total: 42, Payload: "\x01\x02"}},
 		{"authentication header is an upper layer in ipv4", ip4(51, nil, 17, 1), facts{Protocol: 51, HeaderLen: 20, Total: 22, Payload: "\x11\x01"}},
 		{"udp header cut after the ports", ip4(17, nil, udp("")[:4]...), facts{Protocol: 17, HeaderLen: 20, Total: 24, Ports: true, SrcPort: 12345, DstPort: 53}},
-		{"udp header cut in the ports", ip4(17, nil, udp("")[:3]...), facts{Protocol: 17, HeaderLen: 20, Total: 23}},
-		{"nothing after the header", ip4(17, nil), facts{Protocol: 17, HeaderLen: 20, Total: 20}},
+		{"nothing after the header", ip4(50, nil), facts{Protocol: 50, HeaderLen: 20, Total: 20}},
+		{"icmp header cut", ip4(1, nil, 8, 0, 0), facts{Protocol: 1, HeaderLen: 20, Total: 23}},
+		{
+			"more extension headers than anybody needs", headers(maxHeaders),
+			with(udpFacts, func(f *facts) {
+				f.HeaderLen, f.Total, f.Options = 40+8*maxHeaders, 51+8*maxHeaders, true
+			}),
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var v View
@@ -228,14 +234,20 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// maxHeaders is how many extension headers fit a packet.
+const maxHeaders = (65535 - 11) / 8
+
+// headers is a packet with n extension headers of the shortest kind.
+func headers(n int) []byte {
+	return ip6(unix.IPPROTO_DSTOPTS, append(bytes.Repeat([]byte{unix.IPPROTO_DSTOPTS, 0, 1, 4, 0, 0, 0, 0}, n-1),
+		append([]byte{unix.IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0}, udp("dns")...)...)...)
+}
+
 func TestDecodeRefuses(t *testing.T) {
-	headers := func(n int) []byte {
-		return ip6(unix.IPPROTO_DSTOPTS, append(bytes.Repeat([]byte{unix.IPPROTO_DSTOPTS, 0, 1, 4, 0, 0, 0, 0}, n-1),
-			append([]byte{unix.IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0}, udp("")...)...)...)
-	}
-	if err := new(View).Decode(headers(MaxExtensionHeaders)); err != nil {
-		t.Errorf("%d extension headers: %v", MaxExtensionHeaders, err)
-	}
+	first := headers(20)[:200]
+	binary.BigEndian.PutUint16(first[4:], 160)
+	copy(first[40:], []byte{unix.IPPROTO_DSTOPTS, 0, 0, 1, 0, 0, 0, 7})
+	first[6] = unix.IPPROTO_FRAGMENT // of which the next one has the ports
 	for _, test := range []struct {
 		name   string
 		packet []byte
@@ -251,7 +263,12 @@ func TestDecodeRefuses(t *testing.T) {
 		{"extension header beyond the packet", ip6(60, 17, 1, 0, 0, 0, 0, 0, 0), ErrHeaderLength},
 		{"extension header of less than 8 bytes", ip6(60, 17, 0, 0), ErrHeaderLength},
 		{"copy range cuts an extension header", ip6(60, []byte{17, 1, 15: 0}...)[:50], ErrTruncated},
-		{"too many extension headers", headers(MaxExtensionHeaders + 1), ErrTooManyHeaders},
+		{"17 extension headers, cut behind the last", headers(17)[:40+17*8], ErrTruncated},
+		{"first fragment without the ports", first, ErrNoPorts},
+		{"udp header cut in the ports", ip4(17, nil, udp("")[:3]...), ErrNoPorts},
+		{"no udp header", ip4(17, nil), ErrNoPorts},
+		{"no tcp header", ip6(6), ErrNoPorts},
+		{"copy range cuts the ports", ip4(17, nil, udp("")...)[:23], ErrTruncated},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := View{Version: 4, SrcPort: 1}
