@@ -23,6 +23,13 @@ func (t *Table) Answer(i int32, known bool) {
 	}
 }
 
+// Unanswered tells that a question got no answer: it is put again later.
+func (t *Table) Unanswered(i int32) {
+	if f := &t.flows[i]; f.head != none {
+		t.ask(i, min(f.due+1, dueLists-1))
+	}
+}
+
 // gone lets the packet that is held longest go on in the place of the first one,
 // which was dropped.
 func (t *Table) gone(i int32) {

@@ -1,0 +1,64 @@
+package runner
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// membarrierGlobal is MEMBARRIER_CMD_GLOBAL (include/uapi/linux/membarrier.h):
+// it returns when every thread that ran in the kernel at its begin, among them all
+// that carry out verdicts or send packets, has left it or slept (synchronize_rcu).
+const membarrierGlobal = 1
+
+// grace is waited for instead where membarrier is refused, as it is on processors
+// with nohz_full: far longer than a packet is on its way between two queues.
+const grace = 100 * time.Millisecond
+
+// barriers waits for the kernel's memory barriers, some 10 ms each, on a thread
+// of its own.
+type barriers struct {
+	want, done chan struct{}
+	underWay   bool
+}
+
+func startBarriers(wake func()) *barriers {
+	b := &barriers{want: make(chan struct{}, 1), done: make(chan struct{}, 1)}
+	go func() {
+		runtime.LockOSThread()
+		for range b.want {
+			if !membarrier() {
+				time.Sleep(grace)
+			}
+			b.done <- struct{}{}
+			wake()
+		}
+	}()
+	return b
+}
+
+// membarrier reports whether the kernel has waited.
+func membarrier() bool {
+	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
+	return errno == 0
+}
+
+// begin starts one; there is none under way.
+func (b *barriers) begin() {
+	b.underWay = true
+	b.want <- struct{}{}
+}
+
+// ended reports whether the one under way has returned.
+func (b *barriers) ended() bool {
+	select {
+	case <-b.done:
+		b.underWay = false
+		return true
+	default:
+		return false
+	}
+}
+
+func (b *barriers) stop() { close(b.want) }

@@ -1,0 +1,284 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"verdictd/internal/ct"
+	"verdictd/internal/gate"
+	"verdictd/internal/nfnl"
+	"verdictd/internal/nfq"
+)
+
+// Config says what a Gate does.
+type Config struct {
+	// Table bounds and times what is remembered and held, over all queues.
+	Table gate.Config
+	// FirstQueue is the first of the gate's queue numbers, Queues how many threads
+	// it has, and Zones the conntrack zones besides 0 whose packets come to it. See
+	// Numbers for all that it binds.
+	FirstQueue uint16
+	Queues     int
+	Zones      []uint16
+	// ReceiveBuffer is each queue's, in bytes.
+	ReceiveBuffer int
+	// Own reports queues that this process judges in the order in which packets come.
+	Own func(queue uint16) bool
+	// Notice takes sentences for the operator; it may be called from any goroutine.
+	Notice func(string)
+}
+
+const (
+	// queueLength is the most that the kernel takes (16 bits are enough for anybody
+	// there: nfqnl_recv_config has no bound, but the packets need memory).
+	queueLength = 65535
+	// copyRange is enough for the headers of any sensible packet, extension headers
+	// included. A packet whose headers are longer is exempt.
+	copyRange = 256
+	batch     = 64
+	// dropsKept are what the engine tells between two turns of a worker.
+	dropsKept = 1 << 10
+	// histogramMax is the end of the histograms' range, in nanoseconds.
+	histogramMax = int64(5 * time.Minute)
+)
+
+// Numbers are the queue numbers of thread i: one for each zone, 0 first, and one
+// for what is announced of each.
+func (c *Config) Numbers(i int) (list []uint16) {
+	zones := len(c.Zones) + 1
+	for n := range 2 * zones {
+		list = append(list, c.FirstQueue+uint16(n*c.Queues+i))
+	}
+	return list
+}
+
+func (c *Config) owns(queue uint16) bool {
+	n := int(queue) - int(c.FirstQueue)
+	return n >= 0 && n < 2*(len(c.Zones)+1)*c.Queues
+}
+
+// Gate is open queues, and threads that serve them.
+type Gate struct {
+	cfg      Config
+	workers  []*worker
+	sections []*section
+	epochs   epochs
+	watcher  *watcher
+	lister   *lister
+
+	holding      atomic.Int64 // packets, of all workers
+	judge        atomic.Uint32
+	rulesChanged atomic.Int64
+	listing      atomic.Bool
+
+	stopping, ended atomic.Bool
+	stopBy          atomic.Int64
+	started         bool
+	group           sync.WaitGroup
+	failed          chan error
+}
+
+// Open binds the gate's queues in the network namespace of the calling thread.
+// From then on the kernel queues packets; Start has them served. On an error
+// nothing stays open.
+//
+// Errors: *nfq.InUseError where another process holds one of the numbers.
+func Open(cfg Config) (*Gate, error) {
+	g := &Gate{cfg: cfg, failed: make(chan error, cfg.Queues)}
+	g.epochs.current.Store(1)
+	if err := g.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the gate: %w", err), g.Close())
+	}
+	return g, nil
+}
+
+func (g *Gate) open() (err error) {
+	reader, err := openQueues(g.cfg.owns, g.cfg.Own)
+	if err != nil {
+		return err
+	}
+	if g.watcher, err = newWatcher(g, reader, g.cfg.Notice); err != nil {
+		return errors.Join(err, reader.file.Close())
+	}
+	if g.lister, err = newLister(); err != nil {
+		return err
+	}
+	for i := range g.cfg.Queues {
+		w, err := g.newWorker(i)
+		g.workers = append(g.workers, w)
+		if err != nil {
+			return err
+		}
+		g.sections = append(g.sections, &w.section)
+	}
+	return nil
+}
+
+func (g *Gate) newWorker(i int) (*worker, error) {
+	w := &worker{
+		gate: g, zones: append([]uint16{0}, g.cfg.Zones...), drops: newRing[dropped](dropsKept),
+		refusals: make([]refusal, 0, dropsKept), firstUS: newHistogram(), heldUS: newHistogram(),
+	}
+	w.section.epochs = &g.epochs
+	alarm, err := nfnl.NewAlarm()
+	if err != nil {
+		return w, err
+	}
+	w.bell.Alarm = alarm
+	cfg := g.cfg.Table
+	cfg.Flows = max(1, cfg.Flows/g.cfg.Queues)
+	cfg.Bytes = max(1, cfg.Bytes/int64(g.cfg.Queues))
+	if w.table, err = gate.New(cfg); err != nil {
+		return w, err
+	}
+	w.resolve = w.table.Resolve
+	if w.lookup, err = ct.NewLookup(); err != nil {
+		return w, err
+	}
+	numbers := g.cfg.Numbers(i)
+	w.queue, err = nfq.OpenMmsg(nfq.Config{
+		Queue: numbers[0], Others: numbers[1:], MaxLength: queueLength, CopyRange: copyRange,
+		FailOpen: true, GSO: true, ReceiveBuffer: g.cfg.ReceiveBuffer, Batch: batch, OnRefused: w.refused,
+	})
+	return w, err
+}
+
+// Start begins to serve. Failed tells of workers that cannot go on.
+func (g *Gate) Start() {
+	g.started = true
+	for _, w := range g.workers {
+		g.group.Go(func() {
+			runtime.LockOSThread() // for good: the thread ends with the goroutine
+			if err := w.run(); err != nil {
+				g.failed <- err
+			}
+		})
+	}
+	go g.watcher.run()
+	go g.lister.run(&g.listing, g.cfg.Notice)
+}
+
+// Failed delivers the errors of workers that ended before Stop. What they hold
+// waits until Close.
+func (g *Gate) Failed() <-chan error { return g.failed }
+
+// SetSettled tells where flows are to be listed; nil: nowhere.
+func (g *Gate) SetSettled(s Settled) {
+	if s == nil {
+		g.listing.Store(false)
+		g.lister.settled.Store(nil)
+		return
+	}
+	g.lister.settled.Store(&s)
+	g.lister.full.Store(false)
+	g.listing.Store(g.cfg.Table.List)
+}
+
+// SetRounds tells how many queues a packet may meet behind the gate, one after
+// the other; 0: it is not known.
+func (g *Gate) SetRounds(n int) { g.watcher.rounds.Store(int32(n)) }
+
+// RulesChanged tells that somebody has changed rules just now (see nfq.Now).
+func (g *Gate) RulesChanged(at int64) { g.rulesChanged.Store(at) }
+
+// Hints are for the verdict engine of this process.
+func (g *Gate) Hints() Hints { return Hints{g} }
+
+// Held is how many packets are held now.
+func (g *Gate) Held() int { return int(g.holding.Load()) }
+
+// Shut lets no packet come in that the kernel has queued, or lets them come
+// again. What is held already is released as ever.
+func (g *Gate) Shut(shut bool) {
+	for _, w := range g.workers {
+		w.shut.Store(shut)
+		w.bell.ring()
+	}
+}
+
+// Stop returns when nothing is held any more. What is held after guard.hold is
+// let go, and counted as unguarded.
+func (g *Gate) Stop() error {
+	if !g.started {
+		return nil
+	}
+	g.listing.Store(false)
+	g.stopBy.Store(nfq.Now() + int64(g.cfg.Table.Hold))
+	g.stopping.Store(true)
+	g.Shut(false)
+	g.group.Wait()
+	g.ended.Store(true)
+	errs := []error{g.watcher.stop(), g.lister.stop()}
+	g.started = false
+	for {
+		select {
+		case err := <-g.failed:
+			errs = append(errs, err)
+		default:
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// Close unbinds the queues and frees everything. A started gate must have been
+// stopped.
+func (g *Gate) Close() error {
+	var errs []error
+	for _, w := range g.workers {
+		errs = append(errs, w.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Queues are all numbers that the gate binds.
+func (g *Gate) Queues() (list []uint16) {
+	for i := range g.cfg.Queues {
+		list = append(list, g.cfg.Numbers(i)...)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// state is whether any worker has flows whose first packet is on its way, and
+// whether any holds packets.
+func (g *Gate) state() (pending, holding bool) {
+	for _, w := range g.workers {
+		pending = pending || w.pending.Load()
+		holding = holding || w.holding.Load() > 0
+	}
+	return pending, holding
+}
+
+// moved tells workers that so many verdicts of others have returned.
+func (g *Gate) moved(verdicts int) {
+	for _, w := range g.workers {
+		if w.holding.Load() > 0 {
+			w.moves.Add(int64(verdicts))
+			w.bell.ring()
+		}
+	}
+}
+
+func (g *Gate) wakeHolding() {
+	for _, w := range g.workers {
+		if w.holding.Load() > 0 {
+			w.bell.ring()
+		}
+	}
+}
+
+// tryOne has one worker let the packets of one flow go.
+func (g *Gate) tryOne() {
+	for _, w := range g.workers {
+		if w.holding.Load() > 0 {
+			w.try.Store(true)
+			w.bell.ring()
+			return
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package runner
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/gate"
+)
+
+// queueReader reads how far the namespace's queues are, many times a second.
+type queueReader struct {
+	file *os.File
+	buf  []byte
+	// own are the gate's numbers; inOrder tells those that the verdict engine of
+	// this process serves.
+	own     func(queue uint16) bool
+	inOrder func(queue uint16) bool
+}
+
+// openQueues opens the list of the calling thread's network namespace. It needs
+// to be root there, or in its group (mode 0440).
+func openQueues(own, inOrder func(uint16) bool) (*queueReader, error) {
+	f, err := os.Open("/proc/thread-self/net/netfilter/nfnetlink_queue")
+	if err != nil {
+		return nil, fmt.Errorf("read how far other queues are (needs root or its group, SupplementaryGroups=root in a unit): %w", err)
+	}
+	return &queueReader{file: f, buf: make([]byte, 16<<10), own: own, inOrder: inOrder}, nil
+}
+
+// read lists all queues but the gate's.
+func (q *queueReader) read() ([]gate.Reading, error) {
+	n := 0
+	for {
+		m, err := q.file.ReadAt(q.buf[n:], int64(n))
+		n += m
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read how far other queues are: %w", err)
+		}
+		if n == len(q.buf) {
+			q.buf = append(q.buf, make([]byte, len(q.buf))...)
+		}
+	}
+	var list []gate.Reading
+	for line := range bytes.Lines(q.buf[:n]) {
+		r, ok := parseQueue(line)
+		if !ok {
+			return nil, fmt.Errorf("read how far other queues are: line %q", bytes.TrimSpace(line))
+		}
+		if !q.own(r.Queue) {
+			r.InOrder = q.inOrder(r.Queue)
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// parseQueue reads a line of nfnetlink_queue's seq_show: queue, port id, waiting,
+// copy mode, copy range, two counters of drops, the id of the last packet, 1.
+func parseQueue(line []byte) (r gate.Reading, ok bool) {
+	var numbers [8]uint64
+	for i := range numbers {
+		line = bytes.TrimLeft(line, " ")
+		end := bytes.IndexAny(line, " \n")
+		if end < 0 {
+			return r, false
+		}
+		n, err := strconv.ParseUint(string(line[:end]), 10, 32)
+		if err != nil {
+			return r, false
+		}
+		numbers[i], line = n, line[end:]
+	}
+	return gate.Reading{
+		Queue: uint16(numbers[0]), Port: uint32(numbers[1]), Waiting: uint32(numbers[2]), Sequence: uint32(numbers[7]),
+	}, true
+}
+
+// readEmpty reports whether the netlink socket of a queue's program holds nothing
+// that the program has not read (column Rmem of /proc/net/netlink).
+func readEmpty(port uint32) bool {
+	b, err := os.ReadFile("/proc/thread-self/net/netlink")
+	if err != nil {
+		return false
+	}
+	for line := range bytes.Lines(b) {
+		f := bytes.Fields(line)
+		if len(f) > 4 && string(f[1]) == strconv.Itoa(unix.NETLINK_NETFILTER) && string(f[2]) == strconv.FormatUint(uint64(port), 10) {
+			return string(f[4]) == "0"
+		}
+	}
+	return false
+}
