@@ -6,8 +6,8 @@ import "verdictd/internal/packet"
 // or sooner when other programs' verdicts are known to have returned.
 const (
 	dueNow   = 0
-	dueLists = 8 // 100 us, 200 us, ... 6.4 ms
-	dueFirst = int64(100_000)
+	dueLists = 8 // 0.5 ms, 1 ms, ... 32 ms
+	dueFirst = int64(500_000)
 
 	// hintless flows have been asked for so often that verdicts of others are no
 	// reason any more.

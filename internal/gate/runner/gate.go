@@ -103,7 +103,7 @@ func (g *Gate) open() (err error) {
 		return err
 	}
 	if g.watcher, err = newWatcher(g, reader, g.cfg.Notice); err != nil {
-		return errors.Join(err, reader.file.Close())
+		return errors.Join(err, reader.close())
 	}
 	if g.lister, err = newLister(); err != nil {
 		return err

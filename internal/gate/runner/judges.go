@@ -39,8 +39,9 @@ type judge struct {
 
 // judges watches how programs give their verdicts.
 type judges struct {
-	queues map[uint16]*judge
-	notice func(string)
+	queues    map[uint16]*judge
+	readEmpty func(port uint32) bool
+	notice    func(string)
 }
 
 // see takes a reading, and returns how many verdicts have returned since the last.
@@ -97,13 +98,13 @@ func (j *judges) state(now int64, blocking []uint16) (state gate.Judge, try bool
 		switch {
 		case q.wants && still >= wantWithin:
 			q.wants, q.hits, q.notTill = false, 0, now+tryAgain
-		case q.wants && still >= wantsAfter && readEmpty(q.port):
+		case q.wants && still >= wantsAfter && j.readEmpty(q.port):
 			return gate.WantsSecond, false
 		}
 		if q.triedAt != 0 && now-q.triedAt > triedWithin {
 			q.triedAt, q.hits, q.notTill = 0, 0, now+tryAgain
 		}
-		if still >= tryAfter && !q.own && q.triedAt == 0 && now >= q.notTill && readEmpty(q.port) {
+		if still >= tryAfter && !q.own && q.triedAt == 0 && now >= q.notTill && j.readEmpty(q.port) {
 			q.triedAt = now
 			try = true
 		}

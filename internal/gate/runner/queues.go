@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,42 +15,57 @@ import (
 
 // queueReader reads how far the namespace's queues are, many times a second.
 type queueReader struct {
-	file *os.File
-	buf  []byte
+	queues, sockets *os.File
+	buf             []byte
 	// own are the gate's numbers; inOrder tells those that the verdict engine of
 	// this process serves.
 	own     func(queue uint16) bool
 	inOrder func(queue uint16) bool
 }
 
-// openQueues opens the list of the calling thread's network namespace. It needs
+// openQueues opens the lists of the calling thread's network namespace. It needs
 // to be root there, or in its group (mode 0440).
 func openQueues(own, inOrder func(uint16) bool) (*queueReader, error) {
-	f, err := os.Open("/proc/thread-self/net/netfilter/nfnetlink_queue")
+	queues, err := os.Open("/proc/thread-self/net/netfilter/nfnetlink_queue")
 	if err != nil {
 		return nil, fmt.Errorf("read how far other queues are (needs root or its group, SupplementaryGroups=root in a unit): %w", err)
 	}
-	return &queueReader{file: f, buf: make([]byte, 16<<10), own: own, inOrder: inOrder}, nil
+	sockets, err := os.Open("/proc/thread-self/net/netlink")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read what the programs of other queues have read: %w", err), queues.Close())
+	}
+	return &queueReader{queues: queues, sockets: sockets, buf: make([]byte, 16<<10), own: own, inOrder: inOrder}, nil
 }
 
-// read lists all queues but the gate's.
-func (q *queueReader) read() ([]gate.Reading, error) {
+func (q *queueReader) close() error { return errors.Join(q.queues.Close(), q.sockets.Close()) }
+
+// content reads a file of procfs, which is made when it is read from its
+// beginning.
+func (q *queueReader) content(f *os.File) ([]byte, error) {
 	n := 0
 	for {
-		m, err := q.file.ReadAt(q.buf[n:], int64(n))
+		m, err := f.ReadAt(q.buf[n:], int64(n))
 		n += m
 		if err == io.EOF {
-			break
+			return q.buf[:n], nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read how far other queues are: %w", err)
+			return nil, err
 		}
 		if n == len(q.buf) {
 			q.buf = append(q.buf, make([]byte, len(q.buf))...)
 		}
 	}
+}
+
+// read lists all queues but the gate's.
+func (q *queueReader) read() ([]gate.Reading, error) {
+	b, err := q.content(q.queues)
+	if err != nil {
+		return nil, fmt.Errorf("read how far other queues are: %w", err)
+	}
 	var list []gate.Reading
-	for line := range bytes.Lines(q.buf[:n]) {
+	for line := range bytes.Lines(b) {
 		r, ok := parseQueue(line)
 		if !ok {
 			return nil, fmt.Errorf("read how far other queues are: line %q", bytes.TrimSpace(line))
@@ -85,8 +101,8 @@ func parseQueue(line []byte) (r gate.Reading, ok bool) {
 
 // readEmpty reports whether the netlink socket of a queue's program holds nothing
 // that the program has not read (column Rmem of /proc/net/netlink).
-func readEmpty(port uint32) bool {
-	b, err := os.ReadFile("/proc/thread-self/net/netlink")
+func (q *queueReader) readEmpty(port uint32) bool {
+	b, err := q.content(q.sockets)
 	if err != nil {
 		return false
 	}

@@ -49,7 +49,7 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 	}
 	w := &watcher{
 		gate: g, bell: bell{Alarm: alarm}, queues: queues, ended: make(chan struct{}),
-		judges: judges{queues: map[uint16]*judge{}, notice: notice},
+		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice},
 	}
 	w.progress.Start(first)
 	w.barriers = startBarriers(w.bell.ring)
@@ -179,6 +179,6 @@ func (w *watcher) stop() error {
 	w.bell.ring()
 	<-w.ended
 	w.barriers.stop()
-	err := w.queues.file.Close()
+	err := w.queues.close()
 	return errors.Join(err, w.bell.Close())
 }
