@@ -3,16 +3,14 @@
 //
 // A packet's way through a worker, file by file:
 //
-//	worker.go    handle, for each packet of a batch: decode, policy
+//	worker.go    handle, for each packet of a batch: decode, policy, its verdict
 //	analysis.go  the delay that models a slow analysis, where one is configured
-//	guard.go     may it be given back, or must it be sent anew? (package flow)
-//	worker.go    flush: the verdicts,
-//	resend.go    then the packets to be sent anew,
-//	worker.go    then the verdicts on their queued originals
+//	worker.go    flush: the verdicts go to the kernel, ids ascending
+//	hints.go     what became of them is told to who waits for it
 //
 // Nothing on this way allocates, locks or logs; alloc_test.go holds it to that.
-// The one exception is a flow that reaches several queues at once, whose first
-// packets take a lock of package flow.
+// A packet has one verdict. What keeps further packets of a flow from the queue while
+// its first one is judged stands before conntrack, and is not the engine's.
 //
 // # Stopping
 //

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -8,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/flow"
 	"verdictd/internal/nfq"
 	"verdictd/internal/policy"
 )
@@ -16,74 +16,27 @@ import (
 // Config says what an Engine does.
 type Config struct {
 	// Queue is the template for all queues, the first of which has its number;
-	// the others follow it. Others, OnThread and OnWait are the engine's.
+	// the others follow it. OnThread is the engine's.
 	Queue  nfq.Config
 	Queues int
-	// EntryQueues, if set, are bound beside each queue, to the same socket.
-	EntryQueues *EntryQueues
 	// Open binds a queue.
 	Open func(nfq.Config) (nfq.Queue, error)
 	// Pin lists CPUs; queue i runs on Pin[i modulo its length]. Empty: anywhere.
 	Pin []int
 
-	Policy   *policy.Policy
-	Analysis Analysis
+	Policy *policy.Policy
+	// Undecodable is what becomes of packets whose headers cannot be decoded to their
+	// end, so that no rule can look at them.
+	Undecodable policy.Action
+	Analysis    Analysis
 
-	// Guard is the mode, Mark the bit that the queue's rules let pass, Flows the
-	// table's size and times (its Queues and Drop are the engine's). NewSender opens raw
-	// sockets for GuardReinject, one set per queue.
-	Guard     GuardMode
-	Mark      uint32
-	Flows     flow.Config
-	NewSender func() (Sender, error)
-	// NewProver opens a way to ask conntrack, one per queue, which GuardReinject
-	// needs at INPUT and FORWARD. Without it (nil) packets there are given back.
-	NewProver func() (Prover, error)
-	// GuardAt are the hooks at which packets are guarded; elsewhere another of
-	// this engine's queues follows on the way to the confirm, and guards them there.
-	// Empty: all hooks.
-	GuardAt HookSet
-	// DNAT is what GuardReinject does with further packets whose destination was
-	// rewritten before the queue, as a copy would begin a flow of its own: GuardOff
-	// gives them back, GuardDrop drops them. Which these are EntryQueues tell, and
-	// the kernel where it attaches conntrack; else they are all that come at the
-	// hooks DNATAt.
-	DNAT   GuardMode
-	DNATAt HookSet
+	// Hints is told of drops and returned verdicts; nil: nobody listens.
+	Hints Hints
 }
-
-// EntryQueues are added to a queue's number. Rules put packets there of which they
-// know how it stands with their conntrack entry: it is confirmed, it is not, or it
-// is not and its destination was rewritten (DNAT). Of packets in the queue itself
-// nothing is known.
-type EntryQueues struct {
-	Confirmed, Unconfirmed, Translated uint16
-}
-
-// What nfq.Packet.Of means then.
-const (
-	ofConfirmed   = 1
-	ofUnconfirmed = 2
-	ofTranslated  = 3
-)
-
-// HookSet is a set of hooks.
-type HookSet uint8
-
-// Hooks makes a set.
-func Hooks(hooks ...nfq.Hook) (s HookSet) {
-	for _, h := range hooks {
-		s |= 1 << h
-	}
-	return s
-}
-
-func (s HookSet) has(h nfq.Hook) bool { return s>>h&1 != 0 }
 
 // Engine runs one worker per queue.
 type Engine struct {
 	workers []*worker
-	table   *flow.Table // nil: guard off
 	started bool
 	group   sync.WaitGroup
 	failed  chan error
@@ -96,17 +49,12 @@ func Open(cfg Config) (*Engine, error) {
 	if err := cfg.Analysis.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{failed: make(chan error, max(cfg.Queues, 1))}
-	if cfg.Guard != GuardOff {
-		cfg.Flows.Queues = cfg.Queues
-		cfg.Flows.Drop = cfg.Guard == GuardDrop
-		var err error
-		if e.table, err = flow.NewTable(cfg.Flows); err != nil {
-			return nil, err
-		}
+	if cfg.Undecodable > policy.Drop {
+		return nil, fmt.Errorf("undecodable packets: there is no action %d: use accept or drop", cfg.Undecodable)
 	}
+	e := &Engine{failed: make(chan error, max(cfg.Queues, 1))}
 	for i := range cfg.Queues {
-		w, err := e.newWorker(&cfg, i)
+		w, err := newWorker(&cfg, i)
 		if err != nil {
 			return nil, errors.Join(err, e.Close())
 		}
@@ -115,36 +63,20 @@ func Open(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) newWorker(cfg *Config, i int) (w *worker, err error) {
-	w = &worker{policy: cfg.Policy, analyst: newAnalyst(cfg.Analysis, uint64(i)), latency: newHistogram()}
-	if e.table != nil {
-		w.guard = &guard{
-			table: e.table, flows: e.table.Queue(i), mode: cfg.Guard, mark: cfg.Mark,
-			adopt: w.adopt, at: cfg.GuardAt, dnat: cfg.DNAT, dnatAt: cfg.DNATAt,
-		}
-		if w.guard.at == 0 {
-			w.guard.at = ^HookSet(0)
-		}
-		defer func() {
-			if err != nil {
-				err = errors.Join(err, w.guard.close())
-			}
-		}()
-		if cfg.Guard == GuardReinject {
-			if err = w.guard.open(cfg); err != nil {
-				return nil, err
-			}
-		}
+func newWorker(cfg *Config, i int) (w *worker, err error) {
+	w = &worker{
+		policy:      cfg.Policy,
+		undecodable: cfg.Undecodable,
+		analyst:     newAnalyst(cfg.Analysis, uint64(i)),
+		hints:       cfg.Hints,
+		latency:     newHistogram(),
+	}
+	if w.hints != nil {
+		w.drops = make([]drop, 0, cmp.Or(cfg.Queue.Batch, nfq.DefaultBatch))
 	}
 	q := cfg.Queue
 	q.Queue += uint16(i)
-	if e := cfg.EntryQueues; e != nil {
-		q.Others = []uint16{q.Queue + e.Confirmed, q.Queue + e.Unconfirmed, q.Queue + e.Translated}
-	}
 	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
-	if w.guard != nil {
-		q.OnWait = w.guard.flows.Waiting
-	}
 	w.queue, err = cfg.Open(q)
 	return w, err
 }
@@ -211,9 +143,6 @@ func (e *Engine) Close() error {
 	var errs []error
 	for _, w := range e.workers {
 		errs = append(errs, w.queue.Close())
-		if w.guard != nil {
-			errs = append(errs, w.guard.close())
-		}
 	}
 	return errors.Join(errs...)
 }
@@ -250,12 +179,4 @@ func (e *Engine) ReceiveBuffer() int {
 		}
 	}
 	return least
-}
-
-// FlowTableBytes is the memory of the flow table.
-func (e *Engine) FlowTableBytes() int {
-	if e.table == nil {
-		return 0
-	}
-	return e.table.Bytes()
 }

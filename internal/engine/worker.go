@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"fmt"
-
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"verdictd/internal/nfq"
@@ -13,108 +11,90 @@ import (
 // worker owns one queue and everything that a packet meets on its way. All of
 // it belongs to the thread that receives.
 type worker struct {
-	queue    nfq.Queue
-	policy   *policy.Policy
-	analyst  *analyst
-	guard    *guard // nil: off
-	view     packet.View
-	key      packet.Key
-	reply    nfq.Reply
-	replied  int64 // replies since the last flush
-	counters Counters
-	latency  *hdrhistogram.Histogram
+	queue       nfq.Queue
+	policy      *policy.Policy
+	undecodable policy.Action
+	analyst     *analyst // nil: no analysis
+	hints       Hints    // nil: nobody listens
+	drops       []drop   // since the last flush, for hints; a batch at most
+	view        packet.View
+	key         packet.Key
+	reply       nfq.Reply
+	replied     int64 // replies since the last flush
+	counters    Counters
+	latency     *hdrhistogram.Histogram
 }
 
-// handle judges a batch.
+// handle judges a batch, in the order in which the kernel queued it.
 func (w *worker) handle(b *nfq.Batch) error {
 	w.counters.Received += uint64(len(b.Packets))
-	if w.guard != nil {
-		w.guard.begin(b)
-	}
 	for i := range b.Packets {
-		if err := w.judge(b, &b.Packets[i]); err != nil {
+		p := &b.Packets[i]
+		action := w.judge(p)
+		analysed := w.analyse()
+		if err := w.answer(p, action); err != nil {
 			return err
+		}
+		if analysed {
+			// Whoever thinks long answers when it is done, not when the batch is.
+			if err := w.flush(b); err != nil {
+				return err
+			}
 		}
 	}
 	return w.flush(b)
 }
 
-// judge decides on one packet.
-func (w *worker) judge(b *nfq.Batch, p *nfq.Packet) error {
+// judge decides on a packet, which is in w.view then. The view is empty, without a
+// version, where it could not be decoded.
+func (w *worker) judge(p *nfq.Packet) policy.Action {
 	if p.CapLen > uint32(len(p.Payload)) {
 		w.counters.Truncated++
 	}
-	known := w.view.Decode(p.Payload) == nil
-	action := w.policy.Default()
-	if known {
-		w.view.Key(&w.key)
-		action = w.policy.Decide(&w.view)
-	} else {
+	if w.view.Decode(p.Payload) != nil {
 		w.counters.Undecodable++
+		return w.undecodable
 	}
+	return w.policy.Decide(&w.view)
+}
 
-	analysed := w.analyst != nil && known && w.analyst.spend(&w.key)
-	switch {
-	case action == policy.Drop:
+// analyse spends the time that an analysis of the packet in w.view takes, and reports
+// whether it took any.
+func (w *worker) analyse() bool {
+	if w.analyst == nil || w.view.Version == 0 {
+		return false
+	}
+	w.view.Key(&w.key)
+	return w.analyst.spend(&w.key)
+}
+
+// answer lays out the verdict on a packet.
+func (w *worker) answer(p *nfq.Packet, action policy.Action) error {
+	verdict := nfq.Accept
+	if action == policy.Drop {
+		verdict = nfq.Drop
 		w.counters.Dropped++
-		if err := w.answer(p, nfq.Drop); err != nil {
-			return err
+		if w.view.Version != 0 {
+			w.noteDrop()
 		}
-	case w.guard != nil && known:
-		if err := w.guard.pass(w, b, p); err != nil {
-			return err
-		}
-	default:
-		if err := w.accept(p); err != nil {
-			return err
-		}
+	} else {
+		w.counters.Accepted++
 	}
-	if analysed {
-		// Whoever thinks long answers when it is done, not when the batch is.
-		return w.flush(b)
-	}
-	return nil
-}
-
-func (w *worker) accept(p *nfq.Packet) error {
-	w.counters.Accepted++
-	return w.answer(p, nfq.Accept)
-}
-
-func (w *worker) answer(p *nfq.Packet, v nfq.Verdict) error {
 	w.replied++
-	w.reply = nfq.Reply{ID: p.ID, Of: p.Of, Verdict: v}
+	w.reply = nfq.Reply{ID: p.ID, Of: p.Of, Verdict: verdict}
 	return w.queue.Reply(&w.reply)
 }
 
-// flush returns the verdicts so far to the kernel. When they are back, packets
-// that were held for it are sent anew, and the flows count as confirmed. The
-// held packets themselves are answered last: one that cannot be sent anew is
-// still there to be accepted.
+// flush returns the verdicts so far to the kernel.
 func (w *worker) flush(b *nfq.Batch) error {
-	if err := w.sendReplies(b); err != nil {
-		return err
-	}
-	if w.guard == nil {
-		return nil
-	}
-	if err := w.guard.resendHeld(w, b); err != nil {
-		return err
-	}
-	w.guard.confirmed()
-	return w.sendReplies(b)
-}
-
-func (w *worker) sendReplies(b *nfq.Batch) error {
 	if w.replied == 0 {
 		return nil
 	}
 	if err := w.queue.Flush(); err != nil {
 		return err
 	}
-	if err := w.latency.RecordValues(nfq.Now()-b.Received, w.replied); err != nil {
-		return fmt.Errorf("record a verdict's latency: %w", err)
-	}
+	record(w.latency, nfq.Now()-b.Received, w.replied)
 	w.replied = 0
+	w.returned()
 	return nil
 }

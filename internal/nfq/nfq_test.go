@@ -30,7 +30,7 @@ func rules(t testing.TB, queues int, change func(*ruleset.Config)) {
 	t.Helper()
 	c := ruleset.Config{
 		Table: "nfqtest", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
-		Queues: uint16(queues), IPv4: true, IPv6: true, Mark: 1 << 30,
+		Queues: uint16(queues), IPv4: true, IPv6: true,
 		Protocols: []uint8{17}, DestinationPorts: []uint16{port},
 	}
 	if change != nil {
@@ -199,9 +199,6 @@ func TestVerdicts(t *testing.T) {
 			}
 			return nfq.Reply{Verdict: nfq.Accept}
 		}, want: "hey", seen: 2},
-		"repeat with the mark that rules let pass": {first: func(nfq.Packet) nfq.Reply {
-			return nfq.Reply{Verdict: nfq.Repeat, SetMark: true, Mark: 1 << 30}
-		}, want: "hey", seen: 1},
 		"requeue, marked and changed": {first: func(p nfq.Packet) nfq.Reply {
 			return nfq.Reply{Verdict: nfq.Requeue(1), SetMark: true, Mark: 9, Payload: changed(p)}
 		}, want: "he!", other: 1, seen: 1},

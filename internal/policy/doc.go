@@ -7,5 +7,8 @@
 // packet without ports, and that includes every fragment but the first: what
 // must not pass in fragments needs a rule without ports.
 //
+// It decides on packets that were decoded. What becomes of one whose headers cannot be
+// decoded to their end is not a rule's affair: none could look at it.
+//
 // A Policy does not change after Compile and may be shared by threads.
 package policy

@@ -148,12 +148,3 @@ func contains(ranges []PortRange, port uint16) bool {
 	})
 	return found
 }
-
-// Default is the action for a packet that no rule matches, and the only
-// answer to one that cannot be decoded.
-func (p *Policy) Default() Action {
-	if p == nil {
-		return Accept
-	}
-	return p.def
-}

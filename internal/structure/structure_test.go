@@ -34,7 +34,7 @@ var imports = map[string][]string{
 	// Pure: no sockets, no clock, no files.
 	"packet": {},
 	"policy": {"packet"},
-	"flow":   {"packet"},
+	"gate":   {"packet"},
 	"report": {},
 	"cli":    {},
 	// Kernel interfaces, one each.
@@ -42,7 +42,6 @@ var imports = map[string][]string{
 	"nfq":      {"nfnl"},
 	"ct":       {"nfnl", "packet"},
 	"trace":    {"ct"},
-	"reinject": {},
 	"vm":       {"crash"},
 	"kbuild":   {"cachedir"},
 	"cachedir": {},
@@ -52,7 +51,8 @@ var imports = map[string][]string{
 	// What is built on them.
 	"census":            {"ct"},
 	"config":            {"policy"},
-	"engine":            {"flow", "nfq", "packet", "policy", "reinject"},
+	"engine":            {"nfq", "packet", "policy"},
+	"gate/runner":       {"ct", "gate", "nfnl", "nfq", "packet", "ruleset"},
 	"load":              {"footprint", "kernel"},
 	"dnsload":           {"kernel", "load"},
 	"kernel/kerneltest": {"kernel"},
@@ -73,7 +73,7 @@ var imports = map[string][]string{
 }
 
 // pure packages may use golang.org/x/sys/unix for its constants only.
-var pure = []string{"packet", "policy", "flow"}
+var pure = []string{"gate", "packet", "policy"}
 
 type goPackage struct {
 	ImportPath string

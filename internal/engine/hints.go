@@ -1,0 +1,46 @@
+package engine
+
+import "verdictd/internal/packet"
+
+// Hints is told by workers what became of packets. Who implements it must neither
+// block nor allocate, and bears calls from all workers at once.
+type Hints interface {
+	// Wanted reports whether anybody waits to be told, and is cheap.
+	Wanted() bool
+	// Dropped says that the policy dropped a packet and that its verdict has returned.
+	// Key and fingerprint are those that the packet has at the queue, so behind NAT not
+	// those that it came with.
+	Dropped(k *packet.Key, fingerprint uint32)
+	// Returned says that the verdicts of a flush have returned: whatever was accepted
+	// has run through the hooks behind the queue. The flush's drops were told before.
+	Returned()
+}
+
+// drop is one that is told when its verdict has returned.
+type drop struct {
+	key         packet.Key
+	fingerprint uint32
+}
+
+// noteDrop keeps the drop of the packet in w.view, if anybody waits for one.
+func (w *worker) noteDrop() {
+	if w.hints == nil || len(w.drops) == cap(w.drops) || !w.hints.Wanted() {
+		return
+	}
+	w.drops = w.drops[:len(w.drops)+1]
+	d := &w.drops[len(w.drops)-1]
+	w.view.Key(&d.key)
+	d.fingerprint = w.view.Fingerprint()
+}
+
+// returned tells what the flush that just returned has done.
+func (w *worker) returned() {
+	if w.hints == nil {
+		return
+	}
+	for i := range w.drops {
+		w.hints.Dropped(&w.drops[i].key, w.drops[i].fingerprint)
+	}
+	w.drops = w.drops[:0]
+	w.hints.Returned()
+}
