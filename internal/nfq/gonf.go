@@ -78,6 +78,10 @@ func (q *Gonf) bind() error {
 	}
 	// The library ends its goroutine when the context does or a callback says so.
 	err = q.nf.RegisterWithErrorFunc(context.Background(), q.packet, func(err error) int {
+		if errors.Is(err, unix.ENOBUFS) { // a refusal was lost: see Mmsg.receive
+			q.stats.VerdictErrors++
+			return 0
+		}
 		q.end(err)
 		return 1
 	})
