@@ -19,7 +19,7 @@ type nullHints struct{}
 
 func (nullHints) Wanted() bool                { return true }
 func (nullHints) Dropped(*packet.Key, uint32) {}
-func (nullHints) Returned()                   {}
+func (nullHints) Returned(int)                {}
 
 // BenchmarkHandle is the worker's own part of a batch of 64 packets, without the
 // kernel's.

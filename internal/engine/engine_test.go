@@ -97,9 +97,9 @@ func TestHints(t *testing.T) {
 		analysis bool
 		want     []string
 	}{
-		"wanted":                 {true, false, []string{"drop 1", "accept 2", "drop 3", dropped(first), dropped(second), "returned"}},
-		"not wanted":             {false, false, []string{"drop 1", "accept 2", "drop 3", "returned"}},
-		"a flush of each packet": {true, true, []string{"drop 1", dropped(first), "returned", "accept 2", "returned", "drop 3", dropped(second), "returned"}},
+		"wanted":                 {true, false, []string{"drop 1", "accept 2", "drop 3", dropped(first), dropped(second), "returned 3"}},
+		"not wanted":             {false, false, []string{"drop 1", "accept 2", "drop 3", "returned 3"}},
+		"a flush of each packet": {true, true, []string{"drop 1", dropped(first), "returned 1", "accept 2", "returned 1", "drop 3", dropped(second), "returned 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hints := &fakeHints{wanted: test.wanted}
@@ -118,7 +118,7 @@ func TestHints(t *testing.T) {
 		hints := &fakeHints{log: &log{}, wanted: true}
 		r := newRig(t, func(c *Config) { c.Policy, c.Hints, c.Queue.Batch = dropPort(t, 2), hints, 2 })
 		r.judge(t, batch(first, first, first))
-		wantLines(t, hints.log.lines, dropped(first), dropped(first), "returned")
+		wantLines(t, hints.log.lines, dropped(first), dropped(first), "returned 3")
 	})
 }
 

@@ -112,7 +112,7 @@ func (h *fakeHints) Wanted() bool { return h.wanted }
 func (h *fakeHints) Dropped(k *packet.Key, fingerprint uint32) {
 	h.log.add("dropped %d %#x", binary.BigEndian.Uint16(k[36:]), fingerprint)
 }
-func (h *fakeHints) Returned() { h.log.add("returned") }
+func (h *fakeHints) Returned(verdicts int) { h.log.add("returned %d", verdicts) }
 
 // udp is an IPv4 packet of a flow; number is its last byte.
 func udp(port uint16, number byte) []byte {

@@ -11,9 +11,9 @@ type Hints interface {
 	// Key and fingerprint are those that the packet has at the queue, so behind NAT not
 	// those that it came with.
 	Dropped(k *packet.Key, fingerprint uint32)
-	// Returned says that the verdicts of a flush have returned: whatever was accepted
-	// has run through the hooks behind the queue. The flush's drops were told before.
-	Returned()
+	// Returned says that so many verdicts have returned: whatever was accepted has run
+	// through the hooks behind the queue. The drops among them were told before.
+	Returned(verdicts int)
 }
 
 // drop is one that is told when its verdict has returned.
@@ -33,8 +33,8 @@ func (w *worker) noteDrop() {
 	d.fingerprint = w.view.Fingerprint()
 }
 
-// returned tells what the flush that just returned has done.
-func (w *worker) returned() {
+// returned tells what the flush has done that just returned.
+func (w *worker) returned(verdicts int) {
 	if w.hints == nil {
 		return
 	}
@@ -42,5 +42,5 @@ func (w *worker) returned() {
 		w.hints.Dropped(&w.drops[i].key, w.drops[i].fingerprint)
 	}
 	w.drops = w.drops[:0]
-	w.hints.Returned()
+	w.hints.Returned(verdicts)
 }

@@ -20,7 +20,7 @@ type worker struct {
 	view        packet.View
 	key         packet.Key
 	reply       nfq.Reply
-	replied     int64 // replies since the last flush
+	replied     int // replies since the last flush
 	counters    Counters
 	latency     *hdrhistogram.Histogram
 }
@@ -93,8 +93,8 @@ func (w *worker) flush(b *nfq.Batch) error {
 	if err := w.queue.Flush(); err != nil {
 		return err
 	}
-	record(w.latency, nfq.Now()-b.Received, w.replied)
+	record(w.latency, nfq.Now()-b.Received, int64(w.replied))
+	w.returned(w.replied)
 	w.replied = 0
-	w.returned()
 	return nil
 }
