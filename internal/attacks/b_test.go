@@ -1,7 +1,9 @@
 package attacks
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -124,11 +126,13 @@ func TestTunnels(t *testing.T) {
 						kernelTunnel(r, near, far, fmt.Sprintf("%s id 7 dstport %d remote", tunnel.kind, tunnel.port))
 					}
 					r.daemon(near, analysis+fmt.Sprintf("rules: {placement: %s, destination_ports: [5300, %d]}", place, tunnel.port))
+					// What a program reads from veth has no checksum yet.
+					noChecksum := option(unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)
 					in := listen(r, near, netip.AddrPortFrom(innerNear, port))
 					in.add(r, far, nil, netip.AddrPortFrom(innerFar, port))
 					for range 50 {
-						burst{to: netip.AddrPortFrom(innerFar, port), flows: 1, packets: 4}.send(r, near)
-						burst{to: netip.AddrPortFrom(innerNear, port), flows: 1, packets: 4}.send(r, far)
+						burst{to: netip.AddrPortFrom(innerFar, port), flows: 1, packets: 4, control: noChecksum}.send(r, near)
+						burst{to: netip.AddrPortFrom(innerNear, port), flows: 1, packets: 4, control: noChecksum}.send(r, far)
 					}
 					o := r.end(in, 400)
 					// 200 packets in the tunnel pass this hook, and as many of the tunnel's own.
@@ -166,7 +170,8 @@ func needsLinks(t testing.TB, kind string) {
 	}
 }
 
-// programTunnel carries packets between a TUN device and a UDP socket, with one port at both ends.
+// programTunnel carries frames between tun0 and a UDP socket, with one port at both ends. An ordinary user may not open
+// /dev/net/tun everywhere: tun0 is one end of a veth pair, and the program has the other.
 func programTunnel(t testing.TB, near, far *kernel.NetNS) {
 	t.Helper()
 	for i, ns := range []*kernel.NetNS{near, far} {
@@ -174,27 +179,28 @@ func programTunnel(t testing.TB, near, far *kernel.NetNS) {
 		if i == 1 {
 			local, remote = farEnd, nearEnd
 		}
-		var device *os.File
+		// The neighbour's hardware address is not the other end's: the kernel does not take the frames for its own there.
+		shell(t, ns, fmt.Sprintf(`
+			ip link add tun0 address 02:00:00:00:00:0%d type veth peer name program0
+			for d in tun0 program0; do echo 1 >/proc/sys/net/ipv6/conf/$d/disable_ipv6; done
+			ip address add 198.51.100.%d/24 dev tun0
+			ip neighbor add 198.51.100.%d lladdr 02:00:00:00:00:0%d dev tun0
+			ip link set program0 up; ip link set tun0 up`, i+1, i+1, 2-i, 2-i))
+		var frames *os.File
 		mustNot(t, ns.Do(func() (err error) {
-			device, err = openTUN("tun0")
+			frames, err = openFrames("program0")
 			return err
 		}))
-		shell(t, ns, fmt.Sprintf(`
-			echo 1 >/proc/sys/net/ipv6/conf/tun0/disable_ipv6
-			ip address add 198.51.100.%d/24 dev tun0; ip link set tun0 up`, i+1))
 		conn := dial(t, ns, netip.AddrPortFrom(local, 51820), netip.AddrPortFrom(remote, 51820), nil)
-		carry(t, device, conn)
+		carry(t, frames, conn)
 	}
 }
 
 // carry ends with the test.
-func carry(t testing.TB, device *os.File, conn *net.UDPConn) {
+func carry(t testing.TB, frames *os.File, conn *net.UDPConn) {
 	t.Helper()
 	ended := make(chan struct{}, 2)
-	copyPackets := func(from, to interface {
-		Read([]byte) (int, error)
-		Write([]byte) (int, error)
-	}) {
+	copyPackets := func(from, to io.ReadWriter) {
 		defer func() { ended <- struct{}{} }()
 		for buf := make([]byte, 2000); ; {
 			n, err := from.Read(buf)
@@ -204,10 +210,10 @@ func carry(t testing.TB, device *os.File, conn *net.UDPConn) {
 			_, _ = to.Write(buf[:n]) // a loss shows
 		}
 	}
-	go copyPackets(device, conn)
-	go copyPackets(conn, device)
+	go copyPackets(frames, conn)
+	go copyPackets(conn, frames)
 	t.Cleanup(func() {
-		_ = device.Close()
+		_ = frames.Close()
 		_ = conn.Close()
 		for range 2 {
 			select {
@@ -219,20 +225,19 @@ func carry(t testing.TB, device *os.File, conn *net.UDPConn) {
 	})
 }
 
-// openTUN makes a device that a program reads and writes.
-func openTUN(name string) (*os.File, error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+// openFrames reads and writes the IPv4 frames of an interface.
+func openFrames(link string) (*os.File, error) {
+	index, err := net.InterfaceByName(link)
 	if err != nil {
-		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+		return nil, err
 	}
-	request, err := unix.NewIfreq(name)
-	if err == nil {
-		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
-	}
+	const protocol = unix.ETH_P_IP<<8&0xff00 | unix.ETH_P_IP>>8 // in network order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("make %s: %w", name, err)
+		return nil, fmt.Errorf("open a packet socket: %w", err)
 	}
-	return os.NewFile(uintptr(fd), "/dev/net/tun"), nil
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index.Index}); err != nil {
+		return nil, errors.Join(fmt.Errorf("bind to %s: %w", link, err), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), link), nil
 }
