@@ -63,8 +63,11 @@ func containerHost(t testing.TB) (container, host *kernel.NetNS) {
 		return err
 	}))
 	s := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(answerName)}
-	ended := make(chan error, 1)
-	go func() { ended <- s.ActivateAndServe() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.ActivateAndServe() // ends with the connection
+	}()
 	t.Cleanup(func() { _ = conn.Close(); <-ended })
 	return container, host
 }

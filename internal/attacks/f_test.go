@@ -57,8 +57,8 @@ func TestDropModeSparesSettled(t *testing.T) {
 			conns = append(conns, dial(r, h.Sender, netip.AddrPort{}, netip.AddrPortFrom(h.Virtual, port), nil))
 		}
 		first := flowNumber.Add(uint32(len(conns))) - uint32(len(conns)) + 1
-		for n, pause := range []time.Duration{0, 1100, 50, 50, 50} {
-			time.Sleep(pause * time.Millisecond)
+		for n, pause := range []int{0, 1100, 50, 50, 50} {
+			time.Sleep(time.Duration(pause) * time.Millisecond)
 			for i, c := range conns {
 				b := make([]byte, headerBytes)
 				packet(b, first+uint32(i), uint32(n))

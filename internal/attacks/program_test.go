@@ -123,7 +123,7 @@ func (c *child) signal(s os.Signal) {
 // startService starts the daemon in a namespace and waits until it says that it is ready.
 func startService(t testing.TB, ns *kernel.NetNS, args ...string) *child {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "n") // t.TempDir holds the test's name, and a socket's path at most 107 bytes
+	dir, err := os.MkdirTemp("", "n") //nolint:usetesting // t.TempDir holds the test's name, and a socket's path at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,10 +231,10 @@ func TestTransparentProxy(t *testing.T) {
 			proxy := &sink{}
 			transparent := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1) }
 			proxy.add(r, h.Queue, transparent, netip.AddrPortFrom(netip.IPv4Unspecified(), port))
-			real := listen(r, h.Receiver, h.target(port))
+			server := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 50, packets: 4}.send(r, h.Sender)
 			o := r.end(proxy, 200)
-			if n := len(real.arrivals()); n > 0 {
+			if n := len(server.arrivals()); n > 0 {
 				r.Errorf("%d packets left for the real server", n)
 			}
 			return o
