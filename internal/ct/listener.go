@@ -29,8 +29,8 @@ const (
 	// at most (ICMPv6 with a zone). The kernel copies no more than there is room for, and copying is most of what it does.
 	headLen = 128
 
-	// maxRest is the longest sleep after a receive that has emptied the buffer. To be woken is what costs: for each event
-	// anew it would be most of the work.
+	// maxRest is the longest sleep after a receive that has emptied the buffer. To be woken is what costs: for each event it
+	// would be most of the work.
 	maxRest = 20 * time.Millisecond
 	// eventMemory is what the kernel accounts for an event that waits, and fastest how many a second a listener must be
 	// ready for: a rest is to fill half of the buffer at most.

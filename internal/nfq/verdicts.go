@@ -9,9 +9,9 @@ import (
 // verdicts lays out replies one behind the other, until they are sent.
 //
 // Where it can, it says a run of them as one message. NFQNL_MSG_VERDICT_BATCH
-// concerns every packet of a queue up to an id, so that is only right while each
-// packet which that queue has handed over so far is answered: were one of them
-// held, or not understood, it would be swept up with the others.
+// concerns every packet of a queue up to an id, so that is only right where each
+// packet that was received of the queue is answered: one that is held, or was not
+// understood, would be swept up with the others.
 type verdicts struct {
 	numbers []uint16 // of the queues, by Reply.Of
 	enc     nfnl.Encoder

@@ -45,7 +45,7 @@ var imports = map[string][]string{
 	"vm":       {"crash"},
 	"kbuild":   {"cachedir"},
 	"cachedir": {},
-	"ruleset":  {},
+	"ruleset":  {"packet"},
 	"kernel":   {},
 	"crash":    {},
 	// What is built on them.
