@@ -32,7 +32,8 @@ func key(protocol uint8, src, dst netip.AddrPort) (k packet.Key) {
 // send puts a packet's upper layer on its way to this machine itself.
 func send(t testing.TB, to netip.Addr, protocol int, upper []byte) {
 	t.Helper()
-	family, address := unix.AF_INET, unix.Sockaddr(nil)
+	family := unix.AF_INET
+	var address unix.Sockaddr
 	if to.Is4() {
 		address = &unix.SockaddrInet4{Addr: to.As4()}
 	} else {

@@ -91,7 +91,7 @@ func sendTo(t *testing.T, to netip.Addr, protocol int, upper []byte) {
 	if protocol == unix.IPPROTO_UDP {
 		typ, port = unix.SOCK_DGRAM, 9
 	}
-	address := unix.Sockaddr(nil)
+	var address unix.Sockaddr
 	if to.Is4() {
 		address = &unix.SockaddrInet4{Addr: to.As4(), Port: port}
 	} else {
