@@ -11,6 +11,8 @@ type chain struct {
 	name   string
 	base   *base // nil: called by other chains only
 	rules  []rule
+	// ignored: its rules do not count for whether conntrack is active.
+	ignored bool
 }
 
 // base makes a chain a base chain.
@@ -26,12 +28,22 @@ type rule struct {
 	conditions []condition
 
 	queue    *Queue
-	rewrite  string // Rewrite.Kind
+	rewrite  string // Rewrite.Kind, of the destination
+	source   string // likewise, of the source
+	mangles  bool   // it writes a packet's ports
 	notrack  bool
-	zone     bool // it puts packets into a conntrack zone
+	zone     *zoning
+	comment  string
 	tracks   bool // it activates connection tracking by being there
 	calls    []string
 	outcomes outcome
+}
+
+// zoning is how a rule puts packets into a conntrack zone.
+type zoning struct {
+	id        uint16
+	computed  bool
+	direction string // Zone.Direction
 }
 
 // An outcome is what can become of a packet that has met the conditions. A rule
@@ -56,10 +68,10 @@ type condition struct {
 
 	// What the analysis understands of it.
 	mark        *MarkTest
-	protocol    uint8  // exactly this IP protocol; 0: any
-	family      Family // IPv4 or IPv6 only
-	established bool   // packets of connections that have been answered, only
-	confirmed   bool   // packets whose conntrack entry is confirmed, only
+	limits      *limits // of the packets that meet it; nil: none are known
+	family      Family  // IPv4 or IPv6 only
+	established bool    // packets of connections that have been answered, only
+	confirmed   bool    // packets whose conntrack entry is confirmed, only
 
 	// spread: packets are spread by a number that is no match, through a map.
 	spread bool

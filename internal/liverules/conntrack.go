@@ -38,6 +38,10 @@ type surroundings struct {
 	// loaded: there is conntrack in the kernel, and its table has entries.
 	loaded  Answer
 	entries int
+	// ipvs: services of IPVS have their connections tracked.
+	ipvs bool
+	// ipvsUntracked: there are such services, and theirs are not.
+	ipvsUntracked Answer
 	// always: connections are tracked, whatever the rules: kernels before 4.11.
 	always bool
 	// bridgeCalls: bridged packets run through the hooks of IP, from within the
@@ -45,7 +49,9 @@ type surroundings struct {
 	bridgeCalls Answer
 }
 
-// conntrack finds who tracks. Complete: all rules could be read.
+// conntrack finds who tracks. Complete: all rules could be read. That conntrack's
+// table has entries proves nothing: they outlive the rules that made them be
+// tracked, and a gate's own rules make some.
 func (s surroundings) conntrack(chains []*chain, complete bool) Conntrack {
 	if s.loaded == No {
 		return Conntrack{No, No, No, "conntrack is not loaded"}
@@ -55,7 +61,13 @@ func (s surroundings) conntrack(chains []*chain, complete bool) Conntrack {
 	}
 	var by families
 	example := ""
+	if s.ipvs {
+		by, example = ipv4|ipv6, "IPVS (net.ipv4.vs.conntrack)"
+	}
 	for _, c := range chains {
+		if c.ignored {
+			continue
+		}
 		for i := range c.rules {
 			if !c.rules[i].tracks {
 				continue
@@ -77,7 +89,7 @@ func (s surroundings) conntrack(chains []*chain, complete bool) Conntrack {
 	}
 	switch {
 	case s.entries > 0 && by == 0:
-		return Conntrack{Yes, Yes, Unknown, fmt.Sprintf("conntrack's table has %d entries", s.entries)}
+		return Conntrack{Unknown, Unknown, Unknown, fmt.Sprintf("conntrack's table has %d entries, but no rule needs it: they are left over, or it was switched on for good (nf_conntrack's enable_hooks)", s.entries)}
 	case !complete || s.loaded == Unknown:
 		rest = Unknown
 		if by == 0 {
@@ -107,25 +119,52 @@ func readSurroundings() (surroundings, []Unread) {
 	if err != nil {
 		note("the number of conntrack's entries", err)
 	}
-	calls := No
-	for _, name := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
-		on, there, err := readNumber("/proc/sys/net/bridge/" + name)
-		if err != nil {
-			note("the settings of br_netfilter", err)
-			calls = Unknown
-			break
-		}
-		if there && on != 0 {
-			calls = Yes
-		}
+	calls, err := readBridgeCalls()
+	if err != nil {
+		note("the settings of br_netfilter", err)
 	}
 	s.bridgeCalls = calls
+	services, tracked, err := readIPVS()
+	if err != nil {
+		note("the services of IPVS", err)
+	}
+	s.ipvs, s.ipvsUntracked = services && tracked, answer(services && !tracked, err)
 	release, err := kernel.Release()
 	if err != nil {
 		note("the kernel's release", err)
 	}
 	s.always = before411(release)
 	return s, unread
+}
+
+// readBridgeCalls says whether bridged packets run through the hooks of IP.
+func readBridgeCalls() (Answer, error) {
+	calls := No
+	for _, name := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
+		on, there, err := readNumber("/proc/sys/net/bridge/" + name)
+		if err != nil {
+			return Unknown, err
+		}
+		if there && on != 0 {
+			calls = Yes
+		}
+	}
+	return calls, nil
+}
+
+// readIPVS says whether there are virtual services, and whether their connections
+// are tracked.
+func readIPVS() (services, tracked bool, err error) {
+	const header = 3 // lines
+	text, err := os.ReadFile("/proc/thread-self/net/ip_vs")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, false, nil
+	case err != nil:
+		return false, false, err
+	}
+	setting, _, err := readNumber("/proc/sys/net/ipv4/vs/conntrack")
+	return strings.Count(string(text), "\n") > header, setting != 0, err
 }
 
 func answer(yes bool, err error) Answer {

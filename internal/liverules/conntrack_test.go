@@ -24,8 +24,12 @@ func TestConntrack(t *testing.T) {
 		{"ip6", tracks(IPv6), idle, true, No, Yes, No},
 		{"inet", tracks(Inet), idle, true, Yes, Yes, No},
 		{"bridge", tracks(Bridge), idle, true, Yes, Yes, Yes},
-		{"entries", nil, surroundings{loaded: Yes, entries: 3}, true, Yes, Yes, Unknown},
+		{"entries", nil, surroundings{loaded: Yes, entries: 3}, true, Unknown, Unknown, Unknown},
 		{"entries of one family", tracks(IPv4), surroundings{loaded: Yes, entries: 3}, true, Yes, No, No},
+		{"IPVS", nil, surroundings{loaded: Yes, ipvs: true}, true, Yes, Yes, No},
+		{"our own", ignored(tracks(Inet)), surroundings{loaded: Yes, entries: 3}, true, Unknown, Unknown, Unknown},
+		{"our own, no entries", ignored(tracks(Inet)), idle, true, No, No, No},
+		{"our own, and others", append(ignored(tracks(Inet)), tracks(IPv4)...), surroundings{loaded: Yes, entries: 3}, true, Yes, No, No},
 		{"rules unread", nil, idle, false, Unknown, Unknown, Unknown},
 		{"some rules unread", tracks(IPv4), idle, false, Yes, Unknown, Unknown},
 		{"unknown whether loaded", nil, surroundings{loaded: Unknown}, true, Unknown, Unknown, Unknown},
@@ -39,6 +43,13 @@ func TestConntrack(t *testing.T) {
 			}
 		})
 	}
+}
+
+func ignored(chains []*chain) []*chain {
+	for _, c := range chains {
+		c.ignored = true
+	}
+	return chains
 }
 
 func TestBefore411(t *testing.T) {

@@ -3,6 +3,8 @@ package liverules
 import (
 	"cmp"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Exposure says whether a rule makes clashes possible.
@@ -23,8 +25,8 @@ func (e Exposure) rank() int {
 // are no others.
 func analyse(chains []*chain, s surroundings, complete bool) *Rules {
 	rules := &Rules{
-		Queues: []QueueRule{}, Rewrites: []Rewrite{}, Notracks: []Notrack{},
-		Conntrack: s.conntrack(chains, complete),
+		Queues: []QueueRule{}, Rewrites: []Rewrite{}, Notracks: []Notrack{}, SourceNAT: []Rewrite{},
+		Conntrack: s.conntrack(chains, complete), IPVS: s.ipvsUntracked,
 	}
 	visits := visitsOf(chains)
 	var notracks []visit
@@ -39,12 +41,15 @@ func analyse(chains []*chain, s surroundings, complete bool) *Rules {
 		for i := range c.rules {
 			r := &c.rules[i]
 			place, match := c.place(r), matchText(r.conditions)
-			if r.zone {
-				rules.Zones = append(rules.Zones, place)
+			if z := r.zone; z != nil && (z.computed || z.id != 0) {
+				rules.Zones = append(rules.Zones, Zone{place, z.id, z.computed, z.direction})
+			}
+			if r.mangles {
+				rules.Mangling = append(rules.Mangling, place)
 			}
 			switch {
 			case r.queue != nil:
-				q := QueueRule{Place: place, Queue: *r.queue, Match: match, Reaches: []Reach{}}
+				q := QueueRule{Place: place, Queue: *r.queue, Comment: r.comment, Match: match, Reaches: []Reach{}}
 				for _, v := range visits[r] {
 					q.Reaches = append(q.Reaches, reachOf(v, s, rules.Conntrack, notracks))
 				}
@@ -52,6 +57,8 @@ func analyse(chains []*chain, s surroundings, complete bool) *Rules {
 				rules.Queues = append(rules.Queues, q)
 			case r.rewrite != "":
 				rules.Rewrites = append(rules.Rewrites, Rewrite{place, r.rewrite, match, waysTo(visits[r])})
+			case r.source != "":
+				rules.SourceNAT = append(rules.SourceNAT, Rewrite{place, r.source, match, waysTo(visits[r])})
 			case r.notrack:
 				rules.Notracks = append(rules.Notracks, Notrack{place, match, waysTo(visits[r])})
 			}
@@ -94,7 +101,7 @@ func waysTo(visits []visit) []Way {
 
 func (v visit) way() Way {
 	b := v.base.base
-	return Way{b.hook, b.priority, v.list[0].path, v.common().families(v.base.family).list()}
+	return Way{b.hook, b.priority, v.list[0].path, v.common().families(v.base.family).list(), v.packets(v.base.family)}
 }
 
 // reachOf judges one way to a queue rule.
@@ -177,13 +184,15 @@ func exposure(r Reach, k *known, conntrack Conntrack) (Exposure, string) {
 	switch {
 	case f == 0:
 		return NotExposed, "no address family's packets can come this way"
+	case len(r.Packets) == 0:
+		return NotExposed, "no packet meets all the conditions on the way"
 	case r.Position == BeforeLookup || r.Position == AfterConfirm || r.Position == Outside:
 		return NotExposed, r.Reason
 	case active == No:
 		return NotExposed, "conntrack is not active for these packets: " + conntrack.Reason
 	case r.Untracked == Yes:
 		return NotExposed, "a notrack rule has exempted the packets"
-	case k.has(tcpOnly):
+	case len(r.Packets) > 0 && !slices.ContainsFunc(r.Packets, func(s Selection) bool { return !s.only(unix.IPPROTO_TCP) }):
 		return NotExposed, "TCP only: a connection has no second packet before the first one's answer"
 	case k.has(establishedOnly):
 		return NotExposed, "established connections only: their entries are confirmed"

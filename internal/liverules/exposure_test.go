@@ -61,7 +61,7 @@ func TestExposure(t *testing.T) {
 		{"bridge before conntrack", model(in(Bridge, baseChain(Prerouting, -300, queue(1))), in(Bridge, bridgeTracks)), untrackedNamespace, NotExposed, BeforeLookup, "before"},
 		{"bridge calling ip", model(in(Bridge, baseChain(Forward, 0, queue(1)))), surroundings{loaded: Yes, entries: 1, bridgeCalls: Yes}, ExposureUnknown, Undecided, "br_netfilter"},
 		{"bridge calling ip, untracked", model(in(Bridge, baseChain(Forward, 0, queue(1)))), surroundings{loaded: Yes, bridgeCalls: Yes}, NotExposed, Undecided, "not active"},
-		{"bridge, unknown", model(in(Bridge, baseChain(Forward, 0, queue(1)))), tracked, ExposureUnknown, Undecided, "unknown"},
+		{"bridge, unknown", model(in(Bridge, baseChain(Forward, 0, queue(1)))), surroundings{loaded: Yes, entries: 1, bridgeCalls: No}, ExposureUnknown, Undecided, "unknown"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

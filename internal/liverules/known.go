@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"iter"
 	"slices"
-
-	"golang.org/x/sys/unix"
 )
 
 // A fact is something known of all packets that come to a place: that they met
@@ -38,6 +36,7 @@ type known struct {
 	fact
 	before *known
 	length int
+	within *limits // what all the facts leave; nil: all packets
 }
 
 func (k *known) len() int {
@@ -48,7 +47,17 @@ func (k *known) len() int {
 }
 
 func (k *known) with(f fact) *known {
-	return &known{fact: f, before: k, length: k.len() + 1}
+	next := &known{fact: f, before: k, length: k.len() + 1}
+	next.within = k.limits()
+	switch l := f.limits(); {
+	case l == nil:
+	case next.within == nil:
+		next.within = l
+	default:
+		both := next.within.and(*l)
+		next.within = &both
+	}
+	return next
 }
 
 func (k *known) all() iter.Seq[fact] { return k.since(nil) }
@@ -164,7 +173,6 @@ func (k *known) has(kind func(condition) bool) bool {
 	return false
 }
 
-func tcpOnly(c condition) bool         { return c.protocol == unix.IPPROTO_TCP }
 func establishedOnly(c condition) bool { return c.established }
 func confirmedOnly(c condition) bool   { return c.confirmed }
 func isSpread(c condition) bool        { return c.spread }

@@ -162,7 +162,9 @@ func (l layout) conditions(header []byte) []condition {
 		operator := ""
 		if inverse&inverted != 0 {
 			operator = "!= "
-			c.protocol = 0
+			if c.limits != nil {
+				c.limits = ofProtocols(c.limits.protocols.complement())
+			}
 		}
 		c.text = words + " " + operator + value
 		list = append(list, c)
@@ -191,7 +193,7 @@ func (l layout) conditions(header []byte) []condition {
 	}
 	protocol := binary.NativeEndian.Uint16(header[l.protocol:])
 	if protocol != 0 && (l.protocolFlag == 0 || header[l.flags]&l.protocolFlag != 0) {
-		add(condition{stable: true, protocol: uint8(protocol)}, "meta l4proto", invertProto, protocolText(uint8(protocol)))
+		add(condition{stable: true, limits: ofProtocols(byteSetOf(uint8(protocol)))}, "meta l4proto", invertProto, protocolText(uint8(protocol)))
 	}
 	if l.family == IPv4 && header[l.flags]&flagFragment != 0 {
 		add(condition{}, "fragment", invertFragment, "1")
@@ -232,15 +234,4 @@ func linkText(link, mask []byte) string {
 		return fmt.Sprintf("%q", name[:covered]+"*")
 	}
 	return fmt.Sprintf("%q", name)
-}
-
-// protocolText names the protocols that matter here.
-func protocolText(protocol uint8) string {
-	if name, ok := map[uint8]string{
-		unix.IPPROTO_ICMP: "icmp", unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_DCCP: "dccp",
-		unix.IPPROTO_GRE: "gre", unix.IPPROTO_ICMPV6: "ipv6-icmp", unix.IPPROTO_SCTP: "sctp", unix.IPPROTO_UDPLITE: "udplite",
-	}[protocol]; ok {
-		return name
-	}
-	return fmt.Sprint(protocol)
 }

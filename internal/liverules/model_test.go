@@ -60,8 +60,8 @@ func dnat() rule { return rule{rewrite: "dnat", outcomes: absorbed, tracks: true
 
 // Conditions.
 var (
-	udp      = condition{text: "meta l4proto udp", stable: true, protocol: unix.IPPROTO_UDP}
-	tcp      = condition{text: "meta l4proto tcp", stable: true, protocol: unix.IPPROTO_TCP}
+	udp      = condition{text: "meta l4proto udp", stable: true, limits: ofProtocols(byteSetOf(unix.IPPROTO_UDP))}
+	tcp      = condition{text: "meta l4proto tcp", stable: true, limits: ofProtocols(byteSetOf(unix.IPPROTO_TCP))}
 	dns      = condition{text: "th dport 53", stable: true}
 	inSet    = condition{text: "th dport @ports", stable: true, local: true}
 	limited  = condition{text: "[limit]"}
@@ -75,7 +75,7 @@ var (
 
 // tracked are surroundings in which conntrack is active for everything but
 // bridges.
-var tracked = surroundings{loaded: Yes, entries: 1, bridgeCalls: No}
+var tracked = surroundings{loaded: Yes, ipvs: true, bridgeCalls: No}
 
 // queueOf finds the rule with a queue.
 func queueOf(t *testing.T, r *Rules, first uint16) QueueRule {

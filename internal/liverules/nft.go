@@ -23,8 +23,11 @@ const (
 	nfgenmsgLen = 4
 	// messageBuffer holds any datagram of a dump, which has 32 KiB at most.
 	messageBuffer = 64 << 10
-	anonymousSet  = 1 // NFT_SET_ANONYMOUS
-	dormantTable  = 1 // NFT_TABLE_F_DORMANT
+	anonymousSet  = 1 << 0 // NFT_SET_ANONYMOUS
+	intervalSet   = 1 << 2 // NFT_SET_INTERVAL
+	timeoutSet    = 1 << 4 // NFT_SET_TIMEOUT
+	evalSet       = 1 << 5 // NFT_SET_EVAL
+	dormantTable  = 1      // NFT_TABLE_F_DORMANT
 	verdictType   = 0xffffff00
 )
 
@@ -164,6 +167,7 @@ func (d *dumper) chains() ([]*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the rules: %w", err)
 	}
+	d.withoutDynamic(objects, sets)
 	for _, o := range objects {
 		table, name := o.text(unix.NFTA_RULE_TABLE), o.text(unix.NFTA_RULE_CHAIN)
 		c, ok := byName[chainKey{NFTables, o.family, table, name}]
@@ -216,14 +220,43 @@ type set struct {
 	name      string
 	anonymous bool
 	keyLength int
+	interval  bool // the elements are where ranges begin and end
 	verdicts  bool // a verdict map
 	elements  []element
+	// whole: elements are all that there are, until somebody changes the rules.
+	whole bool
 }
 
 type element struct {
 	key     []byte
-	plain   bool // no range, no catch-all
+	last    []byte // of a range in a concatenation; nil: key alone
+	plain   bool   // no range, no catch-all
+	end     bool   // of a range, which has not this key itself
+	all     bool   // whatever is in no other element
 	verdict *verdict
+}
+
+// The types of keys of which the elements matter: nft writes those of a
+// concatenation into 6 bits each.
+const (
+	protocolType   = 12 // TYPE_INET_PROTOCOL
+	portType       = 13 // TYPE_INET_SERVICE
+	typeBits       = 6
+	typeMask       = 1<<typeBits - 1
+	mostConcatened = 5
+)
+
+// matters: the set has protocols and ports alone.
+func matters(keyType uint32) bool {
+	for n := 0; keyType != 0 && n < mostConcatened; n++ {
+		if t := keyType & typeMask; t != protocolType && t != portType {
+			return false
+		}
+		if keyType >>= typeBits; keyType == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // sets reads all sets, with the elements of those that a rule's meaning or its
@@ -239,10 +272,13 @@ func (d *dumper) sets() (map[tableKey]map[string]set, error) {
 		s := set{
 			name:      o.text(unix.NFTA_SET_NAME),
 			anonymous: o.u32(unix.NFTA_SET_FLAGS)&anonymousSet != 0,
+			interval:  o.u32(unix.NFTA_SET_FLAGS)&intervalSet != 0,
 			keyLength: int(o.u32(unix.NFTA_SET_KEY_LEN)),
 			verdicts:  o.u32(unix.NFTA_SET_DATA_TYPE) == verdictType,
 		}
-		if s.anonymous || s.verdicts {
+		steady := o.u32(unix.NFTA_SET_FLAGS)&(timeoutSet|evalSet) == 0
+		s.whole = steady && (s.anonymous || matters(o.u32(unix.NFTA_SET_KEY_TYPE)))
+		if s.anonymous || s.verdicts || s.whole {
 			if s.elements, err = d.elements(key, s.name); err != nil {
 				return nil, fmt.Errorf("list the elements of set %s of table %s %s: %w", s.name, key.family, key.name, err)
 			}

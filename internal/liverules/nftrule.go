@@ -78,7 +78,10 @@ func decodeElement(b []byte) (element, error) {
 	}
 	e := element{
 		key:   a.data(unix.NFTA_SET_ELEM_KEY),
+		last:  a.data(setElemKeyEnd),
 		plain: a.u32(unix.NFTA_SET_ELEM_FLAGS) == 0 && !a.has(setElemKeyEnd),
+		end:   a.u32(unix.NFTA_SET_ELEM_FLAGS)&elementEnd != 0,
+		all:   a.u32(unix.NFTA_SET_ELEM_FLAGS)&elementAll != 0,
 	}
 	data, err := a.nested(unix.NFTA_SET_ELEM_DATA)
 	if err != nil {
@@ -90,13 +93,18 @@ func decodeElement(b []byte) (element, error) {
 	return e, err
 }
 
-// setElemKeyEnd is NFTA_SET_ELEM_KEY_END.
-const setElemKeyEnd = 10
+// setElemKeyEnd is NFTA_SET_ELEM_KEY_END; elementEnd and elementAll are
+// NFT_SET_ELEM_INTERVAL_END and NFT_SET_ELEM_CATCHALL.
+const (
+	setElemKeyEnd = 10
+	elementEnd    = 1 << 0
+	elementAll    = 1 << 1
+)
 
 // decodeRule translates a rule, given the sets of its table.
 func decodeRule(o object, sets map[string]set) (rule, error) {
 	t := translation{family: o.family, sets: sets, loaded: map[uint32]value{}}
-	t.rule.handle = o.u64(unix.NFTA_RULE_HANDLE)
+	t.rule.handle, t.rule.comment = o.u64(unix.NFTA_RULE_HANDLE), commentOf(o.get(unix.NFTA_RULE_USERDATA))
 	list, err := parseList(o.get(unix.NFTA_RULE_EXPRESSIONS))
 	if err != nil {
 		return t.rule, err
@@ -141,9 +149,12 @@ func (t *translation) expression(name string, a attributes) error {
 		t.load(a, unix.NFTA_META_DREG, metaValue(a.u32(unix.NFTA_META_KEY)))
 	case "ct":
 		r.tracks = true
-		r.zone = r.zone || a.has(unix.NFTA_CT_SREG) && a.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_ZONE
+		if a.has(unix.NFTA_CT_SREG) && a.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_ZONE {
+			r.zone = t.zone(a)
+		}
 		t.load(a, unix.NFTA_CT_DREG, ctValue(a.u32(unix.NFTA_CT_KEY)))
 	case "payload":
+		r.mangles = r.mangles || a.has(unix.NFTA_PAYLOAD_SREG) && a.u32(unix.NFTA_PAYLOAD_BASE) == unix.NFT_PAYLOAD_TRANSPORT_HEADER
 		t.load(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))
 	case "hash":
 		t.load(a, unix.NFTA_HASH_DREG, value{name: fmt.Sprintf("hash mod %d", a.u32(unix.NFTA_HASH_MODULUS)), spread: true, format: decimal})
@@ -152,15 +163,20 @@ func (t *translation) expression(name string, a attributes) error {
 	case "bitwise":
 		t.load(a, unix.NFTA_BITWISE_DREG, t.bitwise(a))
 	case "byteorder":
-		t.load(a, unix.NFTA_BYTEORDER_DREG, t.at(a.u32(unix.NFTA_BYTEORDER_SREG)))
+		v := t.at(a.u32(unix.NFTA_BYTEORDER_SREG))
+		if v.key.most() > 0xff { // of a single byte there is no order
+			v.key = otherValue
+		}
+		t.load(a, unix.NFTA_BYTEORDER_DREG, v)
 	case "cmp":
 		r.conditions = append(r.conditions, t.compare(a))
 	case "range":
 		v := t.at(a.u32(unix.NFTA_RANGE_SREG))
 		operator := map[uint32]string{unix.NFT_RANGE_NEQ: "!= "}[a.u32(unix.NFTA_RANGE_OP)]
+		from, to := a.data(unix.NFTA_RANGE_FROM_DATA), a.data(unix.NFTA_RANGE_TO_DATA)
 		r.conditions = append(r.conditions, condition{
-			text:   fmt.Sprintf("%s %s%s-%s", v.name, operator, v.text(a.data(unix.NFTA_RANGE_FROM_DATA)), v.text(a.data(unix.NFTA_RANGE_TO_DATA))),
-			stable: v.stable,
+			text:   fmt.Sprintf("%s %s%s-%s", v.name, operator, v.text(from), v.text(to)),
+			stable: v.stable, limits: v.limits(element{key: from, last: to}).inverted(operator != ""),
 		})
 	case "lookup":
 		t.lookup(a)
@@ -177,13 +193,15 @@ func (t *translation) expression(name string, a attributes) error {
 			if a.u32(unix.NFTA_NAT_FLAGS)&natNetmap != 0 {
 				r.rewrite = "netmap"
 			}
+		} else {
+			r.source = "snat"
 		}
 		r.outcomes |= absorbed
 	case "redir":
 		r.tracks, r.rewrite = true, "redirect"
 		r.outcomes |= absorbed
 	case "masq":
-		r.tracks = true
+		r.tracks, r.source = true, "masquerade"
 		r.outcomes |= absorbed
 	case "tproxy":
 		r.rewrite = "tproxy"
@@ -208,6 +226,7 @@ func (t *translation) expression(name string, a attributes) error {
 			return nil
 		}
 		r.conditions = append(r.conditions, condition{text: "[" + name + "]"})
+		clear(t.loaded) // it may have written anywhere
 	}
 	return nil
 }
@@ -267,7 +286,7 @@ func (t *translation) immediate(a attributes) error {
 	}
 	if !data.has(unix.NFTA_DATA_VERDICT) {
 		bytes := data.get(unix.NFTA_DATA_VALUE)
-		t.load(a, unix.NFTA_IMMEDIATE_DREG, value{name: value{}.text(bytes)})
+		t.load(a, unix.NFTA_IMMEDIATE_DREG, value{name: value{}.text(bytes), data: bytes})
 		return nil
 	}
 	v, err := decodeVerdict(data.get(unix.NFTA_DATA_VERDICT))
@@ -292,11 +311,11 @@ func (t *translation) lookup(a attributes) {
 		if a.u32(unix.NFTA_LOOKUP_FLAGS)&unix.NFT_LOOKUP_F_INV != 0 {
 			operator = "!= "
 		}
-		r.conditions = append(r.conditions, condition{text: v.name + " " + operator + content, stable: v.stable, local: local})
+		r.conditions = append(r.conditions, condition{text: v.name + " " + operator + content, stable: v.stable, local: local, limits: s.limits(v).inverted(operator != "")})
 	case a.u32(unix.NFTA_LOOKUP_DREG) != unix.NFT_REG_VERDICT:
 		t.load(a, unix.NFTA_LOOKUP_DREG, value{name: v.name + " map " + content, spread: v.spread})
 	default:
-		r.conditions = append(r.conditions, condition{text: v.name + " vmap " + content, stable: v.stable, local: local, spread: v.spread})
+		r.conditions = append(r.conditions, condition{text: v.name + " vmap " + content, stable: v.stable, local: local, spread: v.spread, limits: s.limits(v).inexact()})
 		r.outcomes |= goesOn
 		for _, e := range s.elements {
 			if e.verdict != nil {

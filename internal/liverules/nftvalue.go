@@ -18,8 +18,10 @@ type value struct {
 	spread bool
 	format func([]byte) string
 
-	key  valueKey
-	mask uint32 // of the mark or the state, as far as it was masked
+	key    valueKey
+	fields []valueKey // of a concatenation
+	mask   uint32     // of the mark or the state, as far as it was masked
+	data   []byte     // what an immediate value is
 }
 
 // valueKey tells the values that the analysis understands.
@@ -32,7 +34,15 @@ const (
 	familyValue
 	stateValue
 	statusValue
+	sourcePortValue
+	destinationPortValue
+	icmpTypeValue
 )
+
+// narrows: comparing the value says what packets there are.
+func (k valueKey) narrows() bool {
+	return k == protocolValue || k == sourcePortValue || k == destinationPortValue || k == icmpTypeValue
+}
 
 // text renders what a value is compared with.
 func (v value) text(data []byte) string {
@@ -57,8 +67,15 @@ func register(number uint32) uint32 {
 // load puts a value into the register that an attribute names; without that
 // attribute the expression sets something of the packet instead.
 func (t *translation) load(a attributes, destination uint16, v value) {
-	if a.has(destination) {
-		t.loaded[register(a.u32(destination))] = v
+	if !a.has(destination) {
+		return
+	}
+	at := register(a.u32(destination))
+	t.loaded[at] = v
+	if at%4 == 0 { // a long value goes over the next ones
+		for i := range uint32(3) {
+			delete(t.loaded, at+1+i)
+		}
 	}
 }
 
@@ -70,7 +87,14 @@ func (t *translation) concatenated(number uint32, length int) value {
 	v := t.loaded[from]
 	for r := from + 1; r < from+uint32(length+3)/4 && r < 16; r++ {
 		if next, ok := t.loaded[r]; ok {
-			v = value{name: v.name + " . " + next.name, stable: v.stable && next.stable, spread: v.spread || next.spread}
+			fields := v.fields
+			if fields == nil {
+				fields = []valueKey{v.key}
+			}
+			v = value{
+				name: v.name + " . " + next.name, stable: v.stable && next.stable, spread: v.spread || next.spread,
+				fields: append(slices.Clip(fields), next.key),
+			}
 		}
 	}
 	return v
@@ -128,9 +152,11 @@ func (t *translation) payloadValue(a attributes) value {
 	case unix.NFT_PAYLOAD_TRANSPORT_HEADER:
 		switch {
 		case offset == 0 && length == 2:
-			v.name, v.format = "th sport", port
+			v.name, v.format, v.key = "th sport", port, sourcePortValue
 		case offset == 2 && length == 2:
-			v.name, v.format = "th dport", port
+			v.name, v.format, v.key = "th dport", port, destinationPortValue
+		case offset == 0 && length == 1:
+			v.key = icmpTypeValue // that it is ICMP is asked by another condition
 		case offset == 0 && length == 4:
 			v.name = "th sport . th dport"
 		}
@@ -178,6 +204,7 @@ func (t *translation) bitwise(a attributes) value {
 	if a.u32(bitwiseOperation) != 0 || len(mask) == 0 || strings.Trim(string(xor), "\x00") != "" {
 		return value{name: v.name + " (changed)", spread: v.spread}
 	}
+	v.data = nil
 	if (v.key == markValue || v.key == stateValue || v.key == statusValue) && len(mask) == 4 {
 		v.mask &= binary.NativeEndian.Uint32(mask)
 	} else {
@@ -221,14 +248,15 @@ func (t *translation) compare(a attributes) condition {
 		if c.established {
 			c.text = "ct state established"
 		}
+		c.limits = stateLimits(v.mask, state, op)
 	case len(data) == 4 && v.key == statusValue:
 		// `ct status confirmed`, likewise.
 		c.confirmed = v.mask == statusConfirmed && op == unix.NFT_CMP_NEQ && binary.NativeEndian.Uint32(data) == 0
 		if c.confirmed {
 			c.text = "ct status confirmed"
 		}
-	case len(data) == 1 && equal && v.key == protocolValue:
-		c.protocol = data[0]
+	case v.key.narrows():
+		c.limits = v.compared(data, op)
 	case len(data) == 1 && equal && v.key == familyValue:
 		c.family = map[byte]Family{unix.NFPROTO_IPV4: IPv4, unix.NFPROTO_IPV6: IPv6}[data[0]]
 	}

@@ -4,12 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 )
 
 // Read reads the rules of the calling thread's network namespace. What could
 // not be read is in Unread; the error has it too if no rules could be read at
 // all, and the result is usable even then.
-func Read() (*Rules, error) {
+//
+// Tables of nftables of family inet with one of the names besides do not count for
+// whether conntrack is active: a gate's rules ask it, and so keep it active, which
+// is no reason for the gate to stay. Everything else that their rules do counts.
+func Read(besides ...string) (*Rules, error) {
 	// All sources have to be those of one namespace.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -29,6 +34,9 @@ func Read() (*Rules, error) {
 	for _, p := range protocols {
 		more, err := readLegacy(p)
 		read(p.program, more, err)
+	}
+	for _, c := range chains {
+		c.ignored = c.source == NFTables && c.family == Inet && slices.Contains(besides, c.table)
 	}
 	complete := len(unread) == 0
 	s, also := readSurroundings()

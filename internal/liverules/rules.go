@@ -12,8 +12,19 @@ type Rules struct {
 	Notracks  []Notrack   `json:"notracks"`
 	Conntrack Conntrack   `json:"conntrack"`
 
+	// SourceNAT are the rules that give packets another source.
+	SourceNAT []Rewrite `json:"source_nat"`
+
 	// Zones are the rules that put packets into conntrack zones.
-	Zones []Place `json:"zones,omitempty"`
+	Zones []Zone `json:"zones,omitempty"`
+
+	// Mangling are the rules that write packets' ports: behind them a match tells
+	// another port than the packet came with.
+	Mangling []Place `json:"mangling,omitempty"`
+
+	// IPVS says whether virtual services of IPVS are there whose connections are
+	// not tracked (net.ipv4.vs.conntrack is 0).
+	IPVS Answer `json:"ipvs_untracked"`
 
 	// Unread is what could not be read. If there is any, rules may be missing.
 	Unread []Unread `json:"unread,omitempty"`
@@ -89,6 +100,9 @@ func (p Place) String() string {
 type QueueRule struct {
 	Place
 	Queue
+
+	// Comment is what its maker noted; nftables only.
+	Comment string `json:"comment,omitempty"`
 
 	// Match is the rule's own, in a short form of nft's notation; empty: all
 	// packets that come to it.
@@ -187,6 +201,9 @@ type Way struct {
 
 	// Families are those whose packets can come this way.
 	Families []Family `json:"families"`
+
+	// Packets are those that can, as far as the conditions are understood.
+	Packets []Selection `json:"packets,omitempty"`
 }
 
 // Reach is a way to a queue rule, and what it means.
@@ -235,10 +252,19 @@ func (t MarkTest) inverse() MarkTest {
 	return t
 }
 
-// Rewrite is a rule that gives packets another destination.
+// Zone is a rule that puts packets into a conntrack zone.
+type Zone struct {
+	Place
+	ID       uint16 `json:"id"`
+	Computed bool   `json:"computed,omitempty"` // the number comes from a map or a mark
+	// Direction is the one that the zone holds for, original or reply; empty: both.
+	Direction string `json:"direction,omitempty"`
+}
+
+// Rewrite is a rule that gives packets another destination, or another source.
 type Rewrite struct {
 	Place
-	Kind  string `json:"kind"` // dnat, redirect, netmap or tproxy
+	Kind  string `json:"kind"` // dnat, redirect, netmap or tproxy; snat or masquerade
 	Match string `json:"match"`
 	Ways  []Way  `json:"ways"`
 }

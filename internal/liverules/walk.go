@@ -60,7 +60,7 @@ func (g *graph) absorbs(c *chain) bool {
 // leads reports whether a chain has, or leads to, rules about which it matters
 // by which packets they are reached.
 func (g *graph) leads(c *chain) bool {
-	return g.any(g.leading, c, func(r *rule) bool { return r.queue != nil || r.notrack })
+	return g.any(g.leading, c, func(r *rule) bool { return r.queue != nil || r.notrack || r.rewrite != "" })
 }
 
 // An arrival is one way to come to a chain or a rule: what is known of the
@@ -138,7 +138,7 @@ func (g *graph) walk(from *chain, found func(visit)) {
 				}
 				here = before.with(facts...)
 			}
-			if r.queue != nil || r.notrack || r.rewrite != "" {
+			if r.queue != nil || r.notrack || r.rewrite != "" || r.source != "" {
 				found(visit{from, r, here})
 			}
 			for _, name := range r.calls {

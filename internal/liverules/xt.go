@@ -1,11 +1,9 @@
 package liverules
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Extensions of xtables come in two ways, from legacy tables and through
@@ -79,6 +77,9 @@ var xtTracking = []string{
 // xtRewrites are the targets that give packets another destination.
 var xtRewrites = map[string]string{"DNAT": "dnat", "REDIRECT": "redirect", "NETMAP": "netmap", "TPROXY": "tproxy"}
 
+// xtSources are those that give them another source.
+var xtSources = map[string]string{"SNAT": "snat", "MASQUERADE": "masquerade"}
+
 // xtGoesOn are targets after which the next rule is looked at (XT_CONTINUE).
 var xtGoesOn = []string{
 	"LOG", "NFLOG", "MARK", "CONNMARK", "CONNSECMARK", "SECMARK", "DSCP", "TOS", "TTL", "HL", "ECN", "TCPMSS", "TCPOPTSTRIP",
@@ -87,7 +88,7 @@ var xtGoesOn = []string{
 
 // applyXTTarget notes what a target does.
 func (r *rule) applyXTTarget(name string, revision uint32, info []byte) {
-	r.rewrite = xtRewrites[name]
+	r.rewrite, r.source = xtRewrites[name], xtSources[name]
 	r.tracks = r.tracks || slices.Contains(xtTracking, name)
 	r.outcomes |= absorbed
 	switch {
@@ -116,9 +117,23 @@ func (r *rule) applyXTTarget(name string, revision uint32, info []byte) {
 
 // xtZone reads struct xt_ct_target_info: flags and the zone, 16 bits each. The
 // zone may also be that of the packet's mark (XT_CT_ZONE_MARK).
-func xtZone(info []byte) bool {
-	const zoneFromMark = 1 << 4
-	return len(info) >= 4 && (binary.NativeEndian.Uint16(info)&zoneFromMark != 0 || binary.NativeEndian.Uint16(info[2:]) != 0)
+func xtZone(info []byte) *zoning {
+	const original, reply, fromMark = 1 << 2, 1 << 3, 1 << 4 // XT_CT_ZONE_DIR_ORIG, XT_CT_ZONE_DIR_REPL
+	if len(info) < 4 {
+		return nil
+	}
+	flags, id := binary.NativeEndian.Uint16(info), binary.NativeEndian.Uint16(info[2:])
+	if flags&fromMark == 0 && id == 0 {
+		return nil
+	}
+	z := &zoning{id: id, computed: flags&fromMark != 0}
+	switch flags & (original | reply) {
+	case original:
+		z.direction = "original"
+	case reply:
+		z.direction = "reply"
+	}
+	return z
 }
 
 // applyXTMatch notes a match.
@@ -133,19 +148,22 @@ func (r *rule) applyXTMatch(name string, revision uint32, info []byte) {
 		c = xtMark(c, revision, info)
 	case "state":
 		// The mask has bit 1+ctinfo; IP_CT_ESTABLISHED is 0.
-		c.established = len(info) >= 4 && binary.NativeEndian.Uint32(info) == 1<<1
+		if len(info) >= 4 {
+			states := binary.NativeEndian.Uint32(info)
+			c.established, c.limits = states == 1<<1, xtStates(states)
+		}
 	case "conntrack":
-		c.established, c.confirmed = xtConntrack(revision, info)
+		c = xtConntrack(c, revision, info)
 	case "tcp", "udp", "udplite", "dccp", "sctp":
 		// Their structures begin with two ranges of ports. The bytes behind them
 		// are flags, whose meaning depends on the protocol.
 		if len(info) >= 9 {
-			c.text, c.stable = xtPorts(name, info), true
+			c.text, c.stable, c.limits = xtPorts(name, info), true, xtPortLimits(info)
 		}
 	case "multiport":
-		if text, ok := xtMultiport(revision, info); ok {
-			c.text, c.stable = text, true
-		}
+		c = xtMultiport(c, revision, info)
+	case "icmp", "icmp6":
+		c.limits = xtICMP(info)
 	}
 	switch {
 	case c.established:
@@ -179,71 +197,4 @@ func (t MarkTest) String() string {
 		operator = "== "
 	}
 	return fmt.Sprintf("meta mark & %#x %s%#x", t.Mask, operator, t.Value)
-}
-
-// xtConntrack tells a conntrack match of state ESTABLISHED alone, and one of
-// status CONFIRMED alone. In struct xt_conntrack_mtinfo1 to 3, match_flags and
-// invert_flags are at 146, the masks of states and status behind them, 8 bits each
-// in revision 1 and 16 in the others.
-func xtConntrack(revision uint32, info []byte) (established, confirmed bool) {
-	const flags, masks = 146, 150
-	const matchState, matchStatus = 1 << 0, 1 << 6 // XT_CONNTRACK_STATE, XT_CONNTRACK_STATUS
-	if revision < 1 || revision > 3 || len(info) < masks+4 {
-		return false, false
-	}
-	states, status := binary.NativeEndian.Uint16(info[masks:]), binary.NativeEndian.Uint16(info[masks+2:])
-	if revision == 1 {
-		states, status = uint16(info[masks]), uint16(info[masks+1])
-	}
-	match, invert := binary.NativeEndian.Uint16(info[flags:]), binary.NativeEndian.Uint16(info[flags+2:])
-	established = match&matchState != 0 && invert&matchState == 0 && states == 1<<1
-	confirmed = match&matchStatus != 0 && invert&matchStatus == 0 && status == statusConfirmed
-	return established, confirmed
-}
-
-// xtPorts renders the two ranges that port matches begin with: source and
-// destination, first and last port each.
-func xtPorts(protocol string, info []byte) string {
-	port := func(i int) uint16 { return binary.NativeEndian.Uint16(info[2*i:]) }
-	if rest := info[8:]; len(bytes.Trim(rest, "\x00")) > 0 {
-		return fmt.Sprintf("xt %s sport %d-%d dport %d-%d flags %#x", protocol, port(0), port(1), port(2), port(3), rest)
-	}
-	var words []string
-	for i, side := range []string{"sport", "dport"} {
-		first, last := port(2*i), port(2*i+1)
-		switch {
-		case first == 0 && last == 0xffff:
-		case first == last:
-			words = append(words, fmt.Sprintf("%s %s %d", protocol, side, first))
-		default:
-			words = append(words, fmt.Sprintf("%s %s %d-%d", protocol, side, first, last))
-		}
-	}
-	return strings.Join(words, " ")
-}
-
-// xtMultiport decodes struct xt_multiport_v1: which side, how many, 15 ports,
-// 15 flags that make a port the first of a range, and whether it is inverted.
-func xtMultiport(revision uint32, info []byte) (string, bool) {
-	const most, ports = 15, 2
-	const flags, inverted = ports + 2*most, ports + 3*most
-	if revision != 1 || len(info) <= inverted {
-		return "", false
-	}
-	side, ok := map[byte]string{0: "th sport", 1: "th dport", 2: "th port"}[info[0]]
-	count := int(info[1])
-	if !ok || count > most {
-		return "", false
-	}
-	var list []string
-	for i := 0; i < count; i++ {
-		text := fmt.Sprint(binary.NativeEndian.Uint16(info[ports+2*i:]))
-		if info[flags+i] != 0 && i+1 < count {
-			i++
-			text += fmt.Sprintf("-%d", binary.NativeEndian.Uint16(info[ports+2*i:]))
-		}
-		list = append(list, text)
-	}
-	operator := map[bool]string{false: "", true: "!= "}[info[inverted] != 0]
-	return fmt.Sprintf("%s %s{ %s }", side, operator, strings.Join(list, ", ")), true
 }

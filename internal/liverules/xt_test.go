@@ -2,6 +2,7 @@ package liverules
 
 import (
 	"encoding/binary"
+	"reflect"
 	"testing"
 )
 
@@ -52,7 +53,7 @@ func TestXTTargets(t *testing.T) {
 		want rule
 	}{
 		{"CT", notrack, rule{notrack: true, outcomes: goesOn}},
-		{"CT", zone, rule{tracks: true, zone: true, outcomes: goesOn}},
+		{"CT", zone, rule{tracks: true, zone: &zoning{id: 5}, outcomes: goesOn}},
 		{"CT", words(0, 0, 0, 0), rule{tracks: true, outcomes: goesOn}},
 		{"NOTRACK", nil, rule{notrack: true, outcomes: goesOn}},
 		{"DNAT", nil, rule{tracks: true, rewrite: "dnat", outcomes: absorbed}},
@@ -60,7 +61,7 @@ func TestXTTargets(t *testing.T) {
 		{"NETMAP", nil, rule{tracks: true, rewrite: "netmap", outcomes: absorbed | goesOn}},
 		{"TPROXY", nil, rule{rewrite: "tproxy", outcomes: absorbed | goesOn}},
 		{"MASQUERADE", nil, rule{tracks: true, outcomes: absorbed}},
-		{"CT", words(1<<4, 0, 0, 0), rule{tracks: true, zone: true, outcomes: goesOn}},
+		{"CT", words(1<<4, 0, 0, 0), rule{tracks: true, zone: &zoning{computed: true}, outcomes: goesOn}},
 		{"MARK", nil, rule{outcomes: goesOn}},
 		{"CONNMARK", nil, rule{tracks: true, outcomes: goesOn}},
 		{"UNHEARDOF", nil, rule{outcomes: absorbed | goesOn}},
@@ -68,7 +69,7 @@ func TestXTTargets(t *testing.T) {
 	for _, test := range tests {
 		var r rule
 		r.applyXTTarget(test.name, 0, test.info)
-		if r.notrack != test.want.notrack || r.zone != test.want.zone || r.tracks != test.want.tracks || r.rewrite != test.want.rewrite || r.outcomes != test.want.outcomes {
+		if r.notrack != test.want.notrack || !reflect.DeepEqual(r.zone, test.want.zone) || r.tracks != test.want.tracks || r.rewrite != test.want.rewrite || r.outcomes != test.want.outcomes {
 			t.Errorf("%s %x: %+v, want %+v", test.name, test.info, r, test.want)
 		}
 	}

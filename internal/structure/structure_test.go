@@ -56,7 +56,7 @@ var imports = map[string][]string{
 	"load":              {"footprint", "kernel"},
 	"dnsload":           {"kernel", "load"},
 	"kernel/kerneltest": {"kernel"},
-	"liverules":         {"kernel"},
+	"liverules":         {"kernel", "nfnl", "nfq"},
 	"modload":           {"kernel"},
 	"procnet":           {"kernel"},
 	"provenance":        {"crash", "kernel", "liverules"},

@@ -1,0 +1,198 @@
+package liverules
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
+	"verdictd/internal/nfq"
+)
+
+// A Watcher tells that the rules of a network namespace have changed: those of
+// nftables as soon as the kernel announces it, those of legacy tables, which are
+// announced by nobody, and IPVS and br_netfilter within two seconds.
+//
+// It does not tell what has changed, nor by whom: a program that changes rules
+// itself reads them again and finds nothing to do. What it changes often, such as
+// elements of a set, it leaves out by Except.
+type Watcher struct {
+	changes chan struct{}
+	last    atomic.Int64
+	except  atomic.Pointer[[]uint32]
+
+	socket *nfnl.Socket
+	alarm  *nfnl.Alarm
+	stop   context.CancelFunc
+	ended  <-chan struct{}
+	done   sync.WaitGroup
+
+	mutex  sync.Mutex
+	failed error
+}
+
+// pollInterval is how often legacy tables are looked at.
+const pollInterval = 2 * time.Second
+
+// genMessage is the message that ends the announcement of a transaction.
+const genMessage = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
+
+// Watch begins to watch the network namespace of the calling thread. It takes
+// CAP_NET_ADMIN, and, where that namespace is not the process's own,
+// CAP_SYS_ADMIN too. It ends by Close, or when ctx is done.
+func Watch(ctx context.Context) (*Watcher, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	w := &Watcher{changes: make(chan struct{}, 1)}
+	w.except.Store(new([]uint32))
+	var err error
+	if w.alarm, err = nfnl.NewAlarm(); err != nil {
+		return nil, fmt.Errorf("watch the rules: %w", err)
+	}
+	if err := w.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the rules: %w", err), w.alarm.Close())
+	}
+	ctx, w.stop = context.WithCancel(ctx)
+	started := make(chan error)
+	namespace, err := os.Open("/proc/thread-self/ns/net")
+	if err == nil {
+		w.done.Go(func() { w.poll(ctx, namespace, started) })
+		err = errors.Join(<-started, namespace.Close())
+	}
+	if err != nil {
+		w.stop()
+		w.done.Wait()
+		return nil, errors.Join(fmt.Errorf("watch the rules: %w", err), w.socket.Close(), w.alarm.Close())
+	}
+	w.ended = ctx.Done()
+	w.done.Go(func() { w.listen(ctx) })
+	w.done.Go(func() {
+		<-ctx.Done()
+		w.alarm.Ring()
+	})
+	return w, nil
+}
+
+// open joins the group of nftables' announcements.
+func (w *Watcher) open() error {
+	socket, err := nfnl.Dial(nfnl.Config{ReportLoss: true})
+	if err != nil {
+		return err
+	}
+	// A transaction of many rules is announced rule by rule: the kernel keeps all of
+	// them but the last message from the socket. A filter reads in network order.
+	var kind [2]byte
+	binary.NativeEndian.PutUint16(kind[:], genMessage)
+	program, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: 4, Size: 2}, // nlmsghdr.nlmsg_type
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(binary.BigEndian.Uint16(kind[:])), SkipFalse: 1},
+		bpf.RetConstant{Val: 0xffffffff},
+		bpf.RetConstant{Val: 0},
+	})
+	if err == nil {
+		err = socket.SetFilter(program)
+	}
+	if err == nil {
+		err = socket.Join(unix.NFNLGRP_NFTABLES)
+	}
+	if err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	w.socket = socket
+	return nil
+}
+
+// Changes gets a value after each change; several that nobody has taken yet are
+// one.
+func (w *Watcher) Changes() <-chan struct{} { return w.changes }
+
+// Done is closed when the watcher ends; Err says why.
+func (w *Watcher) Done() <-chan struct{} { return w.ended }
+
+// LastChange is when the last change was told, on the clock of [nfq.Now]; 0: there
+// was none yet. It is known before the value on Changes is, and may be asked by any
+// thread.
+func (w *Watcher) LastChange() int64 { return w.last.Load() }
+
+// Except leaves out what is changed through sockets with these netlink port ids.
+func (w *Watcher) Except(ports ...uint32) { w.except.Store(&ports) }
+
+// Err is why the watcher ended by itself; nil after Close and a context that is
+// done.
+func (w *Watcher) Err() error {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	return w.failed
+}
+
+// Close ends the watcher and frees it. It may be called again.
+func (w *Watcher) Close() error {
+	w.stop()
+	w.done.Wait()
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if w.socket == nil {
+		return nil
+	}
+	err := errors.Join(w.socket.Close(), w.alarm.Close())
+	w.socket = nil
+	return err
+}
+
+// changed tells of a change.
+func (w *Watcher) changed() {
+	w.last.Store(nfq.Now())
+	select {
+	case w.changes <- struct{}{}:
+	default:
+	}
+}
+
+// fail ends the watcher.
+func (w *Watcher) fail(err error) {
+	w.mutex.Lock()
+	w.failed = errors.Join(w.failed, err)
+	w.mutex.Unlock()
+	w.stop()
+}
+
+// listen receives announcements until the watcher ends.
+func (w *Watcher) listen(ctx context.Context) {
+	receiver := nfnl.NewReceiver(16, 4096)
+	for ctx.Err() == nil {
+		err := w.socket.Wait(w.alarm, nfnl.Forever)
+		n := 0
+		if err == nil {
+			n, err = receiver.Receive(w.socket, false)
+		}
+		switch {
+		case errors.Is(err, nfnl.ErrWouldBlock): // a signal, or the alarm
+		case errors.Is(err, unix.ENOBUFS):
+			w.changed() // some announcement did not fit
+		case err != nil:
+			w.fail(fmt.Errorf("watch the rules of nftables: %w", err))
+		}
+		for i := range n {
+			if datagram, _ := receiver.Datagram(i); w.counts(datagram) {
+				w.changed()
+				break
+			}
+		}
+	}
+}
+
+// counts reports whether an announcement is of a change that was not left out.
+func (w *Watcher) counts(datagram []byte) bool {
+	m, ok := nfnl.Head(datagram)
+	return !ok || !slices.Contains(*w.except.Load(), m.PortID)
+}

@@ -1,0 +1,183 @@
+package liverules
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/nfq"
+)
+
+func watch(t *testing.T) *Watcher {
+	t.Helper()
+	w, err := Watch(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(w.Close(), w.Err()); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// changeWithin waits for a change.
+func changeWithin(w *Watcher, d time.Duration) bool {
+	select {
+	case <-w.Changes():
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+func TestWatchNFTables(t *testing.T) {
+	kerneltest.Namespace(t)
+	w := watch(t)
+	if w.LastChange() != 0 || changeWithin(w, 50*time.Millisecond) {
+		t.Error("a change was told before there was one")
+	}
+	for _, change := range []string{
+		"add table inet a { chain c { type filter hook output priority 0; }; set s { type inet_service; }; }",
+		"add rule inet a c udp dport @s accept",
+		"add element inet a s { 53 }",
+		"flush ruleset",
+	} {
+		before := nfq.Now()
+		run(t, change, "nft", "-f", "-")
+		if !changeWithin(w, time.Second) {
+			t.Fatalf("%q was not told", change)
+		}
+		if at := w.LastChange(); at < before || at > nfq.Now() {
+			t.Errorf("%q was told at %d, began at %d", change, at, before)
+		}
+	}
+	read(t)
+	if changeWithin(w, 100*time.Millisecond) {
+		t.Error("reading the rules changes them")
+	}
+}
+
+// One transaction is one change, however large; what nobody takes is one value.
+func TestChangesAreJoined(t *testing.T) {
+	kerneltest.Namespace(t)
+	w := watch(t)
+	run(t, "add table inet a { set s { type inet_service; flags interval; elements = { 1000-2000, 3000-60000 }; }; }", "nft", "-f", "-")
+	run(t, "add table inet b", "nft", "-f", "-")
+	time.Sleep(50 * time.Millisecond)
+	if !changeWithin(w, time.Second) || changeWithin(w, 50*time.Millisecond) {
+		t.Error("two changes that nobody took are not one value")
+	}
+}
+
+func TestExcept(t *testing.T) {
+	kerneltest.Namespace(t)
+	w := watch(t)
+	w.Except(0)
+	run(t, "add table inet a", "nft", "-f", "-")
+	if !changeWithin(w, time.Second) {
+		t.Error("another program's change was left out")
+	}
+	if !w.counts([]byte{1}) {
+		t.Error("what is no message does not count")
+	}
+	header := make([]byte, 16)
+	header[0], header[12] = 16, 7
+	if !w.counts(header) {
+		t.Error("port id 7 is left out before it was named")
+	}
+	if w.Except(7); w.counts(header) {
+		t.Error("port id 7 counts")
+	}
+}
+
+func TestWatchLegacyTables(t *testing.T) {
+	kerneltest.Namespace(t)
+	w := watch(t)
+	commands(t, "iptables-legacy -t mangle -A OUTPUT -p udp -j ACCEPT")
+	if !changeWithin(w, 2*pollInterval) {
+		t.Error("a new table was not told")
+	}
+	commands(t, "iptables-legacy -t mangle -D OUTPUT 1")
+	if !changeWithin(w, 2*pollInterval) {
+		t.Error("a rule that went was not told")
+	}
+}
+
+// What rules count is no change of them.
+func TestCountersAreNoChange(t *testing.T) {
+	kerneltest.Namespace(t)
+	commands(t, `ip link set lo up
+		iptables-legacy -t mangle -A OUTPUT -p udp -j ACCEPT`)
+	seed := maphash.MakeSeed()
+	before, err := fingerprint(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(s)
+	if err := unix.Sendto(s, []byte("x"), 0, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := fingerprint(seed); err != nil || now != before {
+		t.Errorf("a counted packet changed the fingerprint: %v", err)
+	}
+	commands(t, "iptables-legacy -t mangle -A OUTPUT -p tcp -j ACCEPT")
+	if now, err := fingerprint(seed); err != nil || now == before {
+		t.Errorf("a rule did not change the fingerprint: %v", err)
+	}
+}
+
+func TestWatchEnds(t *testing.T) {
+	kerneltest.Namespace(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	w, err := Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case <-w.Done():
+	case <-time.After(time.Second):
+		t.Error("it goes on when its context is done")
+	}
+	if err := errors.Join(w.Close(), w.Close(), w.Err()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWatchWithoutPermission(t *testing.T) {
+	kerneltest.Namespace(t)
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends without its capabilities
+		if err := errors.Join(unix.Setns(int(home.Fd()), unix.CLONE_NEWNET), dropCapabilities()); err != nil {
+			done <- err
+			return
+		}
+		w, err := Watch(context.Background())
+		if err == nil {
+			err = errors.Join(errors.New("it watches without CAP_NET_ADMIN"), w.Close())
+		}
+		done <- err
+	}()
+	if err := <-done; !errors.Is(err, os.ErrPermission) {
+		t.Error(err)
+	}
+}
