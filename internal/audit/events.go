@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"verdictd/internal/holders"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
 )
@@ -36,15 +37,15 @@ const (
 var eventGroups = []string{"new", "update", "destroy"}
 
 func readListeners(root fs.FS) ([]Listener, error) {
-	sockets, err := readNetfilterSockets(root)
+	sockets, err := holders.Sockets(root)
 	if err != nil {
 		return nil, err
 	}
 	listeners := []Listener{}
 	for _, s := range sockets {
-		l := Listener{PortID: s.portID}
+		l := Listener{PortID: s.PortID}
 		for i, name := range eventGroups {
-			if s.groups>>i&1 != 0 {
+			if s.Groups>>i&1 != 0 {
 				l.Groups = append(l.Groups, name)
 			}
 		}

@@ -67,7 +67,6 @@ type condition struct {
 	local bool
 
 	// What the analysis understands of it.
-	mark        *MarkTest
 	limits      *limits // of the packets that meet it; nil: none are known
 	family      Family  // IPv4 or IPv6 only
 	established bool    // packets of connections that have been answered, only

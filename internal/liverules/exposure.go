@@ -24,9 +24,15 @@ func (e Exposure) rank() int {
 // analyse makes of the chains what there is to say about queues. Complete: there
 // are no others.
 func analyse(chains []*chain, s surroundings, complete bool) *Rules {
+	return analyseWith(chains, s, s.conntrack(chains, complete))
+}
+
+// analyseWith does so for what is known of conntrack.
+func analyseWith(chains []*chain, s surroundings, conntrack Conntrack) *Rules {
 	rules := &Rules{
 		Queues: []QueueRule{}, Rewrites: []Rewrite{}, Notracks: []Notrack{}, SourceNAT: []Rewrite{},
-		Conntrack: s.conntrack(chains, complete), IPVS: s.ipvsUntracked,
+		Conntrack: conntrack, IPVS: s.ipvsUntracked,
+		assuming: func(c Conntrack) *Rules { return analyseWith(chains, s, c) },
 	}
 	visits := visitsOf(chains)
 	var notracks []visit
@@ -107,7 +113,7 @@ func (v visit) way() Way {
 // reachOf judges one way to a queue rule.
 func reachOf(v visit, s surroundings, conntrack Conntrack, notracks []visit) Reach {
 	known := v.common()
-	r := Reach{Way: v.way(), Match: known.match(), Passed: known.passed()}
+	r := Reach{Way: v.way(), Match: known.match()}
 	r.Untracked = untracked(v, r.families(), notracks)
 	r.Position, r.Reason = position(v.base.family, r.Hook, r.Priority)
 	if v.base.family == Bridge {

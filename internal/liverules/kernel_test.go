@@ -110,11 +110,6 @@ func TestLegacyTables(t *testing.T) {
 		told{"ip6tables rule -t security INPUT 1", "NFQUEUE to 10", "input 50", "ct state established", NotExposed},
 		told{"ip6tables rule -t mangle FORWARD 1", "QUEUE to 0", "forward -150", "", Exposed},
 	)
-	for _, reach := range queueOf(t, r, 2).Reaches {
-		if got, want := reach.Passes(0x40000000), reach.Hook == Output; got != want {
-			t.Errorf("a mark passes in %s: %v, want %v", reach.Hook, got, want)
-		}
-	}
 }
 
 // What iptables-nft writes, in part with nftables' own expressions.
@@ -136,11 +131,11 @@ func TestIPTablesOverNFTables(t *testing.T) {
 		told{"nftables rule ip6 filter INPUT", "NFQUEUE to 4", "input 0", "meta l4proto tcp", NotExposed},
 		told{"nftables rule ip6 filter FORWARD", "NFQUEUE to 5-6 fanout cpu", "forward 0", "ct state established", NotExposed},
 	)
-	if reach := queueOf(t, r, 1).Reaches[0]; reach.Untracked != Yes || reach.Passes(0x40) {
-		t.Errorf("%+v, want untracked, and no mark passed", reach)
+	if reach := queueOf(t, r, 1).Reaches[0]; reach.Untracked != Yes {
+		t.Errorf("%+v, want untracked", reach)
 	}
-	if reach := queueOf(t, r, 2).Reaches[0]; reach.Untracked != Unknown || !reach.Passes(0x40) {
-		t.Errorf("%+v, want perhaps untracked, and mark 0x40 passed", reach)
+	if reach := queueOf(t, r, 2).Reaches[0]; reach.Untracked != Unknown {
+		t.Errorf("%+v, want perhaps untracked", reach)
 	}
 	var kinds []string
 	for _, w := range r.DNATBefore(IPv4, Postrouting, -150) {
@@ -215,8 +210,8 @@ func TestMixedNFTables(t *testing.T) {
 		told{"nftables rule ip sleeping output", "NFQUEUE to 9", "", "", NotExposed},
 	)
 	q := queueOf(t, r, 1)
-	if q.Reaches[1].Match != "meta l4proto udp th dport { 53, 853 }" || !q.Reaches[1].Passes(0x40) || q.Reaches[0].Passes(0x40) {
-		t.Errorf("%+v, want ports 53 and 853, and mark 0x40 passed, in prerouting alone", q.Reaches)
+	if q.Reaches[1].Match != "meta l4proto udp th dport { 53, 853 }" {
+		t.Errorf("%+v, want ports 53 and 853 in prerouting", q.Reaches)
 	}
 	if want := []string{"input", "deep", "deeper"}; !slices.Equal(queueOf(t, r, 2).Reaches[0].Chains, want) {
 		t.Errorf("%+v, want by %v", queueOf(t, r, 2).Reaches, want)
@@ -251,7 +246,7 @@ func TestOwnRules(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
 				kerneltest.Namespace(t)
 				installed, err := ruleset.Install(ruleset.Config{
-					Table: "verdictd", Placement: placement, Fanout: fanout, FirstQueue: 10, Queues: 2, Bypass: true, Mark: 1 << 30,
+					Table: "verdictd", Placement: placement, Fanout: fanout, FirstQueue: 10, Queues: 2, Bypass: true,
 					IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{53}, SourcePorts: []uint16{99},
 				})
 				if err != nil {
@@ -266,11 +261,6 @@ func TestOwnRules(t *testing.T) {
 				q := queueOf(t, r, 10)
 				if got := tell(q); got.hooks != want.hooks || q.Exposure != want.exposure || q.Fanout != said || !q.Bypass {
 					t.Errorf("%+v (%s), want %s, %s, fan-out %s", got, q.Reason, want.hooks, want.exposure, said)
-				}
-				for _, reach := range q.Reaches {
-					if !reach.Passes(1<<30) || reach.Passes(0) {
-						t.Errorf("%s passes %+v, want the guard's mark alone", reach.Hook, reach.Passed)
-					}
 				}
 				order := r.BehindOurs([]uint16{10, 11})
 				last, _ := orderText(order)

@@ -1,7 +1,6 @@
 package liverules
 
 import (
-	"cmp"
 	"iter"
 	"slices"
 )
@@ -130,25 +129,6 @@ func (k *known) families(of Family) families {
 		}
 	}
 	return left
-}
-
-// passed are the marks with which packets do not come here.
-func (k *known) passed() []MarkTest {
-	var tests []MarkTest
-	for f := range k.all() {
-		c, ok := f.single()
-		switch {
-		case !ok || c.mark == nil:
-		case f.escaped:
-			tests = append(tests, *c.mark)
-		default:
-			tests = append(tests, c.mark.inverse())
-		}
-	}
-	slices.SortFunc(tests, func(a, b MarkTest) int {
-		return cmp.Or(cmp.Compare(a.Mask, b.Mask), cmp.Compare(a.Value, b.Value))
-	})
-	return slices.Compact(tests)
 }
 
 // match renders the conditions, in the order in which they are met.

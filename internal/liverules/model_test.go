@@ -68,8 +68,7 @@ var (
 	onlyIPv4 = condition{text: "meta nfproto ipv4", stable: true, family: IPv4}
 	settled  = condition{text: "ct status confirmed", confirmed: true}
 	answered = condition{text: "ct state established", established: true}
-	marked   = condition{text: "marked", mark: &MarkTest{Mask: 0x40, Value: 0, Not: true}}
-	unmarked = condition{text: "unmarked", mark: &MarkTest{Mask: 0x40, Value: 0}}
+	marked   = condition{text: "marked"}
 	inTurn   = condition{text: "numgen mod 2 vmap @m", spread: true}
 )
 

@@ -237,8 +237,7 @@ func (t *translation) compare(a attributes) condition {
 	equal := op == unix.NFT_CMP_EQ
 	switch {
 	case len(data) == 4 && v.key == markValue && op <= unix.NFT_CMP_NEQ:
-		c.mark = &MarkTest{Mask: v.mask, Value: binary.NativeEndian.Uint32(data), Not: !equal}
-		c.text = c.mark.String()
+		c.text = markText(v.mask, binary.NativeEndian.Uint32(data), !equal)
 	case len(data) == 4 && v.key == stateValue:
 		state := binary.NativeEndian.Uint32(data)
 		// Either `ct state established`, which nft writes as a mask that leaves

@@ -160,6 +160,20 @@ func (r *Rules) DNATBefore(f Family, h Hook, priority int) []Rewrite {
 	return r.RewritesBefore(Site{Reach: Reach{Way: Way{Hook: h, Priority: priority, Families: f.families().list()}}})
 }
 
+// SourceNATBefore are the rules that may have given packets another source before a
+// queue rule is met.
+func (r *Rules) SourceNATBefore(s Site) []Rewrite {
+	var found []Rewrite
+	for _, w := range r.SourceNAT {
+		if slices.ContainsFunc(w.Ways, func(way Way) bool {
+			return way.Hook == s.Reach.Hook && way.families()&s.Reach.families() != 0 && min(way.Priority, natSourcePriority) <= s.Reach.Priority
+		}) {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
 func (w Way) rewritesBefore(q Way) bool {
 	if w.families()&q.families() == 0 {
 		return false

@@ -28,6 +28,20 @@ type Rules struct {
 
 	// Unread is what could not be read. If there is any, rules may be missing.
 	Unread []Unread `json:"unread,omitempty"`
+
+	// assuming makes the analysis again for another answer about conntrack.
+	assuming func(Conntrack) *Rules
+}
+
+// Assuming are the same rules, judged as if this were known of conntrack. It is for
+// rules that were read, not for those that came from JSON.
+func (r *Rules) Assuming(c Conntrack) *Rules {
+	if r.assuming == nil {
+		return r
+	}
+	assumed := r.assuming(c)
+	assumed.Unread = r.Unread
+	return assumed
 }
 
 // Answer is that to a question which the rules may not settle.
@@ -214,9 +228,6 @@ type Reach struct {
 	// included; empty: all of them come.
 	Match string `json:"match"`
 
-	// Passed are marks with which a packet is not queued on this way.
-	Passed []MarkTest `json:"passed,omitempty"`
-
 	// Position is that against conntrack.
 	Position Position `json:"position"`
 
@@ -226,30 +237,6 @@ type Reach struct {
 
 	Exposure Exposure `json:"exposure"`
 	Reason   string   `json:"reason"`
-}
-
-// Passes reports whether a packet with this mark is let through unqueued.
-func (r Reach) Passes(mark uint32) bool {
-	for _, t := range r.Passed {
-		if t.holds(mark) {
-			return true
-		}
-	}
-	return false
-}
-
-// MarkTest holds for a packet if (mark & Mask == Value) is not Not.
-type MarkTest struct {
-	Mask  uint32 `json:"mask"`
-	Value uint32 `json:"value"`
-	Not   bool   `json:"not,omitempty"`
-}
-
-func (t MarkTest) holds(mark uint32) bool { return (mark&t.Mask == t.Value) != t.Not }
-
-func (t MarkTest) inverse() MarkTest {
-	t.Not = !t.Not
-	return t
 }
 
 // Zone is a rule that puts packets into a conntrack zone.

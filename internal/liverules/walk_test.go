@@ -59,41 +59,6 @@ func TestChainsOnTheWay(t *testing.T) {
 	}
 }
 
-func TestPassedMarks(t *testing.T) {
-	always := condition{text: "all bits", mark: &MarkTest{Mask: 0xffffffff, Value: 0x40}}
-	tests := []struct {
-		name   string
-		chains []*chain
-		passes bool
-	}{
-		{"no rule", model(baseChain(Output, 0, queue(1))), false},
-		{"accepted before", model(baseChain(Output, 0, accept(marked), queue(1))), true},
-		{"accepted before the jump", model(baseChain(Output, 0, accept(marked), jump("c")), userChain("c", queue(1))), true},
-		{"returned before", model(baseChain(Output, 0, jump("c")), userChain("c", leave(marked), queue(1))), true},
-		{"the rule's own match", model(baseChain(Output, 0, queue(1, udp, unmarked))), true},
-		{"the jump's match", model(baseChain(Output, 0, jump("c", unmarked)), userChain("c", queue(1, udp))), true},
-		{"exactly this mark", model(baseChain(Output, 0, accept(always), queue(1))), true},
-		{"accepted behind", model(baseChain(Output, 0, queue(1), accept(marked))), false},
-		{"with another condition", model(baseChain(Output, 0, accept(marked, udp), queue(1))), false},
-		{"the opposite", model(baseChain(Output, 0, accept(unmarked), queue(1))), false},
-		{"perhaps", model(baseChain(Output, 0, perhaps(marked), queue(1))), false},
-		{"on one way of two", model(baseChain(Output, 0, jump("c"), accept(marked), jump("c")), userChain("c", queue(1))), false},
-		{"on both ways", model(baseChain(Output, 0, accept(marked), jump("c", udp), jump("c", dns)), userChain("c", queue(1))), true},
-		{"another table's", model(baseChain(Output, -10, accept(marked)), ofTable("u", baseChain(Output, 0, queue(1)))), false},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			r := queueOf(t, analyse(test.chains, tracked, true), 1).Reaches[0]
-			if r.Passes(0x40) != test.passes {
-				t.Errorf("mark 0x40 passes: %v, want %v (%+v)", r.Passes(0x40), test.passes, r.Passed)
-			}
-			if r.Passes(0) != (test.name == "the opposite") {
-				t.Errorf("an unmarked packet passes: %v (%+v)", r.Passes(0), r.Passed)
-			}
-		})
-	}
-}
-
 func TestFanoutByMap(t *testing.T) {
 	q := queueOf(t, analyse(model(baseChain(Output, 0, jump("c", inTurn)), userChain("c", queue(1))), tracked, true), 1)
 	if q.Fanout != FanoutMap {

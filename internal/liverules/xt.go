@@ -181,20 +181,19 @@ func xtMark(c condition, revision uint32, info []byte) condition {
 	if revision != 1 || len(info) < 9 {
 		return c
 	}
-	t := MarkTest{Value: binary.NativeEndian.Uint32(info), Mask: binary.NativeEndian.Uint32(info[4:]), Not: info[8] != 0}
-	c.mark = &t
-	c.text = t.String()
+	c.text = markText(binary.NativeEndian.Uint32(info[4:]), binary.NativeEndian.Uint32(info), info[8] != 0)
 	return c
 }
 
-// String is nft's notation.
-func (t MarkTest) String() string {
-	operator := map[bool]string{false: "", true: "!= "}[t.Not]
-	if t.Mask == 0xffffffff {
-		return fmt.Sprintf("meta mark %s%#x", operator, t.Value)
+// markText is nft's notation of a test of some bits of the mark, the same whatever
+// the rule was written by.
+func markText(mask, wanted uint32, not bool) string {
+	operator := map[bool]string{false: "", true: "!= "}[not]
+	if mask == 0xffffffff {
+		return fmt.Sprintf("meta mark %s%#x", operator, wanted)
 	}
-	if !t.Not {
+	if !not {
 		operator = "== "
 	}
-	return fmt.Sprintf("meta mark & %#x %s%#x", t.Mask, operator, t.Value)
+	return fmt.Sprintf("meta mark & %#x %s%#x", mask, operator, wanted)
 }

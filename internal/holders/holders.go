@@ -1,4 +1,4 @@
-package audit
+package holders
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfq"
 )
 
 // Process is who has a socket open.
@@ -32,74 +34,81 @@ func (p *Process) String() string {
 	return fmt.Sprintf("process %d (%s)", p.PID, p.Name)
 }
 
-// netlinkSocket is a row of /proc/net/netlink.
-type netlinkSocket struct {
-	protocol int
-	portID   uint32
-	groups   uint32 // the first 32, group 1 in bit 0
-	inode    uint64
+// Socket is a NETLINK_NETFILTER socket of a program.
+type Socket struct {
+	PortID uint32
+	Groups uint32 // the first 32, group 1 in bit 0
+	Inode  uint64
 }
 
 // netlinkPath is read through thread-self: /proc/net is that of the process's
 // first thread.
 const netlinkPath = "proc/thread-self/net/netlink"
 
-// readNetfilterSockets lists the NETLINK_NETFILTER sockets of programs.
-func readNetfilterSockets(root fs.FS) ([]netlinkSocket, error) {
+// Sockets lists them, as a root folder's /proc has them.
+func Sockets(root fs.FS) ([]Socket, error) {
 	text, err := fs.ReadFile(root, netlinkPath)
 	if err != nil {
 		return nil, fmt.Errorf("list the netlink sockets: %w", err)
 	}
-	var sockets []netlinkSocket
+	var sockets []Socket
 	_, rows, _ := strings.Cut(string(text), "\n")
 	for line := range strings.Lines(rows) {
-		s, err := parseNetlinkSocket(line)
+		protocol, s, err := parse(line)
 		if err != nil {
 			return nil, fmt.Errorf("list the netlink sockets: line %q: %w", strings.TrimSpace(line), err)
 		}
-		if s.protocol == unix.NETLINK_NETFILTER && s.portID != 0 { // 0 is the kernel's own
+		if protocol == unix.NETLINK_NETFILTER && s.PortID != 0 { // 0 is the kernel's own
 			sockets = append(sockets, s)
 		}
 	}
 	return sockets, nil
 }
 
-// parseNetlinkSocket reads sk, Eth, Pid, Groups, Rmem, Wmem, Dump, Locks, Drops
-// and Inode (netlink_native_seq_show).
-func parseNetlinkSocket(line string) (s netlinkSocket, err error) {
+// parse reads sk, Eth, Pid, Groups, Rmem, Wmem, Dump, Locks, Drops and Inode
+// (netlink_native_seq_show).
+func parse(line string) (protocol int, s Socket, err error) {
 	var sk, rmem, wmem, dump, locks, drops string
-	_, err = fmt.Sscanf(line, "%s %d %d %x %s %s %s %s %s %d", &sk, &s.protocol, &s.portID, &s.groups, &rmem, &wmem, &dump, &locks, &drops, &s.inode)
-	return s, err
+	_, err = fmt.Sscanf(line, "%s %d %d %x %s %s %s %s %s %d", &sk, &protocol, &s.PortID, &s.Groups, &rmem, &wmem, &dump, &locks, &drops, &s.Inode)
+	return protocol, s, err
 }
 
-// holdersTimeout bounds the search through all processes' open files.
-const holdersTimeout = 3 * time.Second
+// timeout bounds the search through all processes' open files.
+const timeout = 3 * time.Second
 
-// holders finds out who has the queues and who listens.
-func (m *Machine) holders(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, holdersTimeout)
+// Find finds the process that has each socket open, by port id, in a few seconds
+// at most.
+func Find(ctx context.Context, sockets []Socket) map[uint32]*Process {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	sockets, err := readNetfilterSockets(os.DirFS("/"))
-	if err != nil {
-		return // Events.Listeners.Err has it
-	}
-	byPort := processesOf(ctx, "/proc", sockets)
-	for i := range m.Queues.Value {
-		q := &m.Queues.Value[i]
-		q.Holder = byPort[q.PortID]
-	}
-	for i := range m.Events.Listeners.Value {
-		l := &m.Events.Listeners.Value[i]
-		l.Process = byPort[l.PortID]
-	}
+	return find(ctx, "/proc", sockets)
 }
 
-// processesOf finds the process that has each socket open, by port id. Of the
-// processes whose open files are not readable the number may still tell.
-func processesOf(ctx context.Context, proc string, sockets []netlinkSocket) map[uint32]*Process {
+// Queues finds the process that holds each queue that is bound; nil where it is not
+// readable.
+func Queues(ctx context.Context) (map[uint16]*Process, error) {
+	bound, err := nfq.ReadKernelQueues()
+	if err != nil {
+		return nil, err
+	}
+	sockets, err := Sockets(os.DirFS("/"))
+	if err != nil {
+		return nil, err
+	}
+	byPort := Find(ctx, sockets)
+	holders := map[uint16]*Process{}
+	for _, q := range bound {
+		holders[q.Queue] = byPort[q.PortID]
+	}
+	return holders, nil
+}
+
+// find searches a /proc. Of the processes whose open files are not readable the
+// number may still tell.
+func find(ctx context.Context, proc string, sockets []Socket) map[uint32]*Process {
 	ports := map[string]uint32{}
 	for _, s := range sockets {
-		ports[fmt.Sprintf("socket:[%d]", s.inode)] = s.portID
+		ports[fmt.Sprintf("socket:[%d]", s.Inode)] = s.PortID
 	}
 	found := map[uint32]*Process{}
 	folders, _ := filepath.Glob(filepath.Join(proc, "[0-9]*")) // the pattern is right
@@ -119,10 +128,10 @@ func processesOf(ctx context.Context, proc string, sockets []netlinkSocket) map[
 		}
 	}
 	for _, s := range sockets {
-		if found[s.portID] == nil {
-			if p := processIn(filepath.Join(proc, strconv.FormatUint(uint64(s.portID), 10))); p != nil {
+		if found[s.PortID] == nil {
+			if p := processIn(filepath.Join(proc, strconv.FormatUint(uint64(s.PortID), 10))); p != nil {
 				p.Guessed = true
-				found[s.portID] = p
+				found[s.PortID] = p
 			}
 		}
 	}
