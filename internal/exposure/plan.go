@@ -1,0 +1,179 @@
+package exposure
+
+import (
+	"slices"
+	"strings"
+
+	"verdictd/internal/liverules"
+)
+
+// QueueRange is the queues First to Last.
+type QueueRange struct{ First, Last uint16 }
+
+// within reports whether all queues of a rule are in one of the ranges.
+func within(q liverules.Queue, ranges []QueueRange) bool {
+	return !q.Computed && slices.ContainsFunc(ranges, func(r QueueRange) bool { return r.First <= q.First && q.Last <= r.Last })
+}
+
+// touches reports whether a queue of a rule is, or may be, in one of the ranges.
+func touches(q liverules.Queue, ranges []QueueRange) bool {
+	return q.Computed || slices.ContainsFunc(ranges, func(r QueueRange) bool { return r.First <= q.Last && q.First <= r.Last })
+}
+
+// Options say what the plan is for. The zero value plans for all queues.
+type Options struct {
+	// Queues are those to be guarded; none: all.
+	Queues []QueueRange
+
+	// Table is the gate's own, of nftables and family inet.
+	Table string
+
+	// Gate are the numbers of the gate's queues. A rule that goes to one of them is
+	// no verdict's, and one of another table is the operator's own gate.
+	Gate []QueueRange
+
+	// Insist plans where it is unknown whether conntrack is active, too.
+	Insist bool
+}
+
+// Plan is what a gate has to do.
+type Plan struct {
+	// Traffic is what has to pass the gate: each packet of an exposing rule is in
+	// one, in an order that depends on nothing but the content.
+	Traffic []Traffic
+
+	// Exposing are the rules that expose, or may.
+	Exposing []Exposing
+
+	// Uncovered says, a sentence each, what the gate cannot do for them.
+	Uncovered []string
+
+	// Conntrack is what was known before the gate.
+	Conntrack liverules.Conntrack
+
+	// Activates are the families for which the gate's rules make connections be
+	// tracked, as they do so for both.
+	Activates []liverules.Family
+
+	// Zones are the conntrack zones besides 0 that rules put packets into.
+	Zones []uint16
+
+	// Installed: rules of other tables take packets to the gate's queues already.
+	// Missing is what of the traffic these leave out.
+	Installed bool
+	Missing   []Traffic
+}
+
+// Same reports whether two plans ask for the same gate.
+func (p *Plan) Same(other *Plan) bool {
+	return slices.EqualFunc(p.Traffic, other.Traffic, Traffic.equal) && slices.Equal(p.Zones, other.Zones) &&
+		p.Installed == other.Installed && slices.EqualFunc(p.Missing, other.Missing, Traffic.equal)
+}
+
+// Make makes the plan.
+func Make(rules *liverules.Rules, o Options) *Plan {
+	before := rules.Conntrack
+	p := plan(rules, o)
+	if len(p.Traffic) > 0 {
+		// A table of family inet that asks conntrack has it for both.
+		both := before
+		both.IPv4, both.IPv6 = liverules.Yes, liverules.Yes
+		if both != before {
+			p = plan(rules.Assuming(both), o)
+		}
+		for family, answer := range map[liverules.Family]liverules.Answer{liverules.IPv4: before.IPv4, liverules.IPv6: before.IPv6} {
+			if answer != liverules.Yes {
+				p.Activates = append(p.Activates, family)
+			}
+		}
+		slices.Sort(p.Activates)
+	}
+	p.Conntrack = before
+	return p
+}
+
+// plan does so for what the rules are taken for.
+func plan(rules *liverules.Rules, o Options) *Plan {
+	p := &Plan{Zones: zones(rules)}
+	active := activeFamilies(rules.Conntrack, o.Insist)
+	wanted := traffic{}
+	for _, q := range rules.Queues {
+		if IsGate(q) || within(q.Queue, o.Gate) || len(o.Queues) > 0 && !touches(q.Queue, o.Queues) {
+			continue
+		}
+		for _, r := range q.Reaches {
+			if r.Exposure == liverules.NotExposed {
+				continue
+			}
+			site := liverules.Site{Rule: q, Reach: r}
+			p.Exposing = append(p.Exposing, Exposing{Site: site, Own: o.owns(q)})
+			wanted.addSite(rules, site, active)
+		}
+	}
+	p.Traffic = wanted.list()
+	p.findInstalled(rules, o, wanted)
+	p.Uncovered = uncovered(rules, p.Exposing, o)
+	return p
+}
+
+// owns: the rule is in the gate's own table.
+func (o Options) owns(q liverules.QueueRule) bool {
+	return q.Source == liverules.NFTables && q.Family == liverules.Inet && q.Table == o.Table
+}
+
+// commentPrefix begins the comment of each rule of this project's tables.
+const commentPrefix = "verdictd: "
+
+// IsGate reports whether a rule takes packets to a gate of this project's programs:
+// to be held, or as an announcement.
+func IsGate(q liverules.QueueRule) bool {
+	return strings.HasPrefix(q.Comment, commentPrefix) && (q.Chain == "gate-queue" || strings.HasPrefix(q.Chain, "announce-"))
+}
+
+// activeFamilies are those for which conntrack is active, or perhaps.
+func activeFamilies(c liverules.Conntrack, insist bool) []liverules.Family {
+	var list []liverules.Family
+	for _, f := range []struct {
+		family liverules.Family
+		answer liverules.Answer
+	}{{liverules.IPv4, c.IPv4}, {liverules.IPv6, c.IPv6}} {
+		if f.answer == liverules.Yes || insist && f.answer == liverules.Unknown {
+			list = append(list, f.family)
+		}
+	}
+	return list
+}
+
+// zones lists the zones that rules name.
+func zones(rules *liverules.Rules) []uint16 {
+	var list []uint16
+	for _, z := range rules.Zones {
+		if !z.Computed {
+			list = append(list, z.ID)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// findInstalled looks for gate rules that somebody else made.
+func (p *Plan) findInstalled(rules *liverules.Rules, o Options, wanted traffic) {
+	covered := map[liverules.Hook]traffic{liverules.Output: {}, liverules.Prerouting: {}}
+	for _, q := range rules.Queues {
+		if o.owns(q) || !within(q.Queue, o.Gate) {
+			continue
+		}
+		for _, r := range q.Reaches {
+			if by, ok := covered[r.Hook]; ok && r.Position == liverules.BeforeLookup {
+				p.Installed = true
+				by.addPackets(r.Packets, nil)
+			}
+		}
+	}
+	if !p.Installed {
+		return
+	}
+	left := wanted.without(covered[liverules.Output])
+	left.merge(wanted.without(covered[liverules.Prerouting]))
+	p.Missing = left.list()
+}
