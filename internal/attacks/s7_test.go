@@ -44,6 +44,41 @@ func TestExtensionHeadersHidePort(t *testing.T) {
 	}
 }
 
+// TestUndecodable: packets whose extension headers are longer than they are go as the policy says, and are counted.
+func TestUndecodable(t *testing.T) {
+	const packets = 4
+	for policy, pass := range map[string]int{"policy: {default: accept}": 0, "policy: {undecodable: accept}": packets} {
+		t.Run(policy, func(t *testing.T) {
+			sideBySide(t, scenario{
+				arrive: 4,
+				play: func(r *run) outcome {
+					h := routed(r, "ipv6")
+					// The receiver's kernel does not take them either: they are counted before.
+					countAt(r, h.Receiver, map[string]string{"undecodable": "ip6 nexthdr 60"})
+					// The daemon's own rules are for protocols, and these packets have none.
+					shell(r, h.Queue, "ip6tables -t mangle -A FORWARD -j NFQUEUE --queue-num 0 --queue-bypass")
+					r.daemon(h.Queue, policy+"\nrules: {install: false}")
+					in := listen(r, h.Receiver, h.target(port))
+					for range packets {
+						b := make([]byte, 40+8)
+						b[0], b[5], b[6], b[7] = 6<<4, 8, unix.IPPROTO_DSTOPTS, 64
+						copy(b[8:24], h.Sources.AsSlice())
+						copy(b[24:40], h.Target.AsSlice())
+						b[40], b[41] = unix.IPPROTO_UDP, 9 // 80 bytes
+						sendRaw(r, h.Sender, b, h.Target)
+					}
+					burst{to: h.target(port), flows: 1, packets: 4}.send(r, h.Sender)
+					o := r.end(in, 4)
+					if n, u := counted(r, h.Receiver, "undecodable"), o.statistics.Total.Undecodable; n != pass || u != packets {
+						r.Errorf("%d passed, %d counted; want %d and %d", n, u, pass, packets)
+					}
+					return o
+				},
+			})
+		})
+	}
+}
+
 // sendBehind sends a UDP packet behind so many destination options headers.
 func sendBehind(t testing.TB, ns *kernel.NetNS, from netip.Addr, to netip.AddrPort, fromPort uint16, headers int, number uint32) {
 	t.Helper()
@@ -67,13 +102,19 @@ func sendBehind(t testing.TB, ns *kernel.NetNS, from netip.Addr, to netip.AddrPo
 	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
 	packet(udp[8:], 1<<31+uint32(headers), number)
 	binary.BigEndian.PutUint16(udp[6:], checksum(b[8:40], udp))
+	sendRaw(t, ns, b, to.Addr())
+}
+
+// sendRaw sends an IPv6 packet as it is.
+func sendRaw(t testing.TB, ns *kernel.NetNS, b []byte, to netip.Addr) {
+	t.Helper()
 	err := ns.Do(func() error {
 		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_RAW)
 		if err != nil {
 			return fmt.Errorf("open a raw socket: %w", err)
 		}
 		defer func() { _ = unix.Close(fd) }()
-		return unix.Sendto(fd, b, 0, &unix.SockaddrInet6{Addr: to.Addr().As16()})
+		return unix.Sendto(fd, b, 0, &unix.SockaddrInet6{Addr: to.As16()})
 	})
 	if err != nil {
 		t.Fatal(err)
