@@ -18,7 +18,7 @@ import (
 // address, which is in another network.
 func TestBridgeKeepsPackets(t *testing.T) {
 	to := netip.MustParseAddrPort("198.51.100.1:5300")
-	sideBySide(t, scenario{arrive: 200, clashes: 50, play: func(r *run) outcome {
+	sideBySide(t, scenario{arrive: 200, clashes: 50, confirmed: true, play: func(r *run) outcome {
 		sender, bridge, receiver := bridged(r)
 		manager := emptyHost(r)
 		cable(r, bridge, "manage0", "203.0.113.1/24", manager, "eth0", "203.0.113.2/24")
@@ -44,7 +44,7 @@ func TestBridgeKeepsPackets(t *testing.T) {
 
 // TestServerBoundToDevice: the service's address is on lo, and its socket takes in what comes through one interface.
 func TestServerBoundToDevice(t *testing.T) {
-	sideBySide(t, scenario{arrive: 40, clashes: 10, play: func(r *run) outcome {
+	sideBySide(t, scenario{arrive: 40, clashes: 10, confirmed: true, play: func(r *run) outcome {
 		h := twoHosts(r, "ipv4")
 		r.daemon(h.Queue, analysis+"rules: {placement: input, destination_ports: [5300]}")
 		in := &sink{}
@@ -57,7 +57,7 @@ func TestServerBoundToDevice(t *testing.T) {
 
 // TestAnswersByInterface: a server sends its answers by the interface through which the questions came.
 func TestAnswersByInterface(t *testing.T) {
-	sideBySide(t, scenario{arrive: 40, clashes: 10, play: func(r *run) outcome {
+	sideBySide(t, scenario{arrive: 40, clashes: 10, confirmed: true, play: func(r *run) outcome {
 		h := twoHosts(r, "ipv4")
 		r.daemon(h.Queue, analysis+"rules: {placement: verdict3, destination_ports: [5300], source_ports: [5300]}")
 		answerByInterface(r, h.Receiver, h.target(port))
@@ -101,7 +101,7 @@ func TestTransmitTimestamps(t *testing.T) {
 	const wanted = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE |
 		unix.SOF_TIMESTAMPING_OPT_ID | unix.SOF_TIMESTAMPING_OPT_TSONLY
 	sideBySide(t, scenario{
-		arrive: 2 * pairs, clashes: pairs,
+		arrive: 2 * pairs, clashes: pairs, confirmed: true,
 		play: func(r *run) outcome {
 			near, far := twoEnds(r)
 			to := netip.AddrPortFrom(farEnd, port)
@@ -160,7 +160,7 @@ func stampsOf(t testing.TB, conn *net.UDPConn) (n int) {
 // TestSlowUplink: bursts fill a slow uplink; another flow leaves by a fast one.
 func TestSlowUplink(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 1000, unjudged: true,
+		arrive: 1000, unjudged: true, confirmed: true,
 		play: func(r *run) outcome {
 			near, far := twoEnds(r)
 			slow := emptyHost(r)

@@ -23,7 +23,7 @@ func TestAnswersThroughDNAT(t *testing.T) {
 		"verdict3, one host": {oneHost, "verdict3", "ipv4"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sideBySide(t, scenario{arrive: 200, clashes: 30, play: func(r *run) outcome {
+			sideBySide(t, scenario{arrive: 200, clashes: 30, confirmed: true, play: func(r *run) outcome {
 				h := test.hosts(r, test.family)
 				if err := h.Redirect(test.family); err != nil {
 					r.Fatal(err)
@@ -94,7 +94,7 @@ func TestDropModeCounts(t *testing.T) {
 // TestFirewallComesLater: the daemon starts before the firewall, where nothing is tracked yet. The guard follows when rules come.
 func TestFirewallComesLater(t *testing.T) {
 	sideBySide(t, scenario{
-		mode: "auto", arrive: 80, clashes: 20, unjudged: true,
+		mode: "auto", arrive: 80, clashes: 20, unjudged: true, confirmed: true,
 		play: func(r *run) outcome {
 			ns := untracked(r)
 			target := netip.MustParseAddrPort("127.0.0.1:5300")
@@ -226,7 +226,7 @@ func TestStopKeepsOrder(t *testing.T) {
 	const streams, packets = 4, 1500
 	for _, placement := range []string{"forward", "postrouting"} {
 		t.Run(placement, func(t *testing.T) {
-			sideBySide(t, scenario{arrive: streams * packets, unjudged: true, play: func(r *run) outcome {
+			sideBySide(t, scenario{arrive: streams * packets, unjudged: true, disorder: true, confirmed: true, play: func(r *run) outcome {
 				h := routed(r, "ipv4")
 				// Slower than the packets come, so that a backlog is there at the stop.
 				r.daemon(h.Queue, "analysis: {distribution: fixed, delay: 400us, per: packet}\n"+

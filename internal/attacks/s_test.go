@@ -40,7 +40,7 @@ func TestHarness(t *testing.T) {
 		"one host": {oneHost, "output"}, "two hosts": {twoHosts, "input"}, "router": {routed, "forward"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sideBySide(t, scenario{arrive: 200, clashes: 50, play: func(r *run) outcome {
+			sideBySide(t, scenario{arrive: 200, clashes: 50, confirmed: true, play: func(r *run) outcome {
 				h := test.hosts(r, "ipv4")
 				r.daemon(h.Queue, analysis+"rules: {placement: "+test.placement+", destination_ports: [5300]}")
 				in := listen(r, h.Receiver, h.target(port))
@@ -122,7 +122,7 @@ func TestDeadNeighbors(t *testing.T) {
 	for name, local := range map[string]bool{"a local user": true, "through the router": false} {
 		t.Run(name, func(t *testing.T) {
 			sideBySide(t, scenario{
-				arrive: 1000, unjudged: true,
+				arrive: 1000, unjudged: true, confirmed: true,
 				play: func(r *run) outcome {
 					h := routed(r, "ipv4")
 					sender, place := h.Sender, "forward"
@@ -208,8 +208,10 @@ func TestTwoDaemons(t *testing.T) {
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			h.both(r)
 			o := r.end(in, 200)
-			if s := b.stop(); s.Total.Received != 400 || s.Total.Dropped != 200 {
-				r.Errorf("the second daemon: %+v, want 400 judged, 200 dropped", s.Total)
+			s := b.stop()
+			r.Logf("the second daemon: verdicts %+v, gate %+v", s.Total, s.Gate.Total)
+			if s.Total.Received != 400 || s.Total.Dropped != 200 {
+				r.Error("the second daemon was to judge 400 packets and drop 200")
 			}
 			return o
 		},
