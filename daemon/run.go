@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -42,20 +43,15 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if err := loadModules(ctx, cfg, kernel.Load); err != nil {
 		return err
 	}
-	guard := planGuard(ctx, cfg)
-	e, err := engine.Open(engineConfig(cfg, p, &guard))
-	if err != nil {
-		return explainEntryQueue(err, &guard)
+	s := service{cfg: cfg, log: log}
+	s.keeper = newKeeper(cfg, log)
+	if s.engine, err = engine.Open(engineConfig(cfg, p, &s.keeper.hints)); err != nil {
+		return err
 	}
-	e.Start()
-	s := service{cfg: cfg, log: log, engine: e, guard: &guard}
-	if cfg.Rules.Install {
-		if s.rules, err = ruleset.Install(rulesConfig(cfg, guard.entries)); err != nil {
-			return errors.Join(err, e.Stop(), e.Close())
-		}
+	s.engine.Start()
+	if err := s.begin(ctx); err != nil {
+		return errors.Join(err, s.stop())
 	}
-	guard.checkOrder(cfg)
-	s.announce()
 	stopMetrics, err := s.exportAudit(ctx)
 	if err != nil {
 		return errors.Join(err, s.stop())
@@ -63,12 +59,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	defer stopMetrics()
 	s.usage = startUsage()
 	notify(log, daemon.SdNotifyReady)
-
-	select {
-	case <-ctx.Done():
-	case err = <-e.Failed():
-		log.Error("a queue cannot go on", "error", err)
-	}
+	err = s.serve(ctx)
 	notify(log, daemon.SdNotifyStopping)
 	return errors.Join(err, s.stop())
 }
@@ -78,72 +69,113 @@ type service struct {
 	cfg    *config.Config
 	log    *slog.Logger
 	engine *engine.Engine
-	rules  *ruleset.Installed // nil: the operator's own
-	guard  *guarding
+	keeper *keeper
+	rules  *ruleset.Installed // nil: there are none of ours
 	usage  usage
 }
 
-// stop leaves no packet without a verdict, as long as nothing fails:
+// begin installs the rules and opens the gate, where there is one.
+func (s *service) begin(ctx context.Context) (err error) {
+	if s.cfg.Rules.Install || s.keeper.wanted() {
+		if s.rules, err = ruleset.Install(rulesConfig(s.cfg)); err != nil {
+			return err
+		}
+	}
+	if err := s.keeper.begin(ctx, s.rules); err != nil {
+		return err
+	}
+	s.announce()
+	return nil
+}
+
+// serve follows the rules until the context ends or something cannot go on.
+func (s *service) serve(ctx context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case err := <-s.engine.Failed():
+			s.log.Error("a queue cannot go on", "error", err)
+			end(err)
+		}
+	}()
+	if err := s.keeper.serve(ctx); err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// stop leaves no packet without a verdict and lets none overtake another, as long
+// as nothing fails:
 //
-//  1. The queue rules are taken out; packets pass. The base chains stay, as
-//     removing one drops every packet that waits in the namespace's queues.
-//  2. The kernel's drop counters are read, which go with the queues.
-//  3. The workers judge what is queued, and end.
-//  4. The queues are unbound.
-//  5. The rest of the table goes.
+//  1. With a gate: all flows come to the gate, which takes none in, so that new
+//     packets wait in the kernel behind those that are on their way.
+//  2. The workers judge what is queued.
+//  3. The verdict rules are taken out. The base chains stay, as removing one drops
+//     every packet that waits in the namespace's queues.
+//  4. The gate opens: what waited goes on. Its rules are taken out, and it ends
+//     when it holds nothing.
+//  5. The kernel's drop counters are read, which go with the queues.
+//  6. The queues are unbound, and the rest of the table goes.
 //
 // Where the rules are the operator's own, packets go on arriving: those queued
-// between 3 and 4 are dropped by the kernel; later ones pass where the rule has
-// `bypass`.
+// while the queues are unbound are dropped by the kernel; later ones pass where
+// the rule has `bypass`.
 func (s *service) stop() error {
 	var errs []error
+	s.keeper.end()
 	if s.rules != nil {
-		errs = append(errs, s.gone(s.rules.Detach()))
+		s.keeper.hush(s.idle)
+		errs = append(errs, s.keeper.gone(s.rules.DetachVerdicts()))
+		errs = append(errs, s.keeper.gone(s.keeper.reopen()))
+		errs = append(errs, s.keeper.gone(s.rules.Detach()))
 		time.Sleep(settle)
 	}
+	errs = append(errs, s.keeper.stop())
 	kernel, err := nfq.ReadKernelQueues()
 	if err != nil {
 		s.log.Warn("the kernel's drop counters are unknown", "error", err)
 	}
 	errs = append(errs, s.engine.Stop())
 	statistics := s.collect(kernel)
-	errs = append(errs, s.engine.Close())
+	errs = append(errs, s.keeper.free(), s.engine.Close())
 	if s.rules != nil {
-		errs = append(errs, s.gone(s.rules.Remove()))
+		errs = append(errs, s.keeper.gone(s.rules.Remove()))
 	}
 	return errors.Join(append(errs, statistics.write(s.cfg.Statistics.File))...)
 }
 
-// gone lets pass that somebody else has removed the table: it was to go anyway.
-func (s *service) gone(err error) error {
-	if errors.Is(err, ruleset.ErrNotFound) {
-		s.log.Warn("somebody has removed the rules meanwhile", "error", err)
-		return nil
-	}
-	return err
+// idle reports whether nothing waits for a verdict.
+func (s *service) idle() bool { return idle(s.judged) }
+
+func (s *service) judged(queue uint16) bool { return judgedBy(s.cfg)(queue) }
+
+// idle reports whether nothing waits in some of the kernel's queues.
+func idle(of func(queue uint16) bool) bool {
+	queues, err := nfq.ReadKernelQueues()
+	return err != nil || !slices.ContainsFunc(queues, func(q nfq.KernelQueue) bool { return q.Queued > 0 && of(q.Queue) })
 }
 
 // announce logs what an operator should know at the start.
 func (s *service) announce() {
 	attributes := []any{
 		"version", version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
-		"placement", s.cfg.Rules.Placement, "guard", s.guard.mode, "guard_because", s.guard.why,
-		"entry_queues", s.guard.entries,
-		"flow_table_bytes", s.engine.FlowTableBytes(),
+		"placement", s.cfg.Rules.Placement, "guard", s.keeper.mode(&s.keeper.now),
 	}
 	if s.rules != nil {
 		attributes = append(attributes, "statement", s.rules.Kind())
 	}
 	s.log.Info("verdicts begin", attributes...)
-	if wish, got := s.cfg.Queues.ReceiveBuffer, s.engine.ReceiveBuffer(); got < wish {
-		s.log.Warn("the receive buffer is smaller than wished: bursts may be lost (user_dropped); raise net.core.rmem_max",
-			"wished", wish, "granted", got)
+	if want, got := s.cfg.Queues.ReceiveBuffer, s.engine.ReceiveBuffer(); got < want {
+		s.log.Warn("the receive buffer is smaller than configured: bursts may be lost (user_dropped); raise net.core.rmem_max",
+			"configured", want, "granted", got)
 	}
 	if s.cfg.Backend == config.BackendGoNFQueue && len(s.cfg.Queues.Pin) > 0 {
 		s.log.Warn("the backend gonfqueue cannot be pinned: the library receives on any thread", "pin", s.cfg.Queues.Pin)
-	}
-	for _, w := range s.guard.warnings {
-		s.log.Warn(w)
 	}
 }
 

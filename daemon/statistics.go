@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/config"
 	"verdictd/internal/engine"
+	"verdictd/internal/gate/runner"
 	"verdictd/internal/nfq"
 )
 
@@ -23,8 +25,10 @@ type statistics struct {
 	Guard   string `json:"guard"`
 	// Seconds from the start of the service to its stop.
 	Seconds float64           `json:"seconds"`
-	Queues  []queueStatistics `json:"queues"`
-	Total   queueTotals       `json:"total"`
+	Queues  []queueStatistics `json:"queues,omitempty"`
+	Total   *queueTotals      `json:"total,omitempty"`
+	// Gate is absent where there was none.
+	Gate *gateStatistics `json:"gate,omitempty"`
 	// CPUPerPacket is the process's user and system time in that span, in
 	// microseconds, by packets received; 0 if there were none.
 	CPUPerPacket float64 `json:"cpu_us_per_packet"`
@@ -43,6 +47,17 @@ type kernelDrops struct {
 	// QueueDropped found the queue full, UserDropped the receive buffer.
 	QueueDropped uint64 `json:"queue_dropped"`
 	UserDropped  uint64 `json:"user_dropped"`
+}
+
+// gateStatistics are the gate's, of each of its threads and in sum.
+type gateStatistics struct {
+	Queues []runner.Counters `json:"queues"`
+	Total  gateTotals        `json:"total"`
+}
+
+type gateTotals struct {
+	runner.Counters
+	kernelDrops
 }
 
 type queueTotals struct {
@@ -94,30 +109,38 @@ func memory(line string) int64 {
 	return 0
 }
 
+// newStatistics are those of a process without queues.
+func newStatistics(cfg *config.Config, began usage) *statistics {
+	return &statistics{
+		Schema: 2, Version: version, Backend: string(cfg.Backend),
+		Seconds: time.Since(began.at).Seconds(),
+		RSS:     residentSet{Start: began.rss, End: memory("VmRSS"), Max: memory("VmHWM")},
+	}
+}
+
+// share divides the CPU time since the start by packets.
+func (st *statistics) share(began usage, cpu time.Duration, packets uint64) {
+	if packets > 0 {
+		st.CPUPerPacket = float64((cpu - began.cpu).Nanoseconds()) / 1e3 / float64(packets)
+	}
+}
+
 // collect gathers the statistics when the workers have ended.
 func (s *service) collect(kernel []nfq.KernelQueue) *statistics {
 	cpu := processTime()
 	queues, total := s.engine.Results()
-	st := &statistics{
-		Schema: 1, Version: version, Backend: string(s.cfg.Backend), Guard: string(s.guard.mode),
-		Seconds: time.Since(s.usage.at).Seconds(),
-		Total:   queueTotals{Result: total},
-		RSS:     residentSet{Start: s.usage.rss, End: memory("VmRSS"), Max: memory("VmHWM")},
-	}
-	if total.Received > 0 {
-		st.CPUPerPacket = float64((cpu - s.usage.cpu).Nanoseconds()) / 1e3 / float64(total.Received)
-	}
+	st := newStatistics(s.cfg, s.usage)
+	st.Guard, st.Gate = string(s.keeper.mode(&s.keeper.now)), s.keeper.statistics(kernel)
+	st.Total = &queueTotals{Result: total}
+	st.share(s.usage, cpu, total.Received)
 	for i, r := range queues {
 		q := queueStatistics{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, queueTotals: queueTotals{Result: r}}
 		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
 			q.CPU = pin[i%len(pin)]
 		}
 		for _, k := range kernel {
-			for _, offset := range queueOffsets(s.guard.entries) {
-				if k.Queue == q.Queue+offset {
-					q.QueueDropped += uint64(k.QueueDropped)
-					q.UserDropped += uint64(k.UserDropped)
-				}
+			if k.Queue == q.Queue {
+				q.QueueDropped, q.UserDropped = uint64(k.QueueDropped), uint64(k.UserDropped)
 			}
 		}
 		st.Total.QueueDropped += q.QueueDropped
@@ -125,6 +148,18 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics {
 		st.Queues = append(st.Queues, q)
 	}
 	return st
+}
+
+// statistics of the gate, and of those before it; nil where there was none.
+func (k *keeper) statistics(kernel []nfq.KernelQueue) *gateStatistics {
+	if k.gate == nil {
+		return nil
+	}
+	queues, total := k.gate.Results()
+	g := &gateStatistics{Queues: queues, Total: gateTotals{Counters: total}}
+	g.Total.Add(&k.closed.Counters)
+	g.Total.QueueDropped, g.Total.UserDropped = k.gate.Drops(kernel)
+	return g
 }
 
 // write puts the statistics into a file; "-" is standard output, "" nothing.

@@ -5,16 +5,14 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/engine"
-	"verdictd/internal/flow"
 	"verdictd/internal/nfq"
 	"verdictd/internal/policy"
-	"verdictd/internal/reinject"
 	"verdictd/internal/ruleset"
 )
 
-// rulesConfig says which rules the configuration asks for. With entries they tell
-// what conntrack knows of each packet.
-func rulesConfig(cfg *config.Config, entries bool) ruleset.Config {
+// rulesConfig says which rules the configuration asks for. The gate's chains are
+// empty: what passes it depends on the rules of others.
+func rulesConfig(cfg *config.Config) ruleset.Config {
 	r := &cfg.Rules
 	c := ruleset.Config{
 		Table:            r.Table,
@@ -23,25 +21,25 @@ func rulesConfig(cfg *config.Config, entries bool) ruleset.Config {
 		FirstQueue:       cfg.Queues.First,
 		Queues:           uint16(cfg.Queues.Count),
 		Bypass:           r.Bypass,
-		Mark:             cfg.Guard.Mark,
 		IPv4:             slices.Contains(r.Families, config.IPv4),
 		IPv6:             slices.Contains(r.Families, config.IPv6),
 		Protocols:        config.Numbers(r.Protocols),
 		DestinationPorts: r.DestinationPorts,
 		SourcePorts:      r.SourcePorts,
 	}
-	if entries {
-		c.Entries = &ruleset.Entries{
-			Confirmed: config.ConfirmedQueues, Unconfirmed: config.UnconfirmedQueues, Translated: config.TranslatedQueues,
-		}
+	if !r.Install {
+		c.Placement = ruleset.PlacementNone
+	}
+	if cfg.Guard.Mode != config.GuardOff {
+		c.Gate = &ruleset.Gate{FirstQueue: cfg.Guard.FirstQueue, Queues: uint16(cfg.Guard.Queues)}
 	}
 	return c
 }
 
 // engineConfig says how the packets are judged.
-func engineConfig(cfg *config.Config, p *policy.Policy, guard *guarding) engine.Config {
-	q, g, a := &cfg.Queues, &cfg.Guard, &cfg.Analysis
-	c := engine.Config{
+func engineConfig(cfg *config.Config, p *policy.Policy, h engine.Hints) engine.Config {
+	q, a := &cfg.Queues, &cfg.Analysis
+	return engine.Config{
 		Queue: nfq.Config{
 			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
 			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: q.Conntrack, UIDGID: q.UIDGID,
@@ -50,24 +48,11 @@ func engineConfig(cfg *config.Config, p *policy.Policy, guard *guarding) engine.
 		Queues: q.Count,
 		Open:   func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(nfq.Backend(cfg.Backend), c) },
 		Pin:    q.Pin,
-		Policy: p,
+		Policy: p, Undecodable: cfg.Policy.Undecodable,
 		Analysis: engine.Analysis{
 			Distribution: engine.Distribution(a.Distribution), Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == config.PerFlow,
 		},
-		Guard:     guard.mode,
-		GuardAt:   guard.at,
-		DNATAt:    guard.dnatAt,
-		Mark:      g.Mark,
-		Flows:     flow.Config{Flows: g.Flows, Grace: g.Grace, Idle: g.Idle},
-		DNAT:      engine.GuardMode(g.DNAT),
-		NewSender: func() (engine.Sender, error) { return reinject.NewSender(g.Mark) },
-		NewProver: guard.newProver,
+		Hints: h,
 	}
-	if guard.entries {
-		c.EntryQueues = &engine.EntryQueues{
-			Confirmed: config.ConfirmedQueues, Unconfirmed: config.UnconfirmedQueues, Translated: config.TranslatedQueues,
-		}
-	}
-	return c
 }

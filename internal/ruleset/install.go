@@ -167,7 +167,15 @@ func (i *Installed) Kind() Kind { return i.kind }
 
 // Detach takes the rules out of the base chains, which stay, all at once. From then
 // on no packet is queued, and those that are wait for their verdicts.
-func (i *Installed) Detach() error {
+func (i *Installed) Detach() error { return i.detach(func(string) bool { return true }) }
+
+// DetachVerdicts is Detach for the chains that queue for verdicts: the gate's stay
+// as they are.
+func (i *Installed) DetachVerdicts() error {
+	return i.detach(func(chain string) bool { return !slices.Contains(gateBases, chain) })
+}
+
+func (i *Installed) detach(which func(chain string) bool) error {
 	if i.table == "" {
 		return nil
 	}
@@ -177,7 +185,7 @@ func (i *Installed) Detach() error {
 	}
 	conn := &nftables.Conn{}
 	for _, c := range f.chains {
-		if c.Hooknum != nil {
+		if c.Hooknum != nil && which(c.Name) {
 			conn.FlushChain(c)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,14 +234,8 @@ func (g *Gate) Close() error {
 	return errors.Join(errs...)
 }
 
-// Queues are all numbers that the gate binds.
-func (g *Gate) Queues() (list []uint16) {
-	for i := range g.cfg.Queues {
-		list = append(list, g.cfg.Numbers(i)...)
-	}
-	slices.Sort(list)
-	return list
-}
+// Owns reports whether a queue is one of the gate's.
+func (g *Gate) Owns(queue uint16) bool { return g.cfg.owns(queue) }
 
 // state is whether any worker has flows whose first packet is on its way, and
 // whether any holds packets.

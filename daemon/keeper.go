@@ -1,0 +1,339 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"verdictd/internal/config"
+	"verdictd/internal/gate"
+	"verdictd/internal/gate/runner"
+	"verdictd/internal/kernel"
+	"verdictd/internal/liverules"
+	"verdictd/internal/nfq"
+	"verdictd/internal/packet"
+	"verdictd/internal/ruleset"
+)
+
+// keeper keeps a gate in step with the machine's rules.
+type keeper struct {
+	guard *config.Guard
+	log   *slog.Logger
+	// table is the one with the gate's chains, judged tells the queues that this
+	// process judges, and plan says what has to pass.
+	table  string
+	judged func(queue uint16) bool
+	plan   func(*liverules.Rules) gatePlan
+
+	installed *ruleset.Installed
+	changes   *liverules.Watcher
+	gate      *runner.Gate // nil: there was nothing to guard so far
+	hints     hints
+	now       gatePlan
+	said      map[string]bool
+	closed    runner.Counters // of gates that were closed, as the zones changed
+}
+
+// newKeeper is for the queues that this process judges.
+func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
+	k := &keeper{guard: &cfg.Guard, log: log, table: cfg.Rules.Table, judged: judgedBy(cfg)}
+	k.plan = func(r *liverules.Rules) gatePlan { return planOwn(cfg, r) }
+	if !cfg.Rules.Install {
+		k.plan = func(r *liverules.Rules) gatePlan { return planLive(cfg, r, k.table, judgedRange(cfg)) }
+	}
+	return k
+}
+
+// judgedBy tells the queues that the configuration has the daemon judge.
+func judgedBy(cfg *config.Config) func(uint16) bool {
+	return func(queue uint16) bool {
+		n := int(queue) - int(cfg.Queues.First)
+		return n >= 0 && n < cfg.Queues.Count
+	}
+}
+
+// wanted reports whether the configuration wants a gate where there is need.
+func (k *keeper) wanted() bool { return k.guard.Mode != config.GuardOff }
+
+// rules are the gate's chains for a plan.
+func (k *keeper) rules(p *gatePlan) ruleset.Gate {
+	return ruleset.Gate{
+		FirstQueue: k.guard.FirstQueue, Queues: uint16(k.guard.Queues), Zones: p.zones, Traffic: p.traffic,
+		Settled: k.guard.Settled, SettledSize: k.guard.SettledSize, SettledTimeout: k.settledTimeout(),
+		ExemptPorts: k.guard.ExemptPorts,
+	}
+}
+
+// Bounds of guard.settled_timeout where it is not configured.
+const (
+	settledMost  = 15 * time.Second
+	settledLeast = time.Second
+)
+
+// settledTimeout is below conntrack's, so that a listed flow's element is gone
+// before its entry.
+func (k *keeper) settledTimeout() time.Duration {
+	if k.guard.SettledTimeout > 0 {
+		return k.guard.SettledTimeout
+	}
+	least := 2 * settledMost
+	c := kernel.ReadConntrack(os.DirFS("/"))
+	for _, s := range []kernel.Reading[uint64]{c.UDPTimeout, c.UDPTimeoutStream} {
+		if s.Err == nil {
+			least = min(least, time.Duration(s.Value)*time.Second)
+		}
+	}
+	return max(least/2, settledLeast)
+}
+
+// begin watches the rules. The gate's base chains must be there already.
+func (k *keeper) begin(ctx context.Context, installed *ruleset.Installed) (err error) {
+	k.installed, k.said = installed, map[string]bool{}
+	if !k.wanted() {
+		return nil
+	}
+	if k.changes, err = liverules.Watch(ctx); err != nil {
+		return err
+	}
+	return k.follow(ctx)
+}
+
+// changed tells of changes of the rules; nil without a gate.
+func (k *keeper) changed() <-chan struct{} {
+	if k.changes == nil {
+		return nil
+	}
+	return k.changes.Changes()
+}
+
+// failed tells of a gate that cannot go on; nil where there is none.
+func (k *keeper) failed() <-chan error {
+	if k.gate == nil {
+		return nil
+	}
+	return k.gate.Failed()
+}
+
+// follow brings the gate in step with the rules as they are now.
+func (k *keeper) follow(ctx context.Context) error {
+	rules, _ := liverules.ReadWithout(k.table) // usable whatever could not be read, which it lists
+	p := k.plan(rules)
+	for _, u := range rules.Unread {
+		p.notes = append(p.notes, fmt.Sprintf("cannot read the live rules, and so not say whether any are in the gate's way: %v", u))
+	}
+	k.say(p.notes)
+	if reflect.DeepEqual(p.traffic, k.now.traffic) && slices.Equal(p.zones, k.now.zones) && p.why == k.now.why {
+		return nil
+	}
+	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "zones", p.zones)
+	if p.active() {
+		if err := k.open(ctx, &p); err != nil {
+			return err
+		}
+	}
+	if err := k.installed.SetGate(k.rules(&p)); err != nil {
+		return err
+	}
+	k.now = p
+	k.settle()
+	return nil
+}
+
+// open opens the gate for a plan, if it is not open for its zones.
+func (k *keeper) open(ctx context.Context, p *gatePlan) error {
+	if k.gate != nil && slices.Equal(p.zones, k.now.zones) {
+		k.gate.SetRounds(p.rounds)
+		return nil
+	}
+	// With this module conntrack collects events, which a clash needs to do harm:
+	// it is asked for where there are clashes to prevent only.
+	if err := kernel.Load(ctx, kernel.PartConntrack); err != nil {
+		return fmt.Errorf("the gate asks conntrack for flows, and so needs nf_conntrack_netlink: %w", err)
+	}
+	if err := k.close(); err != nil {
+		return err
+	}
+	g, err := runner.Open(runner.Config{
+		Table: gate.Config{
+			Drop:  k.guard.Mode == config.GuardDrop,
+			Flows: k.guard.Flows, FlowPackets: k.guard.FlowPackets, Bytes: k.guard.Bytes,
+			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
+		},
+		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.zones,
+		ReceiveBuffer: gateReceiveBuffer, Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
+	})
+	if err != nil {
+		return err
+	}
+	g.SetRounds(p.rounds)
+	g.Start()
+	k.gate = g
+	k.hints.gate.Store(g)
+	return nil
+}
+
+// gateReceiveBuffer is each gate queue's, in bytes. A packet that finds it full
+// passes unguarded, as the queues are bound with fail-open.
+const gateReceiveBuffer = 16 << 20
+
+// settle tells the gate where to list flows.
+func (k *keeper) settle() {
+	if k.gate == nil {
+		return
+	}
+	if s := k.installed.Settled(); s != nil {
+		k.gate.SetSettled(s)
+		return
+	}
+	k.gate.SetSettled(nil)
+	if err := k.installed.NoSettled(); err != nil && k.guard.Settled {
+		k.say([]string{"all packets of guarded flows pass through the gate: " + err.Error()})
+	}
+}
+
+// rulesChanged tells the gate, at once, that packets may come to it twice.
+func (k *keeper) rulesChanged() {
+	if k.gate != nil {
+		k.gate.RulesChanged(nfq.Now())
+	}
+}
+
+// mode is what the guard does under a plan.
+func (k *keeper) mode(p *gatePlan) config.GuardMode {
+	switch {
+	case !k.wanted() || !p.active():
+		return config.GuardOff
+	case k.guard.Mode == config.GuardDrop:
+		return config.GuardDrop
+	}
+	return config.GuardHold
+}
+
+// say logs what was not said before.
+func (k *keeper) say(notes []string) {
+	for _, n := range notes {
+		if !k.said[n] {
+			k.said[n] = true
+			k.log.Warn(n)
+		}
+	}
+}
+
+// close ends the gate for another one. Its chains are empty meanwhile, and packets
+// pass as without it.
+func (k *keeper) close() error {
+	if k.gate == nil {
+		return nil
+	}
+	err := k.installed.SetGate(k.rules(&gatePlan{}))
+	if err := errors.Join(err, k.stop()); err != nil {
+		return err
+	}
+	_, total := k.gate.Results()
+	k.closed.Add(&total.Counters)
+	return k.free()
+}
+
+// end stops watching the rules.
+func (k *keeper) end() {
+	if k.changes != nil {
+		k.changes.Close()
+	}
+}
+
+// hushWithin bounds how long new packets wait for those that are queued.
+const hushWithin = time.Second
+
+// hush has new packets of guarded flows wait in the kernel until nothing is queued
+// for verdicts any more, of which idle tells.
+func (k *keeper) hush(idle func() bool) {
+	if k.gate == nil || !k.now.active() {
+		return
+	}
+	g := k.rules(&k.now)
+	g.Settled = false
+	if err := k.installed.SetGate(g); err != nil {
+		return // the rules are gone: nothing comes
+	}
+	k.gate.SetSettled(nil)
+	k.gate.Shut(true)
+	for until := time.Now().Add(hushWithin); time.Now().Before(until) && (k.gate.Held() > 0 || !idle()); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// reopen ends what hush began, and takes the gate's rules out.
+func (k *keeper) reopen() error {
+	if k.gate == nil {
+		return nil
+	}
+	k.gate.Shut(false)
+	for until := time.Now().Add(hushWithin); time.Now().Before(until) && !idle(k.gate.Owns); {
+		time.Sleep(time.Millisecond)
+	}
+	if !k.now.active() {
+		return nil
+	}
+	return k.installed.SetGate(k.rules(&gatePlan{}))
+}
+
+// gone lets pass that somebody else has removed the table: it was to go anyway.
+func (k *keeper) gone(err error) error {
+	if errors.Is(err, ruleset.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		k.log.Warn("somebody has removed the rules meanwhile", "error", err)
+		return nil
+	}
+	return err
+}
+
+// stop ends the gate's threads, when nothing is held any more.
+func (k *keeper) stop() error {
+	if k.gate == nil {
+		return nil
+	}
+	k.hints.gate.Store(nil)
+	return k.gate.Stop()
+}
+
+// free unbinds the gate's queues.
+func (k *keeper) free() error {
+	if k.gate == nil {
+		return nil
+	}
+	err := k.gate.Close()
+	k.gate = nil
+	return err
+}
+
+// rulesPause is waited for after a change of rules before all are read: a
+// firewall's reload is many changes.
+const rulesPause = 100 * time.Millisecond
+
+// hints are for the verdict engine, which is there before the gate.
+type hints struct{ gate atomic.Pointer[runner.Gate] }
+
+// Wanted implements engine.Hints.
+func (h *hints) Wanted() bool {
+	g := h.gate.Load()
+	return g != nil && g.Hints().Wanted()
+}
+
+// Dropped implements engine.Hints.
+func (h *hints) Dropped(k *packet.Key, fingerprint uint32) {
+	if g := h.gate.Load(); g != nil {
+		g.Hints().Dropped(k, fingerprint)
+	}
+}
+
+// Returned implements engine.Hints.
+func (h *hints) Returned(verdicts int) {
+	if g := h.gate.Load(); g != nil {
+		g.Hints().Returned(verdicts)
+	}
+}
