@@ -71,7 +71,7 @@ func TestAuditExitStatus(t *testing.T) {
 	}
 	cfg := testConfig()
 	cfg.Rules.Placement = config.PlacementOutput
-	if _, err := ruleset.Install(rulesConfig(cfg, false)); err != nil {
+	if _, err := ruleset.Install(rulesConfig(cfg)); err != nil {
 		t.Fatal(err)
 	}
 	status, stdout, stderr = owned(t, "audit", "--json")

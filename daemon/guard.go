@@ -50,10 +50,7 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []queueRange, log 
 		judged: func(uint16) bool { return false },
 	}
 	k.plan = func(r *liverules.Rules) gatePlan { return planLive(cfg, r, guardTable, queues) }
-	rules, err := ruleset.Install(ruleset.Config{
-		Table: guardTable, Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
-		Gate: &ruleset.Gate{FirstQueue: cfg.Guard.FirstQueue, Queues: uint16(cfg.Guard.Queues)},
-	})
+	rules, err := ruleset.Install(gateRules(guardTable, &cfg.Guard))
 	if err != nil {
 		return err
 	}

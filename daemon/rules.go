@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"verdictd/internal/config"
-	"verdictd/internal/liverules"
 	"verdictd/internal/ruleset"
 )
 
@@ -22,8 +21,7 @@ func (c *rulesApply) Run() error {
 	if err != nil {
 		return err
 	}
-	rules, _ := liverules.Read() // what cannot be read is answered by Unknown
-	installed, err := ruleset.Install(rulesConfig(cfg, rulesTellEntries(cfg, rules)))
+	installed, err := ruleset.Install(rulesConfig(cfg))
 	if err != nil {
 		return err
 	}

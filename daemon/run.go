@@ -76,10 +76,18 @@ type service struct {
 
 // begin installs the rules and opens the gate, where there is one.
 func (s *service) begin(ctx context.Context) (err error) {
-	if s.cfg.Rules.Install || s.keeper.wanted() {
-		if s.rules, err = ruleset.Install(rulesConfig(s.cfg)); err != nil {
-			return err
+	switch {
+	case s.cfg.Rules.Install:
+		c := rulesConfig(s.cfg)
+		if s.keeper.wanted() {
+			c.Gate = gateRules(c.Table, &s.cfg.Guard).Gate
 		}
+		s.rules, err = ruleset.Install(c)
+	case s.keeper.wanted():
+		s.rules, err = ruleset.Install(gateRules(s.keeper.table, &s.cfg.Guard))
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.keeper.begin(ctx, s.rules); err != nil {
 		return err

@@ -10,11 +10,10 @@ import (
 	"verdictd/internal/ruleset"
 )
 
-// rulesConfig says which rules the configuration asks for. The gate's chains are
-// empty: what passes it depends on the rules of others.
+// rulesConfig says which rules for verdicts the configuration asks for.
 func rulesConfig(cfg *config.Config) ruleset.Config {
 	r := &cfg.Rules
-	c := ruleset.Config{
+	return ruleset.Config{
 		Table:            r.Table,
 		Placement:        ruleset.Placement(r.Placement),
 		Fanout:           ruleset.Fanout(r.Fanout),
@@ -27,13 +26,15 @@ func rulesConfig(cfg *config.Config) ruleset.Config {
 		DestinationPorts: r.DestinationPorts,
 		SourcePorts:      r.SourcePorts,
 	}
-	if !r.Install {
-		c.Placement = ruleset.PlacementNone
+}
+
+// gateRules are a table with the gate's chains alone. They are empty: what passes
+// the gate depends on the rules of others.
+func gateRules(table string, g *config.Guard) ruleset.Config {
+	return ruleset.Config{
+		Table: table, Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
+		Gate: &ruleset.Gate{FirstQueue: g.FirstQueue, Queues: uint16(g.Queues)},
 	}
-	if cfg.Guard.Mode != config.GuardOff {
-		c.Gate = &ruleset.Gate{FirstQueue: cfg.Guard.FirstQueue, Queues: uint16(cfg.Guard.Queues)}
-	}
-	return c
 }
 
 // engineConfig says how the packets are judged.

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -25,6 +24,10 @@ const (
 	maxCPU = 1023
 	// More than conntrack itself holds on most machines.
 	maxFlows = 1 << 24
+	// As many as anybody has processors for.
+	maxGateQueues = 64
+	// The kernel's memory for packets that wait, at most.
+	maxHeldBytes = 1 << 40
 	// NFT_TABLE_MAXNAMELEN was 32 with the final zero before Linux 4.14.
 	maxTableName = 31
 	// Fan-outs with a chain for each queue: their map must fit a message.
@@ -89,29 +92,31 @@ func (f *file) checkQueues(q *Queues) {
 
 func (f *file) checkGuard(c *Config) {
 	g := &c.Guard
-	if bits.OnesCount32(g.Mark) != 1 {
-		f.wrong("guard.mark", "must have exactly one bit set, and %#x has %d: write one like 0x40000000", g.Mark, bits.OnesCount32(g.Mark))
+	f.between("guard.queues", g.Queues, 1, maxGateQueues)
+	last := int(g.FirstQueue) + 2*g.Queues - 1
+	if g.Queues >= 1 && g.Queues <= maxGateQueues && last > maxQueue {
+		f.wrong("guard.first_queue", "%d threads from %d on take the queue numbers up to %d, and the last that exists is %d: lower first_queue or queues", g.Queues, g.FirstQueue, last, maxQueue)
 	}
-	if last := int(c.Queues.First) + c.Queues.Count - 1; g.EntryQueues && c.Backend == BackendMMsg && last >= ConfirmedQueues && last <= maxQueue {
-		f.wrong("guard.entry_queues", "takes the queue numbers from %d on, and queues.first and queues.count reach %d: lower them, or set entry_queues to false", ConfirmedQueues, last)
+	if first, end := int(c.Queues.First), int(c.Queues.First)+c.Queues.Count-1; g.Mode != GuardOff && first <= last && int(g.FirstQueue) <= end {
+		f.wrong("guard.first_queue", "the gate's queues %d to %d are among those of queues.first and queues.count: choose others", g.FirstQueue, last)
 	}
-	f.positive("guard.grace", g.Grace)
-	f.positive("guard.idle", g.Idle)
-	if g.Idle > 0 && g.Idle <= g.Grace {
-		f.wrong("guard.idle", "%v is not more than grace (%v), so that flows would be forgotten before they have settled: raise idle or lower grace", g.Idle, g.Grace)
+	f.positive("guard.hold", g.Hold)
+	if g.HoldLimit < g.Hold {
+		f.wrong("guard.hold_limit", "%v is less than hold (%v): raise it, or lower hold", g.HoldLimit, g.Hold)
 	}
 	f.between("guard.flows", g.Flows, 1, maxFlows)
-	if g.Mode == GuardReinject || g.Mode == GuardAuto {
-		if n := c.Queues.CopyRange; n > 0 && n < maxCopyRange {
-			f.wrong("queues.copy_range", "%d cuts packets, and guard.mode %s must have the whole packet to send it again: set copy_range to 0, or guard.mode to drop or off", n, g.Mode)
-		}
-		if c.Queues.GSO {
-			f.wrong("queues.gso", "brings packets that are yet to be segmented and lack checksums, and guard.mode %s cannot send those again: set gso to false, or guard.mode to drop or off", g.Mode)
+	f.between("guard.flow_packets", g.FlowPackets, 1, maxQueue)
+	f.between("guard.bytes", int(g.Bytes), 1, maxHeldBytes)
+	f.between("guard.settled_size", int(g.SettledSize), 2, maxFlows)
+	if g.SettledTimeout < 0 {
+		f.wrong("guard.settled_timeout", "must be 0s (half of conntrack's) or above, not %v", g.SettledTimeout)
+	}
+	for i, port := range g.ExemptPorts {
+		if port == 0 {
+			f.wrong(fmt.Sprintf("guard.exempt_ports[%d]", i), "must be from 1 to 65535")
 		}
 	}
-	if g.Mode != GuardOff && g.Mode != GuardAuto && !c.Rules.Install && c.Rules.Placement == PlacementNone {
-		f.wrong("rules.placement", "guard.mode %s must know where packets are queued, and rules.install is false: set placement to where your rules are, or guard.mode to auto or off", g.Mode)
-	}
+	repeated(f, "guard.exempt_ports", g.ExemptPorts)
 }
 
 func (f *file) positive(key string, d time.Duration) {

@@ -48,35 +48,33 @@ type Queues struct {
 	Pin []int `yaml:"pin"`
 }
 
-// Guard keeps unconfirmed conntrack entries of one flow from clashing.
+// Guard keeps unconfirmed conntrack entries of one flow from clashing: the gate
+// holds a flow's further packets until conntrack has its entry.
 type Guard struct {
 	Mode GuardMode `yaml:"mode"`
-	// DNAT is the mode for packets whose destination was rewritten before the
-	// queue: a copy would begin a flow of its own.
-	DNAT DNATMode `yaml:"dnat"`
-	// EntryQueues binds further queues, whose numbers tell how it stands with the
-	// conntrack entries of their packets.
-	EntryQueues bool `yaml:"entry_queues"`
-	// Mark is the packet mark of copies that were sent again: the one bit
-	// that the queue rules let pass.
-	Mark uint32 `yaml:"mark"`
-	// Grace is how long after its first verdict a flow may still have packets
-	// between conntrack's lookup and the queue.
-	Grace time.Duration `yaml:"grace"`
-	// Idle is how long a settled flow without packets is remembered.
-	Idle time.Duration `yaml:"idle"`
-	// Flows bounds the flow table.
-	Flows int `yaml:"flows"`
+	// FirstQueue is the first of the gate's queue numbers, Queues how many threads
+	// it has: each takes a number for packets and one for announcements, and as many
+	// for each conntrack zone.
+	FirstQueue uint16 `yaml:"first_queue"`
+	Queues     int    `yaml:"queues"`
+	// Hold is how long a packet is held at most, counted from its flow's first held
+	// one; HoldLimit is that while the judging program stands still.
+	Hold      time.Duration `yaml:"hold"`
+	HoldLimit time.Duration `yaml:"hold_limit"`
+	// Flows are remembered, FlowPackets of one held, Bytes held in all.
+	Flows       int   `yaml:"flows"`
+	FlowPackets int   `yaml:"flow_packets"`
+	Bytes       int64 `yaml:"bytes"`
+	// Settled has flows pass in the kernel once they are confirmed, by a set.
+	Settled bool `yaml:"settled"`
+	// SettledTimeout is after which time without packets a flow leaves the set; 0 is
+	// half of conntrack's.
+	SettledTimeout time.Duration `yaml:"settled_timeout"`
+	// SettledSize is how many elements the set of a family has; a flow takes two.
+	SettledSize uint32 `yaml:"settled_size"`
+	// ExemptPorts never enter the gate, at either end.
+	ExemptPorts []uint16 `yaml:"exempt_ports"`
 }
-
-// What is added to a queue's number for Guard.EntryQueues: packets whose entry is
-// confirmed, is not, or is not and has had its destination rewritten (DNAT). The
-// upper two bits, so that no number has to be looked for.
-const (
-	ConfirmedQueues   = 1 << 14
-	UnconfirmedQueues = 2 << 14
-	TranslatedQueues  = 3 << 14
-)
 
 // Rules are the kernel rules that feed the queues.
 type Rules struct {
@@ -98,7 +96,9 @@ type Rules struct {
 // Policy decides about a packet: the first rule that matches, or the default.
 type Policy struct {
 	Default policy.Action `yaml:"default"`
-	Rules   []PolicyRule  `yaml:"rules"`
+	// Undecodable is for packets whose headers cannot be decoded to their end.
+	Undecodable policy.Action `yaml:"undecodable"`
+	Rules       []PolicyRule  `yaml:"rules"`
 }
 
 // PolicyRule matches where every list does; an empty one matches everything.
@@ -155,13 +155,14 @@ func Default() *Config {
 		Backend: BackendMMsg,
 		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
 		Guard: Guard{
-			Mode: GuardAuto, DNAT: DNATDrop, EntryQueues: true, Mark: 1 << 30,
-			Grace: 50 * time.Millisecond, Idle: 5 * time.Second, Flows: 1 << 16,
+			Mode: GuardAuto, FirstQueue: 61440, Queues: 1, Hold: time.Second, HoldLimit: 30 * time.Second,
+			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20, Settled: true, SettledSize: 1 << 16,
 		},
 		Rules: Rules{
 			Install: true, Table: "verdictd", Placement: PlacementOutput, Fanout: FanoutBalance, Bypass: true,
 			Families: []Family{IPv4, IPv6}, Protocols: []Protocol{17},
 		},
+		Policy:   Policy{Undecodable: policy.Drop},
 		Analysis: Analysis{Distribution: DistributionNone, Sigma: 1, Per: PerPacket},
 	}
 }

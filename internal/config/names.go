@@ -22,31 +22,20 @@ const (
 
 func (Backend) values() []string { return names(BackendMMsg, BackendGoNFQueue) }
 
-// GuardMode is what the guard does with the further packets of a flow that settles.
+// GuardMode is what the guard does with the further packets of a flow that is pending.
 type GuardMode string
 
-// Nothing; send them once more behind the first; drop them.
 const (
-	// GuardAuto is reinject where that is needed and safe; the daemon says which
-	// mode it chose, and why.
-	GuardAuto     GuardMode = "auto"
-	GuardOff      GuardMode = "off"
-	GuardReinject GuardMode = "reinject"
-	GuardDrop     GuardMode = "drop"
+	// GuardAuto is hold where the live rules make clashes possible; the daemon says
+	// which mode it chose, and why.
+	GuardAuto GuardMode = "auto"
+	// GuardHold holds them, GuardDrop drops them, GuardOff lets them go.
+	GuardHold GuardMode = "hold"
+	GuardDrop GuardMode = "drop"
+	GuardOff  GuardMode = "off"
 )
 
-func (GuardMode) values() []string { return names(GuardAuto, GuardOff, GuardReinject, GuardDrop) }
-
-// DNATMode is what the guard does with further packets whose destination was
-// rewritten before the queue.
-type DNATMode string
-
-const (
-	DNATOff  DNATMode = "off"
-	DNATDrop DNATMode = "drop"
-)
-
-func (DNATMode) values() []string { return names(DNATOff, DNATDrop) }
+func (GuardMode) values() []string { return names(GuardAuto, GuardHold, GuardDrop, GuardOff) }
 
 // Placement is where packets are queued.
 type Placement string

@@ -12,8 +12,8 @@ import (
 type ipFamily struct {
 	name    string
 	keyword string // nft's
-	number  byte // NFPROTO
-	version byte // a packet's, and a key's
+	number  byte   // NFPROTO
+	version byte   // a packet's, and a key's
 	address nftables.SetDatatype
 	addresses
 

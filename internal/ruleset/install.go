@@ -83,18 +83,23 @@ func (i *Installed) install(c Config) (err error) {
 		return err
 	}
 	if c.Gate != nil {
-		i.settle(c.Gate)
+		return i.settle(c.Gate)
 	}
 	return nil
 }
 
 // settle notes what Settled returns for a gate.
-func (i *Installed) settle(g *Gate) {
+func (i *Installed) settle(g *Gate) (err error) {
+	before := i.settled
 	i.settled = nil
 	i.sets = i.sets || g.Settled && i.can.settled
 	if g.Settled && g.active() && i.can.settled {
-		i.settled = &Settled{table: i.table, timeout: g.SettledTimeout}
+		i.settled, err = newSettled(i.table, g.SettledTimeout)
 	}
+	if before != nil {
+		err = errors.Join(err, before.Close())
+	}
+	return err
 }
 
 // Settled is the gate's settled set, nil where the gate has none: it is not wanted,
@@ -139,8 +144,7 @@ func (i *Installed) SetGate(g Gate) error {
 	if err := conn.Flush(); err != nil {
 		return failed(err)
 	}
-	i.settle(&g)
-	return nil
+	return i.settle(&g)
 }
 
 // roomForAnswers enlarges the socket's receive buffer: the kernel acknowledges
@@ -172,7 +176,8 @@ func (i *Installed) Detach() error { return i.detach(func(string) bool { return 
 // DetachVerdicts is Detach for the chains that queue for verdicts: the gate's stay
 // as they are.
 func (i *Installed) DetachVerdicts() error {
-	return i.detach(func(chain string) bool { return !slices.Contains(gateBases, chain) })
+	gate := []string{gateOutput, gatePrerouting, settledOutput, settledPrerouting}
+	return i.detach(func(chain string) bool { return !slices.Contains(gate, chain) })
 }
 
 func (i *Installed) detach(which func(chain string) bool) error {

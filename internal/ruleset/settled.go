@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/packet"
@@ -20,12 +21,37 @@ var (
 // Tuple is a flow in one direction.
 type Tuple = packet.Key
 
-// Settled lists flows whose packets pass in the kernel. Its methods work on the
-// network namespace of the calling thread, and may be called from any goroutine.
+// Settled lists flows whose packets pass in the kernel. It belongs to the network
+// namespace of the thread that made it. Its methods may be called from any
+// goroutine, one at a time.
 type Settled struct {
 	table   string
 	timeout time.Duration // 0: the set's own
+	conn    *nftables.Conn
+	port    uint32
 }
+
+// newSettled opens a connection that lasts, as flows are listed many times a
+// second.
+func newSettled(table string, timeout time.Duration) (*Settled, error) {
+	s := &Settled{table: table, timeout: timeout}
+	var err error
+	s.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomForAnswers, func(c *netlink.Conn) error {
+		s.port = c.PID()
+		return nil
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("open a connection to list flows in table inet %s: %w", table, err)
+	}
+	return s, nil
+}
+
+// Port is the netlink port of the connection, by which what it changes is told
+// from what others do.
+func (s *Settled) Port() uint32 { return s.port }
+
+// Close ends the connection. The set stays.
+func (s *Settled) Close() error { return s.conn.CloseLasting() }
 
 // perMessage bounds the elements of a message: its list of them must fit one
 // netlink attribute (64 KiB), and one takes up to 64 bytes.
@@ -35,7 +61,7 @@ const perMessage = 512
 // What is no UDP is left out, and what is listed stays so. ErrFull: the set has
 // no room for all, and none is listed.
 func (s *Settled) Add(flows []Tuple) error {
-	conn := s.conn()
+	conn := s.conn
 	if err := s.put(conn, flows, conn.SetAddElements, s.timeout); err != nil {
 		return fmt.Errorf("list %d flows in table inet %s: %w", len(flows), s.table, err)
 	}
@@ -53,7 +79,7 @@ func (s *Settled) Add(flows []Tuple) error {
 func (s *Settled) Delete(flows []Tuple) error {
 	// The kernel refuses to delete what is not there, and elements go by
 	// themselves: each is added before.
-	conn := s.conn()
+	conn := s.conn
 	err := errors.Join(s.put(conn, flows, conn.SetAddElements, s.timeout), s.put(conn, flows, conn.SetDeleteElements, 0))
 	if err == nil {
 		err = conn.Flush()
@@ -75,7 +101,7 @@ func (s *Settled) deleteEach(flows []Tuple) error {
 			if f == nil {
 				continue
 			}
-			conn := s.conn()
+			conn := s.conn
 			if err := conn.SetDeleteElements(s.set(f), []nftables.SetElement{{Key: f.element(&flows[i], reverse)}}); err != nil {
 				return err
 			}
@@ -144,11 +170,6 @@ func (s *Settled) set(f *ipFamily) *nftables.Set {
 	}
 }
 
-func (s *Settled) conn() *nftables.Conn {
-	conn, _ := nftables.New(nftables.WithSockOptions(roomForAnswers)) // fails for a lasting one only
-	return conn
-}
-
 // OpenSettled finds the settled sets of a table that an operator made, as the
 // files in configs/nftables do. ErrNoSettled tells what is missing.
 func OpenSettled(table string) (*Settled, error) {
@@ -162,7 +183,7 @@ func OpenSettled(table string) (*Settled, error) {
 			return nil, fmt.Errorf("%w in table inet %s: %w", ErrNoSettled, table, err)
 		}
 	}
-	return &Settled{table: table}, nil
+	return newSettled(table, 0)
 }
 
 // usable tells what keeps a family's set from being one to list flows in.

@@ -26,6 +26,8 @@ type Config struct {
 	Zones      []uint16
 	// ReceiveBuffer is each queue's, in bytes.
 	ReceiveBuffer int
+	// LastChange is when rules were last changed, on the clock of nfq.Now.
+	LastChange func() int64
 	// Own reports queues that this process judges in the order in which packets come.
 	Own func(queue uint16) bool
 	// Notice takes sentences for the operator; it may be called from any goroutine.
@@ -70,10 +72,9 @@ type Gate struct {
 	watcher  *watcher
 	lister   *lister
 
-	holding      atomic.Int64 // packets, of all workers
-	judge        atomic.Uint32
-	rulesChanged atomic.Int64
-	listing      atomic.Bool
+	holding atomic.Int64 // packets, of all workers
+	judge   atomic.Uint32
+	listing atomic.Bool
 
 	stopping, ended atomic.Bool
 	stopBy          atomic.Int64
@@ -181,9 +182,6 @@ func (g *Gate) SetSettled(s Settled) {
 // SetRounds tells how many queues a packet may meet behind the gate, one after
 // the other; 0: it is not known.
 func (g *Gate) SetRounds(n int) { g.watcher.rounds.Store(int32(n)) }
-
-// RulesChanged tells that somebody has changed rules just now (see nfq.Now).
-func (g *Gate) RulesChanged(at int64) { g.rulesChanged.Store(at) }
 
 // Hints are for the verdict engine of this process.
 func (g *Gate) Hints() Hints { return Hints{g} }

@@ -141,7 +141,7 @@ func (w *worker) hear() {
 	if n := w.moves.Swap(0); n > 0 {
 		w.table.Moved(int(n))
 	}
-	w.table.RulesChanged(w.gate.rulesChanged.Load())
+	w.table.RulesChanged(w.gate.cfg.LastChange())
 	w.table.SetListing(w.gate.listing.Load())
 	for {
 		d, ok := w.drops.pop()
