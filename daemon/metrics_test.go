@@ -40,7 +40,7 @@ func TestMetrics(t *testing.T) {
 	}
 	d.stop()
 	for _, want := range []string{
-		`verdictd_guard_info{mode="reinject"} 1`, `verdictd_audit_verdict{verdict="`,
+		`verdictd_guard_info{mode="hold"} 1`, `verdictd_audit_verdict{verdict="`,
 		`verdictd_audit_fact{fact="clash-event-crash",status="`, `verdictd_build_info{version="devel"} 1`,
 	} {
 		if !strings.Contains(string(body), want) {

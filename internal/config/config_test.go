@@ -87,7 +87,7 @@ func TestRoundTrip(t *testing.T) {
 		ReceiveBuffer: 0, Batch: 1024, Pin: []int{0, 3},
 	}
 	full.Metrics = Metrics{Listen: "[::1]:9470"}
-	full.Guard = Guard{Mode: GuardOff, DNAT: DNATOff, Mark: 1 << 31, Grace: 1500 * time.Microsecond, Idle: time.Hour, Flows: 1}
+	full.Guard = Guard{Mode: GuardOff, FirstQueue: 9, Queues: 2, Hold: time.Second, HoldLimit: time.Hour, Flows: 1, FlowPackets: 1, Bytes: 1, SettledTimeout: time.Second, SettledSize: 2, ExemptPorts: []uint16{51820}}
 	full.Rules = Rules{
 		Install: false, Table: "a_b", Placement: PlacementVerdict3, Fanout: FanoutNumgen, Bypass: false,
 		Families: []Family{IPv6}, Protocols: []Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},

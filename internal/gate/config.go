@@ -36,9 +36,11 @@ const (
 	// secondWait is how long packets are held where the judging program is known
 	// to want a second packet before it judges the first.
 	secondWait = int64(5 * time.Millisecond)
-	// reentry bounds the time from the release of a packet to its coming again,
-	// and the age of the change of rules that makes it come.
-	reentry = int64(100 * time.Millisecond)
+	// reentry bounds the time from the release of a packet to its coming again, and
+	// changeTold how long before a packet came a change may be told that was made
+	// while it waited: packets wait in the socket for a moment.
+	reentry    = int64(20 * time.Millisecond)
+	changeTold = int64(2 * time.Millisecond)
 	// packetOverhead is what the kernel needs for a held packet besides its bytes:
 	// struct sk_buff and struct nf_queue_entry.
 	packetOverhead = 512

@@ -34,16 +34,16 @@ func (t *Table) Packet(p *Packet) {
 	switch {
 	case p.Announced:
 		t.Counters.Announced++
-		t.first(i, p.ID, p.Of, p.Print)
+		t.first(i, p.ID, p.Of, p.Print, t.now)
 	case !f.pending && t.now < f.knownUntil:
 		t.Counters.Passed++
 		t.accept(p.ID, p.Of, none)
 	case !f.pending:
 		t.Counters.First++
-		t.first(i, p.ID, p.Of, p.Print)
+		t.first(i, p.ID, p.Of, p.Print, t.now)
 	case t.comesAgain(f, p):
 		t.Counters.Reentered++
-		t.first(i, p.ID, p.Of, p.Print)
+		t.first(i, p.ID, p.Of, p.Print, t.now)
 	default:
 		t.hold(i, p)
 	}
@@ -62,14 +62,14 @@ func (t *Table) Exempt(id uint32, of uint8) {
 // hands to the gate twice where a base chain was added before the gate's while it
 // waited: the place where a packet goes on is a number.
 func (t *Table) comesAgain(f *flow, p *Packet) bool {
-	return p.Print == f.firstPrint && t.now-f.firstAt < reentry && t.now-t.rulesChanged < reentry
+	return p.Print == f.firstPrint && t.now-f.firstAt < reentry && t.rulesChanged > f.firstSince-changeTold
 }
 
 // first lets a packet go on that conntrack may make an entry for.
-func (t *Table) first(i int32, id uint32, of uint8, print uint32) {
+func (t *Table) first(i int32, id uint32, of uint8, print uint32, since int64) {
 	f := &t.flows[i]
 	f.pending, f.knownUntil = true, 0
-	f.firstID, f.firstPrint, f.firstAt = id, print, t.now
+	f.firstID, f.firstPrint, f.firstAt, f.firstSince = id, print, t.now, since
 	t.setEpoch(i)
 	t.accept(id, of, i)
 }

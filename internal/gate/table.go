@@ -20,7 +20,8 @@ type flow struct {
 	// The first packet that was released last.
 	firstID    uint32
 	firstPrint uint32
-	firstAt    int64
+	firstAt    int64 // when it was released
+	firstSince int64 // when it came
 
 	seen       int64 // last packet
 	knownUntil int64 // conntrack's answer counts until then
