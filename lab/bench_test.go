@@ -36,8 +36,8 @@ func TestBench(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	// A bound that cannot hold is the way to see exit status 1 of a run in which all went well.
 	status := run(t.Context(), []string{
-		"bench", "--bin", bin, "--rounds", "1", "--packets", "5000", "--reference", reference, "--json", path,
-		"--require", "mmsg/gonfqueue<=1000,mmsg/mmsg+reinject<=0.000001",
+		"bench", "--bin", bin, "--rounds", "1", "--packets", "5000", "--fresh", "2000", "--reference", reference, "--json", path,
+		"--require", "mmsg/gonfqueue<=1000,mmsg/mmsg+hold<=0.000001",
 	}, streams{&stdout, &stderr})
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(text, &b); err != nil {
 		t.Fatal(err)
 	}
-	if status != cli.Failed || b.Verdict.OK || len(b.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "mmsg / mmsg+reinject is ") {
+	if status != cli.Failed || b.Verdict.OK || len(b.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "mmsg / mmsg+hold is ") {
 		t.Errorf("exit status %d, %+v\n%s%s", status, b.Verdict, &stdout, &stderr)
 	}
 	if len(b.Variants) != len(variants) {
@@ -55,17 +55,21 @@ func TestBench(t *testing.T) {
 	}
 	for i := range b.Variants {
 		v := &b.Variants[i]
-		if v.Variant == "c" && noReference != nil {
+		ofC := strings.HasPrefix(v.Variant, "c")
+		if ofC && noReference != nil {
 			if !strings.Contains(v.NotMeasured, reference) {
 				t.Errorf("it does not say why there is no C program: %q", v.NotMeasured)
 			}
 			continue
 		}
-		if v.ValidRounds != 1 || !(v.CPUPerPacket.Median > 0) || !(v.PacketsPerSecond.Median > 0) {
+		if v.ValidRounds != 1 || !(v.CPUPerPacket.Median > 0) || !(v.PacketsPerSecond.Median > 0) || v.PathCPUPerPacket.Median <= v.CPUPerPacket.Median {
 			t.Errorf("%+v", v)
 		}
-		if receive := v.PacketsPerReceive; (receive == nil) != (v.Variant == "c") || receive != nil && receive.Median < 1 {
+		if receive := v.PacketsPerReceive; (receive == nil) != ofC || receive != nil && receive.Median < 1 {
 			t.Errorf("%s: packets per receive %v", v.Variant, receive)
+		}
+		if hold := strings.HasSuffix(v.Variant, "+hold"); hold != (v.FirstUS != nil) || hold && !(v.FirstUS.Median > 0) {
+			t.Errorf("%s: the gate had first packets for %+v", v.Variant, v.FirstUS)
 		}
 	}
 }
@@ -73,7 +77,7 @@ func TestBench(t *testing.T) {
 // TestBenchUsage: what is asked for in a wrong way is refused before anything runs.
 func TestBenchUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"}, {"--require", "mmsg/rust<=1"},
+		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"}, {"--fresh", "1"}, {"--require", "mmsg/rust<=1"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {

@@ -31,6 +31,14 @@ func newSpread(values []float64) *spread {
 	return &spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1]}
 }
 
+// median is the median as a word, - for no values.
+func (s *spread) median() string {
+	if s == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", s.Median)
+}
+
 // relative is the range's width by the median.
 func (s *spread) relative() float64 { return (s.Max - s.Min) / s.Median }
 
@@ -93,14 +101,23 @@ func failedTurns[S any, P interface {
 // writeText writes, behind a comparison's own text, the ratios, what is to be said of the figures, and what they come to.
 func (j *benchJudgement) writeText(w io.Writer, text *strings.Builder) error {
 	t := tabwriter.NewWriter(text, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "ratio\tmeasured\tbound")
+	head := "ratio\tmeasured\tbound"
+	withSpread := slices.ContainsFunc(j.Ratios, func(r ratioResult) bool { return r.UnderSpread != nil })
+	if withSpread {
+		head += "\tspread of the second"
+	}
+	fmt.Fprintln(t, head)
 	for i := range j.Ratios {
 		r := &j.Ratios[i]
 		measured := "-"
 		if r.Ratio != nil {
 			measured = fmt.Sprintf("%.3f", *r.Ratio)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", r.name(), measured, r.bound())
+		line := fmt.Sprintf("%s\t%s\t%s", r.name(), measured, r.bound())
+		if withSpread && r.UnderSpread != nil {
+			line += fmt.Sprintf("\t%.0f %%", 100**r.UnderSpread)
+		}
+		fmt.Fprintln(t, line)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -61,6 +61,8 @@ type ratioResult struct {
 	Most  *float64 `json:"most"`
 	Least *float64 `json:"least,omitempty"`
 	Holds *bool    `json:"holds"`
+	// UnderSpread is the width of the second one's range by its median, where that is told.
+	UnderSpread *float64 `json:"under_spread,omitempty"`
 }
 
 // bound is the bound as it was required, - where there is none.

@@ -8,13 +8,14 @@ import (
 
 func TestParseRequirements(t *testing.T) {
 	for text, want := range map[string][]requirement{
-		"":                                 nil,
-		"mmsg/c<=0.6":                      {{ratio: ratio{"mmsg", "c"}, most: 0.6}},
-		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15": {{ratio: ratio{"mmsg", "c"}, most: 0.6}, {ratio: ratio{"mmsg", "gonfqueue"}, most: 0.15}},
-		"mmsg/c>=0.9":                      {{ratio: ratio{"mmsg", "c"}, least: 0.9}},
-		" mmsg+reinject / gonfqueue+reinject <= 15e-2 ": {{ratio: ratio{"mmsg+reinject", "gonfqueue+reinject"}, most: 0.15}},
+		"":                                      nil,
+		"mmsg/c<=0.6":                           {{ratio: ratio{"mmsg", "c"}, most: 0.6}},
+		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15":      {{ratio: ratio{"mmsg", "c"}, most: 0.6}, {ratio: ratio{"mmsg", "gonfqueue"}, most: 0.15}},
+		"mmsg/c>=0.9":                           {{ratio: ratio{"mmsg", "c"}, least: 0.9}},
+		" mmsg+hold / gonfqueue+hold <= 15e-2 ": {{ratio: ratio{"mmsg+hold", "gonfqueue+hold"}, most: 0.15}},
+		"burst:mmsg+hold@path/burst:mmsg@path<=1.5": {{ratio: ratio{"burst:mmsg+hold@path", "burst:mmsg@path"}, most: 1.5}},
 	} {
-		if got, err := parseRequirements(text, variantNames()); err != nil || !slices.Equal(got, want) {
+		if got, err := parseRequirements(text, variantFigures()); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
 		}
 	}
@@ -26,7 +27,7 @@ func TestParseRequirementsRefuses(t *testing.T) {
 		"mmsg<=0.6":         "VARIANT/VARIANT<=NUMBER",
 		"mmsg/c<0.6":        "VARIANT/VARIANT<=NUMBER",
 		"mmsg/c<=0.6,":      "VARIANT/VARIANT<=NUMBER",
-		"mmsg/rust<=0.6":    `no variant "rust"; there are mmsg, mmsg+reinject, gonfqueue`,
+		"mmsg/rust<=0.6":    `no variant "rust"; there are mmsg, mmsg+hold, gonfqueue`,
 		"mmsg/c<=much":      "not a number above 0",
 		"mmsg/c<=0":         "not a number above 0",
 		"mmsg/c<=NaN":       "not a number above 0",
@@ -34,7 +35,7 @@ func TestParseRequirementsRefuses(t *testing.T) {
 		"mmsg/c/mmsg<=0.7":  `no variant "c/mmsg"`,
 		"mmsg /c <= -1e300": "not a number above 0",
 	} {
-		if list, err := parseRequirements(text, variantNames()); err == nil || !strings.Contains(err.Error(), says) {
+		if list, err := parseRequirements(text, variantFigures()); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, %v; want it to say %q", text, list, err, says)
 		}
 	}

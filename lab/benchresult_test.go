@@ -33,7 +33,7 @@ func TestSpread(t *testing.T) {
 // judged is a result of rounds in which mmsg took 2 and c 4 microseconds, and gonfqueue was not there.
 func judged(t *testing.T, require string, more ...sample) *benchResult {
 	t.Helper()
-	required, err := parseRequirements(require, variantNames())
+	required, err := parseRequirements(require, variantFigures())
 	if err != nil {
 		t.Fatal(err)
 	}

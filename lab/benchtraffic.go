@@ -43,6 +43,7 @@ type load struct {
 	next    int    // flow to send
 	payload []byte // of a chunk
 	in      *inbox
+	meter   cpuMeter
 
 	patience time.Duration // with packets that do not arrive
 }
@@ -56,6 +57,9 @@ func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load,
 			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
 		}
 	}()
+	if err := l.meter.open(); err != nil {
+		return nil, err
+	}
 	if l.sink, err = udpSocket(target); err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func (l *load) send(ctx context.Context, packets int) error {
 	progress := time.Now()
 	for arrived < packets {
 		if n := min(l.chunk, packets-sent); n > 0 && sent-arrived+n <= l.window {
-			if err := sendAll(l.flows[l.next], l.payload[:n*benchPayload]); err != nil {
+			if err := l.meter.measure(func() error { return sendAll(l.flows[l.next], l.payload[:n*benchPayload]) }); err != nil {
 				return fmt.Errorf("send packet %d of %d: %w", sent+1, packets, err)
 			}
 			l.next = (l.next + 1) % len(l.flows)

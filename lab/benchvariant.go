@@ -3,26 +3,39 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-
-	"github.com/goccy/go-yaml"
-	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
 	"verdictd/internal/kernel"
 	"verdictd/internal/nfq"
-	"verdictd/internal/ruleset"
+	"verdictd/internal/report"
 )
 
 // benchQueue is the queue's number.
 const benchQueue = 0
 
-// A variant is one daemon that accepts all.
+// A benchCase is what the packets are.
+type benchCase string
+
+const (
+	caseSettled benchCase = ""       // of a few flows that are confirmed, and listed where there is a gate
+	caseBurst   benchCase = "burst"  // bursts of new flows
+	caseAnswer  benchCase = "answer" // new flows of one packet and its answer
+)
+
+// burstOf is how many packets a new flow has.
+func (c benchCase) burstOf() int {
+	if c == caseBurst {
+		return 4
+	}
+	return 1
+}
+
+// A variant is a program that accepts all, with or without a guard, in one of the cases.
 type variant struct {
-	name    string
+	load    benchCase
+	base    string
 	backend config.Backend // empty: the C program
 	guard   config.GuardMode
 	// taskset pins the whole process from outside. verdictd pins the threads of its own backend; the library receives on
@@ -30,17 +43,37 @@ type variant struct {
 	taskset bool
 }
 
-// variants are what is compared, in the order in which each round measures them.
+func (v *variant) name() string {
+	if v.load == caseSettled {
+		return v.base
+	}
+	return string(v.load) + ":" + v.base
+}
+
+// The guards of variants.
+const (
+	guardOff  = config.GuardMode(report.GuardOff)
+	guardHold = config.GuardMode(report.GuardHold)
+)
+
+// variants are what is compared, in the order in which each round measures them: a guarded one behind its floor.
 var variants = []variant{
-	{name: "mmsg", backend: config.BackendMMsg, guard: config.GuardOff},
-	{name: "mmsg+reinject", backend: config.BackendMMsg, guard: config.GuardReinject},
-	{name: "gonfqueue", backend: config.BackendGoNFQueue, guard: config.GuardOff},
-	{name: "gonfqueue+reinject", backend: config.BackendGoNFQueue, guard: config.GuardReinject},
-	{name: "gonfqueue, one CPU", backend: config.BackendGoNFQueue, guard: config.GuardOff, taskset: true},
-	{name: "c"},
+	{base: "mmsg", backend: config.BackendMMsg, guard: guardOff},
+	{base: "mmsg+hold", backend: config.BackendMMsg, guard: guardHold},
+	{base: "gonfqueue", backend: config.BackendGoNFQueue, guard: guardOff},
+	{base: "gonfqueue+hold", backend: config.BackendGoNFQueue, guard: guardHold},
+	{base: "gonfqueue, one CPU", backend: config.BackendGoNFQueue, guard: guardOff, taskset: true},
+	{base: "c", guard: guardOff},
+	{base: "c+hold", guard: guardHold},
+	{load: caseBurst, base: "mmsg", backend: config.BackendMMsg, guard: guardOff},
+	{load: caseBurst, base: "mmsg+hold", backend: config.BackendMMsg, guard: guardHold},
+	{load: caseAnswer, base: "mmsg", backend: config.BackendMMsg, guard: guardOff},
+	{load: caseAnswer, base: "mmsg+hold", backend: config.BackendMMsg, guard: guardHold},
 }
 
 func (v *variant) isReference() bool { return v.backend == "" }
+
+func (v *variant) guarded() bool { return v.guard != guardOff }
 
 // A bench starts variants.
 type bench struct {
@@ -48,6 +81,7 @@ type bench struct {
 	reference string // the C program
 	window    int
 	packets   int
+	fresh     int // packets of new flows
 	loadCPU   int
 	daemonCPU int
 }
@@ -69,66 +103,50 @@ func (b *bench) canRun(v *variant) error {
 	return nil
 }
 
-// start starts a variant in a namespace and waits until it has bound the queue. statistics is the file that verdictd will
-// write.
-func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string) (*process, error) {
-	defaults := config.Default()
-	if v.isReference() {
-		return g.startService(ns, b.reference, "--queue", strconv.Itoa(benchQueue), "--cpu", strconv.Itoa(b.daemonCPU),
-			"--max-length", strconv.Itoa(b.maxLength()), "--receive-buffer", strconv.Itoa(defaults.Queues.ReceiveBuffer))
-	}
-	c := defaults
-	c.Backend, c.Guard.Mode = v.backend, v.guard
-	c.Queues.First, c.Queues.Pin, c.Queues.MaxLength = benchQueue, []int{b.daemonCPU}, uint32(b.maxLength())
-	c.Rules.Install, c.Guard.EntryQueues = false, v.tellsEntries()
+// start starts a variant in a namespace and waits until it judges. All of its processes' time counts; the last one writes
+// the statistics, but for the C program without a guard.
+func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string) ([]*process, error) {
+	c := config.Default()
+	c.Guard.Mode = v.guard
+	c.Queues.First, c.Queues.Count, c.Queues.Pin, c.Queues.MaxLength = benchQueue, 1, []int{b.daemonCPU}, uint32(b.maxLength())
+	c.Rules.Placement, c.Rules.Fanout = config.Placement(plain[placement]), config.Fanout(plain[fanout])
+	c.Rules.Families, c.Rules.DestinationPorts = []config.Family{config.IPv4}, []uint16{port}
 	c.Statistics.File = statistics
-	text, err := yaml.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
+	if v.isReference() {
+		return b.startReference(v, g, ns, c)
 	}
-	path := filepath.Join(g.dir, "verdictd.yaml")
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
-	}
-	p, err := g.startService(ns, b.verdictd, "run", "--config", path)
+	c.Backend = v.backend
+	p, err := g.startDaemon(ns, b.verdictd, c)
 	if err != nil || !v.taskset {
-		return p, err
+		return []*process{p}, err
 	}
-	return p, pinProcess(p.cmd.Process.Pid, b.daemonCPU)
+	return []*process{p}, pinProcess(p.cmd.Process.Pid, b.daemonCPU)
 }
 
-// tellsEntries: as verdictd's own rules do for its guard.
-func (v *variant) tellsEntries() bool {
-	return v.backend == config.BackendMMsg && v.guard != config.GuardOff
+func (b *bench) startReference(v *variant, g *group, ns *kernel.NetNS, c *config.Config) ([]*process, error) {
+	p, err := g.startService(ns, b.reference, "--queue", strconv.Itoa(benchQueue), "--cpu", strconv.Itoa(b.daemonCPU),
+		"--max-length", strconv.Itoa(b.maxLength()), "--receive-buffer", strconv.Itoa(c.Queues.ReceiveBuffer))
+	if err == nil {
+		err = queueRules(ns, c)
+	}
+	if err != nil || !v.guarded() {
+		return []*process{p}, err
+	}
+	guard, err := g.startGuard(ns, b.verdictd, c)
+	return []*process{p, guard}, err
 }
 
-// installRules feeds the variant's queues with the rules that verdictd would install.
-func (v *variant) installRules(ns *kernel.NetNS) error {
-	defaults := config.Default()
-	c := ruleset.Config{
-		Table: defaults.Rules.Table, Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
-		FirstQueue: benchQueue, Queues: 1, Bypass: true, Mark: defaults.Guard.Mark,
-		IPv4: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{port},
-	}
-	if v.tellsEntries() {
-		c.Entries = &ruleset.Entries{
-			Confirmed: config.ConfirmedQueues, Unconfirmed: config.UnconfirmedQueues, Translated: config.TranslatedQueues,
-		}
-	}
-	return ns.Do(func() error {
-		_, err := ruleset.Install(c) // goes with the namespace
-		return err
-	})
-}
-
-// kernelCount is what the kernel says of all queues together: there are no others in the namespace.
+// kernelCount is what the kernel says: the losses of all queues together, the gate's among them, and how many packets the
+// program's queue had.
 func kernelCount(ns *kernel.NetNS) (sum nfq.KernelQueue, err error) {
 	err = ns.Do(func() error {
 		queues, err := nfq.ReadKernelQueues()
 		for _, q := range queues {
 			sum.QueueDropped += q.QueueDropped
 			sum.UserDropped += q.UserDropped
-			sum.IDSequence += q.IDSequence
+			if q.Queue == benchQueue {
+				sum.IDSequence = q.IDSequence
+			}
 		}
 		return err
 	})
@@ -138,7 +156,7 @@ func kernelCount(ns *kernel.NetNS) (sum nfq.KernelQueue, err error) {
 func variantNames() []string {
 	names := make([]string, len(variants))
 	for i := range variants {
-		names[i] = variants[i].name
+		names[i] = variants[i].name()
 	}
 	return names
 }

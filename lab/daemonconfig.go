@@ -9,6 +9,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/kernel"
+	"verdictd/internal/report"
 )
 
 // defaultQueueLength is the kernel's (NFQNL_QMAX_DEFAULT).
@@ -16,34 +17,48 @@ const defaultQueueLength = 1024
 
 // startDaemon starts verdictd with a configuration, in the namespace that has the queue.
 func (g *group) startDaemon(ns *kernel.NetNS, verdictd string, c *config.Config) (*process, error) {
-	text, err := yaml.Marshal(c)
+	path, err := g.writeConfig("verdictd.yaml", c)
 	if err != nil {
-		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
-	}
-	path := filepath.Join(g.dir, "verdictd.yaml")
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		return nil, fmt.Errorf("write verdictd's configuration: %w", err)
+		return nil, err
 	}
 	return g.startService(ns, verdictd, "run", "--config", path)
+}
+
+// writeConfig writes a configuration into the group's directory.
+func (g *group) writeConfig(name string, c *config.Config) (path string, err error) {
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	path = filepath.Join(g.dir, name)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return "", fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	return path, nil
 }
 
 // daemonConfig is the daemon's default but for what the row and the command line say.
 func (e *experiment) daemonConfig(statistics string) *config.Config {
 	c := config.Default()
-	c.Backend = config.Backend(e.row[backend])
+	if !e.row.foreign() {
+		c.Backend = config.Backend(e.row[backend])
+	}
 	c.Queues.Count = e.Queues
 	c.Queues.Pin = e.cpus[:min(e.Queues, len(e.cpus))]
 	// All that may be under way has to fit into one queue, replies included: a full queue is another experiment.
 	if waiting := 2 * outstanding * e.Burst; waiting > defaultQueueLength {
 		c.Queues.MaxLength = uint32(waiting)
 	}
-	c.Queues.Conntrack = e.exact
 	c.Guard.Mode = config.GuardMode(e.row[guard])
 	c.Rules.Placement = config.Placement(e.row[placement])
 	c.Rules.Fanout = config.Fanout(e.row[fanout])
 	c.Rules.Families = []config.Family{config.Family(e.row[family])}
-	c.Rules.DestinationPorts = []uint16{port}
-	if e.row.echoes() {
+	if e.row[kind] == report.TrafficICMP {
+		c.Rules.Protocols = []config.Protocol{icmpProtocol(e.row[family])}
+	} else {
+		c.Rules.DestinationPorts = []uint16{port}
+	}
+	if e.row.echoes() || e.row[kind] == report.TrafficBothEnds {
 		c.Rules.SourcePorts = []uint16{port}
 	}
 	c.Analysis.Distribution = config.Distribution(e.Analysis.Distribution)

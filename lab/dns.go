@@ -35,7 +35,7 @@ const noQueue = "no queue"
 
 // dnsGuards are the rows. What guard drop does to the second question is what kernels before 4.7 do to the loser of the
 // clash.
-var dnsGuards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardReinject}
+var dnsGuards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardHold}
 
 // resolver is what stress is to do, but for the addresses.
 func (c *dnsCmd) resolver() dnsload.Config {

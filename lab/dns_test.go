@@ -16,29 +16,30 @@ import (
 
 // dnsRows are those of a lab that has shown what it is to show.
 func dnsRows() *dnsResult {
-	run := func(guard string, retried, further uint64) dnsRun {
-		return dnsRun{Guard: guard, Further: further, Resolver: &dnsload.Result{Resolutions: 100, Resolved: 100, Retried: retried}}
+	run := func(guard string, retried, held uint64) dnsRun {
+		return dnsRun{Guard: guard, Held: held, Resolver: &dnsload.Result{Resolutions: 100, Resolved: 100, Retried: retried}}
 	}
 	return &dnsResult{Runs: []dnsRun{
-		run(noQueue, 0, 0), run(report.GuardOff, 3, 0), run(report.GuardDrop, 90, 95), run(report.GuardReinject, 0, 95),
+		run(noQueue, 0, 0), run(report.GuardOff, 3, 0), run(report.GuardDrop, 90, 0), run(report.GuardHold, 0, 95),
 	}}
 }
 
 func TestDNSJudge(t *testing.T) {
 	r := dnsRows()
-	if r.judge(dnsload.Parallel); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") || !strings.Contains(r.Verdict.Line, "guard reinject: 0 of 100") {
+	if r.judge(dnsload.Parallel); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") || !strings.Contains(r.Verdict.Line, "guard hold: 0 of 100") {
 		t.Errorf("%+v", r.Verdict)
 	}
 	for want, spoil := range map[string]func(r *dnsResult){
-		"no queue: 1 resolutions had to ask again":    func(r *dnsResult) { r.Runs[0].Resolver.Retried = 1 },
-		"reinject: 2 resolutions had to ask again":    func(r *dnsResult) { r.Runs[3].Resolver.Retried = 2 },
-		"reinject: 0 resolutions had to ask again, 1": func(r *dnsResult) { r.Runs[3].Resolver.Failed = 1 },
-		"reinject: 4 clashes":                         func(r *dnsResult) { r.Runs[3].Clashes = 4 },
-		"the guard had nothing to do":                 func(r *dnsResult) { r.Runs[3].Further = 0 },
-		"nothing was put to the test":                 func(r *dnsResult) { r.Runs[2].Resolver.Retried = 0 },
-		"5 wrong answers":                             func(r *dnsResult) { r.Runs[1].Resolver.WrongAnswers = 5 },
-		"mask 128":                                    func(r *dnsResult) { r.Runs[1].Tainted = 128 },
-		"off: it broke":                               func(r *dnsResult) { r.Runs[1].Error = "it broke" },
+		"no queue: 1 resolutions had to ask again": func(r *dnsResult) { r.Runs[0].Resolver.Retried = 1 },
+		"hold: 2 resolutions had to ask again":     func(r *dnsResult) { r.Runs[3].Resolver.Retried = 2 },
+		"hold: 0 resolutions had to ask again, 1":  func(r *dnsResult) { r.Runs[3].Resolver.Failed = 1 },
+		"hold: 4 clashes":                          func(r *dnsResult) { r.Runs[3].Clashes = 4 },
+		"the guard had nothing to do":              func(r *dnsResult) { r.Runs[3].Held = 0 },
+		"nothing was put to the test":              func(r *dnsResult) { r.Runs[2].Resolver.Retried = 0 },
+		"hold: 2 packets went on":                  func(r *dnsResult) { r.Runs[3].Expired = 2 },
+		"5 wrong answers":                          func(r *dnsResult) { r.Runs[1].Resolver.WrongAnswers = 5 },
+		"mask 128":                                 func(r *dnsResult) { r.Runs[1].Tainted = 128 },
+		"off: it broke":                            func(r *dnsResult) { r.Runs[1].Error = "it broke" },
 	} {
 		r := dnsRows()
 		spoil(r)
@@ -49,7 +50,7 @@ func TestDNSJudge(t *testing.T) {
 	}
 	// A resolver that asks one question after the other is not exposed.
 	r = dnsRows()
-	r.Runs[2].Resolver.Retried, r.Runs[3].Further = 0, 0
+	r.Runs[2].Resolver.Retried, r.Runs[3].Held = 0, 0
 	if r.judge(dnsload.SingleRequest); !r.Verdict.OK {
 		t.Errorf("%+v", r.Verdict)
 	}
@@ -89,7 +90,7 @@ func TestDNSWithBrokenPrograms(t *testing.T) {
 	nothingLeft(t, pids)
 }
 
-// shippedDNS runs the real programs: what guard drop does to the second question costs a timeout, and re-injection costs
+// shippedDNS runs the real programs: what guard drop does to the second question costs a timeout, and holding it costs
 // nobody one. The system's own resolver sees the same.
 func shippedDNS(t *testing.T, bin string) {
 	for client, waits := range map[string]time.Duration{"builtin": 2 * time.Second, "getaddrinfo": 3 * time.Second} {
@@ -118,12 +119,12 @@ func shippedDNS(t *testing.T, bin string) {
 			if len(r.Runs) != len(dnsGuards) {
 				t.Fatalf("%d rows", len(r.Runs))
 			}
-			drop, reinject := &r.Runs[2], &r.Runs[3]
-			if slowest := drop.Resolver.Time.Max; drop.GuardDropped == 0 || drop.Resolver.Retried == 0 || slowest < 0.95*float64(waits.Milliseconds()) {
+			drop, hold := &r.Runs[2], &r.Runs[3]
+			if slowest := drop.Resolver.Time.Max; drop.Dropped == 0 || drop.Resolver.Retried == 0 || slowest < 0.95*float64(waits.Milliseconds()) {
 				t.Errorf("%+v: %+v", drop, drop.Resolver)
 			}
-			if reinject.Reinjected == 0 || reinject.Resolver.Resolved != 10 {
-				t.Errorf("%+v: %+v", reinject, reinject.Resolver)
+			if hold.Held == 0 || hold.Resolver.Resolved != 10 {
+				t.Errorf("%+v: %+v", hold, hold.Resolver)
 			}
 		})
 	}

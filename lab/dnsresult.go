@@ -10,7 +10,7 @@ import (
 	"verdictd/internal/report"
 )
 
-const dnsSchema = 1
+const dnsSchema = 2
 
 // dnsResult is the document of `lab dns --json`.
 type dnsResult struct {
@@ -31,12 +31,13 @@ type dnsRun struct {
 	Guard    string          `json:"guard"`
 	Resolver *dnsload.Result `json:"resolver"` // null where the row has failed
 	Clashes  uint64          `json:"clashes"`
-	// What verdictd counted: packets of flows that were settling, and what became of them.
-	Further      uint64 `json:"further"`
-	Reinjected   uint64 `json:"reinjected"`
-	GuardDropped uint64 `json:"guard_dropped"`
-	Tainted      uint64 `json:"tainted"`
-	Error        string `json:"error,omitempty"`
+	// What the gate counted: packets that it held, that went on too early, and that it dropped.
+	Held      uint64 `json:"held"`
+	Expired   uint64 `json:"expired"`
+	Unguarded uint64 `json:"unguarded"`
+	Dropped   uint64 `json:"dropped"`
+	Tainted   uint64 `json:"tainted"`
+	Error     string `json:"error,omitempty"`
 }
 
 func (r *dnsRun) takeStress(document []byte) error {
@@ -51,7 +52,7 @@ func (r *dnsRun) takeStress(document []byte) error {
 
 func (r *dnsRun) take(counted *report.Run) {
 	r.Clashes = counted.Clashes()
-	r.Further, r.Reinjected, r.GuardDropped = counted.Further, counted.Reinjected, counted.GuardDropped
+	r.Held, r.Expired, r.Unguarded, r.Dropped = counted.Held, counted.Expired, counted.Unguarded, counted.GateDropped()
 }
 
 // name is the row in words.
@@ -94,22 +95,25 @@ func (r *dnsResult) judge(queries dnsload.Queries) {
 		}
 		exposed := queries == dnsload.Parallel
 		switch run.Guard {
-		case noQueue, report.GuardReinject:
+		case noQueue, report.GuardHold:
 			if n := res.Retried + res.Failed; n > 0 {
 				failed(run, "%d resolutions had to ask again, %d failed", res.Retried, res.Failed)
 			}
-			if run.Guard == report.GuardReinject && run.Clashes > 0 {
+			if run.Guard == report.GuardHold && run.Clashes > 0 {
 				failed(run, "%d clashes", run.Clashes)
 			}
-			if run.Guard == report.GuardReinject && exposed && run.Further == 0 {
-				failed(run, "the guard had nothing to do: no question came while another of its flow was being judged")
+			if n := run.Expired + run.Unguarded; n > 0 {
+				failed(run, "%d packets went on before their flow was confirmed", n)
+			}
+			if run.Guard == report.GuardHold && exposed && run.Held == 0 {
+				failed(run, "the guard had nothing to do: no question came while another of its flow was on its way")
 			}
 		case report.GuardDrop:
 			if exposed && res.Retried == 0 {
 				failed(run, "nobody had to ask again: nothing was put to the test")
 			}
 		}
-		if run.Guard == report.GuardDrop || run.Guard == report.GuardReinject {
+		if run.Guard == report.GuardDrop || run.Guard == report.GuardHold {
 			told = append(told, run.line())
 		}
 	}
@@ -137,7 +141,7 @@ func (r *dnsResult) writeText(w io.Writer) error {
 	}
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tasked again\tfailed\tp50 ms\tp90 ms\tp99 ms\tmax ms\tclashes\tdropped\tre-injected\t")
+	fmt.Fprintln(t, "\tasked again\tfailed\tp50 ms\tp90 ms\tp99 ms\tmax ms\tclashes\tdropped\theld\t")
 	for i := range r.Runs {
 		run := &r.Runs[i]
 		if run.Resolver == nil {
@@ -145,7 +149,7 @@ func (r *dnsResult) writeText(w io.Writer) error {
 		}
 		d := &run.Resolver.Time
 		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t\n", run.name(), run.Resolver.Retried, run.Resolver.Failed,
-			d.P50, d.P90, d.P99, d.Max, run.Clashes, run.GuardDropped, run.Reinjected)
+			d.P50, d.P90, d.P99, d.Max, run.Clashes, run.Dropped, run.Held)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write the table: %w", err)

@@ -2,9 +2,11 @@
 // their own, and reports what happened.
 //
 // `lab matrix` goes through placements of the queue rule, guards, fan-outs,
-// backends and address families. Each run is three processes that people use
+// NAT, programs and address families. Each run is processes that people use
 // as they are: verdictd judges, stress sends bursts and keeps the ledger,
-// conntrackwatch counts clashes. What is measured is what is shipped.
+// conntrackwatch counts clashes. What is measured is what is shipped. In rows
+// with another program it judges in verdictd's place, and knows nothing of it:
+// verdictd guard stands before its queues, or nothing does.
 //
 // `lab soak` guards a mix of all sorts of flows for minutes (`stress soak` sends
 // them), in every placement. The flows that a seed gives are the same again; how
@@ -30,5 +32,5 @@
 // A run that fails says which program did, how it ended and the last that it
 // wrote to stderr. To see more of one run, choose it alone:
 //
-//	lab matrix --only placement=output,guard=reinject,family=ipv4
+//	lab matrix --only placement=output,guard=hold,family=ipv4
 package main

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,10 +29,9 @@ const (
 type experiment struct {
 	*matrixCmd
 	programs
-	row   row
-	dir   string // for the run's files, not made yet
-	cpus  []int  // to pin the daemon's threads to
-	exact bool   // the daemon asks for conntrack entries
+	row  row
+	dir  string // for the run's files, not made yet
+	cpus []int  // to pin the daemon's threads to
 
 	// machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst in
 	// one system call, as threads would spend their time in waiting for each other, and every wait may be long.
@@ -48,10 +48,8 @@ func (e *experiment) do(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	if e.row[nat] == "masquerade" {
-		if err := t.Masquerade(); err != nil {
-			return err
-		}
+	if err := e.shape(t); err != nil {
+		return err
 	}
 	if err := os.Mkdir(e.dir, 0o700); err != nil {
 		return fmt.Errorf("make a directory for the run's files: %w", err)
@@ -62,7 +60,7 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	statistics := filepath.Join(e.dir, "statistics.json")
 	var daemon, listener *process
 	if e.row.queued() {
-		if daemon, err = g.startDaemon(t.Queue, e.verdictd, e.daemonConfig(statistics)); err != nil {
+		if daemon, err = e.startProgram(g, t, statistics); err != nil {
 			return err
 		}
 	}
@@ -114,12 +112,57 @@ func (e *experiment) do(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := takeCounters(&e.run, stats, daemon, statistics, takeDaemon); err != nil {
+	take := takeDaemon
+	if e.row.foreign() {
+		take = takeGuard
+		if err := takeQueues(&e.run, t.Queue, e.Queues); err != nil {
+			return err
+		}
+	}
+	if err := takeCounters(&e.run, stats, daemon, statistics, take); err != nil {
 		return err
 	}
 	e.run.Rate()
 	e.run.Tainted, err = crash.Taint()
 	return errors.Join(broken, err)
+}
+
+// shape makes the namespaces what the row wants beyond its placement.
+func (e *experiment) shape(t *topology.Topology) error {
+	var err error
+	switch e.row[nat] {
+	case report.NATMasquerade:
+		err = t.Masquerade()
+	case report.NATBackends:
+		err = t.Spread(e.row[family])
+	}
+	if err == nil && e.row[kind] == report.TrafficICMP {
+		err = t.AllowPing()
+	}
+	return err
+}
+
+// startProgram starts who gives the verdicts, and the guard. The process is the one that writes statistics: nil for
+// another program without a guard.
+func (e *experiment) startProgram(g *group, t *topology.Topology, statistics string) (*process, error) {
+	settings := e.daemonConfig(statistics)
+	if !e.row.foreign() {
+		return g.startDaemon(t.Queue, e.verdictd, settings)
+	}
+	f := foreign{
+		program: e.row[program], reference: e.Reference, queues: e.Queues, delay: e.Analysis.Delay, cpus: e.cpus,
+		maxLength: max(defaultQueueLength, int(settings.Queues.MaxLength)),
+	}
+	if _, err := f.start(g, t.Queue); err != nil {
+		return nil, err
+	}
+	if err := queueRules(t.Queue, settings); err != nil {
+		return nil, err
+	}
+	if e.row[guard] == report.GuardOff {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return g.startGuard(t.Queue, e.verdictd, settings)
 }
 
 // checkSources makes sure that addresses were translated where they were to be, and nowhere else: a row that promises
@@ -128,7 +171,7 @@ func (e *experiment) checkSources() error {
 	n := topology.Networks[e.row[family]]
 	for _, source := range e.run.ReceivedFrom {
 		masqueraded := source == n.TargetGateway
-		if want := e.row[nat] == "masquerade"; masqueraded != want {
+		if want := e.row[nat] == report.NATMasquerade; masqueraded != want {
 			return fmt.Errorf("packets arrived from %v, with nat %s", source, e.row[nat])
 		}
 	}
@@ -136,7 +179,10 @@ func (e *experiment) checkSources() error {
 }
 
 func (e *experiment) mode() string {
-	if e.machine {
+	switch {
+	case e.row[kind] == report.TrafficBothEnds:
+		return "cross"
+	case e.machine:
 		return "sendmmsg"
 	}
 	return "threads"
@@ -145,7 +191,10 @@ func (e *experiment) mode() string {
 // threads is how many threads send a burst. Under numgen the packets of one thread take different queues, which have no
 // common order: there every packet has a thread of its own, so that none is promised.
 func (e *experiment) threads() int {
-	if e.row[fanout] == report.FanoutNumgen && !e.machine {
+	switch {
+	case e.row[kind] == report.TrafficBothEnds:
+		return max(2, e.Threads) // one for each end
+	case e.row[fanout] == report.FanoutNumgen && !e.machine:
 		return e.Burst
 	}
 	return e.Threads
@@ -156,7 +205,7 @@ func (e *experiment) stressArgs(t *topology.Topology) []string {
 	n := topology.Networks[e.row[family]]
 	args := []string{
 		"clash", "--json", "-",
-		"--target", n.Target.String(), "--port", strconv.Itoa(port),
+		"--target", e.target(n).String(), "--port", strconv.Itoa(port),
 		"--flows", strconv.Itoa(e.Flows), "--burst", strconv.Itoa(e.Burst),
 		// Not aimed: that clashes without a queue as well, and what a placement adds is to be seen.
 		"--threads", strconv.Itoa(e.threads()), "--mode", e.mode(), "--no-aim",
@@ -170,7 +219,23 @@ func (e *experiment) stressArgs(t *topology.Topology) []string {
 	if e.row.echoes() {
 		args = append(args, "--echo")
 	}
+	if e.row[kind] == report.TrafficICMP {
+		args = append(args, "--protocol", "icmp")
+	}
+	if e.row[nat] == report.NATBackends {
+		for _, a := range n.Backends() {
+			args = append(args, "--backend", a.String())
+		}
+	}
 	return args
+}
+
+// target is where packets are sent to.
+func (e *experiment) target(n topology.Network) netip.Addr {
+	if e.row[nat] == report.NATBackends {
+		return n.Virtual
+	}
+	return n.Target
 }
 
 // backlog is how long the daemon needs at most for the packets that wait at one time, all of them in one queue.
@@ -186,10 +251,10 @@ func (e *experiment) judging(packets int) time.Duration {
 	return 2 * time.Duration(packets) * e.Analysis.Delay
 }
 
-// flowTimeout is when stress gives a flow up to begin another one. With guard drop that is the rule. Elsewhere a packet is
+// flowTimeout is when stress gives a flow up to begin another one. Where packets are to be lost that is the rule. Elsewhere a packet is
 // lost, or this machine is too busy: giving up early would then fill the queue.
 func (e *experiment) flowTimeout() time.Duration {
-	if e.row[guard] == "drop" {
+	if e.row.loses() {
 		return 50*time.Millisecond + e.backlog()
 	}
 	if e.machine {
@@ -199,10 +264,9 @@ func (e *experiment) flowTimeout() time.Duration {
 }
 
 // linger is how long stress waits for stragglers when all was sent: by then the last flows' packets are still in the queue.
-// It ends when all have arrived, so there can be time for a machine that is busy, but not with guard drop, where some never
-// do.
+// It ends when all have arrived, so there can be time for a machine that is busy, but not where some never do.
 func (e *experiment) linger() time.Duration {
-	if e.row[guard] == "drop" {
+	if e.row.loses() {
 		return 500*time.Millisecond + e.backlog()
 	}
 	if e.machine {
@@ -217,7 +281,7 @@ func (e *experiment) timeout() time.Duration {
 	if e.machine {
 		bound += time.Duration(e.Flows) * 250 * time.Millisecond
 	}
-	if e.row[guard] == "drop" {
+	if e.row.loses() {
 		bound += time.Duration(e.Flows/outstanding+1) * e.flowTimeout()
 	}
 	return bound

@@ -41,7 +41,7 @@ func TestDaemonConfig(t *testing.T) {
 		if again, err := yaml.Marshal(got); err != nil || string(again) != string(text) {
 			t.Errorf("row %v: read back as\n%s, written was\n%s", r, again, text)
 		}
-		if string(got.Rules.Placement) != r[placement] || string(got.Guard.Mode) != r[guard] || string(got.Backend) != r[backend] ||
+		if string(got.Rules.Placement) != r[placement] || string(got.Guard.Mode) != r[guard] || !r.foreign() && string(got.Backend) != r[backend] ||
 			string(got.Rules.Fanout) != r[fanout] || got.Analysis.Delay != 300*time.Microsecond || got.Queues.Batch != 1 || !slices.Equal(got.Queues.Pin, []int{0, 1}) {
 			t.Errorf("row %v became %+v", r, got)
 		}
@@ -113,8 +113,14 @@ func TestTakeRefuses(t *testing.T) {
 		{"no schema", `{}`, "has schema , and this lab knows 1", takeStats},
 		{"a key is missing", `{"schema":1,"total":{"insert_failed":0,"drop":0,"chain_toolong":0}}`, `has no "total.clash_resolve"`, takeStats},
 		{"no total", `{"schema":1}`, `has no "total.clash_resolve"`, takeStats},
-		{"out of time", `{"schema":1,"flows":7,"sent":1,"delivered":1,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"send_errors":0,"timed_out":true}`,
+		{"out of time", `{"schema":1,"flows":7,"sent":1,"delivered":1,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"split":0,"send_errors":0,"timed_out":true}`,
 			"ran out of time after 7 of its flows", takeStress},
+		{"yesterday's statistics", `{"schema":1,"queues":[]}`, "has schema 1, and this lab knows 2", takeDaemon},
+		{"a gate without its counters", `{"schema":2,"queues":[],"total":{"verdict_errors":0,"queue_dropped":0,"user_dropped":0,"verdict_latency_us":{}},"gate":{"total":{"first":1}},"cpu_us_per_packet":0,"rss_kib":{}}`,
+			`has no "gate.total.held"`, takeDaemon},
+		{"no gate", `{"schema":2,"queues":[],"total":{"verdict_errors":0,"queue_dropped":0,"user_dropped":0,"verdict_latency_us":{}},"cpu_us_per_packet":0,"rss_kib":{}}`,
+			"tell of no gate, with guard hold", func(r *report.Run, b []byte) error { r.Guard, r.Placement = "hold", "output"; return takeDaemon(r, b) }},
+		{"no gate of verdictd guard", `{"schema":2,"rss_kib":{}}`, `has no "gate.total"`, takeGuard},
 		{"a wrong type", `{"schema":1,"total":{"new":"many","update":0,"destroy":0}}`, "read the result of conntrackwatch events", takeEvents},
 	} {
 		if err := tt.take(&report.Run{}, []byte(tt.document)); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -123,15 +129,19 @@ func TestTakeRefuses(t *testing.T) {
 	}
 }
 
+// gateTotal is a gate's counters as verdictd writes them.
+const gateTotal = `{"received":15,"first":2,"held":6,"confirmed":5,"gone":1,"dropped":4,"expired":7,"unguarded":8,"listed":3,"vanished":0,
+	"queue_dropped":0,"user_dropped":0,"first_us":{"p50":1,"p99":2,"max":3},"held_us":{"p50":4,"p99":5,"max":6}}`
+
 func TestTake(t *testing.T) {
 	var got report.Run
 	for take, document := range map[*func(*report.Run, []byte) error]string{
-		new(takeStress): `{"schema":1,"flows":2,"sent":8,"delivered":7,"lost":1,"duplicated":2,"reordered":3,"corrupted":4,"sources_changed":6,"received_from":["192.0.2.254"],"send_errors":5,"seconds":0.5,
+		new(takeStress): `{"schema":1,"flows":2,"sent":8,"delivered":7,"lost":1,"duplicated":2,"reordered":3,"corrupted":4,"sources_changed":6,"received_from":["192.0.2.254"],"split":9,"send_errors":5,"seconds":0.5,
 			"packets_per_second":14,"receiver_dropped":1,"echo_sent":7,"echo_delivered":6,"echo_lost":1,"echo_duplicated":2,"echo_reordered":3,"echo_corrupted":4}`,
 		new(takeStats):  `{"schema":1,"total":{"clash_resolve":3,"insert_failed":2,"drop":1,"chain_toolong":null}}`,
 		new(takeEvents): `{"schema":1,"total":{"new":1,"update":2,"destroy":3}}`,
-		new(takeDaemon): `{"schema":1,"queues":[{"received":5},{"received":3}],"total":{"first":2,"further":6,"reinjected":5,"reinject_failed":1,"guard_dropped":9,
-			"table_full":11,"verdict_errors":12,"queue_dropped":7,"user_dropped":8,"verdict_latency_us":{"p50":1,"p99":2,"max":3}},"cpu_us_per_packet":2.5,"rss_kib":{"start":97,"end":98,"max":99}}`,
+		new(takeDaemon): `{"schema":2,"queues":[{"received":5},{"received":3}],"total":{"verdict_errors":12,"queue_dropped":7,"user_dropped":8,
+			"verdict_latency_us":{"p50":1,"p99":2,"max":3}},"gate":{"total":` + gateTotal + `},"cpu_us_per_packet":2.5,"rss_kib":{"start":97,"end":98,"max":99}}`,
 	} {
 		if err := (*take)(&got, []byte(document)); err != nil {
 			t.Fatal(err)
@@ -142,7 +152,8 @@ func TestTake(t *testing.T) {
 		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{topology.Networks["ipv4"].TargetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
 		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
 		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
-		QueuePackets: []uint64{5, 3}, First: 2, Further: 6, Reinjected: 5, ReinjectFailed: 1, GuardDropped: 9, TableFull: 11, VerdictErrors: 12,
+		QueuePackets: []uint64{5, 3}, VerdictErrors: 12, Held: 6, Expired: 7, Unguarded: 8, Split: 9,
+		Gate:         &report.Gate{Received: 15, First: 2, Held: 6, Confirmed: 5, Gone: 1, Dropped: 4, Expired: 7, Unguarded: 8, Listed: 3, FirstUS: report.Latency{P50: 1, P99: 2, Max: 3}, HeldUS: report.Latency{P50: 4, P99: 5, Max: 6}},
 		QueueDropped: 7, UserDropped: 8, VerdictLatencyUS: &report.Latency{P50: 1, P99: 2, Max: 3}, CPUUSPerPacket: &cpu, RSSKiB: &report.Memory{Start: 97, End: 98, Max: 99},
 	}
 	if !reflect.DeepEqual(got, want) {

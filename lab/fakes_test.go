@@ -16,6 +16,7 @@ import (
 	"verdictd/internal/cli"
 	"verdictd/internal/config"
 	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/report"
 )
 
 // The test binary plays the programs that the lab starts, under their names, so that their failures can be arranged.
@@ -28,6 +29,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "reference" {
+		main() // of the lab that is tested, which starts itself
+	}
 	if os.Getenv(fakesVariable) == "" {
 		kerneltest.Main(m)
 	}
@@ -105,7 +109,7 @@ func fake(name string) int {
 }
 
 func fakeDaemon(ctx context.Context) int {
-	cfg, err := config.Load(os.Args[3]) // run --config FILE
+	cfg, err := config.Load(os.Args[3]) // run or guard --config FILE
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
@@ -117,14 +121,14 @@ func fakeDaemon(ctx context.Context) int {
 		return 1
 	}
 	<-ctx.Done()
-	further := 0
-	if cfg.Guard.Mode == "reinject" {
-		further = 30
+	gate := ""
+	if cfg.Guard.Mode == report.GuardHold || cfg.Guard.Mode == report.GuardDrop {
+		total := strings.NewReplacer(`"expired":7`, `"expired":0`, `"unguarded":8`, `"unguarded":0`).Replace(gateTotal)
+		gate = fmt.Sprintf(`"gate":{"queues":[%[1]s],"total":%[1]s},`, total)
 	}
-	document := fmt.Sprintf(`{"schema":1,"queues":[{"queue":0,"received":25},{"queue":1,"received":15}],
-		"total":{"received":40,"accepted":10,"dropped":0,"first":10,"further":%[1]d,"reinjected":%[1]d,"reinject_filtered":0,"reinject_failed":0,
-		"handed_over":0,"looped":0,"verdict_errors":0,"guard_dropped":0,"queue_dropped":0,"user_dropped":0,
-		"verdict_latency_us":{"p50":301.5,"p99":1200,"max":1300}},"cpu_us_per_packet":2.5,"rss_kib":{"start":1,"end":2,"max":3}}`, further)
+	document := `{"schema":2,"queues":[{"queue":0,"received":25},{"queue":1,"received":15}],
+		"total":{"received":40,"accepted":40,"dropped":0,"undecodable":0,"verdict_errors":0,"queue_dropped":0,"user_dropped":0,
+		"verdict_latency_us":{"p50":301.5,"p99":1200,"max":1300}},` + gate + `"cpu_us_per_packet":2.5,"rss_kib":{"start":1,"end":2,"max":3}}`
 	if err := os.WriteFile(cfg.Statistics.File, []byte(document), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -156,6 +160,6 @@ func fakeStress() int {
 		fmt.Fprintln(os.Stderr, "unexpected arguments:", os.Args)
 		return 2
 	}
-	fmt.Println(`{"schema":1,"flows":10,"sent":40,"delivered":40,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"send_errors":0,"seconds":0.1,"packets_per_second":400}`)
+	fmt.Println(`{"schema":1,"flows":10,"sent":40,"delivered":40,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"split":0,"send_errors":0,"seconds":0.1,"packets_per_second":400}`)
 	return 0
 }

@@ -77,11 +77,14 @@ func readHost(ctx context.Context, p programs) (h report.Host, err error) {
 		return h, err
 	}
 	h = report.Host{
-		Kernel:        machine.Kernel,
-		Distribution:  machine.Distribution,
-		Architecture:  machine.Architecture,
-		CPUs:          machine.CPUs,
-		CPUModel:      machine.CPUModel,
+		Kernel:       machine.Kernel,
+		Distribution: machine.Distribution,
+		Architecture: machine.Architecture,
+		CPUs:         machine.CPUs,
+		CPUModel:     machine.CPUModel,
+
+		ClashesUncounted: clashesUncounted(machine.Kernel),
+
 		Tainted:       machine.Tainted,
 		UserNamespace: userns.Inside(),
 	}
@@ -141,6 +144,14 @@ func notes(release string, rows []row) []string {
 	if slices.ContainsFunc(rows, func(r row) bool { return r[fanout] == report.FanoutNumgen }) {
 		out = append(out, "With fan-out numgen the packets of one sending thread would take different queues, which have no common order: in those rows every packet of a burst is sent by a thread of its own.")
 	}
+	if slices.ContainsFunc(rows, row.foreign) {
+		out = append(out, "Where another program than verdictd gives the verdicts, its queues' figures are the kernel's counters, there is no latency, and a distribution of the analysis delay is its delay for every packet.")
+	}
+	if slices.ContainsFunc(rows, func(r row) bool {
+		return r[guard] == report.GuardOff && (r[kind] != report.TrafficUDP || r[nat] == report.NATBackends)
+	}) {
+		out = append(out, "Without a guard, clashes of ICMP cost the packet, and those of flows from both ends or to drawn backends may: such losses are shown and are no failure of the row.")
+	}
 	if slices.ContainsFunc(rows, func(r row) bool { return r[nat] == report.NATMasquerade && r[guard] == report.GuardOff }) {
 		out = append(out, "Masquerading without a guard, the loser of a clash has drawn a port of its own, and leaves from it (moved) or is dropped, depending on the kernel.")
 	}
@@ -149,18 +160,28 @@ func notes(release string, rows []row) []string {
 
 // kernelNotes say what a reader of this kernel's counters has to know.
 func kernelNotes(release string) []string {
-	var major, minor int
-	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
-		return []string{}
-	}
-	at := func(x, y int) bool { return major > x || major == x && minor >= y }
 	out := []string{}
-	if at(4, 18) && !at(6, 12) {
-		// 368982cd7d1b to 8af79d3edb5f; long-term distribution kernels may differ.
-		out = append(out, "Linux 4.18 to 6.11 resolves clashes at the queue's re-injection without counting them: the clashes of this kernel are more than the table shows. The JSON's further is the number of packets that were exposed.")
+	if clashesUncounted(release) {
+		out = append(out, "Linux 4.18 to 6.11 resolves clashes at the queue's re-injection without counting them: the clashes of this kernel are more than the table shows. Without a guard all packets of a burst but the first are exposed to them.")
 	}
-	if !at(5, 10) {
+	if before, known := olderThan(release, 5, 10); known && before {
 		out = append(out, "Before Linux 5.10 there is no clash_resolve: clashes are counted from insert_failed.")
 	}
 	return out
+}
+
+// clashesUncounted: 368982cd7d1b to 8af79d3edb5f; long-term distribution kernels may differ.
+func clashesUncounted(release string) bool {
+	silent, known := olderThan(release, 6, 12)
+	loud, _ := olderThan(release, 4, 18)
+	return known && silent && !loud
+}
+
+// olderThan compares a release with a version of Linux.
+func olderThan(release string, x, y int) (older, known bool) {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return false, false
+	}
+	return major < x || major == x && minor < y, true
 }

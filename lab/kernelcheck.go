@@ -19,7 +19,7 @@ import (
 // kernelCheckCmd is `lab kernel check`.
 type kernelCheckCmd struct {
 	Images      []string      `name:"image" help:"A kernel with modules, see lab kernel run. May be repeated." default:"debian" placeholder:"IMAGE"`
-	Only        []string      `help:"Run only these checks: rules, exact, trace, modload, procnet. May be repeated." enum:"rules,exact,trace,modload,procnet" placeholder:"CHECK"`
+	Only        []string      `help:"Run only these checks: rules, program, trace, modload, procnet. May be repeated." enum:"rules,program,trace,modload,procnet" placeholder:"CHECK"`
 	Accelerator string        `help:"How QEMU runs the machines' code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
 	Bin         string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	Timeout     time.Duration `help:"How long one machine may take." default:"5m"`
@@ -33,8 +33,8 @@ type check struct {
 }
 
 var checks = []check{
-	{"rules", "the native queue statement feeds the daemon, and its guard prevents clashes", checkRules},
-	{"exact", "the kernel attaches conntrack entries to packets (F_CONNTRACK), and the guard goes by them", checkExact},
+	{"rules", "the native queue statement feeds the daemon, and the guard prevents clashes", checkRules},
+	{"program", "verdictd guard finds the rules that feed another program, and prevents its clashes", checkProgram},
 	{"trace", "conntrackwatch trace shows each clash once", checkTrace},
 	{"modload", "modules come in for parallel threads, and for verdictd's start", checkModload},
 	{"procnet", "the names of /proc/net show what they should, and a hang there is found", checkProcnet},
@@ -130,8 +130,8 @@ func (c *kernelCheckCmd) inGuest(ctx context.Context, m machine, command ...stri
 
 func checkRules(ctx context.Context, c *kernelCheckCmd, m machine) (string, error) {
 	result, err := c.inGuest(ctx, m, "/bin/lab", "matrix", "--json", "-", "--flows", "60", "--analysis", "none",
-		"--only", "placement=output,family=ipv4,fanout=balance,guard=reinject,backend=mmsg,events=none",
-		"--only", "placement=output,family=ipv6,fanout=balance,guard=reinject,backend=mmsg,events=none")
+		"--only", "placement=output,family=ipv4,fanout=balance,guard=hold,nat=none,traffic=udp,program=verdictd,backend=mmsg,events=none",
+		"--only", "placement=output,family=ipv6,fanout=balance,guard=hold,nat=none,traffic=udp,program=verdictd,backend=mmsg,events=none")
 	if err != nil {
 		return "", err
 	}
@@ -150,12 +150,12 @@ func checkRules(ctx context.Context, c *kernelCheckCmd, m machine) (string, erro
 			return "", err
 		}
 	}
-	return fmt.Sprintf("Linux %s: %d and %d packets sent once more, none lost, no clash", r.Host.Kernel, r.Runs[0].Reinjected, r.Runs[1].Reinjected), nil
+	return fmt.Sprintf("Linux %s: %d and %d packets held, none lost, no clash", r.Host.Kernel, r.Runs[0].Held, r.Runs[1].Held), nil
 }
 
-func checkExact(ctx context.Context, c *kernelCheckCmd, m machine) (string, error) {
-	result, err := c.inGuest(ctx, m, "/bin/lab", "kernel", "workload", "--placement", "output", "--fanout", "balance", "--guard", "reinject",
-		"--exact", "--events", "none", "--flows", "100", "--burst", "4")
+func checkProgram(ctx context.Context, c *kernelCheckCmd, m machine) (string, error) {
+	result, err := c.inGuest(ctx, m, "/bin/lab", "kernel", "workload", "--placement", "output", "--fanout", "balance", "--guard", "hold",
+		"--program", report.ProgramGo, "--events", "none", "--flows", "100", "--burst", "4")
 	if err != nil {
 		return "", err
 	}
@@ -166,18 +166,19 @@ func checkExact(ctx context.Context, c *kernelCheckCmd, m machine) (string, erro
 	if err := guarded(&w.Run); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("Linux %s: of %d further packets %d sent once more, none lost, no clash", w.Release, w.Run.Further, w.Run.Reinjected), nil
+	return fmt.Sprintf("Linux %s: %d packets held, none lost, no clash", w.Release, w.Run.Held), nil
 }
 
-// guarded says what a row with the guard lacks. One in which no packet had to be sent once more proves nothing.
+// guarded says what a row with the guard lacks. One in which no packet had to be held proves nothing.
 func guarded(run *report.Run) error {
 	switch {
 	case run.Error != "":
 		return errors.New(run.Error)
-	case run.Delivered == 0 || run.Reinjected == 0:
-		return fmt.Errorf("%s: %d packets delivered, %d sent once more: nothing is shown", run.Name(), run.Delivered, run.Reinjected)
-	case run.Lost != 0 || run.Duplicated != 0 || run.Clashes() != 0:
-		return fmt.Errorf("%s: %d packets lost, %d duplicated, %d clashes", run.Name(), run.Lost, run.Duplicated, run.Clashes())
+	case run.Delivered == 0 || run.Held == 0:
+		return fmt.Errorf("%s: %d packets delivered, %d held: nothing is shown", run.Name(), run.Delivered, run.Held)
+	case run.Lost+run.Duplicated+run.Reordered+run.Expired+run.Unguarded != 0 || run.Clashes() != 0:
+		return fmt.Errorf("%s: %d packets lost, %d duplicated, %d reordered, %d expired, %d unguarded, %d clashes",
+			run.Name(), run.Lost, run.Duplicated, run.Reordered, run.Expired, run.Unguarded, run.Clashes())
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ type kernelCompareCmd struct {
 // scenarios are rows by their names.
 var scenarios = map[string]report.Run{
 	"queue":         {Placement: "verdict3", Fanout: crashFanout, Guard: report.GuardOff, Events: report.EventsListener},
-	"guard":         {Placement: "verdict3", Fanout: crashFanout, Guard: report.GuardReinject, Events: report.EventsListener},
+	"guard":         {Placement: "verdict3", Fanout: crashFanout, Guard: report.GuardHold, Events: report.EventsListener},
 	"pre-conntrack": {Placement: report.PlacementPreConntrack, Fanout: "balance", Guard: report.GuardOff, Events: report.EventsListener},
 	"events-off":    {Placement: "verdict3", Fanout: crashFanout, Guard: report.GuardOff, Events: report.EventsOff},
 }
@@ -160,7 +160,7 @@ func (c *kernelCompareCmd) keep(s *side, n int, row *report.CrashRow) error {
 	}
 	rep := report.Report{
 		Schema: report.Schema, Version: version, Host: report.Host{Kernel: row.Release, CPUs: c.CPUs},
-		Settings: report.Settings{Flows: c.Flows, Burst: c.Burst, Threads: 1, Queues: crashQueues, Analysis: "none"},
+		Settings: report.Settings{Flows: c.Flows, Burst: c.Burst, Threads: 1, Queues: crashQueues, Analysis: report.AnalysisNone},
 		Started:  time.Now(), Planned: 1, Notes: []string{}, Runs: []report.Run{row.Run},
 	}
 	rep.Verdict = report.Judge(&rep)

@@ -127,7 +127,7 @@ func (c *kernelCrashCmd) crashRows() []report.CrashRow {
 		if placement == report.PlacementPreConntrack {
 			fanout = "balance" // see crashFanout
 		}
-		return report.CrashRow{Kernel: kernel, Expected: expected, Run: report.Run{Placement: placement, Fanout: fanout, Guard: guard, Events: events}}
+		return report.CrashRow{Kernel: kernel, Expected: expected, Run: report.Run{Program: report.ProgramVerdictd, Placement: placement, Fanout: fanout, Guard: guard, Events: events}}
 	}
 	const queued, before = "verdict3", report.PlacementPreConntrack
 	broken, first := string(c.Variant), report.OutcomeFires
@@ -138,11 +138,17 @@ func (c *kernelCrashCmd) crashRows() []report.CrashRow {
 	if c.Image == "" && c.Variant == kbuild.Vulnerable {
 		rows = append(rows, row(report.KernelFixed, report.GuardOff, queued, report.EventsListener, report.OutcomeClean))
 	}
-	rows = append(rows, row(broken, report.GuardReinject, queued, report.EventsListener, report.OutcomeClean))
+	other := func(guard, expected string) report.CrashRow {
+		r := row(broken, guard, queued, report.EventsListener, expected)
+		r.Program = report.ProgramGo
+		return r
+	}
+	rows = append(rows, row(broken, report.GuardHold, queued, report.EventsListener, report.OutcomeClean))
 	if c.el7() {
 		return rows // the other rows are about the fault as it is seen by KASAN
 	}
 	return append(rows,
+		other(report.GuardOff, first), other(report.GuardHold, report.OutcomeClean),
 		row(broken, report.GuardOff, before, report.EventsListener, report.OutcomeClean),
 		row(broken, report.GuardOff, queued, report.EventsOff, report.OutcomeClean))
 }

@@ -117,28 +117,32 @@ func TestMachineWhoseWorkloadFailed(t *testing.T) {
 }
 
 func TestCrashRows(t *testing.T) {
-	type key struct{ kernel, guard, placement, fanout, events, expected string }
+	type key struct{ kernel, guard, program, placement, fanout, events, expected string }
 	for _, test := range []struct {
 		name string
 		cmd  kernelCrashCmd
 		want []key
 	}{
 		{"the story", kernelCrashCmd{Variant: kbuild.Vulnerable}, []key{
-			{"vulnerable", "off", "verdict3", "numgen", "listener", "fires"},
-			{"fixed", "off", "verdict3", "numgen", "listener", "clean"},
-			{"vulnerable", "reinject", "verdict3", "numgen", "listener", "clean"},
-			{"vulnerable", "off", "pre-conntrack", "balance", "listener", "clean"},
-			{"vulnerable", "off", "verdict3", "numgen", "off", "clean"},
+			{"vulnerable", "off", "verdictd", "verdict3", "numgen", "listener", "fires"},
+			{"fixed", "off", "verdictd", "verdict3", "numgen", "listener", "clean"},
+			{"vulnerable", "hold", "verdictd", "verdict3", "numgen", "listener", "clean"},
+			{"vulnerable", "off", "go-nfqueue", "verdict3", "numgen", "listener", "fires"},
+			{"vulnerable", "hold", "go-nfqueue", "verdict3", "numgen", "listener", "clean"},
+			{"vulnerable", "off", "verdictd", "pre-conntrack", "balance", "listener", "clean"},
+			{"vulnerable", "off", "verdictd", "verdict3", "numgen", "off", "clean"},
 		}},
 		{"the seed's shape", kernelCrashCmd{Variant: kbuild.EL7Shape}, []key{
-			{"el7-shape", "off", "verdict3", "numgen", "listener", "fires"},
-			{"el7-shape", "reinject", "verdict3", "numgen", "listener", "clean"},
+			{"el7-shape", "off", "verdictd", "verdict3", "numgen", "listener", "fires"},
+			{"el7-shape", "hold", "verdictd", "verdict3", "numgen", "listener", "clean"},
 		}},
 		{"one's own", kernelCrashCmd{Variant: kbuild.Vulnerable, Image: "bzImage"}, []key{
-			{"own", "off", "verdict3", "numgen", "listener", ""},
-			{"own", "reinject", "verdict3", "numgen", "listener", "clean"},
-			{"own", "off", "pre-conntrack", "balance", "listener", "clean"},
-			{"own", "off", "verdict3", "numgen", "off", "clean"},
+			{"own", "off", "verdictd", "verdict3", "numgen", "listener", ""},
+			{"own", "hold", "verdictd", "verdict3", "numgen", "listener", "clean"},
+			{"own", "off", "go-nfqueue", "verdict3", "numgen", "listener", ""},
+			{"own", "hold", "go-nfqueue", "verdict3", "numgen", "listener", "clean"},
+			{"own", "off", "verdictd", "pre-conntrack", "balance", "listener", "clean"},
+			{"own", "off", "verdictd", "verdict3", "numgen", "off", "clean"},
 		}},
 	} {
 		rows := test.cmd.crashRows()
@@ -147,7 +151,7 @@ func TestCrashRows(t *testing.T) {
 			continue
 		}
 		for i, r := range rows {
-			if got := (key{r.Kernel, r.Guard, r.Placement, r.Fanout, r.Events, r.Expected}); got != test.want[i] {
+			if got := (key{r.Kernel, r.Guard, r.Program, r.Placement, r.Fanout, r.Events, r.Expected}); got != test.want[i] {
 				t.Errorf("%s: row %d is %v, want %v", test.name, i, got, test.want[i])
 			}
 		}

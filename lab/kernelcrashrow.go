@@ -39,7 +39,7 @@ func (c *kernelCrashCmd) boot(ctx context.Context, row *report.CrashRow, image s
 		return "", err
 	}
 	config.Command = []string{
-		"/bin/lab", "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard", row.Guard, "--events", row.Events,
+		"/bin/lab", "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard", row.Guard, "--program", row.Program, "--events", row.Events,
 		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst),
 	}
 	// An oops leaves the daemon's locks taken, and the machine hanging. A processor that this machine does not get to run looks

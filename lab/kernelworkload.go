@@ -23,7 +23,7 @@ type kernelWorkloadCmd struct {
 	Placement string        `default:"verdict3"`
 	Fanout    string        `default:"numgen"`
 	Guard     string        `default:"off"`
-	Exact     bool          `help:"The guard asks the kernel for each packet's conntrack entry (queues.conntrack)."`
+	Program   string        `default:"verdictd" help:"verdictd, or go-nfqueue; the program on libnetfilter_queue is not in the machine."`
 	Events    string        `default:"listener"`
 	Flows     int           `default:"10000"`
 	Burst     int           `default:"2"`
@@ -77,10 +77,13 @@ func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
 		return fmt.Errorf("make a directory for the programs' files: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // the machine ends, and its files with it
-	r := plain.with(map[int]string{placement: c.Placement, fanout: c.Fanout, guard: c.Guard, events: c.Events})
+	r := plain.with(map[int]string{placement: c.Placement, fanout: c.Fanout, guard: c.Guard, program: c.Program, events: c.Events})
+	if err := r.settle(false); err != nil {
+		return err
+	}
 	e := experiment{
-		matrixCmd: &matrixCmd{Flows: c.Flows, Burst: c.Burst, Analysis: analysis{Distribution: "none"}, Queues: 2, Threads: 1},
-		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, machine: true, exact: c.Exact, run: r.run(),
+		matrixCmd: &matrixCmd{Flows: c.Flows, Burst: c.Burst, Analysis: analysis{Distribution: report.AnalysisNone}, Queues: 2, Threads: 1},
+		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, machine: true, run: r.run(),
 	}
 	lines := json.NewEncoder(std.out)
 	e.sending = func(t *topology.Topology) func() {

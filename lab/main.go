@@ -34,12 +34,13 @@ func main() {
 
 func run(ctx context.Context, args []string, std streams) int {
 	var commands struct {
-		Version kong.VersionFlag `help:"Print the version and exit."`
-		Matrix  matrixCmd        `cmd:"" help:"Count clashes and losses over queue placements, guards, fan-outs, backends and families."`
-		Bench   benchCmd         `cmd:"" help:"Compare the programs with what others use for the same, round by round in one run."`
-		Soak    soakCmd          `cmd:"" help:"Guard a mix of all sorts of flows for a while, in every placement; nothing may clash, get lost or be reordered."`
-		DNS     dnsCmd           `cmd:"" name:"dns" help:"Show what resolvers notice: name resolution without a queue, with one, and under each guard."`
-		Kernel  kernelCmd        `cmd:"" help:"Boot kernels in virtual machines and run things in them."`
+		Version   kong.VersionFlag `help:"Print the version and exit."`
+		Matrix    matrixCmd        `cmd:"" help:"Count clashes and losses over queue placements, guards, fan-outs, backends and families."`
+		Bench     benchCmd         `cmd:"" help:"Compare the programs with what others use for the same, round by round in one run."`
+		Soak      soakCmd          `cmd:"" help:"Guard a mix of all sorts of flows for a while, in every placement; nothing may clash, get lost or be reordered."`
+		DNS       dnsCmd           `cmd:"" name:"dns" help:"Show what resolvers notice: name resolution without a queue, with one, and under each guard."`
+		Reference referenceCmd     `cmd:"" hidden:"" help:"A program on go-nfqueue that accepts everything."`
+		Kernel    kernelCmd        `cmd:"" help:"Boot kernels in virtual machines and run things in them."`
 	}
 	return cli.Program{
 		Name:        "lab",

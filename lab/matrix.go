@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,15 +18,16 @@ import (
 
 // matrixCmd is `lab matrix`.
 type matrixCmd struct {
-	Only     []string `help:"Run only the rows with these values, such as placement=output,guard=reinject. May be repeated, for more rows. Keys: placement, family, fanout, nat, guard, backend, events. Values that no row of the default matrix has together are run as rows of their own." sep:"none" placeholder:"KEY=VALUE,..."`
-	Flows    int      `help:"Flows a run." default:"500"`
-	Burst    int      `help:"Packets a flow, sent at once." default:"4"`
-	Analysis analysis `help:"What the daemon takes over a packet: none, or [fixed:|uniform:|lognormal:]DURATION." default:"300us"`
-	Queues   int      `help:"Queues, each with a thread on a CPU of its own as far as there are CPUs." default:"2"`
-	Threads  int      `help:"Threads that share each burst; 0: as many as the burst has packets, at most one a CPU." default:"0"`
-	Bin      string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON     string   `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML     string   `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
+	Only      []string `help:"Run only the rows with these values, such as placement=output,guard=hold. May be repeated, for more rows. Keys: placement, family, fanout, nat, traffic, guard, program, backend, events. Values that no row of the default matrix has together are run as rows of their own." sep:"none" placeholder:"KEY=VALUE,..."`
+	Flows     int      `help:"Flows a run." default:"500"`
+	Burst     int      `help:"Packets a flow, sent at once." default:"4"`
+	Analysis  analysis `help:"What the program takes over a packet: none, or [fixed:|uniform:|lognormal:]DURATION." default:"300us"`
+	Queues    int      `help:"Queues, each with a thread on a CPU of its own as far as there are CPUs." default:"2"`
+	Threads   int      `help:"Threads that share each burst; 0: as many as the burst has packets, at most one a CPU." default:"0"`
+	Reference string   `help:"The C program on libnetfilter_queue for the rows with it. Default: nfq_reference beside the programs; where it is not, the default matrix does without these rows." type:"path" placeholder:"PATH"`
+	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string   `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML      string   `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
 }
 
 // Bounds on what can be asked for: the kernel numbers queues in 16 bits, and a burst has to fit into one.
@@ -68,9 +70,20 @@ func (m *matrixCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	reference, missing := t.findReference(m.Reference)
+	if missing != nil {
+		rows, err = withoutLibrary(rows, len(m.Only) > 0 || m.Reference != "", missing)
+	}
+	if err != nil {
+		return err
+	}
+	m.Reference = reference
 	rep, err := m.measure(ctx, &t, rows, std.err)
 	if err != nil {
 		return err
+	}
+	if missing != nil {
+		rep.Notes = append(rep.Notes, "No rows with program "+report.ProgramLibrary+": "+missing.Error()+".")
 	}
 	if err := m.write(rep, std); err != nil {
 		return err
@@ -96,6 +109,15 @@ func (m *matrixCmd) rows(ports bool) ([]row, error) {
 		return nil, err
 	}
 	return choose(defaultRows(ports), filters)
+}
+
+// withoutLibrary leaves out what the C program is missing for, unless such rows were asked for.
+func withoutLibrary(rows []row, asked bool, missing error) ([]row, error) {
+	rest := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r[program] == report.ProgramLibrary })
+	if len(rest) < len(rows) && asked {
+		return nil, missing
+	}
+	return rest, nil
 }
 
 // measure does one run after the other. A run that fails says so in its row, and the next one follows.

@@ -19,7 +19,7 @@ import (
 
 // oneRow is a matrix of output with the guard on, small enough for the fakes.
 func oneRow(bin string, args ...string) []string {
-	return append([]string{"matrix", "--bin", bin, "--flows", "10", "--only", "placement=output,guard=reinject,family=ipv4,fanout=balance,nat=none,backend=mmsg,events=none"}, args...)
+	return append([]string{"matrix", "--bin", bin, "--flows", "10", "--only", "placement=output,guard=hold,family=ipv4,fanout=balance,nat=none,traffic=udp,program=verdictd,backend=mmsg,events=none"}, args...)
 }
 
 func readReport(t *testing.T, path string) *report.Report {
@@ -28,6 +28,7 @@ func readReport(t *testing.T, path string) *report.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
+	followsSchema(t, "matrix", text)
 	var rep report.Report
 	if err := json.Unmarshal(text, &rep); err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func TestMatrix(t *testing.T) {
 	dir := t.TempDir()
 	var stdout, stderr bytes.Buffer
 	args := append(oneRow(bin, "--json", filepath.Join(dir, "m.json"), "--html", filepath.Join(dir, "m.html")),
-		"--only", "placement=none,family=ipv6", "--only", "events=listener,guard=reinject")
+		"--only", "placement=none,family=ipv6", "--only", "events=listener,guard=hold")
 	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
@@ -74,7 +75,7 @@ func TestMatrix(t *testing.T) {
 	if none.Placement != "none" || none.Family != "ipv6" || none.Sent != 40 || none.VerdictLatencyUS != nil || len(none.QueuePackets) > 0 {
 		t.Errorf("the run without a queue: %+v", none)
 	}
-	if plain.Sent != 40 || plain.Reinjected != 30 || plain.Queued() != 40 || plain.VerdictLatencyUS.P50 != 301.5 || plain.EventsSeen != nil {
+	if plain.Sent != 40 || plain.Held != 6 || plain.Gate.First != 2 || plain.Queued() != 40 || plain.VerdictLatencyUS.P50 != 301.5 || plain.EventsSeen != nil {
 		t.Errorf("the plain run: %+v", plain)
 	}
 	if listener.Events != "listener" || listener.EventsSeen == nil || *listener.EventsSeen != 30 {

@@ -30,6 +30,7 @@ type stressOutput struct {
 	TimedOut         bool    `json:"timed_out"`
 
 	ReceivedFrom []netip.Addr `json:"received_from"`
+	Split        uint64       `json:"split"`
 
 	// With --echo only.
 	EchoSent       *uint64 `json:"echo_sent"`
@@ -57,24 +58,43 @@ type eventsOutput struct {
 	} `json:"total"`
 }
 
+// daemonOutput is the statistics of verdictd run, and of verdictd guard, which has no queues of its own.
 type daemonOutput struct {
 	Queues []struct {
 		Received uint64 `json:"received"`
 	} `json:"queues"`
 	Total struct {
-		First          uint64         `json:"first"`
-		Further        uint64         `json:"further"`
-		Reinjected     uint64         `json:"reinjected"`
-		ReinjectFailed uint64         `json:"reinject_failed"`
-		GuardDropped   uint64         `json:"guard_dropped"`
-		TableFull      uint64         `json:"table_full"`
 		VerdictErrors  uint64         `json:"verdict_errors"`
 		QueueDropped   uint64         `json:"queue_dropped"`
 		UserDropped    uint64         `json:"user_dropped"`
 		VerdictLatency report.Latency `json:"verdict_latency_us"`
 	} `json:"total"`
+	Gate *struct {
+		Total report.Gate `json:"total"`
+	} `json:"gate"`
 	CPUPerPacket float64       `json:"cpu_us_per_packet"`
 	RSS          report.Memory `json:"rss_kib"`
+}
+
+// statisticsSchema is that of verdictd's statistics; every other program's document has 1.
+const statisticsSchema = 2
+
+// gateKeys must be there where a gate is.
+var gateKeys = []string{
+	"gate.total.first", "gate.total.held", "gate.total.confirmed", "gate.total.gone", "gate.total.dropped", "gate.total.expired",
+	"gate.total.unguarded", "gate.total.listed", "gate.total.vanished", "gate.total.queue_dropped", "gate.total.user_dropped",
+	"gate.total.held_us", "gate.total.first_us",
+}
+
+// decodeStatistics reads what verdictd wrote, which must have these keys, and those of a gate if that is told of.
+func decodeStatistics(data []byte, into any, keys ...string) error {
+	var o struct {
+		Gate json.RawMessage `json:"gate"`
+	}
+	if err := json.Unmarshal(data, &o); err == nil && len(o.Gate) > 0 && string(o.Gate) != "null" {
+		keys = append(keys, gateKeys...)
+	}
+	return decodeAs(statisticsSchema, "verdictd", data, into, keys...)
 }
 
 // takeCounters ends conntrackwatch stats and then the daemon, if any, whose leave is no part of what the former counts, and
@@ -103,13 +123,17 @@ func takeCounters(
 
 // decode reads one program's document. Keys are paths that must be there, such as "total.drop".
 func decode(program string, data []byte, into any, keys ...string) error {
+	return decodeAs(1, program, data, into, keys...)
+}
+
+func decodeAs(known int, program string, data []byte, into any, keys ...string) error {
 	var document map[string]json.RawMessage
 	if err := json.Unmarshal(data, &document); err != nil {
 		return fmt.Errorf("read the result of %s: %w", program, err)
 	}
 	var schema int
-	if err := json.Unmarshal(document["schema"], &schema); err != nil || schema != 1 {
-		return fmt.Errorf("the result of %s has schema %s, and this lab knows 1: use programs of one build", program, document["schema"])
+	if err := json.Unmarshal(document["schema"], &schema); err != nil || schema != known {
+		return fmt.Errorf("the result of %s has schema %s, and this lab knows %d: use programs of one build", program, document["schema"], known)
 	}
 	for _, key := range keys {
 		if !has(document, strings.Split(key, ".")) {
@@ -133,12 +157,12 @@ func has(document map[string]json.RawMessage, path []string) bool {
 
 func takeStress(run *report.Run, data []byte) error {
 	var o stressOutput
-	if err := decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted", "sources_changed", "received_from", "send_errors"); err != nil {
+	if err := decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted", "sources_changed", "received_from", "split", "send_errors"); err != nil {
 		return err
 	}
 	run.Flows, run.Sent, run.Delivered = o.Flows, o.Sent, o.Delivered
 	run.Lost, run.Duplicated, run.Reordered, run.Corrupted = o.Lost, o.Duplicated, o.Reordered, o.Corrupted
-	run.SourcesChanged, run.ReceivedFrom = o.SourcesChanged, o.ReceivedFrom
+	run.SourcesChanged, run.ReceivedFrom, run.Split = o.SourcesChanged, o.ReceivedFrom, o.Split
 	run.SendErrors, run.Seconds, run.PacketsPerSecond = o.SendErrors, o.Seconds, o.PacketsPerSecond
 	run.ReceiverDropped = o.ReceiverDropped
 	if o.EchoSent != nil {
@@ -173,20 +197,39 @@ func takeEvents(run *report.Run, data []byte) error {
 	return nil
 }
 
+// takeDaemon takes over the statistics of verdictd run.
 func takeDaemon(run *report.Run, data []byte) error {
 	var o daemonOutput
-	if err := decode("verdictd", data, &o, "queues", "total.further", "total.reinjected", "total.reinject_failed", "total.guard_dropped",
-		"total.queue_dropped", "total.user_dropped", "total.verdict_latency_us", "cpu_us_per_packet", "rss_kib"); err != nil {
+	if err := decodeStatistics(data, &o, "queues", "total.verdict_errors", "total.queue_dropped", "total.user_dropped",
+		"total.verdict_latency_us", "cpu_us_per_packet", "rss_kib"); err != nil {
 		return err
 	}
 	for _, q := range o.Queues {
 		run.QueuePackets = append(run.QueuePackets, q.Received)
 	}
 	t := &o.Total
-	run.First, run.Further = t.First, t.Further
-	run.Reinjected, run.ReinjectFailed, run.GuardDropped = t.Reinjected, t.ReinjectFailed, t.GuardDropped
-	run.TableFull, run.VerdictErrors = t.TableFull, t.VerdictErrors
-	run.QueueDropped, run.UserDropped = t.QueueDropped, t.UserDropped
+	run.VerdictErrors, run.QueueDropped, run.UserDropped = t.VerdictErrors, t.QueueDropped, t.UserDropped
 	run.VerdictLatencyUS, run.CPUUSPerPacket, run.RSSKiB = &t.VerdictLatency, &o.CPUPerPacket, &o.RSS
+	return takeGate(run, &o)
+}
+
+// takeGuard takes over the statistics of verdictd guard.
+func takeGuard(run *report.Run, data []byte) error {
+	var o daemonOutput
+	if err := decodeStatistics(data, &o, "gate.total", "rss_kib"); err != nil {
+		return err
+	}
+	run.RSSKiB = &o.RSS
+	return takeGate(run, &o)
+}
+
+// takeGate refuses a row with a guard that has no gate: it would look as if that had had nothing to do.
+func takeGate(run *report.Run, o *daemonOutput) error {
+	switch {
+	case o.Gate != nil:
+		run.SetGate(&o.Gate.Total)
+	case run.Guard != "" && run.Guard != report.GuardOff && run.Exposed():
+		return fmt.Errorf("verdictd's statistics tell of no gate, with guard %s", run.Guard)
+	}
 	return nil
 }

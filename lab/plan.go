@@ -15,22 +15,26 @@ const (
 	family
 	fanout
 	nat
+	kind
 	guard
+	program
 	backend
 	events
 
 	dimensions
 )
 
-var dimensionNames = [dimensions]string{"placement", "family", "fanout", "nat", "guard", "backend", "events"}
+var dimensionNames = [dimensions]string{"placement", "family", "fanout", "nat", "traffic", "guard", "program", "backend", "events"}
 
 // values are what each dimension may be, in the order of the report.
 var values = [dimensions][]string{
 	placement: {"none", "pre-conntrack", "notrack", "output", "postrouting", "input", "forward", "verdict3"},
 	family:    {"ipv4", "ipv6"},
 	fanout:    {"balance", "cpu", "ports", "numgen"},
-	nat:       {"none", "masquerade"},
-	guard:     {"off", "reinject", "drop"},
+	nat:       {report.NATNone, report.NATMasquerade, report.NATBackends},
+	kind:      {report.TrafficUDP, report.TrafficBothEnds, report.TrafficICMP},
+	guard:     {report.GuardOff, report.GuardHold, report.GuardDrop},
+	program:   {report.ProgramVerdictd, report.ProgramLibrary, report.ProgramGo},
 	backend:   {"mmsg", "gonfqueue"},
 	events:    {"none", "listener", "off"},
 }
@@ -39,11 +43,11 @@ var values = [dimensions][]string{
 type row [dimensions]string
 
 // plain is the row that the others vary.
-var plain = row{placement: "output", family: "ipv4", fanout: "balance", nat: "none", guard: "off", backend: "mmsg", events: "none"}
+var plain = row{placement: "output", family: "ipv4", fanout: "balance", nat: report.NATNone, kind: report.TrafficUDP, guard: "off", program: report.ProgramVerdictd, backend: "mmsg", events: "none"}
 
 // baseline is the row without a queue, in which nothing but the family can vary.
 func baseline(inFamily string) row {
-	return row{placement: "none", family: inFamily, fanout: "none", nat: "none", guard: "off", backend: "none", events: "none"}
+	return row{placement: "none", family: inFamily, fanout: "none", nat: report.NATNone, kind: report.TrafficUDP, guard: "off", program: "none", backend: "none", events: "none"}
 }
 
 func (r row) queued() bool { return r[placement] != "none" }
@@ -51,11 +55,19 @@ func (r row) queued() bool { return r[placement] != "none" }
 // echoes says whether the receiver answers: verdict3 queues the replies, too.
 func (r row) echoes() bool { return r[placement] == "verdict3" }
 
+// foreign says that another program than verdictd judges.
+func (r row) foreign() bool { return r.queued() && r[program] != report.ProgramVerdictd }
+
+// loses says that the row is to lose packets: to the guard, or to clashes that no kernel resolves.
+func (r row) loses() bool {
+	return r[guard] == report.GuardDrop || r[guard] == report.GuardOff && r[kind] == report.TrafficICMP
+}
+
 // run is the row's entry in the report, still without figures.
 func (r row) run() report.Run {
 	return report.Run{
 		Placement: r[placement], Family: r[family], Fanout: r[fanout], NAT: r[nat],
-		Guard: r[guard], Backend: r[backend], Events: r[events],
+		Traffic: r[kind], Guard: r[guard], Program: r[program], Backend: r[backend], Events: r[events],
 		QueuePackets: []uint64{}, ReceivedFrom: []netip.Addr{},
 	}
 }
@@ -69,8 +81,8 @@ func (r row) with(changes map[int]string) row {
 }
 
 // defaultRows is the matrix that runs when nothing is chosen: every placement with the guard off and, where it is
-// exposed, on; the fan-outs that tear flows apart where packets are queued once, late and twice; and around output each other
-// choice at least once. Ports says that the kernel can hash ports.
+// exposed, on; the fan-outs that tear flows apart where packets are queued once, late and twice; NAT and the other sorts of
+// traffic where a router has the queue; other programs; and around output each other choice at least once. Ports says that the kernel can hash ports.
 func defaultRows(ports bool) []row {
 	var rows []row
 	add := func(changes map[int]string, inFamilies []string, guards ...string) {
@@ -86,20 +98,36 @@ func defaultRows(ports bool) []row {
 	}
 	add(map[int]string{placement: "pre-conntrack"}, both, "off")
 	add(map[int]string{placement: "notrack"}, both, "off")
-	add(nil, both, "off", "reinject", "drop")
+	exposed := []string{report.GuardOff, report.GuardHold}
+	add(nil, both, "off", "hold", "drop")
 	if ports {
-		add(map[int]string{fanout: "ports"}, both, "off", "reinject")
+		add(map[int]string{fanout: "ports"}, both, exposed...)
 	}
-	add(map[int]string{backend: "gonfqueue"}, v4, "off", "reinject")
-	add(map[int]string{events: "listener"}, v4, "off", "reinject")
+	add(map[int]string{backend: "gonfqueue"}, v4, exposed...)
+	add(map[int]string{events: "listener"}, v4, exposed...)
 	for _, p := range []string{"postrouting", "input", "forward", "verdict3"} {
-		add(map[int]string{placement: p}, both, "off", "reinject")
+		add(map[int]string{placement: p}, both, exposed...)
 	}
 	for _, p := range []string{"output", "postrouting", "verdict3"} {
-		add(map[int]string{placement: p, fanout: "cpu"}, both, "off", "reinject")
-		add(map[int]string{placement: p, fanout: "numgen"}, both, "off", "reinject")
+		add(map[int]string{placement: p, fanout: "cpu"}, both, exposed...)
+		add(map[int]string{placement: p, fanout: "numgen"}, both, exposed...)
 	}
-	add(map[int]string{placement: "forward", nat: "masquerade"}, both, "off", "reinject")
+	for _, n := range []string{report.NATMasquerade, report.NATBackends} {
+		add(map[int]string{placement: "forward", nat: n}, both, exposed...)
+	}
+	for _, t := range []string{report.TrafficBothEnds, report.TrafficICMP} {
+		for _, p := range []string{"output", "forward"} {
+			add(map[int]string{placement: p, kind: t}, both, exposed...)
+		}
+	}
+	for _, name := range []string{report.ProgramLibrary, report.ProgramGo} {
+		other := map[int]string{program: name, backend: "none"}
+		add(other, both, exposed...)
+		for _, p := range []string{"postrouting", "input", "forward"} {
+			other[placement] = p
+			add(other, v4, exposed...)
+		}
+	}
 	return rows
 }
 
@@ -170,12 +198,12 @@ func (f filter) combine() ([]row, error) {
 	if slices.Contains(f[placement], "none") {
 		return nil, fmt.Errorf("--only: placement none has no queue, so only family can be chosen with it")
 	}
-	if slices.Contains(f[nat], "masquerade") {
+	if slices.ContainsFunc(f[nat], func(n string) bool { return n != report.NATNone }) {
 		if len(f[placement]) == 0 {
 			f[placement] = []string{"forward"}
 		}
 		if !slices.Equal(f[placement], []string{"forward"}) {
-			return nil, fmt.Errorf("--only: nat masquerade needs a router: it goes with placement forward alone")
+			return nil, fmt.Errorf("--only: nat %s needs a router: it goes with placement forward alone", strings.Join(f[nat], " and "))
 		}
 	}
 	rows := []row{plain}
@@ -186,7 +214,7 @@ func (f filter) combine() ([]row, error) {
 			case family:
 				wanted = values[family]
 			case guard:
-				wanted = []string{"off", "reinject"}
+				wanted = []string{report.GuardOff, report.GuardHold}
 			default:
 				continue
 			}
@@ -199,5 +227,29 @@ func (f filter) combine() ([]row, error) {
 		}
 		rows = next
 	}
+	for i := range rows {
+		if err := rows[i].settle(len(f[backend]) > 0); err != nil {
+			return nil, err
+		}
+	}
 	return rows, nil
+}
+
+// settle refuses values that do not go together. Backends are verdictd's alone.
+func (r *row) settle(backendNamed bool) error {
+	plainTraffic := r[kind] == report.TrafficUDP
+	switch {
+	case !plainTraffic && r[placement] == "verdict3":
+		return fmt.Errorf("--only: traffic %s does not go with placement verdict3, where the receiver answers", r[kind])
+	case !plainTraffic && r[nat] == report.NATBackends:
+		return fmt.Errorf("--only: traffic %s does not go with nat %s: nothing can be sent back from the backend that was drawn", r[kind], r[nat])
+	case r.foreign() && backendNamed:
+		return fmt.Errorf("--only: a backend is verdictd's: it does not go with program %s", r[program])
+	case r.foreign() && r[guard] == report.GuardDrop:
+		return fmt.Errorf("--only: verdictd guard has guard hold and off; drop does not go with program %s", r[program])
+	}
+	if r.foreign() {
+		r[backend] = "none"
+	}
+	return nil
 }

@@ -56,34 +56,36 @@ func shippedMatrix(t *testing.T, bin string) {
 	// A packet waits long enough for the others of its burst, however busy the machine is.
 	args := []string{"matrix", "--bin", bin, "--flows", "100", "--analysis", "2ms", "--json", path}
 	for _, p := range []string{"placement=output,family=ipv4", "placement=forward,family=ipv4", "placement=verdict3,family=ipv6"} {
-		args = append(args, "--only", p+",guard=off,guard=reinject,fanout=balance,nat=none,backend=mmsg,events=none")
+		args = append(args, "--only", p+",guard=off,guard=hold,fanout=balance,nat=none,traffic=udp,program=verdictd,backend=mmsg,events=none")
 	}
 	args = append(args, "--only", "placement=output,backend=gonfqueue", "--only", "placement=notrack,family=ipv6",
-		"--only", "nat=masquerade,family=ipv4", "--only", "fanout=numgen,placement=postrouting,family=ipv6")
+		"--only", "nat=masquerade,family=ipv4", "--only", "fanout=numgen,placement=postrouting,family=ipv6",
+		"--only", "nat=backends,family=ipv6", "--only", "traffic=both-ends,placement=forward,family=ipv4", "--only", "traffic=icmp,placement=output",
+		"--only", "program=go-nfqueue,placement=forward")
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	rep := readReport(t, path)
-	if len(rep.Runs) != 13 {
-		t.Errorf("%d runs, want 13", len(rep.Runs))
+	if len(rep.Runs) != 23 {
+		t.Errorf("%d runs, want 23", len(rep.Runs))
 	}
 	// A kernel that resolves clashes without counting them has a note about it.
 	counted := len(kernelNotes(rep.Host.Kernel)) == 0
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
 		switch {
-		case r.Guard == report.GuardReinject && (r.Clashes() > 0 || r.Delivered != 400 || r.Reinjected == 0):
-			t.Errorf("%s: %d clashes, %d of 400 delivered, %d re-injected", r.Name(), r.Clashes(), r.Delivered, r.Reinjected)
-		case r.Guard == report.GuardOff && r.Exposed() && counted && r.ClashesPer1000 < 500:
-			t.Errorf("%s: %v clashes per 1,000 packets, want at least 500", r.Name(), r.ClashesPer1000)
+		case r.Guard == report.GuardHold && (r.Clashes() > 0 || r.Delivered != 400 || r.Held == 0):
+			t.Errorf("%s: %d clashes, %d of 400 delivered, %d held", r.Name(), r.Clashes(), r.Delivered, r.Held)
+		case r.Guard == report.GuardOff && r.Exposed() && counted && r.Clashes() < 150:
+			t.Errorf("%s: %d clashes of 300, want at least 150", r.Name(), r.Clashes())
 		}
 	}
 }
 
 // shippedSoak runs the real programs in two places, for half a second each: without the guard the same flows clash.
 func shippedSoak(t *testing.T, bin string) {
-	for guard, want := range map[string]int{report.GuardReinject: cli.Done, report.GuardOff: cli.Failed} {
+	for guard, want := range map[string]int{report.GuardHold: cli.Done, report.GuardOff: cli.Failed} {
 		path := filepath.Join(t.TempDir(), "s.json")
 		args := []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--guard", guard, "--only", "input/cpu", "--only", "verdict3/balance", "--json", path}
 		var stdout, stderr bytes.Buffer
@@ -91,7 +93,7 @@ func shippedSoak(t *testing.T, bin string) {
 			t.Errorf("guard %s: exit status %d, want %d\n%s%s", guard, status, want, stdout.String(), stderr.String())
 		}
 		r := readSoak(t, path)
-		if len(r.Shares) != 2 || r.Verdict.OK != (guard == report.GuardReinject) {
+		if len(r.Shares) != 2 || r.Verdict.OK != (guard == report.GuardHold) {
 			t.Fatalf("%+v", r)
 		}
 		for i := range r.Shares {

@@ -12,16 +12,19 @@ import (
 	"time"
 
 	traffic "verdictd/internal/load"
+	"verdictd/internal/report"
 )
 
 // soakCmd is `lab soak`.
 type soakCmd struct {
-	Duration time.Duration `help:"How long flows are sent in all; each place has an equal share." default:"2m"`
-	Seed     uint64        `help:"What the flows and the daemon's settings are drawn from; 0: draw one." default:"0"`
-	Guard    string        `help:"The daemon's guard; off shows what it is there for, and fails." enum:"reinject,off" default:"reinject"`
-	Only     []string      `help:"Run only these places, such as verdict3/cpu, with the flows that they have in a full soak of that length. May be repeated." placeholder:"PLACEMENT/FANOUT"`
-	Bin      string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON     string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the summary to stderr." placeholder:"FILE"`
+	Duration  time.Duration `help:"How long flows are sent in all; each place has an equal share." default:"2m"`
+	Seed      uint64        `help:"What the flows and the daemon's settings are drawn from; 0: draw one." default:"0"`
+	Guard     string        `help:"The guard; off shows what it is there for, and fails." enum:"hold,off" default:"hold"`
+	Program   string        `help:"Who gives the verdicts; the others than verdictd know nothing of it, and verdictd guard stands before them." enum:"verdictd,libnetfilter_queue,go-nfqueue" default:"verdictd"`
+	Reference string        `help:"The program on libnetfilter_queue. Default: nfq_reference beside the programs." type:"path" placeholder:"PATH"`
+	Only      []string      `help:"Run only these places, such as verdict3/cpu, with the flows that they have in a full soak of that length. May be repeated." placeholder:"PLACEMENT/FANOUT"`
+	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the summary to stderr." placeholder:"FILE"`
 }
 
 // A place is where the daemon stands for a share of the soak. Forward is a masquerading router.
@@ -70,8 +73,14 @@ func (c *soakCmd) Run(ctx context.Context, std streams) error {
 	if outside || err != nil {
 		return err
 	}
+	if c.Program == report.ProgramLibrary {
+		if c.Reference, err = t.findReference(c.Reference); err != nil {
+			return err
+		}
+	}
 	result := &soakResult{
-		Schema: soakSchema, Version: version, Host: t.host, Seed: c.Seed, Duration: c.Duration.String(), Guard: c.Guard, Shares: []soakShare{},
+		Schema: soakSchema, Version: version, Host: t.host, Seed: c.Seed, Duration: c.Duration.String(), Guard: c.Guard, Program: c.Program,
+		Shares: []soakShare{},
 	}
 	fmt.Fprintf(std.err, "lab: seed %d\n", c.Seed)
 	if err := c.soak(ctx, &t, result, std); err != nil {
@@ -94,7 +103,7 @@ func (c *soakCmd) soak(ctx context.Context, t *testbed, result *soakResult, std 
 				continue
 			}
 			s := soaking{
-				programs: t.programs, place: at, cpus: t.cpus, guard: c.Guard, seed: at.seed(c.Seed),
+				programs: t.programs, place: at, cpus: t.cpus, guard: c.Guard, program: c.Program, reference: c.Reference, seed: at.seed(c.Seed),
 				duration: c.Duration / time.Duration(len(all)), dir: filepath.Join(dir, strconv.Itoa(i)),
 			}
 			share := s.run(ctx)

@@ -25,7 +25,7 @@ func target(port uint16) traffic.MixTarget {
 
 // cleanShare is one of 1,000 packets, of which the policy dropped 100 and a later rule 50.
 func cleanShare() soakShare {
-	s := soakShare{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "reinject", FilterDropped: 50, RSS: report.Memory{Start: 100, End: 110}}
+	s := soakShare{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "hold", FilterDropped: 50, RSS: report.Memory{Start: 100, End: 110}}
 	s.take(&traffic.SoakResult{MixResult: traffic.MixResult{
 		Targets: []traffic.MixTargetResult{
 			{MixTarget: target(portEcho), Sent: 400, Counts: traffic.Counts{Delivered: 400}},
@@ -35,7 +35,8 @@ func cleanShare() soakShare {
 		},
 		EchoSent: 400, EchoCounts: traffic.Counts{Delivered: 400}, Shape: traffic.MixShape{Flows: 120},
 	}})
-	s.Daemon = soakCounters{Received: 1400, Dropped: 100, Accepted: 900, First: 120, Further: 400, Reinjected: 390, Filtered: 10}
+	s.Daemon = soakCounters{Received: 1400, Dropped: 100, Accepted: 1300}
+	s.Gate = &report.Gate{Received: 620, First: 220, Held: 400, Confirmed: 390, Gone: 10, Announced: 2, Listed: 70}
 	return s
 }
 
@@ -44,9 +45,6 @@ func TestSoakJudge(t *testing.T) {
 	s.judge(0)
 	if len(s.Violations) > 0 || !strings.HasSuffix(s.line(), "120 flows, 1000 packets: clean") {
 		t.Errorf("a clean share: %s", s.line())
-	}
-	if got := s.Daemon.settled(); got != 780 {
-		t.Errorf("%d packets of settled flows, want 780", got)
 	}
 	one := uint64(1)
 	for want, spoil := range map[string]func(*soakShare){
@@ -68,24 +66,27 @@ func TestSoakJudge(t *testing.T) {
 			s.Load.Targets[0].ReceivedFrom = topology.Networks["ipv4"].SourceList()[:2]
 		},
 		"verdictd grew":                     func(s *soakShare) { s.Load.Violations = []string{"verdictd grew from 10 to 20 KiB"} },
-		"1 copies came back":                func(s *soakShare) { s.Daemon.Looped = 1 },
+		"2 held packets went on":            func(s *soakShare) { s.Gate.Expired = 2 },
+		"3 packets went on unguarded":       func(s *soakShare) { s.Gate.Unguarded = 3 },
+		"1 held packets were no longer":     func(s *soakShare) { s.Gate.Vanished = 1 },
+		"4 packets not taken":               func(s *soakShare) { s.Gate.UserDropped = 4 },
 		"1 verdicts refused":                func(s *soakShare) { s.Daemon.VerdictErrors = 1 },
 		"1 packets dropped on a full queue": func(s *soakShare) { s.Daemon.QueueDropped = 1 },
 		"only 999 of 1000 packets went":     func(s *soakShare) { s.Daemon.Received = 999 },
-		"nothing to do":                     func(s *soakShare) { s.Daemon.Reinjected = 0 },
+		"nothing to do":                     func(s *soakShare) { s.Gate.Held = 0 },
 		"the mask":                          func(s *soakShare) { s.Tainted = 0x80 },
 		"verdictd was killed":               func(s *soakShare) { s.Error = "verdictd was killed by SIGKILL" },
 	} {
 		s := cleanShare()
 		spoil(&s)
-		again := soakShare{Placement: s.Placement, NAT: s.NAT, Guard: s.Guard, FilterDropped: s.FilterDropped, Daemon: s.Daemon, Clashes: s.Clashes, Tainted: s.Tainted, Error: s.Error}
+		again := soakShare{Placement: s.Placement, NAT: s.NAT, Guard: s.Guard, FilterDropped: s.FilterDropped, Daemon: s.Daemon, Gate: s.Gate, Clashes: s.Clashes, Tainted: s.Tainted, Error: s.Error}
 		s.Load.Violations = append(s.Load.Violations, s.Load.MixResult.Violations()...)
 		again.take(s.Load)
 		again.judge(0)
 		if len(again.Violations) != 1 || !strings.Contains(again.Violations[0], want) {
 			t.Errorf("violations %q, want one with %q", again.Violations, want)
 		}
-		result := soakResult{Seed: 7, Guard: "reinject", Shares: []soakShare{cleanShare(), again}}
+		result := soakResult{Seed: 7, Guard: "hold", Shares: []soakShare{cleanShare(), again}}
 		result.judge()
 		if result.Verdict.OK || !strings.Contains(result.Verdict.Line, "seed 7") || !strings.Contains(result.Verdict.Line, want) {
 			t.Errorf("verdict %+v, want one that names the seed and %q", result.Verdict, want)
@@ -97,7 +98,7 @@ func TestSoakSumsUp(t *testing.T) {
 	grown := cleanShare()
 	grown.RSS = report.Memory{Start: 200, End: 300}
 	failed := soakShare{Error: "no figures", Violations: []string{"no figures"}}
-	result := soakResult{Seed: 7, Duration: "2m0s", Guard: "reinject", Shares: []soakShare{cleanShare(), grown, failed}}
+	result := soakResult{Seed: 7, Duration: "2m0s", Guard: "hold", Shares: []soakShare{cleanShare(), grown, failed}}
 	result.judge()
 	var b bytes.Buffer
 	if err := result.writeText(&b); err != nil {
@@ -105,7 +106,7 @@ func TestSoakSumsUp(t *testing.T) {
 	}
 	for _, want := range []string{
 		"seed 7, 2m0s over 3 places", "packets     2000 sent", "200 dropped by the policy, 100 by a rule", "0 clashes, 0 lost",
-		"2800 received: 240 first, 800 further, 780 re-injected, 20 copies filtered", "200 KiB at the start and 300 KiB at the end", "Failed: ",
+		"2800 packets received", "1240 packets received: 440 first, 800 held (780 confirmed, 20 behind a first that was gone), 4 announced; 140 flows listed", "200 KiB at the start and 300 KiB at the end", "Failed: ",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, b.String())
@@ -163,6 +164,7 @@ func readSoak(t *testing.T, path string) *soakResult {
 	if err != nil {
 		t.Fatal(err)
 	}
+	followsSchema(t, "soak", text)
 	var r soakResult
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"verdictd/internal/report"
 )
 
-const soakSchema = 1
+const soakSchema = 2
 
 // soakResult is the document of `lab soak --json`.
 type soakResult struct {
@@ -23,6 +23,7 @@ type soakResult struct {
 	Seed        uint64         `json:"seed"`
 	Duration    string         `json:"duration"`
 	Guard       string         `json:"guard"`
+	Program     string         `json:"program"`
 	Interrupted bool           `json:"interrupted"`
 	Shares      []soakShare    `json:"shares"`
 	Verdict     report.Verdict `json:"verdict"`
@@ -34,12 +35,13 @@ type soakShare struct {
 	Fanout    string `json:"fanout"`
 	NAT       string `json:"nat"`
 	Guard     string `json:"guard"`
-	// What was drawn for the daemon.
-	Queues int `json:"queues"`
-	Batch  int `json:"batch"`
-	// EntryQueues: the rules tell which packets conntrack has confirmed.
-	EntryQueues bool   `json:"entry_queues"`
-	Analysis    string `json:"analysis"`
+	Program   string `json:"program"`
+	// What was drawn for the program, and for the gate.
+	Queues     int    `json:"queues"`
+	Batch      int    `json:"batch"`
+	Analysis   string `json:"analysis"`
+	GateQueues int    `json:"gate_queues"`
+	Settled    bool   `json:"settled"`
 
 	// Load has the counts of each target. Sent and the others are their sums, over those targets whose packets must all
 	// arrive where it is about arrival; Echo is the way back.
@@ -62,7 +64,9 @@ type soakShare struct {
 	Clashes       uint64 `json:"clashes"`
 	ConntrackDrop uint64 `json:"drop"`
 
+	// Daemon is verdictd's engine; of another program what the kernel counts at its queues. Gate is nil without one.
 	Daemon  soakCounters  `json:"daemon"`
+	Gate    *report.Gate  `json:"gate"`
 	RSS     report.Memory `json:"rss_kib"`
 	Tainted uint64        `json:"tainted"`
 
@@ -72,25 +76,13 @@ type soakShare struct {
 
 // soakCounters are verdictd's own.
 type soakCounters struct {
-	Received       uint64 `json:"received"`
-	Accepted       uint64 `json:"accepted"`
-	Dropped        uint64 `json:"dropped"`
-	First          uint64 `json:"first"`
-	Further        uint64 `json:"further"`
-	Reinjected     uint64 `json:"reinjected"`
-	Filtered       uint64 `json:"reinject_filtered"`
-	ReinjectFailed uint64 `json:"reinject_failed"`
-	HandedOver     uint64 `json:"handed_over"`
-	TableFull      uint64 `json:"table_full"`
-	Looped         uint64 `json:"looped"`
-	VerdictErrors  uint64 `json:"verdict_errors"`
-	QueueDropped   uint64 `json:"queue_dropped"`
-	UserDropped    uint64 `json:"user_dropped"`
-}
-
-// settled is how many packets were given back as those of a flow that has settled.
-func (c *soakCounters) settled() uint64 {
-	return c.Accepted - min(c.Accepted, c.First+c.ReinjectFailed)
+	Received      uint64 `json:"received"`
+	Accepted      uint64 `json:"accepted"`
+	Dropped       uint64 `json:"dropped"`
+	Undecodable   uint64 `json:"undecodable"`
+	VerdictErrors uint64 `json:"verdict_errors"`
+	QueueDropped  uint64 `json:"queue_dropped"`
+	UserDropped   uint64 `json:"user_dropped"`
 }
 
 // takeStress waits for stress, within a time. Its violations are in its result: its exit status says no more than that.
@@ -137,14 +129,37 @@ func (s *soakShare) take(res *traffic.SoakResult) {
 	}
 }
 
-func (s *soakShare) takeDaemon(document []byte) error {
+func (s *soakShare) takeDaemon(_ *report.Run, document []byte) error {
 	o := struct {
-		Total *soakCounters  `json:"total"`
-		RSS   *report.Memory `json:"rss_kib"`
-	}{&s.Daemon, &s.RSS}
-	return decode("verdictd", document, &o, "total.received", "total.accepted", "total.dropped", "total.first", "total.further", "total.reinjected",
-		"total.reinject_filtered", "total.reinject_failed", "total.handed_over", "total.looped", "total.verdict_errors", "total.queue_dropped",
-		"total.user_dropped", "rss_kib")
+		Total *soakCounters `json:"total"`
+		Gate  *struct {
+			Total *report.Gate `json:"total"`
+		} `json:"gate"`
+		RSS *report.Memory `json:"rss_kib"`
+	}{Total: &s.Daemon, RSS: &s.RSS}
+	err := decodeStatistics(document, &o, "total.received", "total.accepted", "total.dropped", "total.undecodable", "total.verdict_errors",
+		"total.queue_dropped", "total.user_dropped", "rss_kib")
+	if err == nil && o.Gate != nil {
+		s.Gate = o.Gate.Total
+	}
+	return err
+}
+
+// takeProgram takes over what is known of another program and of verdictd guard before it.
+func (s *soakShare) takeProgram(counted *report.Run) {
+	s.Gate = counted.Gate
+	s.Daemon = soakCounters{Received: counted.Queued(), QueueDropped: counted.QueueDropped, UserDropped: counted.UserDropped}
+	if counted.RSSKiB != nil {
+		s.RSS = *counted.RSSKiB
+	}
+}
+
+// gate is what the gate counted, zeros without one.
+func (s *soakShare) gate() *report.Gate {
+	if s.Gate == nil {
+		return &report.Gate{}
+	}
+	return s.Gate
 }
 
 // judge holds the share against the promise.
@@ -156,14 +171,17 @@ func (s *soakShare) judge(taintedBefore uint64) {
 		return
 	}
 	s.Violations = append(s.Violations, s.Load.Violations...)
+	g := s.gate()
 	for _, v := range []struct {
 		n    uint64
 		what string
 	}{
 		{s.Clashes, "clashes"},
 		{s.PolicedDelivered, "packets delivered that the policy drops"},
-		{s.Daemon.Looped, "copies came back to a queue"}, {s.Daemon.VerdictErrors, "verdicts refused by the kernel"},
-		{s.Daemon.QueueDropped, "packets dropped on a full queue"}, {s.Daemon.UserDropped, "packets not taken by the daemon's socket"},
+		{s.Daemon.VerdictErrors + g.VerdictErrors, "verdicts refused by the kernel"},
+		{s.Daemon.QueueDropped + g.QueueDropped, "packets dropped on a full queue"}, {s.Daemon.UserDropped + g.UserDropped, "packets not taken by a socket"},
+		{g.Expired, "held packets went on as their time was up"}, {g.Unguarded, "packets went on unguarded, over a bound"},
+		{g.Vanished, "held packets were no longer there"}, {s.Daemon.Undecodable, "packets could not be decoded"},
 		{s.Tainted &^ taintedBefore, "is the mask with which the kernel tainted itself"},
 	} {
 		if v.n > 0 {
@@ -185,7 +203,7 @@ func (s *soakShare) judge(taintedBefore uint64) {
 	if s.Daemon.Received < s.Sent {
 		violated("only %d of %d packets went through the queue", s.Daemon.Received, s.Sent)
 	}
-	if s.Guard == report.GuardReinject && s.Daemon.Reinjected == 0 {
+	if s.Guard == report.GuardHold && g.Held == 0 {
 		violated("the guard had nothing to do")
 	}
 	slices.Sort(s.Violations)
@@ -198,8 +216,8 @@ func (s *soakShare) line() string {
 		name += ", masquerade"
 	}
 	if s.Error == "" {
-		name += fmt.Sprintf(" (%d queues, batch %d, analysis %s, entries %s): %d flows, %d packets",
-			s.Queues, s.Batch, s.Analysis, map[bool]string{true: "told", false: "not told"}[s.EntryQueues], s.Load.Shape.Flows, s.Sent)
+		name += fmt.Sprintf(" (%d queues, batch %d, analysis %s; gate: %d queues, settled flows %s): %d flows, %d packets",
+			s.Queues, s.Batch, s.Analysis, s.GateQueues, map[bool]string{true: "pass", false: "enter"}[s.Settled], s.Load.Shape.Flows, s.Sent)
 	}
 	if len(s.Violations) == 0 {
 		return name + ": clean"
@@ -207,15 +225,23 @@ func (s *soakShare) line() string {
 	return name + ": " + strings.Join(s.Violations, "; ")
 }
 
+// guard is the guard in words, and before whom it stood.
+func (r *soakResult) guard() string {
+	if r.Program == report.ProgramVerdictd || r.Program == "" {
+		return r.Guard
+	}
+	return r.Guard + " before " + r.Program
+}
+
 // judge adds the shares' judgements up.
 func (r *soakResult) judge() {
 	v := &r.Verdict
 	v.Failures = []string{}
-	var sent, reinjected uint64
+	var sent, held uint64
 	for i := range r.Shares {
 		s := &r.Shares[i]
 		sent += s.Sent
-		reinjected += s.Daemon.Reinjected
+		held += s.gate().Held
 		if len(s.Violations) > 0 {
 			v.Failures = append(v.Failures, s.line())
 		}
@@ -228,15 +254,15 @@ func (r *soakResult) judge() {
 		v.Line = fmt.Sprintf("FAILED: %d of %d places (%s): %s", len(v.Failures), len(r.Shares), seed, v.Failures[0])
 	default:
 		v.OK = true
-		v.Line = fmt.Sprintf("guard %s: 0 clashes, 0 lost, 0 duplicated, 0 reordered, 0 corrupted of %d packets in %d places (%d re-injected; %s)",
-			r.Guard, sent, len(r.Shares), reinjected, seed)
+		v.Line = fmt.Sprintf("guard %s: 0 clashes, 0 lost, 0 duplicated, 0 reordered, 0 corrupted of %d packets in %d places (%d held; %s)",
+			r.guard(), sent, len(r.Shares), held, seed)
 	}
 }
 
 // writeText writes the summary for people.
 func (r *soakResult) writeText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Linux %s, %d CPUs; seed %d, %s over %d places, guard %s\n\n", r.Host.Kernel, r.Host.CPUs, r.Seed, r.Duration, len(r.Shares), r.Guard)
+	fmt.Fprintf(&b, "Linux %s, %d CPUs; seed %d, %s over %d places, guard %s\n\n", r.Host.Kernel, r.Host.CPUs, r.Seed, r.Duration, len(r.Shares), r.guard())
 	var shape traffic.MixShape
 	var sum soakShare
 	var echoes uint64
@@ -258,9 +284,10 @@ func (r *soakResult) writeText(w io.Writer) error {
 	row("expected", "%d dropped by the policy, %d by a rule behind the queue", sum.Daemon.Dropped, sum.FilterDropped)
 	row("faults", "%d clashes, %d lost, %d answers lost, %d duplicated, %d reordered, %d corrupted, %d from a changed port",
 		sum.Clashes, sum.Lost, sum.EchoLost, sum.Duplicated, sum.Reordered, sum.Corrupted, sum.Moved)
-	d := &sum.Daemon
-	row("daemon", "%d received: %d first, %d further, %d re-injected, %d copies filtered, %d re-injections failed, %d handed over, %d settled",
-		d.Received, d.First, d.Further, d.Reinjected, d.Filtered, d.ReinjectFailed, d.HandedOver, d.settled())
+	row("queues", "%d packets received, %d accepted by verdictd", sum.Daemon.Received, sum.Daemon.Accepted)
+	g := sum.gate()
+	row("gate", "%d packets received: %d first, %d held (%d confirmed, %d behind a first that was gone), %d announced; %d flows listed",
+		g.Received, g.First, g.Held, g.Confirmed, g.Gone, g.Announced, g.Listed)
 	row("memory", "%d KiB at the start and %d KiB at the end, where it grew most", sum.RSS.Start, sum.RSS.End)
 	for _, failure := range r.Verdict.Failures {
 		fmt.Fprintf(&b, "Failed: %s\n", failure)
@@ -287,12 +314,19 @@ func (s *soakShare) add(o *soakShare) {
 	d.Received += p.Received
 	d.Accepted += p.Accepted
 	d.Dropped += p.Dropped
-	d.First += p.First
-	d.Further += p.Further
-	d.Reinjected += p.Reinjected
-	d.Filtered += p.Filtered
-	d.ReinjectFailed += p.ReinjectFailed
-	d.HandedOver += p.HandedOver
+	if o.Gate != nil {
+		if s.Gate == nil {
+			s.Gate = &report.Gate{}
+		}
+		g, q := s.Gate, o.Gate
+		g.Received += q.Received
+		g.First += q.First
+		g.Held += q.Held
+		g.Confirmed += q.Confirmed
+		g.Gone += q.Gone
+		g.Announced += q.Announced
+		g.Listed += q.Listed
+	}
 	if s.RSS.End == 0 || o.RSS.End-min(o.RSS.End, o.RSS.Start) > s.RSS.End-min(s.RSS.End, s.RSS.Start) {
 		s.RSS = o.RSS
 	}

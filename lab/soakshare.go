@@ -33,9 +33,8 @@ const (
 	// soakRate is new flows a second. They have 8 packets on average.
 	soakRate = 200
 
-	// soakIdle is the guard's idle, which flows of the mix exceed. Where addresses are not translated conntrack forgets soon
-	// after it (soakConntrack), so that flows which pause or use a port again find neither, one or both of them to know the flow.
-	soakIdle      = time.Second
+	// soakConntrack is conntrack's timeout in seconds where addresses are not translated, which flows of the mix exceed: those
+	// that pause or use a port again then find conntrack, the gate and the settled set to know the flow, or only some of them.
 	soakConntrack = "2"
 
 	// soakLinger bounds the wait for stragglers.
@@ -51,16 +50,18 @@ const (
 type soaking struct {
 	programs
 	place
-	cpus     []int // to pin the daemon's threads to
-	guard    string
-	seed     uint64
-	duration time.Duration
-	dir      string // for the files of the programs, not made yet
+	cpus      []int // to pin the daemon's threads to
+	guard     string
+	program   string
+	reference string // the C program, for that one
+	seed      uint64
+	duration  time.Duration
+	dir       string // for the files of the programs, not made yet
 }
 
 // run is the share's result. Whatever it started is gone when it returns.
 func (s *soaking) run(ctx context.Context) soakShare {
-	share := soakShare{Placement: s.placement, Fanout: s.fanout, NAT: report.NATNone, Guard: s.guard}
+	share := soakShare{Placement: s.placement, Fanout: s.fanout, NAT: report.NATNone, Guard: s.guard, Program: s.program}
 	if s.placement == "forward" {
 		share.NAT = report.NATMasquerade
 	}
@@ -89,8 +90,7 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	statistics := filepath.Join(s.dir, "statistics.json")
 	settings := s.daemonConfig(statistics)
 	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch, string(settings.Analysis.Distribution)
-	share.EntryQueues = settings.Guard.EntryQueues
-	daemon, err := g.startDaemon(t.Queue, s.verdictd, settings)
+	watched, daemon, err := s.start(g, t, settings)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	if err != nil {
 		return err
 	}
-	sender, err := g.start(t.Sender, true, nil, s.stress, s.stressArgs(t, daemon.cmd.Process.Pid)...)
+	sender, err := g.start(t.Sender, true, nil, s.stress, s.stressArgs(t, watched.cmd.Process.Pid)...)
 	if err != nil {
 		return err
 	}
@@ -108,14 +108,46 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	if share.FilterDropped, err = filter.Dropped(); err != nil {
 		return err
 	}
-	var counted report.Run
-	take := func(_ *report.Run, document []byte) error { return share.takeDaemon(document) }
+	counted, take := report.Run{Guard: s.guard, Placement: s.placement}, share.takeDaemon
+	if s.foreign() {
+		take = takeGuard
+		if err := takeQueues(&counted, t.Queue, settings.Queues.Count); err != nil {
+			return err
+		}
+	}
 	if err := takeCounters(&counted, stats, daemon, statistics, take); err != nil {
 		return err
+	}
+	if s.foreign() {
+		share.takeProgram(&counted)
 	}
 	share.Clashes, share.ConntrackDrop = counted.Clashes(), counted.Drop
 	share.Tainted, err = crash.Taint()
 	return err
+}
+
+func (s *soaking) foreign() bool { return s.program != report.ProgramVerdictd }
+
+// start starts who gives the verdicts, and the guard. Watched is whose memory is, daemon who writes statistics: nil for
+// another program without a guard.
+func (s *soaking) start(g *group, t *topology.Topology, settings *config.Config) (watched, daemon *process, err error) {
+	if !s.foreign() {
+		daemon, err = g.startDaemon(t.Queue, s.verdictd, settings)
+		return daemon, daemon, err
+	}
+	f := foreign{
+		program: s.program, reference: s.reference, queues: settings.Queues.Count, maxLength: int(settings.Queues.MaxLength),
+		delay: settings.Analysis.Delay, cpus: s.cpus,
+	}
+	watched, err = f.start(g, t.Queue)
+	if err == nil {
+		err = queueRules(t.Queue, settings)
+	}
+	if err != nil || s.guard == report.GuardOff {
+		return watched, nil, err
+	}
+	daemon, err = g.startGuard(t.Queue, s.verdictd, settings)
+	return daemon, daemon, err
 }
 
 // prepare makes the namespaces what the flows are to meet: an MTU, short timeouts, translation, and the rule behind the
@@ -138,7 +170,7 @@ func (s *soaking) prepare(t *topology.Topology, nat string) (*kernel.Filter, err
 			return nil, err
 		}
 	}
-	// Behind the queue, where a copy of a packet on its way through would not come: what the rule drops must stay dropped.
+	// Behind the queue: what the rule drops must stay dropped, and the packets held behind it must go on.
 	hook := map[string]*kernel.Hook{
 		"output": kernel.HookOutput, "postrouting": kernel.HookPostrouting, "forward": kernel.HookForward,
 		"input": kernel.HookInput, "verdict3": kernel.HookInput,
@@ -156,6 +188,9 @@ func (s *soaking) stressArgs(t *topology.Topology, daemon int) []string {
 	for _, f := range topology.Families() {
 		n := topology.Networks[f]
 		for _, port := range soakPorts {
+			if port == portPoliced && s.foreign() {
+				continue // another program has no policy
+			}
 			target := netip.AddrPortFrom(n.Target, port).String()
 			switch port {
 			case portEcho:
@@ -173,7 +208,7 @@ func (s *soaking) stressArgs(t *topology.Topology, daemon int) []string {
 }
 
 // daemonConfig draws what does not matter to the promise: how many queues there are, how many packets are taken at once,
-// how long the daemon thinks, and whether the rules tell it of conntrack's entries.
+// how long the program thinks, how many threads the gate has, and whether settled flows pass it.
 func (s *soaking) daemonConfig(statistics string) *config.Config {
 	random := rand.New(rand.NewPCG(s.seed, 3))
 	c := config.Default()
@@ -182,7 +217,6 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	c.Queues.MaxLength = 16 * defaultQueueLength // a full queue is another experiment
 	c.Queues.Batch = []int{1, c.Queues.Batch}[random.IntN(2)]
 	c.Guard.Mode = config.GuardMode(s.guard)
-	c.Guard.Idle = soakIdle
 	c.Rules.Placement = config.Placement(s.placement)
 	c.Rules.Fanout = config.Fanout(s.fanout)
 	c.Rules.DestinationPorts = soakPorts[:]
@@ -196,7 +230,6 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	case 2:
 		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = config.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
 	}
-	c.Guard.EntryQueues = random.IntN(2) == 0
 	c.Statistics.File = statistics
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -55,11 +56,18 @@ func canWrite(path string) error {
 	if path == "" || path == "-" {
 		return nil
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
-	if err != nil {
-		return fmt.Errorf("the report could not be written later: %w", err)
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return fmt.Errorf("the report could not be written later: %s is a directory", path)
 	}
-	return f.Close()
+	if err == nil && !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".lab-") // it is written beside and renamed
+	if err != nil {
+		return fmt.Errorf("the report could not be written later to %s: %w", path, err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // allowedCPUs are those that this process, and so the daemon, may run on.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/google/renameio/v2"
 
 	"verdictd/internal/cli"
 )
@@ -51,7 +54,7 @@ func (std streams) writeDocument(path string, document any) error {
 	case path == "-":
 		_, err = std.out.Write(b)
 	default:
-		err = os.WriteFile(path, b, 0o644)
+		err = writeFile(path, b)
 	}
 	if err != nil {
 		return fmt.Errorf("write the JSON result: %w", err)
@@ -60,11 +63,22 @@ func (std streams) writeDocument(path string, document any) error {
 }
 
 // writePage writes a page to a file.
-func writePage(path string, write func(io.Writer) error) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
+func writePage(path string, write func(io.Writer) error) error {
+	var page bytes.Buffer
+	if err := write(&page); err != nil {
+		return err
+	}
+	if err := writeFile(path, page.Bytes()); err != nil {
 		return fmt.Errorf("write the HTML report: %w", err)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return write(f)
+	return nil
+}
+
+// writeFile writes beside a file and renames, so that whoever reads it meets a whole document, the old one or the new one.
+// What is no file, such as /dev/null or a pipe, is written to as it is.
+func writeFile(path string, b []byte) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(path, b, 0o644)
+	}
+	return renameio.WriteFile(path, b, 0o644)
 }

@@ -114,11 +114,11 @@ func TestMatrixHasCases(t *testing.T) {
 	matrix := func(clashes int) string {
 		return fmt.Sprintf(`{"schema": 1, "host": {"kernel": "6.18"}, "settings": {"flows": 500}, "runs": [
 			{"placement": "output", "guard": "off", "clash_resolve": %d},
-			{"placement": "output", "guard": "reinject", "clash_resolve": null, "insert_failed": 0},
+			{"placement": "output", "guard": "hold", "clash_resolve": null, "insert_failed": 0},
 			{"placement": "input", "guard": "off", "error": "no queue"}]}`, clashes)
 	}
 	c := compared(t, side(t, matrix(1500)), side(t, matrix(0)))
-	if len(c.Cases) != 2 || c.Cases[0].Name != "placement=output guard=off" || c.Cases[1].Name != "placement=output guard=reinject" {
+	if len(c.Cases) != 2 || c.Cases[0].Name != "placement=output guard=hold" || c.Cases[1].Name != "placement=output guard=off" {
 		t.Fatalf("%+v", c.Cases)
 	}
 	if len(c.Before.Skipped) != 1 || !strings.Contains(c.Before.Skipped[0], "no queue") {

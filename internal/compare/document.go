@@ -35,10 +35,10 @@ var lists = []struct {
 	key      string
 	identity []string
 }{
-	{"runs", []string{"placement", "fanout", "guard", "backend", "events", "family", "nat"}}, // lab matrix
-	{"samples", []string{"variant"}},                             // lab bench
-	{"shares", []string{"placement", "fanout", "nat", "guard"}},  // lab soak
-	{"rows", []string{"kernel", "placement", "guard", "events"}}, // lab kernel crash
+	{"runs", []string{"placement", "fanout", "guard", "program", "backend", "events", "family", "nat", "traffic"}}, // lab matrix
+	{"samples", []string{"variant"}},                                        // lab bench
+	{"shares", []string{"placement", "fanout", "nat", "guard", "program"}},  // lab soak
+	{"rows", []string{"kernel", "placement", "guard", "program", "events"}}, // lab kernel crash
 }
 
 // descriptive are keys of a document that are no figures but say where and how they came about.

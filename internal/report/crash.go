@@ -8,7 +8,7 @@ import (
 )
 
 // CrashSchema is the version of the document of `lab kernel crash --json`, as Schema is of the matrix's.
-const CrashSchema = 1
+const CrashSchema = 2
 
 // Kernels of a crash report, beside the variants of package kbuild.
 const (
@@ -108,6 +108,7 @@ type CrashRow struct {
 type CrashSum struct {
 	Kernel       string    `json:"kernel"`
 	Guard        string    `json:"guard"`
+	Program      string    `json:"program"`
 	Placement    string    `json:"placement"`
 	Fanout       string    `json:"fanout"`
 	Events       string    `json:"events"`
@@ -119,7 +120,7 @@ type CrashSum struct {
 	Flows        uint64    `json:"flows"`
 	Clashes      uint64    `json:"clash_resolve"`
 	Lost         uint64    `json:"lost"`
-	Resent       uint64    `json:"reinjected"`
+	Held         uint64    `json:"held"`
 	Seconds      []float64 `json:"seconds_to_fire"` // ascending
 }
 
@@ -130,6 +131,9 @@ func (r *CrashRow) Name() string {
 		name += r.Placement
 	} else {
 		name += "guard " + r.Guard
+	}
+	if r.foreign() {
+		name += ", " + r.Program
 	}
 	if r.Events == EventsOff {
 		name += ", events off"
@@ -149,6 +153,9 @@ func (r *CrashRow) Line() string {
 	}
 	return line
 }
+
+// foreign says that another program than verdictd gives the verdicts.
+func (r *Run) foreign() bool { return r.Program != ProgramVerdictd && r.Program != "" }
 
 // exposed says whether the row's premise is clashes.
 func (r *CrashRow) exposed() bool { return r.Guard == GuardOff && r.Exposed() }
@@ -177,7 +184,7 @@ func (r *CrashRow) Judge() (ok bool) {
 		problem("the kernel has no KASAN, without which a use after free mostly goes unseen")
 	case !r.exposed() && r.Queued() == 0:
 		problem("no packet went through the queue")
-	case r.Guard != GuardOff && r.Further == 0:
+	case r.Guard != GuardOff && r.Held+r.GateDropped() == 0:
 		problem("the guard met no further packet, and so had nothing to prevent")
 	default:
 		r.Outcome = OutcomeClean
@@ -190,6 +197,9 @@ func (r *CrashRow) Judge() (ok bool) {
 	if !r.exposed() && !fires {
 		if n := r.Clashes(); n > 0 {
 			problem("%s clashes", count(n))
+		}
+		if n := r.Expired + r.Unguarded; n > 0 {
+			problem("%s held packets went on before their flow was confirmed", count(n))
 		}
 		if r.Lost > 0 {
 			problem("%s of %s packets lost (%s)", count(r.Lost), count(r.Sent), whereabouts(&r.Run))
@@ -232,12 +242,12 @@ func JudgeCrash(rep *CrashReport) {
 // sum adds a row to its line of the summary.
 func (rep *CrashReport) sum(r *CrashRow) {
 	at := slices.IndexFunc(rep.Summary, func(s CrashSum) bool {
-		return s.Kernel == r.Kernel && s.Guard == r.Guard && s.Placement == r.Placement && s.Events == r.Events
+		return s.Kernel == r.Kernel && s.Guard == r.Guard && s.Program == r.Program && s.Placement == r.Placement && s.Events == r.Events
 	})
 	if at < 0 {
 		at = len(rep.Summary)
 		rep.Summary = append(rep.Summary, CrashSum{
-			Kernel: r.Kernel, Guard: r.Guard, Placement: r.Placement, Fanout: r.Fanout, Events: r.Events, Expected: r.Expected, Seconds: []float64{},
+			Kernel: r.Kernel, Guard: r.Guard, Program: r.Program, Placement: r.Placement, Fanout: r.Fanout, Events: r.Events, Expected: r.Expected, Seconds: []float64{},
 		})
 	}
 	s := &rep.Summary[at]
@@ -253,7 +263,7 @@ func (rep *CrashReport) sum(r *CrashRow) {
 	s.Flows += r.Flows
 	s.Clashes += r.Clashes()
 	s.Lost += r.Lost
-	s.Resent += r.Reinjected
+	s.Held += r.Held
 	if r.SecondsToFire != nil && r.Outcome == OutcomeFires {
 		s.Seconds = append(s.Seconds, *r.SecondsToFire)
 	}
@@ -269,6 +279,9 @@ func (rep *CrashReport) line() string {
 			what = s.Kernel + ", " + s.Placement
 		case s.Events == EventsOff:
 			what = s.Kernel + ", events off"
+		}
+		if s.Program != ProgramVerdictd && s.Program != "" {
+			what += ", " + s.Program
 		}
 		outcome := fmt.Sprintf("no report in %s flows", count(s.Flows))
 		if s.Clashes > 0 {

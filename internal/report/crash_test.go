@@ -12,7 +12,7 @@ func fired() CrashRow {
 	after := 0.4
 	return CrashRow{
 		Kernel: KernelVulnerable, Repeat: 1, Release: "6.1.192-lab-vulnerable-kasan", KASAN: true, Expected: OutcomeFires, Ended: "exited",
-		Run:       Run{Placement: "verdict3", Fanout: FanoutNumgen, Guard: GuardOff, Events: EventsListener, Flows: 2000, Sent: 4000, ClashResolve: new(uint64(531)), QueuePackets: []uint64{8000}},
+		Run:       Run{Placement: "verdict3", Program: ProgramVerdictd, Fanout: FanoutNumgen, Guard: GuardOff, Events: EventsListener, Flows: 2000, Sent: 4000, ClashResolve: new(uint64(531)), QueuePackets: []uint64{8000}},
 		Signature: "nf_conntrack_confirm", About: "CVE-2022-49561: known", Report: []string{"BUG: KASAN: use-after-free in <nf_conntrack_confirm>"}, SecondsToFire: &after,
 	}
 }
@@ -26,13 +26,13 @@ func clean() CrashRow {
 
 func guarded() CrashRow {
 	r := clean()
-	r.Kernel, r.Guard, r.ClashResolve, r.Further, r.Reinjected = KernelVulnerable, GuardReinject, new(uint64(0)), 2000, 2000
+	r.Kernel, r.Guard, r.ClashResolve, r.Held = KernelVulnerable, GuardHold, new(uint64(0)), 2000
 	return r
 }
 
 func before() CrashRow {
 	r := guarded()
-	r.Guard, r.Placement, r.Further, r.Reinjected = GuardOff, PlacementPreConntrack, 0, 0
+	r.Guard, r.Placement, r.Held = GuardOff, PlacementPreConntrack, 0
 	return r
 }
 
@@ -68,8 +68,10 @@ func TestCrashRowIsJudged(t *testing.T) {
 		{"guard, without KASAN", guarded(), func(r *CrashRow) { r.KASAN = false }, OutcomeClean, true, ""},
 		{"guard, a clash", guarded(), func(r *CrashRow) { r.ClashResolve = new(uint64(1)) }, OutcomeClean, false, "1 clashes"},
 		{"guard, a loss", guarded(), func(r *CrashRow) { r.Lost = 2 }, OutcomeClean, false, "2 of 4,000 packets lost"},
+		{"guard, a packet that expired", guarded(), func(r *CrashRow) { r.Expired = 1 }, OutcomeClean, false, "1 held packets went on"},
+		{"guard, another program", guarded(), func(r *CrashRow) { r.Program = ProgramGo }, OutcomeClean, true, ""},
 		{"guard, it fires", guarded(), func(r *CrashRow) { r.Signature = "nf_conntrack_confirm" }, OutcomeFires, false, ""},
-		{"guard with nothing to do", guarded(), func(r *CrashRow) { r.Further = 0 }, OutcomeInconclusive, false, "nothing to prevent"},
+		{"guard with nothing to do", guarded(), func(r *CrashRow) { r.Held = 0 }, OutcomeInconclusive, false, "nothing to prevent"},
 		{"guard, nothing queued", guarded(), func(r *CrashRow) { r.QueuePackets = nil }, OutcomeInconclusive, false, "through the queue"},
 		{"before conntrack", before(), nil, OutcomeClean, true, ""},
 		{"before conntrack, a clash", before(), func(r *CrashRow) { r.ClashResolve = new(uint64(1)) }, OutcomeClean, false, "1 clashes"},
@@ -109,7 +111,7 @@ func TestCrashReport(t *testing.T) {
 	if !rep.Verdict.OK || len(rep.Verdict.Failures) > 0 {
 		t.Errorf("the story as it should be is judged %+v", rep.Verdict)
 	}
-	for _, part := range []string{"vulnerable, guard off: fires 2 of 2", "fixed, guard off: no report in 531 clashes", "vulnerable, guard reinject: no report in 2,000 flows", "vulnerable, pre-conntrack: no report in 2,000 flows"} {
+	for _, part := range []string{"vulnerable, guard off: fires 2 of 2", "fixed, guard off: no report in 531 clashes", "vulnerable, guard hold: no report in 2,000 flows", "vulnerable, pre-conntrack: no report in 2,000 flows"} {
 		if !strings.Contains(rep.Verdict.Line, part) {
 			t.Errorf("the verdict %q does not say %q", rep.Verdict.Line, part)
 		}
@@ -122,7 +124,7 @@ func TestCrashReport(t *testing.T) {
 	if err := WriteCrashText(&text, rep); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"fires 2/2", "0.4 to 1.3 s", "CVE-2022-49561: known", "Note: a note", "vulnerable  reinject  verdict3"} {
+	for _, part := range []string{"fires 2/2", "0.4 to 1.3 s", "CVE-2022-49561: known", "Note: a note", "vulnerable  hold   verdictd  verdict3"} {
 		if !strings.Contains(text.String(), part) {
 			t.Errorf("the text lacks %q:\n%s", part, text.String())
 		}

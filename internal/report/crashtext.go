@@ -16,7 +16,7 @@ var kernels = []Term{
 
 var crashColumns = []Term{
 	{"clashes", "clash_resolve of the queue's namespace: clashes that were resolved inside the confirm"},
-	{"resent", "packets that the guard sent once more"},
+	{"held", "packets that waited in the gate"},
 	{"fires after", "seconds of the guest's clock from the start of stress to the kernel's report"},
 }
 
@@ -27,7 +27,7 @@ func (rep *CrashReport) hostLine() string {
 
 func (rep *CrashReport) settingsLine() string {
 	s := &rep.Settings
-	return fmt.Sprintf("Each machine: verdictd with %d queues, stress with %s flows of %d packets at once, conntrackwatch events; lab %s, %.0f s",
+	return fmt.Sprintf("Each machine: %d queues, stress with %s flows of %d packets at once, conntrackwatch events; lab %s, %.0f s",
 		s.Queues, count(s.Flows), s.Burst, rep.Version, rep.Seconds)
 }
 
@@ -58,7 +58,7 @@ func (rep *CrashReport) quoted() *CrashRow {
 // cells is a row of the summary.
 func (s *CrashSum) cells() []cell {
 	return []cell{
-		left(s.Kernel), left(s.Guard), left(s.Placement), left(s.Fanout), left(s.Events), right(count(s.Flows)), right(count(s.Clashes)), right(count(s.Lost)), right(count(s.Resent)),
+		left(s.Kernel), left(s.Guard), left(s.Program), left(s.Placement), left(s.Fanout), left(s.Events), right(count(s.Flows)), right(count(s.Clashes)), right(count(s.Lost)), right(count(s.Held)),
 		left(s.outcome()), left(s.expected()), right(s.after()),
 	}
 }
@@ -101,7 +101,7 @@ func (s *CrashSum) after() string {
 }
 
 var crashHead = []cell{
-	left("kernel"), left("guard"), left("placement"), left("fan-out"), left("events"), right("flows"), right("clashes"), right("lost"), right("resent"),
+	left("kernel"), left("guard"), left("program"), left("placement"), left("fan-out"), left("events"), right("flows"), right("clashes"), right("lost"), right("held"),
 	left("outcome"), left("expected"), right("fires after"),
 }
 

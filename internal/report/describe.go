@@ -25,8 +25,8 @@ var placements = []Term{
 }
 
 var guards = []Term{
-	{GuardOff, "every packet is given back as it is: what other NFQUEUE programs do"},
-	{GuardReinject, "further packets of a flow that is not confirmed yet are sent once more instead of given back"},
+	{GuardOff, "nothing stands before the queue: how other NFQUEUE programs run"},
+	{GuardHold, "a gate before conntrack holds further packets of a flow until conntrack has confirmed the first"},
 	{GuardDrop, "those further packets are dropped"},
 }
 
@@ -38,7 +38,18 @@ var fanouts = []Term{
 }
 
 var nats = []Term{
+	{NATBackends, "packets go to an address that is translated to one of two backends, drawn at random for each conntrack entry"},
 	{NATMasquerade, "the router gives flows its own address, and a port drawn at random for each conntrack entry"},
+}
+
+var programs = []Term{
+	{ProgramLibrary, "a C program on libnetfilter_queue in verdictd's place, unchanged; with a guard, verdictd guard runs beside it"},
+	{ProgramGo, "the same on florianl/go-nfqueue"},
+}
+
+var traffics = []Term{
+	{TrafficBothEnds, "half of each burst comes from the far end: both begin the flow at the same instant, as WireGuard and RTP do"},
+	{TrafficICMP, "echo requests; the kernel drops every packet that loses a clash"},
 }
 
 var backends = []Term{
@@ -51,7 +62,8 @@ var columns = []Term{
 	{"lost, dup, reord", "packets that never arrived, arrived twice, or overtook an earlier one of their flow"},
 	{"moved", "packets that left from another address or port than the first one of their flow"},
 	{"p50, p99", "microseconds from receiving a packet from the queue to its verdict, the analysis delay included; with such a delay the daemon takes one packet at a time"},
-	{"resent", "packets that the guard sent once more"},
+	{"split", "flows whose packets arrived at more than one backend"},
+	{"held", "packets that waited in the gate"},
 }
 
 // describe returns the terms that occur in the runs, in their fixed order.
@@ -73,6 +85,8 @@ func guardOf(r *Run) string     { return r.Guard }
 func fanoutOf(r *Run) string    { return r.Fanout }
 func backendOf(r *Run) string   { return r.Backend }
 func natOf(r *Run) string       { return r.NAT }
+func programOf(r *Run) string   { return r.Program }
+func trafficOf(r *Run) string   { return r.Traffic }
 
 // count writes a whole number with its thousands apart.
 func count[T int | uint64](n T) string {

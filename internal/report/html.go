@@ -28,6 +28,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"rate":  rate,
 	"p50":   func(r Run) string { p50, _ := latencyCells(&r); return p50 },
 	"p99":   func(r Run) string { _, p99 := latencyCells(&r); return p99 },
+	"judge": func(r Run) string { return r.judge() },
 	"whole": func(x float64) string { return count(uint64(x)) },
 }).Parse(pageSource + glossarySource))
 
@@ -77,6 +78,8 @@ func WriteHTML(w io.Writer, rep *Report) error {
 			{"Guard", describe(rep, guards, guardOf)},
 			{"Fan-out", describe(rep, fanouts, fanoutOf)},
 			{"NAT", describe(rep, nats, natOf)},
+			{"Traffic", describe(rep, traffics, trafficOf)},
+			{"Program", describe(rep, programs, programOf)},
 			{"Backend", describe(rep, backends, backendOf)},
 			{"Columns", columns},
 		},
@@ -171,8 +174,14 @@ func variationOf(r *Run) string {
 	if r.Fanout != fanouts[0].Word && r.Placement != PlacementNone {
 		parts = append(parts, "fan-out "+r.Fanout)
 	}
-	if r.NAT == NATMasquerade {
-		parts = append(parts, "masquerading")
+	if meaning(nats, r.NAT) != "" {
+		parts = append(parts, "NAT "+r.NAT)
+	}
+	if meaning(traffics, r.Traffic) != "" {
+		parts = append(parts, "traffic "+r.Traffic)
+	}
+	if meaning(programs, r.Program) != "" {
+		return strings.Join(append(parts, "program "+r.Program), ", ")
 	}
 	if r.Backend != backends[0].Word && r.Placement != PlacementNone {
 		parts = append(parts, "backend "+r.Backend)

@@ -8,7 +8,7 @@ import (
 
 // Schema is the version of the JSON document. It grows when a key changes its
 // meaning or goes away; new keys may come without it.
-const Schema = 1
+const Schema = 2
 
 // Names of the rows that the judgement treats in a way of their own. They are
 // the same words as in verdictd's configuration.
@@ -17,9 +17,21 @@ const (
 	PlacementPreConntrack = "pre-conntrack"
 	PlacementNotrack      = "notrack"
 
-	GuardOff      = "off"
-	GuardReinject = "reinject"
-	GuardDrop     = "drop"
+	GuardOff  = "off"
+	GuardHold = "hold"
+	GuardDrop = "drop"
+
+	// ProgramVerdictd and the others are the values of Run.Program: who gives
+	// verdicts. Those that are not verdictd know nothing of a gate; with a guard,
+	// `verdictd guard` stands before them.
+	ProgramVerdictd = "verdictd"
+	ProgramLibrary  = "libnetfilter_queue"
+	ProgramGo       = "go-nfqueue"
+
+	// TrafficUDP and the others are the values of Run.Traffic.
+	TrafficUDP      = "udp"
+	TrafficBothEnds = "both-ends"
+	TrafficICMP     = "icmp"
 
 	// EventsNone and the others are the values of Run.Events: whether a
 	// conntrack event listener ran beside the daemon. With EventsOff one did, but
@@ -28,10 +40,15 @@ const (
 	EventsListener = "listener"
 	EventsOff      = "off"
 
-	// NATNone and NATMasquerade are the values of Run.NAT: whether the router
-	// translates the senders' addresses, and draws their ports anew.
+	// NATNone and the others are the values of Run.NAT: whether the router
+	// translates the senders' addresses and ports, or the destination to one of
+	// two backends, which it draws for each conntrack entry.
 	NATNone       = "none"
 	NATMasquerade = "masquerade"
+	NATBackends   = "backends"
+
+	// AnalysisNone is Settings.Analysis where the program takes no time over a packet.
+	AnalysisNone = "none"
 
 	// FanoutNumgen is the fan-out under which a flow has no order to keep.
 	FanoutNumgen = "numgen"
@@ -68,6 +85,9 @@ type Host struct {
 	// namespace: 0 never, 1 always, 2 while somebody listens (5.19 and later).
 	// It is nil where the kernel does not show it.
 	ConntrackEvents *int `json:"conntrack_events"`
+	// ClashesUncounted says that this kernel resolves clashes of queued packets
+	// without counting them.
+	ClashesUncounted bool `json:"clashes_uncounted"`
 	// Tainted is the kernel's taint mask before the first run.
 	Tainted  uint64            `json:"tainted"`
 	Versions map[string]string `json:"versions"`
@@ -90,10 +110,12 @@ type Run struct {
 	Placement string `json:"placement"`
 	Fanout    string `json:"fanout"`
 	Guard     string `json:"guard"`
+	Program   string `json:"program"`
 	Backend   string `json:"backend"`
 	Events    string `json:"events"`
 	Family    string `json:"family"`
 	NAT       string `json:"nat"`
+	Traffic   string `json:"traffic"`
 
 	// From the sender's and receiver's ledger.
 	Flows      uint64 `json:"flows"`
@@ -105,11 +127,13 @@ type Run struct {
 	Corrupted  uint64 `json:"corrupted"`
 	// SourcesChanged is packets that arrived from another address or port than the first of their flow, ReceivedFrom the
 	// addresses that flows arrived from: the router's own where it masquerades.
-	SourcesChanged   uint64       `json:"sources_changed"`
-	ReceivedFrom     []netip.Addr `json:"received_from"`
-	SendErrors       uint64       `json:"send_errors"`
-	Seconds          float64      `json:"seconds"`
-	PacketsPerSecond float64      `json:"packets_per_second"`
+	SourcesChanged uint64       `json:"sources_changed"`
+	ReceivedFrom   []netip.Addr `json:"received_from"`
+	// Split is flows whose packets arrived at more than one backend.
+	Split            uint64  `json:"split"`
+	SendErrors       uint64  `json:"send_errors"`
+	Seconds          float64 `json:"seconds"`
+	PacketsPerSecond float64 `json:"packets_per_second"`
 	// ReceiverDropped is loss at the receiver's own socket: the instrument's
 	// fault. It is nil where the kernel cannot tell.
 	ReceiverDropped *uint64 `json:"receiver_dropped"`
@@ -126,14 +150,18 @@ type Run struct {
 	// EventsSeen is what the event listener counted; nil without one.
 	EventsSeen *uint64 `json:"events_seen"`
 
-	// From the daemon's own statistics.
+	// From the gate: packets that it held, and those that went on before their
+	// flow was confirmed or known to be gone, as their time was up (Expired) or a
+	// bound was reached (Unguarded). Gate has all of its counters, and is nil
+	// where there was none.
+	Held      uint64 `json:"held"`
+	Expired   uint64 `json:"expired"`
+	Unguarded uint64 `json:"unguarded"`
+	Gate      *Gate  `json:"gate"`
+
+	// From verdictd's own statistics; of another program, what the kernel counts
+	// at its queues.
 	QueuePackets     []uint64 `json:"queue_packets"`
-	First            uint64   `json:"first"`
-	Further          uint64   `json:"further"`
-	Reinjected       uint64   `json:"reinjected"`
-	ReinjectFailed   uint64   `json:"reinject_failed"`
-	GuardDropped     uint64   `json:"guard_dropped"`
-	TableFull        uint64   `json:"table_full"`
 	VerdictErrors    uint64   `json:"verdict_errors"`
 	QueueDropped     uint64   `json:"queue_dropped"`
 	UserDropped      uint64   `json:"user_dropped"`
@@ -155,6 +183,40 @@ type Echo struct {
 	Duplicated uint64 `json:"duplicated"`
 	Reordered  uint64 `json:"reordered"`
 	Corrupted  uint64 `json:"corrupted"`
+}
+
+// Gate is the sum of what all threads of verdictd's gate counted, as its
+// statistics have it.
+type Gate struct {
+	Received      uint64  `json:"received"`
+	First         uint64  `json:"first"`
+	Passed        uint64  `json:"passed"`
+	Exempt        uint64  `json:"exempt"`
+	Held          uint64  `json:"held"`
+	Confirmed     uint64  `json:"confirmed"`
+	Gone          uint64  `json:"gone"`
+	Dropped       uint64  `json:"dropped"`
+	Expired       uint64  `json:"expired"`
+	ExpiredHold   uint64  `json:"expired_hold"`
+	ExpiredLimit  uint64  `json:"expired_limit"`
+	ExpiredSecond uint64  `json:"expired_second"`
+	Unguarded     uint64  `json:"unguarded"`
+	Announced     uint64  `json:"announced"`
+	Reentered     uint64  `json:"reentered"`
+	Vanished      uint64  `json:"vanished"`
+	Asked         uint64  `json:"asked"`
+	AskErrors     uint64  `json:"ask_errors"`
+	Barriers      uint64  `json:"barriers"`
+	Listed        uint64  `json:"listed"`
+	ListFailed    uint64  `json:"list_failed"`
+	VerdictErrors uint64  `json:"verdict_errors"`
+	QueueDropped  uint64  `json:"queue_dropped"`
+	UserDropped   uint64  `json:"user_dropped"`
+	HeldUS        Latency `json:"held_us"`
+	FirstUS       Latency `json:"first_us"`
+	MaxHeld       uint64  `json:"max_held"`
+	MaxBytes      uint64  `json:"max_bytes"`
+	MaxFlows      uint64  `json:"max_flows"`
 }
 
 // Memory is the daemon's resident memory in KiB.
@@ -194,7 +256,23 @@ func (r *Run) Rate() {
 	}
 }
 
-// Queued is how many packets the daemon received, over all its queues.
+// SetGate takes over what a gate counted.
+func (r *Run) SetGate(g *Gate) {
+	r.Gate = g
+	if g != nil {
+		r.Held, r.Expired, r.Unguarded = g.Held, g.Expired, g.Unguarded
+	}
+}
+
+// GateDropped is how many packets the gate dropped, which it does in mode drop.
+func (r *Run) GateDropped() uint64 {
+	if r.Gate == nil {
+		return 0
+	}
+	return r.Gate.Dropped
+}
+
+// Queued is how many packets the program received, over all its queues.
 func (r *Run) Queued() uint64 {
 	var n uint64
 	for _, q := range r.QueuePackets {
@@ -218,14 +296,25 @@ func (r *Run) Name() string {
 	if r.Placement == PlacementNone {
 		return r.Placement + " " + r.Family
 	}
-	name := fmt.Sprintf("%s %s, guard %s, fan-out %s, %s", r.Placement, r.Family, r.Guard, r.Fanout, r.Backend)
-	if r.NAT == NATMasquerade {
-		name += ", masquerade"
+	name := fmt.Sprintf("%s %s, guard %s, fan-out %s, %s", r.Placement, r.Family, r.Guard, r.Fanout, r.judge())
+	if r.NAT != NATNone && r.NAT != "" {
+		name += ", " + r.NAT
+	}
+	if r.Traffic != TrafficUDP && r.Traffic != "" {
+		name += ", " + r.Traffic
 	}
 	if r.Events != EventsNone {
 		name += ", " + r.eventsInWords()
 	}
 	return name
+}
+
+// judge is who gives verdicts: verdictd by its backend, another program by its name.
+func (r *Run) judge() string {
+	if r.foreign() {
+		return r.Program
+	}
+	return r.Backend
 }
 
 func (r *Run) eventsInWords() string {

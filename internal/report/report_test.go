@@ -13,7 +13,7 @@ import (
 func good(placement, guard, family string) Run {
 	r := Run{
 		Placement: placement, Guard: guard, Family: family,
-		Fanout: "balance", NAT: NATNone, Backend: "mmsg", Events: EventsNone,
+		Fanout: "balance", NAT: NATNone, Traffic: TrafficUDP, Program: ProgramVerdictd, Backend: "mmsg", Events: EventsNone,
 		Flows: 100, Sent: 400, Delivered: 400, PacketsPerSecond: 5123.4,
 		ClashResolve: new(uint64(0)), ChainTooLong: new(uint64(0)), QueuePackets: []uint64{190, 210},
 		VerdictLatencyUS: &Latency{P50: 301.2, P99: 19244.6, Max: 20000},
@@ -21,10 +21,11 @@ func good(placement, guard, family string) Run {
 	switch {
 	case placement == PlacementNone:
 		r.Fanout, r.Backend, r.QueuePackets, r.VerdictLatencyUS = "none", "none", nil, nil
-	case guard == GuardReinject:
-		r.Further, r.Reinjected = 300, 300
+	case guard == GuardHold:
+		r.SetGate(&Gate{First: 100, Held: 300, Confirmed: 300})
 	case guard == GuardDrop:
-		r.Lost, r.Delivered, r.GuardDropped = 300, 100, 300
+		r.Lost, r.Delivered = 300, 100
+		r.SetGate(&Gate{First: 100, Dropped: 300})
 	case r.Exposed():
 		r.ClashResolve = new(uint64(299))
 	}
@@ -61,10 +62,10 @@ func masqueraded(guard string) Run {
 
 // whole is one good row of each sort.
 func whole() *Report {
-	cpu := good("output", GuardReinject, "ipv4")
+	cpu := good("output", GuardHold, "ipv4")
 	cpu.Fanout = "cpu"
 	return matrix(good("none", GuardOff, "ipv4"), good("pre-conntrack", GuardOff, "ipv4"), good("output", GuardOff, "ipv4"),
-		good("output", GuardReinject, "ipv4"), good("output", GuardDrop, "ipv4"), cpu)
+		good("output", GuardHold, "ipv4"), good("output", GuardDrop, "ipv4"), cpu)
 }
 
 func TestClashes(t *testing.T) {
@@ -91,7 +92,7 @@ func TestClashes(t *testing.T) {
 func TestJudgeGood(t *testing.T) {
 	v := whole().Verdict
 	want := "guard off: up to 747.5 clashes per 1,000 packets (output, ipv4); " +
-		"guard reinject: 0 clashes, 0 lost, 0 duplicated, 0 reordered in 2 runs (600 packets re-injected); " +
+		"guard hold: 0 clashes, 0 lost, 0 duplicated, 0 reordered in 2 runs (600 packets held); " +
 		"guard drop: 0 clashes, 300 of 400 packets dropped in 1 run"
 	if !v.OK || v.Line != want || len(v.Failures) != 0 {
 		t.Errorf("verdict %+v, want OK and %q", v, want)
@@ -99,17 +100,33 @@ func TestJudgeGood(t *testing.T) {
 }
 
 func TestJudgeMasquerading(t *testing.T) {
-	v := matrix(masqueraded(GuardOff), masqueraded(GuardReinject)).Verdict
+	v := matrix(masqueraded(GuardOff), masqueraded(GuardHold)).Verdict
 	want := "guard off: up to 747.5 clashes per 1,000 packets (forward, ipv4); " +
 		"guard off, masquerading: up to 725.0 per 1,000 packets left from a port that is not their flow's; " +
-		"guard reinject: 0 clashes, 0 lost, 0 duplicated, 0 reordered in 1 run (300 packets re-injected)"
+		"guard hold: 0 clashes, 0 lost, 0 duplicated, 0 reordered in 1 run (300 packets held)"
 	if !v.OK || v.Line != want {
 		t.Errorf("verdict %+v, want OK and %q", v, want)
 	}
 }
 
+// What clashes cost in rows without a guard is theirs to show.
+func TestJudgeCostOfClashes(t *testing.T) {
+	icmp, ends, backends := good("output", GuardOff, "ipv4"), good("forward", GuardOff, "ipv4"), good("forward", GuardOff, "ipv4")
+	icmp.Traffic, icmp.Lost, icmp.InsertFailed, icmp.ClashResolve = TrafficICMP, 297, 297, new(uint64(0))
+	ends.Traffic, ends.Lost = TrafficBothEnds, 2
+	backends.NAT, backends.Split, backends.Reordered = NATBackends, 70, 24
+	foreign := good("output", GuardHold, "ipv4")
+	foreign.Program, foreign.Backend = ProgramGo, "none"
+	v := matrix(icmp, ends, backends, foreign).Verdict
+	for _, want := range []string{"guard off, two backends: 70 of 100 flows were split", "in 1 run, 1 of them before another program (300 packets held)"} {
+		if !v.OK || !strings.Contains(v.Line, want) {
+			t.Errorf("verdict %+v, want OK and %q", v, want)
+		}
+	}
+}
+
 func TestJudgeNumgenRepliesHaveNoOrder(t *testing.T) {
-	r := good("verdict3", GuardReinject, "ipv4")
+	r := good("verdict3", GuardHold, "ipv4")
 	r.Fanout, r.Echo = FanoutNumgen, &Echo{Sent: 400, Delivered: 400, Reordered: 20}
 	if v := matrix(r).Verdict; !v.OK {
 		t.Errorf("verdict %+v, where no order of replies is promised", v)
@@ -124,7 +141,12 @@ func TestJudgeProvesNothingWithoutClashes(t *testing.T) {
 	off := good("output", GuardOff, "ipv4")
 	off.ClashResolve = new(uint64(0))
 	off.Rate()
-	v := matrix(off, good("output", GuardReinject, "ipv4")).Verdict
+	rep := matrix(off, good("output", GuardHold, "ipv4"))
+	if v := rep.Verdict; v.OK || !strings.Contains(v.Line, "only 0 of 300 possible clashes") {
+		t.Errorf("verdict %+v, where clashes were to be expected", v)
+	}
+	rep.Host.ClashesUncounted = true
+	v := Judge(rep)
 	if !v.OK || !strings.Contains(v.Line, "nothing is proved") {
 		t.Errorf("verdict %+v, want one that says that nothing is proved", v)
 	}
@@ -137,22 +159,27 @@ func TestJudgeFailures(t *testing.T) {
 		spoil func(*Run)
 		want  string
 	}{
-		{"clash behind reinject", good("input", GuardReinject, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "2 clashes behind the guard"},
-		{"unresolved clash behind reinject", good("input", GuardReinject, "ipv6"), func(r *Run) { r.InsertFailed = 1 }, "1 clashes behind the guard"},
+		{"clash behind hold", good("input", GuardHold, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "2 clashes behind the guard"},
+		{"unresolved clash behind hold", good("input", GuardHold, "ipv6"), func(r *Run) { r.InsertFailed = 1 }, "1 clashes behind the guard"},
 		{"clash behind drop", good("output", GuardDrop, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "2 clashes behind the guard"},
-		{"lost", good("output", GuardReinject, "ipv4"), func(r *Run) { r.Lost, r.QueueDropped = 5, 3 }, "5 of 400 packets lost (3 dropped on a full queue"},
+		{"lost", good("output", GuardHold, "ipv4"), func(r *Run) { r.Lost, r.QueueDropped = 5, 3 }, "5 of 400 packets lost (3 dropped on a full queue"},
 		{"lost without a guard", good("output", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
 		{"lost without a queue", good("none", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
 		{"lost more than dropped", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Lost++ }, "301 packets lost, but the guard dropped only 300"},
-		{"duplicated", good("output", GuardReinject, "ipv4"), func(r *Run) { r.Duplicated = 1 }, "1 packets duplicated"},
+		{"duplicated", good("output", GuardHold, "ipv4"), func(r *Run) { r.Duplicated = 1 }, "1 packets duplicated"},
 		{"reordered", good("output", GuardOff, "ipv4"), func(r *Run) { r.Reordered = 1 }, "1 packets reordered"},
-		{"reply lost", good("verdict3", GuardReinject, "ipv4"), func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
+		{"reply lost", good("verdict3", GuardHold, "ipv4"), func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
 		{"reply reordered", good("verdict3", GuardDrop, "ipv4"), func(r *Run) { r.Echo = &Echo{Lost: 100, Reordered: 3} }, "3 replies reordered"},
+		{"split behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.NAT, r.Split = NATBackends, 4 }, "4 flows were split"},
+		{"expired", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Expired = 4 }, "4 held packets went on as their time was up"},
+		{"unguarded", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Unguarded = 4 }, "4 packets went on unguarded"},
+		{"echo requests lost behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Traffic, r.Lost = TrafficICMP, 4 }, "4 of 400 packets lost"},
+		{"too few clashes", good("forward", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = new(uint64(149)) }, "only 149 of 300 possible clashes"},
 		{"corrupted", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Corrupted = 1 }, "1 packets corrupted"},
-		{"port changed behind the guard", masqueraded(GuardReinject), func(r *Run) { r.SourcesChanged = 3 }, "3 packets left from another address or port"},
+		{"port changed behind the guard", masqueraded(GuardHold), func(r *Run) { r.SourcesChanged = 3 }, "3 packets left from another address or port"},
 		{"port changed without masquerading", good("forward", GuardOff, "ipv4"), func(r *Run) { r.SourcesChanged = 3 }, "3 packets left from another address or port"},
 		{"not all sent", good("output", GuardOff, "ipv4"), func(r *Run) { r.Sent, r.SendErrors = 399, 1 }, "399 of 400 packets were sent (1 send errors)"},
-		{"rule matches nothing", good("output", GuardReinject, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} }, "only 0 of 400 packets went through the queue"},
+		{"rule matches nothing", good("output", GuardHold, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} }, "only 0 of 400 packets went through the queue"},
 		{"stray clashes before conntrack", good("pre-conntrack", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "5.0 clashes per 1,000 packets, where no more than 4.5"},
 		{"taint", good("output", GuardOff, "ipv4"), func(r *Run) { r.Tainted = 0x80 }, "tainted itself (mask 0x80)"},
 		{"error", good("output", GuardOff, "ipv4"), func(r *Run) { r.Error = "verdictd was killed by SIGKILL" }, "verdictd was killed by SIGKILL"},
@@ -163,7 +190,7 @@ func TestJudgeFailures(t *testing.T) {
 			baseline.Rate()
 			tt.spoil(&tt.run)
 			tt.run.Rate()
-			v := matrix(baseline, tt.run, good("postrouting", GuardReinject, "ipv4")).Verdict
+			v := matrix(baseline, tt.run, good("postrouting", GuardHold, "ipv4")).Verdict
 			if v.OK || len(v.Failures) != 1 || !strings.Contains(v.Failures[0], tt.want) {
 				t.Errorf("verdict %+v, want one failure with %q", v, tt.want)
 			}
@@ -207,12 +234,12 @@ func TestJSONKeys(t *testing.T) {
 	if err := json.Unmarshal(b, &doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Schema != 1 || doc.Host["kernel"] != "6.18.0-test" || len(doc.Runs) != 6 {
+	if doc.Schema != 2 || doc.Host["kernel"] != "6.18.0-test" || len(doc.Runs) != 6 {
 		t.Fatalf("schema %d, host %v, %d runs", doc.Schema, doc.Host, len(doc.Runs))
 	}
 	for i, run := range doc.Runs {
-		for key := range strings.FieldsSeq(`placement fanout nat guard backend events family sent delivered lost duplicated reordered sources_changed received_from
-			clash_resolve insert_failed drop clashes_per_1000 reinjected queue_dropped user_dropped verdict_latency_us
+		for key := range strings.FieldsSeq(`placement fanout nat traffic guard program backend events family sent delivered lost duplicated reordered sources_changed received_from
+			clash_resolve insert_failed drop clashes_per_1000 held expired unguarded split gate queue_dropped user_dropped verdict_latency_us
 			packets_per_second cpu_us_per_packet tainted`) {
 			if _, ok := run[key]; !ok {
 				t.Errorf("run %d has no %q", i, key)
@@ -247,7 +274,7 @@ func TestText(t *testing.T) {
 		"100 flows, bursts of 4 packets from 2 threads, 2 queues, analysis fixed 300µs per packet",
 		"output            queued in mangle OUTPUT",
 		"Note: a note",
-		"Failed: output ipv4, guard reinject, fan-out balance, mmsg: stress failed with exit status 1: no route",
+		"Failed: output ipv4, guard hold, fan-out balance, mmsg: stress failed with exit status 1: no route",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the text has no %q", want)
@@ -255,12 +282,12 @@ func TestText(t *testing.T) {
 	}
 	rows := regexp.MustCompile(`(?m)^(none|pre-conntrack|output) +(ipv4) .*$`).FindAllString(text, -1)
 	want := []string{
-		"none ipv4 none none off none none 0 0 0 0 0 0 - - 5,123",
-		"pre-conntrack ipv4 balance none off mmsg none 0 0 0 0 0 0 301 19,245 5,123",
-		"output ipv4 balance none off mmsg none 747.5 0 0 0 0 0 301 19,245 5,123",
-		"output ipv4 balance none reinject mmsg none error: stress failed with exit status 1: no route",
-		"output ipv4 balance none drop mmsg none 0 300 0 0 0 0 301 19,245 5,123",
-		"output ipv4 cpu none reinject mmsg none 0 0 0 0 0 300 301 19,245 5,123",
+		"none ipv4 none none udp off none none 0 0 0 0 0 0 0 - - 5,123",
+		"pre-conntrack ipv4 balance none udp off mmsg none 0 0 0 0 0 0 0 301 19,245 5,123",
+		"output ipv4 balance none udp off mmsg none 747.5 0 0 0 0 0 0 301 19,245 5,123",
+		"output ipv4 balance none udp hold mmsg none error: stress failed with exit status 1: no route",
+		"output ipv4 balance none udp drop mmsg none 0 300 0 0 0 0 0 301 19,245 5,123",
+		"output ipv4 cpu none udp hold mmsg none 0 0 0 0 0 0 300 301 19,245 5,123",
 	}
 	if len(rows) != len(want) {
 		t.Fatalf("%d rows in the table, want %d:\n%s", len(rows), len(want), text)

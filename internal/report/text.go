@@ -29,6 +29,8 @@ func WriteText(w io.Writer, rep *Report) error {
 		{"Guard", describe(rep, guards, guardOf)},
 		{"Fan-out", describe(rep, fanouts, fanoutOf)},
 		{"NAT", describe(rep, nats, natOf)},
+		{"Traffic", describe(rep, traffics, trafficOf)},
+		{"Program", describe(rep, programs, programOf)},
 		{"Backend", describe(rep, backends, backendOf)},
 		{"Columns", columns},
 	} {
@@ -78,21 +80,21 @@ func settingsLine(rep *Report) string {
 
 func writeTable(b *strings.Builder, rows []Run) {
 	head := []cell{
-		left("placement"), left("family"), left("fan-out"), left("nat"), left("guard"), left("backend"), left("events"),
-		right("clashes"), right("lost"), right("dup"), right("reord"), right("moved"), right("resent"),
+		left("placement"), left("family"), left("fan-out"), left("nat"), left("traffic"), left("guard"), left("program"), left("events"),
+		right("clashes"), right("lost"), right("dup"), right("reord"), right("moved"), right("split"), right("held"),
 		right("p50 us"), right("p99 us"), right("packets/s"),
 	}
 	table := [][]cell{head}
 	errs := map[int]string{} // by line of the table
 	for i := range rows {
 		r := &rows[i]
-		line := []cell{left(r.Placement), left(r.Family), left(r.Fanout), left(r.NAT), left(r.Guard), left(r.Backend), left(r.Events)}
+		line := []cell{left(r.Placement), left(r.Family), left(r.Fanout), left(r.NAT), left(r.Traffic), left(r.Guard), left(r.judge()), left(r.Events)}
 		if r.Error != "" {
 			errs[len(table)] = r.Error
 		} else {
 			p50, p99 := latencyCells(r)
 			line = append(line, right(rate(r.ClashesPer1000)),
-				right(count(r.Lost)), right(count(r.Duplicated)), right(count(r.Reordered)), right(count(r.SourcesChanged)), right(count(r.Reinjected)),
+				right(count(r.Lost)), right(count(r.Duplicated)), right(count(r.Reordered)), right(count(r.SourcesChanged)), right(count(r.Split)), right(count(r.Held)),
 				right(p50), right(p99), right(count(uint64(r.PacketsPerSecond))))
 		}
 		table = append(table, line)

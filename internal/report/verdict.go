@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// exposedPer1000 is how many of 1,000 packets that can clash do so at least in an exposed
+// row without a guard, whose program takes its time: else the row put nothing to the test.
+const exposedPer1000 = 500
+
 // strayPer1000 is how many clashes per 1,000 packets a placement outside of
 // conntrack's window may have over the row without a queue: two sender threads
 // that meet in the stack clash now and then without any help from a queue.
@@ -21,8 +25,9 @@ type Verdict struct {
 //
 // Every row delivers each packet once, unharmed and in order; guard drop may
 // lose those packets that it says it dropped, and under fan-out numgen replies have no
-// order to keep. Behind a guard there are no clashes, and all packets of a flow leave from
-// one address and port, masqueraded or not. A placement outside of conntrack's
+// order to keep. Behind a guard there are no clashes, all packets of a flow leave from
+// one address and port and arrive at one backend, and no packet went on unguarded or as its time was up. Without
+// one, an exposed row has clashes, or it shows nothing; what a clash costs is for it to show. A placement outside of conntrack's
 // window has no more clashes than the row without a queue has.
 func Judge(rep *Report) Verdict {
 	v := Verdict{Failures: []string{}}
@@ -70,11 +75,14 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		failed("%s of %s packets were sent (%s send errors)", count(r.Sent), count(want), count(r.SendErrors))
 	}
 	// Without this a row whose rule matches nothing would look perfect.
-	if seen := r.Queued() + r.QueueDropped; r.Placement != PlacementNone && seen < r.Sent {
+	if seen := r.Queued() + r.QueueDropped + r.GateDropped(); r.Placement != PlacementNone && seen < r.Sent {
 		failed("only %s of %s packets went through the queue", count(seen), count(r.Sent))
 	}
 	if r.Guard != GuardOff && r.Clashes() > 0 {
 		failed("%s clashes behind the guard, %s per 1,000 packets", count(r.Clashes()), rate(r.ClashesPer1000))
+	}
+	if low, possible := rep.tooFewClashes(r); low {
+		failed("only %s of %s possible clashes: the row shows nothing about a guard", count(r.Clashes()), count(possible))
 	}
 	if r.Placement == PlacementPreConntrack || r.Placement == PlacementNotrack {
 		if bound := baseline[r.Family] + strayPer1000; r.ClashesPer1000 > bound {
@@ -82,10 +90,10 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		}
 	}
 	if r.Guard == GuardDrop {
-		if r.Lost > r.GuardDropped {
-			failed("%s packets lost, but the guard dropped only %s", count(r.Lost), count(r.GuardDropped))
+		if r.Lost > r.GateDropped() {
+			failed("%s packets lost, but the guard dropped only %s", count(r.Lost), count(r.GateDropped()))
 		}
-	} else if r.Lost > 0 {
+	} else if r.Lost > 0 && !r.mayLose() {
 		failed("%s of %s packets lost (%s)", count(r.Lost), count(r.Sent), whereabouts(r))
 	}
 	echo := Echo{}
@@ -100,8 +108,10 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		n    uint64
 		what string
 	}{
-		{r.Duplicated, "packets duplicated"}, {r.Reordered, "packets reordered"}, {r.Corrupted, "packets corrupted"},
+		{r.Duplicated, "packets duplicated"}, {r.overtaken(), "packets reordered"}, {r.Corrupted, "packets corrupted"},
 		{r.misplaced(), "packets left from another address or port than the first of their flow"},
+		{r.torn(), "flows were split over backends"},
+		{r.Expired, "held packets went on as their time was up"}, {r.Unguarded, "packets went on unguarded, over a bound"},
 		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"}, {r.disorder(echo.Reordered), "replies reordered"}, {echo.Corrupted, "replies corrupted"},
 	} {
 		if c.n > 0 {
@@ -112,6 +122,40 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		failed("the kernel tainted itself (mask %#x): look at the kernel log", fresh)
 	}
 	return out
+}
+
+// tooFewClashes says of an exposed row without a guard that it clashed too seldom, and
+// out of how many packets that could. Where no time is taken over a packet, or the kernel does not count, nothing
+// is to be expected.
+func (rep *Report) tooFewClashes(r *Run) (low bool, possible uint64) {
+	possible = r.Flows * uint64(max(0, rep.Settings.Burst-1))
+	if r.Guard != GuardOff || !r.Exposed() || rep.Host.ClashesUncounted || rep.Settings.Analysis == AnalysisNone {
+		return false, possible
+	}
+	return 1000*r.Clashes() < exposedPer1000*possible, possible
+}
+
+// mayLose says of a row without a guard that its clashes may cost packets: no kernel
+// resolves those of ICMP, and not every one those of both directions or of an entry that drew another backend.
+func (r *Run) mayLose() bool {
+	return r.Guard == GuardOff && r.Exposed() && (r.Traffic == TrafficICMP || r.Traffic == TrafficBothEnds || r.NAT == NATBackends)
+}
+
+// overtaken is how many of the reordered packets nobody can excuse: the way to one
+// backend has no order with that to the other.
+func (r *Run) overtaken() uint64 {
+	if r.Guard == GuardOff && r.NAT == NATBackends {
+		return 0
+	}
+	return r.Reordered
+}
+
+// torn is how many flows should not have been split.
+func (r *Run) torn() uint64 {
+	if r.Guard == GuardOff {
+		return 0
+	}
+	return r.Split
 }
 
 // disorder is how many of the reordered replies nobody can excuse. One thread
@@ -136,8 +180,11 @@ func (r *Run) misplaced() uint64 {
 
 // whereabouts says what is known about lost packets.
 func whereabouts(r *Run) string {
-	s := fmt.Sprintf("%s dropped on a full queue, %s not taken by the daemon's socket, %s re-injections failed",
-		count(r.QueueDropped), count(r.UserDropped), count(r.ReinjectFailed))
+	s := fmt.Sprintf("%s dropped on a full queue, %s not taken by the program's socket", count(r.QueueDropped), count(r.UserDropped))
+	if g := r.Gate; g != nil {
+		s += fmt.Sprintf(", %s and %s the same before the gate, %s dropped by it, %s of its packets vanished",
+			count(g.QueueDropped), count(g.UserDropped), count(g.Dropped), count(g.Vanished))
+	}
 	if r.ReceiverDropped != nil {
 		s += fmt.Sprintf(", %s dropped by the receiver's own socket", count(*r.ReceiverDropped))
 	}
@@ -149,23 +196,32 @@ func whereabouts(r *Run) string {
 func summary(rep *Report) string {
 	var parts []string
 	var worst *Run
-	var off, reinject, drop int
-	var again, lost, sent uint64
+	var off, hold, drop, foreign int
+	var held, lost, sent, split, flows uint64
 	var moved float64
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
 		switch {
 		case !r.Exposed():
-		case r.Guard == GuardReinject:
-			reinject++
-			again += r.Reinjected
+		case r.Guard == GuardHold:
+			hold++
+			held += r.Held
+			if r.foreign() {
+				foreign++
+			}
 		case r.Guard == GuardDrop:
 			drop++
 			lost += r.Lost
 			sent += r.Sent
 		default:
 			off++
-			moved = max(moved, 1000*float64(r.SourcesChanged)/float64(max(1, r.Sent)))
+			if r.NAT == NATMasquerade {
+				moved = max(moved, 1000*float64(r.SourcesChanged)/float64(max(1, r.Sent)))
+			}
+			if r.NAT == NATBackends {
+				split += r.Split
+				flows += r.Flows
+			}
 			if worst == nil || r.ClashesPer1000 > worst.ClashesPer1000 {
 				worst = r
 			}
@@ -181,8 +237,15 @@ func summary(rep *Report) string {
 	if moved > 0 {
 		parts = append(parts, fmt.Sprintf("guard off, masquerading: up to %s per 1,000 packets left from a port that is not their flow's", rate(moved)))
 	}
-	if reinject > 0 {
-		parts = append(parts, fmt.Sprintf("guard reinject: 0 clashes, 0 lost, 0 duplicated, 0 reordered in %s (%s packets re-injected)", runs(reinject), count(again)))
+	if split > 0 {
+		parts = append(parts, fmt.Sprintf("guard off, two backends: %s of %s flows were split", count(split), count(flows)))
+	}
+	if hold > 0 {
+		in := runs(hold)
+		if foreign > 0 {
+			in += fmt.Sprintf(", %s of them before another program", count(foreign))
+		}
+		parts = append(parts, fmt.Sprintf("guard hold: 0 clashes, 0 lost, 0 duplicated, 0 reordered in %s (%s packets held)", in, count(held)))
 	}
 	if drop > 0 {
 		parts = append(parts, fmt.Sprintf("guard drop: 0 clashes, %s of %s packets dropped in %s", count(lost), count(sent), runs(drop)))

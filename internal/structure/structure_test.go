@@ -70,6 +70,7 @@ var imports = map[string][]string{
 	"exposure":          {"holders", "liverules"},
 	"holders":           {"nfq"},
 	"structure":         {},
+	"schematest":        {},
 	"distkernel":        {"cachedir"},
 	"oldmodprobe":       {"kernel", "vm"},
 }

@@ -4,9 +4,10 @@
  * nfq_reference accepts every packet of one NFQUEUE, the way that
  * libnetfilter_queue's documentation shows: one recv, one nfq_handle_packet and
  * one nfq_set_verdict a packet. `lab bench` compares verdictd with it, so it
- * does nothing else that takes time on a packet.
+ * does nothing else that takes time on a packet, unless --delay asks for it: in
+ * rows of `lab matrix` it stands for a program that thinks.
  *
- *	nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES]
+ *	nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS]
  *
  * It says READY=1 on $NOTIFY_SOCKET when the queue is bound, and ends with
  * status 0 on SIGTERM and SIGINT.
@@ -26,12 +27,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <libnetfilter_queue/libnetfilter_queue.h>
+
+/* delay is how long each packet is thought about. */
+static struct timespec delay;
 
 /* stop may run at any time: the kernel unbinds the queue of a process that is gone. */
 static void stop(int signal_number)
@@ -48,7 +54,7 @@ static _Noreturn void die(const char *what)
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES]\n", stderr);
+	fputs("usage: nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS]\n", stderr);
 	exit(2);
 }
 
@@ -72,6 +78,8 @@ static int accept_packet(struct nfq_q_handle *queue, struct nfgenmsg *message, s
 	(void)user;
 	if (!header)
 		return 0;
+	if (delay.tv_sec || delay.tv_nsec)
+		nanosleep(&delay, NULL);
 	return nfq_set_verdict(queue, ntohl(header->packet_id), NF_ACCEPT, 0, NULL);
 }
 
@@ -125,6 +133,7 @@ int main(int argc, char **argv)
 		{"cpu", required_argument, NULL, 'c'},
 		{"max-length", required_argument, NULL, 'l'},
 		{"receive-buffer", required_argument, NULL, 'b'},
+		{"delay", required_argument, NULL, 'd'},
 		{0},
 	};
 	/* A packet is at most 64 KiB; the rest is headers and attributes. */
@@ -132,6 +141,7 @@ int main(int argc, char **argv)
 	struct sigaction action = {.sa_handler = stop};
 	long queue_number = -1, cpu = -1, max_length = 0, receive_buffer = 8 << 20;
 	int option;
+	long micros;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
@@ -139,6 +149,11 @@ int main(int argc, char **argv)
 		case 'c': cpu = number(optarg, CPU_SETSIZE - 1); break;
 		case 'l': max_length = number(optarg, INT32_MAX); break;
 		case 'b': receive_buffer = number(optarg, INT32_MAX); break;
+		case 'd':
+			micros = number(optarg, 1000000000);
+			delay.tv_sec = micros / 1000000;
+			delay.tv_nsec = micros % 1000000 * 1000;
+			break;
 		default: usage();
 		}
 	}
@@ -146,6 +161,7 @@ int main(int argc, char **argv)
 		usage();
 	if (cpu >= 0)
 		pin((int)cpu);
+	prctl(PR_SET_TIMERSLACK, 1UL); /* a delay ends when it is due, and not 50 us later */
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 

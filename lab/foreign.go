@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/config"
+	"verdictd/internal/kernel"
+	"verdictd/internal/nfq"
+	"verdictd/internal/report"
+	"verdictd/internal/ruleset"
+)
+
+// A foreign is a program that knows nothing of verdictd, in its place: the lab installs the queue rules, and verdictd guard
+// stands before them or not.
+type foreign struct {
+	program   string // of report's names
+	reference string // the C program, for that one
+	queues    int
+	maxLength int
+	delay     time.Duration // over each packet
+	cpus      []int
+}
+
+// referenceName is what make calls the C program.
+const referenceName = "nfq_reference"
+
+// findReference looks for the C program where it was said to be, or else beside the lab's programs.
+func (p programs) findReference(path string) (string, error) {
+	if path == "" {
+		path = filepath.Join(filepath.Dir(p.verdictd), referenceName)
+	}
+	found, err := exec.LookPath(path)
+	if err != nil {
+		return "", fmt.Errorf("the program on libnetfilter_queue is not there: %w (make references builds it where there are cc and, on Debian, libnetfilter-queue-dev)", err)
+	}
+	return found, nil
+}
+
+// start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a thread for
+// each.
+// The process is the first of them.
+func (f *foreign) start(g *group, ns *kernel.NetNS) (first *process, err error) {
+	common := []string{"--max-length", strconv.Itoa(f.maxLength), "--delay", strconv.Itoa(int(f.delay.Microseconds()))}
+	if f.program == report.ProgramGo {
+		lab, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find the lab's own executable, which is that program: %w", err)
+		}
+		return g.startService(ns, lab, append([]string{"reference", "--queues", strconv.Itoa(f.queues)}, common...)...)
+	}
+	for i := range f.queues {
+		args := append([]string{"--queue", strconv.Itoa(i)}, common...)
+		if i < len(f.cpus) {
+			args = append(args, "--cpu", strconv.Itoa(f.cpus[i]))
+		}
+		p, err := g.startService(ns, f.reference, args...)
+		if err != nil {
+			return nil, err
+		}
+		if first == nil {
+			first = p
+		}
+	}
+	return first, nil
+}
+
+// startGuard starts verdictd guard and waits until it holds.
+func (g *group) startGuard(ns *kernel.NetNS, verdictd string, c *config.Config) (*process, error) {
+	path, err := g.writeConfig("guard.yaml", guardConfig(c))
+	if err != nil {
+		return nil, err
+	}
+	return g.startService(ns, verdictd, "guard", "--config", path)
+}
+
+// guardConfig is what verdictd guard is to know of a daemon's configuration: the guard and the statistics, but nothing of
+// the rules, which it reads.
+func guardConfig(c *config.Config) *config.Config {
+	out := config.Default()
+	out.Guard, out.Statistics = c.Guard, c.Statistics
+	return out
+}
+
+// foreignTable is the nftables table of rules that feed another program.
+const foreignTable = "foreign"
+
+// queueRules feed a program's queues as verdictd's own configuration would.
+func queueRules(ns *kernel.NetNS, c *config.Config) error {
+	r := ruleset.Config{
+		Table: foreignTable, Placement: ruleset.Placement(c.Rules.Placement), Fanout: ruleset.Fanout(c.Rules.Fanout),
+		FirstQueue: c.Queues.First, Queues: uint16(c.Queues.Count), Bypass: true,
+		DestinationPorts: c.Rules.DestinationPorts, SourcePorts: c.Rules.SourcePorts,
+	}
+	for _, f := range c.Rules.Families {
+		r.IPv4, r.IPv6 = r.IPv4 || f == config.IPv4, r.IPv6 || f == config.IPv6
+	}
+	for _, p := range c.Rules.Protocols {
+		r.Protocols = append(r.Protocols, uint8(p))
+	}
+	return ns.Do(func() error {
+		_, err := ruleset.Install(r)
+		return err // the rules go with the namespace
+	})
+}
+
+// takeQueues takes over what the kernel counts at the first queues of a namespace, those of the program.
+func takeQueues(run *report.Run, ns *kernel.NetNS, queues int) error {
+	return ns.Do(func() error {
+		list, err := nfq.ReadKernelQueues()
+		for _, q := range list {
+			if int(q.Queue) >= queues {
+				continue
+			}
+			run.QueuePackets = append(run.QueuePackets, uint64(q.IDSequence))
+			run.QueueDropped += uint64(q.QueueDropped)
+			run.UserDropped += uint64(q.UserDropped)
+		}
+		return err
+	})
+}
+
+// icmpProtocol is echo requests' of a family.
+func icmpProtocol(family string) config.Protocol {
+	if family == "ipv6" {
+		return unix.IPPROTO_ICMPV6
+	}
+	return unix.IPPROTO_ICMP
+}
