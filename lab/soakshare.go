@@ -90,6 +90,7 @@ func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
 	statistics := filepath.Join(s.dir, "statistics.json")
 	settings := s.daemonConfig(statistics)
 	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch, string(settings.Analysis.Distribution)
+	share.GateQueues, share.Settled = settings.Guard.Queues, settings.Guard.Settled
 	watched, daemon, err := s.start(g, t, settings)
 	if err != nil {
 		return err
@@ -230,6 +231,7 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	case 2:
 		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = config.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
 	}
+	c.Guard.Queues, c.Guard.Settled = 1+random.IntN(2), random.IntN(4) > 0
 	c.Statistics.File = statistics
 	return c
 }

@@ -246,7 +246,7 @@ func set(v reflect.Value, node ast.Node, text string) error {
 			return fmt.Errorf("must be a number, not %q", text)
 		}
 		v.SetFloat(x)
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		n, err := strconv.ParseInt(text, 0, v.Type().Bits())
 		if err != nil || !wholeNumber(node, text) {
 			return fmt.Errorf("must be a whole number, not %q", text)
