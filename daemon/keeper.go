@@ -165,7 +165,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 	g, err := runner.Open(runner.Config{
 		Table: gate.Config{
 			Drop:  k.guard.Mode == config.GuardDrop,
-			Flows: k.guard.Flows, FlowPackets: k.guard.FlowPackets, Bytes: k.guard.Bytes,
+			Flows: k.guard.Flows, FlowPackets: k.guard.FlowPackets, Bytes: int64(k.guard.Bytes),
 			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
 		},
 		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.zones,

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -27,7 +28,7 @@ const (
 	// As many as anybody has processors for.
 	maxGateQueues = 64
 	// The kernel's memory for packets that wait, at most.
-	maxHeldBytes = 1 << 40
+	maxHeldBytes = math.MaxInt32
 	// NFT_TABLE_MAXNAMELEN was 32 with the final zero before Linux 4.14.
 	maxTableName = 31
 	// Fan-outs with a chain for each queue: their map must fit a message.
@@ -106,7 +107,7 @@ func (f *file) checkGuard(c *Config) {
 	}
 	f.between("guard.flows", g.Flows, 1, maxFlows)
 	f.between("guard.flow_packets", g.FlowPackets, 1, maxQueue)
-	f.between("guard.bytes", int(g.Bytes), 1, maxHeldBytes)
+	f.between("guard.bytes", g.Bytes, 1, maxHeldBytes)
 	f.between("guard.settled_size", int(g.SettledSize), 2, maxFlows)
 	if g.SettledTimeout < 0 {
 		f.wrong("guard.settled_timeout", "must be 0s (half of conntrack's) or above, not %v", g.SettledTimeout)

@@ -62,9 +62,9 @@ type Guard struct {
 	Hold      time.Duration `yaml:"hold"`
 	HoldLimit time.Duration `yaml:"hold_limit"`
 	// Flows are remembered, FlowPackets of one held, Bytes held in all.
-	Flows       int   `yaml:"flows"`
-	FlowPackets int   `yaml:"flow_packets"`
-	Bytes       int64 `yaml:"bytes"`
+	Flows       int `yaml:"flows"`
+	FlowPackets int `yaml:"flow_packets"`
+	Bytes       int `yaml:"bytes"`
 	// Settled has flows pass in the kernel once they are confirmed, by a set.
 	Settled bool `yaml:"settled"`
 	// SettledTimeout is after which time without packets a flow leaves the set; 0 is
