@@ -50,7 +50,7 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []queueRange, log 
 		judged: func(uint16) bool { return false },
 	}
 	k.plan = func(r *liverules.Rules) gatePlan { return planLive(cfg, r, guardTable, queues) }
-	rules, err := ruleset.Install(gateRules(guardTable, &cfg.Guard))
+	rules, err := ruleset.InstallGate(gateRules(guardTable, &cfg.Guard))
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,6 @@ func (k *keeper) leave(cfg *config.Config, began usage) error {
 	if st.Gate != nil {
 		st.share(began, cpu, st.Gate.Total.Received)
 	}
-	errs = append(errs, k.free(), k.gone(k.installed.Remove()), st.write(cfg.Statistics.File))
+	errs = append(errs, k.free(), k.gone(k.remove()), st.write(cfg.Statistics.File))
 	return errors.Join(errs...)
 }

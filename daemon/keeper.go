@@ -16,6 +16,7 @@ import (
 	"verdictd/internal/gate/runner"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
+	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 )
@@ -280,6 +281,29 @@ func (k *keeper) reopen() error {
 		return nil
 	}
 	return k.installed.SetGate(k.rules(&gatePlan{}))
+}
+
+// removeWithin bounds the wait for what is in queues of others.
+const removeWithin = time.Second
+
+// remove takes the table away, when nothing waits in any queue of the namespace:
+// with a base chain, anybody's, the kernel drops all that waits in all of them.
+func (k *keeper) remove() error {
+	var waiting []nfq.KernelQueue
+	for until := time.Now().Add(removeWithin); ; time.Sleep(time.Millisecond) {
+		queues, err := nfq.ReadKernelQueues()
+		if err != nil {
+			break
+		}
+		waiting = slices.DeleteFunc(queues, func(q nfq.KernelQueue) bool { return q.Queued == 0 })
+		if len(waiting) == 0 || time.Now().After(until) {
+			break
+		}
+	}
+	for _, q := range waiting {
+		k.log.Warn("packets wait in another program's queue, and are dropped by the kernel as the rules' base chains go", "queue", q.Queue, "packets", q.Queued)
+	}
+	return k.installed.Remove()
 }
 
 // gone lets pass that somebody else has removed the table: it was to go anyway.

@@ -84,7 +84,7 @@ func (s *service) begin(ctx context.Context) (err error) {
 		}
 		s.rules, err = ruleset.Install(c)
 	case s.keeper.wanted():
-		s.rules, err = ruleset.Install(gateRules(s.keeper.table, &s.cfg.Guard))
+		s.rules, err = ruleset.InstallGate(gateRules(s.keeper.table, &s.cfg.Guard))
 	}
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (s *service) stop() error {
 	statistics := s.collect(kernel)
 	errs = append(errs, s.keeper.free(), s.engine.Close())
 	if s.rules != nil {
-		errs = append(errs, s.keeper.gone(s.rules.Remove()))
+		errs = append(errs, s.keeper.gone(s.keeper.remove()))
 	}
 	return errors.Join(append(errs, statistics.write(s.cfg.Statistics.File))...)
 }

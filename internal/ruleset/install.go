@@ -147,6 +147,52 @@ func (i *Installed) SetGate(g Gate) error {
 	return i.settle(&g)
 }
 
+// InstallGate is Install for a table of a gate's chains alone. Such a table that is
+// there already is taken over: its base chains stay, so that what waits in the
+// namespace's queues is not lost.
+func InstallGate(c Config) (*Installed, error) {
+	i, err := Install(c)
+	if !errors.Is(err, ErrExists) {
+		return i, err
+	}
+	failed := func(err error) error { return fmt.Errorf("take over table inet %s: %w", c.Table, err) }
+	if err := c.validate(); err != nil {
+		return nil, failed(err)
+	}
+	f, err := find(c.Table)
+	if err != nil {
+		return nil, failed(err)
+	}
+	for _, name := range gateBases {
+		if !slices.ContainsFunc(f.chains, func(c *nftables.Chain) bool { return c.Name == name }) {
+			return nil, failed(fmt.Errorf("it has no chain %s: another version made it; remove it with `nft delete table inet %s`", name, c.Table))
+		}
+	}
+	i = &Installed{table: c.Table, gate: true}
+	if i.kind, err = Probe(); err != nil {
+		return nil, failed(err)
+	}
+	if i.can, i.noSettled, err = probeGate(); err != nil {
+		return nil, failed(err)
+	}
+	sets, err := (&nftables.Conn{}).GetSets(f.table)
+	if err != nil {
+		return nil, failed(err)
+	}
+	i.sets = slices.ContainsFunc(sets, func(s *nftables.Set) bool { return s.Name == ipv4.settledName() })
+	if i.sets {
+		conn := &nftables.Conn{}
+		(&Settled{table: c.Table}).flush(conn) // nobody has watched the elements
+		if err := conn.Flush(); err != nil {
+			return nil, failed(err)
+		}
+	}
+	return i, i.SetGate(*c.Gate)
+}
+
+// gateBases are the gate's base chains.
+var gateBases = []string{gateOutput, gatePrerouting, settledOutput, settledPrerouting}
+
 // roomForAnswers enlarges the socket's receive buffer: the kernel acknowledges
 // every message of a transaction at once, and there are two for each queue of
 // some fan-outs.
@@ -176,8 +222,7 @@ func (i *Installed) Detach() error { return i.detach(func(string) bool { return 
 // DetachVerdicts is Detach for the chains that queue for verdicts: the gate's stay
 // as they are.
 func (i *Installed) DetachVerdicts() error {
-	gate := []string{gateOutput, gatePrerouting, settledOutput, settledPrerouting}
-	return i.detach(func(chain string) bool { return !slices.Contains(gate, chain) })
+	return i.detach(func(chain string) bool { return !slices.Contains(gateBases, chain) })
 }
 
 func (i *Installed) detach(which func(chain string) bool) error {
