@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"verdictd/internal/exposure"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
 )
@@ -25,8 +26,8 @@ func (j *judgement) advice(m *Machine) []Advice {
 		add("Run the audit as root, in the network namespace that has the rules", "not all rules could be read", "sudo verdictd audit")
 	}
 	if m.hasSites() {
-		add("Serve the exposed queues by verdictd with guard.mode auto or reinject. Where it does already, nothing is left to do for these queues",
-			"the guard keeps clashes from happening; from outside it cannot be seen whether one is at work", "")
+		add("Put a gate before the exposed queues: serve them by verdictd with guard.mode auto or hold, or run verdictd guard beside the program that does",
+			"the gate holds the further packets of a new flow until the first one's entry is confirmed, and no packet is changed by it", "verdictd guard")
 	}
 	j.adviseSettings(m, add)
 	if m.hasSites() {
@@ -35,11 +36,11 @@ func (j *judgement) advice(m *Machine) []Advice {
 		add("Exempt the queued traffic from conntrack (placement notrack), if it needs no NAT and no ct state", "an untracked packet cannot clash", "")
 	}
 	if len(m.DNAT) > 0 {
-		add("Queue what DNAT rewrites before that: in PREROUTING at priority -300", "a clash behind DNAT can leave by a wrong path, and the guard cannot copy such a packet", "")
+		add("Where no gate can be, queue what DNAT rewrites before that: in PREROUTING at priority -300", "a clash behind DNAT can leave by a wrong path", "")
 	}
-	if slices.ContainsFunc(m.Sequences, func(s Sequence) bool { return s.SameHolder != liverules.Yes }) {
-		add("Leave one queue on each way to the confirm, or have one verdictd serve all that are on it",
-			"a guard sees its own queues alone: packets that wait in another one are not confirmed when its verdict returns", "")
+	if sites := exposure.SwallowsICMPErrors(m.Rules); len(sites) > 0 {
+		add("Let ICMP errors pass before the queue: accept icmp of types 3, 4, 5, 11 and 12, and icmpv6 of types 1 to 4, in front of "+sites[0].Rule.Place.String(),
+			"the kernel refuses those of its own making when their verdict returns, so that senders learn of no closed port, no loop and no smaller MTU", "")
 	}
 	if do, because, needed := j.upgrade(m); needed {
 		add(do, because, "")
@@ -59,7 +60,7 @@ func (j *judgement) adviseSettings(m *Machine, add func(do, because, command str
 	}
 	var strict []string
 	for _, q := range m.Rules.Queues {
-		if len(q.Reaches) > 0 && !q.Bypass {
+		if len(q.Reaches) > 0 && !q.Bypass && !exposure.IsGate(q) {
 			strict = append(strict, q.Place.String())
 		}
 	}

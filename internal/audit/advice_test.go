@@ -23,7 +23,9 @@ func TestAdvice(t *testing.T) {
 		{"nothing to do", fine, nil, nil},
 		{"not exposed", fine, []change{early, listens}, nil},
 		{"unread", fine, []change{unreadRules}, []string{"as root"}},
-		{"resolved", fine, []change{out, listens}, []string{"guard.mode", "pre-conntrack", "notrack"}},
+		{"resolved", fine, []change{out, listens}, []string{"guard.mode auto or hold, or run verdictd guard", "pre-conntrack", "notrack"}},
+		{"ICMP errors", fine, []change{out, listens, takesICMPErrors}, []string{"guard.mode", "pre-conntrack", "notrack", "ICMP errors pass"}},
+		{"behind a gate", crashing, []change{out, listens, gated}, []string{"Upgrade the kernel to 5.10.120"}},
 		{"crash", crashing, []change{out, listens, openUserNamespaces},
 			[]string{"guard.mode", "events off", "pre-conntrack", "notrack", "Upgrade the kernel to 5.10.120", "forbid user namespaces"}},
 		{"crash, events off", crashing, []change{out, listens, eventsOffNow},
@@ -34,7 +36,7 @@ func TestAdvice(t *testing.T) {
 		{"a distributor's kernel", patched, []change{out, listens},
 			[]string{"guard.mode", "pre-conntrack", "notrack", "of which the distributor says"}},
 		{"no bypass, DNAT, two queues", fine, []change{dnat, exposed(liverules.Forward), exposed(liverules.Postrouting)},
-			[]string{"guard.mode", "Add bypass to nftables rule ip made forward handle 1, nftables rule ip made postrouting handle 2", "pre-conntrack", "notrack", "DNAT", "one queue"}},
+			[]string{"guard.mode", "Add bypass to nftables rule ip made forward handle 1, nftables rule ip made postrouting handle 2", "pre-conntrack", "notrack", "DNAT"}},
 		{"settings", fine, []change{func(m *Machine) {
 			m.Queues.Value = []Queue{{Queue: 1, UserDropped: 1}}
 			m.Host.Conntrack.Count = number64(95)

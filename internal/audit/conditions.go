@@ -4,6 +4,7 @@ import (
 	"iter"
 	"slices"
 
+	"verdictd/internal/exposure"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
 )
@@ -42,15 +43,16 @@ func yes(b bool) liverules.Answer {
 }
 
 // sites yields the ways to queue rules on which packets may clash, those of the
-// guarded queues left out.
+// guarded queues and those behind a gate left out.
 func (m *Machine) sites() iter.Seq[liverules.Site] {
 	return func(yield func(liverules.Site) bool) {
 		for _, rule := range m.Rules.Queues {
-			if m.isGuarded(rule.Queue) {
+			if m.isGuarded(rule.Queue) || exposure.IsGate(rule) {
 				continue
 			}
 			for _, reach := range rule.Reaches {
-				if reach.Exposure != liverules.NotExposed && !yield(liverules.Site{Rule: rule, Reach: reach}) {
+				s := liverules.Site{Rule: rule, Reach: reach}
+				if reach.Exposure != liverules.NotExposed && !m.behindGate(s) && !yield(s) {
 					return
 				}
 			}

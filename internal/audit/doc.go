@@ -14,10 +14,10 @@
 // surely applies, and one that may, are told apart: where what may be is worse than
 // what is sure, the verdict is unknown, and says why.
 //
-// A mitigation that cannot be seen from outside, or that any process can undo in
-// passing, changes no verdict and is told beside it: the guard of another
-// verdictd, and nf_conntrack_events=0 (a CT target or `ct event set` attaches
-// events all the same).
+// A gate of this project's programs counts where its rules are reached and its queues
+// are bound: what it takes does not clash. A mitigation that any process can undo in
+// passing changes no verdict and is told beside it: nf_conntrack_events=0 (a CT target
+// or `ct event set` attaches events all the same).
 //
 // # The probe
 //

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -120,6 +121,36 @@ func TestMixedRules(t *testing.T) {
 		return strings.Contains(s.First, "first c") && strings.Contains(s.Then, "second c") && s.SameHolder == liverules.Unknown
 	}) {
 		t.Errorf("sequences %+v, want first and then second, the holder of which is not known", m.Sequences)
+	}
+}
+
+// TestGateAtWork: what another process's gate holds is not exposed.
+func TestGateAtWork(t *testing.T) {
+	kerneltest.Namespace(t)
+	xtQueue(t, "first", nftables.ChainHookOutput, -150, 10)
+	g := ruleset.Gate{
+		FirstQueue: 100, Queues: 1, Settled: true, SettledSize: 100, SettledTimeout: time.Second,
+		Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: ruleset.GateProtocols}},
+	}
+	if _, err := ruleset.Install(ruleset.Config{
+		Table: "verdictd-guard", Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if a := Judge(Read(context.Background())); a.Verdict == NotExposed {
+		t.Errorf("a gate that nobody serves: %s", a.Sentence)
+	}
+	q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	m := Read(context.Background())
+	if a := Judge(m); m.clash() != liverules.No || len(m.Gates) != 1 || !slices.ContainsFunc(a.Why, func(s string) bool { return strings.HasPrefix(s, "Guarded: nftables rule ip first c") }) {
+		t.Errorf("with a gate: %+v: %s", m.Gates, a.Why)
+	}
+	if len(m.Sequences) > 0 {
+		t.Errorf("the gate counts as a queue behind another one: %+v", m.Sequences)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 
+	"verdictd/internal/exposure"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
@@ -32,11 +33,16 @@ type Machine struct {
 	// before.
 	DNAT []Translated `json:"dnat_before_queue"`
 
+	// Gates are the gates of this project's programs that are at work, be they in the
+	// daemon or in verdictd guard.
+	Gates []Gate `json:"gates,omitempty"`
+
 	// Unread is what could not be read.
 	Unread []Unread `json:"unread"`
 
 	// guarded are queues of the caller's, whose clashes its guard prevents.
 	guarded []uint16
+	gate    *exposure.Gate
 }
 
 // Unread is a part of the machine that could not be read.
@@ -94,6 +100,7 @@ func read(ctx context.Context, run kernel.Runner) *Machine {
 func (m *Machine) conclude() {
 	m.Facts, m.KmodRace = kernel.Assess(m.Host), kernel.AssessKmod(m.Host.Kmod)
 	m.Events.conclude(m.Host.Conntrack)
+	m.findGates()
 	m.Sequences, m.DNAT = m.sequences(), m.translated()
 	m.Unread = m.unread()
 }

@@ -90,6 +90,38 @@ func eventsOffNow(m *Machine) { m.Host.Conntrack.Events.Value = eventsOff }
 
 func bridgeThere(m *Machine) { m.Bridging.Value = Bridging{Bridges: []string{"br0"}, CallsIP: true} }
 
+func takesICMPErrors(m *Machine) {
+	m.Rules.Queues[0].Reaches[0].Packets = []liverules.Selection{{Families: []liverules.Family{liverules.IPv4}, ICMPErrors: true}}
+}
+
+// gated gives the rules before it UDP's packets, and puts a gate for these before
+// them.
+func gated(m *Machine) {
+	packets := []liverules.Selection{{Families: []liverules.Family{liverules.IPv4}, Protocols: []liverules.Protocol{17}}}
+	for _, q := range m.Rules.Queues {
+		for i := range q.Reaches {
+			q.Reaches[i].Packets = packets
+		}
+	}
+	q := liverules.QueueRule{
+		Place:   liverules.Place{Source: liverules.NFTables, Family: liverules.Inet, Table: "verdictd-guard", Chain: "gate-queue", Handle: 99},
+		Queue:   liverules.Queue{Statement: "queue", First: 61440, Last: 61440, Bypass: true, Fanout: liverules.FanoutNone},
+		Comment: "verdictd: hold until confirmed", Exposure: liverules.NotExposed,
+	}
+	for _, hook := range []liverules.Hook{liverules.Output, liverules.Prerouting} {
+		q.Reaches = append(q.Reaches, liverules.Reach{
+			Way:      liverules.Way{Hook: hook, Priority: -250, Chains: []string{"gate"}, Families: []liverules.Family{liverules.IPv4}, Packets: packets},
+			Position: liverules.BeforeLookup, Exposure: liverules.NotExposed,
+		})
+	}
+	m.Rules.Queues = append(m.Rules.Queues, q)
+	m.Queues.Value = append(m.Queues.Value, Queue{Queue: 61440, PortID: 9, Holder: &Process{PID: 77, Name: "verdictd"}})
+}
+
+func computedZone(m *Machine) { m.Rules.Zones = []liverules.Zone{{Computed: true}} }
+
+func gateUnbound(m *Machine) { m.Queues.Value = nil }
+
 func guardsQueue0(m *Machine) { m.guarded = []uint16{0} }
 
 func openUserNamespaces(m *Machine) {

@@ -3,6 +3,7 @@ package audit
 import (
 	"slices"
 
+	"verdictd/internal/exposure"
 	"verdictd/internal/liverules"
 )
 
@@ -13,8 +14,7 @@ type Sequence struct {
 	Then  string `json:"then"`
 	// Hooks are where: the first rule's and the second's.
 	Hooks [2]liverules.Hook `json:"hooks"`
-	// SameHolder says whether one program holds the queues of both: a guard can
-	// only see its own.
+	// SameHolder says whether one program holds the queues of both.
 	SameHolder liverules.Answer `json:"same_holder"`
 }
 
@@ -22,13 +22,16 @@ func (m *Machine) sequences() []Sequence {
 	list := []Sequence{}
 	seen := map[[2]liverules.Place]bool{}
 	for _, rule := range m.Rules.Queues {
+		if exposure.IsGate(rule) {
+			continue
+		}
 		for _, b := range m.Rules.BehindOurs(numbers(rule.Queue)).Followed {
 			if b.Ours.Rule.Place != rule.Place {
 				continue
 			}
 			for _, n := range b.Next {
 				pair := [2]liverules.Place{rule.Place, n.Rule.Place}
-				if seen[pair] || n.Reach.Exposure == liverules.NotExposed || b.Ours.Reach.Exposure == liverules.NotExposed {
+				if seen[pair] || exposure.IsGate(n.Rule) || n.Reach.Exposure == liverules.NotExposed || b.Ours.Reach.Exposure == liverules.NotExposed {
 					continue
 				}
 				seen[pair] = true
@@ -80,8 +83,8 @@ func (m *Machine) holdersOf(q liverules.Queue) []holder {
 	return list
 }
 
-// Translated is a queue rule behind DNAT: a copy of such a packet, sent from user
-// space, would begin a flow of its own.
+// Translated is a queue rule behind DNAT: packets of one flow that clash there may
+// have been given different destinations.
 type Translated struct {
 	Rule     string         `json:"rule"`
 	Hook     liverules.Hook `json:"hook"`

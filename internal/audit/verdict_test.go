@@ -74,6 +74,9 @@ func TestVerdict(t *testing.T) {
 		{"a kernel without a name, no rules", fine, []change{noKernel}, NotExposed, ""},
 
 		{"guarded", crashing, []change{out, guardsQueue0}, NotExposed, "guard"},
+		{"behind a gate", crashing, []change{out, gated}, NotExposed, "verdictd-guard gate-queue handle 99, held by process 77 (verdictd)"},
+		{"behind a gate, and another rule", fine, []change{out, gated, exposed(liverules.Input)}, ExposedResolved, "in input"},
+		{"behind a gate that nobody serves", fine, []change{out, gated, gateUnbound}, ExposedResolved, "in output"},
 		{"guarded, and another rule", crashing, []change{out, exposed(liverules.Postrouting), guardsQueue0}, ExposedCrash, "postrouting"},
 		{"guarded, on a kernel that crashes by verdicts", trapped, []change{out, guardsQueue0}, ExposedCrash, "packets are queued"},
 	} {
@@ -108,6 +111,9 @@ func TestWhy(t *testing.T) {
 		{"users, no fault", fine, []change{openUserNamespaces}, nil, []string{"local user"}},
 		{"no users", crashing, nil, nil, []string{"local user"}},
 		{"unread", fine, []change{unreadRules, unreadableQueues}, []string{"rules: nftables: needs CAP_NET_ADMIN. So rules may be missing", "Not readable: queues"}, []string{"Nobody listens"}},
+		{"ICMP errors", fine, []change{exposed(liverules.Output), takesICMPErrors}, []string{"ICMP errors: nftables rule ip made output"}, nil},
+		{"behind a gate", fine, []change{exposed(liverules.Output), gated}, []string{"Guarded: nftables rule ip made output"}, []string{"Exposed:"}},
+		{"beyond a gate", fine, []change{exposed(liverules.Output), gated, computedZone}, []string{"What a gate cannot do: ", "computes the conntrack zone"}, nil},
 		{"sequence", fine, []change{exposed(liverules.Output), exposed(liverules.Postrouting)}, []string{"Two queues on one way", "Nobody listens on queue 1"}, []string{"DNAT"}},
 		{"DNAT", fine, []change{dnat, exposed(liverules.Forward)}, []string{"DNAT before the queue"}, []string{"Two queues"}},
 		{"clones", fine, []change{exposed(liverules.Output)}, []string{"Besides, where there is a packet that was cloned"}, nil},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"verdictd/internal/exposure"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
 )
@@ -72,6 +73,8 @@ func (m *Machine) whyNotExposed() string {
 		return "connections are not tracked here (" + c.Reason + ")"
 	case len(m.Rules.Queues) == 0:
 		return "no rule queues packets"
+	case len(m.gatedSites()) > 0:
+		return "a gate holds the further packets of new flows (" + m.Gates[0].String() + "), and no other rule holds packets between conntrack's lookup and its confirm"
 	case len(m.guarded) > 0:
 		return "the guard keeps packets from clashing, and no other rule holds them between conntrack's lookup and its confirm"
 	}
@@ -138,6 +141,9 @@ func (j *judgement) why(m *Machine) []string {
 			word = "Perhaps exposed"
 		}
 		say("%s: %s, in %s at priority %d: %s.", word, s.Rule, s.Reach.Hook, s.Reach.Priority, s.Reach.Reason)
+	}
+	for _, s := range m.gatedSites() {
+		say("Guarded: %s, in %s at priority %d: the gate holds the further packets of its new flows (%s).", s.Rule, s.Reach.Hook, s.Reach.Priority, joined(m.Gates))
 	}
 	for i := range j.rows {
 		switch r := &j.rows[i]; {
@@ -219,11 +225,15 @@ func (m *Machine) remarks() []string {
 	var list []string
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	for _, s := range m.Sequences {
-		say("Two queues on one way to the confirm: %s, then %s (held by one program: %s). The first one's verdict confirms nothing yet.", s.First, s.Then, s.SameHolder)
+		say("Two queues on one way to the confirm: %s, then %s (held by one program: %s). A new flow's packets wait in both before the first is confirmed.", s.First, s.Then, s.SameHolder)
 	}
 	for _, t := range m.DNAT {
-		say("DNAT before the queue: %s in %s, behind %s. A copy of such a packet would begin a flow of its own.", t.Rule, t.Hook, strings.Join(t.Rewrites, ", "))
+		say("DNAT before the queue: %s in %s, behind %s. Packets of one flow that clash there may have got different destinations.", t.Rule, t.Hook, strings.Join(t.Rewrites, ", "))
 	}
+	for _, s := range exposure.SwallowsICMPErrors(m.Rules) {
+		say("ICMP errors: %s queues them, in %s. Those that this machine sends in answer to a packet which is not confirmed (port unreachable, time exceeded, fragmentation needed) are lost when their verdict returns, and no counter tells.", s.Rule, s.Reach.Hook)
+	}
+	list = append(list, m.beyondGate()...)
 	for _, q := range m.Rules.Queues {
 		if len(q.Reaches) > 0 && m.Queues.Err == nil && !q.Computed {
 			if missing := m.unbound(q.Queue); len(missing) > 0 {
@@ -258,6 +268,14 @@ func (m *Machine) remarks() []string {
 	return list
 }
 
+// beyondGate is what a gate cannot do for the rules here, be there one or not.
+func (m *Machine) beyondGate() (list []string) {
+	for _, what := range exposure.Make(m.Rules, exposure.Options{}).Beyond {
+		list = append(list, "What a gate cannot do: "+what+".")
+	}
+	return list
+}
+
 // tableFull: nine tenths of conntrack's table are in use.
 func (m *Machine) tableFull() bool {
 	c := m.Host.Conntrack
@@ -277,6 +295,15 @@ func (m *Machine) unbound(q liverules.Queue) []uint16 {
 		}
 	}
 	return list
+}
+
+// joined lists things in a row.
+func joined[T any](list []T) string {
+	words := make([]string, len(list))
+	for i, x := range list {
+		words[i] = fmt.Sprint(x)
+	}
+	return strings.Join(words, "; ")
 }
 
 func queueList(list []uint16) string {

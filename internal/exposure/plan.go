@@ -2,7 +2,6 @@ package exposure
 
 import (
 	"slices"
-	"strings"
 
 	"verdictd/internal/liverules"
 )
@@ -45,8 +44,10 @@ type Plan struct {
 	// Exposing are the rules that expose, or may.
 	Exposing []Exposing
 
-	// Uncovered says, a sentence each, what the gate cannot do for them.
-	Uncovered []string
+	// Uncovered says, a sentence each, what the gate cannot do for them, and what
+	// could not be read. Beyond is the part of it that holds whatever is read, and
+	// however much is insisted.
+	Uncovered, Beyond []string
 
 	// Conntrack is what was known before the gate.
 	Conntrack liverules.Conntrack
@@ -112,22 +113,14 @@ func plan(rules *liverules.Rules, o Options) *Plan {
 	}
 	p.Traffic = wanted.list()
 	p.findInstalled(rules, o, wanted)
-	p.Uncovered = uncovered(rules, p.Exposing, o)
+	p.Beyond = beyond(rules, p.Exposing)
+	p.Uncovered = append(unknown(rules, p.Exposing, o), p.Beyond...)
 	return p
 }
 
 // owns: the rule is in the gate's own table.
 func (o Options) owns(q liverules.QueueRule) bool {
 	return q.Source == liverules.NFTables && q.Family == liverules.Inet && q.Table == o.Table
-}
-
-// commentPrefix begins the comment of each rule of this project's tables.
-const commentPrefix = "verdictd: "
-
-// IsGate reports whether a rule takes packets to a gate of this project's programs:
-// to be held, or as an announcement.
-func IsGate(q liverules.QueueRule) bool {
-	return strings.HasPrefix(q.Comment, commentPrefix) && (q.Chain == "gate-queue" || strings.HasPrefix(q.Chain, "announce-"))
 }
 
 // activeFamilies are those for which conntrack is active, or perhaps.
@@ -158,22 +151,13 @@ func zones(rules *liverules.Rules) []uint16 {
 
 // findInstalled looks for gate rules that somebody else made.
 func (p *Plan) findInstalled(rules *liverules.Rules, o Options, wanted traffic) {
-	covered := map[liverules.Hook]traffic{liverules.Output: {}, liverules.Prerouting: {}}
+	covered := coverage{}
 	for _, q := range rules.Queues {
-		if o.owns(q) || !within(q.Queue, o.Gate) {
-			continue
-		}
-		for _, r := range q.Reaches {
-			if by, ok := covered[r.Hook]; ok && r.Position == liverules.BeforeLookup {
-				p.Installed = true
-				by.addPackets(r.Packets, nil)
-			}
+		if !o.owns(q) && within(q.Queue, o.Gate) && covered.add(q) {
+			p.Installed = true
 		}
 	}
-	if !p.Installed {
-		return
+	if p.Installed {
+		p.Missing = covered.missing(wanted).list()
 	}
-	left := wanted.without(covered[liverules.Output])
-	left.merge(wanted.without(covered[liverules.Prerouting]))
-	p.Missing = left.list()
 }

@@ -25,20 +25,27 @@ func (r *report) say(format string, args ...any) {
 	}
 }
 
-// uncovered says what the gate cannot do.
-func uncovered(rules *liverules.Rules, exposing []Exposing, o Options) []string {
+// unknown says what the plan leaves out, as it is not known.
+func unknown(rules *liverules.Rules, exposing []Exposing, o Options) []string {
 	var r report
 	for _, u := range rules.Unread {
 		r.say("not readable: %s: rules may be missing here", u)
 	}
-	if len(exposing) == 0 {
-		return r
+	if len(exposing) > 0 {
+		r.sayUnknown(rules.Conntrack, o)
 	}
-	r.sayUnknown(rules.Conntrack, o)
+	return r
+}
+
+// beyond says what the gate cannot do.
+func beyond(rules *liverules.Rules, exposing []Exposing) []string {
+	var r report
 	for _, e := range exposing {
 		r.saySite(rules, e)
 	}
-	r.sayUnconfirmed(rules)
+	if len(exposing) > 0 {
+		r.sayUnconfirmed(rules)
+	}
 	return r
 }
 
