@@ -12,6 +12,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 
+	"golang.org/x/sys/unix"
+
 	"verdictd/internal/holders"
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/liverules"
@@ -253,5 +255,37 @@ func TestRealRulesThatSwallowErrors(t *testing.T) {
 	slices.Sort(got)
 	if want := []uint16{1, 4}; !slices.Equal(got, want) {
 		t.Errorf("queues %v, want %v", got, want)
+	}
+}
+
+// The project's own verdict rules let ICMP errors pass.
+func TestOwnRulesSwallowNoErrors(t *testing.T) {
+	for _, placement := range []ruleset.Placement{ruleset.PlacementOutput, ruleset.PlacementPostrouting, ruleset.PlacementVerdict3} {
+		t.Run(string(placement), func(t *testing.T) {
+			kerneltest.Namespace(t)
+			installed, err := ruleset.Install(ruleset.Config{
+				Table: "verdictd", Placement: placement, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
+				Protocols: []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := installed.Remove(); err != nil {
+					t.Error(err)
+				}
+			}()
+			rules, err := liverules.Read("verdictd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := SwallowsICMPErrors(rules); len(got) > 0 {
+				t.Errorf("%v: %v", got[0].Rule, got[0].Reach.Packets)
+			}
+			p := Make(rules, Options{Table: "verdictd"})
+			if got := text(p.Traffic); got != "IPv4 icmp; IPv6 ipv6-icmp" || !p.Exposing[0].Own {
+				t.Errorf("%q; %v", got, p.Exposing)
+			}
+		})
 	}
 }

@@ -22,9 +22,26 @@
 // and its confirm (position.go, exposure.go); what else is in the packets' way
 // (order.go).
 //
+// # What packets come
+//
+// Of each condition the analysis takes what it says of families, protocols, ports,
+// types of ICMP and conntrack's states (limits.go): comparisons, ranges and sets of
+// nftables, and the matches of xtables. [Selection] has what all of them on the way
+// to a rule leave. What is not understood, or may change without a change of the
+// rules (sets that time out, or that packets add to), limits nothing: a selection may
+// have more packets than come, and never fewer.
+//
+// # Changes
+//
+// [Watch] tells that something has changed. Rules are then read again as a whole.
+//
 // # What it cannot know
 //
-// Matches are not evaluated. Two rules are taken to meet the same packets unless
-// their families differ. Where one is certain that a rule covers another, it is
-// because all its conditions are literally among the other's.
+// Whether conntrack is active is told by the rules that need it, and by IPVS. Entries
+// in its table prove nothing, as they outlive the rules, and other parts of the
+// kernel make some without conntrack's hooks (Open vSwitch, act_ct).
+//
+// Two rules are taken to meet the same packets unless their families differ. Where
+// one is certain that a rule covers another, it is because all its conditions are
+// literally among the other's.
 package liverules

@@ -35,7 +35,11 @@ type known struct {
 	fact
 	before *known
 	length int
-	within *limits // what all the facts leave; nil: all packets
+
+	// What all the facts leave: within; nil: all packets. The families are but those
+	// without.
+	within  *limits
+	without families
 }
 
 func (k *known) len() int {
@@ -47,7 +51,10 @@ func (k *known) len() int {
 
 func (k *known) with(f fact) *known {
 	next := &known{fact: f, before: k, length: k.len() + 1}
-	next.within = k.limits()
+	next.within, next.without = k.limits(), f.rulesOut()
+	if k != nil {
+		next.without |= k.without
+	}
 	switch l := f.limits(); {
 	case l == nil:
 	case next.within == nil:
@@ -115,20 +122,22 @@ func (k *known) common(other *known) *known {
 // families are those of a base chain's family that the facts leave.
 func (k *known) families(of Family) families {
 	left := of.families()
-	if of != Inet {
-		return left
-	}
-	for f := range k.all() {
-		c, ok := f.single()
-		switch {
-		case !ok || c.family == "":
-		case f.escaped:
-			left &^= c.family.families()
-		default:
-			left &= c.family.families()
-		}
+	if of == Inet && k != nil {
+		left &^= k.without
 	}
 	return left
+}
+
+// rulesOut are the families whose packets a fact leaves out.
+func (f fact) rulesOut() families {
+	c, ok := f.single()
+	switch {
+	case !ok || c.family == "":
+		return 0
+	case f.escaped:
+		return c.family.families()
+	}
+	return ^c.family.families()
 }
 
 // match renders the conditions, in the order in which they are met.

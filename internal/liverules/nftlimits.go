@@ -54,6 +54,14 @@ func (k valueKey) most() uint16 {
 	return 0xff
 }
 
+// length is a field's, in bytes.
+func (k valueKey) length() int {
+	if k.most() > 0xff {
+		return 2
+	}
+	return 1
+}
+
 // within makes limits of ranges of a field.
 func (k valueKey) within(ranges []PortRange) *limits {
 	ranges = MergePorts(ranges)
@@ -131,10 +139,10 @@ func (s set) limits(v value) *limits {
 		return nil
 	case len(v.fields) > 0:
 		return s.concatenated(v.fields)
-	case v.key == stateValue && v.mask == ^uint32(0):
+	case v.key == stateValue && v.mask == ^uint32(0) && s.keyLength == 4:
 		return s.states()
-	case !v.key.narrows():
-		return nil
+	case !v.key.narrows() || s.keyLength != v.key.length():
+		return nil // or more than this value is looked up
 	}
 	ranges, ok := s.ranges(v.key)
 	if !ok {

@@ -104,10 +104,14 @@ const listed = 128
 func (l limits) selection(f families) (s Selection, ok bool) {
 	protocols := l.protocols
 	ports := l.smallest()
-	if ports != nil {
+	switch with := protocols.and(portProtocols); {
+	case ports == nil:
+	case with.empty():
+		ports = nil // the same bytes mean something else, as ICMP's type and code
+	default:
 		// Of other protocols a rule that reads ports without asking for the protocol
 		// would compare checksums or types: such a match is chance.
-		protocols = protocols.and(portProtocols)
+		protocols = with
 	}
 	if ports.count() > fewPorts {
 		ports = nil // as good as all: the other end's port is among them
@@ -137,11 +141,11 @@ func (l limits) selection(f families) (s Selection, ok bool) {
 	return s, true
 }
 
-// The types of errors: those that conntrack takes for it (nf_conntrack_icmp_error
-// and nf_conntrack_icmpv6_error).
+// The types of errors, as far as they have a meaning (nf_conntrack_icmpv4_error,
+// RFC 4443).
 var (
 	icmpErrors   = byteSetOf(3, 4, 5, 11, 12)
-	icmpv6Errors = byteRange(0, 127)
+	icmpv6Errors = byteSetOf(1, 2, 3, 4)
 )
 
 // addSelection joins one to a list, in which no two differ in their families alone.

@@ -115,6 +115,8 @@ func TestSelectionsOfNFT(t *testing.T) {
 		{"meta nfproto ipv6 udp dport 53 jump q", "ip6 udp 53"},
 		{"icmp type echo-request jump q", "ip icmp"},
 		{"icmp type { echo-request, time-exceeded } jump q", "ip icmp E"},
+		{"icmp type echo-request icmp code 0 jump q", "ip icmp E"},
+		{"icmp id 7 jump q", "ip icmp"},
 		{"icmpv6 type { echo-request, nd-neighbor-solicit } jump q", "ip6 ipv6-icmp"},
 		{"ct state new jump q", "ip ip6"},
 		{"ct state { new, related } jump q", "ip ip6 E"},

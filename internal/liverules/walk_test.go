@@ -82,3 +82,23 @@ func BenchmarkLongChain(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkServices is what kube-proxy writes for each service: a rule that calls a
+// chain of its own, which calls one for each of its backends, which rewrites.
+func BenchmarkServices(b *testing.B) {
+	for _, n := range []int{1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			services := userChain("services")
+			chains := []*chain{baseChain(Prerouting, -100, jump("services")), services, baseChain(Forward, 0, queue(1, udp))}
+			for i := range n {
+				service, backend := fmt.Sprint("service-", i), fmt.Sprint("backend-", i)
+				services.rules = append(services.rules, jump(service, udp, condition{text: fmt.Sprint("ip daddr ", i)}, dns))
+				chains = append(chains, userChain(service, jump(backend, limited), jump(backend)), userChain(backend, dnat()))
+			}
+			chains = model(chains...)
+			for b.Loop() {
+				analyse(chains, tracked, true)
+			}
+		})
+	}
+}
