@@ -11,8 +11,8 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/internal/config"
+	"verdictd/internal/exposure"
 	"verdictd/internal/kernel"
-	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
@@ -34,11 +34,11 @@ func (c *guardCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return runGuard(ctx, cfg, c.Queue, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	return runGuard(ctx, cfg, ranges(c.Queue), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }
 
 // runGuard guards the queues of other programs until the context ends.
-func runGuard(ctx context.Context, cfg *config.Config, queues []queueRange, log *slog.Logger) (err error) {
+func runGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRange, log *slog.Logger) (err error) {
 	if cfg.Guard.Mode == config.GuardOff {
 		return errors.New("guard.mode is off, so that there is nothing to do: set it to auto, hold or drop")
 	}
@@ -47,9 +47,8 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []queueRange, log 
 	}
 	k := &keeper{
 		guard: &cfg.Guard, log: log, table: guardTable,
-		judged: func(uint16) bool { return false },
+		judged: func(uint16) bool { return false }, queues: queues,
 	}
-	k.plan = func(r *liverules.Rules) gatePlan { return planLive(cfg, r, guardTable, queues) }
 	rules, err := ruleset.InstallGate(gateRules(guardTable, &cfg.Guard))
 	if err != nil {
 		return err

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"verdictd/internal/config"
+	"verdictd/internal/exposure"
 	"verdictd/internal/gate"
 	"verdictd/internal/gate/runner"
 	"verdictd/internal/kernel"
@@ -25,16 +25,22 @@ import (
 type keeper struct {
 	guard *config.Guard
 	log   *slog.Logger
-	// table is the one with the gate's chains, judged tells the queues that this
-	// process judges, and plan says what has to pass.
+	// table is the one with the gate's chains, and judged tells the queues that this
+	// process judges.
 	table  string
 	judged func(queue uint16) bool
-	plan   func(*liverules.Rules) gatePlan
+	// queues are those to be guarded; none: all.
+	queues []exposure.QueueRange
+
+	// operators is the table in which the operator's own gate rules may be.
+	operators string
 
 	installed *ruleset.Installed
 	changes   *liverules.Watcher
-	gate      *runner.Gate // nil: there was nothing to guard so far
+	gate      *runner.Gate     // nil: there was nothing to guard so far
+	foreign   *ruleset.Settled // the operator's
 	hints     gateHints
+	zones     []uint16 // that the gate is open for
 	now       gatePlan
 	said      map[string]bool
 	closed    runner.Counters // of gates that were closed, as the zones changed
@@ -42,11 +48,14 @@ type keeper struct {
 
 // newKeeper is for the queues that this process judges.
 func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
-	k := &keeper{guard: &cfg.Guard, log: log, table: cfg.Rules.Table, judged: judgedBy(cfg)}
-	k.plan = func(r *liverules.Rules) gatePlan { return planOwn(cfg, r) }
+	first := cfg.Queues.First
+	k := &keeper{
+		guard: &cfg.Guard, log: log, table: cfg.Rules.Table, judged: judgedBy(cfg),
+		queues: []exposure.QueueRange{{First: first, Last: first + uint16(cfg.Queues.Count-1)}},
+	}
 	if !cfg.Rules.Install {
+		k.operators = k.table
 		k.table += gateSuffix
-		k.plan = func(r *liverules.Rules) gatePlan { return planLive(cfg, r, k.table, judgedRange(cfg)) }
 	}
 	return k
 }
@@ -67,11 +76,15 @@ func (k *keeper) wanted() bool { return k.guard.Mode != config.GuardOff }
 
 // rules are the gate's chains for a plan.
 func (k *keeper) rules(p *gatePlan) ruleset.Gate {
-	return ruleset.Gate{
-		FirstQueue: k.guard.FirstQueue, Queues: uint16(k.guard.Queues), Zones: p.zones, Traffic: p.traffic,
+	g := ruleset.Gate{
+		FirstQueue: k.guard.FirstQueue, Queues: uint16(k.guard.Queues), Traffic: p.traffic,
 		Settled: k.guard.Settled, SettledSize: k.guard.SettledSize, SettledTimeout: k.settledTimeout(),
 		ExemptPorts: k.guard.ExemptPorts,
 	}
+	if p.Plan != nil {
+		g.Zones = p.Zones
+	}
+	return g
 }
 
 // Bounds of guard.settled_timeout where it is not configured.
@@ -126,16 +139,18 @@ func (k *keeper) failed() <-chan error {
 
 // follow brings the gate in step with the rules as they are now.
 func (k *keeper) follow(ctx context.Context) error {
-	rules, _ := liverules.Read(k.table) // usable whatever could not be read, which it lists
-	p := k.plan(rules)
-	for _, u := range rules.Unread {
-		p.notes = append(p.notes, fmt.Sprintf("cannot read the live rules, and so not say whether any are in the gate's way: %v", u))
+	p := k.plan(ctx)
+	k.say(p.Uncovered)
+	if k.gate != nil {
+		k.gate.SetBehind(p.rounds, p.apart)
 	}
-	k.say(p.notes)
-	if reflect.DeepEqual(p.traffic, k.now.traffic) && slices.Equal(p.zones, k.now.zones) && p.why == k.now.why {
+	if p.same(&k.now) {
 		return nil
 	}
-	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "zones", p.zones)
+	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "traffic", p.Traffic, "zones", p.Zones)
+	for _, e := range p.Exposing {
+		k.say([]string{"guarded: " + e.String()})
+	}
 	if p.active() {
 		if err := k.open(ctx, &p); err != nil {
 			return err
@@ -145,14 +160,12 @@ func (k *keeper) follow(ctx context.Context) error {
 		return err
 	}
 	k.now = p
-	k.settle()
-	return nil
+	return k.settle()
 }
 
 // open opens the gate for a plan, if it is not open for its zones.
 func (k *keeper) open(ctx context.Context, p *gatePlan) error {
-	if k.gate != nil && slices.Equal(p.zones, k.now.zones) {
-		k.gate.SetRounds(p.rounds)
+	if k.gate != nil && k.now.Plan != nil && slices.Equal(p.Zones, k.zones) {
 		return nil
 	}
 	// With this module conntrack collects events, which a clash needs to do harm:
@@ -169,15 +182,15 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 			Flows: k.guard.Flows, FlowPackets: k.guard.FlowPackets, Bytes: int64(k.guard.Bytes),
 			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
 		},
-		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.zones,
+		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.Zones,
 		ReceiveBuffer: gateReceiveBuffer, LastChange: k.changes.LastChange, Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
 	})
 	if err != nil {
 		return err
 	}
-	g.SetRounds(p.rounds)
+	g.SetBehind(p.rounds, p.apart)
 	g.Start()
-	k.gate = g
+	k.gate, k.zones = g, p.Zones
 	k.hints.gate.Store(g)
 	return nil
 }
@@ -186,20 +199,29 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 // passes unguarded, as the queues are bound with fail-open.
 const gateReceiveBuffer = 16 << 20
 
-// settle tells the gate where to list flows.
-func (k *keeper) settle() {
+// settle tells the gate where to list flows: in the operator's set, where his
+// rules take packets to the gate.
+func (k *keeper) settle() (err error) {
 	if k.gate == nil {
-		return
+		return nil
 	}
-	if s := k.installed.Settled(); s != nil {
-		k.changes.Except(s.Port()) // each listing is a change of its own
-		k.gate.SetSettled(s)
-		return
+	set, why := k.installed.Settled(), k.installed.NoSettled()
+	if k.now.Installed && k.guard.Settled {
+		if k.foreign == nil {
+			k.foreign, why = ruleset.OpenSettled(k.operators)
+		}
+		set = k.foreign
+	}
+	if set != nil {
+		k.changes.Except(set.Port()) // each listing is a change of its own
+		k.gate.SetSettled(set)
+		return nil
 	}
 	k.gate.SetSettled(nil)
-	if err := k.installed.NoSettled(); err != nil && k.guard.Settled {
-		k.say([]string{"all packets of guarded flows pass through the gate: " + err.Error()})
+	if why != nil && k.guard.Settled {
+		k.say([]string{"all packets of guarded flows pass through the gate: " + why.Error()})
 	}
+	return nil
 }
 
 // mode is what the guard does under a plan.

@@ -1,80 +1,135 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	"verdictd/internal/config"
+	"verdictd/internal/exposure"
+	"verdictd/internal/holders"
 	"verdictd/internal/liverules"
+	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
 
-// gatePlan is what has to pass the gate, as the rules are now.
+// gatePlan is what has to pass the gate, as the rules are now, and what the gate
+// has to know of other queues.
 type gatePlan struct {
-	traffic []ruleset.Traffic
-	zones   []uint16
+	*exposure.Plan
+	traffic []ruleset.Traffic // what the gate's own rules select
+	why     string
 	// rounds is how many queues a packet may meet behind the gate, one after the
 	// other; 0: not known.
 	rounds int
-	why    string
-	// notes are for the operator: what the gate cannot cover.
-	notes []string
+	// apart are the queues to which no packet comes that has passed the gate.
+	apart map[uint16]bool
 }
 
-func (p *gatePlan) active() bool { return len(p.traffic) > 0 }
+func (p *gatePlan) active() bool { return p.Plan != nil && len(p.Traffic) > 0 }
 
-// planOwn plans for the daemon's own rules, of which the configuration tells.
-func planOwn(cfg *config.Config, rules *liverules.Rules) gatePlan {
-	placement := cfg.Rules.Placement
-	switch placement {
-	case config.PlacementNone, config.PlacementPreConntrack, config.PlacementNotrack:
-		p := gatePlan{why: fmt.Sprintf("packets queued at placement %s carry no conntrack entry that could clash", placement)}
-		if placement == config.PlacementPreConntrack && cfg.Queues.Count > 1 && (cfg.Rules.Fanout == config.FanoutCPU || cfg.Rules.Fanout == config.FanoutNumgen) {
-			p.notes = append(p.notes, fmt.Sprintf("rules.fanout %s spreads a flow's packets over queues: two threads may let them into conntrack at the same moment, where they can clash as any two packets sent by two CPUs; use fanout %s or %s", cfg.Rules.Fanout, config.FanoutBalance, config.FanoutPorts))
+// same reports whether both ask for the same rules and the same gate.
+func (p *gatePlan) same(other *gatePlan) bool {
+	return p.Plan != nil && other.Plan != nil && p.Same(other.Plan) && p.why == other.why
+}
+
+// plan makes one from the machine's rules.
+func (k *keeper) plan(ctx context.Context) gatePlan {
+	rules, _ := liverules.Read(k.table) // usable whatever could not be read, which it lists
+	p := gatePlan{Plan: exposure.Make(rules, exposure.Options{
+		Queues: k.queues, Table: k.table, Gate: k.numbers(), Insist: k.guard.Mode != config.GuardAuto,
+	})}
+	bound, err := nfq.ReadKernelQueues()
+	if err == nil {
+		p.rounds = rounds(rules, bound)
+	}
+	p.apart = apart(rules)
+	selected := p.Traffic
+	if p.Installed {
+		selected = p.Missing
+	}
+	for _, t := range selected {
+		own := ruleset.Traffic{IPv4: t.IPv4, IPv6: t.IPv6, Protocols: t.Protocols}
+		for _, r := range t.Ports {
+			own.Ports = append(own.Ports, ruleset.PortRange{First: r.First, Last: r.Last})
 		}
-		return p
+		p.traffic = append(p.traffic, own)
 	}
-	t := ruleset.Traffic{
-		IPv4: slices.Contains(cfg.Rules.Families, config.IPv4) && rules.Conntrack.IPv4 != liverules.No,
-		IPv6: slices.Contains(cfg.Rules.Families, config.IPv6) && rules.Conntrack.IPv6 != liverules.No,
-	}
-	if !t.IPv4 && !t.IPv6 {
-		return gatePlan{why: "conntrack is not active: " + rules.Conntrack.Reason}
-	}
-	for _, protocol := range config.Numbers(cfg.Rules.Protocols) {
-		if slices.Contains(ruleset.GateProtocols, protocol) {
-			t.Protocols = append(t.Protocols, protocol)
-		}
-	}
-	for _, port := range slices.Concat(cfg.Rules.DestinationPorts, cfg.Rules.SourcePorts) {
-		t.Ports = append(t.Ports, ruleset.PortRange{First: port, Last: port})
-	}
-	if len(t.Protocols) == 0 {
-		return gatePlan{why: "no protocol in rules.protocols has packets that clash"}
-	}
-	return gatePlan{
-		traffic: []ruleset.Traffic{t}, zones: servedZones(rules),
-		why: fmt.Sprintf("packets queued at placement %s may be unconfirmed", placement),
-	}
-}
-
-// planLive plans for the queues of other programs, by the live rules.
-func planLive(cfg *config.Config, rules *liverules.Rules, table string, queues []queueRange) gatePlan {
-	return gatePlan{why: "no live rule queues packets that can clash"}
-}
-
-// judgedRange is the queues that the configuration has the daemon judge.
-func judgedRange(cfg *config.Config) []queueRange {
-	return []queueRange{{cfg.Queues.First, cfg.Queues.First + uint16(cfg.Queues.Count-1)}}
-}
-
-// servedZones are those that rules put packets into, as far as they name them.
-func servedZones(rules *liverules.Rules) (ids []uint16) {
-	for _, z := range rules.Zones {
-		if !z.Computed && z.ID != 0 && !slices.Contains(ids, z.ID) {
-			ids = append(ids, z.ID)
+	if p.active() {
+		if by, err := holders.Queues(ctx); err == nil {
+			p.Name(by)
 		}
 	}
-	slices.Sort(ids)
-	return ids
+	p.why = p.reason()
+	return p
+}
+
+// reason is why there is something to guard, or nothing.
+func (p *gatePlan) reason() string {
+	switch {
+	case p.active():
+		return p.Exposing[0].String()
+	case len(p.Exposing) > 0:
+		return "the gate has nothing to do for " + p.Exposing[0].String()
+	case p.Conntrack.IPv4 == liverules.No && p.Conntrack.IPv6 == liverules.No:
+		return "conntrack is not active: " + p.Conntrack.Reason
+	}
+	return "no live rule queues packets of these queues that may be unconfirmed"
+}
+
+// numbers are the gate's queues, for as many zones as there may be.
+func (k *keeper) numbers() []exposure.QueueRange {
+	const zones = 16
+	last := min(int(k.guard.FirstQueue)+2*zones*k.guard.Queues-1, 1<<16-1)
+	return []exposure.QueueRange{{First: k.guard.FirstQueue, Last: uint16(last)}}
+}
+
+// lookupPriority is where conntrack looks packets up, and gatePriority where gates
+// wait before it.
+const gatePriority = -250
+
+// rounds counts the places where packets are queued behind a gate. It is not known
+// where a program may hand packets over to a queue that no rule names.
+func rounds(rules *liverules.Rules, bound []nfq.KernelQueue) int {
+	places := map[string]bool{}
+	named := func(queue uint16) bool {
+		return slices.ContainsFunc(rules.Queues, func(q liverules.QueueRule) bool {
+			return q.Computed || q.First <= queue && queue <= q.Last
+		})
+	}
+	for _, b := range bound {
+		if !named(b.Queue) {
+			return 0
+		}
+	}
+	for _, q := range rules.Queues {
+		for _, r := range q.Reaches {
+			if !exposure.IsGate(q) && !before(r) {
+				places[fmt.Sprint(r.Hook, r.Priority)] = true
+			}
+		}
+	}
+	return len(places)
+}
+
+// before reports whether packets come this way before they come to a gate.
+func before(r liverules.Reach) bool {
+	return (r.Hook == liverules.Output || r.Hook == liverules.Prerouting) && r.Priority < gatePriority
+}
+
+// apart lists queues that stand before the gate, and those of other gates: what
+// this one lets go either has passed them, or is theirs to guard.
+func apart(rules *liverules.Rules) map[uint16]bool {
+	list := map[uint16]bool{}
+	for _, q := range rules.Queues {
+		if q.Computed {
+			continue
+		}
+		aside := exposure.IsGate(q) || len(q.Reaches) > 0 && !slices.ContainsFunc(q.Reaches, func(r liverules.Reach) bool { return !before(r) })
+		for n := int(q.First); n <= int(q.Last); n++ {
+			was, known := list[uint16(n)]
+			list[uint16(n)] = aside && (was || !known)
+		}
+	}
+	return list
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"verdictd/internal/exposure"
 )
 
 // queueRange is queues by number, as --queue names them: N or N-M.
@@ -24,4 +26,10 @@ func (r *queueRange) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (r queueRange) has(queue uint16) bool { return r.First <= queue && queue <= r.Last }
+// ranges are those of the flags.
+func ranges(list []queueRange) (queues []exposure.QueueRange) {
+	for _, r := range list {
+		queues = append(queues, exposure.QueueRange(r))
+	}
+	return queues
+}

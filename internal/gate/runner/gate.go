@@ -179,9 +179,13 @@ func (g *Gate) SetSettled(s Settled) {
 	g.listing.Store(g.cfg.Table.List)
 }
 
-// SetRounds tells how many queues a packet may meet behind the gate, one after
-// the other; 0: it is not known.
-func (g *Gate) SetRounds(n int) { g.watcher.rounds.Store(int32(n)) }
+// SetBehind tells how many queues a packet may meet behind the gate, one after the
+// other (0: it is not known), and which queues no packet comes to that the gate has
+// let go.
+func (g *Gate) SetBehind(rounds int, apart map[uint16]bool) {
+	g.watcher.rounds.Store(int32(rounds))
+	g.watcher.queues.apart.Store(&apart)
+}
 
 // Hints are for the verdict engine of this process.
 func (g *Gate) Hints() Hints { return Hints{g} }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,7 @@ type queueReader struct {
 	// this process serves.
 	own     func(queue uint16) bool
 	inOrder func(queue uint16) bool
+	apart   atomic.Pointer[map[uint16]bool]
 }
 
 // openQueues opens the lists of the calling thread's network namespace. It needs
@@ -58,7 +60,7 @@ func (q *queueReader) content(f *os.File) ([]byte, error) {
 	}
 }
 
-// read lists all queues but the gate's.
+// read lists all queues that packets may come to behind the gate.
 func (q *queueReader) read() ([]gate.Reading, error) {
 	b, err := q.content(q.queues)
 	if err != nil {
@@ -70,7 +72,7 @@ func (q *queueReader) read() ([]gate.Reading, error) {
 		if !ok {
 			return nil, fmt.Errorf("read how far other queues are: line %q", bytes.TrimSpace(line))
 		}
-		if !q.own(r.Queue) {
+		if apart := q.apart.Load(); !q.own(r.Queue) && (apart == nil || !(*apart)[r.Queue]) {
 			r.InOrder = q.inOrder(r.Queue)
 			list = append(list, r)
 		}
