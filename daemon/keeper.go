@@ -140,7 +140,7 @@ func (k *keeper) failed() <-chan error {
 // follow brings the gate in step with the rules as they are now.
 func (k *keeper) follow(ctx context.Context) error {
 	p := k.plan(ctx)
-	k.say(p.Uncovered)
+	k.say(k.log.Warn, p.Uncovered...)
 	if k.gate != nil {
 		k.gate.SetBehind(p.rounds, p.apart)
 	}
@@ -149,7 +149,7 @@ func (k *keeper) follow(ctx context.Context) error {
 	}
 	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "traffic", p.Traffic, "zones", p.Zones)
 	for _, e := range p.Exposing {
-		k.say([]string{"guarded: " + e.String()})
+		k.say(k.log.Info, "guarded: "+e.String())
 	}
 	if p.active() {
 		if err := k.open(ctx, &p); err != nil {
@@ -219,7 +219,7 @@ func (k *keeper) settle() (err error) {
 	}
 	k.gate.SetSettled(nil)
 	if why != nil && k.guard.Settled {
-		k.say([]string{"all packets of guarded flows pass through the gate: " + why.Error()})
+		k.say(k.log.Warn, "all packets of guarded flows pass through the gate: "+why.Error())
 	}
 	return nil
 }
@@ -236,11 +236,11 @@ func (k *keeper) mode(p *gatePlan) config.GuardMode {
 }
 
 // say logs what was not said before.
-func (k *keeper) say(notes []string) {
+func (k *keeper) say(log func(string, ...any), notes ...string) {
 	for _, n := range notes {
 		if !k.said[n] {
 			k.said[n] = true
-			k.log.Warn(n)
+			log(n)
 		}
 	}
 }
