@@ -160,7 +160,7 @@ func stampsOf(t testing.TB, conn *net.UDPConn) (n int) {
 // TestSlowUplink: bursts fill a slow uplink; another flow leaves by a fast one.
 func TestSlowUplink(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 1000, unjudged: true, confirmed: true,
+		arrive: 1000, unjudged: true, confirmed: true, overtaken: 10,
 		play: func(r *run) outcome {
 			near, far := twoEnds(r)
 			slow := emptyHost(r)

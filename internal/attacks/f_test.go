@@ -226,7 +226,7 @@ func TestStopKeepsOrder(t *testing.T) {
 	const streams, packets = 4, 1500
 	for _, placement := range []string{"forward", "postrouting"} {
 		t.Run(placement, func(t *testing.T) {
-			sideBySide(t, scenario{arrive: streams * packets, unjudged: true, disorder: true, confirmed: true, play: func(r *run) outcome {
+			sideBySide(t, scenario{arrive: streams * packets, unjudged: true, disorder: true, confirmed: true, overtaken: 10, play: func(r *run) outcome {
 				h := routed(r, "ipv4")
 				// Slower than the packets come, so that a backlog is there at the stop.
 				r.daemon(h.Queue, "analysis: {distribution: fixed, delay: 400us, per: packet}\n"+

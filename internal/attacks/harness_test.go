@@ -33,6 +33,9 @@ type scenario struct {
 	unjudged bool
 	// disorder: without the guard packets may come out of order.
 	disorder bool
+	// overtaken is how many packets may come out of order with the guard: a stream that goes on while its flow is
+	// listed in the settled set may have some in the gate yet when the kernel lets the next ones pass.
+	overtaken int
 	// confirmed: every first packet is, so that none may be taken for gone.
 	confirmed bool
 	// late: packets may expire in the gate.
@@ -88,8 +91,9 @@ func sideBySide(t *testing.T, s scenario) {
 			o := s.play(&run{T: t, mode: mode, guard: s.guard})
 			t.Log(o)
 			results[mode] = o
-			if o.arrived != s.arrive || o.duplicated != 0 || o.reordered != 0 && !(s.disorder && mode == "off") {
-				t.Errorf("%d arrived, %d twice, %d out of order; want %d, 0, 0", o.arrived, o.duplicated, o.reordered, s.arrive)
+			if o.arrived != s.arrive || o.duplicated != 0 || o.reordered > s.maxReordered(mode) {
+				t.Errorf("%d arrived, %d twice, %d out of order; want %d, 0, %d at most",
+					o.arrived, o.duplicated, o.reordered, s.arrive, s.maxReordered(mode))
 			}
 			v := o.statistics.Total
 			if v.VerdictErrors+v.QueueDropped+v.UserDropped > 0 {
@@ -113,6 +117,16 @@ func sideBySide(t *testing.T, s scenario) {
 	if s.more != nil {
 		s.more(t, off, hold)
 	}
+}
+
+func (s scenario) maxReordered(mode string) int {
+	switch {
+	case mode != "off":
+		return s.overtaken
+	case s.disorder:
+		return s.arrive
+	}
+	return 0
 }
 
 // checkGate is what holds of every gate.
