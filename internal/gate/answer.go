@@ -40,7 +40,7 @@ func (t *Table) gone(i int32) {
 	t.Counters.Gone++
 	h := t.take(i)
 	t.Counters.First++
-	t.first(i, h.id, h.of, h.print, h.at)
+	t.first(i, h)
 	t.Verdicts[len(t.Verdicts)-1].Since = h.at
 	if t.flows[i].head != none {
 		t.ask(i, dueNow)

@@ -23,7 +23,7 @@ const (
 // A Question is whether conntrack has a flow.
 type Question struct {
 	Flow int32
-	// Tuple is of one of the flow's directions.
+	// Tuple is that of the flow's first packet.
 	Tuple packet.Key
 	Zone  uint16
 }
@@ -89,6 +89,9 @@ func (t *Table) question(q []Question, n int, i int32) int {
 	t.due[f.due].remove(t.dueLinks, i)
 	q[n].Flow = i
 	q[n].Tuple, q[n].Zone = Zone(&f.key)
+	if f.turned {
+		turn(&q[n].Tuple)
+	}
 	return n + 1
 }
 

@@ -7,6 +7,7 @@ type held struct {
 	at        int64 // since when
 	size      uint32
 	of        uint8
+	turned    bool // as Packet has it
 }
 
 // maxHeld is more than the kernel holds for one queue (65,535, by its own limit
@@ -40,7 +41,7 @@ func (t *Table) keep(i int32, p *Packet, size int64) {
 	f := &t.flows[i]
 	n := t.freeOf
 	t.freeOf = t.nodes[n].next
-	t.nodes[n] = held{id: p.ID, print: p.Print, next: none, at: t.now, size: uint32(size), of: p.Of}
+	t.nodes[n] = held{id: p.ID, print: p.Print, next: none, at: t.now, size: uint32(size), of: p.Of, turned: p.Turned}
 	if f.tail == none {
 		f.head, f.heldSince = n, t.now
 		t.holding.push(t.holdingLinks, i)

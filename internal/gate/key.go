@@ -16,15 +16,15 @@ const zoneAt = 2
 // FlowKey turns the key of a packet into that of its flow: both directions of a
 // flow have one, and equal tuples in two zones are two flows. Replies of ICMP
 // and PPTP have another tuple than the reverse one, so those keys keep their
-// direction.
-func FlowKey(k *packet.Key, zone uint16) {
+// direction. Turned says that the packet's own tuple is the reverse one.
+func FlowKey(k *packet.Key, zone uint16) (turned bool) {
 	binary.BigEndian.PutUint16(k[zoneAt:], zone)
 	switch k[1] {
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
-		return
+		return false
 	case unix.IPPROTO_GRE:
 		if k[38] != 0 || k[39] != 0 {
-			return
+			return false
 		}
 	}
 	src, dst := k[4:20], k[20:36]
@@ -33,8 +33,15 @@ func FlowKey(k *packet.Key, zone uint16) {
 		order = bytes.Compare(k[36:38], k[38:40])
 	}
 	if order <= 0 {
-		return
+		return false
 	}
+	turn(k)
+	return true
+}
+
+// turn reverses a tuple.
+func turn(k *packet.Key) {
+	src, dst := k[4:20], k[20:36]
 	var t [16]byte
 	copy(t[:], src)
 	copy(src, dst)

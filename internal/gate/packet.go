@@ -9,6 +9,8 @@ type Packet struct {
 	Key   packet.Key
 	Print uint32
 	Bytes uint32
+	// Turned: its own tuple is the reverse of Key.
+	Turned bool
 	// ID and Of are what a verdict needs.
 	ID uint32
 	Of uint8
@@ -34,16 +36,16 @@ func (t *Table) Packet(p *Packet) {
 	switch {
 	case p.Announced:
 		t.Counters.Announced++
-		t.first(i, p.ID, p.Of, p.Print, t.now)
+		t.first(i, held{id: p.ID, print: p.Print, at: t.now, of: p.Of, turned: p.Turned})
 	case !f.pending && t.now < f.knownUntil:
 		t.Counters.Passed++
 		t.accept(p.ID, p.Of, none)
 	case !f.pending:
 		t.Counters.First++
-		t.first(i, p.ID, p.Of, p.Print, t.now)
+		t.first(i, held{id: p.ID, print: p.Print, at: t.now, of: p.Of, turned: p.Turned})
 	case t.comesAgain(f, p):
 		t.Counters.Reentered++
-		t.first(i, p.ID, p.Of, p.Print, t.now)
+		t.first(i, held{id: p.ID, print: p.Print, at: t.now, of: p.Of, turned: p.Turned})
 	default:
 		t.hold(i, p)
 	}
@@ -66,12 +68,12 @@ func (t *Table) comesAgain(f *flow, p *Packet) bool {
 }
 
 // first lets a packet go on that conntrack may make an entry for.
-func (t *Table) first(i int32, id uint32, of uint8, print uint32, since int64) {
+func (t *Table) first(i int32, h held) {
 	f := &t.flows[i]
 	f.pending, f.knownUntil = true, 0
-	f.firstID, f.firstPrint, f.firstAt, f.firstSince = id, print, t.now, since
+	f.firstID, f.firstPrint, f.firstAt, f.firstSince, f.turned = h.id, h.print, t.now, h.at, h.turned
 	t.setEpoch(i)
-	t.accept(id, of, i)
+	t.accept(h.id, h.of, i)
 }
 
 func (t *Table) accept(id uint32, of uint8, first int32) {

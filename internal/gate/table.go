@@ -22,6 +22,7 @@ type flow struct {
 	firstPrint uint32
 	firstAt    int64 // when it was released
 	firstSince int64 // when it came
+	turned     bool  // its own tuple is the reverse of key: where addresses are translated, conntrack knows no other
 
 	seen       int64 // last packet
 	knownUntil int64 // conntrack's answer counts until then

@@ -53,6 +53,34 @@ func equal(t *testing.T, got, want []int) {
 	}
 }
 
+// Where addresses are translated conntrack has the first packet's own tuple, and the reverse one is nobody's.
+func TestTheFirstPacketsOwnTupleIsAskedFor(t *testing.T) {
+	g := newTable(t, nil)
+	there := packet.Key{0: 4, 1: 17, 4: 198, 5: 51, 6: 100, 7: 1, 20: 192, 22: 2, 23: 1, 37: 9, 39: 53}
+	back := packet.Key{0: 4, 1: 17, 4: 192, 6: 2, 7: 1, 20: 198, 21: 51, 22: 100, 23: 1, 37: 53, 39: 9}
+	q := make([]Question, 8)
+	id := uint32(0)
+	for _, first := range []packet.Key{there, back} {
+		for _, own := range []packet.Key{first, there, back} {
+			id++
+			p := Packet{Key: own, ID: id, Print: id, Bytes: 100}
+			p.Turned = FlowKey(&p.Key, 0)
+			g.Packet(&p)
+		}
+		if n := g.Questions(q); n != 1 || q[0].Tuple != first {
+			t.Fatalf("%d questions, for %v, want %v", n, q[0].Tuple, first)
+		}
+		// It is gone: the next one is the first, and that was on its way there.
+		g.gone(q[0].Flow)
+		g.Moved(1)
+		if n := g.Questions(q); n != 1 || q[0].Tuple != there {
+			t.Fatalf("%d questions, for %v, want %v", n, q[0].Tuple, there)
+		}
+		g.Answer(q[0].Flow, true)
+		g.Begin(g.now+int64(time.Hour), 1)
+	}
+}
+
 func TestFurtherPacketsWaitForTheEntry(t *testing.T) {
 	g := newTable(t, nil)
 	for id := range uint32(4) {

@@ -171,6 +171,7 @@ func TestJudgeFailures(t *testing.T) {
 		{"reply lost", good("verdict3", GuardHold, "ipv4"), func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
 		{"reply reordered", good("verdict3", GuardDrop, "ipv4"), func(r *Run) { r.Echo = &Echo{Lost: 100, Reordered: 3} }, "3 replies reordered"},
 		{"split behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.NAT, r.Split = NATBackends, 4 }, "4 flows were split"},
+		{"taken for gone", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Gate = &Gate{Gone: 4} }, "4 packets waited for a first one"},
 		{"expired", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Expired = 4 }, "4 held packets went on as their time was up"},
 		{"unguarded", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Unguarded = 4 }, "4 packets went on unguarded"},
 		{"echo requests lost behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Traffic, r.Lost = TrafficICMP, 4 }, "4 of 400 packets lost"},

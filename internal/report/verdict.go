@@ -111,6 +111,7 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		{r.Duplicated, "packets duplicated"}, {r.overtaken(), "packets reordered"}, {r.Corrupted, "packets corrupted"},
 		{r.misplaced(), "packets left from another address or port than the first of their flow"},
 		{r.torn(), "flows were split over backends"},
+		{r.mistaken(), "packets waited for a first one that was taken for gone, where nothing was dropped"},
 		{r.Expired, "held packets went on as their time was up"}, {r.Unguarded, "packets went on unguarded, over a bound"},
 		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"}, {r.disorder(echo.Reordered), "replies reordered"}, {echo.Corrupted, "replies corrupted"},
 	} {
@@ -148,6 +149,15 @@ func (r *Run) overtaken() uint64 {
 		return 0
 	}
 	return r.Reordered
+}
+
+// mistaken is how many first packets the gate took for gone. Nothing behind the queue
+// drops any.
+func (r *Run) mistaken() uint64 {
+	if r.Gate == nil || r.Guard != GuardHold {
+		return 0
+	}
+	return r.Gate.Gone
 }
 
 // torn is how many flows should not have been split.

@@ -165,7 +165,7 @@ func (w *worker) take(p *nfq.Packet) {
 	if g.Announced = zone >= len(w.zones); g.Announced {
 		zone -= len(w.zones)
 	}
-	flowKey(&g.Key, w.zones[zone])
+	g.Turned = flowKey(&g.Key, w.zones[zone])
 	g.Print, g.ID, g.Of = v.Fingerprint(), p.ID, p.Of
 	g.Bytes = max(p.CapLen, uint32(len(p.Payload)))
 	w.table.Packet(g)
