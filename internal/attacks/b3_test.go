@@ -18,7 +18,7 @@ import (
 // address, which is in another network.
 func TestBridgeKeepsPackets(t *testing.T) {
 	to := netip.MustParseAddrPort("198.51.100.1:5300")
-	sideBySide(t, scenario{arrive: 200, clashes: 50, confirmed: true, play: func(r *run) outcome {
+	sideBySide(t, scenario{arrive: 200, clashes: 50, confirmed: true, beside: true, play: func(r *run) outcome {
 		sender, bridge, receiver := bridged(r)
 		manager := emptyHost(r)
 		cable(r, bridge, "manage0", "203.0.113.1/24", manager, "eth0", "203.0.113.2/24")

@@ -70,7 +70,7 @@ func TestRuleChoosesUplink(t *testing.T) {
 	} {
 		for family := range strings.FieldsSeq(test.families) {
 			t.Run(rule+" "+family, func(t *testing.T) {
-				sideBySide(t, scenario{arrive: 100, clashes: 50, confirmed: true, play: func(r *run) outcome {
+				sideBySide(t, scenario{arrive: 100, clashes: 50, confirmed: true, beside: true, play: func(r *run) outcome {
 					u := newUplinks(r, family)
 					ip := map[string]string{"ipv4": "ip", "ipv6": "ip -6"}[family]
 					shell(r, u.router, ip+" rule add "+rule+" lookup 100")
@@ -118,7 +118,7 @@ func TestTunnels(t *testing.T) {
 				if tunnel.kind != "" {
 					needsLinks(t, tunnel.kind+" id 7 remote 192.0.2.2 dstport 4789")
 				}
-				sideBySide(t, scenario{arrive: 400, clashes: 50, confirmed: true, play: func(r *run) outcome {
+				sideBySide(t, scenario{arrive: 400, clashes: 50, confirmed: true, beside: true, play: func(r *run) outcome {
 					near, far := twoEnds(r)
 					if tunnel.kind == "" {
 						programTunnel(r, near, far)

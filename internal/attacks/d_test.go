@@ -22,7 +22,7 @@ func TestRandomBackends(t *testing.T) {
 	for name, rules := range balancers {
 		t.Run(name, func(t *testing.T) {
 			sideBySide(t, scenario{
-				arrive: flows * packets, clashes: flows / 2, disorder: true, confirmed: true,
+				arrive: flows * packets, clashes: flows / 2, disorder: true, confirmed: true, beside: true,
 				play: func(r *run) outcome {
 					h := routed(r, "ipv4")
 					shell(r, h.Queue, rules)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel"
+	"verdictd/internal/kernel/kerneltest"
 )
 
 // TestAnswersThroughDNAT: DNAT stands before the queue. Answers come, and from the address that was asked.
@@ -23,7 +24,7 @@ func TestAnswersThroughDNAT(t *testing.T) {
 		"verdict3, one host": {oneHost, "verdict3", "ipv4"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sideBySide(t, scenario{arrive: 200, clashes: 30, confirmed: true, play: func(r *run) outcome {
+			sideBySide(t, scenario{arrive: 200, clashes: 30, confirmed: true, beside: true, play: func(r *run) outcome {
 				h := test.hosts(r, test.family)
 				if err := h.Redirect(test.family); err != nil {
 					r.Fatal(err)
@@ -74,10 +75,7 @@ func TestDropModeSparesSettled(t *testing.T) {
 
 // TestDropModeCounts: mode drop, bursts: what does not arrive was dropped as further packets of a pending flow, and counted.
 func TestDropModeCounts(t *testing.T) {
-	if !holds(t) {
-		t.Log("this daemon cannot hold packets yet")
-		return
-	}
+	kerneltest.Require(t)
 	r := &run{T: t, mode: "drop"}
 	h := routed(r, "ipv4")
 	r.daemon(h.Queue, analysis+"rules: {placement: forward, destination_ports: [5300]}")

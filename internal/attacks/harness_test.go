@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,13 +17,18 @@ import (
 // analysis makes verdicts slow enough for a flow's packets to meet in the queue.
 const analysis = "analysis: {distribution: fixed, delay: 300us, per: packet}\n"
 
+// besideIt is the mode in which `verdictd guard` runs beside the daemon.
+const besideIt = "beside"
+
 // A scenario is one situation, played once with the guard off and once with it.
 type scenario struct {
 	// guard is further keys of the guard's section, in the form "hold: 1s, settled: false".
 	guard string
 	// mode is what stands for hold: the default, or auto or drop.
 	mode string
-	// arrive is how many packets are right, in both modes.
+	// beside plays it once more with `verdictd guard` beside a daemon whose guard is off, which is any program to it.
+	beside bool
+	// arrive is how many packets are right, in every mode.
 	arrive int
 	// clashes is how many there are at least with the guard off: without any, the scenario shows nothing. With the
 	// guard there may be none.
@@ -68,6 +72,7 @@ type run struct {
 	guard string
 
 	child   *child
+	gate    *child        // `verdictd guard`, or nil
 	ns      *kernel.NetNS // where the daemon is
 	clashes uint64        // there, before
 }
@@ -82,11 +87,11 @@ func sideBySide(t *testing.T, s scenario) {
 	if guarded == "" {
 		guarded = "hold"
 	}
-	for _, mode := range []string{"off", guarded} {
-		if mode != "off" && !holds(t) {
-			t.Log("this daemon cannot hold packets yet")
-			return
-		}
+	modes := []string{"off", guarded}
+	if s.beside {
+		modes = append(modes, besideIt)
+	}
+	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
 			o := s.play(&run{T: t, mode: mode, guard: s.guard})
 			t.Log(o)
@@ -107,15 +112,18 @@ func sideBySide(t *testing.T, s scenario) {
 			}
 		})
 	}
-	if len(results) < 2 {
-		return // one of them has failed
-	}
-	off, hold := results["off"], results[guarded]
-	if judged := off.statistics.Total.Received; !s.unjudged && hold.statistics.Total.Received != judged {
-		t.Errorf("%d packets were judged with the guard, %d without", hold.statistics.Total.Received, judged)
-	}
-	if s.more != nil {
-		s.more(t, off, hold)
+	off, played := results["off"]
+	for _, mode := range modes[1:] {
+		hold, also := results[mode]
+		if !played || !also {
+			continue // it has failed
+		}
+		if judged := off.statistics.Total.Received; !s.unjudged && hold.statistics.Total.Received != judged {
+			t.Errorf("%s: %d packets were judged, %d without the guard", mode, hold.statistics.Total.Received, judged)
+		}
+		if s.more != nil {
+			s.more(t, off, hold)
+		}
 	}
 }
 
@@ -161,12 +169,19 @@ func holds(t *testing.T) bool {
 // statistics.
 func (r *run) daemon(ns *kernel.NetNS, config string) *child {
 	r.Helper()
-	keys := []string{"mode: " + r.mode}
-	if r.guard != "" && r.mode != "off" {
-		keys = append(keys, r.guard)
+	section := func(mode string) string {
+		if r.guard != "" && mode != "off" {
+			mode += ", " + r.guard
+		}
+		return "\nguard: {mode: " + mode + "}\n"
 	}
 	r.ns, r.clashes = ns, clashes(r, ns)
-	r.child = startDaemon(r, ns, fmt.Sprintf("%s\nguard: {%s}\n", config, strings.Join(keys, ", ")))
+	if r.mode != besideIt {
+		r.child = startDaemon(r, ns, config+section(r.mode))
+		return r.child
+	}
+	r.child = startDaemon(r, ns, config+section("off"))
+	r.gate = startGuard(r, ns, section("hold"))
 	return r.child
 }
 
@@ -177,7 +192,14 @@ func (r *run) end(in *sink, expected int) outcome {
 	const quiet = 500 * time.Millisecond
 	in.await(expected, quiet)
 	awaitIdle(r, r.ns)
-	o := outcome{statistics: r.child.stop(), clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}}
+	o := outcome{clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}}
+	if r.gate != nil {
+		gate := r.gate.stop()
+		o.statistics = r.child.stop()
+		o.statistics.Guard, o.statistics.Gate = gate.Guard, gate.Gate
+	} else {
+		o.statistics = r.child.stop()
+	}
 	time.Sleep(20 * time.Millisecond)
 	o.arrivals = in.arrivals()
 	o.arrived, o.duplicated, o.reordered = count(o.arrivals)
