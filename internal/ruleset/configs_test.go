@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 
@@ -19,8 +20,30 @@ import (
 // to do what Install does.
 const configs = "../../configs"
 
+// gateQueues are the numbers of the files' gate: arrivals, then announcements.
+const gateQueues = 61440
+
+// fileGate is the gate of the files.
+func fileGate() *Gate {
+	g := testGate()
+	g.FirstQueue, g.SettledSize, g.SettledTimeout = gateQueues, 1<<16, 15*time.Second
+	return &g
+}
+
+// exposed tells whether packets have unconfirmed entries where they wait, so that
+// the placement's files have a gate.
+func exposed(p Placement) bool {
+	return p != PlacementNone && p != PlacementPreConntrack && p != PlacementNotrack
+}
+
 // ownQueues is the configuration of the files, for a listener.
-var ownQueues = Config{FirstQueue: 0, Queues: 1}
+func ownQueues(p Placement) Config {
+	c := Config{FirstQueue: 0, Queues: 1}
+	if exposed(p) {
+		c.Gate = fileGate()
+	}
+	return c
+}
 
 // tool finds a program that few users have in their search path.
 func tool(t *testing.T, name string) string {
@@ -54,7 +77,10 @@ func read(t *testing.T, path ...string) string {
 	return string(text)
 }
 
-var nativeQueue = regexp.MustCompile(`queue num \d+ bypass`)
+var (
+	nativeQueue  = regexp.MustCompile(`queue num \d+ bypass`)
+	verdictQueue = regexp.MustCompile(`queue num 0 bypass`)
+)
 
 // The nftables files have the base chains of Install, and queue the same
 // packets. Where the kernel has no queue statement for them, drop stands in for
@@ -73,7 +99,7 @@ func TestNftablesFiles(t *testing.T) {
 				if !native {
 					t.Log("this kernel has no nftables queue statement: drop stands in for it")
 					expectRefusedByKernelOnly(t, text)
-					rules = nativeQueue.ReplaceAllString(text, "drop")
+					rules = nativeQueue.ReplaceAllString(verdictQueue.ReplaceAllString(text, "drop"), "accept")
 				}
 				run(t, rules, "nft", "-f", "-")
 				expectBaseChains(t, placement)
@@ -84,8 +110,8 @@ func TestNftablesFiles(t *testing.T) {
 				}
 
 				if native {
-					l := listen(t, ownQueues, nil)
-					expectQueued(t, placement, l, ways)
+					l := listen(t, ownQueues(placement), nil)
+					expectQueued(t, placement, l, ways, exposed(placement))
 				} else {
 					expectDropped(t, ways)
 				}
@@ -145,8 +171,12 @@ func expectBaseChains(t *testing.T, p Placement) {
 			got = append(got, base{c.Name, *c.Hooknum, *c.Priority})
 		}
 	}
-	for _, h := range p.hooks() {
-		want = append(want, base{h.name, *h.hook, h.priority})
+	c := udpRules(p, FanoutBalance, 1)
+	c.Gate = ownQueues(p).Gate
+	for _, made := range newTable(c, KindNative, allParts).chains {
+		if h := made.hook; h != nil {
+			want = append(want, base{made.name, *h.hook, h.priority})
+		}
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("base chains %v, want %v", got, want)
@@ -182,8 +212,8 @@ func TestIptablesFiles(t *testing.T) {
 				for _, restore := range []string{"iptables-restore", "ip6tables-restore"} {
 					run(t, text, restore, "--noflush")
 				}
-				l := listen(t, ownQueues, nil)
-				expectQueued(t, placement, l, ways)
+				l := listen(t, ownQueues(placement), nil)
+				expectQueued(t, placement, l, ways, exposed(placement))
 			})
 		})
 	}

@@ -20,6 +20,13 @@ type Gate struct {
 	// pass by, counted.
 	Zones []uint16
 
+	// TemplateZone is the zone of packets with a template, where the kernel hides it:
+	// since 2026 rules cannot read what a template says. It is 0, for templates that
+	// set a timeout policy or a helper, or one of Zones; nil if it may be several:
+	// these packets then pass by, counted. 0 without Zones says that no rule sets a
+	// zone, which saves a look at each packet.
+	TemplateZone *uint16
+
 	// Traffic is what enters, whatever matches one of them. Without any the chains
 	// stay empty, and no expression of them keeps connection tracking active.
 	Traffic []Traffic
@@ -65,6 +72,11 @@ var (
 
 // zones counts the zones served.
 func (g *Gate) zones() int { return 1 + len(g.Zones) }
+
+// unzoned tells that all packets are of zone 0.
+func (g *Gate) unzoned() bool {
+	return len(g.Zones) == 0 && g.TemplateZone != nil && *g.TemplateZone == 0
+}
 
 // last is the highest number of the gate's queues.
 func (g *Gate) last() int { return int(g.FirstQueue) + 2*g.zones()*int(g.Queues) - 1 }
@@ -114,6 +126,9 @@ func (g *Gate) problems() (problems []error) {
 	}
 	if slices.Contains(g.Zones, 0) || len(distinct(g.Zones)) != len(g.Zones) {
 		problem("zones %v: name each once, and not 0, which is always served", g.Zones)
+	}
+	if z := g.TemplateZone; z != nil && *z != 0 && !slices.Contains(g.Zones, *z) {
+		problem("templates of zone %d, which is not served: add it to the zones %v", *z, g.Zones)
 	}
 	if g.Settled && (g.SettledSize < 2 || g.SettledTimeout < time.Millisecond) {
 		problem("settled set of %d elements for %v: a flow takes 2, and a timeout is 1ms or more", g.SettledSize, g.SettledTimeout)

@@ -32,11 +32,12 @@ const (
 	behindLookup nftables.ChainPriority = -199
 )
 
-// refreshOne in so many packets of a listed flow gives its element a new life. A
-// flow that is never quiet, and so could not be listed a second time, has
-// hundreds in half the shortest of timeouts; others come to the gate again, which
-// costs them one look.
-const refreshOneIn = 32
+// refreshOneIn: one in so many packets of listed flows gives its element a new life.
+// A flow that is never quiet, and so could not be listed a second time, has hundreds
+// in half the shortest of timeouts; others come to the gate again, which costs them
+// one look. The packets are counted, as a random number costs three times as much;
+// a prime, so that flows taking turns come to be the one.
+const refreshOneIn = 31
 
 // gateParts is what of a gate the kernel can do.
 type gateParts struct {
@@ -45,7 +46,7 @@ type gateParts struct {
 
 // addGate makes the gate's chains. They are always the same ones, so that those
 // for one configuration can be refilled for another.
-func (t *table) addGate(g *Gate, kind Kind, parts gateParts) {
+func (t *table) addGate(g *Gate, kind Kind, can gateParts) {
 	output := chain{name: gateOutput, hook: &hook{hook: nftables.ChainHookOutput, priority: beforeLookup}}
 	prerouting := chain{name: gatePrerouting, hook: &hook{hook: nftables.ChainHookPrerouting, priority: beforeLookup}}
 	behind := []chain{
@@ -54,7 +55,7 @@ func (t *table) addGate(g *Gate, kind Kind, parts gateParts) {
 	}
 	tracked, pick, queue := chain{name: gateTracked}, chain{name: gateSelect}, chain{name: gateQueue}
 	unconfirmed := chain{name: settledUnconfirmed}
-	settled := t.settledSets(g, parts)
+	settled := t.settledSets(g, can)
 	var refresh, announce []chain
 	for _, f := range families {
 		refresh = append(refresh, chain{name: refreshPrefix + f.name})
@@ -62,19 +63,15 @@ func (t *table) addGate(g *Gate, kind Kind, parts gateParts) {
 	}
 
 	if g.active() {
-		t.addEntrance(g, settled, &output)
-		t.addEntrance(g, settled, &prerouting)
-		prerouting.add("passed the gate on its way out", append(fromLoopback(), &expr.Counter{}, accept())...)
-		for _, base := range []*chain{&output, &prerouting} {
-			base.add("select", verdict(expr.VerdictGoto, gateSelect))
-		}
-		t.addTracked(g, parts, &tracked)
+		t.addEntrance(g, settled, &output, nil)
+		t.addEntrance(g, settled, &prerouting, fromLoopback())
+		t.addTracked(g, can, &tracked)
 		t.addGateSelection(g, &pick)
 		if len(settled) > 0 {
 			for i := range behind {
 				behind[i].add("no entry yet", append(entryStatus(expr.CmpOpEq, statusConfirmed), verdict(expr.VerdictGoto, settledUnconfirmed))...)
 			}
-			if parts.zones {
+			if can.zones {
 				unconfirmed.add("of another zone", append(zone(expr.CmpOpNeq, 0), accept())...)
 			}
 		}
@@ -82,21 +79,13 @@ func (t *table) addGate(g *Gate, kind Kind, parts gateParts) {
 			i := slices.Index(families, l.family)
 			unconfirmed.add("listed, its entry lost", slices.Concat(isUDP(l.family), l.family.load(),
 				[]expr.Any{lookup(l.set, false), verdict(expr.VerdictGoto, announce[i].name)})...)
-			refresh[i].add("live on", slices.Concat(oneIn(refreshOneIn), l.family.load(), []expr.Any{update(l.set, g.SettledTimeout)})...)
+			refresh[i].add("live on", slices.Concat(everyNth(refreshOneIn), l.family.load(), []expr.Any{update(l.set, g.SettledTimeout)})...)
 			announce[i].add("strike off", append(l.family.load(), remove(l.set))...)
 			announce[i].add("strike off its other direction", append(l.family.loadReverse(), remove(l.set))...)
 			announce[i].add("announce", &expr.Counter{}, queueStatement(kind, g.announcements(0)))
 		}
 	}
-	for i, z := range g.Zones {
-		if g.active() && parts.zones {
-			queue.add("hold until confirmed", append(zone(expr.CmpOpEq, z), &expr.Counter{}, queueStatement(kind, g.arrivals(1+i)))...)
-		}
-	}
-	// This rule stays while the chains before it are empty: by its comment the table
-	// is known for ours.
-	queue.add("hold until confirmed", &expr.Counter{}, queueStatement(kind, g.arrivals(0)))
-
+	t.addGateQueues(g, kind, can, &queue)
 	t.chains = slices.Concat(t.chains, []chain{output, prerouting}, behind, []chain{tracked, pick, queue, unconfirmed}, refresh, announce)
 }
 
@@ -107,8 +96,8 @@ type listing struct {
 }
 
 // settledSets makes the sets, both of them, and returns those in use.
-func (t *table) settledSets(g *Gate, parts gateParts) (used []listing) {
-	if !g.Settled || !parts.settled {
+func (t *table) settledSets(g *Gate, can gateParts) (used []listing) {
+	if !g.Settled || !can.settled {
 		return nil
 	}
 	for _, f := range families {
@@ -123,11 +112,20 @@ func (t *table) settledSets(g *Gate, parts gateParts) (used []listing) {
 	return used
 }
 
-// addEntrance makes what most packets meet, in the order of their number.
-func (t *table) addEntrance(g *Gate, settled []listing, base *chain) {
+// addEntrance makes what most packets meet, in the order of their number. passed
+// matches those that went through the gate before.
+func (t *table) addEntrance(g *Gate, settled []listing, base *chain, passed []expr.Any) {
 	all := g.protocols()
 	base.add("let other protocols pass", append(t.protocolIs(all, true), accept())...)
-	base.add("has an entry, a zone or no tracking", append(comesTracked(), verdict(expr.VerdictJump, gateTracked))...)
+	if passed != nil {
+		base.add("passed the gate on its way out", append(passed, accept())...)
+	}
+	tracked := func() {
+		base.add("has an entry, a zone or no tracking", append(comesTracked(), verdict(expr.VerdictJump, gateTracked))...)
+	}
+	if !g.unzoned() {
+		tracked() // first: the sets' keys have no zone
+	}
 	for _, l := range settled {
 		match := isFamily(l.family.number)
 		if len(all) > 1 {
@@ -136,23 +134,51 @@ func (t *table) addEntrance(g *Gate, settled []listing, base *chain) {
 		base.add("settled", slices.Concat(match, l.family.load(),
 			[]expr.Any{lookup(l.set, false), verdict(expr.VerdictGoto, refreshPrefix+l.family.name)})...)
 	}
+	if g.unzoned() {
+		tracked()
+	}
+	base.add("select", verdict(expr.VerdictGoto, gateSelect))
 }
 
 // addTracked makes what packets meet that come with something of conntrack's: the
 // entry that they had when they were sent through loopback, a template with a zone
 // or a timeout policy, or the order not to be tracked.
-func (t *table) addTracked(g *Gate, parts gateParts, tracked *chain) {
-	tracked.add("not tracked", append(stateIs(stateUntracked), accept())...)
+func (t *table) addTracked(g *Gate, can gateParts, tracked *chain) {
 	tracked.add("has its entry", append(entryStatus(expr.CmpOpEq, statusTemplate), accept())...)
-	if !parts.zones {
-		return
+	tracked.add("not tracked", append(stateIs(stateUntracked), accept())...)
+	if can.zones {
+		tracked.add("no zone", append(zone(expr.CmpOpEq, 0), verdict(expr.VerdictReturn, ""))...)
+		for _, z := range g.Zones {
+			tracked.add("select", append(zone(expr.CmpOpEq, z), verdict(expr.VerdictGoto, gateSelect))...)
+		}
+		tracked.add("of a zone that is not served", append(zone(expr.CmpOpNeq, 0), &expr.Counter{}, accept())...)
 	}
-	tracked.add("no zone", append(zone(expr.CmpOpEq, 0), verdict(expr.VerdictReturn, ""))...)
-	for _, z := range g.Zones {
-		// Not listed: the sets' keys have no zone.
-		tracked.add("select", append(zone(expr.CmpOpEq, z), verdict(expr.VerdictGoto, gateSelect))...)
+	switch z := g.TemplateZone; {
+	case z == nil:
+		tracked.add("of a zone that the kernel hides", &expr.Counter{}, accept())
+	case *z != 0:
+		tracked.add("select", verdict(expr.VerdictGoto, gateSelect))
 	}
-	tracked.add("of a zone that is not served", &expr.Counter{}, accept())
+}
+
+// addGateQueues makes the queue statements, by zone.
+func (t *table) addGateQueues(g *Gate, kind Kind, can gateParts, queue *chain) {
+	const comment = "hold until confirmed"
+	add := func(index int, match ...expr.Any) {
+		queue.add(comment, append(match, &expr.Counter{}, queueStatement(kind, g.arrivals(index)))...)
+	}
+	if g.active() && can.zones {
+		for i, z := range g.Zones {
+			add(1+i, zone(expr.CmpOpEq, z)...)
+		}
+		if z := g.TemplateZone; z != nil && *z != 0 {
+			add(0, zone(expr.CmpOpEq, 0)...)
+			add(1+slices.Index(g.Zones, *z), comesTracked()...)
+		}
+	}
+	// This rule stays while the chains before it are empty: by its comment the table
+	// is known for ours.
+	add(0)
 }
 
 // addGateSelection makes the rules for what enters.

@@ -69,7 +69,7 @@ func (i *Installed) install(c Config) (err error) {
 			return err
 		}
 	}
-	conn, err := nftables.New(nftables.WithSockOptions(roomForAnswers))
+	conn, err := nftables.New(nftables.WithSockOptions(room))
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (i *Installed) SetGate(g Gate) error {
 	if err := errors.Join(g.problems()...); err != nil {
 		return failed(err)
 	}
-	conn, err := nftables.New(nftables.WithSockOptions(roomForAnswers))
+	conn, err := nftables.New(nftables.WithSockOptions(room))
 	if err != nil {
 		return failed(err)
 	}
@@ -193,10 +193,13 @@ func InstallGate(c Config) (*Installed, error) {
 // gateBases are the gate's base chains.
 var gateBases = []string{gateOutput, gatePrerouting, settledOutput, settledPrerouting}
 
-// roomForAnswers enlarges the socket's receive buffer: the kernel acknowledges
-// every message of a transaction at once, and there are two for each queue of
+// room enlarges the socket's buffers: a transaction is sent in one piece, and the
+// kernel acknowledges all its messages at once; there are two for each queue of
 // some fan-outs.
-func roomForAnswers(conn *netlink.Conn) error { return conn.SetReadBuffer(4 << 20) }
+func room(conn *netlink.Conn) error {
+	const bytes = 4 << 20
+	return errors.Join(conn.SetReadBuffer(bytes), conn.SetWriteBuffer(bytes))
+}
 
 // absent fails if there is a table of this name.
 func absent(name string) error {

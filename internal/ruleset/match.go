@@ -80,17 +80,9 @@ func zone(op expr.CmpOp, id uint16) []expr.Any {
 	}
 }
 
-// oneIn matches one packet in n, a power of two up to 256, by the lowest bits of a
-// random number.
-func oneIn(n uint32) []expr.Any {
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyPRANDOM, Register: register},
-		&expr.Bitwise{
-			SourceRegister: register, DestRegister: register, Len: 4,
-			Mask: binaryutil.BigEndian.PutUint32(n - 1), Xor: make([]byte, 4), // as nft reads it
-		},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: make([]byte, 4)},
-	}
+// everyNth matches one packet in n.
+func everyNth(n uint16) []expr.Any {
+	return []expr.Any{turn(n), &expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: make([]byte, 4)}}
 }
 
 // isProtocol compares the protocol behind IPv6's extension headers.

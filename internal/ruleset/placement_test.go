@@ -72,20 +72,36 @@ func TestPlacement(t *testing.T) {
 				c := udpRules(placement, FanoutBalance, 1)
 				l := listen(t, c, nil)
 				install(t, c)
-				expectQueued(t, placement, l, ways)
+				expectQueued(t, placement, l, ways, false)
 			})
 		})
 	}
 }
 
-// expectQueued sends a packet along each way.
-func expectQueued(t *testing.T, p Placement, l *listener, ways []way) {
+// expectQueued sends a packet along each way. With a gate it enters that first, where
+// it is sent or comes in.
+func expectQueued(t *testing.T, p Placement, l *listener, ways []way, gate bool) {
 	t.Helper()
 	for _, w := range ways {
 		f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns))
 		f.deliver()
-		if got := hooks(l.take()); !slices.Equal(got, w.queued) {
+		var entered, judged []queued
+		for _, q := range l.take() {
+			if q.queue >= gateQueues {
+				entered = append(entered, q)
+			} else {
+				judged = append(judged, q)
+			}
+		}
+		if got := hooks(judged); !slices.Equal(got, w.queued) {
 			t.Errorf("%s: queued in hooks %v, want %v", w.name, got, w.queued)
+		}
+		hook := uint8(unix.NF_INET_LOCAL_OUT)
+		if w.name == "received" || w.name == "passed on" {
+			hook = unix.NF_INET_PRE_ROUTING
+		}
+		if want := []queued{{gateQueues, hook}}; gate && !slices.Equal(entered, want) {
+			t.Errorf("%s: entered the gate %v, want %v", w.name, entered, want)
 		}
 		if got, want := isTracked(t, f), p != PlacementNotrack; got != want {
 			t.Errorf("%s: tracked is %v, want %v", w.name, got, want)

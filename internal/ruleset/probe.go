@@ -80,8 +80,8 @@ func probeGate() (can gateParts, noSettled, err error) {
 
 // probeSettled tells which part of the settled set the kernel lacks.
 func probeSettled() error {
-	if err := try(oneIn(refreshOneIn)...); err != nil {
-		return fmt.Errorf("%w: it needs nftables' meta random (since 4.10): %w", ErrNoSettled, err)
+	if err := try(everyNth(refreshOneIn)...); err != nil {
+		return fmt.Errorf("%w: it needs nftables' numgen expression (CONFIG_NFT_NUMGEN, module nft_numgen; since 4.9): %w", ErrNoSettled, err)
 	}
 	probe := &table{}
 	probe.settledSets(&Gate{Settled: true, SettledSize: 2, SettledTimeout: time.Second}, gateParts{settled: true})

@@ -113,8 +113,6 @@ func metaName(key expr.MetaKey) string {
 		return "iifname"
 	case expr.MetaKeyIIF:
 		return "iif"
-	case expr.MetaKeyPRANDOM:
-		return "meta random"
 	case expr.MetaKeyNFPROTO:
 		return "meta nfproto"
 	case expr.MetaKeyL4PROTO:
@@ -197,6 +195,9 @@ func compareText(c *expr.Cmp, what string) string {
 		case unix.NFPROTO_IPV6:
 			value = "ipv6"
 		}
+	}
+	if strings.HasPrefix(what, "numgen ") {
+		value = fmt.Sprint(binary.NativeEndian.Uint32(c.Data))
 	}
 	if strings.Contains(what, " & ") && c.Op == expr.CmpOpEq {
 		return fmt.Sprintf("%s == %s", what, value) // as nft: the mask would seem to end in the value

@@ -36,7 +36,7 @@ type Settled struct {
 func newSettled(table string, timeout time.Duration) (*Settled, error) {
 	s := &Settled{table: table, timeout: timeout}
 	var err error
-	s.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomForAnswers, func(c *netlink.Conn) error {
+	s.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(room, func(c *netlink.Conn) error {
 		s.port = c.PID()
 		return nil
 	}))
