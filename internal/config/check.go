@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -27,8 +26,14 @@ const (
 	maxFlows = 1 << 24
 	// As many as anybody has processors for.
 	maxGateQueues = 64
-	// The kernel's memory for packets that wait, at most.
-	maxHeldBytes = math.MaxInt32
+	// A program that asks a person takes minutes.
+	maxHold = time.Hour
+	// One packet of the greatest length.
+	minHeldBytes = 65535
+	// Beyond this the kernel's memory for held packets is another name for a crash.
+	maxHeldBytes = 1 << 30
+	// Conntrack's longest timeouts for what has no connections are minutes.
+	maxSettledTimeout = time.Hour
 	// NFT_TABLE_MAXNAMELEN was 32 with the final zero before Linux 4.14.
 	maxTableName = 31
 	// Fan-outs with a chain for each queue: their map must fit a message.
@@ -94,30 +99,50 @@ func (f *file) checkQueues(q *Queues) {
 func (f *file) checkGuard(c *Config) {
 	g := &c.Guard
 	f.between("guard.queues", g.Queues, 1, maxGateQueues)
-	last := int(g.FirstQueue) + 2*g.Queues - 1
-	if g.Queues >= 1 && g.Queues <= maxGateQueues && last > maxQueue {
-		f.wrong("guard.first_queue", "%d threads from %d on take the queue numbers up to %d, and the last that exists is %d: lower first_queue or queues", g.Queues, g.FirstQueue, last, maxQueue)
-	}
-	if first, end := int(c.Queues.First), int(c.Queues.First)+c.Queues.Count-1; g.Mode != GuardOff && first <= last && int(g.FirstQueue) <= end {
-		f.wrong("guard.first_queue", "the gate's queues %d to %d are among those of queues.first and queues.count: choose others", g.FirstQueue, last)
-	}
-	f.positive("guard.hold", g.Hold)
-	if g.HoldLimit < g.Hold {
-		f.wrong("guard.hold_limit", "%v is less than hold (%v): raise it, or lower hold", g.HoldLimit, g.Hold)
+	f.checkGateQueues(c)
+	f.within("guard.hold", g.Hold, time.Millisecond, maxHold)
+	f.within("guard.hold_limit", g.HoldLimit, time.Millisecond, maxHold)
+	if g.HoldLimit > 0 && g.Hold > g.HoldLimit {
+		f.wrong("guard.hold_limit", "%v is less than hold (%v), which would never be reached: raise hold_limit or lower hold", g.HoldLimit, g.Hold)
 	}
 	f.between("guard.flows", g.Flows, 1, maxFlows)
 	f.between("guard.flow_packets", g.FlowPackets, 1, maxQueue)
-	f.between("guard.bytes", g.Bytes, 1, maxHeldBytes)
-	f.between("guard.settled_size", int(g.SettledSize), 2, maxFlows)
-	if g.SettledTimeout < 0 {
-		f.wrong("guard.settled_timeout", "must be 0s (half of conntrack's) or above, not %v", g.SettledTimeout)
+	f.between("guard.bytes", g.Bytes, minHeldBytes, maxHeldBytes)
+	if g.SettledTimeout != 0 {
+		f.within("guard.settled_timeout", g.SettledTimeout, time.Second, maxSettledTimeout)
 	}
-	for i, port := range g.ExemptPorts {
-		if port == 0 {
-			f.wrong(fmt.Sprintf("guard.exempt_ports[%d]", i), "must be from 1 to 65535")
-		}
-	}
+	f.between("guard.settled_size", int(min(g.SettledSize, maxFlows+1)), 2, maxFlows)
+	f.checkPorts("guard.exempt_ports", g.ExemptPorts, "take it out")
 	repeated(f, "guard.exempt_ports", g.ExemptPorts)
+}
+
+// checkGateQueues holds the gate's queues against the last number and the queues of
+// the verdicts. How many conntrack zones there are is not known yet, each of which
+// takes as many again.
+func (f *file) checkGateQueues(c *Config) {
+	first, last := int(c.Guard.FirstQueue), int(c.Guard.FirstQueue)+2*c.Guard.Queues-1
+	from, to := int(c.Queues.First), int(c.Queues.First)+c.Queues.Count-1
+	switch {
+	case f.bad["guard.queues"], f.bad["queues.count"]:
+	case last > maxQueue:
+		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d: lower first_queue or guard.queues", 2*c.Guard.Queues, first, last, maxQueue)
+	case c.Guard.Mode != GuardOff && first <= to && from <= last:
+		f.wrong("guard.first_queue", "the gate's queues %d to %d overlap those of queues.first and queues.count, %d to %d: move one of them", first, last, from, to)
+	}
+}
+
+// checkPorts reports port 0.
+func (f *file) checkPorts(key string, ports []uint16, instead string) {
+	if i := slices.Index(ports, 0); i >= 0 {
+		f.wrong(fmt.Sprintf("%s[%d]", key, i), "must be from 1 to 65535: %s", instead)
+	}
+}
+
+// within reports a duration that is out of its range.
+func (f *file) within(key string, d, least, most time.Duration) {
+	if d < least || d > most {
+		f.wrong(key, "must be from %v to %v, not %v", least, most, d)
+	}
 }
 
 func (f *file) positive(key string, d time.Duration) {
@@ -140,9 +165,7 @@ func (f *file) checkRules(r *Rules) {
 		key   string
 		ports []uint16
 	}{{"rules.destination_ports", r.DestinationPorts}, {"rules.source_ports", r.SourcePorts}} {
-		if i := slices.Index(list.ports, 0); i >= 0 {
-			f.wrong(fmt.Sprintf("%s[%d]", list.key, i), "must be from 1 to 65535: an empty list is all ports")
-		}
+		f.checkPorts(list.key, list.ports, "an empty list is all ports")
 	}
 	for i, protocol := range r.Protocols {
 		if len(r.DestinationPorts)+len(r.SourcePorts) > 0 && !policy.HasPorts(uint8(protocol)) {

@@ -48,32 +48,41 @@ type Queues struct {
 	Pin []int `yaml:"pin"`
 }
 
-// Guard keeps unconfirmed conntrack entries of one flow from clashing: the gate
-// holds a flow's further packets until conntrack has its entry.
+// Guard keeps unconfirmed conntrack entries of one flow from clashing: a gate before
+// conntrack lets the first packet of a flow go on and holds further ones.
 type Guard struct {
 	Mode GuardMode `yaml:"mode"`
-	// FirstQueue is the first of the gate's queue numbers, Queues how many threads
-	// it has: each takes a number for packets and one for announcements, and as many
-	// for each conntrack zone.
+	// FirstQueue is the gate's lowest queue number. It takes two for each of Queues,
+	// and as many again for each conntrack zone.
 	FirstQueue uint16 `yaml:"first_queue"`
-	Queues     int    `yaml:"queues"`
-	// Hold is how long a packet is held at most, counted from its flow's first held
-	// one; HoldLimit is that while the judging program stands still.
+	// Queues is the number of the gate's threads.
+	Queues int `yaml:"queues"`
+	// Hold is the longest wait of held packets, from the first of their flow;
+	// HoldLimit the same while the program that judges them stands still.
 	Hold      time.Duration `yaml:"hold"`
 	HoldLimit time.Duration `yaml:"hold_limit"`
-	// Flows are remembered, FlowPackets of one held, Bytes held in all.
+	// Flows bounds the flows remembered, FlowPackets the held packets of one and Bytes
+	// those of all, by their lengths. What is beyond goes on unguarded.
 	Flows       int `yaml:"flows"`
 	FlowPackets int `yaml:"flow_packets"`
 	Bytes       int `yaml:"bytes"`
-	// Settled has flows pass in the kernel once they are confirmed, by a set.
-	Settled bool `yaml:"settled"`
-	// SettledTimeout is after which time without packets a flow leaves the set; 0 is
-	// half of conntrack's.
+	// Settled has confirmed flows pass in the kernel, by sets of SettledSize elements
+	// that last SettledTimeout after a flow's last packet; 0 follows conntrack's
+	// timeouts.
+	Settled        bool          `yaml:"settled"`
 	SettledTimeout time.Duration `yaml:"settled_timeout"`
-	// SettledSize is how many elements the set of a family has; a flow takes two.
-	SettledSize uint32 `yaml:"settled_size"`
-	// ExemptPorts never enter the gate, at either end.
+	SettledSize    uint32        `yaml:"settled_size"`
+	// ExemptPorts are those whose packets never enter the gate, at either end.
 	ExemptPorts []uint16 `yaml:"exempt_ports"`
+}
+
+// goneKeys are keys that were, and what to do with them.
+var goneKeys = map[string]string{
+	"guard.dnat":         "is gone: held packets are the originals, so that DNAT needs no setting; delete the line",
+	"guard.grace":        "is gone: a flow is settled when conntrack has its entry, not after a time; delete the line, and see guard.hold for the longest wait",
+	"guard.idle":         "is gone: settled flows pass in the kernel; delete the line, and see guard.settled_timeout",
+	"guard.mark":         "is gone: held packets are the originals and carry no mark; delete the line, and rules that let the mark pass",
+	"guard.entry_queues": "is gone: the gate asks conntrack itself; delete the line, and rules for the queues from 16384 on. The gate's own are guard.first_queue and above",
 }
 
 // Rules are the kernel rules that feed the queues.
@@ -96,7 +105,8 @@ type Rules struct {
 // Policy decides about a packet: the first rule that matches, or the default.
 type Policy struct {
 	Default policy.Action `yaml:"default"`
-	// Undecodable is for packets whose headers cannot be decoded to their end.
+	// Undecodable is for packets whose headers cannot be decoded to their end, which
+	// no rule can be held against.
 	Undecodable policy.Action `yaml:"undecodable"`
 	Rules       []PolicyRule  `yaml:"rules"`
 }
@@ -156,7 +166,8 @@ func Default() *Config {
 		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
 		Guard: Guard{
 			Mode: GuardAuto, FirstQueue: 61440, Queues: 1, Hold: time.Second, HoldLimit: 30 * time.Second,
-			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20, Settled: true, SettledSize: 1 << 16,
+			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20,
+			Settled: true, SettledSize: 1 << 16,
 		},
 		Rules: Rules{
 			Install: true, Table: "verdictd", Placement: PlacementOutput, Fanout: FanoutBalance, Bypass: true,

@@ -87,12 +87,15 @@ func TestRoundTrip(t *testing.T) {
 		ReceiveBuffer: 0, Batch: 1024, Pin: []int{0, 3},
 	}
 	full.Metrics = Metrics{Listen: "[::1]:9470"}
-	full.Guard = Guard{Mode: GuardOff, FirstQueue: 9, Queues: 2, Hold: time.Second, HoldLimit: time.Hour, Flows: 1, FlowPackets: 1, Bytes: 1, SettledTimeout: time.Second, SettledSize: 2, ExemptPorts: []uint16{51820}}
+	full.Guard = Guard{
+		Mode: GuardOff, FirstQueue: 65532, Queues: 2, Hold: time.Millisecond, HoldLimit: time.Hour, Flows: 1, FlowPackets: 1, Bytes: 65535,
+		Settled: false, SettledTimeout: 1500 * time.Millisecond, SettledSize: 2, ExemptPorts: []uint16{443, 1},
+	}
 	full.Rules = Rules{
 		Install: false, Table: "a_b", Placement: PlacementVerdict3, Fanout: FanoutNumgen, Bypass: false,
 		Families: []Family{IPv6}, Protocols: []Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},
 	}
-	full.Policy = Policy{Default: policy.Drop, Rules: []PolicyRule{
+	full.Policy = Policy{Default: policy.Drop, Undecodable: policy.Accept, Rules: []PolicyRule{
 		{
 			Name: "53", Action: policy.Accept, Protocols: []Protocol{17},
 			Source:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},

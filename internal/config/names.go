@@ -11,6 +11,9 @@ import (
 // named is a setting with a fixed set of values.
 type named interface{ values() []string }
 
+// outdated is a setting with values that were, and what took their place.
+type outdated interface{ gone() map[string]string }
+
 // Backend receives packets and sends verdicts.
 type Backend string
 
@@ -22,20 +25,27 @@ const (
 
 func (Backend) values() []string { return names(BackendMMsg, BackendGoNFQueue) }
 
-// GuardMode is what the guard does with the further packets of a flow that is pending.
+// GuardMode is what the guard does with the further packets of a flow whose first is
+// on its way to conntrack's table.
 type GuardMode string
 
+// Choose; hold them until the first is there; drop them; nothing.
 const (
-	// GuardAuto is hold where the live rules make clashes possible; the daemon says
-	// which mode it chose, and why.
+	// GuardAuto is hold where a queue is exposed; the daemon says which mode it chose,
+	// and why.
 	GuardAuto GuardMode = "auto"
-	// GuardHold holds them, GuardDrop drops them, GuardOff lets them go.
 	GuardHold GuardMode = "hold"
 	GuardDrop GuardMode = "drop"
 	GuardOff  GuardMode = "off"
 )
 
 func (GuardMode) values() []string { return names(GuardAuto, GuardHold, GuardDrop, GuardOff) }
+
+func (GuardMode) gone() map[string]string {
+	return map[string]string{
+		"reinject": "further packets are no longer sent once more but held until their flow's first is confirmed: write hold",
+	}
+}
 
 // Placement is where packets are queued.
 type Placement string

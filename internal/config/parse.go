@@ -152,6 +152,10 @@ func (f *file) mapping(key string, node ast.Node, v reflect.Value) {
 		}
 		first[name] = where
 		i, exists := fields[name]
+		if instead, gone := goneKeys[path]; gone {
+			f.report(path, where, "%s", instead)
+			continue
+		}
 		if !exists {
 			f.report(path, where, "no such key: the nearest is %q, of %s", nearest(name, known), strings.Join(known, ", "))
 			continue
@@ -222,6 +226,9 @@ func set(v reflect.Value, node ast.Node, text string) error {
 	case encoding.TextUnmarshaler:
 		return target.UnmarshalText([]byte(text))
 	case named:
+		if old, ok := target.(outdated); ok && old.gone()[text] != "" {
+			return fmt.Errorf("%s is gone: %s", text, old.gone()[text])
+		}
 		if !slices.Contains(target.values(), text) {
 			return fmt.Errorf("%q is not one of %s: the nearest is %q", text, strings.Join(target.values(), ", "), nearest(text, target.values()))
 		}

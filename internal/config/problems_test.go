@@ -17,9 +17,9 @@ var problems = []struct {
 queue:
   count: 2
 guard:
-  mode: reinjct
+  mode: hodl
   mark: 3
-  grace: 50
+  hold: 50
 rules:
   placement: output
   placement: input
@@ -33,9 +33,9 @@ policy:
 		[]string{
 			`f:1:10: backend: "fast" is not one of mmsg, gonfqueue: the nearest is`,
 			`f:2:1: queue: no such key: the nearest is "queues", of backend, queues,`,
-			`f:5:9: guard.mode: "reinjct" is not one of auto, off, reinject, drop: the nearest is "reinject"`,
-			`f:6:9: guard.mark: must have exactly one bit set, and 0x3 has 2`,
-			`f:7:10: guard.grace: "50" is no duration`,
+			`f:5:9: guard.mode: "hodl" is not one of auto, hold, drop, off: the nearest is "hold"`,
+			`f:6:3: guard.mark: is gone: held packets are the originals and carry no mark; delete the line`,
+			`f:7:9: guard.hold: "50" is no duration`,
 			`f:10:3: rules.placement: written a second time: line 9 has it`,
 			`f:11:20: rules.protocols[1]: "sctpp" is no protocol`,
 			`f:15:16: policy.rules[0].source[0]: "192.0.2.1" is no prefix`,
@@ -69,22 +69,38 @@ policy:
 		"f:1:81: queues.pin[1]: must be from 0 to 1023, not -1",
 		"f:1:85: queues.pin[2]: must be from 0 to 1023, not 1024",
 	}},
-	{"truncation under the guard", "guard: {mode: reinject}\nqueues: {copy_range: 256}\n", []string{"f:2:22: queues.copy_range: 256 cuts packets, and guard.mode reinject must have the whole packet to send it again"}},
-	{"truncation with drop", "queues: {copy_range: 256}\nguard: {mode: drop}\n", nil},
-	{"fail open under the guard", "queues: {fail_open: true}\n", nil},
-	{"last queue", "queues: {first: 65535}\nguard: {entry_queues: false}\n", nil},
-	{"last queue with entry queues", "queues: {first: 16380, count: 4}\n", nil},
-	{"in the entry queues", "queues: {first: 16381, count: 4}\n", []string{"f:1:1: guard.entry_queues: takes the queue numbers from 16384 on, and queues.first and queues.count reach 16384"}},
-	{"guard times", "guard: {grace: 0s, idle: -1s, flows: 0, mark: 0}\n", []string{
-		"f:1:16: guard.grace: must be above 0, not 0s",
-		"f:1:26: guard.idle: must be above 0, not -1s",
-		"f:1:38: guard.flows: must be from 1 to",
-		"f:1:47: guard.mark: must have exactly one bit set, and 0x0 has 0",
+	{"truncation and segments are the gate's no more", "guard: {mode: hold}\nqueues: {copy_range: 256, gso: true, fail_open: true}\n", nil},
+	{"last queue", "queues: {first: 65535}\n", nil},
+	{"gone", "guard:\n  mode: reinject\n  dnat: off\n  grace: 50ms\n  idle: 5s\n  mark: 1\n  entry_queues: true\n", []string{
+		"f:2:9: guard.mode: reinject is gone: further packets are no longer sent once more but held until their flow's first is confirmed: write hold",
+		"f:3:3: guard.dnat: is gone: ",
+		"f:4:3: guard.grace: is gone: ",
+		"f:5:3: guard.idle: is gone: ",
+		"f:6:3: guard.mark: is gone: ",
+		"f:7:3: guard.entry_queues: is gone: ",
 	}},
-	{"guard order", "guard: {grace: 6s}\n", []string{"f:1:1: guard.idle: 5s is not more than grace (6s)"}},
+	{"gate queues", "guard: {first_queue: 65535, queues: 1}\n", []string{"f:1:22: guard.first_queue: the gate's 2 queues from 65535 on end at 65536"}},
+	{"last gate queue", "guard: {first_queue: 65534}\n", nil},
+	{"too many gate queues", "guard: {queues: 65}\n", []string{"f:1:17: guard.queues: must be from 1 to 64, not 65"}},
+	{"gate over the queues", "guard: {first_queue: 3}\nqueues: {count: 4}\n", []string{"f:1:22: guard.first_queue: the gate's queues 3 to 4 overlap those of queues.first and queues.count, 0 to 3"}},
+	{"queues over the gate", "queues: {count: 65000}\nrules: {fanout: balance}\n", []string{"f:1:1: guard.first_queue: the gate's queues 61440 to 61441 overlap"}},
+	{"no gate, no overlap", "guard: {first_queue: 3, mode: off}\nqueues: {count: 4}\n", nil},
+	{"guard bounds", "guard: {hold: 0s, hold_limit: 2h, flows: 0, flow_packets: 65536, bytes: 65534, settled_timeout: 10ms, settled_size: 1, exempt_ports: [0, 53, 53]}\n", []string{
+		"f:1:15: guard.hold: must be from 1ms to 1h0m0s, not 0s",
+		"f:1:31: guard.hold_limit: must be from 1ms to 1h0m0s, not 2h0m0s",
+		"f:1:42: guard.flows: must be from 1 to",
+		"f:1:59: guard.flow_packets: must be from 1 to 65535, not 65536",
+		"f:1:73: guard.bytes: must be from 65535 to 1073741824, not 65534",
+		"f:1:97: guard.settled_timeout: must be from 1s to 1h0m0s, not 10ms",
+		"f:1:117: guard.settled_size: must be from 2 to",
+		"f:1:135: guard.exempt_ports[0]: must be from 1 to 65535: take it out",
+		"f:1:142: guard.exempt_ports[2]: 53 is in the list already",
+	}},
+	{"settled size beyond an int", "guard: {settled_size: 4294967295}\n", []string{"f:1:23: guard.settled_size: must be from 2 to"}},
+	{"hold order", "guard: {hold: 1m}\n", []string{"f:1:1: guard.hold_limit: 30s is less than hold (1m0s)"}},
+	{"undecodable", "policy: {undecodable: queue}\n", []string{"f:1:23: policy.undecodable: "}},
 	{"metrics without a port", "metrics: {listen: localhost}\n", []string{`f:1:19: metrics.listen: "localhost" is no address and port`}},
-	{"no segmentation under the guard", "queues: {gso: true}\n", []string{"f:1:15: queues.gso: brings packets that are yet to be segmented and lack checksums, and guard.mode auto"}},
-	{"guard without a place", "guard: {mode: reinject}\nrules: {install: false, placement: none}\n", []string{"f:2:36: rules.placement: guard.mode reinject must know where"}},
+	{"guard without a place", "guard: {mode: hold}\nrules: {install: false, placement: none}\n", nil},
 	{"no rules and no guard", "guard: {mode: off}\nrules: {install: false, placement: none}\n", nil},
 	{"own rules", "rules: {install: false, placement: verdict3}\n", nil},
 	{"rules", "rules: {table: 7up, families: [ipv4, ipv4], protocols: [], fanout: port}\n", []string{
