@@ -82,7 +82,7 @@ func TestLiveWrongUsage(t *testing.T) {
 		"live --interval 0 --all-netns --netns x": "--all-netns",
 	} {
 		if got := command(t.Context(), strings.Fields(args)...); got.status != cli.Usage || !strings.Contains(got.stderr, want) {
-			t.Errorf("%s: %+v, want status 2 and %q", args, got, want)
+			t.Errorf("%s: %+v, want status 64 and %q", args, got, want)
 		}
 	}
 	if got := command(t.Context(), "live", "--netns", "nosuch"); got.status != cli.Failed || !strings.Contains(got.stderr, "ip netns list") {

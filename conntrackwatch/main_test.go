@@ -96,7 +96,7 @@ func TestWrongUsage(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), args, output{&stdout, &stderr}); status != cli.Usage || stderr.Len() == 0 || stdout.Len() != 0 {
-			t.Errorf("%q: status %d, stdout %q, stderr %q; want status 2 and the reason on stderr",
+			t.Errorf("%q: status %d, stdout %q, stderr %q; want status 64 and the reason on stderr",
 				args, status, stdout.String(), stderr.String())
 		}
 	}

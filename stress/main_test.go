@@ -79,7 +79,7 @@ func TestWrongUsage(t *testing.T) {
 func refused(t *testing.T, want string, args ...string) {
 	t.Helper()
 	if got := stress(args...); got.status != cli.Usage || got.stdout != "" || !strings.Contains(got.stderr, want) {
-		t.Errorf("%s: %+v, want status 2 and %q on stderr alone", args, got, want)
+		t.Errorf("%s: %+v, want status 64 and %q on stderr alone", args, got, want)
 	}
 }
 

@@ -8,11 +8,13 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Exit statuses.
+// Exit statuses. The last two are those of sysexits.h: 2 is what a Go program ends
+// with that crashed.
 const (
-	Done   = 0
-	Failed = 1 // the run failed, was cut short, or found what it looks for
-	Usage  = 2 // wrong usage or configuration
+	Done          = 0
+	Failed        = 1  // the run failed, was cut short, or found what it looks for
+	Usage         = 64 // wrong usage
+	Configuration = 78 // wrong configuration
 )
 
 // Errors that a command's Run wraps to choose how it ends.
@@ -20,7 +22,7 @@ var (
 	// ErrUsage marks what the caller can mend on the command line: status Usage.
 	ErrUsage = errors.New("wrong usage")
 	// ErrListed marks an error that is a list of places and problems, such as a
-	// configuration's: it is printed as it is, status Usage.
+	// configuration's: it is printed as it is, status Configuration.
 	ErrListed = errors.New("listed")
 	// ErrReported marks a failure that the report has told already: nothing is
 	// printed, status Failed.
@@ -54,7 +56,7 @@ func (p Program) Run(args []string, stdout, stderr io.Writer, options ...kong.Op
 		return Failed
 	case errors.Is(err, ErrListed):
 		fmt.Fprintln(stderr, err)
-		return Usage
+		return Configuration
 	}
 	fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 	if errors.Is(err, ErrUsage) {

@@ -34,7 +34,7 @@ func TestStatuses(t *testing.T) {
 		{"end well", Done, "", ""},
 		{"end badly", Failed, "", "program: broken\n"},
 		{"end wrongly", Usage, "", "--x and --y"},
-		{"end listed", Usage, "", "\nf:1:2: no"},
+		{"end listed", Configuration, "", "\nf:1:2: no"},
 		{"end reported", Failed, "", ""},
 		{"end passed", 7, "", ""},
 		{"fly", Usage, "", "see program --help"},
