@@ -82,7 +82,7 @@ func (k *keeper) rules(p *gatePlan) ruleset.Gate {
 		ExemptPorts: k.guard.ExemptPorts,
 	}
 	if p.Plan != nil {
-		g.Zones = p.Zones
+		g.Zones, g.TemplateZone = p.Zones, p.templates
 	}
 	return g
 }

@@ -22,6 +22,9 @@ type gatePlan struct {
 	// rounds is how many queues a packet may meet behind the gate, one after the
 	// other; 0: not known.
 	rounds int
+	// templates is the zone of packets with a conntrack template, nil where it may be
+	// one of several.
+	templates *uint16
 	// apart are the queues to which no packet comes that has passed the gate.
 	apart map[uint16]bool
 }
@@ -30,7 +33,7 @@ func (p *gatePlan) active() bool { return p.Plan != nil && len(p.Traffic) > 0 }
 
 // same reports whether both ask for the same rules and the same gate.
 func (p *gatePlan) same(other *gatePlan) bool {
-	return p.Plan != nil && other.Plan != nil && p.Same(other.Plan) && p.why == other.why
+	return p.Plan != nil && other.Plan != nil && p.Same(other.Plan) && p.why == other.why && sameZone(p.templates, other.templates)
 }
 
 // plan makes one from the machine's rules.
@@ -43,7 +46,7 @@ func (k *keeper) plan(ctx context.Context) gatePlan {
 	if err == nil {
 		p.rounds = rounds(rules, bound)
 	}
-	p.apart = apart(rules)
+	p.apart, p.templates = apart(rules), templateZone(rules.Zones)
 	selected := p.Traffic
 	if p.Installed {
 		selected = p.Missing
@@ -63,6 +66,22 @@ func (k *keeper) plan(ctx context.Context) gatePlan {
 	p.why = p.reason()
 	return p
 }
+
+// templateZone is the zone of every packet with a template, as far as the rules
+// tell: that which they set, or 0 where they set none. Rules that set a timeout
+// policy or a helper beside one for a zone are not thought of.
+func templateZone(zones []liverules.Zone) *uint16 {
+	zone := uint16(0)
+	for i, z := range zones {
+		if z.Computed || z.Direction != "" || i > 0 && z.ID != zone {
+			return nil
+		}
+		zone = z.ID
+	}
+	return &zone
+}
+
+func sameZone(a, b *uint16) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // reason is why there is something to guard, or nothing.
 func (p *gatePlan) reason() string {
