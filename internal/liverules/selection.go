@@ -141,8 +141,7 @@ func (l limits) selection(f families) (s Selection, ok bool) {
 	return s, true
 }
 
-// The types of errors, as far as they have a meaning (nf_conntrack_icmpv4_error,
-// RFC 4443).
+// The types of errors that a host sends (nf_conntrack_icmpv4_error, RFC 4443).
 var (
 	icmpErrors   = byteSetOf(3, 4, 5, 11, 12)
 	icmpv6Errors = byteSetOf(1, 2, 3, 4)

@@ -13,6 +13,8 @@ import (
 
 	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
+	"verdictd/internal/packet"
+	"verdictd/internal/ruleset"
 )
 
 func watch(t *testing.T) *Watcher {
@@ -96,6 +98,46 @@ func TestExcept(t *testing.T) {
 	}
 	if w.Except(7); w.counts(header) {
 		t.Error("port id 7 counts")
+	}
+}
+
+// The gate lists flows many times a second, each a change of its own.
+func TestExceptTheSettledSet(t *testing.T) {
+	kerneltest.Namespace(t)
+	g := ruleset.Gate{
+		FirstQueue: 100, Queues: 1, Settled: true, SettledSize: 100, SettledTimeout: time.Minute,
+		Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: ruleset.GateProtocols}},
+	}
+	installed, err := ruleset.Install(ruleset.Config{
+		Table: "t", Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settled := installed.Settled()
+	if settled == nil {
+		t.Skip("this kernel has no settled set")
+	}
+	w := watch(t)
+	add := func(port byte) {
+		t.Helper()
+		key := packet.Key{0: 4, 1: unix.IPPROTO_UDP, 4: 192, 6: 2, 7: 1, 20: 192, 22: 2, 23: 2, 37: port, 39: 53}
+		if err := settled.Add([]packet.Key{key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if add(1); !changeWithin(w, time.Second) {
+		t.Error("a listed flow is no change")
+	}
+	w.Except(settled.Port())
+	if add(2); changeWithin(w, 100*time.Millisecond) {
+		t.Error("a listed flow was told all the same")
+	}
+	if err := installed.SetGate(g); err != nil {
+		t.Fatal(err)
+	}
+	if !changeWithin(w, time.Second) {
+		t.Error("other changes of the same program were not told")
 	}
 }
 
