@@ -16,8 +16,8 @@ type eventSocket struct {
 	drops   uint64
 }
 
-// awaitEventSocket waits until a process listens for events, and is as wished.
-func awaitEventSocket(ctx context.Context, pid int, wished func(eventSocket) bool) (eventSocket, error) {
+// awaitEventSocket waits until a process listens for events, and is as it should be.
+func awaitEventSocket(ctx context.Context, pid int, right func(eventSocket) bool) (eventSocket, error) {
 	for deadline := time.Now().Add(readyWithin); ; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", pid))
 		if err != nil {
@@ -27,7 +27,7 @@ func awaitEventSocket(ctx context.Context, pid int, wished func(eventSocket) boo
 		switch {
 		case err != nil:
 			return eventSocket{}, err
-		case found && wished(socket):
+		case found && right(socket):
 			return socket, nil
 		case ctx.Err() != nil:
 			return eventSocket{}, context.Cause(ctx)

@@ -123,7 +123,7 @@ func fakeDaemon(ctx context.Context) int {
 	<-ctx.Done()
 	gate := ""
 	if cfg.Guard.Mode == report.GuardHold || cfg.Guard.Mode == report.GuardDrop {
-		total := strings.NewReplacer(`"expired":7`, `"expired":0`, `"unguarded":8`, `"unguarded":0`).Replace(gateTotal)
+		total := strings.NewReplacer(`"gone":1`, `"gone":0`, `"expired":7`, `"expired":0`, `"unguarded":8`, `"unguarded":0`).Replace(gateTotal)
 		gate = fmt.Sprintf(`"gate":{"queues":[%[1]s],"total":%[1]s},`, total)
 	}
 	document := `{"schema":2,"queues":[{"queue":0,"received":25},{"queue":1,"received":15}],

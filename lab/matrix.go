@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"verdictd/internal/cli"
@@ -70,20 +71,16 @@ func (m *matrixCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	reference, missing := t.findReference(m.Reference)
-	if missing != nil {
-		rows, err = withoutLibrary(rows, len(m.Only) > 0 || m.Reference != "", missing)
-	}
+	rows, without, err := m.withoutLibrary(rows, &t)
 	if err != nil {
 		return err
 	}
-	m.Reference = reference
 	rep, err := m.measure(ctx, &t, rows, std.err)
 	if err != nil {
 		return err
 	}
-	if missing != nil {
-		rep.Notes = append(rep.Notes, "No rows with program "+report.ProgramLibrary+": "+missing.Error()+".")
+	if without != nil {
+		rep.Notes = append(rep.Notes, fmt.Sprintf("No rows with program %s: %v.", report.ProgramLibrary, without))
 	}
 	if err := m.write(rep, std); err != nil {
 		return err
@@ -111,13 +108,22 @@ func (m *matrixCmd) rows(ports bool) ([]row, error) {
 	return choose(defaultRows(ports), filters)
 }
 
-// withoutLibrary leaves out what the C program is missing for, unless such rows were asked for.
-func withoutLibrary(rows []row, asked bool, missing error) ([]row, error) {
-	rest := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r[program] == report.ProgramLibrary })
-	if len(rest) < len(rows) && asked {
-		return nil, missing
+// withoutLibrary leaves out the rows with the C program where it is missing, and says why, unless they were asked for by name.
+func (m *matrixCmd) withoutLibrary(rows []row, t *testbed) (rest []row, why, err error) {
+	needs := func(r row) bool { return r[program] == report.ProgramLibrary }
+	if !slices.ContainsFunc(rows, needs) {
+		return rows, nil, nil
 	}
-	return rest, nil
+	named := m.Reference != "" || slices.ContainsFunc(m.Only, func(s string) bool { return strings.Contains(s, "program="+report.ProgramLibrary) })
+	path, why := t.findReference(m.Reference)
+	switch {
+	case why == nil:
+		m.Reference = path
+		return rows, nil, nil
+	case named:
+		return nil, nil, why
+	}
+	return slices.DeleteFunc(slices.Clone(rows), needs), why, nil
 }
 
 // measure does one run after the other. A run that fails says so in its row, and the next one follows.

@@ -13,8 +13,8 @@ import (
 	"verdictd/internal/cli"
 )
 
-// write gives a result to those who want it: text to people, and JSON to a file, or to stdout ("-"), whence the text then
-// moves to stderr.
+// write gives a result to those who want it: text to people, and JSON to a file, or to stdout ("-"): the text then
+// goes to stderr.
 func (std streams) write(path string, text func(io.Writer) error, document any) error {
 	people := std.out
 	if path == "-" {
