@@ -1,0 +1,107 @@
+package attacks
+
+import (
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"verdictd/internal/kernel/kerneltest"
+)
+
+// TestSamePackets: the packets of a flow are equal to the last bit, as those that keep a binding alive are, while
+// somebody changes other rules.
+func TestSamePackets(t *testing.T) {
+	const flows, packets = 60, 4
+	for _, family := range []string{"ipv4", "ipv6"} {
+		t.Run(family, func(t *testing.T) {
+			sideBySide(t, scenario{
+				// They have no numbers: the receiver takes none of them for the test's.
+				arrive: 0, clashes: flows, confirmed: true,
+				play: func(r *run) outcome {
+					h := routed(r, family)
+					r.daemon(h.Queue, analysis+"rules: {placement: forward, destination_ports: [5300]}")
+					in := listen(r, h.Receiver, h.target(port))
+					for i := range flows {
+						if i%3 == 0 {
+							nft(r, h.Queue, "add table inet other\nadd chain inet other c")
+						}
+						conn := dial(r, h.Sender, netip.AddrPort{}, h.target(port), nil)
+						for range packets {
+							if _, err := conn.Write([]byte("the same")); err != nil {
+								r.Fatal(err)
+							}
+						}
+						_ = conn.Close()
+						time.Sleep(time.Millisecond)
+					}
+					o := r.end(in, 0)
+					if n := o.statistics.Total.Received; n != flows*packets {
+						r.Errorf("%d packets were judged, want %d", n, flows*packets)
+					}
+					return o
+				},
+			})
+		})
+	}
+}
+
+// TestRulesChangeAllTheTime: a firewall is rewritten every few milliseconds.
+func TestRulesChangeAllTheTime(t *testing.T) {
+	sideBySide(t, scenario{arrive: 800, clashes: 200, confirmed: true, beside: true, play: func(r *run) outcome {
+		h := routed(r, "ipv4")
+		r.daemon(h.Queue, analysis+"rules: {placement: forward, destination_ports: [5300]}")
+		in := listen(r, h.Receiver, h.target(port))
+		stop, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+				nft(r, h.Queue, `
+					add table inet other
+					delete table inet other
+					add table inet other
+					add chain inet other c
+					add rule inet other c udp dport 5300 counter`)
+			}
+		}()
+		burst{to: h.target(port), flows: 200, packets: 4, pause: 3 * time.Millisecond}.send(r, h.Sender)
+		close(stop)
+		<-ended
+		return r.end(in, 800)
+	}})
+}
+
+// TestGateOverrun: the daemon stands still while more comes than the gate's sockets take. Nothing is lost, and what
+// passed by the gate is counted.
+func TestGateOverrun(t *testing.T) {
+	kerneltest.Require(t)
+	const flows, packets = 6000, 10
+	r := &run{T: t, mode: "hold"}
+	near, far := twoEnds(r)
+	d := r.daemon(near, "queues: {max_length: 65535}\nrules: {placement: input, destination_ports: [5300]}")
+	to := netip.AddrPortFrom(nearEnd, port)
+	in := listenLarge(r, near, to)
+	d.signal(syscall.SIGSTOP)
+	again := time.AfterFunc(1500*time.Millisecond, func() { d.signal(syscall.SIGCONT) })
+	burst{to: to, flows: flows, packets: packets, closing: true}.send(r, far)
+	if again.Stop() {
+		d.signal(syscall.SIGCONT)
+	}
+	o := r.end(in, flows*packets)
+	t.Log(o)
+	g := o.statistics.Gate.Total
+	if seen := g.Received + g.Unguarded; seen < flows*packets {
+		t.Errorf("%d packets passed by the gate, counted nowhere", flows*packets-seen)
+	}
+	if g.Unguarded == 0 && o.clashes > 0 {
+		t.Errorf("%d clashes, and no packet is said to be unguarded", o.clashes)
+	}
+	if o.arrived+int(o.statistics.Total.UserDropped+o.statistics.Total.QueueDropped) != flows*packets || o.duplicated > 0 {
+		t.Errorf("%v: packets are lost, and not counted", o)
+	}
+}
