@@ -300,17 +300,17 @@ func TestCommands(t *testing.T) {
 	}{
 		{"check --config " + good, 0, []string{"ok"}},
 		{"check --config ../configs/verdictd.yaml", 0, []string{"ok"}},
-		{"check --config " + bad, 2, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
-		{"check --config " + filepath.Join(dir, "none.yaml"), 2, []string{"none.yaml"}},
-		{"check", 2, []string{"--config", "--help"}},
-		{"fly", 2, []string{"fly"}},
+		{"check --config " + bad, 78, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
+		{"check --config " + filepath.Join(dir, "none.yaml"), 78, []string{"none.yaml"}},
+		{"check", 64, []string{"--config", "--help"}},
+		{"fly", 64, []string{"fly"}},
 		{"rules show --config " + good, 1, []string{"verdictd"}},
 		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
 		{"rules apply --config " + good, 1, []string{"exists"}},
 		{"rules show --config " + good, 0, []string{"table inet verdictd", "output"}},
 		{"rules remove --config " + good, 0, []string{"removed"}},
 		{"rules remove --config " + good, 1, []string{"no such table"}},
-		{"run --config " + bad, 2, []string{"bad.yaml:1:"}},
+		{"run --config " + bad, 78, []string{"bad.yaml:1:"}},
 	} {
 		status, output := runCommandLine(t, strings.Fields(test.args)...)
 		if status != test.status {

@@ -5,5 +5,5 @@
 //	verdictd check --config FILE    every problem of a configuration at once
 //	verdictd rules apply|remove|show
 //
-// Exit status: 0 done, 1 failed, 2 wrong usage or configuration.
+// Exit status: 0 done, 1 failed, 64 wrong usage, 78 wrong configuration.
 package main

@@ -45,16 +45,18 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	if err := kernel.Load(ctx, kernel.PartQueue, kernel.PartTables); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	k := &keeper{
-		guard: &cfg.Guard, log: log, table: guardTable,
-		judged: func(uint16) bool { return false }, queues: queues,
-	}
-	rules, err := ruleset.InstallGate(gateRules(guardTable, &cfg.Guard))
+	claimed, err := claim(guardTable)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, claimed.Close()) }()
+	k := &keeper{
+		guard: &cfg.Guard, log: log, table: guardTable,
+		judged: func(uint16) bool { return false }, queues: queues,
+		install: func() (*ruleset.Installed, error) { return ruleset.InstallGate(gateRules(guardTable, &cfg.Guard)) },
+	}
 	began := startUsage()
-	if err = k.begin(ctx, rules); err == nil {
+	if err = k.begin(ctx); err == nil {
 		log.Info("guard begins", "version", version, "table", guardTable, "mode", k.mode(&k.now))
 		notify(log, daemon.SdNotifyReady)
 		err = k.serve(ctx)
@@ -89,7 +91,7 @@ func (k *keeper) serve(ctx context.Context) error {
 // writes the statistics.
 func (k *keeper) leave(cfg *config.Config, began usage) error {
 	k.end()
-	errs := []error{k.gone(k.reopen()), k.gone(k.installed.Detach())}
+	errs := []error{k.gone(k.reopen()), k.gone(k.detach())}
 	time.Sleep(settle)
 	cpu := processTime()
 	errs = append(errs, k.stop())

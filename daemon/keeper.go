@@ -34,6 +34,8 @@ type keeper struct {
 
 	// operators is the table in which the operator's own gate rules may be.
 	operators string
+	// install makes the table; again, where somebody has removed it.
+	install func() (*ruleset.Installed, error)
 
 	installed *ruleset.Installed
 	changes   *liverules.Watcher
@@ -57,6 +59,7 @@ func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 		k.operators = k.table
 		k.table += gateSuffix
 	}
+	k.install = func() (*ruleset.Installed, error) { return installRules(cfg, k.table) }
 	return k
 }
 
@@ -109,11 +112,11 @@ func (k *keeper) settledTimeout() time.Duration {
 	return max(least/2, settledLeast)
 }
 
-// begin watches the rules. The gate's base chains must be there already.
-func (k *keeper) begin(ctx context.Context, installed *ruleset.Installed) (err error) {
-	k.installed, k.said = installed, map[string]bool{}
-	if !k.wanted() {
-		return nil
+// begin makes the table, watches the rules, and opens the gate where there is need.
+func (k *keeper) begin(ctx context.Context) (err error) {
+	k.said = map[string]bool{}
+	if k.installed, err = k.install(); err != nil || !k.wanted() {
+		return err
 	}
 	if k.changes, err = liverules.Watch(ctx); err != nil {
 		return err
@@ -139,6 +142,9 @@ func (k *keeper) failed() <-chan error {
 
 // follow brings the gate in step with the rules as they are now.
 func (k *keeper) follow(ctx context.Context) error {
+	if err := k.reinstall(); err != nil {
+		return err
+	}
 	p := k.plan(ctx)
 	k.say(k.log.Warn, p.Uncovered...)
 	if k.gate != nil {
@@ -161,6 +167,21 @@ func (k *keeper) follow(ctx context.Context) error {
 	}
 	k.now = p
 	return k.settle()
+}
+
+// reinstall makes the table again where somebody has removed it, as a firewall's
+// reload does that begins with `flush ruleset`.
+func (k *keeper) reinstall() error {
+	exists, err := ruleset.Exists(k.table)
+	if exists || err != nil {
+		return err
+	}
+	k.log.Warn("somebody has removed the table: it is installed again", "table", k.table)
+	installed, err := k.install()
+	if err == nil {
+		k.installed, k.now = installed, gatePlan{}
+	}
+	return err
 }
 
 // open opens the gate for a plan, if it is not open for its zones.
@@ -305,12 +326,23 @@ func (k *keeper) reopen() error {
 	return k.installed.SetGate(k.rules(&gatePlan{}))
 }
 
+// detach takes all rules of the table out.
+func (k *keeper) detach() error {
+	if k.installed == nil {
+		return nil
+	}
+	return k.installed.Detach()
+}
+
 // removeWithin bounds the wait for what is in queues of others.
 const removeWithin = time.Second
 
 // remove takes the table away, when nothing waits in any queue of the namespace:
 // with a base chain, anybody's, the kernel drops all that waits in all of them.
 func (k *keeper) remove() error {
+	if k.installed == nil {
+		return nil
+	}
 	var waiting []nfq.KernelQueue
 	for until := time.Now().Add(removeWithin); ; time.Sleep(time.Millisecond) {
 		queues, err := nfq.ReadKernelQueues()

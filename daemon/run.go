@@ -15,7 +15,6 @@ import (
 	"verdictd/internal/engine"
 	"verdictd/internal/kernel"
 	"verdictd/internal/nfq"
-	"verdictd/internal/ruleset"
 )
 
 type runCommand struct{ configFlag }
@@ -43,15 +42,20 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if err := loadModules(ctx, cfg, kernel.Load); err != nil {
 		return err
 	}
-	s := service{cfg: cfg, log: log}
-	s.keeper = newKeeper(cfg, log)
+	s := service{cfg: cfg, log: log, keeper: newKeeper(cfg, log)}
 	if s.engine, err = engine.Open(engineConfig(cfg, p, &s.keeper.hints)); err != nil {
 		return err
 	}
+	claimed, err := claim(s.keeper.table)
+	if err != nil {
+		return errors.Join(err, s.engine.Close())
+	}
+	defer func() { err = errors.Join(err, claimed.Close()) }()
 	s.engine.Start()
-	if err := s.begin(ctx); err != nil {
+	if err := s.keeper.begin(ctx); err != nil {
 		return errors.Join(err, s.stop())
 	}
+	s.announce()
 	stopMetrics, err := s.exportAudit(ctx)
 	if err != nil {
 		return errors.Join(err, s.stop())
@@ -70,30 +74,7 @@ type service struct {
 	log    *slog.Logger
 	engine *engine.Engine
 	keeper *keeper
-	rules  *ruleset.Installed // nil: there are none of ours
 	usage  usage
-}
-
-// begin installs the rules and opens the gate, where there is one.
-func (s *service) begin(ctx context.Context) (err error) {
-	switch {
-	case s.cfg.Rules.Install:
-		c := rulesConfig(s.cfg)
-		if s.keeper.wanted() {
-			c.Gate = gateRules(c.Table, &s.cfg.Guard).Gate
-		}
-		s.rules, err = ruleset.Install(c)
-	case s.keeper.wanted():
-		s.rules, err = ruleset.InstallGate(gateRules(s.keeper.table, &s.cfg.Guard))
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.keeper.begin(ctx, s.rules); err != nil {
-		return err
-	}
-	s.announce()
-	return nil
 }
 
 // serve follows the rules until the context ends or something cannot go on.
@@ -136,11 +117,11 @@ func (s *service) serve(ctx context.Context) error {
 func (s *service) stop() error {
 	var errs []error
 	s.keeper.end()
-	if s.rules != nil {
+	if rules := s.keeper.installed; rules != nil {
 		s.keeper.hush(s.idle)
-		errs = append(errs, s.keeper.gone(s.rules.DetachVerdicts()))
+		errs = append(errs, s.keeper.gone(rules.DetachVerdicts()))
 		errs = append(errs, s.keeper.gone(s.keeper.reopen()))
-		errs = append(errs, s.keeper.gone(s.rules.Detach()))
+		errs = append(errs, s.keeper.gone(rules.Detach()))
 		time.Sleep(settle)
 	}
 	errs = append(errs, s.keeper.stop())
@@ -151,9 +132,7 @@ func (s *service) stop() error {
 	errs = append(errs, s.engine.Stop())
 	statistics := s.collect(kernel)
 	errs = append(errs, s.keeper.free(), s.engine.Close())
-	if s.rules != nil {
-		errs = append(errs, s.keeper.gone(s.keeper.remove()))
-	}
+	errs = append(errs, s.keeper.gone(s.keeper.remove()))
 	return errors.Join(append(errs, statistics.write(s.cfg.Statistics.File))...)
 }
 
@@ -174,8 +153,8 @@ func (s *service) announce() {
 		"version", version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
 		"placement", s.cfg.Rules.Placement, "guard", s.keeper.mode(&s.keeper.now),
 	}
-	if s.rules != nil {
-		attributes = append(attributes, "statement", s.rules.Kind())
+	if s.keeper.installed != nil {
+		attributes = append(attributes, "statement", s.keeper.installed.Kind())
 	}
 	s.log.Info("verdicts begin", attributes...)
 	if want, got := s.cfg.Queues.ReceiveBuffer, s.engine.ReceiveBuffer(); got < want {

@@ -37,6 +37,22 @@ func gateRules(table string, g *config.Guard) ruleset.Config {
 	}
 }
 
+// installRules installs what the configuration asks for; nil where that is nothing.
+func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) {
+	gate := cfg.Guard.Mode != config.GuardOff
+	switch {
+	case cfg.Rules.Install:
+		c := rulesConfig(cfg)
+		if gate {
+			c.Gate = gateRules(table, &cfg.Guard).Gate
+		}
+		return ruleset.Install(c)
+	case gate:
+		return ruleset.InstallGate(gateRules(table, &cfg.Guard))
+	}
+	return nil, nil
+}
+
 // engineConfig says how the packets are judged.
 func engineConfig(cfg *config.Config, p *policy.Policy, h engine.Hints) engine.Config {
 	q, a := &cfg.Queues, &cfg.Analysis

@@ -201,6 +201,15 @@ func room(conn *netlink.Conn) error {
 	return errors.Join(conn.SetReadBuffer(bytes), conn.SetWriteBuffer(bytes))
 }
 
+// Exists reports whether there is a table of this name.
+func Exists(name string) (bool, error) {
+	tables, err := listTables()
+	if err != nil {
+		return false, fmt.Errorf("list the nftables tables: %w", err)
+	}
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
+}
+
 // absent fails if there is a table of this name.
 func absent(name string) error {
 	_, err := find(name)

@@ -11,12 +11,14 @@ const (
 	// standing: a program that has judged nothing for so long stands still.
 	standing = int64(100 * time.Millisecond)
 	// Whether a program wants a second packet is tried once it has judged nothing
-	// for tryAfter though it has read all. It does if it judges within
-	// triedWithin then, twice; after a miss it is not tried for tryAgain.
+	// for tryAfter though it has read all. It does if it then judges several packets
+	// within triedWithin, twice. After a miss it is not tried for tryAgain, and twice
+	// as long each time, up to tryRarely.
 	tryAfter    = int64(250 * time.Millisecond)
-	triedWithin = int64(3 * time.Millisecond)
+	triedWithin = int64(50 * time.Millisecond)
 	tryTwice    = 2
-	tryAgain    = int64(time.Minute)
+	tryAgain    = int64(time.Second)
+	tryRarely   = int64(time.Minute)
 	// wantWithin: a program that is known to want second packets and judges nothing
 	// for so long although it gets them does not want them any more.
 	wantWithin = int64(50 * time.Millisecond)
@@ -33,6 +35,7 @@ type judge struct {
 	triedAt int64 // 0: it is not being tried
 	hits    int
 	notTill int64
+	misses  int
 	wants   bool
 	said    bool
 }
@@ -55,7 +58,7 @@ func (j *judges) see(now int64, readings []gate.Reading) (moved int) {
 		}
 		if n := int32(judged - q.judged); n > 0 {
 			moved += int(n)
-			j.judgedAgain(r.Queue, q, now)
+			j.judgedAgain(r.Queue, q, now, int(n))
 			q.moved = now
 		} else if r.Waiting == 0 {
 			q.moved = now
@@ -66,16 +69,15 @@ func (j *judges) see(now int64, readings []gate.Reading) (moved int) {
 }
 
 // judgedAgain learns from a program that has been given a second packet.
-func (j *judges) judgedAgain(queue uint16, q *judge, now int64) {
+func (j *judges) judgedAgain(queue uint16, q *judge, now int64, verdicts int) {
 	if q.triedAt == 0 {
 		return
 	}
-	hit := now-q.triedAt <= triedWithin
-	q.triedAt = 0
-	if !hit {
-		q.hits, q.notTill = 0, now+tryAgain
+	if now-q.triedAt > triedWithin || verdicts < 2 {
+		q.missed(now)
 		return
 	}
+	q.triedAt = 0
 	if q.hits++; q.hits < tryTwice {
 		return
 	}
@@ -84,6 +86,23 @@ func (j *judges) judgedAgain(queue uint16, q *judge, now int64) {
 		q.said = true
 		j.notice(fmt.Sprintf("the program of queue %d judges a flow's first packet when it has seen the second: packets of such flows are held for %v only, and may clash; guard.exempt_ports takes their ports out of the gate", queue, time.Duration(wantsAfter)))
 	}
+}
+
+// missed notes that a program does not want a second packet.
+func (q *judge) missed(now int64) {
+	q.triedAt, q.hits, q.wants = 0, 0, false
+	q.notTill = now + min(tryAgain<<min(q.misses, 6), tryRarely)
+	q.misses++
+}
+
+// trying reports whether a program is being tried.
+func (j *judges) trying() bool {
+	for _, q := range j.queues {
+		if q.triedAt != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // state is what the programs do that packets of the gate may wait for. try: let
@@ -95,21 +114,22 @@ func (j *judges) state(now int64, blocking []uint16) (state gate.Judge, try bool
 			continue
 		}
 		still := now - q.moved
-		switch {
-		case q.wants && still >= wantWithin:
-			q.wants, q.hits, q.notTill = false, 0, now+tryAgain
-		case q.wants && still >= wantsAfter && j.readEmpty(q.port):
+		if q.wants && still >= wantWithin || q.triedAt != 0 && now-q.triedAt > triedWithin {
+			q.missed(now)
+		}
+		if still < wantsAfter {
+			continue
+		}
+		// A program that does not even read stands still.
+		switch read := j.readEmpty(q.port); {
+		case !read:
+			if still >= standing {
+				state = gate.Standing
+			}
+		case q.wants:
 			return gate.WantsSecond, false
-		}
-		if q.triedAt != 0 && now-q.triedAt > triedWithin {
-			q.triedAt, q.hits, q.notTill = 0, 0, now+tryAgain
-		}
-		if still >= tryAfter && !q.own && q.triedAt == 0 && now >= q.notTill && j.readEmpty(q.port) {
-			q.triedAt = now
-			try = true
-		}
-		if still >= standing {
-			state = gate.Standing
+		case still >= tryAfter && !q.own && q.triedAt == 0 && now >= q.notTill:
+			q.triedAt, try = now, true
 		}
 	}
 	return state, try

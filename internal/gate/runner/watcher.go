@@ -105,7 +105,7 @@ func (w *watcher) look(pending, holding bool) bool {
 	switch {
 	case !holding:
 		w.pause = slowest
-	case moved > 0:
+	case moved > 0 || w.judges.trying():
 		w.pause = fastest
 	default:
 		w.pause = min(w.pause*5/4+time.Microsecond, slower)
