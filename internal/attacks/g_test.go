@@ -318,7 +318,7 @@ func TestWantsSecondPacket(t *testing.T) {
 		}
 		return o
 	})
-	if !both {
+	if !both || log == nil {
 		return
 	}
 	if hold.statistics.Gate.Total.Held > 0 && second == 0 {

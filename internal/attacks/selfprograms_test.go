@@ -118,7 +118,7 @@ func TestSelfWireGuard(t *testing.T) {
 			var got iperfResult
 			text := output(r, near, 15*time.Second, strings.Fields("iperf3 -J -t 1 -p 5201 -c 203.0.113.2 "+direction)...)
 			if err := json.Unmarshal([]byte(text), &got); err != nil || got.End.Received.Bytes < 1<<20 {
-				r.Errorf("%v: %+v", err, got)
+				r.Errorf("%v: %+v\n%s", err, got, text)
 			}
 			r.Logf("%.0f Mbit/s %s", got.End.Received.Bits/1e6, direction)
 		}

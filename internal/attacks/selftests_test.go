@@ -257,6 +257,7 @@ type iperfResult struct {
 			Bits  float64 `json:"bits_per_second"`
 		} `json:"sum_received"`
 	} `json:"end"`
+	Error string `json:"error"`
 }
 
 func TestSelfIperf(t *testing.T) {
@@ -330,10 +331,11 @@ func TestSelfFragments(t *testing.T) {
 func TestSelfPingFlood(t *testing.T) {
 	selfTest(t, "ping").each(selfPlaces, func(r *run, placement string) {
 		sender, _, _, target := r.place(placement, "protocols: [icmp]", "")
-		for _, args := range []string{"-q -f -c 2000 -w 5 ", "-q -f -l 50 -c 2000 -w 5 ", "-q -f -s 8000 -c 500 -w 5 "} {
+		for args, want := range map[string]int{"-q -f -c 2000 -w 5 ": 2000, "-q -f -l 50 -c 2000 -w 5 ": 2000, "-q -f -s 8000 -c 500 -w 5 ": 500} {
+			// It ends with as many answers as requests were asked for, while others may be on their way.
 			sent, answered, twice := ping(r, sender, args+target.String())
 			r.Logf("ping %s: %d sent, %d answered", args, sent, answered)
-			if answered != sent && r.mode == "hold" || twice != 0 {
+			if answered < want && r.mode == "hold" || twice != 0 {
 				r.Errorf("ping %s: %d sent, %d answered, %d twice", args, sent, answered, twice)
 			}
 		}
