@@ -14,10 +14,10 @@ func (t *Table) Answer(i int32, known bool) {
 	}
 	switch {
 	case f.head == none:
-	case t.cfg.Drop:
-		t.Counters.Dropped += t.release(i, false)
 	case f.resolved:
 		t.gone(i)
+	case t.cfg.Drop:
+		t.Counters.Dropped += t.release(i, false)
 	default:
 		t.ask(i, min(f.due+1, dueLists-1))
 	}
@@ -47,39 +47,27 @@ func (t *Table) gone(i int32) {
 	}
 }
 
-// Resolve tells that every packet that was released in an epoch is confirmed or
-// dropped by now.
-func (t *Table) Resolve(epoch uint64) {
-	l := &t.epochs[epoch%EpochsKept]
-	for l.head != none {
-		i := l.head
-		l.remove(t.epochLinks, i)
-		f := &t.flows[i]
-		if f.head == none {
-			f.pending = false
-			continue
-		}
-		f.resolved = true
-		t.ask(i, dueNow)
-	}
-}
-
-// Refused tells that the kernel did not know the first packet of a flow when its
-// verdict came: somebody had deleted a base chain, or a device went.
+// Refused tells that the kernel did not know a packet when its verdict came, by
+// its Verdict's First and ID: somebody had deleted a base chain, or a device went.
 func (t *Table) Refused(i int32, id uint32) {
+	t.Counters.Vanished++
 	if i < 0 || int(i) >= len(t.flows) {
 		return
 	}
-	if f := &t.flows[i]; f.pending && f.firstID == id {
-		t.Counters.Vanished++
+	if f := &t.flows[i]; f.pending && !f.several && f.firstID == id {
 		t.gone(i)
 	}
 }
 
 // Dropped tells that a packet was dropped behind the gate, and the verdict has
-// returned. It counts where that is the very packet that was let go as the first.
+// returned. It counts where that is the very packet that was let go as the first,
+// and nothing else of its flow is on its way.
 func (t *Table) Dropped(k *packet.Key, print uint32) {
-	if i := t.find(k); i != none && t.flows[i].pending && t.flows[i].firstPrint == print {
+	i := t.find(k)
+	if i == none {
+		return
+	}
+	if f := &t.flows[i]; f.pending && !f.several && f.firstPrint == print {
 		t.gone(i)
 	}
 }

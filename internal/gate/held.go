@@ -10,6 +10,13 @@ type held struct {
 	turned    bool // as Packet has it
 }
 
+func (t *Table) heldNow(p *Packet) held {
+	return held{
+		id: p.ID, print: p.Print, next: none, at: t.now,
+		size: p.Bytes + packetOverhead, of: p.Of, turned: p.Turned,
+	}
+}
+
 // maxHeld is more than the kernel holds for one queue (65,535, by its own limit
 // on the length, is what the gate's queues are bound with), a few times over, as
 // a table has several queues with zones.
@@ -41,7 +48,7 @@ func (t *Table) keep(i int32, p *Packet, size int64) {
 	f := &t.flows[i]
 	n := t.freeOf
 	t.freeOf = t.nodes[n].next
-	t.nodes[n] = held{id: p.ID, print: p.Print, next: none, at: t.now, size: uint32(size), of: p.Of, turned: p.Turned}
+	t.nodes[n] = t.heldNow(p)
 	if f.tail == none {
 		f.head, f.heldSince = n, t.now
 		t.holding.push(t.holdingLinks, i)
@@ -87,19 +94,13 @@ func (t *Table) release(i int32, accept bool) (n uint64) {
 }
 
 // letGo releases the held packets of a flow that is pending still. They are on
-// their way together with its first one, from the present epoch on.
+// their way together with its first one, and the drop of one says nothing of the
+// others.
 func (t *Table) letGo(i int32) (n uint64) {
 	n = t.release(i, true)
+	t.flows[i].several = true
 	t.setEpoch(i)
 	return n
-}
-
-// setEpoch notes that a packet of a pending flow has gone on just now.
-func (t *Table) setEpoch(i int32) {
-	f := &t.flows[i]
-	t.epochs[f.epoch%EpochsKept].remove(t.epochLinks, i)
-	f.resolved, f.epoch = false, t.epoch
-	t.epochs[f.epoch%EpochsKept].push(t.epochLinks, i)
 }
 
 // Drain lets everything go on that is held, for a gate that ends, and says how

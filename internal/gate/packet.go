@@ -36,16 +36,17 @@ func (t *Table) Packet(p *Packet) {
 	switch {
 	case p.Announced:
 		t.Counters.Announced++
-		t.first(i, held{id: p.ID, print: p.Print, at: t.now, of: p.Of, turned: p.Turned})
+		f.several = f.pending
+		t.first(i, t.heldNow(p))
 	case !f.pending && t.now < f.knownUntil:
 		t.Counters.Passed++
 		t.accept(p.ID, p.Of, none)
 	case !f.pending:
 		t.Counters.First++
-		t.first(i, held{id: p.ID, print: p.Print, at: t.now, of: p.Of, turned: p.Turned})
+		t.first(i, t.heldNow(p))
 	case t.comesAgain(f, p):
 		t.Counters.Reentered++
-		t.first(i, held{id: p.ID, print: p.Print, at: t.now, of: p.Of, turned: p.Turned})
+		t.first(i, t.heldNow(p))
 	default:
 		t.hold(i, p)
 	}
@@ -70,6 +71,7 @@ func (t *Table) comesAgain(f *flow, p *Packet) bool {
 // first lets a packet go on that conntrack may make an entry for.
 func (t *Table) first(i int32, h held) {
 	f := &t.flows[i]
+	t.recent.remove(t.recentLinks, i)
 	f.pending, f.knownUntil = true, 0
 	f.firstID, f.firstPrint, f.firstAt, f.firstSince, f.turned = h.id, h.print, t.now, h.at, h.turned
 	t.setEpoch(i)
@@ -82,7 +84,15 @@ func (t *Table) accept(id uint32, of uint8, first int32) {
 
 // open ends the wait for a flow's first packet.
 func (t *Table) open(i int32) {
+	t.epochs[t.flows[i].epoch%EpochsKept].remove(t.epochLinks, i)
+	t.idle(i)
+}
+
+// idle notes that nothing of a flow is on its way without a confirmed entry.
+func (t *Table) idle(i int32) {
 	f := &t.flows[i]
-	t.epochs[f.epoch%EpochsKept].remove(t.epochLinks, i)
-	f.pending, f.resolved = false, false
+	if f.pending {
+		t.recent.push(t.recentLinks, i)
+	}
+	f.pending, f.resolved, f.several = false, false, false
 }

@@ -1,7 +1,13 @@
 package gate
 
+import "slices"
+
 // EpochsKept is how many epochs may be under way, the present one included.
 const EpochsKept = 64
+
+// maxWaits is how many epochs are waited for one by one. What comes to a queue
+// that stands still keeps an epoch each, which are joined then.
+const maxWaits = EpochsKept / 2
 
 // maxRounds bounds the queues that one packet meets one after the other.
 const maxRounds = 4
@@ -10,20 +16,6 @@ const maxRounds = 4
 // was queued earlier: threads that share a queue, and packets that are looked at
 // longer. Nothing tells which packets wait, only how many.
 const outOfOrder = 256
-
-// A Reading is what the kernel tells of a queue (/proc/net/netfilter/nfnetlink_queue).
-type Reading struct {
-	Queue uint16
-	Port  uint32
-	// Sequence is the id of the last packet queued, Waiting how many have no
-	// verdict yet.
-	Sequence, Waiting uint32
-	// InOrder: its program judges packets as they come.
-	InOrder bool
-}
-
-// judged is how many packets were judged so far, if they are in order.
-func (r Reading) judged() uint32 { return r.Sequence - r.Waiting }
 
 // Progress finds out when packets that were released are past every other queue.
 //
@@ -39,14 +31,18 @@ func (r Reading) judged() uint32 { return r.Sequence - r.Waiting }
 // it, has none of them, and may stand still for ever.
 type Progress struct {
 	waits []wait
-	// from is a reading of before the present epoch.
-	from []Reading
-	// Rounds is how many queues a packet may meet one after the other; 0: as many
-	// as there are, up to 4.
+	// from is a reading of before the present epoch, now the one taken last, and
+	// last the one before.
+	from, last, now []Reading
+	// Rounds is how many queues a packet may meet one after the other; a queue that
+	// rules at two hooks feed counts twice. 0: as many as there are queues, up to 4.
 	Rounds int
+	// Joined is called where an epoch is resolved together with an earlier one from
+	// now on: every table's Join.
+	Joined func(epoch, earlier uint64)
 }
 
-// wait is for one epoch.
+// wait is for one epoch, or several that were joined.
 type wait struct {
 	epoch    uint64
 	from, to []Reading
@@ -58,43 +54,75 @@ type wait struct {
 // Waits is how many epochs are waited for.
 func (p *Progress) Waits() int { return len(p.waits) }
 
-// MayEnd reports whether the present epoch may end: there is room to wait for it.
-func (p *Progress) MayEnd(epoch uint64) bool {
-	return len(p.waits) == 0 || epoch-p.waits[0].epoch < EpochsKept-2
+// Next is the number of the epoch after the present one, and whether that may
+// end: not all may be under way. Numbers are left out whose place in the tables
+// is that of one that is waited for.
+func (p *Progress) Next(epoch uint64) (next uint64, ok bool) {
+	if len(p.waits) > EpochsKept-2 {
+		return 0, false
+	}
+	taken := func(w wait) bool { return (next-w.epoch)%EpochsKept == 0 }
+	for next = epoch + 1; (next-epoch)%EpochsKept == 0 || slices.ContainsFunc(p.waits, taken); {
+		next++
+	}
+	return next, true
 }
 
 // Start takes a reading of before the first epoch.
-func (p *Progress) Start(r []Reading) { p.from = r }
+func (p *Progress) Start(r []Reading) { p.from, p.last, p.now = r, r, r }
 
 // End ends an epoch. before was read before the next one began, after when all
-// that was released in this one had returned.
+// that was released in this one had returned. Readings are kept: each is to have
+// its own memory.
 func (p *Progress) End(epoch uint64, before, after []Reading) {
-	p.waits = append(p.waits, wait{epoch: epoch, from: p.from, to: after})
+	p.waits = append(p.waits, wait{epoch: epoch, from: p.from, to: withLost(after, before)})
+	p.took(before)
+	p.took(after)
 	p.from = before
+	if len(p.waits) > maxWaits && p.Joined != nil {
+		p.join()
+	}
+}
+
+// join makes one wait of the two oldest.
+func (p *Progress) join() {
+	w, o := &p.waits[0], &p.waits[1]
+	p.Joined(o.epoch, w.epoch)
+	w.from = union(w.from, o.from, false)
+	w.to = union(w.to, o.to, true)
+	w.round, w.past, w.covered = min(w.round, o.round), false, false
+	p.waits = slices.Delete(p.waits, 1, 2)
 }
 
 // Read takes a reading and reports whether a barrier is needed: packets of some
 // epoch are past all queues that they had come to.
 func (p *Progress) Read(now []Reading) (barrier bool) {
+	p.took(now)
 	for i := range p.waits {
 		w := &p.waits[i]
-		w.past = w.past || len(w.blocking(now)) == 0
+		w.past = w.past || len(w.blocking(p.last, now)) == 0
 		barrier = barrier || w.past
 	}
 	return barrier
 }
 
-// blocking are the queues that packets of the epoch may wait in.
-func (w *wait) blocking(now []Reading) (list []uint16) {
-	for _, to := range w.to {
-		if from, ok := find(w.from, to); ok && from.Sequence == to.Sequence {
-			continue // none came
+// took notes a reading, unless it is the one that was noted last.
+func (p *Progress) took(now []Reading) {
+	if len(now) == 0 || len(p.now) == 0 || &now[0] != &p.now[0] {
+		p.last, p.now = p.now, now
+	}
+}
+
+// blocking are the queues that packets of the epoch may wait in. last was read
+// before now.
+func (w *wait) blocking(last, now []Reading) (list []uint16) {
+	for to, r := range w.came(now) {
+		at, ok := find(last, to)
+		if !ok {
+			at = to
 		}
-		r, ok := find(now, to)
-		if !ok || r.Waiting == 0 {
-			continue // the queue is gone, and all that was in it; or it is empty
-		}
-		ahead := int32(r.judged() - to.Sequence)
+		// One packet may have its number and not count as waiting yet.
+		ahead := r.ahead(at, to) - 1
 		if to.InOrder && ahead >= 0 || ahead >= outOfOrder {
 			continue
 		}
@@ -103,14 +131,22 @@ func (w *wait) blocking(now []Reading) (list []uint16) {
 	return list
 }
 
-// find looks for the same queue of the same program.
-func find(list []Reading, of Reading) (Reading, bool) {
-	for _, r := range list {
-		if r.Queue == of.Queue && r.Port == of.Port {
-			return r, true
+// came are the queues that packets came to, and where packets wait.
+func (w *wait) came(now []Reading) func(yield func(to, now Reading) bool) {
+	return func(yield func(to, now Reading) bool) {
+		for _, to := range w.to {
+			if from, ok := find(w.from, to); ok && from.Sequence == to.Sequence {
+				continue // none came
+			}
+			r, ok := find(now, to)
+			if !ok || r.Waiting == 0 || int32(r.Sequence-to.Sequence) < 0 {
+				continue // the queue is gone, or another one, and all that was in it; or it is empty
+			}
+			if !yield(to, r) {
+				return
+			}
 		}
 	}
-	return Reading{}, false
 }
 
 // BarrierBegins tells that a barrier is about to begin. It counts for what the
@@ -124,13 +160,21 @@ func (p *Progress) BarrierBegins() {
 // BarrierEnds tells that it has returned, and takes a reading of after it.
 // Resolved is called for each epoch whose packets are all confirmed or dropped.
 func (p *Progress) BarrierEnds(now []Reading, resolved func(epoch uint64)) {
+	p.took(now)
 	kept := p.waits[:0]
 	for _, w := range p.waits {
-		if w.covered {
+		switch {
+		case !w.covered:
+		case w.arrived(now):
+			w.past, w.covered = false, false
+		default:
 			w.round++
 			w.past, w.covered = false, false
-			w.from, w.to = w.to, now
-			if w.round >= p.rounds(now) || !w.moved() {
+			// The last packet of a queue may have had its number, and been on its way
+			// into it, when that was read: so nothing must have come for a round.
+			moved := moved(w.from, w.to) || moved(w.to, now)
+			w.from, w.to = w.to, withLost(now, p.last)
+			if w.round >= p.rounds(now) || !moved {
 				resolved(w.epoch)
 				continue
 			}
@@ -141,10 +185,21 @@ func (p *Progress) BarrierEnds(now []Reading, resolved func(epoch uint64)) {
 	p.waits = kept
 }
 
-// moved reports whether packets came to any queue since the round before.
-func (w *wait) moved() bool {
-	for _, to := range w.to {
-		if from, ok := find(w.from, to); !ok || from.Sequence != to.Sequence {
+// arrived reports whether a packet that came to a queue only then, with a number
+// but not waiting yet, waits there now.
+func (w *wait) arrived(now []Reading) bool {
+	for to, r := range w.came(now) {
+		if r.ahead(r, to) < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// moved reports whether packets came to any queue between two readings.
+func moved(from, to []Reading) bool {
+	for _, r := range to {
+		if f, ok := find(from, r); !ok || f.Sequence != r.Sequence {
 			return true
 		}
 	}
@@ -163,5 +218,5 @@ func (p *Progress) Blocking(now []Reading) []uint16 {
 	if len(p.waits) == 0 {
 		return nil
 	}
-	return p.waits[0].blocking(now)
+	return p.waits[0].blocking(p.last, now)
 }

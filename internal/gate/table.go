@@ -12,10 +12,13 @@ type flow struct {
 	pending bool
 	// resolved: the first packet is confirmed or gone, and conntrack will say which.
 	resolved bool
+	// several packets are on their way, the first and others.
+	several bool
 	// packets that came since the flow is remembered, or since it was listed.
 	packets uint16
-	epoch   uint64
-	chain   int32 // next of the same hash
+	// Packets were released in epoch and up to last; those before are resolved.
+	epoch, last uint64
+	chain       int32 // next of the same hash
 
 	// The first packet that was released last.
 	firstID    uint32
@@ -60,13 +63,14 @@ type Table struct {
 	nodes   []held
 	freeOf  int32 // nodes, linked by next
 
-	// Every flow is in recent, by its last packet. Pending flows are in the list
-	// of their epoch until that is resolved. Flows that hold packets are in holding,
-	// by heldSince, and in one of due. Those that may be listed are in candidates.
+	// Open flows are in recent, by their last packet or the end of the wait for it.
+	// Pending flows are in the list of their epoch until that is resolved. Flows that
+	// hold packets are in holding, by heldSince, and in one of due. Those that may be
+	// listed are in candidates.
 	recentLinks, epochLinks, holdingLinks, dueLinks, candidateLinks []link
 
 	recent, holding, candidates list
-	epochs                      [EpochsKept]list
+	epochs                      [EpochsKept]epoch
 	due                         [dueLists]list
 
 	epoch        uint64
@@ -74,6 +78,7 @@ type Table struct {
 	rulesChanged int64
 	bytes        int64
 	held         int
+	remembers    int // flows
 	moved        int // verdicts of others that conntrack was not asked for yet
 	tokens       float64
 	tokensAt     int64
@@ -109,7 +114,7 @@ func New(cfg Config) (*Table, error) {
 		t.buckets[i] = none
 	}
 	for i := range t.epochs {
-		t.epochs[i] = newList()
+		t.epochs[i].list = newList()
 	}
 	for i := range t.due {
 		t.due[i] = newList()
@@ -125,14 +130,17 @@ func New(cfg Config) (*Table, error) {
 
 // Begin tells the time, in nanoseconds, and the epoch that packets released from
 // now on belong to. To be called before a run of other calls.
-func (t *Table) Begin(now int64, epoch uint64) { t.now, t.epoch = now, epoch }
+func (t *Table) Begin(now int64, epoch uint64) {
+	t.now, t.epoch = now, epoch
+	t.epochs[epoch%EpochsKept].begin(epoch)
+}
 
 // RulesChanged tells when somebody last changed rules.
 func (t *Table) RulesChanged(at int64) { t.rulesChanged = at }
 
 // Flows is how many flows are remembered, Held how many packets are held, and
 // HeldBytes what they count for.
-func (t *Table) Flows() int       { return t.recent.length }
+func (t *Table) Flows() int       { return t.remembers }
 func (t *Table) Held() int        { return t.held }
 func (t *Table) HeldBytes() int64 { return t.bytes }
 
@@ -163,12 +171,17 @@ func (t *Table) find(k *packet.Key) int32 {
 // the longest where there is no room; none where all have something on its way.
 func (t *Table) remembered(k *packet.Key) int32 {
 	if i := t.find(k); i != none {
-		t.recent.remove(t.recentLinks, i)
-		t.recent.push(t.recentLinks, i)
+		if !t.flows[i].pending {
+			t.recent.remove(t.recentLinks, i)
+			t.recent.push(t.recentLinks, i)
+		}
 		return i
 	}
-	if t.free == none && !t.evict() {
-		return none
+	if t.free == none {
+		if t.recent.head == none {
+			return none
+		}
+		t.forget(t.recent.head)
 	}
 	i := t.free
 	f := &t.flows[i]
@@ -177,26 +190,9 @@ func (t *Table) remembered(k *packet.Key) int32 {
 	*f = flow{key: *k, chain: *b, head: none, tail: none}
 	*b = i
 	t.recent.push(t.recentLinks, i)
-	t.Counters.MaxFlows = max(t.Counters.MaxFlows, uint64(t.recent.length))
+	t.remembers++
+	t.Counters.MaxFlows = max(t.Counters.MaxFlows, uint64(t.remembers))
 	return i
-}
-
-// evictAmong bounds the search for a flow that may be forgotten.
-const evictAmong = 32
-
-func (t *Table) evict() bool {
-	i := t.recent.head
-	for range evictAmong {
-		if i == none {
-			return false
-		}
-		if f := &t.flows[i]; !f.pending {
-			t.forget(i)
-			return true
-		}
-		i = t.recentLinks[i].next
-	}
-	return false
 }
 
 // forget gives an open flow's place back.
@@ -211,14 +207,12 @@ func (t *Table) forget(i int32) {
 	t.recent.remove(t.recentLinks, i)
 	t.candidates.remove(t.candidateLinks, i)
 	f.chain, t.free = t.free, i
+	t.remembers--
 }
 
 // Forget gives back the places of flows that have been quiet for long.
 func (t *Table) Forget() {
 	for i := t.recent.head; i != none && t.now-t.flows[i].seen > remember; i = t.recent.head {
-		if t.flows[i].pending {
-			return // it is asked for, or its epoch comes
-		}
 		t.forget(i)
 	}
 }
