@@ -11,7 +11,7 @@ type mPacket struct {
 	reply        bool
 	tuple        packet.Key // its own direction
 	key          packet.Key // of its flow, as the gate has it
-	turned      bool
+	turned       bool
 	print        uint32
 	conn         *mConn
 	backend      int

@@ -191,7 +191,7 @@ func (q *Mmsg) Next(wake *nfnl.Alarm, wait time.Duration) (*Batch, error) {
 		return nil, fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
 	}
 	if !some {
-		q.batch.Packets, q.batch.Received = q.batch.Packets[:0], Now()
+		q.batch.Packets, q.batch.Received, q.batch.All = q.batch.Packets[:0], Now(), true
 	}
 	return &q.batch, nil
 }
@@ -215,7 +215,7 @@ func (q *Mmsg) receive(wait bool) (some bool, err error) {
 			return false, err
 		}
 	}
-	q.batch.Received = Now()
+	q.batch.Received, q.batch.All = Now(), n < q.cfg.batch()
 	q.decode(n)
 	if len(q.batch.Packets) > 0 {
 		q.stats.Batches++

@@ -57,6 +57,8 @@ type Batch struct {
 	Packets []Packet
 	// Received is when the receive returned (see Now).
 	Received int64
+	// All that the socket held is in the batch (Mmsg.Next).
+	All bool
 }
 
 // Stats counts what concerns a queue's transport.

@@ -136,7 +136,6 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 	if w.table, err = gate.New(cfg); err != nil {
 		return w, err
 	}
-	w.resolve = w.table.Resolve
 	if w.lookup, err = ct.NewLookup(); err != nil {
 		return w, err
 	}
@@ -154,6 +153,7 @@ func (g *Gate) Start() {
 	for _, w := range g.workers {
 		g.group.Go(func() {
 			runtime.LockOSThread() // for good: the thread ends with the goroutine
+			defer w.ended.Store(true)
 			if err := w.run(); err != nil {
 				g.failed <- err
 			}
@@ -274,6 +274,19 @@ func (g *Gate) tryOne() {
 			w.try.Store(true)
 			w.bell.ring()
 			return
+		}
+	}
+}
+
+// join tells all workers that two epochs are one from now on, and returns when
+// they know it.
+func (g *Gate) join(epoch, earlier uint64) {
+	j := &join{epoch, earlier}
+	g.epochs.joined.Store(j)
+	for _, w := range g.workers {
+		for w.section.joined.Load() != j && !w.ended.Load() {
+			w.bell.ring()
+			time.Sleep(20 * time.Microsecond)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type queueReader struct {
 	own     func(queue uint16) bool
 	inOrder func(queue uint16) bool
 	apart   atomic.Pointer[map[uint16]bool]
+	drops   map[uint32]uint32 // by port, as of the last look
 }
 
 // openQueues opens the lists of the calling thread's network namespace. It needs
@@ -36,7 +37,7 @@ func openQueues(own, inOrder func(uint16) bool) (*queueReader, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read what the programs of other queues have read: %w", err), queues.Close())
 	}
-	return &queueReader{queues: queues, sockets: sockets, buf: make([]byte, 16<<10), own: own, inOrder: inOrder}, nil
+	return &queueReader{queues: queues, sockets: sockets, buf: make([]byte, 16<<10), own: own, inOrder: inOrder, drops: map[uint32]uint32{}}, nil
 }
 
 func (q *queueReader) close() error { return errors.Join(q.queues.Close(), q.sockets.Close()) }
@@ -67,6 +68,7 @@ func (q *queueReader) read() ([]gate.Reading, error) {
 		return nil, fmt.Errorf("read how far other queues are: %w", err)
 	}
 	var list []gate.Reading
+	look := false
 	for line := range bytes.Lines(b) {
 		r, ok := parseQueue(line)
 		if !ok {
@@ -75,7 +77,16 @@ func (q *queueReader) read() ([]gate.Reading, error) {
 		if apart := q.apart.Load(); !q.own(r.Queue) && (apart == nil || !(*apart)[r.Queue]) {
 			r.InOrder = q.inOrder(r.Queue)
 			list = append(list, r)
+			look = look || r.Waiting >= fullAt
 		}
+	}
+	if look {
+		if err := q.readDrops(); err != nil {
+			return nil, err
+		}
+	}
+	for i := range list {
+		list[i].Lost = max(list[i].Lost, q.drops[list[i].Port])
 	}
 	return list, nil
 }
@@ -97,8 +108,34 @@ func parseQueue(line []byte) (r gate.Reading, ok bool) {
 		numbers[i], line = n, line[end:]
 	}
 	return gate.Reading{
-		Queue: uint16(numbers[0]), Port: uint32(numbers[1]), Waiting: uint32(numbers[2]), Sequence: uint32(numbers[7]),
+		Queue: uint16(numbers[0]), Port: uint32(numbers[1]), Waiting: uint32(numbers[2]), Lost: uint32(numbers[6]), Sequence: uint32(numbers[7]),
 	}, true
+}
+
+// fullAt packets at least wait where a program's socket is full: a message is some
+// 64 KiB at most, and the smallest buffer that programs have by default 208 KiB.
+const fullAt = 3
+
+// readDrops reads how many messages did not find room in netlink sockets (column
+// Drops of /proc/net/netlink). A queue that fails open counts them nowhere else.
+func (q *queueReader) readDrops() error {
+	b, err := q.content(q.sockets)
+	if err != nil {
+		return fmt.Errorf("read what other queues have lost: %w", err)
+	}
+	for line := range bytes.Lines(b) {
+		f := bytes.Fields(line)
+		if len(f) < 10 || string(f[1]) != strconv.Itoa(unix.NETLINK_NETFILTER) {
+			continue
+		}
+		port, err := strconv.ParseUint(string(f[2]), 10, 32)
+		drops, errDrops := strconv.ParseUint(string(f[8]), 10, 32)
+		if err != nil || errDrops != nil {
+			return fmt.Errorf("read what other queues have lost: line %q", bytes.TrimSpace(line))
+		}
+		q.drops[uint32(port)] = uint32(drops)
+	}
+	return nil
 }
 
 // readEmpty reports whether the netlink socket of a queue's program holds nothing

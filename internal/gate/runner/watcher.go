@@ -52,6 +52,7 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice},
 	}
 	w.progress.Start(first)
+	w.progress.Joined = g.join
 	w.barriers = startBarriers(w.bell.ring)
 	return w, nil
 }
@@ -143,7 +144,11 @@ func (w *watcher) barrier(readings []gate.Reading) {
 // endEpoch ends the present epoch, if anything was released in it.
 func (w *watcher) endEpoch(now int64, pending bool) {
 	current := w.gate.epochs.current.Load()
-	if !pending || now-w.epochAt < epochGap || !w.progress.MayEnd(current) {
+	if !pending || now-w.epochAt < epochGap {
+		return
+	}
+	next, ok := w.progress.Next(current)
+	if !ok {
 		return
 	}
 	before, err := w.queues.read()
@@ -151,7 +156,7 @@ func (w *watcher) endEpoch(now int64, pending bool) {
 		return
 	}
 	w.epochAt = now
-	ended := w.gate.epochs.next(w.gate.sections)
+	ended := w.gate.epochs.next(next, w.gate.sections)
 	after, err := w.queues.read()
 	if err != nil {
 		return // the epoch's flows are never known to be gone: theirs wait for guard.hold

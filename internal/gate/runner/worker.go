@@ -46,11 +46,12 @@ type worker struct {
 	moves atomic.Int64 // verdicts of others since the last turn
 	try   atomic.Bool
 	shut  atomic.Bool // receive nothing
+	ended atomic.Bool
 	// What others are told.
 	holding atomic.Int64
 	pending atomic.Bool
 
-	resolve func(uint64) // w.table.Resolve, made once: a method value allocates
+	behind int // turns since the socket was seen empty
 	// refusals came while the queue was received from, and wait for the next turn.
 	refusals []refusal
 
@@ -90,6 +91,9 @@ func (w *worker) next() (*nfq.Batch, error) {
 	if d := w.table.Wait(); d >= 0 {
 		wait = time.Duration(d)
 	}
+	if w.behind > 0 {
+		wait = 0
+	}
 	if w.gate.stopping.Load() && (wait < 0 || wait > stopTurn) {
 		wait = stopTurn
 	}
@@ -110,6 +114,7 @@ func (w *worker) turn(b *nfq.Batch) error {
 	for i := range b.Packets {
 		w.take(&b.Packets[i])
 	}
+	w.resolve(b.All)
 	w.table.Expire(gate.Judge(w.gate.judge.Load()))
 	if w.try.CompareAndSwap(true, false) {
 		w.table.Try()
@@ -133,7 +138,7 @@ func (w *worker) turn(b *nfq.Batch) error {
 // hear takes what others have told since the last turn.
 func (w *worker) hear() {
 	w.bell.silence()
-	w.section.news(w.resolve)
+	w.section.join(w.table)
 	for _, r := range w.refusals {
 		w.table.Refused(r.flow, r.id)
 	}
@@ -150,6 +155,21 @@ func (w *worker) hear() {
 		}
 		w.table.Dropped(&d.key, d.print)
 	}
+}
+
+// resolve tells the table of epochs that are resolved, once the socket was read
+// empty: a first packet may be in it once more, as it was announced, or as somebody
+// added a base chain. It was then queued before the turn that released it ended, so
+// there are no more packets before it than the queue takes.
+func (w *worker) resolve(all bool) {
+	if w.shut.Load() {
+		return // the socket is not read
+	}
+	if w.behind++; !all && w.behind <= queueLength/batch {
+		return
+	}
+	w.behind = 0
+	w.section.news(w.table)
 }
 
 // take gives a packet to the table.
