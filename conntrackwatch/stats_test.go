@@ -138,17 +138,17 @@ func TestReadingsAddUp(t *testing.T) {
 			CPUs: []ct.CPU{{CPU: 3, Counters: ct.Counters{ct.ClashResolve: {N: n, Sent: true}}}},
 		}
 	}
-	const step = 3 << 30 // more than half of what the kernel can count
+	const step uint64 = 3 << 30 // more than half of what the kernel can count
 	r := begin(at(0, 1<<32-1), &statsCmd{Interval: time.Second})
 	var got *statsResult
 	for i := 1; i <= 4; i++ {
-		got = r.add(at(i, uint64(uint32(1<<32-1+i*step))))
+		got = r.add(at(i, uint64(uint32(1<<32-1+uint64(i)*step))))
 	}
 	if n := got.Total[ct.ClashResolve].N; n != 4*step || got.CPUs[0].Counters[ct.ClashResolve].N != 4*step {
-		t.Errorf("%d in total, want %d", n, uint64(4*step))
+		t.Errorf("%d in total, want %d", n, 4*step)
 	}
-	if rate, ok := got.PerSecond.Of(ct.ClashResolve); !ok || rate != step {
-		t.Errorf("%v a second, want %d", rate, uint64(step))
+	if rate, ok := got.PerSecond.Of(ct.ClashResolve); !ok || rate != float64(step) {
+		t.Errorf("%v a second, want %d", rate, step)
 	}
 	if got.Last.Total[ct.ClashResolve].N != step || got.Last.Seconds != 1 {
 		t.Errorf("last step %+v", got.Last)

@@ -176,8 +176,8 @@ func TestMarksPassNothing(t *testing.T) {
 				iptables -t mangle -A POSTROUTING -j CONNMARK --save-mark`)
 			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}\n"+dropPort)
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
-			for _, m := range []int{0, 1, 1 << 30, 1 << 31, 1<<32 - 1} {
-				mark := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, m) }
+			for _, m := range []uint32{0, 1, 1 << 30, 1 << 31, 1<<32 - 1} {
+				mark := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(m)) }
 				for _, p := range []uint16{port, other} {
 					burst{to: h.target(p), flows: 10, packets: 4, control: mark}.send(r, h.Sender)
 				}

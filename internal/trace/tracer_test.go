@@ -12,6 +12,7 @@ import (
 )
 
 func TestValidate(t *testing.T) {
+	gib := 1 << 30 // no constant: twice of it is negative where an int has 32 bits
 	for _, test := range []struct {
 		cfg  Config
 		part string // of the error; empty: none
@@ -21,7 +22,7 @@ func TestValidate(t *testing.T) {
 		{Config{Buffer: 1 << 10}, "power of two"},
 		{Config{Buffer: 3 << 16}, "power of two"},
 		{Config{Buffer: -4096}, "power of two"},
-		{Config{Buffer: 1 << 31}, "1 GiB"},
+		{Config{Buffer: 2 * gib}, "1 GiB"},
 		{Config{Method: "uprobe"}, `"uprobe"`},
 		{Config{Function: "nf_conntrack_in"}, "nf_conntrack_in"},
 	} {
