@@ -102,7 +102,6 @@ func (t *table) settledSets(g *Gate, can gateParts) (used []listing) {
 	}
 	for _, f := range families {
 		s := t.addSet(f.settledName(), f.keyType(), nil)
-		t.sets[len(t.sets)-1].exists = t.settledExist
 		s.Concatenation, s.Dynamic, s.HasTimeout = true, true, true
 		s.Size, s.Timeout = g.SettledSize, g.SettledTimeout
 		if g.listable(f) {
@@ -317,7 +316,8 @@ func remove(s *nftables.Set) expr.Any {
 }
 
 // refill puts into the connection's transaction that the chains, which exist, have
-// these rules instead of others. Named sets that exist stay as they are.
+// these rules instead of others. Named sets that exist keep their elements; some
+// kernels change their size and timeout (since 6.2), others do not.
 func (t *table) refill(conn *nftables.Conn) error {
 	parent := &nftables.Table{Name: t.name, Family: family}
 	for _, c := range t.chains {

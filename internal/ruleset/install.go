@@ -30,7 +30,6 @@ type Installed struct {
 	noSettled error
 
 	mu      sync.Mutex // held while the gate's chains are refilled
-	sets    bool       // the settled sets exist, with the size of the first gate that had them
 	settled *Settled
 }
 
@@ -92,7 +91,6 @@ func (i *Installed) install(c Config) (err error) {
 func (i *Installed) settle(g *Gate) (err error) {
 	before := i.settled
 	i.settled = nil
-	i.sets = i.sets || g.Settled && i.can.settled
 	if g.Settled && g.active() && i.can.settled {
 		i.settled, err = newSettled(i.table, g.SettledTimeout)
 	}
@@ -136,7 +134,7 @@ func (i *Installed) SetGate(g Gate) error {
 		// comes to use again.
 		i.settled.flush(conn)
 	}
-	t := &table{name: i.table, settledExist: i.sets}
+	t := &table{name: i.table, }
 	t.addGate(&g, i.kind, i.can)
 	if err := t.refill(conn); err != nil {
 		return failed(err)
@@ -179,8 +177,8 @@ func InstallGate(c Config) (*Installed, error) {
 	if err != nil {
 		return nil, failed(err)
 	}
-	i.sets = slices.ContainsFunc(sets, func(s *nftables.Set) bool { return s.Name == ipv4.settledName() })
-	if i.sets {
+	listing := slices.ContainsFunc(sets, func(s *nftables.Set) bool { return s.Name == ipv4.settledName() })
+	if listing {
 		conn := &nftables.Conn{}
 		(&Settled{table: c.Table}).flush(conn) // nobody has watched the elements
 		if err := conn.Flush(); err != nil {

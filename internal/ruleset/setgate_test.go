@@ -289,6 +289,53 @@ func TestGateNumbers(t *testing.T) {
 	}
 }
 
+// So does one about a packet whose entry has no place in conntrack's table yet, which
+// the queue would swallow.
+func TestErrorsOfUnconfirmedPass(t *testing.T) {
+	for _, placement := range []Placement{PlacementPreConntrack, PlacementOutput, PlacementPostrouting, PlacementVerdict3} {
+		t.Run(string(placement), func(t *testing.T) {
+			bothFamilies(t, func(t *testing.T, ipv6 bool) {
+				client, server, address := routed(t, ipv6)
+				c := udpRules(placement, FanoutBalance, 1)
+				c.Protocols = []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}
+				listen(t, c, nil)
+				install(t, c)
+				f := open(t, client, server, at(address))
+				expireOnTheWay(t, f, ipv6)
+				f.send(1)
+				if err := f.client.SetReadDeadline(time.Now().Add(surely)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.client.Read(make([]byte, 1)); !errors.Is(err, unix.EHOSTUNREACH) {
+					t.Errorf("a packet that expires at the router: %v, want %v", err, unix.EHOSTUNREACH)
+				}
+			})
+		})
+	}
+}
+
+// expireOnTheWay has a flow's packets live for one hop, and its client hear of it.
+func expireOnTheWay(t *testing.T, f *flow, ipv6 bool) {
+	t.Helper()
+	raw, err := f.client.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		if ipv6 {
+			set = errors.Join(unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, 1),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1))
+			return
+		}
+		set = errors.Join(unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL, 1),
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1))
+	})
+	if err := errors.Join(err, set); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An error that this host sends passes before a queue on its way out, which would
 // swallow it, and is counted.
 func TestErrorsPass(t *testing.T) {

@@ -35,15 +35,11 @@ type table struct {
 	name   string
 	sets   []set
 	chains []chain
-
-	// settledExist: the settled sets are in the kernel already.
-	settledExist bool
 }
 
 type set struct {
 	*nftables.Set
 	elements []nftables.SetElement
-	exists   bool
 }
 
 type chain struct {
@@ -225,7 +221,7 @@ func (c Config) protocolsWithPorts() []uint8 {
 
 func (t *table) addSet(name string, key nftables.SetDatatype, elements []nftables.SetElement) *nftables.Set {
 	s := &nftables.Set{Name: name, ID: uint32(len(t.sets) + 1), KeyType: key}
-	t.sets = append(t.sets, set{s, elements, false})
+	t.sets = append(t.sets, set{s, elements})
 	return s
 }
 
@@ -264,9 +260,6 @@ func (t *table) create(conn *nftables.Conn) error {
 // fill puts the sets and rules into the connection's transaction.
 func (t *table) fill(conn *nftables.Conn, parent *nftables.Table) error {
 	for _, s := range t.sets {
-		if s.exists {
-			continue
-		}
 		s.Table = parent
 		if err := conn.AddSet(s.Set, s.elements); err != nil {
 			return fmt.Errorf("encode set %s: %w", s.Name, err)
