@@ -23,8 +23,18 @@
 //	announce-ipv4, announce-ipv6          strike it off and queue it as an announcement
 //	settled-ipv4, settled-ipv6            the settled sets: addresses and ports
 //
-// In nftables the whole table is one owner's: all gate chains are there from
-// [Install] on, and [Installed.SetGate] fills them.
+// The gate's chains are there from [Install] on, also while they are empty, and
+// [Installed.SetGate] fills them.
+//
+// # What a settled packet costs
+//
+// The gate's rules run for each packet of the guarded protocols. Some 250 ns in a
+// hook, and 400 over loopback, which has two, were measured where a packet sent and
+// judged takes 6 us of CPU. 30 of them are each empty base chain, and 10 to 20 each
+// expression that is not one of the few with a way of their own in the kernel
+// (comparisons and loads of up to 4 bytes). Tried and left: a random number for the
+// refresh (60 ns, a count 18), both IPv4 addresses in one load, both IPv6 addresses
+// in one each, both ports as one part of the key (no difference).
 //
 // `nft list table inet verdictd` shows it too, and every rule carries a comment
 // that begins with "verdictd: ". A table without such comments is somebody

@@ -18,6 +18,9 @@ func TestKindsDifferInTheStatementOnly(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
 				c := udpRules(placement, fanout, 3)
 				c.SourcePorts, c.DestinationPorts = []uint16{53}, []uint16{53}
+				g := testGate()
+				g.Zones, g.ExemptPorts = []uint16{5}, []uint16{443}
+				c.Gate = &g
 				native, xt := newTable(c, KindNative, allParts), newTable(c, KindXT, allParts)
 
 				// Replace the statements by what they say.
