@@ -134,7 +134,7 @@ func (i *Installed) SetGate(g Gate) error {
 		// comes to use again.
 		i.settled.flush(conn)
 	}
-	t := &table{name: i.table, }
+	t := &table{name: i.table}
 	t.addGate(&g, i.kind, i.can)
 	if err := t.refill(conn); err != nil {
 		return failed(err)
