@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,13 +26,16 @@ func (c *child) cpuTime() time.Duration {
 	}
 	_, rest, _ := strings.Cut(string(b), ") ")
 	fields := strings.Fields(rest)
-	const user, system, tick = 11, 12, 10 * time.Millisecond // behind the name; USER_HZ is 100 everywhere
-	var n, total time.Duration
+	const user, system = 11, 12 // behind the name
+	ticks := 0
 	for _, i := range []int{user, system} {
-		_, _ = fmt.Sscan(fields[i], (*int64)(&n))
-		total += n * tick
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		ticks += n
 	}
-	return total
+	return time.Duration(ticks) * time.Second / 100 // USER_HZ is 100 everywhere
 }
 
 // TestOneFlowBeyondItsBound: more packets of one flow than the gate holds, while

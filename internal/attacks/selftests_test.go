@@ -60,7 +60,7 @@ func optional(program string) bool {
 // sub is a part of a selftest.
 func (r *run) sub(name string, f func(r *run)) {
 	r.Helper()
-	r.T.Run(name, func(t *testing.T) { f(&run{T: t, mode: r.mode, guard: r.guard}) })
+	r.Run(name, func(t *testing.T) { f(&run{T: t, mode: r.mode, guard: r.guard}) })
 }
 
 // finish stops the daemon and checks what is right of every selftest.
