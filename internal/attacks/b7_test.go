@@ -42,24 +42,3 @@ func TestDroppedBursts(t *testing.T) {
 		more: asSoon,
 	})
 }
-
-// TestVRF: what comes in by a VRF passes the hooks twice, by its own interface and by the VRF's.
-func TestVRF(t *testing.T) {
-	needsLinks(t, "vrf table 100")
-	sideBySide(t, scenario{arrive: 200, clashes: 50, confirmed: true, play: func(r *run) outcome {
-		near, far := twoEnds(r)
-		shell(r, near, `
-			ip link add red type vrf table 100
-			ip link set red up
-			ip link set near0 master red
-			ip address flush dev near0
-			ip address add 192.0.2.1/24 dev near0
-			sysctl -qw net.ipv4.udp_l3mdev_accept=1`)
-		r.daemon(near, analysis+"rules: {placement: input, destination_ports: [5300]}")
-		to := netip.AddrPortFrom(nearEnd, port)
-		in := &sink{}
-		in.add(r, near, nil, netip.AddrPortFrom(netip.IPv4Unspecified(), port))
-		burst{to: to, flows: 50, packets: 4}.send(r, far)
-		return r.end(in, 200)
-	}})
-}

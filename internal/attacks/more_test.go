@@ -46,33 +46,43 @@ func TestSamePackets(t *testing.T) {
 	}
 }
 
-// TestRulesChangeAllTheTime: a firewall is rewritten every few milliseconds.
+// TestRulesChangeAllTheTime: others change rules without a pause. Nobody can read them in one piece then, and what was
+// guarded stays so.
 func TestRulesChangeAllTheTime(t *testing.T) {
-	sideBySide(t, scenario{arrive: 800, clashes: 200, confirmed: true, beside: true, play: func(r *run) outcome {
+	const flows = 400
+	sideBySide(t, scenario{arrive: 4 * flows, clashes: flows, confirmed: true, beside: true, play: func(r *run) outcome {
 		h := routed(r, "ipv4")
+		nft(r, h.Queue, "add table inet other\nadd chain inet other c")
 		r.daemon(h.Queue, analysis+"rules: {placement: forward, destination_ports: [5300]}")
 		in := listen(r, h.Receiver, h.target(port))
-		stop, ended := make(chan struct{}), make(chan struct{})
+		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(5 * time.Millisecond):
-				}
-				nft(r, h.Queue, `
-					add table inet other
-					delete table inet other
-					add table inet other
-					add chain inet other c
-					add rule inet other c udp dport 5300 counter`)
-			}
+			shell(r, h.Queue, `
+				i=0
+				while [ $i -lt 3000 ]; do
+					echo "add rule inet other c counter"
+					echo "flush chain inet other c"
+					i=$((i + 1))
+				done | nft -i >/dev/null`)
 		}()
-		burst{to: h.target(port), flows: 200, packets: 4, pause: 3 * time.Millisecond}.send(r, h.Sender)
-		close(stop)
+		burst{to: h.target(port), flows: flows, packets: 4, pause: 3 * time.Millisecond}.send(r, h.Sender)
 		<-ended
-		return r.end(in, 800)
+		return r.end(in, 4*flows)
+	}})
+}
+
+// TestBacklog: more comes at once than is judged within guard.hold. That is load and no fault: the first packets wait
+// for their verdicts, and the further ones for them.
+func TestBacklog(t *testing.T) {
+	const flows = 500
+	sideBySide(t, scenario{guard: "hold: 300ms", arrive: 2 * flows, clashes: flows / 2, confirmed: true, play: func(r *run) outcome {
+		h := routed(r, "ipv4")
+		r.daemon(h.Queue, "analysis: {distribution: fixed, delay: 1ms, per: packet}\nqueues: {max_length: 4096}\n"+
+			"rules: {placement: forward, destination_ports: [5300]}")
+		in := listen(r, h.Receiver, h.target(port))
+		burst{to: h.target(port), flows: flows, packets: 2}.send(r, h.Sender)
+		return r.end(in, 2*flows)
 	}})
 }
 

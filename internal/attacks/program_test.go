@@ -29,9 +29,15 @@ const (
 	stopWithin  = 20 * time.Second
 )
 
+// programVariable names a daemon that is built already, for a machine without go.
+const programVariable = "VERDICTD_TEST_PROGRAM"
+
 // verdictd builds the daemon once. The file is unlinked at once and started through its descriptor: a test process has
 // no end at which it could remove anything.
 var verdictd = sync.OnceValues(func() (_ *os.File, err error) {
+	if ready := os.Getenv(programVariable); ready != "" {
+		return os.Open(ready)
+	}
 	dir, err := os.MkdirTemp("", "attacks")
 	if err != nil {
 		return nil, err
@@ -245,6 +251,9 @@ type gateTotal struct {
 	Gone          uint64 `json:"gone"`
 	Dropped       uint64 `json:"dropped"`
 	Expired       uint64 `json:"expired"`
+	ExpiredHold   uint64 `json:"expired_hold"`
+	ExpiredLimit  uint64 `json:"expired_limit"`
+	ExpiredSecond uint64 `json:"expired_second"`
 	Unguarded     uint64 `json:"unguarded"`
 	Undecodable   uint64 `json:"undecodable"`
 	Announced     uint64 `json:"announced"`
