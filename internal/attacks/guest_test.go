@@ -83,7 +83,7 @@ func espState(from, to netip.Addr, mode string) string {
 func needsESP(t testing.TB) {
 	t.Helper()
 	out := shell(t, emptyHost(t), espState(nearEnd, farEnd, "transport")+" 2>&1 || true")
-	if strings.Contains(out, "not supported") {
+	if strings.Contains(out, "not supported") || strings.Contains(out, "not found") {
 		t.Skipf("this kernel has no ESP: %s", out)
 	}
 	if out != "" {
