@@ -115,3 +115,67 @@ func TestGateOverrun(t *testing.T) {
 		t.Errorf("%v: packets are lost, and not counted", o)
 	}
 }
+
+// TestDeviceGoes: an interface is taken away while packets that came by it are held. The kernel drops them; those of
+// others go on.
+func TestDeviceGoes(t *testing.T) {
+	kerneltest.Require(t)
+	const flows, packets = 10, 4
+	for _, mode := range []string{"off", "hold"} {
+		t.Run(mode, func(t *testing.T) {
+			r := &run{T: t, mode: mode}
+			near, far := twoEnds(r)
+			gone := emptyHost(r)
+			cable(r, near, "gone0", "198.51.100.1/24", gone, "eth0", "198.51.100.2/24")
+			r.daemon(near, "analysis: {distribution: fixed, delay: 10ms, per: packet}\nrules: {placement: input, destination_ports: [5300]}")
+			in := listen(r, near, netip.AddrPortFrom(netip.IPv4Unspecified(), port))
+			for range flows {
+				burst{to: netip.MustParseAddrPort("198.51.100.1:5300"), flows: 1, packets: packets}.send(r, gone)
+				burst{to: netip.AddrPortFrom(nearEnd, port), flows: 1, packets: packets}.send(r, far)
+			}
+			shell(r, near, "ip link delete gone0")
+			o := r.end(in, 2*flows*packets)
+			t.Log(o)
+			kept := o.arrivals[:0]
+			for _, a := range o.arrivals {
+				if a.from.Addr() == farEnd {
+					kept = append(kept, a)
+				}
+			}
+			if n, twice, disorder := count(kept); n != flows*packets || twice+disorder > 0 {
+				t.Errorf("%d of the other flows' packets arrived, %d twice, %d out of order; want %d, 0, 0", n, twice, disorder, flows*packets)
+			}
+			if g := o.statistics.Gate.Total; mode != "off" && (o.clashes > 0 || g.Expired > 0) {
+				t.Errorf("%v; want no clash, and none expired", o)
+			}
+			if d := delay(kept); d > 2*time.Second {
+				t.Errorf("a packet took %v", d)
+			}
+		})
+	}
+}
+
+// TestSeveralThreads: two threads judge, and two hold, also the answers.
+func TestSeveralThreads(t *testing.T) {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		t.Run(family, func(t *testing.T) {
+			sideBySide(t, scenario{
+				guard: "queues: 2", arrive: 640, clashes: 100, confirmed: true, disorder: true, beside: true,
+				play: func(r *run) outcome {
+					h := routed(r, family)
+					r.daemon(h.Queue, analysis+"queues: {count: 2}\nrules: {placement: forward, fanout: balance, destination_ports: [5300], source_ports: [5300]}")
+					listenAnswering(r, h.Receiver, h.target(port))
+					answers := &sink{}
+					for range 10 {
+						for _, source := range h.SourceList() {
+							conn := dial(r, h.Sender, netip.AddrPortFrom(source, 0), h.target(port), nil)
+							answers.take(r, conn)
+							burst{packets: 4}.sendFlow(r, conn)
+						}
+					}
+					return r.end(answers, 640)
+				},
+			})
+		})
+	}
+}
