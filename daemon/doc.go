@@ -1,5 +1,5 @@
 // Command verdictd gives verdicts on packets that NFQUEUE rules hand to it, and
-// never provokes a conntrack clash by doing so (see internal/flow).
+// never provokes a conntrack clash by doing so (see internal/gate).
 //
 //	verdictd run --config FILE      the service
 //	verdictd check --config FILE    every problem of a configuration at once
