@@ -7,7 +7,7 @@ const EpochsKept = 64
 
 // maxWaits is how many epochs are waited for one by one. What comes to a queue
 // that stands still keeps an epoch each, which are joined then.
-const maxWaits = EpochsKept / 2
+const maxWaits = EpochsKept * 3 / 4
 
 // maxRounds bounds the queues that one packet meets one after the other.
 const maxRounds = 4
@@ -45,6 +45,7 @@ type Progress struct {
 // wait is for one epoch, or several that were joined.
 type wait struct {
 	epoch    uint64
+	until    uint64 // the last one
 	from, to []Reading
 	round    int
 	past     bool // every queue: a barrier is next
@@ -75,7 +76,7 @@ func (p *Progress) Start(r []Reading) { p.from, p.last, p.now = r, r, r }
 // that was released in this one had returned. Readings are kept: each is to have
 // its own memory.
 func (p *Progress) End(epoch uint64, before, after []Reading) {
-	p.waits = append(p.waits, wait{epoch: epoch, from: p.from, to: withLost(after, before)})
+	p.waits = append(p.waits, wait{epoch: epoch, until: epoch, from: p.from, to: withLost(after, before)})
 	p.took(before)
 	p.took(after)
 	p.from = before
@@ -84,14 +85,25 @@ func (p *Progress) End(epoch uint64, before, after []Reading) {
 	}
 }
 
-// join makes one wait of the two oldest.
+// join makes one wait of two that follow each other. They are resolved as late as
+// the later one, so it takes the two that are the shortest for their age: an old
+// one waits for something that stands still.
 func (p *Progress) join() {
-	w, o := &p.waits[0], &p.waits[1]
+	now := p.waits[len(p.waits)-1].until
+	best, at := 0.0, 0
+	for i := range p.waits[1:] {
+		early, late := &p.waits[i], &p.waits[i+1]
+		if cost := float64(late.until-early.epoch) / float64(now-late.until+1); i == 0 || cost < best {
+			best, at = cost, i
+		}
+	}
+	w, o := &p.waits[at], &p.waits[at+1]
 	p.Joined(o.epoch, w.epoch)
+	w.until = o.until
 	w.from = union(w.from, o.from, false)
 	w.to = union(w.to, o.to, true)
 	w.round, w.past, w.covered = min(w.round, o.round), false, false
-	p.waits = slices.Delete(p.waits, 1, 2)
+	p.waits = slices.Delete(p.waits, at+1, at+2)
 }
 
 // Read takes a reading and reports whether a barrier is needed: packets of some

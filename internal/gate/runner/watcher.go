@@ -144,7 +144,8 @@ func (w *watcher) barrier(readings []gate.Reading) {
 // endEpoch ends the present epoch, if anything was released in it.
 func (w *watcher) endEpoch(now int64, pending bool) {
 	current := w.gate.epochs.current.Load()
-	if !pending || now-w.epochAt < epochGap {
+	// The longer epochs are waited for, the longer they may last.
+	if gap := epochGap << min(w.progress.Waits()/8, 3); !pending || now-w.epochAt < gap {
 		return
 	}
 	next, ok := w.progress.Next(current)

@@ -1,0 +1,225 @@
+package gate
+
+import (
+	"slices"
+	"time"
+
+	"verdictd/internal/packet"
+)
+
+// reference says what a Table is to decide, as plainly as it can be said: no list
+// is kept that can be found out, and nothing is bounded but by counting.
+type reference struct {
+	cfg          Config
+	now          int64
+	epoch        uint64
+	unresolved   []uint64 // ended epochs
+	rulesChanged int64
+	flows        map[packet.Key]*refFlow
+	out          []Verdict // of the last step; First is 0 or none
+}
+
+type refFlow struct {
+	key        packet.Key
+	pending    bool
+	several    bool
+	epochs     []uint64 // unresolved ones, from the oldest in which packets of it left to the last
+	first      Packet
+	at, since  int64 // when the first was released, and came
+	known      int64
+	held       []refHeld
+	gone       bool // resolved
+	heldBefore int64
+}
+
+type refHeld struct {
+	Packet
+	since int64
+}
+
+func (r *reference) begin(now int64, epoch uint64) { r.now, r.epoch, r.out = now, epoch, nil }
+
+func (r *reference) held() (packets int, bytes int64) {
+	for _, f := range r.flows {
+		for _, h := range f.held {
+			packets++
+			bytes += int64(h.Bytes) + packetOverhead
+		}
+	}
+	return packets, bytes
+}
+
+func (r *reference) give(p *Packet, first int32) {
+	r.out = append(r.out, Verdict{ID: p.ID, Of: p.Of, Accept: true, First: first})
+}
+
+// room reports whether a flow that is not remembered can be.
+func (r *reference) room() bool {
+	if len(r.flows) < r.cfg.Flows {
+		return true
+	}
+	for _, f := range r.flows {
+		if !f.pending {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reference) packet(p Packet) {
+	f := r.flows[p.Key]
+	if f == nil {
+		if !r.room() {
+			r.give(&p, none)
+			return
+		}
+		f = &refFlow{key: p.Key}
+		r.flows[p.Key] = f
+	}
+	again := p.Print == f.first.Print && r.now-f.at < reentry && r.rulesChanged > f.since-changeTold
+	switch {
+	case p.Announced:
+		f.several = f.pending
+		r.first(f, refHeld{p, r.now})
+	case !f.pending && r.now < f.known:
+		r.give(&p, none)
+	case !f.pending || again:
+		r.first(f, refHeld{p, r.now})
+	default:
+		r.hold(f, p)
+	}
+}
+
+func (r *reference) first(f *refFlow, p refHeld) {
+	f.pending, f.known, f.first, f.at, f.since = true, 0, p.Packet, r.now, p.since
+	r.left(f)
+	r.give(&p.Packet, 0)
+}
+
+// left notes that packets of a flow are on their way from now on.
+func (r *reference) left(f *refFlow) {
+	f.gone = false
+	if len(f.epochs) == 0 {
+		f.epochs = []uint64{r.epoch}
+	}
+	for _, e := range append(slices.Clone(r.unresolved), r.epoch) {
+		if e > f.epochs[len(f.epochs)-1] {
+			f.epochs = append(f.epochs, e)
+		}
+	}
+}
+
+func (r *reference) hold(f *refFlow, p Packet) {
+	_, bytes := r.held()
+	if len(f.held) >= r.cfg.FlowPackets || bytes+int64(p.Bytes)+packetOverhead > r.cfg.Bytes {
+		r.letGo(f)
+		r.give(&p, none)
+		return
+	}
+	if len(f.held) == 0 {
+		f.heldBefore = r.now
+	}
+	f.held = append(f.held, refHeld{p, r.now})
+}
+
+func (r *reference) release(f *refFlow, accept bool) {
+	for _, h := range f.held {
+		r.out = append(r.out, Verdict{ID: h.ID, Of: h.Of, Accept: accept, First: none})
+	}
+	f.held = nil
+}
+
+func (r *reference) letGo(f *refFlow) {
+	r.release(f, true)
+	f.several = true
+	r.left(f)
+}
+
+func (f *refFlow) open() { f.pending, f.several, f.gone, f.epochs = false, false, false, nil }
+
+func (r *reference) goneFirst(f *refFlow) {
+	f.open()
+	if len(f.held) > 0 {
+		h := f.held[0]
+		f.held = f.held[1:]
+		r.first(f, h)
+	}
+}
+
+func (r *reference) answer(f *refFlow, known bool) {
+	switch {
+	case known:
+		f.open()
+		f.known = r.now + trust
+		r.release(f, true)
+	case len(f.held) == 0:
+	case f.gone:
+		r.goneFirst(f)
+	case r.cfg.Drop:
+		r.release(f, false)
+	}
+}
+
+// resolve takes an epoch out of those that flows wait for.
+func (r *reference) resolve(epoch uint64) {
+	for _, f := range r.flows {
+		i := slices.Index(f.epochs, epoch)
+		if i < 0 {
+			continue
+		}
+		if f.epochs = slices.Delete(f.epochs, i, i+1); len(f.epochs) > 0 {
+			continue
+		}
+		if len(f.held) == 0 {
+			f.open()
+		} else {
+			f.gone, f.several = true, false
+		}
+	}
+}
+
+// join puts an earlier epoch in the place of one.
+func (r *reference) join(epoch, earlier uint64) {
+	for _, f := range r.flows {
+		if i := slices.Index(f.epochs, epoch); i >= 0 {
+			f.epochs = slices.Delete(f.epochs, i, i+1)
+			if !slices.Contains(f.epochs, earlier) {
+				f.epochs = append(f.epochs, earlier)
+				slices.Sort(f.epochs)
+			}
+		}
+	}
+}
+
+// lost is a drop or a refusal of the packet that was released as the first.
+func (r *reference) lost(f *refFlow) {
+	if f != nil && f.pending && !f.several {
+		r.goneFirst(f)
+	}
+}
+
+// oldest is the flow that holds packets longest.
+func (r *reference) oldest() (oldest *refFlow) {
+	for _, f := range r.flows {
+		if len(f.held) > 0 && (oldest == nil || f.heldBefore < oldest.heldBefore) {
+			oldest = f
+		}
+	}
+	return oldest
+}
+
+func (r *reference) expire(j Judge) {
+	for f := r.oldest(); f != nil; f = r.oldest() {
+		age := time.Duration(r.now - f.heldBefore)
+		if age < r.cfg.HoldLimit && (j == Standing || age < r.cfg.Hold) && (j != WantsSecond || int64(age) < secondWait) {
+			return
+		}
+		r.letGo(f)
+	}
+}
+
+func (r *reference) drain() {
+	for f := r.oldest(); f != nil; f = r.oldest() {
+		r.letGo(f)
+	}
+}
