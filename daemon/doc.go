@@ -1,9 +1,20 @@
-// Command verdictd gives verdicts on packets that NFQUEUE rules hand to it, and
-// never provokes a conntrack clash by doing so (see internal/gate).
+// Command verdictd gives verdicts on packets that NFQUEUE rules hand to it, or
+// guards the queues of programs that do. Neither makes conntrack clash: a gate holds
+// further packets of a flow until its first one is confirmed (see internal/gate).
 //
-//	verdictd run --config FILE      the service
+//	verdictd run --config FILE      the service: verdicts, behind a gate
+//	verdictd guard                  the gate alone, before other programs' queues
 //	verdictd check --config FILE    every problem of a configuration at once
 //	verdictd rules apply|remove|show
+//	verdictd audit                  can packets clash here, and what then?
+//
+// A request's way through the files:
+//
+//	run.go      the service: start, serve, and the order of its stop
+//	guard.go    `verdictd guard`, and the loop that follows the rules
+//	keeper.go   opens, refills and closes the gate as a plan says
+//	plan.go     makes the plan from the machine's live rules
+//	claim.go    who has a table in this network namespace
 //
 // Exit status: 0 done, 1 failed, 64 wrong usage, 78 wrong configuration.
 package main
