@@ -17,6 +17,9 @@ import (
 // analysis makes verdicts slow enough for a flow's packets to meet in the queue.
 const analysis = "analysis: {distribution: fixed, delay: 300us, per: packet}\n"
 
+// patient is for scenarios in which packets are dropped: on a busy machine it takes a while to know that one is gone.
+const patient = "hold: 5s"
+
 // besideIt is the mode in which `verdictd guard` runs beside the daemon.
 const besideIt = "beside"
 

@@ -24,7 +24,7 @@ import (
 // TestOwnerDenied: a rule in OUTPUT drops what one user sends.
 func TestOwnerDenied(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 200, clashes: 50,
+		guard: patient, arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			// In a user namespace there is no second user: then the rule is for the only one, and one port.
@@ -69,7 +69,7 @@ func asUser(t testing.TB, uid int, f func()) {
 func TestControlGroupDenied(t *testing.T) {
 	group := denied(t)
 	sideBySide(t, scenario{
-		arrive: 200, clashes: 50,
+		guard: patient, arrive: 200, clashes: 50,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}")

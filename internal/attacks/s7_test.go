@@ -25,7 +25,7 @@ func TestExtensionHeadersHidePort(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sideBySide(t, scenario{
-				arrive: packets,
+				guard: patient, arrive: packets,
 				play: func(r *run) outcome {
 					h := routed(r, "ipv6")
 					r.daemon(h.Queue, strings.Replace(dropPort, "policy: {", test.policy, 1)+"rules: {placement: forward}")

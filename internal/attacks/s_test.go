@@ -54,7 +54,7 @@ func TestHarness(t *testing.T) {
 // TestQueueBeforeForwardPolicy: the operator queues in mangle's PREROUTING; what FORWARD drops does not get through.
 func TestQueueBeforeForwardPolicy(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 200, clashes: 50, beside: true,
+		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := routed(r, "ipv4")
 			shell(r, h.Queue, `
@@ -80,7 +80,7 @@ func TestRuleBehindLooksAtEachPacket(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sideBySide(t, scenario{
-				arrive: 50,
+				guard: patient, arrive: 50,
 				play: func(r *run) outcome {
 					h := test.hosts(r, "ipv4")
 					shell(r, h.Queue, "iptables -A "+test.chain+" -p udp -m length --length 128:65535 -j DROP")
@@ -104,7 +104,7 @@ func TestRuleBehindLooksAtEachPacket(t *testing.T) {
 // is decrypted here passes cannot be tried where the kernel has no ESP: lab kernel does.
 func TestPolicyRequiresESP(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 200, clashes: 50, beside: true,
+		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := twoHosts(r, "ipv4")
 			shell(r, h.Queue, `ip xfrm policy add dir in proto udp dport 5300 tmpl proto esp mode transport`)
@@ -168,7 +168,7 @@ func asSoon(t *testing.T, off, hold outcome) {
 // TestMarksPassNothing: marks do not take packets past the policy, whoever sets them.
 func TestMarksPassNothing(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 200, clashes: 50, beside: true,
+		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			shell(r, h.Queue, `
@@ -195,12 +195,12 @@ const dropPort = `policy: {rules: [{name: closed, action: drop, protocols: [udp]
 // TestTwoDaemons: what one lets pass, the other still judges.
 func TestTwoDaemons(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 200, clashes: 50, beside: true,
+		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			second := "guard: {mode: off}\n"
 			if r.mode != "off" {
-				second = "guard: {mode: hold, first_queue: 50000}\n"
+				second = "guard: {mode: hold, first_queue: 50000, hold: 5s}\n"
 			}
 			b := startDaemon(r, h.Queue, second+analysis+dropPort+
 				"queues: {first: 7}\nrules: {table: second, placement: postrouting, "+bothPorts+"}")
@@ -222,7 +222,7 @@ func TestTwoDaemons(t *testing.T) {
 // TestTransparentProxy: a fwmark and a local route take packets to a proxy that is here, as they pass INPUT.
 func TestTransparentProxy(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 200, clashes: 50, beside: true,
+		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := routed(r, "ipv4")
 			shell(r, h.Queue, `
