@@ -95,7 +95,7 @@ func TestGateOverrun(t *testing.T) {
 	near, far := twoEnds(r)
 	d := r.daemon(near, "queues: {max_length: 65535}\nrules: {placement: input, destination_ports: [5300]}")
 	to := netip.AddrPortFrom(nearEnd, port)
-	in := listenLarge(r, near, to)
+	in := listen(r, near, to)
 	d.signal(syscall.SIGSTOP)
 	again := time.AfterFunc(1500*time.Millisecond, func() { d.signal(syscall.SIGCONT) })
 	burst{to: to, flows: flows, packets: packets, closing: true}.send(r, far)
@@ -111,7 +111,8 @@ func TestGateOverrun(t *testing.T) {
 	if g.Unguarded == 0 && o.clashes > 0 {
 		t.Errorf("%d clashes, and no packet is said to be unguarded", o.clashes)
 	}
-	if o.arrived+int(o.statistics.Total.UserDropped+o.statistics.Total.QueueDropped) != flows*packets || o.duplicated > 0 {
+	// The receiver's own socket may overflow; the verdicts tell what came through.
+	if v := o.statistics.Total; v.Received+v.UserDropped+v.QueueDropped != flows*packets || o.duplicated > 0 {
 		t.Errorf("%v: packets are lost, and not counted", o)
 	}
 }
