@@ -13,7 +13,8 @@
 //	answer.go    what an answer, a drop or a refused verdict means for them
 //	expire.go    nothing waits longer than it may
 //	listing.go   flows that keep on sending pass in the kernel instead
-//	progress.go  has every other queue judged what was released so far?
+//	progress.go  has every other queue judged what was released so far? (reading.go)
+//	epoch.go     which flows wait for that
 //
 // # States
 //

@@ -171,10 +171,10 @@ func (m *model) lookup(p *mPacket) {
 // taint notes packets that are on their way without an entry together with another
 // of their flow, where that is allowed: what becomes of them later is, too.
 func (m *model) taint(p *mPacket) {
-	all := m.underWay[p.key]
+	all := m.underWay[p.flow]
 	if all == nil {
 		all = map[*mPacket]bool{}
-		m.underWay[p.key] = all
+		m.underWay[p.flow] = all
 	}
 	for o := range all {
 		if !o.conn.confirmed && m.promised(p, o) != "" {
@@ -283,7 +283,7 @@ func (m *model) end(p *mPacket, counter *int) {
 		m.fault("packet %d of flow %d ended twice", p.number, p.flow)
 	}
 	p.ended = true
-	delete(m.underWay[p.key], p)
+	delete(m.underWay[p.flow], p)
 	*counter++
 }
 

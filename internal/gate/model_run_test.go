@@ -23,8 +23,8 @@ type model struct {
 	entries map[packet.Key]*mConn // confirmed ones, by both tuples
 	queues  []*mQueue
 	twice   map[*mPacket]bool
-	// underWay are packets that had no confirmed entry when they were looked up.
-	underWay map[packet.Key]map[*mPacket]bool
+	// underWay are, by flow, packets that had no confirmed entry when they were looked up.
+	underWay map[int]map[*mPacket]bool
 	senders  []mSender
 
 	speed [4]int // of senders, workers, programs, the watcher
@@ -64,7 +64,7 @@ func newModel(o modelOptions) *model {
 	m := &model{
 		Rand: rand.New(rand.NewPCG(o.seed, 1)), opt: o, now: int64(time.Second), epoch: 1, ended: 1,
 		entries: map[packet.Key]*mConn{}, set: map[packet.Key]*mElement{},
-		last: map[mOrder]*mPacket{}, lastArrived: map[mOrder]*mPacket{}, twice: map[*mPacket]bool{}, underWay: map[packet.Key]map[*mPacket]bool{}, why: map[string]int{},
+		last: map[mOrder]*mPacket{}, lastArrived: map[mOrder]*mPacket{}, twice: map[*mPacket]bool{}, underWay: map[int]map[*mPacket]bool{}, why: map[string]int{},
 		rulesChanged: -1 << 62,
 	}
 	for i, s := range o.queues {

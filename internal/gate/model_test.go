@@ -44,7 +44,6 @@ type modelOptions struct {
 	impatient   bool // lets packets expire while the judge stands still
 	allInOrder  bool // takes every program for one that judges in order
 	lossless    bool // takes packets that the socket had no room for as judged
-	unread      bool // takes what is in its own queue once more for gone
 }
 
 type mQueueOptions struct {
@@ -97,7 +96,7 @@ func (m *model) clash(p *mPacket, c *mConn) {
 	why := m.promised(p, o)
 	if why == "" {
 		m.clashes++
-		m.fault("clash: packet %d of sender %d with %d of %d, flow %d", p.number, p.sender, o.number, o.sender, p.flow)
+		m.fault("clash: %v with %v, flow %d", p, o, p.flow)
 		return
 	}
 	m.excused++
@@ -146,7 +145,7 @@ func (m *model) committed(x, y *mPacket) bool {
 
 // Each variant takes modelRuns times modelSteps steps of some actor.
 const (
-	modelRuns  = 20
+	modelRuns  = 40
 	modelSteps = 12_000
 )
 
@@ -234,7 +233,51 @@ func TestModel(t *testing.T) {
 					why[k] += n
 				}
 			}
+			if o.strict() && (excused > 0 || overtaken > 0 || sum.Expired > 0 || sum.Unguarded > 0) {
+				t.Errorf("%d clashes, %d overtaken: %v; %+v", excused, overtaken, why, sum)
+			}
+			for kind, n := range o.occurs(&sum) {
+				if n == 0 {
+					t.Errorf("no packet was %s: the model does not test it", kind)
+				}
+			}
 			t.Logf("%d packets, %d clashes and %d reordered where nothing is promised: %v; %+v", sent, excused, overtaken, why, sum)
 		})
 	}
+}
+
+// strict reports whether it is promised without any exception that nothing clashes
+// or overtakes, and whether nothing may expire or go unguarded.
+func (o *modelOptions) strict() bool {
+	for _, q := range o.queues {
+		if q.kind == wantsSecond {
+			return false
+		}
+	}
+	return !o.forget && !o.list && o.hold == 0 && o.table == 0 && o.flowPackets == 0 && o.bytes == 0
+}
+
+// occurs is what has to happen in a variant.
+func (o *modelOptions) occurs(c *Counters) map[string]uint64 {
+	seen := map[string]uint64{"first": c.First, "passed": c.Passed, "held": c.Held, "confirmed": c.Confirmed}
+	for name, x := range map[string]struct {
+		wanted bool
+		n      uint64
+	}{
+		"gone":                 {o.rules, c.Gone},
+		"dropped":              {o.drop, c.Dropped},
+		"expired":              {o.hold > 0, c.Expired},
+		"listed":               {o.list, c.Listed},
+		"announced":            {o.list && o.forget && o.table == 0, c.Announced},
+		"vanished":             {o.flush, c.Vanished},
+		"let in again":         {o.reenter, c.Reentered},
+		"unguarded, for flows": {o.table > 0 && o.table < 8, c.UnguardedFlows},
+		"unguarded, of a flow": {o.flowPackets > 0, c.UnguardedPackets},
+		"unguarded, for bytes": {o.bytes > 0, c.UnguardedBytes},
+	} {
+		if x.wanted {
+			seen[name] = x.n
+		}
+	}
+	return seen
 }

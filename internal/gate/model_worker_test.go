@@ -123,9 +123,6 @@ func (m *model) begin(w *mWorker) {
 		t.Join(j.epoch, j.earlier)
 	}
 	w.joins = nil
-	if m.opt.unread {
-		m.resolve(w)
-	}
 	t.Moved(w.moved)
 	w.moved = 0
 	for _, d := range w.drops {
