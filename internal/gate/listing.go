@@ -1,11 +1,5 @@
 package gate
 
-import "time"
-
-// relist is how long nothing is listed after the settled set did not take
-// something.
-const relist = int64(time.Second)
-
 // propose makes a flow with enough packets a candidate for the settled set.
 func (t *Table) propose(i int32) {
 	f := &t.flows[i]
