@@ -26,16 +26,23 @@ func TestMain(m *testing.M) { kerneltest.Main(m) }
 
 const port = 5300
 
-// running is a daemon in the test's namespace.
+// running is a daemon or a guard in the test's namespace.
 type running struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	ended  chan error
 	file   string
+	said   *log
 }
 
 // start returns when the daemon is ready.
 func start(t *testing.T, ns *kernel.NetNS, cfg *config.Config) *running {
+	t.Helper()
+	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) })
+}
+
+// launch returns when what it starts is ready.
+func launch(t *testing.T, ns *kernel.NetNS, cfg *config.Config, run func(context.Context, *slog.Logger) error) *running {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "v") //nolint:usetesting // t.TempDir holds the test's name, and a socket's path at most 107 bytes
 	if err != nil {
@@ -49,12 +56,12 @@ func start(t *testing.T, ns *kernel.NetNS, cfg *config.Config) *running {
 	}
 	defer func() { _ = c.Close() }()
 	t.Setenv("NOTIFY_SOCKET", socket)
-	r := &running{t: t, ended: make(chan error, 1), file: filepath.Join(t.TempDir(), "statistics.json")}
+	r := &running{t: t, ended: make(chan error, 1), file: filepath.Join(t.TempDir(), "statistics.json"), said: &log{to: t.Output()}}
 	cfg.Statistics.File = r.file
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() {
-		r.ended <- ns.Do(func() error { return run(ctx, cfg, slog.New(slog.NewTextHandler(t.Output(), nil))) })
+		r.ended <- ns.Do(func() error { return run(ctx, slog.New(slog.NewTextHandler(r.said, nil))) })
 	}()
 	b := make([]byte, 100)
 	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {

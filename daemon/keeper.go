@@ -16,7 +16,6 @@ import (
 	"verdictd/internal/gate/runner"
 	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
-	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 )
@@ -29,6 +28,9 @@ type keeper struct {
 	// process judges.
 	table  string
 	judged func(queue uint16) bool
+	// alone: the table has nothing but the gate's chains, and is taken over where it
+	// was left.
+	alone bool
 	// queues are those to be guarded; none: all.
 	queues []exposure.QueueRange
 
@@ -58,6 +60,7 @@ func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 	if !cfg.Rules.Install {
 		k.operators = k.table
 		k.table += gateSuffix
+		k.alone = true
 	}
 	k.install = func() (*ruleset.Installed, error) { return installRules(cfg, k.table) }
 	return k
@@ -153,10 +156,6 @@ func (k *keeper) follow(ctx context.Context) error {
 	if p.same(&k.now) {
 		return nil
 	}
-	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "traffic", p.Traffic, "zones", p.Zones)
-	for _, e := range p.Exposing {
-		k.say(k.log.Info, "guarded: "+e.String())
-	}
 	if p.active() {
 		if err := k.open(ctx, &p); err != nil {
 			return err
@@ -166,6 +165,10 @@ func (k *keeper) follow(ctx context.Context) error {
 		return err
 	}
 	k.now = p
+	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "traffic", p.Traffic, "zones", p.Zones)
+	for _, e := range p.Exposing {
+		k.say(k.log.Info, "guarded: "+e.String())
+	}
 	return k.settle()
 }
 
@@ -334,28 +337,20 @@ func (k *keeper) detach() error {
 	return k.installed.Detach()
 }
 
-// removeWithin bounds the wait for what is in queues of others.
-const removeWithin = time.Second
-
-// remove takes the table away, when nothing waits in any queue of the namespace:
-// with a base chain, anybody's, the kernel drops all that waits in all of them.
+// remove takes the table away, when nothing is on its way through any queue of the
+// namespace: with a base chain, anybody's, the kernel drops all that waits in all of
+// them. A table of the gate alone rather stays, empty.
 func (k *keeper) remove() error {
 	if k.installed == nil {
 		return nil
 	}
-	var waiting []nfq.KernelQueue
-	for until := time.Now().Add(removeWithin); ; time.Sleep(time.Millisecond) {
-		queues, err := nfq.ReadKernelQueues()
-		if err != nil {
-			break
+	if q := quiet(); q != nil {
+		if k.alone {
+			k.log.Warn("another program's queue is in use, and would lose what waits there with the table's base chains: the table stays, empty; the next start takes it over, or `nft delete table inet "+k.table+"` removes it",
+				"queue", q.Queue, "packets", q.Queued)
+			return nil
 		}
-		waiting = slices.DeleteFunc(queues, func(q nfq.KernelQueue) bool { return q.Queued == 0 })
-		if len(waiting) == 0 || time.Now().After(until) {
-			break
-		}
-	}
-	for _, q := range waiting {
-		k.log.Warn("packets wait in another program's queue, and are dropped by the kernel as the rules' base chains go", "queue", q.Queue, "packets", q.Queued)
+		k.log.Warn("another program's queue is in use, and loses what waits there as the table's base chains go", "queue", q.Queue, "packets", q.Queued)
 	}
 	return k.installed.Remove()
 }

@@ -314,7 +314,7 @@ func (w *worker) drain() error {
 		if err := w.turn(b); err != nil {
 			return fmt.Errorf("gate: %w", err)
 		}
-		w.table.Drain()
+		w.table.Counters.Unguarded += w.table.Drain()
 		if err := w.answer(); err != nil {
 			return fmt.Errorf("gate: %w", err)
 		}

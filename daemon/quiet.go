@@ -1,0 +1,39 @@
+package main
+
+import (
+	"time"
+
+	"verdictd/internal/nfq"
+)
+
+const (
+	// quietWithin bounds how long a table stays for what is in queues of others.
+	quietWithin = time.Second
+	// quietFor tells a queue to which nothing comes any more from one that happens to
+	// be empty: many programs are faster than their packets come.
+	quietFor = 50 * time.Millisecond
+)
+
+// quiet returns when no packet waits in any queue of the namespace, and none has come
+// for a while. Where that takes too long it names a queue that is busy.
+func quiet() (busy *nfq.KernelQueue) {
+	seen := map[uint16]nfq.KernelQueue{}
+	for began, since := time.Now(), time.Now(); ; time.Sleep(time.Millisecond) {
+		queues, err := nfq.ReadKernelQueues()
+		if err != nil || len(queues) == 0 {
+			return nil
+		}
+		for _, q := range queues {
+			if was, known := seen[q.Queue]; q.Queued > 0 || known && was.IDSequence != q.IDSequence {
+				busy, since = &q, time.Now()
+			}
+			seen[q.Queue] = q
+		}
+		if time.Since(since) > quietFor {
+			return nil
+		}
+		if time.Since(began) > quietWithin {
+			return busy
+		}
+	}
+}
