@@ -241,6 +241,21 @@ func TestFirstPacketsDropped(t *testing.T) {
 	})
 }
 
+// TestStopWhileFirstPacketsAreDropped: what is held then is known to wait for a packet
+// that is gone, as ever.
+func TestStopWhileFirstPacketsAreDropped(t *testing.T) {
+	r := newRig(t, config.GuardHold, nil)
+	filter(t, nftables.ChainHookPostrouting,
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Verdict{Kind: expr.VerdictDrop})
+	write(t, r.dial(remotes["IPv4"]), "one", "two", "three")
+	time.Sleep(5 * time.Millisecond) // shorter than the analysis
+	if s := r.done(1); s.Gate.Total.Gone != 2 {
+		t.Errorf("gate: %+v; want two to be let go for one that is gone", s.Gate.Total)
+	}
+}
+
 // TestFlushedTable: conntrack forgets a flow that has settled, as an operator's
 // `conntrack -F` has it do.
 func TestFlushedTable(t *testing.T) {

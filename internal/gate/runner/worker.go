@@ -163,7 +163,12 @@ func (w *worker) hear() {
 // there are no more packets before it than the queue takes.
 func (w *worker) resolve(all bool) {
 	if w.shut.Load() {
-		return // the socket is not read
+		// The socket is not read. If it was empty before, nothing is announced either,
+		// as the settled set is out of use.
+		if w.behind == 0 {
+			w.section.news(w.table)
+		}
+		return
 	}
 	if w.behind++; !all && w.behind <= queueLength/batch {
 		return
