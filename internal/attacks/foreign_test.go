@@ -131,10 +131,10 @@ func (j *judge) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { growBuffer(int(fd), 64<<20) }); err != nil {
 		return err
 	}
-	if err := errors.Join(err, j.nf.SetOption(netlink.NoENOBUFS, true)); err != nil {
+	if err := j.nf.SetOption(netlink.NoENOBUFS, true); err != nil {
 		return err
 	}
 	return j.nf.RegisterWithErrorFunc(ctx, j.take, func(error) int {
@@ -293,6 +293,13 @@ func (f *foreign) line() string {
 	select {
 	case line := <-f.lines:
 		return line
+	case <-f.done:
+		select {
+		case line := <-f.lines:
+			return line
+		case <-time.After(time.Second): // what it said is still on its way
+			f.t.Fatalf("the foreign program ended and said nothing: %v", f.err)
+		}
 	case <-time.After(readyWithin):
 		f.t.Fatalf("the foreign program said nothing for %v", readyWithin)
 	}

@@ -16,20 +16,23 @@ import (
 
 // The rows G1 to G5 and G9: whether the first packet of a flow is confirmed, gone, or only waits somewhere.
 
-// manyRules are 5,000 rules of OUTPUT, behind every queue there, of which none matches.
+// manyRules are 5,000 rules of OUTPUT, behind every queue there, of which none
+// matches. They come by and by: an ordinary user's transactions are small.
 func manyRules(t testing.TB, ns *kernel.NetNS) {
 	t.Helper()
-	var b strings.Builder
-	b.WriteString("table inet many { chain out { type filter hook output priority 0;\n")
-	for i := range 5000 {
-		fmt.Fprintf(&b, "ip saddr 203.0.113.%d udp sport %d drop\n", i%250, i)
-	}
-	b.WriteString("}\n}\n")
+	nft(t, ns, "table inet many { chain out { type filter hook output priority 0; }; }")
+	const rules, together = 5000, 250
 	name := filepath.Join(t.TempDir(), "rules.nft") // longer than a command line may be
-	if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
+	for first := 0; first < rules; first += together {
+		var b strings.Builder
+		for i := first; i < first+together; i++ {
+			fmt.Fprintf(&b, "add rule inet many out ip saddr 203.0.113.%d udp sport %d drop\n", i%250, i)
+		}
+		if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		shell(t, ns, "nft -f "+name)
 	}
-	shell(t, ns, "nft -f "+name)
 }
 
 // G1: the way from the queue to the confirm is long, and for all of it nobody

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
 )
 
@@ -166,7 +167,8 @@ const (
 // keep, and beyond the bound they go on.
 func TestHeldSegmentsAreBounded(t *testing.T) {
 	const (
-		sends = 100
+		many  = 40
+		sends = 3
 		bound = 1 << 20
 	)
 	var most float64
@@ -177,25 +179,8 @@ func TestHeldSegmentsAreBounded(t *testing.T) {
 		startForeign(r, near, foreignConfig{Queue: foreignQueue, GSO: true, Delay: 200 * time.Millisecond})
 		r.before(near, fmt.Sprint(foreignQueue))
 		in := listenLarge(r, far, to)
-		conn := dial(r, near, netip.AddrPort{}, to, func(fd int) error {
-			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 64<<20); err != nil {
-				return err
-			}
-			return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, segment)
-		})
-		buf, flow := make([]byte, segment*segments), flowNumber.Add(1)
-		for i := range sends {
-			for s := range segments {
-				packet(buf[s*segment:], flow, uint32(i*segments+s))
-			}
-			if _, err := conn.Write(buf); err != nil {
-				r.Fatal(err)
-			}
-		}
-		o := r.endBefore(in, sends*segments)
-		if o.arrived != sends*segments {
-			r.Errorf("%d of %d segments arrived", o.arrived, sends*segments)
-		}
+		sendSegments(r, near, to, many, sends)
+		o := r.endBefore(in, many*sends*segments)
 		if r.mode == "hold" {
 			most = r.child.gateFigure("max_bytes")
 		}
@@ -204,11 +189,32 @@ func TestHeldSegmentsAreBounded(t *testing.T) {
 	if !both {
 		return
 	}
+	if hold.arrived != many*sends*segments || hold.duplicated+hold.reordered != 0 {
+		t.Errorf("%d of %d segments arrived, %d twice, %d out of order", hold.arrived, many*sends*segments, hold.duplicated, hold.reordered)
+	}
 	if most == 0 || most > bound {
 		t.Errorf("%v bytes were held, of %d at most", most, bound)
 	}
 	if g := hold.statistics.Gate.Total; g.Unguarded == 0 {
 		t.Errorf("none is counted as unguarded: %+v", g)
+	}
+}
+
+// sendSegments sends long packets, each of many segments, on as many flows.
+func sendSegments(t testing.TB, ns *kernel.NetNS, to netip.AddrPort, many, sends int) {
+	t.Helper()
+	buf := make([]byte, segment*segments)
+	for range many {
+		conn, flow := dial(t, ns, netip.AddrPort{}, to, option(unix.IPPROTO_UDP, unix.UDP_SEGMENT, segment)), flowNumber.Add(1)
+		t.Cleanup(func() { _ = conn.Close() })
+		for i := range sends {
+			for s := range segments {
+				packet(buf[s*segment:], flow, uint32(i*segments+s))
+			}
+			if _, err := conn.Write(buf); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -223,19 +229,7 @@ func TestHeldSegments(t *testing.T) {
 			startForeign(r, near, foreignConfig{Queue: foreignQueue, GSO: true, Delay: 20 * time.Millisecond})
 			r.before(near, fmt.Sprint(foreignQueue))
 			in := listenLarge(r, far, to)
-			buf := make([]byte, segment*segments)
-			for range 20 {
-				conn, flow := dial(r, near, netip.AddrPort{}, to, option(unix.IPPROTO_UDP, unix.UDP_SEGMENT, segment)), flowNumber.Add(1)
-				for i := range 3 {
-					for s := range segments {
-						packet(buf[s*segment:], flow, uint32(i*segments+s))
-					}
-					if _, err := conn.Write(buf); err != nil {
-						r.Fatal(err)
-					}
-				}
-				r.Cleanup(func() { _ = conn.Close() })
-			}
+			sendSegments(r, near, to, 20, 3)
 			return r.endBefore(in, 20*3*segments)
 		},
 	})

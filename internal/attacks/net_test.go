@@ -1,7 +1,6 @@
 package attacks
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -70,6 +69,13 @@ func option(level, name, value int) func(fd int) error {
 	return func(fd int) error { return unix.SetsockoptInt(fd, level, name, value) }
 }
 
+// growBuffer makes a socket's receive buffer as large as wanted, or, for an ordinary user, as the system grants.
+func growBuffer(fd, bytes int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bytes) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bytes)
+	}
+}
+
 // listenLarge is listen with a buffer for what a sender at full speed sends while the receiver waits for a processor.
 func listenLarge(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
 	t.Helper()
@@ -79,9 +85,7 @@ func listenLarge(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var forced error
-		err = raw.Control(func(fd uintptr) { forced = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 256<<20) })
-		if err := errors.Join(err, forced); err != nil {
+		if err := raw.Control(func(fd uintptr) { growBuffer(int(fd), 256<<20) }); err != nil {
 			t.Fatal(err)
 		}
 	}
