@@ -78,7 +78,7 @@ type Gate struct {
 
 	stopping, ended atomic.Bool
 	stopBy          atomic.Int64
-	started         bool
+	started, ran    bool
 	group           sync.WaitGroup
 	failed          chan error
 }
@@ -149,7 +149,7 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 
 // Start begins to serve. Failed tells of workers that cannot go on.
 func (g *Gate) Start() {
-	g.started = true
+	g.started, g.ran = true, true
 	for _, w := range g.workers {
 		g.group.Go(func() {
 			runtime.LockOSThread() // for good: the thread ends with the goroutine
@@ -230,6 +230,12 @@ func (g *Gate) Stop() error {
 // stopped.
 func (g *Gate) Close() error {
 	var errs []error
+	if !g.ran && g.watcher != nil {
+		errs = append(errs, g.watcher.close())
+	}
+	if !g.ran && g.lister != nil {
+		errs = append(errs, g.lister.bell.Close())
+	}
 	for _, w := range g.workers {
 		errs = append(errs, w.close())
 	}

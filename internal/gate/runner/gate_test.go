@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -71,6 +72,13 @@ func command(t *testing.T, ns *kernel.NetNS, line string) string {
 // at a time, each after a delay.
 func slow(t *testing.T, ns *kernel.NetNS, number uint16, delay time.Duration) {
 	t.Helper()
+	serve(t, ns, number, func(*nfq.Packet) nfq.Verdict { time.Sleep(delay); return nfq.Accept }, nil)
+}
+
+// serve has a queue's packets judged one at a time. What was dropped is told when the
+// verdict has returned.
+func serve(t *testing.T, ns *kernel.NetNS, number uint16, judge func(*nfq.Packet) nfq.Verdict, dropped func()) {
+	t.Helper()
 	var q nfq.Queue
 	if err := ns.Do(func() (err error) {
 		q, err = nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: number, Batch: 1, ReceiveBuffer: 8 << 20})
@@ -82,12 +90,18 @@ func slow(t *testing.T, ns *kernel.NetNS, number uint16, delay time.Duration) {
 	go func() {
 		ended <- q.Run(func(b *nfq.Batch) error {
 			for i := range b.Packets {
-				time.Sleep(delay)
-				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: nfq.Accept}); err != nil {
+				v := judge(&b.Packets[i])
+				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: v}); err != nil {
 					return err
 				}
+				if err := q.Flush(); err != nil {
+					return err
+				}
+				if v == nfq.Drop && dropped != nil {
+					dropped()
+				}
 			}
-			return q.Flush()
+			return nil
 		})
 	}()
 	t.Cleanup(func() {
@@ -97,6 +111,16 @@ func slow(t *testing.T, ns *kernel.NetNS, number uint16, delay time.Duration) {
 		}
 		_ = q.Close()
 	})
+}
+
+// descriptors is how many this process has open.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
 }
 
 // burst sends flows of 4 packets each over lo and returns what arrived in order.

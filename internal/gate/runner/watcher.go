@@ -45,7 +45,7 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 	}
 	first, err := queues.read()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, alarm.Close())
 	}
 	w := &watcher{
 		gate: g, bell: bell{Alarm: alarm}, queues: queues, ended: make(chan struct{}),
@@ -184,6 +184,11 @@ func (w *watcher) judge(now int64, readings []gate.Reading, holding bool) {
 func (w *watcher) stop() error {
 	w.bell.ring()
 	<-w.ended
+	return w.close()
+}
+
+// close frees what there is without the thread.
+func (w *watcher) close() error {
 	w.barriers.stop()
 	err := w.queues.close()
 	return errors.Join(err, w.bell.Close())
