@@ -446,7 +446,7 @@ func TestGuardStatistics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range strings.Fields(`schema version backend guard seconds gate queues total received first held confirmed gone dropped expired
+	for key := range strings.FieldsSeq(`schema version backend guard seconds gate queues total received first held confirmed gone dropped expired
 		expired_hold expired_limit expired_second unguarded unguarded_flows unguarded_packets unguarded_bytes exempt passed announced reentered vanished
 		asked barriers listed list_failed verdict_errors queue_dropped user_dropped held_us first_us p50 p99 max max_held max_bytes max_flows
 		cpu_us_per_packet rss_kib`) {

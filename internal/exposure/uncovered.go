@@ -99,7 +99,7 @@ func otherProtocols(packets []liverules.Selection) string {
 
 // places names the first rule and how many more there are.
 func places(list []liverules.Rewrite) string {
-	text := list[0].Place.String()
+	text := list[0].String()
 	if n := len(list) - 1; n > 0 {
 		text += fmt.Sprintf(" and %d more", n)
 	}

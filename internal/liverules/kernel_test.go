@@ -138,14 +138,17 @@ func TestIPTablesOverNFTables(t *testing.T) {
 		t.Errorf("%+v, want perhaps untracked", reach)
 	}
 	var kinds []string
-	for _, w := range r.DNATBefore(IPv4, Postrouting, -150) {
+	before := func(h Hook) []Rewrite {
+		return r.RewritesBefore(Site{Reach: Reach{Way: Way{Hook: h, Priority: -150, Families: []Family{IPv4}}}})
+	}
+	for _, w := range before(Postrouting) {
 		kinds = append(kinds, w.Kind+" "+string(w.Ways[0].Hook))
 	}
 	slices.Sort(kinds)
 	if want := []string{"dnat prerouting", "redirect output"}; !slices.Equal(kinds, want) {
 		t.Errorf("before postrouting: %v, want %v", kinds, want)
 	}
-	if got := r.DNATBefore(IPv4, Output, -150); len(got) > 0 {
+	if got := before(Output); len(got) > 0 {
 		t.Errorf("before mangle OUTPUT: %v, want none", got)
 	}
 }
@@ -279,12 +282,22 @@ func TestForeignQueueBehindOurs(t *testing.T) {
 		iptables-legacy -t mangle -A OUTPUT -p udp -j NFQUEUE --queue-num 1
 		iptables-nft -t filter -A OUTPUT -p udp -j NFQUEUE --queue-num 2
 		ip6tables-legacy -t mangle -A POSTROUTING -j NFQUEUE --queue-num 3`)
-	foreign := read(t).BehindOurs([]uint16{1}).ForeignBehind()
-	if len(foreign) != 1 || foreign[0].Rule.First != 2 {
-		t.Errorf("behind queue 1: %+v, want queue 2 alone", foreign)
+	foreign := func(ours ...uint16) (list []uint16) {
+		for _, b := range read(t).BehindOurs(ours).Followed {
+			for _, n := range b.Next {
+				if n.Foreign != No {
+					list = append(list, n.Rule.First)
+				}
+			}
+		}
+		slices.Sort(list)
+		return slices.Compact(list)
 	}
-	if foreign := read(t).BehindOurs([]uint16{1, 2}).ForeignBehind(); len(foreign) > 0 {
-		t.Errorf("behind queues 1 and 2: %+v, want none", foreign)
+	if got := foreign(1); !slices.Equal(got, []uint16{2}) {
+		t.Errorf("behind queue 1: %v, want queue 2 alone", got)
+	}
+	if got := foreign(1, 2); len(got) > 0 {
+		t.Errorf("behind queues 1 and 2: %v, want none", got)
 	}
 }
 

@@ -35,20 +35,6 @@ type Order struct {
 	Followed []Behind `json:"followed"`
 }
 
-// ForeignBehind are the rules of other programs that hold packets of ours, or
-// may hold them, before they are confirmed.
-func (o Order) ForeignBehind() []Site {
-	var sites []Site
-	for _, b := range o.Followed {
-		for _, n := range b.Next {
-			if n.Foreign != No && !slices.ContainsFunc(sites, func(s Site) bool { return s.Rule.Place == n.Rule.Place }) {
-				sites = append(sites, n.Site)
-			}
-		}
-	}
-	return sites
-}
-
 // BehindOurs finds the order of queue rules on all paths of packets to confirm,
 // for a program that serves these queues. Only rules between conntrack's lookup
 // and confirm count. In one hook those of the same priority are taken to be
@@ -143,8 +129,8 @@ func sameBase(a, b Site) bool {
 }
 
 // RewritesBefore are the rules that may have given packets another destination
-// before a queue rule is met: a copy of the packet sent from the queue would be
-// taken for one of another flow.
+// before a queue rule is met: the gate, which is before NAT, sees them with the one
+// they were sent to.
 func (r *Rules) RewritesBefore(s Site) []Rewrite {
 	var found []Rewrite
 	for _, w := range r.Rewrites {
@@ -153,11 +139,6 @@ func (r *Rules) RewritesBefore(s Site) []Rewrite {
 		}
 	}
 	return found
-}
-
-// DNATBefore is RewritesBefore for any place that a queue rule may be put in.
-func (r *Rules) DNATBefore(f Family, h Hook, priority int) []Rewrite {
-	return r.RewritesBefore(Site{Reach: Reach{Way: Way{Hook: h, Priority: priority, Families: f.families().list()}}})
 }
 
 // SourceNATBefore are the rules that may have given packets another source before a

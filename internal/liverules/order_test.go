@@ -63,17 +63,11 @@ func TestBehindOurs(t *testing.T) {
 			if !slices.Equal(last, test.last) || !slices.Equal(followed, test.followed) {
 				t.Errorf("last %q, followed %q; want %q and %q", last, followed, test.last, test.followed)
 			}
-			foreign := slices.ContainsFunc(o.Followed, func(b Behind) bool {
-				return slices.ContainsFunc(b.Next, func(n Next) bool { return n.Foreign != No })
-			})
-			if got := len(o.ForeignBehind()) > 0; got != foreign {
-				t.Errorf("foreign queues behind ours: %v, want %v", got, foreign)
-			}
 		})
 	}
 }
 
-func TestDNATBefore(t *testing.T) {
+func TestRewritesBefore(t *testing.T) {
 	tests := []struct {
 		name   string
 		chains []*chain
@@ -97,12 +91,8 @@ func TestDNATBefore(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := analyse(test.chains, tracked, true)
 			q := queueOf(t, r, 1)
-			at := q.Reaches[0]
-			if got := r.RewritesBefore(Site{q, at}); len(got) > 0 != test.want {
+			if got := r.RewritesBefore(Site{q, q.Reaches[0]}); len(got) > 0 != test.want {
 				t.Errorf("rewrites before: %v, want any: %v", got, test.want)
-			}
-			if got := r.DNATBefore(q.Family, at.Hook, at.Priority); len(got) > 0 != test.want {
-				t.Errorf("DNAT before %s %s %d: %v, want any: %v", q.Family, at.Hook, at.Priority, got, test.want)
 			}
 		})
 	}

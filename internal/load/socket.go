@@ -59,22 +59,22 @@ func openReceiver(target netip.AddrPort, buffer int) (int, error) {
 	return receiverSocket{at: target, buffer: buffer}.open()
 }
 
-func (r receiverSocket) open() (fd int, err error) {
-	if r.protocol == ProtocolICMP {
-		fd, err = rawICMPSocket(r.at.Addr())
+func (s receiverSocket) open() (fd int, err error) {
+	if s.protocol == ProtocolICMP {
+		fd, err = rawICMPSocket(s.at.Addr())
 	} else {
-		fd, err = udpSocket(r.at.Addr())
+		fd, err = udpSocket(s.at.Addr())
 	}
 	if err != nil {
 		return -1, err
 	}
-	if r.several {
-		if err := tellDestinations(fd, r.at.Addr()); err != nil {
+	if s.several {
+		if err := tellDestinations(fd, s.at.Addr()); err != nil {
 			_ = unix.Close(fd)
 			return -1, err
 		}
 	}
-	if err := setupReceiver(fd, r.at, r.buffer); err != nil {
+	if err := setupReceiver(fd, s.at, s.buffer); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}

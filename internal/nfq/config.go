@@ -74,7 +74,9 @@ type Config struct {
 	// OnRefused, if set, is called for a verdict that the kernel refused, with its
 	// Reply.Tag: ENOENT says that the packet is gone. That is while the messages
 	// behind it are received, before Run or Next hand them over, and must not call the
-	// queue. A refusal is lost where the receive buffer is full. Only Mmsg calls it.
+	// queue. Of verdicts that were joined it is told the highest id and its tag, and
+	// nothing where some of the packets were still there. A refusal is lost where the
+	// receive buffer is full. Only Mmsg calls it.
 	OnRefused func(tag uint32, id uint32, errno unix.Errno)
 }
 

@@ -307,13 +307,6 @@ func (q *Mmsg) Reply(r *Reply) error {
 	return nil
 }
 
-// SingleVerdicts has each verdict said by a message of its own while on. Without it
-// Flush joins a run of like ones where no packet that was received is left
-// unanswered. A refusal then concerns the whole run: Config.OnRefused gets the
-// highest id and its tag, and nothing at all where some of the run's packets were
-// still there.
-func (q *Mmsg) SingleVerdicts(on bool) { q.verdicts.single = on }
-
 // Flush implements Queue.
 func (q *Mmsg) Flush() error {
 	if q.verdicts.pending == 0 {

@@ -1,7 +1,6 @@
 package nfq_test
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -124,93 +123,79 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// TestHeldPackets: verdicts on packets behind held ones leave these where they are,
-// with and without SingleVerdicts.
+// TestHeldPackets: verdicts on packets behind held ones leave these where they are.
 func TestHeldPackets(t *testing.T) {
-	for _, single := range []bool{false, true} {
-		t.Run(fmt.Sprintf("single %v", single), func(t *testing.T) {
-			kerneltest.Namespace(t)
-			s := newSocket(t)
-			q := openMmsg(t, nfq.Config{})
-			q.SingleVerdicts(single)
-			rules(t, 1, nil)
-			for _, text := range []string{"first", "held", "held too"} {
-				s.send(text)
-			}
-			held := next(t, q, 3)[1:]
-			answer(t, q, nfq.Accept, nfq.Packet{ID: held[0].ID - 1})
-			for _, text := range []string{"3", "4", "5"} {
-				s.send(text)
-			}
-			answer(t, q, nfq.Accept, next(t, q, 3)...)
-			if n := queued(t); n != 2 {
-				t.Fatalf("%d packets wait, want the 2 held", n)
-			}
-			answer(t, q, nfq.Accept, held[1], held[0]) // the last id is not the highest
-			if n := queued(t); n != 0 {
-				t.Errorf("%d packets are left behind", n)
-			}
-			got := s.receive(100 * time.Millisecond)
-			slices.Sort(got)
-			if !slices.Equal(got, []string{"3", "4", "5", "first", "held", "held too"}) {
-				t.Errorf("arrived: %q", got)
-			}
-			if n := q.Stats().VerdictErrors; n != 0 {
-				t.Errorf("%d verdicts were refused", n)
-			}
-		})
+	kerneltest.Namespace(t)
+	s := newSocket(t)
+	q := openMmsg(t, nfq.Config{})
+	rules(t, 1, nil)
+	for _, text := range []string{"first", "held", "held too"} {
+		s.send(text)
+	}
+	held := next(t, q, 3)[1:]
+	answer(t, q, nfq.Accept, nfq.Packet{ID: held[0].ID - 1})
+	for _, text := range []string{"3", "4", "5"} {
+		s.send(text)
+	}
+	answer(t, q, nfq.Accept, next(t, q, 3)...)
+	if n := queued(t); n != 2 {
+		t.Fatalf("%d packets wait, want the 2 held", n)
+	}
+	answer(t, q, nfq.Accept, held[1], held[0]) // the last id is not the highest
+	if n := queued(t); n != 0 {
+		t.Errorf("%d packets are left behind", n)
+	}
+	got := s.receive(100 * time.Millisecond)
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"3", "4", "5", "first", "held", "held too"}) {
+		t.Errorf("arrived: %q", got)
+	}
+	if n := q.Stats().VerdictErrors; n != 0 {
+		t.Errorf("%d verdicts were refused", n)
 	}
 }
 
 // TestOnRefused: packets that are gone are told by tag and id.
 func TestOnRefused(t *testing.T) {
-	for _, single := range []bool{false, true} {
-		t.Run(fmt.Sprintf("single %v", single), func(t *testing.T) {
-			kerneltest.Namespace(t)
-			s := newSocket(t)
-			type refusal struct {
-				tag, id uint32
-				errno   unix.Errno
-			}
-			var got []refusal
-			q := openMmsg(t, nfq.Config{
-				Queue: 4, Others: []uint16{0},
-				OnRefused: func(tag, id uint32, errno unix.Errno) { got = append(got, refusal{tag, id, errno}) },
-			})
-			q.SingleVerdicts(single)
-			rules(t, 1, nil)
-			for _, text := range []string{"one", "two", "three"} {
-				s.send(text)
-			}
-			packets := next(t, q, 3)
-			if err := ruleset.Remove("nfqtest"); err != nil { // a base chain goes, and with it what is queued
-				t.Fatal(err)
-			}
-			answer(t, q, nfq.Accept, packets...)
-			if b, err := q.Next(nil, 0); err != nil || len(b.Packets) != 0 {
-				t.Fatalf("%+v, %v; want refusals alone", b, err)
-			}
-			want := []refusal{{1003, 3, unix.ENOENT}} // one for all of them
-			if single {
-				want = []refusal{{1001, 1, unix.ENOENT}, {1002, 2, unix.ENOENT}, {1003, 3, unix.ENOENT}}
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("refused: %v, want %v", got, want)
-			}
-			if n := q.Stats().VerdictErrors; n != uint64(len(want)) {
-				t.Errorf("%d refusals counted, want %d", n, len(want))
-			}
-			// With a payload that does not come back whole.
-			got = nil
-			q.SetBuffers(2, 64)
-			if err := q.Reply(&nfq.Reply{ID: 77, Verdict: nfq.Accept, Tag: 5, Payload: make([]byte, 1000)}); err != nil {
-				t.Fatal(err)
-			}
-			answer(t, q, nfq.Accept)
-			if _, err := q.Next(nil, 0); err != nil || len(got) != 1 || got[0] != (refusal{5, 77, unix.ENOENT}) {
-				t.Errorf("refused: %v, %v", got, err)
-			}
-		})
+	kerneltest.Namespace(t)
+	s := newSocket(t)
+	type refusal struct {
+		tag, id uint32
+		errno   unix.Errno
+	}
+	var got []refusal
+	q := openMmsg(t, nfq.Config{
+		Queue: 4, Others: []uint16{0},
+		OnRefused: func(tag, id uint32, errno unix.Errno) { got = append(got, refusal{tag, id, errno}) },
+	})
+	rules(t, 1, nil)
+	for _, text := range []string{"one", "two", "three"} {
+		s.send(text)
+	}
+	packets := next(t, q, 3)
+	if err := ruleset.Remove("nfqtest"); err != nil { // a base chain goes, and with it what is queued
+		t.Fatal(err)
+	}
+	answer(t, q, nfq.Accept, packets...)
+	if b, err := q.Next(nil, 0); err != nil || len(b.Packets) != 0 {
+		t.Fatalf("%+v, %v; want refusals alone", b, err)
+	}
+	want := []refusal{{1003, 3, unix.ENOENT}} // one for all of them
+	if !slices.Equal(got, want) {
+		t.Errorf("refused: %v, want %v", got, want)
+	}
+	if n := q.Stats().VerdictErrors; n != uint64(len(want)) {
+		t.Errorf("%d refusals counted, want %d", n, len(want))
+	}
+	// With a payload that does not come back whole.
+	got = nil
+	q.SetBuffers(2, 64)
+	if err := q.Reply(&nfq.Reply{ID: 77, Verdict: nfq.Accept, Tag: 5, Payload: make([]byte, 1000)}); err != nil {
+		t.Fatal(err)
+	}
+	answer(t, q, nfq.Accept)
+	if _, err := q.Next(nil, 0); err != nil || len(got) != 1 || got[0] != (refusal{5, 77, unix.ENOENT}) {
+		t.Errorf("refused: %v, %v", got, err)
 	}
 }
 

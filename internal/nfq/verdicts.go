@@ -17,8 +17,6 @@ type verdicts struct {
 	enc     nfnl.Encoder
 	// open counts, by Reply.Of, the packets that were received and are not answered.
 	open []int
-	// single: say each verdict by a message of its own.
-	single bool
 	// unknown: a packet was received of which nobody knows the id, or not even the
 	// queue. It stays open for ever.
 	unknown bool
@@ -78,7 +76,7 @@ func (v *verdicts) begin(typ uint16, of uint8, tag uint32, verdict Verdict, id u
 
 // take returns what is to be sent, which may be nothing; valid until the next add.
 func (v *verdicts) take() []byte {
-	if v.pending > 1 && v.uniform && v.open[v.of] == 0 && !v.single && !v.unknown {
+	if v.pending > 1 && v.uniform && v.open[v.of] == 0 && !v.unknown {
 		v.enc.Reset()
 		v.begin(typeVerdictBatch, v.of, v.tag, v.verdict, v.highest)
 		v.enc.End()

@@ -62,7 +62,7 @@ const perMessage = 512
 // no room for all, and none is listed.
 func (s *Settled) Add(flows []Tuple) error {
 	conn := s.conn
-	if err := s.put(conn, flows, conn.SetAddElements, s.timeout); err != nil {
+	if err := s.put(flows, conn.SetAddElements, s.timeout); err != nil {
 		return fmt.Errorf("list %d flows in table inet %s: %w", len(flows), s.table, err)
 	}
 	if err := conn.Flush(); err != nil {
@@ -80,7 +80,7 @@ func (s *Settled) Delete(flows []Tuple) error {
 	// The kernel refuses to delete what is not there, and elements go by
 	// themselves: each is added before.
 	conn := s.conn
-	err := errors.Join(s.put(conn, flows, conn.SetAddElements, s.timeout), s.put(conn, flows, conn.SetDeleteElements, 0))
+	err := errors.Join(s.put(flows, conn.SetAddElements, s.timeout), s.put(flows, conn.SetDeleteElements, 0))
 	if err == nil {
 		err = conn.Flush()
 	}
@@ -114,7 +114,7 @@ func (s *Settled) deleteEach(flows []Tuple) error {
 }
 
 // put adds messages for the flows to a transaction.
-func (s *Settled) put(conn *nftables.Conn, flows []Tuple, with func(*nftables.Set, []nftables.SetElement) error, timeout time.Duration) error {
+func (s *Settled) put(flows []Tuple, with func(*nftables.Set, []nftables.SetElement) error, timeout time.Duration) error {
 	for _, f := range families {
 		var elements []nftables.SetElement
 		send := func() error {

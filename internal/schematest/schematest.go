@@ -61,7 +61,7 @@ func Hold(t *testing.T, path string, s *generate.Schema) {
 	}
 	want = append(want, '\n')
 	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, want, 0o644); err != nil {

@@ -180,7 +180,7 @@ func receive(in *net.UDPConn, n int) (arrived, reordered int) {
 }
 
 func clashes(t *testing.T, ns *kernel.NetNS) (n int) {
-	for _, f := range strings.Fields(command(t, ns, "conntrack -S")) {
+	for f := range strings.FieldsSeq(command(t, ns, "conntrack -S")) {
 		var v int
 		for _, name := range []string{"clash_resolve=", "insert_failed=", "drop="} {
 			if s, ok := strings.CutPrefix(f, name); ok {

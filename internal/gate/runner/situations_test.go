@@ -166,11 +166,11 @@ func TestBaseChainDeleted(t *testing.T) {
 // TestEngineTellsOfDrops: the verdict engine of the same process drops a flow's first
 // packets, and says so. The next one is let go at once.
 func TestEngineTellsOfDrops(t *testing.T) {
-	for name, told := range map[string]func(print uint32) uint32{
-		"of the packet":   func(print uint32) uint32 { return print },
-		"of another one":  func(print uint32) uint32 { return print + 1 },
+	for name, told := range map[string]func(fingerprint uint32) uint32{
+		"of the packet":   func(f uint32) uint32 { return f },
+		"of another one":  func(f uint32) uint32 { return f + 1 },
 		"says nothing":    nil,
-		"of another flow": func(print uint32) uint32 { return print },
+		"of another flow": func(f uint32) uint32 { return f },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := kerneltest.Namespace(t)
