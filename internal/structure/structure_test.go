@@ -230,3 +230,33 @@ func TestAllocationGatesAreFound(t *testing.T) {
 		t.Error("no test is built without the race detector: are the allocation gates gone?")
 	}
 }
+
+// TestExpectedSkipsExist: a test that was renamed would leave its promise taken back.
+func TestExpectedSkipsExist(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, ".ci", "expected-skips"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if len(words) != 2 {
+			t.Errorf("expected-skips: %q is no package and test", line)
+			continue
+		}
+		test, _, _ := strings.Cut(words[1], "/")
+		names, err := filepath.Glob(filepath.Join(root, strings.TrimPrefix(words[0], module+"/"), "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(names, func(name string) bool {
+			b, err := os.ReadFile(name)
+			return err == nil && bytes.Contains(b, []byte("\nfunc "+test+"("))
+		}) {
+			t.Errorf("expected-skips: %s has no %s", words[0], test)
+		}
+	}
+}
