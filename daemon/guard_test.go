@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,15 +9,10 @@ import (
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 
 	"verdictd/internal/config"
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
-	"verdictd/internal/liverules"
-	"verdictd/internal/nfq"
-	"verdictd/internal/ruleset"
 )
 
 var loopback = netip.MustParseAddr("127.0.0.1")
@@ -68,59 +62,6 @@ func checkGuard(t *testing.T, s *statistics) {
 	}
 	if g.Received != g.First+g.Passed+g.Held+g.Exempt+g.Announced || g.Held != g.Confirmed+g.Gone {
 		t.Errorf("gate: %+v; want every packet to be one of these", g)
-	}
-}
-
-// TestGuardFollowsRules: a guard that is there first finds the rules of a program
-// that comes later, whatever makes them.
-func TestGuardFollowsRules(t *testing.T) {
-	queue := "-t mangle -A OUTPUT -p udp --dport 5300 -j NFQUEUE --queue-bypass --queue-num 5"
-	for name, test := range map[string]struct{ add, remove func(t *testing.T) }{
-		"nftables": {
-			func(t *testing.T) {
-				queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-			},
-			func(t *testing.T) {
-				conn := &nftables.Conn{}
-				conn.FlushTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "foreign"})
-				if err := conn.Flush(); err != nil {
-					t.Fatal(err)
-				}
-			},
-		},
-		"iptables-nft": {
-			func(t *testing.T) { command(t, "iptables-nft "+queue) },
-			func(t *testing.T) { command(t, "iptables-nft -t mangle -F OUTPUT") },
-		},
-		"iptables-legacy": {
-			func(t *testing.T) { command(t, "iptables-legacy "+queue) },
-			nil, // looked at every two seconds: once is enough
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
-			judge(t, ns, foreign, slow)
-			g := startGuard(t, ns, config.Default())
-			if text := gateText(t, ns); asksConntrack(text) {
-				t.Errorf("without anything to guard there are rules:\n%s", text)
-			}
-			test.add(t)
-			g.said.await(t, "msg=guard ", "mode=hold")
-			guarded(t, 20)
-			if test.remove != nil {
-				g.said.forget()
-				test.remove(t)
-				g.said.await(t, "msg=guard ", "mode=off")
-				if text := gateText(t, ns); asksConntrack(text) || !strings.Contains(text, "chain gate-output") {
-					t.Errorf("rules with nothing to guard, which should have base chains alone:\n%s", text)
-				}
-			}
-			s := g.stop()
-			checkGuard(t, &s)
-			if text := gateText(t, ns); text != "" {
-				t.Errorf("the guard has left:\n%s", text)
-			}
-		})
 	}
 }
 
@@ -189,195 +130,6 @@ func TestGuardModes(t *testing.T) {
 			t.Errorf("%v, want it to be refused", err)
 		}
 	})
-}
-
-// TestGuardTakesOver: what a guard that was killed has left is no hindrance, whether
-// it had something to guard or not.
-func TestGuardTakesOver(t *testing.T) {
-	for name, active := range map[string]bool{"active": true, "idle": false} {
-		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
-			judge(t, ns, foreign, slow)
-			queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-			cfg := config.Default()
-			left := gateRules(guardTable, &cfg.Guard)
-			if active {
-				left.Gate.Traffic = []ruleset.Traffic{{IPv4: true, Protocols: []uint8{17}}}
-			}
-			if _, err := ruleset.Install(left); err != nil {
-				t.Fatal(err)
-			}
-			if n := burst(t, loopback, 1); n != 4 {
-				t.Errorf("%d of 4 packets arrived while nobody served the gate's queue", n)
-			}
-			g := startGuard(t, ns, cfg)
-			guarded(t, 10)
-			s := g.stop()
-			checkGuard(t, &s)
-			if text := gateText(t, ns); text != "" {
-				t.Errorf("the guard has left:\n%s", text)
-			}
-		})
-	}
-}
-
-// TestSecondGuard is refused, and leaves the first one alone.
-func TestSecondGuard(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	judge(t, ns, foreign, slow)
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	g := startGuard(t, ns, config.Default())
-	if err := runGuard(t.Context(), config.Default(), nil, discard); err == nil || !strings.Contains(err.Error(), guardTable) {
-		t.Errorf("the second guard: %v, want an error that names the table", err)
-	}
-	guarded(t, 10)
-	s := g.stop()
-	checkGuard(t, &s)
-}
-
-// TestGateQueueTaken: the error names the queue and who has it, and nothing stays.
-func TestGateQueueTaken(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	cfg := config.Default()
-	judge(t, ns, cfg.Guard.FirstQueue, 0)
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	err := runGuard(t.Context(), cfg, nil, discard)
-	var inUse *nfq.InUseError
-	if !errors.As(err, &inUse) || inUse.Queue != cfg.Guard.FirstQueue {
-		t.Errorf("%v, want an InUseError", err)
-	}
-	if text := gateText(t, ns); text != "" {
-		t.Errorf("the guard has left:\n%s", text)
-	}
-}
-
-// TestConntrackComesAndGoes: the guard does not activate it, and is at work as long
-// as somebody else does.
-func TestConntrackComesAndGoes(t *testing.T) {
-	ns := namespaceWithoutConntrack(t)
-	judge(t, ns, foreign, slow)
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	g := startGuard(t, ns, config.Default())
-	inactive := func(when string) {
-		t.Helper()
-		rules, err := liverules.Read()
-		if err != nil || rules.Conntrack.IPv4 == liverules.Yes { // entries that are left make it unknown
-			t.Errorf("%s: conntrack %+v, %v; want it inactive", when, rules.Conntrack, err)
-		}
-		if text := gateText(t, ns); asksConntrack(text) {
-			t.Errorf("%s: rules that activate conntrack:\n%s", when, text)
-		}
-	}
-	inactive("at the start")
-	masquerade := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "test-nat-4"}
-	for range 2 {
-		g.said.forget()
-		activateConntrack(t)
-		g.said.await(t, "msg=guard ", "mode=hold")
-		guarded(t, 10)
-		g.said.forget()
-		conn := &nftables.Conn{}
-		conn.FlushTable(masquerade) // the rest stays, or what waits in queues is dropped
-		if err := conn.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		g.said.await(t, "msg=guard ", "mode=off")
-		inactive("without the NAT")
-	}
-	s := g.stop()
-	checkGuard(t, &s)
-}
-
-// activateConntrack adds a rule that needs it, as masquerading does, and matches nothing.
-func activateConntrack(t *testing.T) {
-	t.Helper()
-	nat(t, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource,
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{253}},
-		&expr.Masq{})
-}
-
-// TestFlushedRuleset: a firewall's reload begins with `flush ruleset`.
-func TestFlushedRuleset(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	judge(t, ns, foreign, slow)
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	g := startGuard(t, ns, config.Default())
-	guarded(t, 10)
-	conn := &nftables.Conn{}
-	conn.FlushRuleset()
-	if err := conn.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	activateConntrack(t)
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	g.said.await(t, "installed again")
-	g.said.forget()
-	g.said.await(t, "msg=guard ", "mode=hold")
-	guarded(t, 10)
-	s := g.stop()
-	checkGuard(t, &s)
-}
-
-// TestGuardStopsUnderLoad: packets that are held, and those behind them, arrive in
-// order, and clash no more than without the guard.
-func TestGuardStopsUnderLoad(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	judge(t, ns, foreign, 100*time.Microsecond)
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	g := startGuard(t, ns, config.Default())
-	st := newStream(t, ns)
-	time.Sleep(200 * time.Millisecond)
-	n := clashes(t)
-	s := g.stop()
-	time.Sleep(50 * time.Millisecond)
-	st.stop()
-	if n != 0 || s.Gate.Total.Held == 0 || s.Gate.Total.Unguarded+s.Gate.Total.VerdictErrors != 0 {
-		t.Errorf("%d clashes before the stop; gate %+v", n, s.Gate.Total)
-	}
-}
-
-// TestGuardLeavesWhatWaits: with a base chain the kernel would drop what waits in any
-// queue, so the table stays as long as a program that stands still holds packets.
-func TestGuardLeavesWhatWaits(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	q, err := nfq.OpenMmsg(nfq.Config{Queue: foreign})
-	if err != nil {
-		t.Fatal(err)
-	}
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	cfg := config.Default()
-	cfg.Guard.Hold = 100 * time.Millisecond
-	g := startGuard(t, ns, cfg)
-	to := netip.AddrPortFrom(loopback, port)
-	in, out := listen(t, ns, to), dial(t, ns, to)
-	write(t, out, "one", "two")
-	time.Sleep(50 * time.Millisecond)
-	s := g.stop()
-	if text := gateText(t, ns); asksConntrack(text) || !strings.Contains(text, "chain gate-output") || !g.said.has("stays, empty") {
-		t.Errorf("the guard has left, and should leave base chains alone:\n%s", text)
-	}
-	if s.Gate.Total.Unguarded+s.Gate.Total.Expired == 0 {
-		t.Errorf("gate: %+v; want what was held at the stop to be let go", s.Gate.Total)
-	}
-	go func() {
-		_ = q.Run(func(b *nfq.Batch) error {
-			for i := range b.Packets {
-				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: nfq.Accept}); err != nil {
-					return err
-				}
-			}
-			return q.Flush()
-		})
-		_ = q.Close()
-	}()
-	want(t, in, "one", "two")
-	g = startGuard(t, ns, config.Default())
-	g.stop()
-	if text := gateText(t, ns); text != "" {
-		t.Errorf("the next guard has left:\n%s", text)
-	}
-	_ = q.Stop()
 }
 
 // TestExemptPorts never come to the gate.
@@ -453,41 +205,5 @@ func TestGuardStatistics(t *testing.T) {
 		if !strings.Contains(string(text), `"`+key+`":`) {
 			t.Errorf("the statistics have no key %s:\n%s", key, text)
 		}
-	}
-}
-
-// TestZonesComeLater: rules that put packets into zones reopen the gate, which has a
-// queue for each. Meanwhile packets pass as without a guard.
-func TestZonesComeLater(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	judge(t, ns, foreign, 100*time.Microsecond)
-	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	g := startGuard(t, ns, config.Default())
-	st := newStream(t, ns)
-	time.Sleep(100 * time.Millisecond)
-	before := clashes(t)
-	addZone(t, ns)
-	g.said.await(t, "msg=guard ", "zones=[7]")
-	time.Sleep(100 * time.Millisecond)
-	st.stop()
-	if before != 0 {
-		t.Errorf("%d clashes before there were zones", before)
-	}
-	s := g.stop()
-	if s.Gate.Total.Received < uint64(st.sent)/2 || s.Gate.Total.Unguarded+s.Gate.Total.VerdictErrors != 0 {
-		t.Errorf("gate: %+v for %d packets; want those before the zones to be counted as well", s.Gate.Total, st.sent)
-	}
-}
-
-func addZone(t *testing.T, ns *kernel.NetNS) {
-	t.Helper()
-	if err := ns.Do(func() error {
-		addRule(t, &nftables.Chain{
-			Table: &nftables.Table{Family: nftables.TableFamilyINet, Name: "zones"},
-			Type:  nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
-		}, zoneOf(7)...)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
 	}
 }
