@@ -207,3 +207,25 @@ func TestGuardStatistics(t *testing.T) {
 		}
 	}
 }
+
+// TestBurstsWithPauses: a program that had nothing to judge for a while does not stand
+// still, nor does it want a second packet.
+func TestBurstsWithPauses(t *testing.T) {
+	ns := kerneltest.Namespace(t)
+	judge(t, ns, foreign, 5*time.Millisecond)
+	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
+	g := startGuard(t, ns, config.Default())
+	to := netip.AddrPortFrom(loopback, port)
+	in := listen(t, ns, to)
+	for range 4 {
+		out := dial(t, ns, to)
+		write(t, out, "one", "two", "three", "four")
+		want(t, in, "one", "two", "three", "four")
+		time.Sleep(300 * time.Millisecond)
+	}
+	if n := clashes(t); n != 0 {
+		t.Errorf("%d clashes", n)
+	}
+	s := g.stop()
+	checkGuard(t, &s)
+}

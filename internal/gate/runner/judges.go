@@ -31,6 +31,7 @@ type judge struct {
 	port    uint32
 	own     bool // the verdict engine of this process: it wants nothing
 	judged  uint32
+	waiting uint32
 	moved   int64 // when it judged something, or had nothing to judge
 	triedAt int64 // 0: it is not being tried
 	hits    int
@@ -53,17 +54,17 @@ func (j *judges) see(now int64, readings []gate.Reading) (moved int) {
 		q := j.queues[r.Queue]
 		judged := r.Sequence - r.Waiting
 		if q == nil || q.port != r.Port {
-			j.queues[r.Queue] = &judge{port: r.Port, own: r.InOrder, judged: judged, moved: now}
+			j.queues[r.Queue] = &judge{port: r.Port, own: r.InOrder, judged: judged, waiting: r.Waiting, moved: now}
 			continue
 		}
 		if n := int32(judged - q.judged); n > 0 {
 			moved += int(n)
 			j.judgedAgain(r.Queue, q, now, int(n))
 			q.moved = now
-		} else if r.Waiting == 0 {
-			q.moved = now
+		} else if r.Waiting == 0 || q.waiting == 0 {
+			q.moved = now // what waits has come since the last reading, however long ago that was
 		}
-		q.judged = judged
+		q.judged, q.waiting = judged, r.Waiting
 	}
 	return moved
 }
