@@ -67,7 +67,6 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 
 // serve follows the rules until the context ends or the gate cannot go on.
 func (k *keeper) serve(ctx context.Context) error {
-	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,11 +74,13 @@ func (k *keeper) serve(ctx context.Context) error {
 		case err := <-k.failed():
 			return err
 		case <-k.changed():
-			if again == nil {
-				again = time.After(rulesPause)
+			if k.again == nil {
+				k.again = time.After(rulesPause)
 			}
-		case <-again:
-			again = nil
+		case <-k.ended():
+			return fmt.Errorf("the rules are watched no more: %w", k.changes.Err())
+		case <-k.again:
+			k.again = nil
 			if err := k.follow(ctx); err != nil {
 				k.log.Error("the guard cannot follow the rules: it stays as it is", "error", err)
 			}

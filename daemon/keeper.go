@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"verdictd/internal/config"
 	"verdictd/internal/exposure"
 	"verdictd/internal/gate"
@@ -36,6 +38,8 @@ type keeper struct {
 
 	// operators is the table in which the operator's own gate rules may be.
 	operators string
+	// pin lists CPUs for the gate's threads; none: anywhere.
+	pin []int
 	// install makes the table; again, where somebody has removed it.
 	install func() (*ruleset.Installed, error)
 
@@ -47,7 +51,8 @@ type keeper struct {
 	zones     []uint16 // that the gate is open for
 	now       gatePlan
 	said      map[string]bool
-	closed    runner.Counters // of gates that were closed, as the zones changed
+	again     <-chan time.Time // when to read the rules again
+	closed    runner.Counters  // of gates that were closed, as the zones changed
 }
 
 // newKeeper is for the queues that this process judges.
@@ -62,12 +67,30 @@ func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 		k.table += gateSuffix
 		k.alone = true
 	}
+	if cfg.Rules.Fanout == config.FanoutCPU {
+		// What takes the queue of the CPU that it is on must not change CPUs in the gate.
+		k.pin = allowedCPUs()
+	}
 	k.install = func() (*ruleset.Installed, error) { return installRules(cfg, k.table) }
 	return k
 }
 
 // gateSuffix makes the name of the gate's table where rules.table is the operator's.
 const gateSuffix = "-gate"
+
+// allowedCPUs are those that this process may run on.
+func allowedCPUs() (list []int) {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) != nil {
+		return nil
+	}
+	for cpu := range len(set) * 64 {
+		if set.IsSet(cpu) {
+			list = append(list, cpu)
+		}
+	}
+	return list
+}
 
 // judgedBy tells the queues that the configuration has the daemon judge.
 func judgedBy(cfg *config.Config) func(uint16) bool {
@@ -135,6 +158,14 @@ func (k *keeper) changed() <-chan struct{} {
 	return k.changes.Changes()
 }
 
+// ended tells of a watch over the rules that cannot go on.
+func (k *keeper) ended() <-chan struct{} {
+	if k.changes == nil {
+		return nil
+	}
+	return k.changes.Done()
+}
+
 // failed tells of a gate that cannot go on; nil where there is none.
 func (k *keeper) failed() <-chan error {
 	if k.gate == nil {
@@ -149,6 +180,10 @@ func (k *keeper) follow(ctx context.Context) error {
 		return err
 	}
 	p := k.plan(ctx)
+	if p.incomplete && k.now.active() {
+		k.again = time.After(rulesPause) // rules that cannot be read now may be there still
+		return nil
+	}
 	k.say(k.log.Warn, p.Uncovered...)
 	if k.gate != nil {
 		k.gate.SetBehind(p.rounds, p.apart)
@@ -163,6 +198,9 @@ func (k *keeper) follow(ctx context.Context) error {
 	}
 	if err := k.installed.SetGate(k.rules(&p)); err != nil {
 		return err
+	}
+	if p.active() {
+		k.gate.Darken() // of what comes to the gate now, some is on its way already
 	}
 	k.now = p
 	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "traffic", p.Traffic, "zones", p.Zones)
@@ -207,7 +245,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
 		},
 		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.Zones,
-		ReceiveBuffer: gateReceiveBuffer, LastChange: k.changes.LastChange, Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
+		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.changes.BaseChainAdded, Pin: k.pin, Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
 	})
 	if err != nil {
 		return err

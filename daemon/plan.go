@@ -25,6 +25,8 @@ type gatePlan struct {
 	// templates is the zone of packets with a conntrack template, nil where it may be
 	// one of several.
 	templates *uint16
+	// incomplete: not all rules could be read.
+	incomplete bool
 	// apart are the queues to which no packet comes that has passed the gate.
 	apart map[uint16]bool
 }
@@ -38,6 +40,11 @@ func (p *gatePlan) same(other *gatePlan) bool {
 
 // plan makes one from the machine's rules.
 func (k *keeper) plan(ctx context.Context) gatePlan {
+	if k.gate != nil {
+		// Each listing changes the rules, which are read as they are at one time.
+		k.gate.PauseListing(true)
+		defer k.gate.PauseListing(false)
+	}
 	rules, _ := liverules.Read(k.table) // usable whatever could not be read, which it lists
 	p := gatePlan{Plan: exposure.Make(rules, exposure.Options{
 		Queues: k.queues, Table: k.table, Gate: k.numbers(), Insist: k.guard.Mode != config.GuardAuto,
@@ -46,6 +53,7 @@ func (k *keeper) plan(ctx context.Context) gatePlan {
 	if err == nil {
 		p.rounds = rounds(rules, bound)
 	}
+	p.incomplete = len(rules.Unread) > 0
 	p.apart, p.templates = apart(rules), templateZone(rules.Zones)
 	selected := p.Traffic
 	if p.Installed {

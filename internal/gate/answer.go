@@ -31,7 +31,8 @@ func (t *Table) Unanswered(i int32) {
 }
 
 // gone lets the packet that is held longest go on in the place of the first one,
-// which was dropped.
+// which was dropped. It has the time of guard.hold for itself: that the one before
+// was dropped is proved, and many may be dropped one after the other.
 func (t *Table) gone(i int32) {
 	t.open(i)
 	if t.flows[i].head == none {
@@ -43,7 +44,9 @@ func (t *Table) gone(i int32) {
 	t.first(i, h)
 	t.Verdicts[len(t.Verdicts)-1].Since = h.at
 	if t.flows[i].head != none {
-		t.ask(i, dueNow)
+		t.holding.remove(t.holdingLinks, i)
+		t.holdBegins(i)
+		t.askFirst(i)
 	}
 }
 

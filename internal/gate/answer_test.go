@@ -59,7 +59,7 @@ func TestOneOfSeveralIsDropped(t *testing.T) {
 		"expired": func(g *Table) {
 			give(g, 1, 2)
 			at(g, 1000)
-			g.Expire(Judging)
+			g.Expire(Past)
 		},
 		"unguarded": func(g *Table) {
 			g.cfg.FlowPackets = 0
@@ -97,11 +97,11 @@ func TestSeveralEpochs(t *testing.T) {
 	start := g.now
 	give(g, 1, 1, 2)
 	g.Begin(start+int64(time.Second), 2)
-	g.Expire(Judging)
+	g.Expire(Past)
 	g.Begin(start+int64(time.Second), 3)
 	give(g, 1, 3)
 	g.Begin(start+2*int64(time.Second), 4)
-	g.Expire(Judging)
+	g.Expire(Past)
 	give(g, 1, 4)
 	equal(t, verdicts(g), []int{1, 2, 3})
 	for _, epoch := range []uint64{2, 4, 1} {
@@ -215,7 +215,7 @@ func TestComesAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newTable(t, nil)
-			g.RulesChanged(g.now + tt.changed*ms)
+			g.ChainAdded(g.now + tt.changed*ms)
 			give(g, 1, 1, 9)
 			at(g, tt.after)
 			g.Packet(&Packet{Key: key(1), ID: 3, Print: tt.print})
@@ -242,10 +242,10 @@ func TestExpire(t *testing.T) {
 		after int64 // milliseconds
 		count func(c *Counters) uint64
 	}{
-		"hold":                   {Judging, hold, func(c *Counters) uint64 { return c.ExpiredHold }},
-		"hold, not yet":          {Judging, hold - 1, nil},
-		"stands":                 {Standing, limit - 1, nil},
-		"stands too long":        {Standing, limit, func(c *Counters) uint64 { return c.ExpiredLimit }},
+		"hold":                   {Past, hold, func(c *Counters) uint64 { return c.ExpiredHold }},
+		"hold, not yet":          {Past, hold - 1, nil},
+		"stands":                 {Waiting, limit - 1, nil},
+		"stands too long":        {Waiting, limit, func(c *Counters) uint64 { return c.ExpiredLimit }},
 		"wants the second":       {WantsSecond, second, func(c *Counters) uint64 { return c.ExpiredSecond }},
 		"wants the second later": {WantsSecond, second - 1, nil},
 	} {
@@ -279,10 +279,10 @@ func TestHoldCountsFromTheFirstHeld(t *testing.T) {
 	at(g, 600)
 	g.Dropped(&k, 1)
 	at(g, 999)
-	g.Expire(Judging)
+	g.Expire(Past)
 	equal(t, verdicts(g), []int{1, 2})
 	at(g, 1000)
-	g.Expire(Judging)
+	g.Expire(Past)
 	equal(t, verdicts(g), []int{3, 4})
 }
 

@@ -6,8 +6,11 @@ import "verdictd/internal/packet"
 // or sooner when other programs' verdicts are known to have returned.
 const (
 	dueNow   = 0
-	dueLists = 8 // 0.5 ms, 1 ms, ... 32 ms
-	dueFirst = int64(500_000)
+	dueLists = 8 // 0.2 ms, 0.4 ms, ... 12.8 ms
+	dueFirst = int64(200_000)
+	// tooSoon after its first packet's release a flow is asked for by hint, or when
+	// the first distance is over: behind a queue it cannot be confirmed yet.
+	tooSoon = int64(100_000)
 
 	// hintless flows have been asked for so often that verdicts of others are no
 	// reason any more.
@@ -15,10 +18,25 @@ const (
 	// hintWalk bounds the search for flows to be asked for.
 	hintWalk = 128
 
-	// questions a second, and how many of them may come together.
-	askRate  = 100_000
-	askBurst = 4096
+	// Questions a second at most, and again about flows that were asked for before,
+	// without a hint: thousands may wait for a program that stands still.
+	askRate   = 100_000
+	againRate = 5_000
+	askBurst  = 4096
 )
+
+// A bucket bounds what is done a second.
+type bucket struct {
+	tokens float64
+	at     int64
+}
+
+// fill adds what has come since, and says how many there are.
+func (b *bucket) fill(now int64, rate float64) int {
+	b.tokens = min(b.tokens+float64(now-b.at)*rate/1e9, askBurst)
+	b.at = now
+	return int(b.tokens)
+}
 
 // A Question is whether conntrack has a flow.
 type Question struct {
@@ -39,6 +57,16 @@ func (t *Table) ask(i int32, level uint8) {
 	t.due[level].push(t.dueLinks, i)
 }
 
+// askFirst puts a flow that begins to hold packets, or whose first packet is
+// another one now.
+func (t *Table) askFirst(i int32) {
+	if t.now-t.flows[i].firstAt < tooSoon {
+		t.ask(i, 1)
+	} else {
+		t.ask(i, dueNow)
+	}
+}
+
 // Moved tells that so many verdicts of other queues have returned: conntrack may
 // have as many more flows, the oldest first.
 func (t *Table) Moved(n int) { t.moved = min(t.moved+n, askBurst) }
@@ -46,9 +74,7 @@ func (t *Table) Moved(n int) { t.moved = min(t.moved+n, askBurst) }
 // Questions lays out what conntrack is to be asked now, at most len(q), the
 // oldest first. Each wants an Answer before anything else is done to the table.
 func (t *Table) Questions(q []Question) int {
-	t.tokens = min(t.tokens+float64(t.now-t.tokensAt)*askRate/1e9, askBurst)
-	t.tokensAt = t.now
-	most := min(len(q), int(t.tokens))
+	most := min(len(q), t.asked.fill(t.now, askRate))
 	n := 0
 	for n < most && t.due[dueNow].head != none {
 		n = t.question(q, n, t.due[dueNow].head)
@@ -56,21 +82,23 @@ func (t *Table) Questions(q []Question) int {
 	if t.moved > 0 {
 		n = t.hinted(q[:most], n)
 	}
+	before, again := n, min(most, n+t.again.fill(t.now, againRate))
 	for level := 1; level < dueLists; level++ {
-		for i := t.due[level].head; n < most && i != none && t.flows[i].dueAt <= t.now; i = t.due[level].head {
+		for i := t.due[level].head; n < again && i != none && t.flows[i].dueAt <= t.now; i = t.due[level].head {
 			n = t.question(q, n, i)
 		}
 	}
+	t.again.tokens -= float64(n - before)
 	n = t.candidatesFor(q[:most], n)
-	t.tokens -= float64(n)
+	t.asked.tokens -= float64(n)
 	t.Counters.Asked += uint64(n)
 	return n
 }
 
-// hinted asks for the flows that hold packets longest. Two more than verdicts
-// have returned, as these may have been for others.
+// hinted asks for the flows that hold packets longest, as many as verdicts have
+// returned.
 func (t *Table) hinted(q []Question, n int) int {
-	want := t.moved + 2
+	want := t.moved
 	t.moved = 0
 	i := t.holding.head
 	for walked := 0; i != none && want > 0 && n < len(q) && walked < hintWalk; walked++ {
@@ -99,7 +127,7 @@ func (t *Table) question(q []Question, n int, i int32) int {
 // hints come; below 0 it is for ever.
 func (t *Table) Wait() int64 {
 	if t.due[dueNow].head != none {
-		if t.tokens >= 1 {
+		if t.asked.tokens >= 1 {
 			return 0
 		}
 		return dueFirst
@@ -112,15 +140,15 @@ func (t *Table) Wait() int64 {
 	}
 	for level := 1; level < dueLists; level++ {
 		if i := t.due[level].head; i != none {
-			sooner(t.flows[i].dueAt)
+			at := t.flows[i].dueAt
+			if t.again.tokens < 1 {
+				at = max(at, t.now+dueFirst)
+			}
+			sooner(at)
 		}
 	}
-	if i := t.holding.head; i != none {
-		expires := t.flows[i].heldSince + int64(t.cfg.Hold)
-		if expires <= t.now { // the judging program stands still
-			expires = t.now + expireAgain
-		}
-		sooner(expires)
+	if t.holding.head != none {
+		sooner(t.expires())
 	}
 	if i := t.candidates.head; i != none {
 		sooner(t.flows[i].listAt)

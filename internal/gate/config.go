@@ -30,15 +30,18 @@ const (
 	// the gate when the kernel begins to let later ones pass.
 	quiet = int64(5 * time.Millisecond)
 	// listAfter packets a flow is worth its two elements in the settled set.
-	listAfter = 4
+	listAfter = 16
+	// listedJustNow is the time in which packets of a flow come to the gate that was
+	// handed over to be listed.
+	listedJustNow = int64(50 * time.Millisecond)
 	// remember is how long an open flow is remembered, to count its packets.
 	remember = int64(2 * time.Second)
 	// secondWait is how long packets are held where the judging program is known
 	// to want a second packet before it judges the first.
 	secondWait = int64(5 * time.Millisecond)
 	// reentry bounds the time from the release of a packet to its coming again, and
-	// changeTold how long before a packet came a change may be told that was made
-	// while it waited: packets wait in the socket for a moment.
+	// changeTold how long before a packet came a base chain may have been told that
+	// was added while it waited: packets wait in the socket for a moment.
 	reentry    = int64(20 * time.Millisecond)
 	changeTold = int64(2 * time.Millisecond)
 	// packetOverhead is what the kernel needs for a held packet besides its bytes:

@@ -47,6 +47,9 @@ type Counters struct {
 	// it did not take.
 	Listed     uint64 `json:"listed"`
 	ListFailed uint64 `json:"list_failed"`
+	// Touched packets came while their flow was handed over. Where that was after
+	// the set had it, the set let others pass before them.
+	Touched uint64 `json:"touched"`
 	// What was there at one time at most.
 	MaxHeld  uint64 `json:"max_held"`
 	MaxBytes uint64 `json:"max_bytes"`
@@ -78,6 +81,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Asked += o.Asked
 	c.Listed += o.Listed
 	c.ListFailed += o.ListFailed
+	c.Touched += o.Touched
 	c.MaxHeld += o.MaxHeld
 	c.MaxBytes += o.MaxBytes
 	c.MaxFlows += o.MaxFlows

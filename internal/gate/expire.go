@@ -1,28 +1,40 @@
 package gate
 
-// A Judge is how the programs behind the gate give their verdicts, as far as
-// packets of the gate may wait for them.
+// A Judge is what is known of the programs behind the gate, as far as packets of
+// the gate may wait for their verdicts.
 type Judge uint32
 
 const (
-	// Judging: verdicts come, or nothing waits for one.
-	Judging Judge = iota
-	// Standing: packets wait and none is judged. What is released then waits
-	// behind its flow's first packet, and clashes with it.
-	Standing
+	// Past: no queue that packets were released into has them still. Whatever is
+	// held for long then waits for something that nobody can see.
+	Past Judge = iota
+	// Waiting: a queue has packets that were released, be it that its program is
+	// slow or that it stands still. What is released meanwhile comes behind its
+	// flow's first packet, and clashes with it.
+	Waiting
 	// WantsSecond: the program has read all there is and judges nothing, as it
 	// does until it has seen a flow's second packet.
 	WantsSecond
 )
 
-// expireAgain is how often packets are looked at that may expire as soon as the
-// judging program moves, in nanoseconds.
-const expireAgain = int64(1_000_000)
+const (
+	// expireAgain is how often packets are looked at that may expire as soon as
+	// programs have judged what they have, in nanoseconds.
+	expireAgain = int64(10_000_000)
+	// clockStep is the most that counts at once: a process that was stopped has not
+	// waited for anybody.
+	clockStep = int64(100_000_000)
+)
 
-// Expire lets go on what was held too long.
+// Expire lets go on what was held too long: guard.hold without the time in which
+// first packets wait for a verdict, or guard.hold_limit in all.
 func (t *Table) Expire(j Judge) {
+	if t.judge = j; j != Waiting {
+		t.clock += min(t.now-t.clockAt, clockStep)
+	}
+	t.clockAt = t.now
 	for i := t.holding.head; i != none; i = t.holding.head {
-		reason := t.expired(t.now-t.flows[i].heldSince, j)
+		reason := t.expired(&t.flows[i])
 		if reason == nil {
 			return
 		}
@@ -31,24 +43,54 @@ func (t *Table) Expire(j Judge) {
 }
 
 // expired is the counter of the reason, or nil.
-func (t *Table) expired(age int64, j Judge) *uint64 {
-	switch {
-	case j == WantsSecond && age >= secondWait:
+func (t *Table) expired(f *flow) *uint64 {
+	switch age := t.now - f.heldSince; {
+	case t.judge == WantsSecond && age >= secondWait:
 		return &t.Counters.ExpiredSecond
 	case age >= int64(t.cfg.HoldLimit):
 		return &t.Counters.ExpiredLimit
-	case age >= int64(t.cfg.Hold) && j != Standing:
+	case t.clock-f.heldClock >= int64(t.cfg.Hold):
 		return &t.Counters.ExpiredHold
 	}
 	return nil
 }
 
-// Try lets the packets of one flow go on, the one that holds them longest: if the
-// program judges then, it wanted a second packet.
-func (t *Table) Try() {
-	if i := t.holding.head; i != none {
-		t.expire(i, &t.Counters.ExpiredSecond)
+// holdBegins notes since when a flow holds packets.
+func (t *Table) holdBegins(i int32) {
+	if t.holding.length == 0 {
+		t.clockAt = t.now
 	}
+	f := &t.flows[i]
+	f.heldSince, f.heldClock = t.now, t.clock
+	t.holding.push(t.holdingLinks, i)
+}
+
+// expires is when the next packets may expire.
+func (t *Table) expires() int64 {
+	f := &t.flows[t.holding.head]
+	at := t.now + int64(t.cfg.Hold) - (t.clock - f.heldClock)
+	if t.judge == WantsSecond {
+		at = f.heldSince + secondWait
+	}
+	if at <= t.now {
+		at = t.now + expireAgain
+	}
+	return min(at, max(f.heldSince+int64(t.cfg.HoldLimit), t.now))
+}
+
+// Try lets one packet go on, of the flow that holds them longest: if the program
+// judges then, it wanted a second packet.
+func (t *Table) Try() {
+	i := t.holding.head
+	if i == none {
+		return
+	}
+	h := t.take(i)
+	t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: true, First: none, Since: h.at})
+	t.flows[i].several = true
+	t.setEpoch(i)
+	t.Counters.Expired++
+	t.Counters.ExpiredSecond++
 }
 
 func (t *Table) expire(i int32, reason *uint64) {

@@ -37,7 +37,7 @@ func FuzzTable(f *testing.F) {
 			T: t, table: table, waiting: map[uint32]bool{},
 			ref: reference{cfg: cfg, flows: map[packet.Key]*refFlow{}, rulesChanged: -1 << 60},
 		}
-		table.RulesChanged(z.ref.rulesChanged)
+		table.ChainAdded(z.ref.rulesChanged)
 		now, epoch := int64(time.Second), uint64(1)
 		for b = b[2:]; len(b) >= 2; b = b[2:] {
 			now++
@@ -133,7 +133,7 @@ func (z *fuzzing) rare(arg byte) {
 	switch arg % 6 {
 	case 0:
 		r.rulesChanged = r.now
-		t.RulesChanged(r.now)
+		t.ChainAdded(r.now)
 	case 1:
 		t.Forget()
 	case 2:

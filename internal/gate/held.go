@@ -50,9 +50,9 @@ func (t *Table) keep(i int32, p *Packet, size int64) {
 	t.freeOf = t.nodes[n].next
 	t.nodes[n] = t.heldNow(p)
 	if f.tail == none {
-		f.head, f.heldSince = n, t.now
-		t.holding.push(t.holdingLinks, i)
-		t.ask(i, dueNow)
+		f.head = n
+		t.holdBegins(i)
+		t.askFirst(i)
 	} else {
 		t.nodes[f.tail].next = n
 	}
@@ -85,6 +85,7 @@ func (t *Table) take(i int32) held {
 
 // release lets go on all that is held of a flow, in order.
 func (t *Table) release(i int32, accept bool) (n uint64) {
+	t.flows[i].passed = t.epoch
 	for t.flows[i].head != none {
 		h := t.take(i)
 		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: accept, First: none, Since: h.at})

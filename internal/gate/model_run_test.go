@@ -34,7 +34,7 @@ type model struct {
 	workers      []mWorker
 	watcher      mWatcher
 	epoch, ended uint64
-	rulesChanged int64
+	chainAdded   int64
 	set          map[packet.Key]*mElement
 	jobs         []mJob
 	last         map[mOrder]*mPacket // looked up
@@ -65,7 +65,7 @@ func newModel(o modelOptions) *model {
 		Rand: rand.New(rand.NewPCG(o.seed, 1)), opt: o, now: int64(time.Second), epoch: 1, ended: 1,
 		entries: map[packet.Key]*mConn{}, set: map[packet.Key]*mElement{},
 		last: map[mOrder]*mPacket{}, lastArrived: map[mOrder]*mPacket{}, twice: map[*mPacket]bool{}, underWay: map[int]map[*mPacket]bool{}, why: map[string]int{},
-		rulesChanged: -1 << 62,
+		chainAdded: -1 << 62,
 	}
 	for i, s := range o.queues {
 		q := &mQueue{number: i, maxLength: 1024, room: s.room, failOpen: s.failOpen}
@@ -219,7 +219,7 @@ func (m *model) chaos() {
 		m.flush()
 	}
 	if o.reenter && m.IntN(600) == 0 {
-		m.rulesChanged = m.now
+		m.chainAdded = m.now
 		for i := range m.workers {
 			for _, p := range m.workers[i].waiting {
 				p.again = p.announcedAt == 0

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"hash/fnv"
+	"slices"
 
 	"verdictd/internal/packet"
 )
@@ -114,7 +115,7 @@ func (m *model) begin(w *mWorker) {
 	t := w.table
 	w.epoch = m.epoch
 	t.Begin(m.now, w.epoch)
-	t.RulesChanged(m.rulesChanged)
+	t.ChainAdded(m.chainAdded)
 	n := min(len(w.socket), m.batch)
 	w.batch = append(w.batch[:0], w.socket[:n]...)
 	w.socket = w.socket[n:]
@@ -269,7 +270,7 @@ func (m *model) answers(w *mWorker) {
 func (m *model) endSection(w *mWorker) {
 	t := w.table
 	for _, k := range t.Listed {
-		m.jobs = append(m.jobs, mJob{tuple: k, decidedAt: m.now, at: m.now + m.Int64N(3_000_000)})
+		m.jobs = append(m.jobs, mJob{tuple: k.Tuple, decidedAt: m.now, at: m.now + m.Int64N(3_000_000)})
 	}
 	t.Listed = t.Listed[:0]
 	judge, standing := m.judgeOf()
@@ -301,11 +302,11 @@ func (m *model) judgeOf() (j Judge, standing bool) {
 			j = WantsSecond
 		}
 	}
-	if standing {
-		j = Standing
+	if j != WantsSecond && (standing || slices.ContainsFunc(m.queues, func(q *mQueue) bool { return q.waiting > 0 })) {
+		j = Waiting
 	}
-	if m.opt.impatient && j == Standing {
-		j = Judging
+	if m.opt.impatient && j == Waiting {
+		j = Past
 	}
 	return j, standing
 }

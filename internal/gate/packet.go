@@ -29,15 +29,22 @@ func (t *Table) Packet(p *Packet) {
 		return
 	}
 	f := &t.flows[i]
-	f.seen = t.now
+	unknown := f.packets == 0 && f.seen == 0
+	f.seen, f.passed = t.now, t.epoch
 	if f.packets < 1<<15 {
 		f.packets++
+	}
+	if f.listed != 0 {
+		t.touch(i)
 	}
 	switch {
 	case p.Announced:
 		t.Counters.Announced++
 		f.several = f.pending
 		t.first(i, t.heldNow(p))
+	case unknown && t.isDark():
+		t.awaitLight(i)
+		t.hold(i, p)
 	case !f.pending && t.now < f.knownUntil:
 		t.Counters.Passed++
 		t.accept(p.ID, p.Of, none)
@@ -65,14 +72,14 @@ func (t *Table) Exempt(id uint32, of uint8) {
 // hands to the gate twice where a base chain was added before the gate's while it
 // waited: the place where a packet goes on is a number.
 func (t *Table) comesAgain(f *flow, p *Packet) bool {
-	return p.Print == f.firstPrint && t.now-f.firstAt < reentry && t.rulesChanged > f.firstSince-changeTold
+	return p.Print == f.firstPrint && t.now-f.firstAt < reentry && t.chainAdded > f.firstSince-changeTold
 }
 
 // first lets a packet go on that conntrack may make an entry for.
 func (t *Table) first(i int32, h held) {
 	f := &t.flows[i]
 	t.recent.remove(t.recentLinks, i)
-	f.pending, f.knownUntil = true, 0
+	f.pending, f.knownUntil, f.passed = true, 0, t.epoch
 	f.firstID, f.firstPrint, f.firstAt, f.firstSince, f.turned = h.id, h.print, t.now, h.at, h.turned
 	t.setEpoch(i)
 	t.accept(h.id, h.of, i)

@@ -211,7 +211,7 @@ func (r *reference) oldest() (oldest *refFlow) {
 func (r *reference) expire(j Judge) {
 	for f := r.oldest(); f != nil; f = r.oldest() {
 		age := time.Duration(r.now - f.heldBefore)
-		if age < r.cfg.HoldLimit && (j == Standing || age < r.cfg.Hold) && (j != WantsSecond || int64(age) < secondWait) {
+		if age < r.cfg.HoldLimit && (j == Waiting || age < r.cfg.Hold) && (j != WantsSecond || int64(age) < secondWait) {
 			return
 		}
 		r.letGo(f)

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"hash/maphash"
+	"sync/atomic"
 
 	"verdictd/internal/packet"
 )
@@ -27,12 +28,15 @@ type flow struct {
 	firstSince int64 // when it came
 	turned     bool  // its own tuple is the reverse of key: where addresses are translated, conntrack knows no other
 
-	seen       int64 // last packet
-	knownUntil int64 // conntrack's answer counts until then
+	seen       int64  // last packet
+	passed     uint64 // the epoch in which the last packet was released
+	listed     int64  // when the flow was handed over to be listed; 0: long ago
+	knownUntil int64  // conntrack's answer counts until then
 
 	// What is held, in order.
 	head, tail, count int32
 	heldSince         int64
+	heldClock         int64 // Table.clock then
 	dueAt             int64 // when conntrack is to be asked next
 	due               uint8 // the list of Table.due that the flow is in
 	listAt            int64 // when to look whether it has paused
@@ -75,19 +79,31 @@ type Table struct {
 
 	epoch        uint64
 	now          int64
-	rulesChanged int64
+	chainAdded   int64
 	bytes        int64
 	held         int
 	remembers    int // flows
 	moved        int // verdicts of others that conntrack was not asked for yet
-	tokens       float64
-	tokensAt     int64
+	asked, again bucket
+
+	// clock counts the time in which packets may expire, as of clockAt.
+	judge          Judge
+	clock, clockAt int64
+
+	// listingWaits for packets that are on their way.
+	listingWaits bool
+
+	dark      uint64 // the epoch until whose end flows that are not known count as pending
+	darkUntil int64
+
+	// Touched tells for each flow that was handed over to be listed whether a packet
+	// of it has come since. Others may read it.
+	Touched []atomic.Bool
 
 	// Verdicts are to be given in this order; who has done so empties it.
 	Verdicts []Verdict
-	// Listed are keys, with their ports, of flows to be put into the settled set,
-	// in one of their directions; who has done so empties it.
-	Listed []packet.Key
+	// Listed are flows to be put into the settled set; who has done so empties it.
+	Listed []Listing
 
 	Counters Counters
 }
@@ -107,8 +123,9 @@ func New(cfg Config) (*Table, error) {
 		nodes:       make([]held, min(cfg.Bytes/packetOverhead+1, maxHeld)),
 		recentLinks: make([]link, cfg.Flows), epochLinks: make([]link, cfg.Flows),
 		holdingLinks: make([]link, cfg.Flows), dueLinks: make([]link, cfg.Flows), candidateLinks: make([]link, cfg.Flows),
-		recent: newList(), holding: newList(), candidates: newList(),
-		Verdicts: make([]Verdict, 0, 1024), Listed: make([]packet.Key, 0, 256),
+		Touched: make([]atomic.Bool, cfg.Flows),
+		recent:  newList(), holding: newList(), candidates: newList(),
+		Verdicts: make([]Verdict, 0, 1024), Listed: make([]Listing, 0, 256),
 	}
 	for i := range t.buckets {
 		t.buckets[i] = none
@@ -135,8 +152,8 @@ func (t *Table) Begin(now int64, epoch uint64) {
 	t.epochs[epoch%EpochsKept].begin(epoch)
 }
 
-// RulesChanged tells when somebody last changed rules.
-func (t *Table) RulesChanged(at int64) { t.rulesChanged = at }
+// ChainAdded tells when somebody last added a base chain.
+func (t *Table) ChainAdded(at int64) { t.chainAdded = at }
 
 // Flows is how many flows are remembered, Held how many packets are held, and
 // HeldBytes what they count for.
@@ -144,8 +161,11 @@ func (t *Table) Flows() int       { return t.remembers }
 func (t *Table) Held() int        { return t.held }
 func (t *Table) HeldBytes() int64 { return t.bytes }
 
-// Pending reports whether any flow waits for its epoch.
+// Pending reports whether anything waits for an epoch to be resolved.
 func (t *Table) Pending() bool {
+	if t.dark != 0 || t.listingWaits {
+		return true
+	}
 	for i := range t.epochs {
 		if t.epochs[i].length > 0 {
 			return true

@@ -29,6 +29,7 @@ import (
 type Watcher struct {
 	changes chan struct{}
 	last    atomic.Int64
+	chain   atomic.Int64 // when a base chain was added
 	except  atomic.Pointer[[]uint32]
 
 	socket *nfnl.Socket
@@ -44,8 +45,14 @@ type Watcher struct {
 // pollInterval is how often legacy tables are looked at.
 const pollInterval = 2 * time.Second
 
-// genMessage is the message that ends the announcement of a transaction.
-const genMessage = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
+// genMessage is the message that ends the announcement of a transaction, and
+// chainMessage is of a chain that it has added or changed.
+const (
+	genMessage    = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
+	chainMessage  = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWCHAIN
+	newElement    = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWSETELEM
+	deleteElement = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELSETELEM
+)
 
 // Watch begins to watch the network namespace of the calling thread. It takes
 // CAP_NET_ADMIN, and, where that namespace is not the process's own,
@@ -89,13 +96,13 @@ func (w *Watcher) open() error {
 	if err != nil {
 		return err
 	}
-	// A transaction of many rules is announced rule by rule: the kernel keeps all of
-	// them but the last message from the socket. A filter reads in network order.
-	var kind [2]byte
-	binary.NativeEndian.PutUint16(kind[:], genMessage)
+	// A transaction is announced object by object, many in a datagram. Elements of
+	// sets may be millions: the kernel keeps datagrams that begin with one from the
+	// socket. A filter reads in network order.
 	program, err := bpf.Assemble([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: 4, Size: 2}, // nlmsghdr.nlmsg_type
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(binary.BigEndian.Uint16(kind[:])), SkipFalse: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: networkOrder(newElement), SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: networkOrder(deleteElement), SkipTrue: 1},
 		bpf.RetConstant{Val: 0xffffffff},
 		bpf.RetConstant{Val: 0},
 	})
@@ -123,6 +130,18 @@ func (w *Watcher) Done() <-chan struct{} { return w.ended }
 // was none yet. It is known before the value on Changes is, and may be asked by any
 // thread.
 func (w *Watcher) LastChange() int64 { return w.last.Load() }
+
+// BaseChainAdded is when somebody last added a base chain, or changed one, on the
+// same clock: where that is before another one at a hook, packets that wait for a
+// verdict of the latter come to it again.
+func (w *Watcher) BaseChainAdded() int64 { return w.chain.Load() }
+
+// networkOrder is how a filter sees a number of 16 bits that the kernel wrote.
+func networkOrder(n uint16) uint32 {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], n)
+	return uint32(binary.BigEndian.Uint16(b[:]))
+}
 
 // Except leaves out what is changed through sockets with these netlink port ids.
 func (w *Watcher) Except(ports ...uint32) { w.except.Store(&ports) }
@@ -168,7 +187,7 @@ func (w *Watcher) fail(err error) {
 
 // listen receives announcements until the watcher ends.
 func (w *Watcher) listen(ctx context.Context) {
-	receiver := nfnl.NewReceiver(16, 4096)
+	receiver := nfnl.NewReceiver(16, 16<<10)
 	for ctx.Err() == nil {
 		err := w.socket.Wait(w.alarm, nfnl.Forever)
 		n := 0
@@ -178,21 +197,46 @@ func (w *Watcher) listen(ctx context.Context) {
 		switch {
 		case errors.Is(err, nfnl.ErrWouldBlock): // a signal, or the alarm
 		case errors.Is(err, unix.ENOBUFS):
-			w.changed() // some announcement did not fit
+			w.chain.Store(nfq.Now()) // some announcement did not fit
+			w.changed()
 		case err != nil:
 			w.fail(fmt.Errorf("watch the rules of nftables: %w", err))
 		}
+		changed := false
 		for i := range n {
-			if datagram, _ := receiver.Datagram(i); w.counts(datagram) {
-				w.changed()
-				break
-			}
+			datagram, _ := receiver.Datagram(i)
+			changed = w.counts(datagram) || changed
+		}
+		if changed {
+			w.changed()
 		}
 	}
 }
 
-// counts reports whether an announcement is of a change that was not left out.
-func (w *Watcher) counts(datagram []byte) bool {
-	m, ok := nfnl.Head(datagram)
-	return !ok || !slices.Contains(*w.except.Load(), m.PortID)
+// counts reports whether announcements are of a change that was not left out, and
+// notes base chains.
+func (w *Watcher) counts(datagram []byte) (changed bool) {
+	for {
+		m, rest, ok := nfnl.Next(datagram)
+		if !ok {
+			return changed
+		}
+		switch {
+		case m.Type == chainMessage && isBase(m.Attributes()):
+			w.chain.Store(nfq.Now())
+		case m.Type == genMessage && !slices.Contains(*w.except.Load(), m.PortID):
+			changed = true
+		}
+		datagram = rest
+	}
+}
+
+// isBase reports whether a chain has a hook.
+func isBase(attributes nfnl.Attributes) bool {
+	for {
+		kind, _, ok := attributes.Next()
+		if !ok || kind == unix.NFTA_CHAIN_HOOK {
+			return ok
+		}
+	}
 }

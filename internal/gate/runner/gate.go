@@ -26,8 +26,10 @@ type Config struct {
 	Zones      []uint16
 	// ReceiveBuffer is each queue's, in bytes.
 	ReceiveBuffer int
-	// LastChange is when rules were last changed, on the clock of nfq.Now.
-	LastChange func() int64
+	// ChainAdded is when somebody last added a base chain, on the clock of nfq.Now.
+	ChainAdded func() int64
+	// Pin lists CPUs: thread i runs on Pin[i modulo its length]. Empty: anywhere.
+	Pin []int
 	// Own reports queues that this process judges in the order in which packets come.
 	Own func(queue uint16) bool
 	// Notice takes sentences for the operator; it may be called from any goroutine.
@@ -121,7 +123,7 @@ func (g *Gate) open() (err error) {
 
 func (g *Gate) newWorker(i int) (*worker, error) {
 	w := &worker{
-		gate: g, zones: append([]uint16{0}, g.cfg.Zones...), drops: newRing[dropped](dropsKept),
+		gate: g, number: i, zones: append([]uint16{0}, g.cfg.Zones...), drops: newRing[dropped](dropsKept),
 		refusals: make([]refusal, 0, dropsKept), firstUS: newHistogram(), heldUS: newHistogram(),
 	}
 	w.section.epochs = &g.epochs
@@ -153,6 +155,10 @@ func (g *Gate) Start() {
 	for _, w := range g.workers {
 		g.group.Go(func() {
 			runtime.LockOSThread() // for good: the thread ends with the goroutine
+			if err := w.pin(); err != nil {
+				g.failed <- err
+				return
+			}
 			defer w.ended.Store(true)
 			if err := w.run(); err != nil {
 				g.failed <- err
@@ -179,12 +185,25 @@ func (g *Gate) SetSettled(s Settled) {
 	g.listing.Store(g.cfg.Table.List)
 }
 
+// PauseListing has the settled set stay as it is for a while.
+func (g *Gate) PauseListing(on bool) { g.lister.paused.Store(on) }
+
 // SetBehind tells how many queues a packet may meet behind the gate, one after the
 // other (0: it is not known), and which queues no packet comes to that the gate has
 // let go.
 func (g *Gate) SetBehind(rounds int, apart map[uint16]bool) {
 	g.watcher.rounds.Store(int32(rounds))
 	g.watcher.queues.apart.Store(&apart)
+}
+
+// Darken tells that from now on packets come to the gate of which some may be on
+// their way already, as it was not open for them before.
+func (g *Gate) Darken() {
+	g.watcher.forget.Store(true) // before the workers know: they name the epoch that it holds for
+	for _, w := range g.workers {
+		w.dark.Store(true)
+		w.bell.ring()
+	}
 }
 
 // Hints are for the verdict engine of this process.

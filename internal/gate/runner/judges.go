@@ -8,8 +8,6 @@ import (
 )
 
 const (
-	// standing: a program that has judged nothing for so long stands still.
-	standing = int64(100 * time.Millisecond)
 	// Whether a program wants a second packet is tried once it has judged nothing
 	// for tryAfter though it has read all. It does if it then judges several packets
 	// within triedWithin, twice. After a miss it is not tried for tryAgain, and twice
@@ -19,9 +17,13 @@ const (
 	tryTwice    = 2
 	tryAgain    = int64(time.Second)
 	tryRarely   = int64(time.Minute)
-	// wantWithin: a program that is known to want second packets and judges nothing
-	// for so long although it gets them does not want them any more.
-	wantWithin = int64(50 * time.Millisecond)
+	// patientFrom is a guard.hold that is set by who knows that programs take long
+	// over a packet, as those do that ask a person.
+	patientFrom = 2 * time.Second
+	// A program that is known to want second packets, and gets some, and judges
+	// nothing within gaveWithin, gaveInVain times in a row, does not want them.
+	gaveWithin = int64(200 * time.Millisecond)
+	gaveInVain = 5
 	// wantsAfter is how long such a program waits before it gets them.
 	wantsAfter = int64(4 * time.Millisecond)
 )
@@ -37,6 +39,8 @@ type judge struct {
 	hits    int
 	notTill int64
 	misses  int
+	gaveAt  int64 // since when it has got second packets and judged nothing; 0: it has judged
+	vain    int
 	wants   bool
 	said    bool
 }
@@ -45,7 +49,9 @@ type judge struct {
 type judges struct {
 	queues    map[uint16]*judge
 	readEmpty func(port uint32) bool
-	notice    func(string)
+	// patient: programs are not tried, as guard.hold says that they may take long.
+	patient bool
+	notice  func(string)
 }
 
 // see takes a reading, and returns how many verdicts have returned since the last.
@@ -71,6 +77,7 @@ func (j *judges) see(now int64, readings []gate.Reading) (moved int) {
 
 // judgedAgain learns from a program that has been given a second packet.
 func (j *judges) judgedAgain(queue uint16, q *judge, now int64, verdicts int) {
+	q.gaveAt, q.vain = 0, 0
 	if q.triedAt == 0 {
 		return
 	}
@@ -91,7 +98,7 @@ func (j *judges) judgedAgain(queue uint16, q *judge, now int64, verdicts int) {
 
 // missed notes that a program does not want a second packet.
 func (q *judge) missed(now int64) {
-	q.triedAt, q.hits, q.wants = 0, 0, false
+	q.triedAt, q.hits, q.wants, q.gaveAt, q.vain = 0, 0, false, 0, 0
 	q.notTill = now + min(tryAgain<<min(q.misses, 6), tryRarely)
 	q.misses++
 }
@@ -106,32 +113,42 @@ func (j *judges) trying() bool {
 	return false
 }
 
-// state is what the programs do that packets of the gate may wait for. try: let
-// the packets of one flow go on to find it out.
+// state is what the programs do that packets of the gate may wait for: those of
+// the queues that block. try: let a packet go on to find out what they want.
 func (j *judges) state(now int64, blocking []uint16) (state gate.Judge, try bool) {
 	for _, n := range blocking {
+		state = max(state, gate.Waiting)
 		q := j.queues[n]
-		if q == nil {
-			continue
+		if q == nil || now-q.moved < wantsAfter || !j.readEmpty(q.port) {
+			continue // it judges, or it does not even read
 		}
-		still := now - q.moved
-		if q.wants && still >= wantWithin || q.triedAt != 0 && now-q.triedAt > triedWithin {
+		if q.triedAt != 0 && now-q.triedAt > triedWithin {
 			q.missed(now)
 		}
-		if still < wantsAfter {
-			continue
-		}
-		// A program that does not even read stands still.
-		switch read := j.readEmpty(q.port); {
-		case !read:
-			if still >= standing {
-				state = gate.Standing
-			}
+		switch {
 		case q.wants:
-			return gate.WantsSecond, false
-		case still >= tryAfter && !q.own && q.triedAt == 0 && now >= q.notTill:
+			if q.give(now) {
+				return gate.WantsSecond, false
+			}
+		case now-q.moved >= tryAfter && !q.own && !j.patient && q.triedAt == 0 && now >= q.notTill:
 			q.triedAt, try = now, true
 		}
 	}
 	return state, try
+}
+
+// give reports whether a program gets second packets. Where it judges nothing
+// although it got some, several times in a row, it does not want them any more.
+func (q *judge) give(now int64) bool {
+	switch {
+	case q.gaveAt == 0:
+		q.gaveAt = now
+	case now-q.gaveAt > gaveWithin:
+		q.gaveAt = now
+		if q.vain++; q.vain >= gaveInVain {
+			q.missed(now)
+			return false
+		}
+	}
+	return true
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"verdictd/internal/gate"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
@@ -27,16 +28,23 @@ const (
 	listAgain = time.Second
 )
 
+// A listing is a flow to be listed, of a table.
+type listing struct {
+	gate.Listing
+	touched []atomic.Bool
+}
+
 // lister is a goroutine of its own, as a transaction waits for those of others:
 // a firewall's reload takes seconds.
 type lister struct {
 	bell    bell
-	flows   *ring[packet.Key]
+	flows   *ring[listing]
 	settled atomic.Pointer[Settled]
 	failed  atomic.Uint64
 	full    atomic.Bool
 	ended   chan struct{}
 	stopped atomic.Bool
+	paused  atomic.Bool
 }
 
 func newLister() (*lister, error) {
@@ -44,7 +52,7 @@ func newLister() (*lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lister{bell: bell{Alarm: alarm}, flows: newRing[packet.Key](1 << 13), ended: make(chan struct{})}, nil
+	return &lister{bell: bell{Alarm: alarm}, flows: newRing[listing](1 << 13), ended: make(chan struct{})}, nil
 }
 
 // run lists until stop is called. Listing is where workers see whether to hand
@@ -55,13 +63,19 @@ func (l *lister) run(listing *atomic.Bool, notice func(string)) {
 	for l.bell.Sleep(nfnl.Forever) == nil && !l.stopped.Load() {
 		l.bell.silence()
 		for {
+			for l.paused.Load() && !l.stopped.Load() {
+				time.Sleep(listPause)
+			}
 			flows = flows[:0]
 			for len(flows) < listTogether {
-				k, ok := l.flows.pop()
+				f, ok := l.flows.pop()
 				if !ok {
 					break
 				}
-				flows = append(flows, k)
+				// One that goes on sending is listed when it pauses again.
+				if !f.touched[f.Flow].Load() {
+					flows = append(flows, f.Tuple)
+				}
 			}
 			set := l.settled.Load()
 			if len(flows) == 0 || set == nil {

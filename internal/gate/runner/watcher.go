@@ -32,6 +32,7 @@ type watcher struct {
 	barriers *barriers
 	barred   atomic.Uint64 // barriers so far
 	rounds   atomic.Int32  // gate.Progress.Rounds
+	forget   atomic.Bool   // what was read before the present epoch
 	epochAt  int64
 	pause    time.Duration
 	failed   bool
@@ -49,7 +50,7 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 	}
 	w := &watcher{
 		gate: g, bell: bell{Alarm: alarm}, queues: queues, ended: make(chan struct{}),
-		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice},
+		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice, patient: g.cfg.Table.Hold > patientFrom},
 	}
 	w.progress.Start(first)
 	w.progress.Joined = g.join
@@ -145,7 +146,7 @@ func (w *watcher) barrier(readings []gate.Reading) {
 func (w *watcher) endEpoch(now int64, pending bool) {
 	current := w.gate.epochs.current.Load()
 	// The longer epochs are waited for, the longer they may last.
-	if gap := epochGap << min(w.progress.Waits()/8, 3); !pending || now-w.epochAt < gap {
+	if gap := epochGap << min(w.progress.Waits()/8, 3); !pending || w.barriers.underWay || now-w.epochAt < gap {
 		return
 	}
 	next, ok := w.progress.Next(current)
@@ -162,6 +163,9 @@ func (w *watcher) endEpoch(now int64, pending bool) {
 	if err != nil {
 		return // the epoch's flows are never known to be gone: theirs wait for guard.hold
 	}
+	if w.forget.Swap(false) {
+		w.progress.Start(nil)
+	}
 	w.progress.End(ended, before, after)
 	w.barrier(after)
 }
@@ -169,11 +173,11 @@ func (w *watcher) endEpoch(now int64, pending bool) {
 // judge tells the workers how packets are judged that theirs may wait for.
 func (w *watcher) judge(now int64, readings []gate.Reading, holding bool) {
 	if !holding {
-		w.gate.judge.Store(uint32(gate.Judging))
+		w.gate.judge.Store(uint32(gate.Past))
 		return
 	}
 	state, try := w.judges.state(now, w.progress.Blocking(readings))
-	if was := w.gate.judge.Swap(uint32(state)); was != uint32(state) && state != gate.Standing {
+	if was := w.gate.judge.Swap(uint32(state)); was != uint32(state) && state != gate.Waiting {
 		w.gate.wakeHolding()
 	}
 	if try {

@@ -26,6 +26,7 @@ const questions = 64
 // included, and all flows whose packets come there.
 type worker struct {
 	gate    *Gate
+	number  int
 	queue   *nfq.Mmsg
 	lookup  *ct.Lookup
 	bell    bell
@@ -46,6 +47,7 @@ type worker struct {
 	moves atomic.Int64 // verdicts of others since the last turn
 	try   atomic.Bool
 	shut  atomic.Bool // receive nothing
+	dark  atomic.Bool // nothing is known of what is on its way
 	ended atomic.Bool
 	// What others are told.
 	holding atomic.Int64
@@ -80,6 +82,20 @@ func (w *worker) run() error {
 			return fmt.Errorf("gate: %w", err)
 		}
 	}
+}
+
+// pin binds the thread to its CPU, if it has one.
+func (w *worker) pin() error {
+	if len(w.gate.cfg.Pin) == 0 {
+		return nil
+	}
+	cpu := w.gate.cfg.Pin[w.number%len(w.gate.cfg.Pin)]
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin a thread of the gate to CPU %d: %w", cpu, err)
+	}
+	return nil
 }
 
 // stopTurn is how often a worker that stops looks whether it may end.
@@ -146,7 +162,10 @@ func (w *worker) hear() {
 	if n := w.moves.Swap(0); n > 0 {
 		w.table.Moved(int(n))
 	}
-	w.table.RulesChanged(w.gate.cfg.LastChange())
+	w.table.ChainAdded(w.gate.cfg.ChainAdded())
+	if w.dark.Swap(false) {
+		w.table.Darken()
+	}
 	w.table.SetListing(w.gate.listing.Load())
 	for {
 		d, ok := w.drops.pop()
@@ -276,7 +295,7 @@ func (w *worker) list() {
 		return
 	}
 	for i := range w.table.Listed {
-		if !w.gate.lister.flows.push(w.table.Listed[i]) {
+		if !w.gate.lister.flows.push(listing{w.table.Listed[i], w.table.Touched}) {
 			w.table.Counters.ListFailed++
 		}
 	}
