@@ -78,7 +78,10 @@ func (k *keeper) serve(ctx context.Context) error {
 				k.again = time.After(rulesPause)
 			}
 		case <-k.ended():
-			return fmt.Errorf("the rules are watched no more: %w", k.changes.Err())
+			if err := k.changes.Err(); err != nil {
+				return fmt.Errorf("the rules are watched no more: %w", err)
+			}
+			return nil // the context's end is its own, too
 		case <-k.again:
 			k.again = nil
 			if err := k.follow(ctx); err != nil {

@@ -147,8 +147,18 @@ func (k *keeper) begin(ctx context.Context) (err error) {
 	if k.changes, err = liverules.Watch(ctx); err != nil {
 		return err
 	}
-	return k.follow(ctx)
+	if err := k.follow(ctx); err != nil {
+		return err
+	}
+	for until := time.Now().Add(lightWithin); k.gate != nil && k.gate.Dark() && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
 }
+
+// lightWithin bounds how long the start waits until the gate knows what was on its
+// way when it began.
+const lightWithin = 200 * time.Millisecond
 
 // changed tells of changes of the rules; nil without a gate.
 func (k *keeper) changed() <-chan struct{} {

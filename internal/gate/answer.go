@@ -38,7 +38,9 @@ func (t *Table) gone(i int32) {
 	if t.flows[i].head == none {
 		return
 	}
-	t.Counters.Gone++
+	if t.flows[i].firstAt != 0 { // or it began in the dark
+		t.Counters.Gone++
+	}
 	h := t.take(i)
 	t.Counters.First++
 	t.first(i, h)

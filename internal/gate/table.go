@@ -161,6 +161,9 @@ func (t *Table) Flows() int       { return t.remembers }
 func (t *Table) Held() int        { return t.held }
 func (t *Table) HeldBytes() int64 { return t.bytes }
 
+// Dark reports whether flows that are not remembered count as pending.
+func (t *Table) Dark() bool { return t.dark != 0 }
+
 // Pending reports whether anything waits for an epoch to be resolved.
 func (t *Table) Pending() bool {
 	if t.dark != 0 || t.listingWaits {
@@ -232,6 +235,7 @@ func (t *Table) forget(i int32) {
 
 // Forget gives back the places of flows that have been quiet for long.
 func (t *Table) Forget() {
+	t.isDark()
 	for i := t.recent.head; i != none && t.now-t.flows[i].seen > remember; i = t.recent.head {
 		t.forget(i)
 	}

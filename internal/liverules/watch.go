@@ -219,7 +219,7 @@ func (w *Watcher) counts(datagram []byte) (changed bool) {
 	for {
 		m, rest, ok := nfnl.Next(datagram)
 		if !ok {
-			return changed
+			return changed || len(datagram) > 0 // what is not understood
 		}
 		switch {
 		case m.Type == chainMessage && isBase(m.Attributes()):

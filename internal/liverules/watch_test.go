@@ -1,6 +1,7 @@
 package liverules
 
 import (
+	"encoding/binary"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -93,6 +94,7 @@ func TestExcept(t *testing.T) {
 	}
 	header := make([]byte, 16)
 	header[0], header[12] = 16, 7
+	binary.NativeEndian.PutUint16(header[4:], genMessage)
 	if !w.counts(header) {
 		t.Error("port id 7 is left out before it was named")
 	}

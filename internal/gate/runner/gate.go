@@ -206,6 +206,16 @@ func (g *Gate) Darken() {
 	}
 }
 
+// Dark reports whether the gate waits for what was on its way when it began.
+func (g *Gate) Dark() bool {
+	for _, w := range g.workers {
+		if w.dark.Load() || w.inDark.Load() {
+			return true
+		}
+	}
+	return false
+}
+
 // Hints are for the verdict engine of this process.
 func (g *Gate) Hints() Hints { return Hints{g} }
 
@@ -286,7 +296,7 @@ func (g *Gate) moved(verdicts int) {
 
 func (g *Gate) wakeHolding() {
 	for _, w := range g.workers {
-		if w.holding.Load() > 0 {
+		if w.holding.Load() > 0 || w.inDark.Load() {
 			w.bell.ring()
 		}
 	}

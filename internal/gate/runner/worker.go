@@ -52,6 +52,7 @@ type worker struct {
 	// What others are told.
 	holding atomic.Int64
 	pending atomic.Bool
+	inDark  atomic.Bool
 
 	behind int // turns since the socket was seen empty
 	// refusals came while the queue was received from, and wait for the next turn.
@@ -311,6 +312,7 @@ func (w *worker) tell() {
 		w.holding.Store(now)
 		w.gate.holding.Add(now - was)
 	}
+	w.inDark.Store(w.table.Dark())
 	pending := w.table.Pending()
 	w.pending.Store(pending)
 	if (pending || now > 0) && w.gate.watcher.idle.Load() {
