@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,9 +133,16 @@ func TestOperatorsRules(t *testing.T) {
 				t.Errorf("the gate's own table, %v; %v: want rules: %v", own, err, test.own)
 			}
 			arrived := burst(t, loopback, flows)
-			time.Sleep(50 * time.Millisecond) // flows that are quiet are listed
+			const long = 20 // packets of a flow that is worth to be listed, when it pauses
+			to := netip.AddrPortFrom(loopback, port)
+			in, out := listen(t, ns, to), dial(t, ns, to)
+			for range long {
+				write(t, out, "hey")
+				want(t, in, "hey")
+			}
+			time.Sleep(100 * time.Millisecond)
 			s := d.stop()
-			if arrived != 4*flows || s.Total.Received != 4*flows || clashes(t) != 0 {
+			if arrived != 4*flows || s.Total.Received != 4*flows+long || clashes(t) != 0 {
 				t.Errorf("%d of %d arrived, %d judged, %d clashes", arrived, 4*flows, s.Total.Received, clashes(t))
 			}
 			if g := s.Gate.Total; g.Held == 0 || g.Expired+g.Unguarded != 0 || (g.Listed > 0) != test.listed {

@@ -38,7 +38,9 @@ func (t *Table) gone(i int32) {
 	if t.flows[i].head == none {
 		return
 	}
-	if t.flows[i].firstAt != 0 { // or it began in the dark
+	if t.flows[i].firstAt == 0 {
+		t.Counters.Dark++ // none is known to have been before it
+	} else {
 		t.Counters.Gone++
 	}
 	h := t.take(i)

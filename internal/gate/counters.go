@@ -19,6 +19,8 @@ type Counters struct {
 	// Gone first packets were dropped on their way to the confirm, as far as held
 	// ones waited for it.
 	Gone uint64 `json:"gone"`
+	// Dark first packets were held, as the gate did not know yet what was on its way.
+	Dark uint64 `json:"dark"`
 	// Dropped further packets of pending flows, as mode drop wants it.
 	Dropped uint64 `json:"dropped"`
 	// Expired packets were released though their flow was pending: held for
@@ -66,6 +68,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Held += o.Held
 	c.Confirmed += o.Confirmed
 	c.Gone += o.Gone
+	c.Dark += o.Dark
 	c.Dropped += o.Dropped
 	c.Expired += o.Expired
 	c.ExpiredHold += o.ExpiredHold

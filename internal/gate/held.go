@@ -85,8 +85,8 @@ func (t *Table) take(i int32) held {
 
 // release lets go on all that is held of a flow, in order.
 func (t *Table) release(i int32, accept bool) (n uint64) {
-	t.flows[i].passed = t.epoch
 	for t.flows[i].head != none {
+		t.flows[i].passed = t.epoch
 		h := t.take(i)
 		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: accept, First: none, Since: h.at})
 		n++
