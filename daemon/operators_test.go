@@ -140,6 +140,7 @@ func TestOperatorsRules(t *testing.T) {
 				write(t, out, "hey")
 				want(t, in, "hey")
 			}
+			_ = in.Close()
 			time.Sleep(100 * time.Millisecond)
 			s := d.stop()
 			if arrived != 4*flows || s.Total.Received != 4*flows+long || clashes(t) != 0 {

@@ -60,7 +60,7 @@ func (t *Table) ask(i int32, level uint8) {
 // askFirst puts a flow that begins to hold packets, or whose first packet is
 // another one now.
 func (t *Table) askFirst(i int32) {
-	if t.now-t.flows[i].firstAt < tooSoon {
+	if !t.cfg.Drop && t.now-t.flows[i].firstAt < tooSoon {
 		t.ask(i, 1)
 	} else {
 		t.ask(i, dueNow)
