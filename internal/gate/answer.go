@@ -69,12 +69,12 @@ func (t *Table) Refused(i int32, id uint32) {
 // Dropped tells that a packet was dropped behind the gate, and the verdict has
 // returned. It counts where that is the very packet that was let go as the first,
 // and nothing else of its flow is on its way.
-func (t *Table) Dropped(k *packet.Key, print uint32) {
+func (t *Table) Dropped(k *packet.Key, fingerprint uint32) {
 	i := t.find(k)
 	if i == none {
 		return
 	}
-	if f := &t.flows[i]; f.pending && !f.several && f.firstPrint == print {
+	if f := &t.flows[i]; f.pending && !f.several && f.firstPrint == fingerprint {
 		t.gone(i)
 	}
 }

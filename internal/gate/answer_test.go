@@ -74,9 +74,9 @@ func TestOneOfSeveralIsDropped(t *testing.T) {
 			equal(t, verdicts(g), []int{1, 2})
 			give(g, 1, 3)
 			k := key(1)
-			for print := range uint32(4) {
-				g.Dropped(&k, print)
-				g.Refused(g.find(&k), print)
+			for n := range uint32(4) {
+				g.Dropped(&k, n)
+				g.Refused(g.find(&k), n)
 			}
 			equal(t, verdicts(g), nil)
 			g.Begin(g.now, 2)

@@ -3,8 +3,6 @@ package gate
 import (
 	"slices"
 	"testing"
-
-	"verdictd/internal/packet"
 )
 
 // confirmed makes a flow that has sent four packets and that conntrack has.
@@ -29,7 +27,7 @@ func TestQuietFlowsAreListed(t *testing.T) {
 	if n := say(g, true); n != 1 {
 		t.Fatalf("%d questions, want 1", n)
 	}
-	if want := []packet.Key{key(1)}; !slices.Equal(g.Listed, want) || g.Counters.Listed != 1 {
+	if want := []Listing{{Flow: 0, Tuple: key(1)}}; !slices.Equal(g.Listed, want) || g.Counters.Listed != 1 {
 		t.Fatalf("listed %x, want %x; counted %+v", g.Listed, want, g.Counters)
 	}
 	g.Listed = g.Listed[:0]

@@ -155,10 +155,13 @@ func (t *Table) Begin(now int64, epoch uint64) {
 // ChainAdded tells when somebody last added a base chain.
 func (t *Table) ChainAdded(at int64) { t.chainAdded = at }
 
-// Flows is how many flows are remembered, Held how many packets are held, and
-// HeldBytes what they count for.
-func (t *Table) Flows() int       { return t.remembers }
-func (t *Table) Held() int        { return t.held }
+// Flows is how many flows are remembered.
+func (t *Table) Flows() int { return t.remembers }
+
+// Held is how many packets are held.
+func (t *Table) Held() int { return t.held }
+
+// HeldBytes is what they count for.
 func (t *Table) HeldBytes() int64 { return t.bytes }
 
 // Dark reports whether flows that are not remembered count as pending.

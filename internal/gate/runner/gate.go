@@ -181,7 +181,6 @@ func (g *Gate) SetSettled(s Settled) {
 		return
 	}
 	g.lister.settled.Store(&s)
-	g.lister.full.Store(false)
 	g.listing.Store(g.cfg.Table.List)
 }
 

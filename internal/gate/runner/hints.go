@@ -22,8 +22,8 @@ func (h Hints) Returned(verdicts int) { h.g.moved(verdicts) }
 // Dropped implements engine.Hints. Where the packet was given another address
 // behind the gate, or is in a zone, its flow is not found, and is known to be gone
 // later.
-func (h Hints) Dropped(k *packet.Key, print uint32) {
-	d := dropped{key: *k, print: print}
+func (h Hints) Dropped(k *packet.Key, fingerprint uint32) {
+	d := dropped{key: *k, print: fingerprint}
 	flowKey(&d.key, 0)
 	for _, w := range h.g.workers {
 		if w.holding.Load() > 0 && w.drops.push(d) {

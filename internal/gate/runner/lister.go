@@ -41,7 +41,7 @@ type lister struct {
 	flows   *ring[listing]
 	settled atomic.Pointer[Settled]
 	failed  atomic.Uint64
-	full    atomic.Bool
+	said    map[string]bool // the lister's own
 	ended   chan struct{}
 	stopped atomic.Bool
 	paused  atomic.Bool
@@ -52,7 +52,7 @@ func newLister() (*lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lister{bell: bell{Alarm: alarm}, flows: newRing[listing](1 << 13), ended: make(chan struct{})}, nil
+	return &lister{bell: bell{Alarm: alarm}, flows: newRing[listing](1 << 13), said: map[string]bool{}, ended: make(chan struct{})}, nil
 }
 
 // run lists until stop is called. Listing is where workers see whether to hand
@@ -90,15 +90,16 @@ func (l *lister) run(listing *atomic.Bool, notice func(string)) {
 	}
 }
 
-// fail stops the listing for a while.
+// fail stops the listing for a while. A cause is said once.
 func (l *lister) fail(flows int, err error, listing *atomic.Bool, notice func(string)) {
 	l.failed.Add(uint64(flows))
+	why := "flows cannot be listed in the settled set and pass through the gate: " + err.Error()
 	if errors.Is(err, ruleset.ErrFull) {
-		if !l.full.Swap(true) {
-			notice("the settled set is full: further flows pass through the gate until others have been quiet for long; raise guard.settled_size")
-		}
-	} else {
-		notice("flows cannot be listed in the settled set and pass through the gate: " + err.Error())
+		why = "the settled set is full: further flows pass through the gate until others have been quiet for long; raise guard.settled_size"
+	}
+	if !l.said[why] {
+		l.said[why] = true
+		notice(why)
 	}
 	listing.Store(false)
 	time.AfterFunc(listAgain, func() { listing.Store(l.settled.Load() != nil) })
