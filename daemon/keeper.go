@@ -333,4 +333,3 @@ func (k *keeper) close() error {
 // rulesPause is waited for after a change of rules before all are read: a
 // firewall's reload is many changes.
 const rulesPause = 100 * time.Millisecond
-

@@ -106,4 +106,3 @@ func (k *keeper) free() error {
 	k.gate = nil
 	return err
 }
-

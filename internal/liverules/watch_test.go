@@ -1,8 +1,8 @@
 package liverules
 
 import (
-	"encoding/binary"
 	"context"
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"os"
