@@ -1,9 +1,6 @@
 package gate
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 // TestDropMode: further packets are dropped while their flow is pending, and no
 // longer.
@@ -58,8 +55,7 @@ func TestOneOfSeveralIsDropped(t *testing.T) {
 		"announced": func(g *Table) { g.Packet(&Packet{Key: key(1), ID: 2, Print: 2, Announced: true}) },
 		"expired": func(g *Table) {
 			give(g, 1, 2)
-			at(g, 1000)
-			g.Expire(Past)
+			until(g, 1000, Past)
 		},
 		"unguarded": func(g *Table) {
 			g.cfg.FlowPackets = 0
@@ -94,13 +90,14 @@ func TestOneOfSeveralIsDropped(t *testing.T) {
 // longer than what was released in a later one.
 func TestSeveralEpochs(t *testing.T) {
 	g := newTable(t, nil)
-	start := g.now
 	give(g, 1, 1, 2)
-	g.Begin(start+int64(time.Second), 2)
+	until(g, 999, Past)
+	g.Begin(g.now+ms, 2)
 	g.Expire(Past)
-	g.Begin(start+int64(time.Second), 3)
+	g.Begin(g.now, 3)
 	give(g, 1, 3)
-	g.Begin(start+2*int64(time.Second), 4)
+	until(g, 1999, Past)
+	g.Begin(g.now+ms, 4)
 	g.Expire(Past)
 	give(g, 1, 4)
 	equal(t, verdicts(g), []int{1, 2, 3})
@@ -182,6 +179,7 @@ func TestRefused(t *testing.T) {
 func TestAnnounced(t *testing.T) {
 	g := newTable(t, nil)
 	give(g, 1, 1, 2)
+	soon(g)
 	say(g, true)
 	equal(t, verdicts(g), []int{1, 2})
 	give(g, 1, 3) // conntrack's answer counts
@@ -193,6 +191,7 @@ func TestAnnounced(t *testing.T) {
 	verdicts(g)
 	give(g, 1, 5)
 	equal(t, verdicts(g), nil)
+	soon(g)
 	say(g, true)
 	equal(t, verdicts(g), []int{5})
 	if c := g.Counters; c.Announced != 1 || c.Passed != 1 || c.Confirmed != 2 {
@@ -227,6 +226,7 @@ func TestComesAgain(t *testing.T) {
 			if (g.Counters.Reentered == 1) != tt.again {
 				t.Errorf("counted %+v", g.Counters)
 			}
+			soon(g)
 			say(g, true)
 			if g.Held() != 0 {
 				t.Errorf("%d held", g.Held())
@@ -254,11 +254,10 @@ func TestExpire(t *testing.T) {
 			give(g, 1, 1, 2)
 			give(g, 2, 11)
 			verdicts(g)
-			at(g, tt.after-1)
+			until(g, tt.after-1, tt.judge)
 			give(g, 1, 3)
 			give(g, 2, 12)
-			at(g, tt.after)
-			g.Expire(tt.judge)
+			until(g, tt.after, tt.judge)
 			if tt.count == nil {
 				equal(t, verdicts(g), nil)
 				return
@@ -271,19 +270,33 @@ func TestExpire(t *testing.T) {
 	}
 }
 
-// TestHoldCountsFromTheFirstHeld: not anew for each that takes a gone one's place.
-func TestHoldCountsFromTheFirstHeld(t *testing.T) {
+// TestHoldBeginsWhenOneIsGone: that is proved, and many may be dropped one after the
+// other.
+func TestHoldBeginsWhenOneIsGone(t *testing.T) {
 	g := newTable(t, nil)
 	give(g, 1, 1, 2, 3, 4)
 	k := key(1)
-	at(g, 600)
+	until(g, 600, Past)
 	g.Dropped(&k, 1)
-	at(g, 999)
-	g.Expire(Past)
+	until(g, 1599, Past)
 	equal(t, verdicts(g), []int{1, 2})
-	at(g, 1000)
-	g.Expire(Past)
+	until(g, 1600, Past)
 	equal(t, verdicts(g), []int{3, 4})
+}
+
+// TestHoldDoesNotCountWhileJudgesHaveThePackets, nor while the process stands still.
+func TestHoldDoesNotCountWhileJudgesHaveThePackets(t *testing.T) {
+	g := newTable(t, nil)
+	give(g, 1, 1, 2)
+	until(g, 500, Past)
+	until(g, 5000, Waiting)
+	at(g, 25000)
+	g.Expire(Past)
+	equal(t, verdicts(g), []int{1})
+	until(g, 25399, Past)
+	equal(t, verdicts(g), nil)
+	until(g, 25400, Past)
+	equal(t, verdicts(g), []int{2})
 }
 
 func TestTry(t *testing.T) {

@@ -18,8 +18,8 @@ const (
 	// hintWalk bounds the search for flows to be asked for.
 	hintWalk = 128
 
-	// Questions a second at most, and again about flows that were asked for before,
-	// without a hint: thousands may wait for a program that stands still.
+	// Questions a second at most, and again about flows that were asked for twice
+	// before, without a hint: thousands may wait for a program that stands still.
 	askRate   = 100_000
 	againRate = 5_000
 	askBurst  = 4096
@@ -82,16 +82,23 @@ func (t *Table) Questions(q []Question) int {
 	if t.moved > 0 {
 		n = t.hinted(q[:most], n)
 	}
+	n = t.overdue(q[:most], n, 1)
 	before, again := n, min(most, n+t.again.fill(t.now, againRate))
-	for level := 1; level < dueLists; level++ {
-		for i := t.due[level].head; n < again && i != none && t.flows[i].dueAt <= t.now; i = t.due[level].head {
-			n = t.question(q, n, i)
-		}
+	for level := 2; level < dueLists; level++ {
+		n = t.overdue(q[:again], n, level)
 	}
 	t.again.tokens -= float64(n - before)
 	n = t.candidatesFor(q[:most], n)
 	t.asked.tokens -= float64(n)
 	t.Counters.Asked += uint64(n)
+	return n
+}
+
+// overdue asks for the flows of a list whose time has come.
+func (t *Table) overdue(q []Question, n, level int) int {
+	for i := t.due[level].head; n < len(q) && i != none && t.flows[i].dueAt <= t.now; i = t.due[level].head {
+		n = t.question(q, n, i)
+	}
 	return n
 }
 
@@ -141,7 +148,7 @@ func (t *Table) Wait() int64 {
 	for level := 1; level < dueLists; level++ {
 		if i := t.due[level].head; i != none {
 			at := t.flows[i].dueAt
-			if t.again.tokens < 1 {
+			if t.asked.tokens < 1 || level > 1 && t.again.tokens < 1 {
 				at = max(at, t.now+dueFirst)
 			}
 			sooner(at)

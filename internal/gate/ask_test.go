@@ -43,6 +43,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 		g.Packet(&Packet{Key: k, ID: 2*i + 1, Print: 2*i + 1})
 	}
 	q := make([]Question, flows)
+	soon(g)
 	n := g.Questions(q)
 	if n != askBurst {
 		t.Fatalf("%d questions together, want %d", n, askBurst)
@@ -61,21 +62,22 @@ func TestQuestionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestHints: as many flows as verdicts have returned, and two more, the oldest
-// first; none of those that were asked for often.
+// TestHints: as many flows as verdicts have returned, the oldest first; none of those
+// that were asked for often.
 func TestHints(t *testing.T) {
 	g := newTable(t, nil)
 	for flow := range byte(8) {
 		give(g, flow, uint32(flow)*2, uint32(flow)*2+1)
 	}
+	soon(g)
 	if n := say(g, false); n != 8 {
 		t.Fatalf("%d questions, want 8", n)
 	}
 	q := make([]Question, 64)
-	g.Moved(1)
+	g.Moved(3)
 	n := g.Questions(q)
 	if n != 3 {
-		t.Fatalf("%d questions after a verdict, want 3", n)
+		t.Fatalf("%d questions after three verdicts, want 3", n)
 	}
 	for i := range n {
 		if q[i].Tuple[7] != byte(i) {
@@ -104,12 +106,16 @@ func TestWait(t *testing.T) {
 	}
 	g.Questions(nil)
 	give(g, 1, 2)
+	if d := g.Wait(); d != dueFirst {
+		t.Errorf("the wait is %d just behind a first packet, want %d", d, dueFirst)
+	}
+	soon(g)
 	if d := g.Wait(); d != 0 {
 		t.Errorf("the wait is %d with a question due", d)
 	}
 	say(g, false)
-	if d := g.Wait(); d != dueFirst {
-		t.Errorf("the wait is %d, want %d", d, dueFirst)
+	if d := g.Wait(); d != 2*dueFirst {
+		t.Errorf("the wait is %d, want %d", d, 2*dueFirst)
 	}
 	at(g, 1000)
 	for say(g, false) > 0 {

@@ -12,7 +12,7 @@ type Listing struct {
 // propose makes a flow with enough packets a candidate for the settled set.
 func (t *Table) propose(i int32) {
 	f := &t.flows[i]
-	if !t.cfg.List || f.packets < listAfter || t.candidateLinks[i].in || !listable(&f.key) {
+	if !t.cfg.List || f.packets < t.listAfter || t.candidateLinks[i].in || !listable(&f.key) {
 		return
 	}
 	f.listAt = t.now + quiet
@@ -57,7 +57,7 @@ func (t *Table) underWay(epoch uint64) bool {
 // and goes on sending. From then on it counts its packets from the beginning.
 func (t *Table) list(i int32) {
 	f := &t.flows[i]
-	if !t.cfg.List || f.packets < listAfter || t.now-f.seen < quiet || !listable(&f.key) || t.underWay(f.passed) {
+	if !t.cfg.List || f.packets < t.listAfter || t.now-f.seen < quiet || !listable(&f.key) || t.underWay(f.passed) {
 		return
 	}
 	f.packets, f.listed = 0, t.now
@@ -77,7 +77,7 @@ func (t *Table) touch(i int32) {
 	}
 	t.Counters.Touched++
 	t.Touched[i].Store(true)
-	f.packets = max(f.packets, listAfter)
+	f.packets = max(f.packets, t.listAfter)
 }
 
 // SetListing begins or ends the listing of flows.

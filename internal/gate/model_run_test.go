@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"verdictd/internal/packet"
@@ -127,6 +128,7 @@ func (m *model) newTable() *Table {
 	if err != nil {
 		panic(err)
 	}
+	t.listAfter = 4 // flows of the model are short
 	return t
 }
 
@@ -156,6 +158,9 @@ func (m *model) run(n int) {
 	for i := range n {
 		if i%400 == 0 {
 			quiet = m.IntN(64)
+			if m.opt.list && i%4000 >= 1200 { // a pause, in which flows come to be listed
+				quiet = 64
+			}
 			m.pace()
 		}
 		m.now += m.Int64N(10_000)
@@ -206,6 +211,20 @@ func (m *model) act(fresh bool) {
 		m.jobs = m.jobs[1:]
 		e := &mElement{decidedAt: j.decidedAt, committedAt: m.now, expires: m.now + m.opt.setTimeout()}
 		m.set[j.tuple], m.set[reversed(j.tuple)] = e, e
+		m.forgetListed(j.tuple)
+	}
+}
+
+// forgetListed has conntrack forget flows that were listed just now: few
+// are, as they have to pause for it.
+func (m *model) forgetListed(tuple packet.Key) {
+	if !m.opt.forget || m.IntN(3) == 0 {
+		return
+	}
+	for i := range m.flows {
+		if slices.Contains(m.flows[i].tuples(), tuple) {
+			m.forget(i)
+		}
 	}
 }
 

@@ -90,6 +90,7 @@ type Table struct {
 	judge          Judge
 	clock, clockAt int64
 
+	listAfter uint16
 	// listingWaits for packets that are on their way.
 	listingWaits bool
 
@@ -123,8 +124,9 @@ func New(cfg Config) (*Table, error) {
 		nodes:       make([]held, min(cfg.Bytes/packetOverhead+1, maxHeld)),
 		recentLinks: make([]link, cfg.Flows), epochLinks: make([]link, cfg.Flows),
 		holdingLinks: make([]link, cfg.Flows), dueLinks: make([]link, cfg.Flows), candidateLinks: make([]link, cfg.Flows),
-		Touched: make([]atomic.Bool, cfg.Flows),
-		recent:  newList(), holding: newList(), candidates: newList(),
+		listAfter: listAfter,
+		Touched:   make([]atomic.Bool, cfg.Flows),
+		recent:    newList(), holding: newList(), candidates: newList(),
 		Verdicts: make([]Verdict, 0, 1024), Listed: make([]Listing, 0, 256),
 	}
 	for i := range t.buckets {
