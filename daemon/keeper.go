@@ -204,11 +204,8 @@ func (k *keeper) follow(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := k.installed.SetGate(k.rules(&p)); err != nil {
+	if err := k.fill(&p); err != nil {
 		return err
-	}
-	if p.active() {
-		k.gate.Darken() // of what comes to the gate now, some is on its way already
 	}
 	k.now = p
 	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "traffic", p.Traffic, "zones", p.Zones)
@@ -216,6 +213,16 @@ func (k *keeper) follow(ctx context.Context) error {
 		k.say(k.log.Info, "guarded: "+e.String())
 	}
 	return k.settle()
+}
+
+// fill fills the gate's chains. Of what comes to the gate from then on, some is on
+// its way already.
+func (k *keeper) fill(p *gatePlan) error {
+	if p.active() {
+		k.gate.Darken(true)
+		defer k.gate.Darken(false)
+	}
+	return k.installed.SetGate(k.rules(p))
 }
 
 // reinstall makes the table again where somebody has removed it, as a firewall's

@@ -160,5 +160,8 @@ func (t *Table) Wait() int64 {
 	if i := t.candidates.head; i != none {
 		sooner(t.flows[i].listAt)
 	}
+	if t.dark != 0 && !t.changing {
+		sooner(t.darkUntil())
+	}
 	return next
 }

@@ -1,28 +1,52 @@
 package gate
 
-// Darken begins a time in which nothing is known of packets that are on their way
-// already, as a gate begins or rules queue more than they did: flows that are not
-// remembered count as pending until all that was on its way in the present epoch
-// is past every queue. That takes no longer than guard.hold.
-func (t *Table) Darken() {
+// Darken tells that rules are about to queue more than they did, as they do when
+// the gate begins, or (false) that they do so now. Packets may be on their way then
+// that the gate has not seen. So until all that was on its way in the epoch of the
+// change is past every queue, a flow counts as pending that has not come to the gate
+// since: its packets are held, and conntrack is asked. That takes no longer than
+// guard.hold. Mode drop knows no dark: it would drop first packets.
+//
+// What was on its way has gone before any reading of a Progress, so epochs up to
+// that of Dark are to be ended with none to compare with: Progress.Start(nil).
+func (t *Table) Darken(changing bool) {
 	if t.cfg.Drop {
-		return // it would drop first packets
+		return
 	}
-	t.dark, t.darkUntil = t.epoch, t.now+int64(t.cfg.Hold)
+	t.changing = changing
+	t.darkNow()
 }
 
+func (t *Table) darkNow() {
+	t.dark, t.darkSince = t.epoch, t.now
+}
+
+// Dark is the epoch that flows wait for which have not come since rules changed, or
+// 0.
+func (t *Table) Dark() uint64 { return t.dark }
+
 func (t *Table) isDark() bool {
-	if t.dark != 0 && (t.now > t.darkUntil || !t.underWay(t.dark)) {
+	if t.dark != 0 && !t.changing && (t.now >= t.darkUntil() || !t.underWay(t.dark)) {
 		t.dark = 0
 	}
 	return t.dark != 0
 }
 
-// awaitLight makes a flow pending whose first packet may be on its way.
+// darkUntil is when the dark ends, whatever is on its way.
+func (t *Table) darkUntil() int64 { return t.darkSince + int64(t.cfg.Hold) }
+
+// awaitLight makes a flow pending of which packets may be on their way that the gate
+// has not seen.
 func (t *Table) awaitLight(i int32) {
 	f := &t.flows[i]
-	t.recent.remove(t.recentLinks, i)
-	f.pending, f.several, f.last = true, true, t.dark
-	oldest, _ := t.unresolved(0, t.dark)
-	t.await(i, oldest)
+	if !f.pending {
+		t.recent.remove(t.recentLinks, i)
+		f.firstAt = 0 // nobody knows it
+	}
+	f.pending, f.several, f.resolved = true, true, false
+	f.last = max(f.last, t.dark)
+	if !t.epochLinks[i].in {
+		oldest, _ := t.unresolved(0, t.dark)
+		t.await(i, oldest)
+	}
 }

@@ -19,7 +19,7 @@ func (e *epoch) begin(number uint64) {
 // did so before may be on their way longer than it.
 func (t *Table) setEpoch(i int32) {
 	f := &t.flows[i]
-	f.resolved, f.last = false, t.epoch
+	f.resolved, f.last, f.passed = false, t.epoch, t.epoch
 	if !t.epochLinks[i].in {
 		t.await(i, t.epoch)
 	}

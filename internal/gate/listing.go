@@ -2,12 +2,18 @@ package gate
 
 import "verdictd/internal/packet"
 
-// A Listing is a flow to be put into the settled set: its number in the table, by
-// which Touched tells of it, and the tuple of one of its directions.
+// A Listing is a flow to be put into the settled set, by the tuple of one of its
+// directions, as long as it is not Touched.
 type Listing struct {
-	Flow  int32
-	Tuple packet.Key
+	Tuple   packet.Key
+	flow    int32
+	touches uint32
 }
+
+// Touched reports whether a packet of a flow that was handed over to be listed has
+// come since, or whether nobody knows, as the flow is not remembered any more. It
+// may be called from other goroutines.
+func (t *Table) Touched(l *Listing) bool { return t.touches[l.flow].Load() != l.touches }
 
 // propose makes a flow with enough packets a candidate for the settled set.
 func (t *Table) propose(i int32) {
@@ -23,22 +29,23 @@ func (t *Table) propose(i int32) {
 // whose packets are past all queues: in a queue that later ones do not take they
 // would be overtaken.
 func (t *Table) candidatesFor(q []Question, n int) int {
-	if t.candidates.length == 0 {
-		t.listingWaits = false
+	if t.candidates.head == none {
+		return n
 	}
+	oldest, waits := t.unresolved(0, t.epoch)
 	for n < len(q) {
 		i := t.candidates.head
 		if i == none || t.flows[i].listAt > t.now {
 			break
 		}
-		t.listingWaits = false
 		t.candidates.remove(t.candidateLinks, i)
-		switch f := &t.flows[i]; {
+		f := &t.flows[i]
+		switch {
 		case f.head != none || t.now-f.seen < quiet:
 			t.propose(i)
-		case t.underWay(f.passed):
+		case waits && oldest <= f.passed:
+			t.listsAfter = max(t.listsAfter, f.passed)
 			t.propose(i)
-			t.listingWaits = true
 		default:
 			n = t.question(q, n, i)
 		}
@@ -61,23 +68,23 @@ func (t *Table) list(i int32) {
 		return
 	}
 	f.packets, f.listed = 0, t.now
-	t.Touched[i].Store(false)
 	t.Counters.Listed++
 	tuple, _ := Zone(&f.key)
-	t.Listed = append(t.Listed, Listing{i, tuple})
+	t.Listed = append(t.Listed, Listing{tuple, i, t.touches[i].Load()})
 }
 
-// touch notes a packet of a flow that was handed over just now: it goes on sending
-// before it is listed, or was on its way to the gate when it was.
+// touch notes a packet of a flow that was handed over: it goes on sending before it
+// is listed, or was on its way to the gate when it was, or its element is gone.
+// Whoever lists may be late, so the first one counts however late it comes.
 func (t *Table) touch(i int32) {
 	f := &t.flows[i]
+	t.touches[i].Add(1)
 	if t.now-f.listed > listedJustNow {
 		f.listed = 0
 		return
 	}
 	t.Counters.Touched++
-	t.Touched[i].Store(true)
-	f.packets = max(f.packets, t.listAfter)
+	f.packets = max(f.packets, listAfter)
 }
 
 // SetListing begins or ends the listing of flows.

@@ -29,7 +29,7 @@ func (t *Table) Packet(p *Packet) {
 		return
 	}
 	f := &t.flows[i]
-	unknown := f.packets == 0 && f.seen == 0
+	unseen := t.isDark() && f.seen < t.darkSince
 	f.seen, f.passed = t.now, t.epoch
 	if f.packets < 1<<15 {
 		f.packets++
@@ -42,12 +42,12 @@ func (t *Table) Packet(p *Packet) {
 		t.Counters.Announced++
 		f.several = f.pending
 		t.first(i, t.heldNow(p))
-	case unknown && t.isDark():
-		t.awaitLight(i)
-		t.hold(i, p)
 	case !f.pending && t.now < f.knownUntil:
 		t.Counters.Passed++
 		t.accept(p.ID, p.Of, none)
+	case unseen:
+		t.awaitLight(i)
+		t.hold(i, p)
 	case !f.pending:
 		t.Counters.First++
 		t.first(i, t.heldNow(p))

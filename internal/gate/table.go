@@ -90,16 +90,16 @@ type Table struct {
 	judge          Judge
 	clock, clockAt int64
 
-	listAfter uint16
-	// listingWaits for packets that are on their way.
-	listingWaits bool
+	// listsAfter is the last epoch that a candidate was seen to wait for.
+	listsAfter uint64
 
-	dark      uint64 // the epoch until whose end flows that are not known count as pending
-	darkUntil int64
+	dark      uint64 // see Dark
+	darkSince int64
+	changing  bool // rules are
 
-	// Touched tells for each flow that was handed over to be listed whether a packet
-	// of it has come since. Others may read it.
-	Touched []atomic.Bool
+	// touches counts, for each flow's place, what ends the listing of a flow that was
+	// handed over.
+	touches []atomic.Uint32
 
 	// Verdicts are to be given in this order; who has done so empties it.
 	Verdicts []Verdict
@@ -124,9 +124,8 @@ func New(cfg Config) (*Table, error) {
 		nodes:       make([]held, min(cfg.Bytes/packetOverhead+1, maxHeld)),
 		recentLinks: make([]link, cfg.Flows), epochLinks: make([]link, cfg.Flows),
 		holdingLinks: make([]link, cfg.Flows), dueLinks: make([]link, cfg.Flows), candidateLinks: make([]link, cfg.Flows),
-		listAfter: listAfter,
-		Touched:   make([]atomic.Bool, cfg.Flows),
-		recent:    newList(), holding: newList(), candidates: newList(),
+		touches: make([]atomic.Uint32, cfg.Flows),
+		recent:  newList(), holding: newList(), candidates: newList(),
 		Verdicts: make([]Verdict, 0, 1024), Listed: make([]Listing, 0, 256),
 	}
 	for i := range t.buckets {
@@ -152,6 +151,9 @@ func New(cfg Config) (*Table, error) {
 func (t *Table) Begin(now int64, epoch uint64) {
 	t.now, t.epoch = now, epoch
 	t.epochs[epoch%EpochsKept].begin(epoch)
+	if t.changing {
+		t.darkNow()
+	}
 }
 
 // ChainAdded tells when somebody last added a base chain.
@@ -166,12 +168,9 @@ func (t *Table) Held() int { return t.held }
 // HeldBytes is what they count for.
 func (t *Table) HeldBytes() int64 { return t.bytes }
 
-// Dark reports whether flows that are not remembered count as pending.
-func (t *Table) Dark() bool { return t.dark != 0 }
-
 // Pending reports whether anything waits for an epoch to be resolved.
 func (t *Table) Pending() bool {
-	if t.dark != 0 || t.listingWaits {
+	if t.dark != 0 || t.candidates.length > 0 && t.underWay(t.listsAfter) {
 		return true
 	}
 	for i := range t.epochs {
@@ -234,6 +233,7 @@ func (t *Table) forget(i int32) {
 	}
 	t.recent.remove(t.recentLinks, i)
 	t.candidates.remove(t.candidateLinks, i)
+	t.touches[i].Add(1)
 	f.chain, t.free = t.free, i
 	t.remembers--
 }

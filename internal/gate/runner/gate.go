@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,8 @@ type Gate struct {
 	holding atomic.Int64 // packets, of all workers
 	judge   atomic.Uint32
 	listing atomic.Bool
+	// changing: rules are. What was on its way before is not known, see Darken.
+	changing atomic.Bool
 
 	stopping, ended atomic.Bool
 	stopBy          atomic.Int64
@@ -195,10 +198,11 @@ func (g *Gate) SetBehind(rounds int, apart map[uint16]bool) {
 	g.watcher.queues.apart.Store(&apart)
 }
 
-// Darken tells that from now on packets come to the gate of which some may be on
-// their way already, as it was not open for them before.
-func (g *Gate) Darken() {
-	g.watcher.forget.Store(true) // before the workers know: they name the epoch that it holds for
+// Darken tells that rules are about to send more packets to the gate than they did,
+// or (false) that they do so now, or failed to. Of flows that come then, packets may
+// be on their way that have not come to it.
+func (g *Gate) Darken(changing bool) {
+	g.changing.Store(changing)
 	for _, w := range g.workers {
 		w.dark.Store(true)
 		w.bell.ring()
@@ -208,11 +212,17 @@ func (g *Gate) Darken() {
 // Dark reports whether the gate waits for what was on its way when it began.
 func (g *Gate) Dark() bool {
 	for _, w := range g.workers {
-		if w.dark.Load() || w.inDark.Load() {
+		if w.dark.Load() || w.inDark.Load() != 0 {
 			return true
 		}
 	}
-	return false
+	return g.changing.Load()
+}
+
+// darkIn reports whether in an epoch that has ended packets were on their way that
+// no reading was taken before. The worker that knows it has told so in the epoch.
+func (g *Gate) darkIn(epoch uint64) bool {
+	return slices.ContainsFunc(g.workers, func(w *worker) bool { return w.inDark.Load() >= epoch })
 }
 
 // Hints are for the verdict engine of this process.
@@ -295,7 +305,7 @@ func (g *Gate) moved(verdicts int) {
 
 func (g *Gate) wakeHolding() {
 	for _, w := range g.workers {
-		if w.holding.Load() > 0 || w.inDark.Load() {
+		if w.holding.Load() > 0 || w.inDark.Load() != 0 {
 			w.bell.ring()
 		}
 	}

@@ -31,7 +31,7 @@ const (
 // A listing is a flow to be listed, of a table.
 type listing struct {
 	gate.Listing
-	touched []atomic.Bool
+	table *gate.Table
 }
 
 // lister is a goroutine of its own, as a transaction waits for those of others:
@@ -73,7 +73,7 @@ func (l *lister) run(listing *atomic.Bool, notice func(string)) {
 					break
 				}
 				// One that goes on sending is listed when it pauses again.
-				if !f.touched[f.Flow].Load() {
+				if !f.table.Touched(&f.Listing) {
 					flows = append(flows, f.Tuple)
 				}
 			}

@@ -32,7 +32,6 @@ type watcher struct {
 	barriers *barriers
 	barred   atomic.Uint64 // barriers so far
 	rounds   atomic.Int32  // gate.Progress.Rounds
-	forget   atomic.Bool   // what was read before the present epoch
 	epochAt  int64
 	pause    time.Duration
 	failed   bool
@@ -163,7 +162,7 @@ func (w *watcher) endEpoch(now int64, pending bool) {
 	if err != nil {
 		return // the epoch's flows are never known to be gone: theirs wait for guard.hold
 	}
-	if w.forget.Swap(false) {
+	if w.gate.darkIn(ended) {
 		w.progress.Start(nil)
 	}
 	w.progress.End(ended, before, after)

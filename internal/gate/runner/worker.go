@@ -47,12 +47,12 @@ type worker struct {
 	moves atomic.Int64 // verdicts of others since the last turn
 	try   atomic.Bool
 	shut  atomic.Bool // receive nothing
-	dark  atomic.Bool // nothing is known of what is on its way
+	dark  atomic.Bool // rules change, or have changed
 	ended atomic.Bool
 	// What others are told.
 	holding atomic.Int64
 	pending atomic.Bool
-	inDark  atomic.Bool
+	inDark  atomic.Uint64 // gate.Table.Dark
 
 	behind int // turns since the socket was seen empty
 	// refusals came while the queue was received from, and wait for the next turn.
@@ -165,7 +165,7 @@ func (w *worker) hear() {
 	}
 	w.table.ChainAdded(w.gate.cfg.ChainAdded())
 	if w.dark.Swap(false) {
-		w.table.Darken()
+		w.table.Darken(w.gate.changing.Load())
 	}
 	w.table.SetListing(w.gate.listing.Load())
 	for {
@@ -296,7 +296,7 @@ func (w *worker) list() {
 		return
 	}
 	for i := range w.table.Listed {
-		if !w.gate.lister.flows.push(listing{w.table.Listed[i], w.table.Touched}) {
+		if !w.gate.lister.flows.push(listing{w.table.Listed[i], w.table}) {
 			w.table.Counters.ListFailed++
 		}
 	}
