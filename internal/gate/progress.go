@@ -12,11 +12,6 @@ const maxWaits = EpochsKept * 3 / 4
 // maxRounds bounds the queues that one packet meets one after the other.
 const maxRounds = 4
 
-// outOfOrder is how many packets a program of others may judge before one that
-// was queued earlier: threads that share a queue, and packets that are looked at
-// longer. Nothing tells which packets wait, only how many.
-const outOfOrder = 256
-
 // Progress finds out when packets that were released are past every other queue.
 //
 // That a queue is empty proves nothing: the kernel takes a packet out of it
@@ -29,14 +24,22 @@ const outOfOrder = 256
 //
 // A queue that no packet came to, from before the epoch until the last release of
 // it, has none of them, and may stand still for ever.
+//
+// All this counts what left a queue by a verdict. A device that goes down takes its
+// packets out of the middle of every queue, and the numbers do not tell that from
+// verdicts: who takes readings has to learn of it otherwise, see Restart.
 type Progress struct {
 	waits []wait
+	paces []pace
 	// from is a reading of before the present epoch, now the one taken last, and
 	// last the one before.
 	from, last, now []Reading
 	// Rounds is how many queues a packet may meet one after the other; a queue that
 	// rules at two hooks feed counts twice. 0: as many as there are queues, up to 4.
 	Rounds int
+	// Patient: programs may take as long as they want for a packet, as one that asks
+	// a person does, and judge others meanwhile. Then time proves nothing.
+	Patient bool
 	// Joined is called where an epoch is resolved together with an earlier one from
 	// now on: every table's Join.
 	Joined func(epoch, earlier uint64)
@@ -47,6 +50,7 @@ type wait struct {
 	epoch    uint64
 	until    uint64 // the last one
 	from, to []Reading
+	marks    []mark
 	round    int
 	past     bool // every queue: a barrier is next
 	covered  bool // by the barrier that is under way
@@ -102,20 +106,42 @@ func (p *Progress) join() {
 	w.until = o.until
 	w.from = union(w.from, o.from, false)
 	w.to = union(w.to, o.to, true)
-	w.round, w.past, w.covered = min(w.round, o.round), false, false
+	w.marks, w.round, w.past, w.covered = nil, min(w.round, o.round), false, false
 	p.waits = slices.Delete(p.waits, at+1, at+2)
 }
 
-// Read takes a reading and reports whether a barrier is needed: packets of some
-// epoch are past all queues that they had come to.
-func (p *Progress) Read(now []Reading) (barrier bool) {
+// Read takes a reading, of about the given time in nanoseconds, and reports whether
+// a barrier is needed: packets of some epoch are past all queues that they had come
+// to.
+func (p *Progress) Read(at int64, now []Reading) (barrier bool) {
 	p.took(now)
+	p.run(at, now)
 	for i := range p.waits {
 		w := &p.waits[i]
-		w.past = w.past || len(w.blocking(p.last, now)) == 0
+		w.past = w.past || !p.blocked(w, now, p.note)
 		barrier = barrier || w.past
 	}
 	return barrier
+}
+
+// Restart tells that packets may have left queues without a verdict since the last
+// reading: nothing counts that was judged before this one. Where it is taken after
+// the packets have left it is right, and where it is taken again and again until
+// they have left, too.
+func (p *Progress) Restart(now []Reading) {
+	p.took(now)
+	for i := range p.waits {
+		w := &p.waits[i]
+		w.marks, w.past, w.covered = nil, false, false
+		w.to = slices.Clone(w.to)
+		for i, to := range w.to {
+			from, ok := find(w.from, to)
+			r, there := find(now, to)
+			if there && (!ok || from.Sequence != to.Sequence) && int32(r.Sequence-to.Sequence) > 0 {
+				w.to[i].Sequence = r.Sequence
+			}
+		}
+	}
 }
 
 // took notes a reading, unless it is the one that was noted last.
@@ -125,22 +151,20 @@ func (p *Progress) took(now []Reading) {
 	}
 }
 
-// blocking are the queues that packets of the epoch may wait in. last was read
-// before now.
-func (w *wait) blocking(last, now []Reading) (list []uint16) {
+// blocked reports whether packets of an epoch may wait in a queue. It looks at all
+// of them, and tells each.
+func (p *Progress) blocked(w *wait, now []Reading, tell func(w *wait, to Reading, ahead int32)) (blocked bool) {
 	for to, r := range w.came(now) {
-		at, ok := find(last, to)
+		at, ok := find(p.last, to)
 		if !ok {
 			at = to
 		}
 		// One packet may have its number and not count as waiting yet.
 		ahead := r.ahead(at, to) - 1
-		if to.InOrder && ahead >= 0 || ahead >= outOfOrder {
-			continue
-		}
-		list = append(list, to.Queue)
+		tell(w, to, ahead)
+		blocked = blocked || !p.passed(w, to, ahead)
 	}
-	return list
+	return blocked
 }
 
 // came are the queues that packets came to, and where packets wait.
@@ -185,7 +209,7 @@ func (p *Progress) BarrierEnds(now []Reading, resolved func(epoch uint64)) {
 			// The last packet of a queue may have had its number, and been on its way
 			// into it, when that was read: so nothing must have come for a round.
 			moved := moved(w.from, w.to) || moved(w.to, now)
-			w.from, w.to = w.to, withLost(now, p.last)
+			w.from, w.to, w.marks = w.to, withLost(now, p.last), nil
 			if w.round >= p.rounds(now) || !moved {
 				resolved(w.epoch)
 				continue
@@ -225,10 +249,18 @@ func (p *Progress) rounds(now []Reading) int {
 	return min(max(len(now), 1), maxRounds)
 }
 
-// Blocking are the queues that the oldest epoch waits for.
-func (p *Progress) Blocking(now []Reading) []uint16 {
-	if len(p.waits) == 0 {
-		return nil
+// Blocking are the queues that any epoch waits for, as of the last Read.
+func (p *Progress) Blocking() (list []uint16) {
+	for i := range p.waits {
+		w := &p.waits[i]
+		if w.past {
+			continue
+		}
+		p.blocked(w, p.now, func(w *wait, to Reading, ahead int32) {
+			if !p.passed(w, to, ahead) && !slices.Contains(list, to.Queue) {
+				list = append(list, to.Queue)
+			}
+		})
 	}
-	return p.waits[0].blocking(p.last, now)
+	return list
 }

@@ -29,6 +29,7 @@ type watcher struct {
 	queues   *queueReader
 	progress gate.Progress
 	judges   judges
+	links    *links
 	barriers *barriers
 	barred   atomic.Uint64 // barriers so far
 	rounds   atomic.Int32  // gate.Progress.Rounds
@@ -47,12 +48,17 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 	if err != nil {
 		return nil, errors.Join(err, alarm.Close())
 	}
+	links, err := openLinks()
+	if err != nil {
+		return nil, errors.Join(err, alarm.Close())
+	}
 	w := &watcher{
-		gate: g, bell: bell{Alarm: alarm}, queues: queues, ended: make(chan struct{}),
+		gate: g, bell: bell{Alarm: alarm}, queues: queues, links: links, ended: make(chan struct{}),
 		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice, patient: g.cfg.Table.Hold > patientFrom},
 	}
 	w.progress.Start(first)
 	w.progress.Joined = g.join
+	w.progress.Patient = w.judges.patient
 	w.barriers = startBarriers(w.bell.ring)
 	return w, nil
 }
@@ -100,9 +106,9 @@ func (w *watcher) look(pending, holding bool) bool {
 	if moved > 0 && holding {
 		w.gate.moved(moved)
 	}
-	w.barrier(readings)
+	w.barrier(now, readings)
 	w.endEpoch(now, pending)
-	w.judge(now, readings, holding)
+	w.judge(now, holding)
 	switch {
 	case !holding:
 		w.pause = slowest
@@ -115,7 +121,7 @@ func (w *watcher) look(pending, holding bool) bool {
 }
 
 // barrier begins or ends a barrier where one is needed.
-func (w *watcher) barrier(readings []gate.Reading) {
+func (w *watcher) barrier(now int64, readings []gate.Reading) {
 	if w.barriers.underWay {
 		if !w.barriers.ended() {
 			return
@@ -124,6 +130,9 @@ func (w *watcher) barrier(readings []gate.Reading) {
 		after, err := w.queues.read()
 		if err != nil {
 			return
+		}
+		if w.links.unrest(nfq.Now()) {
+			w.progress.Restart(after)
 		}
 		resolved := false
 		w.progress.BarrierEnds(after, func(epoch uint64) {
@@ -135,7 +144,10 @@ func (w *watcher) barrier(readings []gate.Reading) {
 		}
 		readings = after
 	}
-	if w.progress.Read(readings) {
+	if w.links.unrest(nfq.Now()) {
+		w.progress.Restart(readings)
+	}
+	if w.progress.Read(now, readings) {
 		w.progress.BarrierBegins()
 		w.barriers.begin()
 	}
@@ -166,16 +178,16 @@ func (w *watcher) endEpoch(now int64, pending bool) {
 		w.progress.Start(nil)
 	}
 	w.progress.End(ended, before, after)
-	w.barrier(after)
+	w.barrier(now, after)
 }
 
 // judge tells the workers how packets are judged that theirs may wait for.
-func (w *watcher) judge(now int64, readings []gate.Reading, holding bool) {
+func (w *watcher) judge(now int64, holding bool) {
 	if !holding {
 		w.gate.judge.Store(uint32(gate.Past))
 		return
 	}
-	state, try := w.judges.state(now, w.progress.Blocking(readings))
+	state, try := w.judges.state(now, w.progress.Blocking())
 	if was := w.gate.judge.Swap(uint32(state)); was != uint32(state) && state != gate.Waiting {
 		w.gate.wakeHolding()
 	}
@@ -193,6 +205,5 @@ func (w *watcher) stop() error {
 // close frees what there is without the thread.
 func (w *watcher) close() error {
 	w.barriers.stop()
-	err := w.queues.close()
-	return errors.Join(err, w.bell.Close())
+	return errors.Join(w.queues.close(), w.links.close(), w.bell.Close())
 }
