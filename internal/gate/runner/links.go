@@ -56,7 +56,9 @@ func goes(m []byte) bool {
 	}
 	kind, info := binary.NativeEndian.Uint16(m[4:]), m[unix.SizeofNlMsghdr:]
 	flags, change := binary.NativeEndian.Uint32(info[8:]), binary.NativeEndian.Uint32(info[12:])
-	return kind == unix.RTM_DELLINK || kind == unix.RTM_NEWLINK && change&unix.IFF_UP != 0 && flags&unix.IFF_UP == 0
+	const comes = 1<<32 - 1 // as what changes of a device that is new
+	down := change != comes && change&unix.IFF_UP != 0 && flags&unix.IFF_UP == 0
+	return kind == unix.RTM_DELLINK || kind == unix.RTM_NEWLINK && down
 }
 
 func (l *links) close() error { return unix.Close(l.fd) }
