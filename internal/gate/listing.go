@@ -1,19 +1,24 @@
 package gate
 
-import "verdictd/internal/packet"
+import (
+	"sync/atomic"
+
+	"verdictd/internal/packet"
+)
 
 // A Listing is a flow to be put into the settled set, by the tuple of one of its
 // directions, as long as it is not Touched.
 type Listing struct {
-	Tuple   packet.Key
-	flow    int32
-	touches uint32
+	Tuple packet.Key
+	// Touches are counted in the table; Then is how many there had been.
+	Touches *atomic.Uint32
+	Then    uint32
 }
 
-// Touched reports whether a packet of a flow that was handed over to be listed has
-// come since, or whether nobody knows, as the flow is not remembered any more. It
-// may be called from other goroutines.
-func (t *Table) Touched(l *Listing) bool { return t.touches[l.flow].Load() != l.touches }
+// Touched reports whether a packet of the flow has come since it was handed over,
+// or whether nobody knows, as the flow is not remembered any more. It may be called
+// from other goroutines than the table's.
+func (l *Listing) Touched() bool { return l.Touches.Load() != l.Then }
 
 // propose makes a flow with enough packets a candidate for the settled set.
 func (t *Table) propose(i int32) {
@@ -70,7 +75,7 @@ func (t *Table) list(i int32) {
 	f.packets, f.listed = 0, t.now
 	t.Counters.Listed++
 	tuple, _ := Zone(&f.key)
-	t.Listed = append(t.Listed, Listing{tuple, i, t.touches[i].Load()})
+	t.Listed = append(t.Listed, Listing{tuple, &t.touches[i], t.touches[i].Load()})
 }
 
 // touch notes a packet of a flow that was handed over: it goes on sending before it

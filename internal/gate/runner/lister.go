@@ -28,17 +28,11 @@ const (
 	listAgain = time.Second
 )
 
-// A listing is a flow to be listed, of a table.
-type listing struct {
-	gate.Listing
-	table *gate.Table
-}
-
 // lister is a goroutine of its own, as a transaction waits for those of others:
 // a firewall's reload takes seconds.
 type lister struct {
 	bell    bell
-	flows   *ring[listing]
+	flows   *ring[gate.Listing]
 	settled atomic.Pointer[Settled]
 	failed  atomic.Uint64
 	said    map[string]bool // the lister's own
@@ -52,7 +46,7 @@ func newLister() (*lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lister{bell: bell{Alarm: alarm}, flows: newRing[listing](1 << 13), said: map[string]bool{}, ended: make(chan struct{})}, nil
+	return &lister{bell: bell{Alarm: alarm}, flows: newRing[gate.Listing](1 << 13), said: map[string]bool{}, ended: make(chan struct{})}, nil
 }
 
 // run lists until stop is called. Listing is where workers see whether to hand
@@ -73,7 +67,7 @@ func (l *lister) run(listing *atomic.Bool, notice func(string)) {
 					break
 				}
 				// One that goes on sending is listed when it pauses again.
-				if !f.table.Touched(&f.Listing) {
+				if !f.Touched() {
 					flows = append(flows, f.Tuple)
 				}
 			}

@@ -52,7 +52,7 @@ type listerBench struct {
 	l       *lister
 	set     *set
 	listing atomic.Bool
-	touched []atomic.Bool
+	touched []atomic.Uint32
 	mutex   sync.Mutex
 	said    []string
 }
@@ -63,7 +63,7 @@ func newListerBench(t *testing.T) *listerBench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &listerBench{t: t, l: l, set: &set{}, touched: make([]atomic.Bool, 1<<13)}
+	b := &listerBench{t: t, l: l, set: &set{}, touched: make([]atomic.Uint32, 1<<13)}
 	var s Settled = b.set
 	l.settled.Store(&s)
 	b.listing.Store(true)
@@ -89,7 +89,7 @@ func flowKeyOf(n int) (k packet.Key) {
 func (b *listerBench) list(first, last int) {
 	b.t.Helper()
 	for n := first; n <= last; n++ {
-		if !b.l.flows.push(listing{gate.Listing{Flow: int32(n), Tuple: flowKeyOf(n)}, b.touched}) {
+		if !b.l.flows.push(gate.Listing{Tuple: flowKeyOf(n), Touches: &b.touched[n]}) {
 			b.t.Fatalf("flow %d found no room", n)
 		}
 	}
@@ -144,7 +144,7 @@ func TestListerLeavesOutWhatGoesOn(t *testing.T) {
 	if got, _ := b.set.state(); len(got) != 0 {
 		t.Errorf("%d flows were listed in a pause", len(got))
 	}
-	b.touched[2].Store(true)
+	b.touched[2].Add(1)
 	b.l.paused.Store(false)
 	if got, _ := b.awaitListed(2); !slices.Equal(got, []packet.Key{flowKeyOf(1), flowKeyOf(3)}) {
 		t.Errorf("%d flows are listed, want 1 and 3", len(got))

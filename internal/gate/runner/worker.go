@@ -296,7 +296,7 @@ func (w *worker) list() {
 		return
 	}
 	for i := range w.table.Listed {
-		if !w.gate.lister.flows.push(listing{w.table.Listed[i], w.table}) {
+		if !w.gate.lister.flows.push(w.table.Listed[i]) {
 			w.table.Counters.ListFailed++
 		}
 	}
