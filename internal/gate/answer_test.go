@@ -55,7 +55,7 @@ func TestOneOfSeveralIsDropped(t *testing.T) {
 		"announced": func(g *Table) { g.Packet(&Packet{Key: key(1), ID: 2, Print: 2, Announced: true}) },
 		"expired": func(g *Table) {
 			give(g, 1, 2)
-			until(g, 1000, Past)
+			pass(g, Past, 1000)
 		},
 		"unguarded": func(g *Table) {
 			g.cfg.FlowPackets = 0
@@ -91,14 +91,12 @@ func TestOneOfSeveralIsDropped(t *testing.T) {
 func TestSeveralEpochs(t *testing.T) {
 	g := newTable(t, nil)
 	give(g, 1, 1, 2)
-	until(g, 999, Past)
-	g.Begin(g.now+ms, 2)
-	g.Expire(Past)
+	g.Begin(start, 2)
+	pass(g, Past, 1000)
 	g.Begin(g.now, 3)
 	give(g, 1, 3)
-	until(g, 1999, Past)
-	g.Begin(g.now+ms, 4)
-	g.Expire(Past)
+	g.Begin(g.now, 4)
+	pass(g, Past, 1000)
 	give(g, 1, 4)
 	equal(t, verdicts(g), []int{1, 2, 3})
 	for _, epoch := range []uint64{2, 4, 1} {
@@ -232,83 +230,6 @@ func TestComesAgain(t *testing.T) {
 				t.Errorf("%d held", g.Held())
 			}
 		})
-	}
-}
-
-func TestExpire(t *testing.T) {
-	const hold, limit, second = 1000, 30000, 5
-	for name, tt := range map[string]struct {
-		judge Judge
-		after int64 // milliseconds
-		count func(c *Counters) uint64
-	}{
-		"hold":                   {Past, hold, func(c *Counters) uint64 { return c.ExpiredHold }},
-		"hold, not yet":          {Past, hold - 1, nil},
-		"stands":                 {Waiting, limit - 1, nil},
-		"stands too long":        {Waiting, limit, func(c *Counters) uint64 { return c.ExpiredLimit }},
-		"wants the second":       {WantsSecond, second, func(c *Counters) uint64 { return c.ExpiredSecond }},
-		"wants the second later": {WantsSecond, second - 1, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := newTable(t, nil)
-			give(g, 1, 1, 2)
-			give(g, 2, 11)
-			verdicts(g)
-			until(g, tt.after-1, tt.judge)
-			give(g, 1, 3)
-			give(g, 2, 12)
-			until(g, tt.after, tt.judge)
-			if tt.count == nil {
-				equal(t, verdicts(g), nil)
-				return
-			}
-			equal(t, verdicts(g), []int{2, 3}) // counted from the first that was held
-			if c := &g.Counters; tt.count(c) != 2 || c.Expired != 2 || g.Held() != 1 {
-				t.Errorf("%d held, counted %+v", g.Held(), *c)
-			}
-		})
-	}
-}
-
-// TestHoldBeginsWhenOneIsGone: that is proved, and many may be dropped one after the
-// other.
-func TestHoldBeginsWhenOneIsGone(t *testing.T) {
-	g := newTable(t, nil)
-	give(g, 1, 1, 2, 3, 4)
-	k := key(1)
-	until(g, 600, Past)
-	g.Dropped(&k, 1)
-	until(g, 1599, Past)
-	equal(t, verdicts(g), []int{1, 2})
-	until(g, 1600, Past)
-	equal(t, verdicts(g), []int{3, 4})
-}
-
-// TestHoldDoesNotCountWhileJudgesHaveThePackets, nor while the process stands still.
-func TestHoldDoesNotCountWhileJudgesHaveThePackets(t *testing.T) {
-	g := newTable(t, nil)
-	give(g, 1, 1, 2)
-	until(g, 500, Past)
-	until(g, 5000, Waiting)
-	at(g, 25000)
-	g.Expire(Past)
-	equal(t, verdicts(g), []int{1})
-	until(g, 25399, Past)
-	equal(t, verdicts(g), nil)
-	until(g, 25400, Past)
-	equal(t, verdicts(g), []int{2})
-}
-
-func TestTry(t *testing.T) {
-	g := newTable(t, nil)
-	g.Try()
-	give(g, 1, 1, 2)
-	give(g, 2, 3, 4)
-	verdicts(g)
-	g.Try()
-	equal(t, verdicts(g), []int{2})
-	if g.Counters.ExpiredSecond != 1 {
-		t.Errorf("counted %+v", g.Counters)
 	}
 }
 

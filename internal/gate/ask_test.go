@@ -12,7 +12,7 @@ func TestQuestionsComeInGrowingDistances(t *testing.T) {
 	start, last, wait := g.now, g.now, int64(0)
 	asked := 0
 	for g.now-start < int64(500*time.Millisecond) {
-		if say(g, false) > 0 {
+		if sayNow(g, false) > 0 {
 			asked++
 			if d := g.now - last; d < wait && d < dueFirst<<(dueLists-2) {
 				t.Errorf("question %d after %v, the one before after %v", asked, time.Duration(d), time.Duration(wait))
@@ -43,7 +43,10 @@ func TestQuestionsAreBounded(t *testing.T) {
 		g.Packet(&Packet{Key: k, ID: 2*i + 1, Print: 2*i + 1})
 	}
 	q := make([]Question, flows)
-	soon(g)
+	if n := g.Questions(q); n != 0 {
+		t.Fatalf("%d questions at once, where no flow can be known yet", n)
+	}
+	g.Begin(g.now+dueFirst, 1)
 	n := g.Questions(q)
 	if n != askBurst {
 		t.Fatalf("%d questions together, want %d", n, askBurst)
@@ -62,8 +65,8 @@ func TestQuestionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestHints: as many flows as verdicts have returned, the oldest first; none of those
-// that were asked for often.
+// TestHints: as many flows are asked for as verdicts have returned, the oldest
+// first; none of those that were asked for often.
 func TestHints(t *testing.T) {
 	g := newTable(t, nil)
 	for flow := range byte(8) {
@@ -77,7 +80,7 @@ func TestHints(t *testing.T) {
 	g.Moved(3)
 	n := g.Questions(q)
 	if n != 3 {
-		t.Fatalf("%d questions after three verdicts, want 3", n)
+		t.Fatalf("%d questions after 3 verdicts, want 3", n)
 	}
 	for i := range n {
 		if q[i].Tuple[7] != byte(i) {
@@ -87,10 +90,10 @@ func TestHints(t *testing.T) {
 	}
 	for range 20 {
 		g.Moved(100)
-		say(g, false)
+		sayNow(g, false)
 	}
 	g.Moved(100)
-	if n := say(g, false); n != 0 {
+	if n := sayNow(g, false); n != 0 {
 		t.Errorf("%d questions, as often as verdicts return", n)
 	}
 }
@@ -107,18 +110,18 @@ func TestWait(t *testing.T) {
 	g.Questions(nil)
 	give(g, 1, 2)
 	if d := g.Wait(); d != dueFirst {
-		t.Errorf("the wait is %d just behind a first packet, want %d", d, dueFirst)
+		t.Errorf("the wait is %d, want %d", d, dueFirst)
 	}
-	soon(g)
+	g.Begin(g.now+dueFirst, 1)
 	if d := g.Wait(); d != 0 {
 		t.Errorf("the wait is %d with a question due", d)
 	}
-	say(g, false)
+	sayNow(g, false)
 	if d := g.Wait(); d != 2*dueFirst {
 		t.Errorf("the wait is %d, want %d", d, 2*dueFirst)
 	}
 	at(g, 1000)
-	for say(g, false) > 0 {
+	for sayNow(g, false) > 0 {
 		continue
 	}
 	if d := g.Wait(); d <= 0 || d > expireAgain {

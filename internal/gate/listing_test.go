@@ -1,16 +1,12 @@
 package gate
 
-import (
-	"slices"
-	"testing"
-)
+import "testing"
 
-// confirmed makes a flow that is worth its place in the set, and that conntrack has.
+// confirmed makes a flow that has sent as many packets as it takes to be listed,
+// that conntrack has, and whose packets have arrived.
 func confirmed(g *Table, flow byte) {
-	for id := range uint32(listAfter) {
-		give(g, flow, 1+id)
-	}
-	soon(g)
+	send(g, flow, listAfter)
+	arrive(g)
 	say(g, true)
 	verdicts(g)
 	past(g)
@@ -23,79 +19,64 @@ func past(g *Table) {
 	g.Resolve(ended)
 }
 
+// send hands a table so many packets of a flow.
+func send(g *Table, flow byte, packets int) {
+	for range packets {
+		give(g, flow, uint32(g.Counters.Received+1))
+	}
+}
+
+// arrive ends the present epoch: all that was released has arrived.
+func arrive(g *Table) {
+	ended := g.epoch
+	g.Begin(g.now, ended+1)
+	g.Resolve(ended)
+}
+
 func TestQuietFlowsAreListed(t *testing.T) {
 	g := newTable(t, nil)
-	confirmed(g, 1)
+	confirmed(g, 1) // it is released at 0.2 ms
 	at(g, 4)
 	say(g, true)
 	if len(g.Listed) != 0 {
 		t.Fatal("listed before it paused")
 	}
-	if d := g.Wait(); d != ms {
-		t.Errorf("the wait is %d, want a millisecond", d)
+	if d := g.Wait(); d != 5*ms-(4*ms+dueFirst) {
+		t.Errorf("the wait is %d, want the rest of 5 ms", d)
 	}
 	at(g, 5)
+	if say(g, true) != 0 || len(g.Listed) != 0 || !g.Pending() {
+		t.Fatal("listed while packets of it are on their way; or nobody waits for them")
+	}
+	arrive(g)
+	if g.Pending() {
+		t.Error("somebody waits, but all has arrived")
+	}
+	at(g, 11)
 	if n := say(g, true); n != 1 {
 		t.Fatalf("%d questions, want 1", n)
 	}
-	if want := []Listing{{Flow: 0, Tuple: key(1)}}; !slices.Equal(g.Listed, want) || g.Counters.Listed != 1 {
-		t.Fatalf("listed %x, want %x; counted %+v", g.Listed, want, g.Counters)
+	if len(g.Listed) != 1 || g.Listed[0].Tuple != key(1) || g.Listed[0].Touched() || g.Counters.Listed != 1 {
+		t.Fatalf("listed %+v, want flow 1; counted %+v", g.Listed, g.Counters)
 	}
 	g.Listed = g.Listed[:0]
-	for i := range uint32(listAfter) { // its element has expired: it comes again, and counts from the beginning
-		if len(g.Listed) != 0 {
-			t.Fatalf("listed again after %d packets", i)
-		}
-		at(g, 100+10*int64(i))
-		give(g, 1, 20+i)
-		soon(g)
+	for i := range int64(listAfter - 1) { // its element has expired: it comes again, and counts from the beginning
+		at(g, 100+10*i)
+		send(g, 1, 1)
+		arrive(g)
 		say(g, true)
 		past(g)
 	}
-	at(g, 100+10*listAfter)
+	at(g, 500)
+	if say(g, true); len(g.Listed) != 0 {
+		t.Errorf("listed again one packet too early")
+	}
+	send(g, 1, 1)
+	arrive(g)
+	at(g, 506)
 	say(g, true)
 	if len(g.Listed) != 1 {
-		t.Errorf("not listed again after %d packets", listAfter)
-	}
-}
-
-// TestListedWhenNothingIsOnItsWay: in a queue that later packets do not take they would
-// be overtaken.
-func TestListedWhenNothingIsOnItsWay(t *testing.T) {
-	g := newTable(t, nil)
-	for id := range uint32(listAfter) {
-		give(g, 1, 1+id)
-	}
-	soon(g)
-	say(g, true)
-	for i := range int64(5) {
-		at(g, 20+10*i)
-		if say(g, true); len(g.Listed) != 0 {
-			t.Fatal("listed while its packets were on their way")
-		}
-		if !g.Pending() {
-			t.Fatal("the end of the epoch is not waited for")
-		}
-	}
-	past(g)
-	at(g, 100)
-	if say(g, true); len(g.Listed) != 1 {
-		t.Error("not listed when its packets had arrived")
-	}
-}
-
-// TestTouched: who lists a flow sees that it goes on sending meanwhile.
-func TestTouched(t *testing.T) {
-	g := newTable(t, nil)
-	confirmed(g, 1)
-	at(g, 10)
-	say(g, true)
-	if len(g.Listed) != 1 || g.Touched[g.Listed[0].Flow].Load() {
-		t.Fatalf("listed %v", g.Listed)
-	}
-	give(g, 1, 50)
-	if !g.Touched[g.Listed[0].Flow].Load() || g.Counters.Touched != 1 {
-		t.Errorf("a packet came, and nobody is told; counted %+v", g.Counters)
+		t.Errorf("not listed again")
 	}
 }
 
@@ -103,40 +84,66 @@ func TestWhatIsNotListed(t *testing.T) {
 	for name, do := range map[string]func(g *Table){
 		"unknown to conntrack": func(g *Table) {
 			confirmed(g, 1)
-			at(g, 5)
+			arrive(g)
+			at(g, 6)
 			say(g, false)
 		},
-		"one packet too few": func(g *Table) {
-			give(g, 1, 1, 2, 3)
+		"a packet too few": func(g *Table) {
+			send(g, 1, listAfter-1)
 			say(g, true)
+			arrive(g)
 			at(g, 20)
 			say(g, true)
 		},
 		"goes on sending": func(g *Table) {
 			confirmed(g, 1)
-			for i := range uint32(50) {
-				at(g, 4*int64(i))
-				give(g, 1, 10+i)
+			for i := range int64(50) {
+				at(g, 4*i)
+				send(g, 1, 1)
+				arrive(g)
 				say(g, true)
 			}
 		},
 		"holds packets": func(g *Table) {
 			confirmed(g, 1)
 			at(g, 20)
-			give(g, 1, 20, 21)
+			send(g, 1, 2)
 			for i := range int64(5) {
 				at(g, 20+10*i)
 				say(g, false)
 			}
 		},
+		"is on its way": func(g *Table) {
+			confirmed(g, 1)
+			for i := range int64(50) {
+				at(g, 20*i)
+				say(g, true)
+			}
+		},
+		"what was let go as a second one is on its way": func(g *Table) {
+			confirmed(g, 1)
+			arrive(g)
+			at(g, 20)
+			send(g, 1, 2)
+			g.Begin(g.now, g.epoch+1)
+			g.Try()
+			g.Begin(g.now, g.epoch+1)
+			g.Resolve(g.epoch - 2)
+			at(g, 40)
+			for say(g, true) > 0 {
+				at(g, 60)
+			}
+		},
 		"listing is off": func(g *Table) {
 			g.SetListing(false)
 			confirmed(g, 1)
+			arrive(g)
 			at(g, 20)
 			say(g, true)
 		},
 		"listing ends": func(g *Table) {
 			confirmed(g, 1)
+			arrive(g)
 			g.SetListing(false)
 			at(g, 20)
 			say(g, true)
@@ -144,10 +151,11 @@ func TestWhatIsNotListed(t *testing.T) {
 		"another zone": func(g *Table) {
 			k := key(1)
 			FlowKey(&k, 3)
-			for id := range uint32(6) {
+			for id := range uint32(2 * listAfter) {
 				g.Packet(&Packet{Key: k, ID: id, Print: id})
 			}
 			say(g, true)
+			arrive(g)
 			at(g, 20)
 			say(g, true)
 		},
@@ -165,8 +173,69 @@ func TestWhatIsNotListed(t *testing.T) {
 			g := newTable(t, nil)
 			do(g)
 			if len(g.Listed) != 0 {
-				t.Errorf("listed %x", g.Listed)
+				t.Errorf("listed %+v", g.Listed)
 			}
 		})
+	}
+}
+
+// TestTouched: a listing is void once a packet of its flow has come, however late
+// that is, or when nobody remembers the flow.
+func TestTouched(t *testing.T) {
+	for name, tt := range map[string]struct {
+		do      func(g *Table)
+		touched bool
+		counted uint64
+	}{
+		"nothing comes": {func(g *Table) { at(g, 1000) }, false, 0},
+		"a packet":      {func(g *Table) { send(g, 1, 1) }, true, 1},
+		"late": {func(g *Table) {
+			at(g, 500)
+			send(g, 1, 1)
+		}, true, 0},
+		"of another flow": {func(g *Table) { send(g, 2, 1) }, false, 0},
+		"forgotten": {func(g *Table) {
+			at(g, 3000)
+			g.Forget()
+		}, true, 0},
+		"its place is another flow's, which is listed": {func(g *Table) {
+			for flow := byte(2); g.find(&g.flows[0].key) == 0 && flow < 100; flow++ {
+				confirmed(g, flow)
+				arrive(g)
+				at(g, 20*int64(flow))
+				say(g, true)
+			}
+		}, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newTable(t, func(c *Config) { c.Flows = 4 })
+			confirmed(g, 1)
+			arrive(g)
+			at(g, 10)
+			if say(g, true); len(g.Listed) != 1 {
+				t.Fatal("not listed")
+			}
+			l := g.Listed[0]
+			tt.do(g)
+			if l.Touched() != tt.touched || g.Counters.Touched != tt.counted {
+				t.Errorf("touched %v, want %v; counted %+v", l.Touched(), tt.touched, g.Counters)
+			}
+		})
+	}
+}
+
+// TestNobodyWaitsForWhatIsForgotten: a table with nothing to do lets its watcher
+// sleep, be it that an epoch is never resolved.
+func TestNobodyWaitsForWhatIsForgotten(t *testing.T) {
+	g := newTable(t, nil)
+	confirmed(g, 1)
+	at(g, 20)
+	if say(g, true); !g.Pending() {
+		t.Fatal("nobody waits for the packets that are on their way")
+	}
+	at(g, 2500)
+	g.Forget()
+	if d := g.Wait(); g.Pending() || d >= 0 {
+		t.Errorf("pending %v, wait %d", g.Pending(), d)
 	}
 }

@@ -152,7 +152,7 @@ func (m *model) watched(w *mWatcher) {
 		w.waits = nil
 		return
 	}
-	if w.Read(now) {
+	if w.Read(m.now, now) {
 		w.stage = watchBarrier
 	}
 }

@@ -14,6 +14,7 @@ func at1(sequence, waiting uint32) Reading {
 type steps struct {
 	*testing.T
 	Progress
+	time     int64
 	epoch    uint64
 	resolved []uint64
 }
@@ -38,7 +39,7 @@ func (s *steps) end(after ...Reading) {
 // read takes a reading, and says whether a barrier is wanted.
 func (s *steps) read(want bool, now ...Reading) {
 	s.Helper()
-	if got := s.Read(now); got != want {
+	if got := s.Read(s.time, now); got != want {
 		s.Fatalf("barrier %v after %+v, want %v", got, now, want)
 	}
 }
@@ -229,7 +230,7 @@ func TestEpochsThatStay(t *testing.T) {
 		}
 		clear(joined)
 		for range 2 {
-			s.Read(readings(at1(i+1, 0), stands))
+			s.Read(s.time, readings(at1(i+1, 0), stands))
 			s.BarrierBegins()
 			s.BarrierEnds(readings(at1(i+1, 0), stands), func(e uint64) {
 				if i%2 == 0 || e != epoch {
@@ -245,13 +246,13 @@ func TestEpochsThatStay(t *testing.T) {
 	if s.Waits() > maxWaits {
 		t.Errorf("%d waits", s.Waits())
 	}
-	if b := s.Blocking(readings(at1(1000, 0), stands)); !slices.Equal(b, []uint16{2}) {
+	if b := s.Blocking(); !slices.Equal(b, []uint16{2}) {
 		t.Errorf("blocking %v, want queue 2", b)
 	}
 	stands.Waiting = 0
 	n := s.Waits()
 	for range 2 {
-		s.Read(readings(at1(1000, 0), stands))
+		s.Read(s.time, readings(at1(1000, 0), stands))
 		s.BarrierBegins()
 		s.BarrierEnds(readings(at1(1000, 0), stands), func(uint64) { n-- })
 	}
@@ -301,7 +302,7 @@ func TestSlowQueue(t *testing.T) {
 		ended[s.epoch] = i
 		now := at1(uint32(i+1), uint32(min(i+1, lag)))
 		s.end(now)
-		if !s.Read(readings(now)) {
+		if !s.Read(s.time, readings(now)) {
 			continue
 		}
 		s.BarrierBegins()

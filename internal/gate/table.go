@@ -15,6 +15,10 @@ type flow struct {
 	resolved bool
 	// several packets are on their way, the first and others.
 	several bool
+	// turned: the first packet's own tuple is the reverse of key. Where addresses are
+	// translated, conntrack knows no other.
+	turned bool
+	due    uint8 // the list of Table.due that the flow is in
 	// packets that came since the flow is remembered, or since it was listed.
 	packets uint16
 	// Packets were released in epoch and up to last; those before are resolved.
@@ -26,7 +30,6 @@ type flow struct {
 	firstPrint uint32
 	firstAt    int64 // when it was released
 	firstSince int64 // when it came
-	turned     bool  // its own tuple is the reverse of key: where addresses are translated, conntrack knows no other
 
 	seen       int64  // last packet
 	passed     uint64 // the epoch in which the last packet was released
@@ -38,7 +41,6 @@ type flow struct {
 	heldSince         int64
 	heldClock         int64 // Table.clock then
 	dueAt             int64 // when conntrack is to be asked next
-	due               uint8 // the list of Table.due that the flow is in
 	listAt            int64 // when to look whether it has paused
 }
 

@@ -17,23 +17,15 @@ func give(g *Table, flow byte, ids ...uint32) {
 // at lets time go on.
 func at(g *Table, ms int64) { g.Begin(int64(time.Second)+ms*int64(time.Millisecond), g.epoch) }
 
-// soon lets as much time go on as a flow is not asked for that holds packets.
-func soon(g *Table) { g.Begin(g.now+dueFirst, g.epoch) }
-
-// until lets time go on to that moment, in milliseconds, in steps in which all of it
-// counts for guard.hold.
-func until(g *Table, end int64, j Judge) {
-	const step = clockStep / ms
-	for n := (g.now-int64(time.Second))/ms + step; n < end; n += step {
-		at(g, n)
-		g.Expire(j)
-	}
-	at(g, end)
-	g.Expire(j)
+// say lets time pass in which flows are not asked for, and answers all questions
+// that are due then.
+func say(g *Table, known bool) int {
+	g.Begin(g.now+dueFirst, g.epoch)
+	return sayNow(g, known)
 }
 
-// say answers all questions that are due, and returns how many.
-func say(g *Table, known bool) int {
+// sayNow answers all questions that are due, and returns how many.
+func sayNow(g *Table, known bool) int {
 	q := make([]Question, 64)
 	n := g.Questions(q)
 	for i := range n {

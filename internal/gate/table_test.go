@@ -67,7 +67,7 @@ func TestTheFirstPacketsOwnTupleIsAskedFor(t *testing.T) {
 			p.Turned = FlowKey(&p.Key, 0)
 			g.Packet(&p)
 		}
-		soon(g)
+		g.Begin(g.now+dueFirst, 1)
 		if n := g.Questions(q); n != 1 || q[0].Tuple != first {
 			t.Fatalf("%d questions, for %v, want %v", n, q[0].Tuple, first)
 		}
@@ -90,9 +90,9 @@ func TestFurtherPacketsWaitForTheEntry(t *testing.T) {
 	equal(t, verdicts(g), []int{1})
 	q := make([]Question, 8)
 	if n := g.Questions(q); n != 0 {
-		t.Fatalf("%d questions just behind the first packet", n)
+		t.Fatalf("%d questions at once, where the flow cannot be known yet", n)
 	}
-	soon(g)
+	g.Begin(g.now+dueFirst, 1)
 	if n := g.Questions(q); n != 1 {
 		t.Fatalf("%d questions, want 1", n)
 	}

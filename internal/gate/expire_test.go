@@ -1,0 +1,122 @@
+package gate
+
+import "testing"
+
+// pass lets milliseconds go by in which programs do the same all the time.
+func pass(g *Table, j Judge, milliseconds int64) {
+	for range milliseconds {
+		g.Begin(g.now+ms, g.epoch)
+		g.Expire(j)
+	}
+}
+
+func TestExpire(t *testing.T) {
+	const hold, limit, second = 1000, 30000, 5
+	for name, tt := range map[string]struct {
+		judge Judge
+		after int64 // milliseconds
+		count func(c *Counters) uint64
+	}{
+		"hold":                   {Past, hold, func(c *Counters) uint64 { return c.ExpiredHold }},
+		"hold, not yet":          {Past, hold - 1, nil},
+		"waits":                  {Waiting, limit - 1, nil},
+		"waits too long":         {Waiting, limit, func(c *Counters) uint64 { return c.ExpiredLimit }},
+		"wants the second":       {WantsSecond, second, func(c *Counters) uint64 { return c.ExpiredSecond }},
+		"wants the second later": {WantsSecond, second - 1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newTable(t, nil)
+			give(g, 1, 1, 2)
+			give(g, 2, 11)
+			verdicts(g)
+			pass(g, tt.judge, tt.after-1)
+			give(g, 1, 3)
+			give(g, 2, 12)
+			pass(g, tt.judge, 1)
+			if tt.count == nil {
+				equal(t, verdicts(g), nil)
+				return
+			}
+			equal(t, verdicts(g), []int{2, 3}) // counted from the first that was held
+			if c := &g.Counters; tt.count(c) != 2 || c.Expired != 2 || g.Held() != 1 {
+				t.Errorf("%d held, counted %+v", g.Held(), *c)
+			}
+		})
+	}
+}
+
+// TestTimeInAQueueDoesNotCount: guard.hold is for what nobody can see.
+func TestTimeInAQueueDoesNotCount(t *testing.T) {
+	g := newTable(t, nil)
+	give(g, 1, 1, 2)
+	pass(g, Waiting, 5000)
+	pass(g, Past, 600)
+	pass(g, Waiting, 5000)
+	pass(g, Past, 399)
+	equal(t, verdicts(g), []int{1})
+	pass(g, Past, 1)
+	equal(t, verdicts(g), []int{2})
+}
+
+// TestTimeWithoutHeldPacketsDoesNotCount, nor that in which this process did not run.
+func TestTimeWithoutHeldPacketsDoesNotCount(t *testing.T) {
+	g := newTable(t, nil)
+	g.Expire(Past)
+	at(g, 60_000)
+	give(g, 1, 1, 2)
+	pass(g, Past, 10)
+	at(g, 75_000)
+	pass(g, Past, 800)
+	equal(t, verdicts(g), []int{1})
+	pass(g, Past, 200)
+	equal(t, verdicts(g), []int{1, 2}[1:])
+}
+
+// TestGoneGivesTime: that the one before is gone is proved, so each that takes its
+// place has guard.hold and guard.hold_limit for itself.
+func TestGoneGivesTime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		judge Judge
+		hold  int64
+	}{"hold": {Past, 1000}, "hold_limit": {Waiting, 30_000}} {
+		t.Run(name, func(t *testing.T) {
+			g := newTable(t, nil)
+			give(g, 1, 1, 2, 3, 4)
+			k := key(1)
+			pass(g, tt.judge, tt.hold-1)
+			g.Dropped(&k, 1)
+			equal(t, verdicts(g), []int{1, 2})
+			pass(g, tt.judge, tt.hold-1)
+			equal(t, verdicts(g), nil)
+			pass(g, tt.judge, 1)
+			equal(t, verdicts(g), []int{3, 4})
+		})
+	}
+}
+
+// TestTry: one packet alone, of the flow that holds longest, and the others wait for
+// it, too.
+func TestTry(t *testing.T) {
+	g := newTable(t, nil)
+	g.Try()
+	give(g, 1, 1, 2, 3)
+	give(g, 2, 4, 5)
+	verdicts(g)
+	g.Begin(g.now, 2)
+	g.Try()
+	equal(t, verdicts(g), []int{2})
+	if c := &g.Counters; c.ExpiredSecond != 1 || c.Expired != 1 || g.Held() != 2 {
+		t.Errorf("%d held, counted %+v", g.Held(), g.Counters)
+	}
+	k := key(1)
+	g.Dropped(&k, 1) // the other one is on its way
+	g.Begin(g.now, 3)
+	g.Resolve(1)
+	for sayNow(g, false) > 0 {
+		continue
+	}
+	equal(t, verdicts(g), []int{5})
+	g.Resolve(2)
+	sayNow(g, false)
+	equal(t, verdicts(g), []int{3})
+}
