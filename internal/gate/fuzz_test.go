@@ -92,15 +92,14 @@ func (z *fuzzing) step(op, arg, more byte) {
 	k := z.key(arg)
 	switch op {
 	default: // packets are what there is most of
-		z.next++
-		p := Packet{
-			Key: k, Print: uint32(arg >> 5), Bytes: uint32(more) * 100, ID: z.next, Of: arg >> 4 & 1,
+		z.packet(&Packet{
+			Key: k, Print: uint32(arg >> 5), Bytes: uint32(more) * 100, Of: arg >> 4 & 1,
 			Announced: op == 6, Turned: arg&16 != 0,
+		})
+	case 5:
+		for range 8 {
+			z.packet(&Packet{Key: k, Print: uint32(arg >> 5), Bytes: uint32(more), Turned: arg&16 != 0})
 		}
-		z.waiting[p.ID] = true
-		z.came++
-		t.Packet(&p)
-		r.packet(p)
 	case 7, 8:
 		z.questions(arg)
 	case 9:
@@ -128,21 +127,28 @@ func (z *fuzzing) step(op, arg, more byte) {
 	}
 }
 
+func (z *fuzzing) packet(p *Packet) {
+	z.next++
+	p.ID = z.next
+	z.waiting[p.ID] = true
+	z.came++
+	z.table.Packet(p)
+	z.ref.packet(*p)
+}
+
 func (z *fuzzing) rare(arg byte) {
 	t, r := z.table, &z.ref
-	switch arg % 6 {
+	switch arg % 8 {
 	case 0:
 		r.rulesChanged = r.now
 		t.ChainAdded(r.now)
 	case 1:
 		t.Forget()
 	case 2:
-		if f := r.oldest(); f != nil {
-			r.letGo(f)
-		}
+		r.try()
 		t.Try()
 	case 3:
-		if i := int(arg / 6); i+1 < len(z.ref.unresolved) {
+		if i := int(arg / 8); i+1 < len(z.ref.unresolved) {
 			epoch, earlier := z.ref.unresolved[i+1], z.ref.unresolved[i]
 			t.Join(epoch, earlier)
 			r.join(epoch, earlier)
@@ -150,6 +156,9 @@ func (z *fuzzing) rare(arg byte) {
 		}
 	case 4:
 		t.Moved(int(arg))
+	case 5, 6:
+		t.Darken(arg%8 == 5)
+		r.darken(arg%8 == 5)
 	default:
 		t.Drain()
 		r.drain()
@@ -196,7 +205,8 @@ func (z *fuzzing) compare() {
 	if !slices.Equal(got, r.out) {
 		z.Fatalf("verdicts %+v, want %+v", got, r.out)
 	}
-	t.Verdicts, t.Listed = t.Verdicts[:0], t.Listed[:0]
+	t.Verdicts = t.Verdicts[:0]
+	z.listed()
 	for k, f := range r.flows {
 		i := t.find(&k)
 		switch {
@@ -212,8 +222,27 @@ func (z *fuzzing) compare() {
 	if t.Held() != packets || t.HeldBytes() != bytes || t.Flows() != len(r.flows) || len(z.waiting) != packets {
 		z.Fatalf("%d packets of %d bytes, %d flows; want %d of %d, %d", t.Held(), t.HeldBytes(), t.Flows(), packets, bytes, len(r.flows))
 	}
-	pending := slices.ContainsFunc(slices.Collect(maps.Values(r.flows)), func(f *refFlow) bool { return f.pending })
-	if t.Pending() != pending || t.Counters.Received != z.came {
+	pending := t.isDark() || slices.ContainsFunc(slices.Collect(maps.Values(r.flows)), func(f *refFlow) bool { return f.pending })
+	if t.isDark() != r.isDark() {
+		z.Fatalf("dark %v, want %v", t.isDark(), r.isDark())
+	}
+	if t.Pending() != pending && (pending || t.candidates.length == 0) || t.Counters.Received != z.came {
 		z.Fatalf("pending %v, want %v; %d packets came, counted %+v", t.Pending(), pending, z.came, t.Counters)
 	}
+}
+
+// listed looks at the flows that are handed over to be listed.
+func (z *fuzzing) listed() {
+	t, r := z.table, &z.ref
+	for i := range t.Listed {
+		f := r.flows[t.Listed[i].Tuple]
+		switch {
+		case f == nil:
+			z.Fatalf("flow %x is listed, and not remembered", t.Listed[i].Tuple)
+		case f.pending || r.now-f.seen < quiet || f.packets < listAfter || len(r.underWay(0, f.passed)) > 0 || r.now >= f.known:
+			z.Fatalf("flow %+v is listed in epoch %d, unresolved ones are %d", *f, r.epoch, r.unresolved)
+		}
+		f.packets = 0
+	}
+	t.Listed = t.Listed[:0]
 }

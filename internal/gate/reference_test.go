@@ -17,6 +17,13 @@ type reference struct {
 	rulesChanged int64
 	flows        map[packet.Key]*refFlow
 	out          []Verdict // of the last step; First is 0 or none
+
+	clock, clockAt int64 // time in which nothing that was released waits in a queue
+	holds          int   // counts flows that began to hold packets
+
+	changing  bool // rules are
+	dark      uint64
+	darkSince int64
 }
 
 type refFlow struct {
@@ -30,6 +37,11 @@ type refFlow struct {
 	held       []refHeld
 	gone       bool // resolved
 	heldBefore int64
+	heldClock  int64
+	hold       int // number of the beginning
+
+	seen, packets int64
+	passed        uint64 // the epoch in which a packet came or left last
 }
 
 type refHeld struct {
@@ -37,7 +49,32 @@ type refHeld struct {
 	since int64
 }
 
-func (r *reference) begin(now int64, epoch uint64) { r.now, r.epoch, r.out = now, epoch, nil }
+func (r *reference) begin(now int64, epoch uint64) {
+	r.now, r.epoch, r.out = now, epoch, nil
+	if r.changing {
+		r.darken(true)
+	}
+}
+
+func (r *reference) darken(changing bool) {
+	if !r.cfg.Drop {
+		r.changing, r.dark, r.darkSince = changing, r.epoch, r.now
+	}
+}
+
+func (r *reference) isDark() bool {
+	return r.changing || r.now < r.darkSince+int64(r.cfg.Hold) && len(r.underWay(0, r.dark)) > 0
+}
+
+// underWay are the epochs after one and up to another that are not resolved.
+func (r *reference) underWay(after, last uint64) (list []uint64) {
+	for _, e := range append(slices.Clone(r.unresolved), r.epoch) {
+		if e > after && e <= last {
+			list = append(list, e)
+		}
+	}
+	return list
+}
 
 func (r *reference) held() (packets int, bytes int64) {
 	for _, f := range r.flows {
@@ -76,6 +113,9 @@ func (r *reference) packet(p Packet) {
 		f = &refFlow{key: p.Key}
 		r.flows[p.Key] = f
 	}
+	unseen := r.isDark() && f.seen < r.darkSince
+	f.seen, f.passed = r.now, r.epoch
+	f.packets++
 	again := p.Print == f.first.Print && r.now-f.at < reentry && r.rulesChanged > f.since-changeTold
 	switch {
 	case p.Announced:
@@ -83,6 +123,13 @@ func (r *reference) packet(p Packet) {
 		r.first(f, refHeld{p, r.now})
 	case !f.pending && r.now < f.known:
 		r.give(&p, none)
+	case unseen:
+		if !f.pending {
+			f.at = 0
+		}
+		f.pending, f.several, f.gone = true, true, false
+		r.wait(f, r.dark)
+		r.hold(f, p)
 	case !f.pending || again:
 		r.first(f, refHeld{p, r.now})
 	default:
@@ -98,15 +145,29 @@ func (r *reference) first(f *refFlow, p refHeld) {
 
 // left notes that packets of a flow are on their way from now on.
 func (r *reference) left(f *refFlow) {
-	f.gone = false
+	f.gone, f.passed = false, r.epoch
 	if len(f.epochs) == 0 {
 		f.epochs = []uint64{r.epoch}
 	}
-	for _, e := range append(slices.Clone(r.unresolved), r.epoch) {
-		if e > f.epochs[len(f.epochs)-1] {
-			f.epochs = append(f.epochs, e)
-		}
+	r.wait(f, r.epoch)
+}
+
+// wait has a flow wait for an epoch, too, and for those before it.
+func (r *reference) wait(f *refFlow, last uint64) {
+	after := uint64(0)
+	if len(f.epochs) > 0 {
+		after = f.epochs[len(f.epochs)-1]
 	}
+	f.epochs = append(f.epochs, r.underWay(after, last)...)
+}
+
+// holdBegins notes that a flow holds packets from now on, or for another first one.
+func (r *reference) holdBegins(f *refFlow) {
+	if r.oldest() == nil {
+		r.clockAt = r.now
+	}
+	r.holds++
+	f.heldBefore, f.heldClock, f.hold = r.now, r.clock, r.holds
 }
 
 func (r *reference) hold(f *refFlow, p Packet) {
@@ -117,13 +178,14 @@ func (r *reference) hold(f *refFlow, p Packet) {
 		return
 	}
 	if len(f.held) == 0 {
-		f.heldBefore = r.now
+		r.holdBegins(f)
 	}
 	f.held = append(f.held, refHeld{p, r.now})
 }
 
 func (r *reference) release(f *refFlow, accept bool) {
 	for _, h := range f.held {
+		f.passed = r.epoch
 		r.out = append(r.out, Verdict{ID: h.ID, Of: h.Of, Accept: accept, First: none})
 	}
 	f.held = nil
@@ -141,8 +203,13 @@ func (r *reference) goneFirst(f *refFlow) {
 	f.open()
 	if len(f.held) > 0 {
 		h := f.held[0]
-		f.held = f.held[1:]
+		rest := f.held[1:]
+		f.held = nil
 		r.first(f, h)
+		if len(rest) > 0 {
+			r.holdBegins(f)
+			f.held = rest
+		}
 	}
 }
 
@@ -201,7 +268,7 @@ func (r *reference) lost(f *refFlow) {
 // oldest is the flow that holds packets longest.
 func (r *reference) oldest() (oldest *refFlow) {
 	for _, f := range r.flows {
-		if len(f.held) > 0 && (oldest == nil || f.heldBefore < oldest.heldBefore) {
+		if len(f.held) > 0 && (oldest == nil || f.hold < oldest.hold) {
 			oldest = f
 		}
 	}
@@ -209,12 +276,27 @@ func (r *reference) oldest() (oldest *refFlow) {
 }
 
 func (r *reference) expire(j Judge) {
+	if j != Waiting {
+		r.clock += min(r.now-r.clockAt, clockStep)
+	}
+	r.clockAt = r.now
 	for f := r.oldest(); f != nil; f = r.oldest() {
 		age := time.Duration(r.now - f.heldBefore)
-		if age < r.cfg.HoldLimit && (j == Waiting || age < r.cfg.Hold) && (j != WantsSecond || int64(age) < secondWait) {
+		if age < r.cfg.HoldLimit && time.Duration(r.clock-f.heldClock) < r.cfg.Hold && (j != WantsSecond || int64(age) < secondWait) {
 			return
 		}
 		r.letGo(f)
+	}
+}
+
+// try lets one packet go.
+func (r *reference) try() {
+	if f := r.oldest(); f != nil {
+		h := f.held[0]
+		f.held = f.held[1:]
+		r.out = append(r.out, Verdict{ID: h.ID, Of: h.Of, Accept: true, First: none})
+		f.several = true
+		r.left(f)
 	}
 }
 
