@@ -91,7 +91,7 @@ func TestOneOfSeveralIsDropped(t *testing.T) {
 func TestSeveralEpochs(t *testing.T) {
 	g := newTable(t, nil)
 	give(g, 1, 1, 2)
-	g.Begin(start, 2)
+	g.Begin(g.now, 2)
 	pass(g, Past, 1000)
 	g.Begin(g.now, 3)
 	give(g, 1, 3)

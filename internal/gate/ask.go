@@ -18,9 +18,8 @@ const (
 	// hintWalk bounds the search for flows to be asked for.
 	hintWalk = 128
 
-	// Questions a second at most, and of these again about flows that were asked for
-	// before, without a hint: thousands may wait for a program that stands still. Most
-	// flows are asked for the first time from list 1.
+	// Questions a second at most, and again about flows that were asked for twice
+	// before, without a hint: thousands may wait for a program that stands still.
 	askRate   = 100_000
 	againRate = 5_000
 	askBurst  = 4096
@@ -83,10 +82,10 @@ func (t *Table) Questions(q []Question) int {
 	if t.moved > 0 {
 		n = t.hinted(q[:most], n)
 	}
-	n = t.dueIn(1, q[:most], n)
+	n = t.overdue(q[:most], n, 1)
 	before, again := n, min(most, n+t.again.fill(t.now, againRate))
 	for level := 2; level < dueLists; level++ {
-		n = t.dueIn(level, q[:again], n)
+		n = t.overdue(q[:again], n, level)
 	}
 	t.again.tokens -= float64(n - before)
 	n = t.candidatesFor(q[:most], n)
@@ -95,8 +94,8 @@ func (t *Table) Questions(q []Question) int {
 	return n
 }
 
-// dueIn asks for the flows of a list whose time has come.
-func (t *Table) dueIn(level int, q []Question, n int) int {
+// overdue asks for the flows of a list whose time has come.
+func (t *Table) overdue(q []Question, n, level int) int {
 	for i := t.due[level].head; n < len(q) && i != none && t.flows[i].dueAt <= t.now; i = t.due[level].head {
 		n = t.question(q, n, i)
 	}
@@ -148,11 +147,8 @@ func (t *Table) Wait() int64 {
 	}
 	for level := 1; level < dueLists; level++ {
 		if i := t.due[level].head; i != none {
-			at, tokens := t.flows[i].dueAt, t.again.tokens
-			if level == 1 {
-				tokens = t.asked.tokens
-			}
-			if tokens < 1 {
+			at := t.flows[i].dueAt
+			if t.asked.tokens < 1 || level > 1 && t.again.tokens < 1 {
 				at = max(at, t.now+dueFirst)
 			}
 			sooner(at)

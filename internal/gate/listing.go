@@ -89,7 +89,7 @@ func (t *Table) touch(i int32) {
 		return
 	}
 	t.Counters.Touched++
-	f.packets = max(f.packets, listAfter)
+	f.packets = max(f.packets, t.listAfter)
 }
 
 // SetListing begins or ends the listing of flows.

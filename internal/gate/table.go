@@ -92,6 +92,7 @@ type Table struct {
 	judge          Judge
 	clock, clockAt int64
 
+	listAfter uint16
 	// listsAfter is the last epoch that a candidate was seen to wait for.
 	listsAfter uint64
 
@@ -126,8 +127,9 @@ func New(cfg Config) (*Table, error) {
 		nodes:       make([]held, min(cfg.Bytes/packetOverhead+1, maxHeld)),
 		recentLinks: make([]link, cfg.Flows), epochLinks: make([]link, cfg.Flows),
 		holdingLinks: make([]link, cfg.Flows), dueLinks: make([]link, cfg.Flows), candidateLinks: make([]link, cfg.Flows),
-		touches: make([]atomic.Uint32, cfg.Flows),
-		recent:  newList(), holding: newList(), candidates: newList(),
+		listAfter: listAfter,
+		touches:   make([]atomic.Uint32, cfg.Flows),
+		recent:    newList(), holding: newList(), candidates: newList(),
 		Verdicts: make([]Verdict, 0, 1024), Listed: make([]Listing, 0, 256),
 	}
 	for i := range t.buckets {
