@@ -46,7 +46,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 	if n := g.Questions(q); n != 0 {
 		t.Fatalf("%d questions at once, where no flow can be known yet", n)
 	}
-	g.Begin(g.now+dueFirst, 1)
+	soon(g)
 	n := g.Questions(q)
 	if n != askBurst {
 		t.Fatalf("%d questions together, want %d", n, askBurst)
@@ -112,7 +112,7 @@ func TestWait(t *testing.T) {
 	if d := g.Wait(); d != dueFirst {
 		t.Errorf("the wait is %d, want %d", d, dueFirst)
 	}
-	g.Begin(g.now+dueFirst, 1)
+	soon(g)
 	if d := g.Wait(); d != 0 {
 		t.Errorf("the wait is %d with a question due", d)
 	}

@@ -17,10 +17,12 @@ func give(g *Table, flow byte, ids ...uint32) {
 // at lets time go on.
 func at(g *Table, ms int64) { g.Begin(int64(time.Second)+ms*int64(time.Millisecond), g.epoch) }
 
-// say lets time pass in which flows are not asked for, and answers all questions
-// that are due then.
+// soon lets as much time go on as a flow is not asked for that holds packets.
+func soon(g *Table) { g.Begin(g.now+dueFirst, g.epoch) }
+
+// say lets that time go on, and answers all questions that are due then.
 func say(g *Table, known bool) int {
-	g.Begin(g.now+dueFirst, g.epoch)
+	soon(g)
 	return sayNow(g, known)
 }
 

@@ -67,7 +67,7 @@ func TestTheFirstPacketsOwnTupleIsAskedFor(t *testing.T) {
 			p.Turned = FlowKey(&p.Key, 0)
 			g.Packet(&p)
 		}
-		g.Begin(g.now+dueFirst, 1)
+		soon(g)
 		if n := g.Questions(q); n != 1 || q[0].Tuple != first {
 			t.Fatalf("%d questions, for %v, want %v", n, q[0].Tuple, first)
 		}
@@ -92,7 +92,7 @@ func TestFurtherPacketsWaitForTheEntry(t *testing.T) {
 	if n := g.Questions(q); n != 0 {
 		t.Fatalf("%d questions at once, where the flow cannot be known yet", n)
 	}
-	g.Begin(g.now+dueFirst, 1)
+	soon(g)
 	if n := g.Questions(q); n != 1 {
 		t.Fatalf("%d questions, want 1", n)
 	}
