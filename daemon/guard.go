@@ -52,7 +52,7 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	defer func() { err = errors.Join(err, claimed.Close()) }()
 	k := &keeper{
 		guard: &cfg.Guard, log: log, table: guardTable,
-		judged: func(uint16) bool { return false }, queues: queues, alone: true,
+		judged: func(uint16) (uint32, bool) { return 0, false }, queues: queues, alone: true,
 		install: func() (*ruleset.Installed, error) { return ruleset.InstallGate(gateRules(guardTable, &cfg.Guard)) },
 	}
 	began := startUsage()

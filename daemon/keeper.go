@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ type keeper struct {
 	// table is the one with the gate's chains, and judged tells the queues that this
 	// process judges.
 	table  string
-	judged func(queue uint16) bool
+	judged func(queue uint16) (answered uint32, own bool)
 	// alone: the table has nothing but the gate's chains, and is taken over where it
 	// was left.
 	alone bool
@@ -36,6 +37,8 @@ type keeper struct {
 
 	// operators is the table in which the operator's own gate rules may be.
 	operators string
+	// own is what the daemon's own rules take; nil: there are none.
+	own func() (ruleset.Traffic, bool)
 	// pin lists CPUs for the gate's threads; none: anywhere.
 	pin []int
 	// install makes the table; again, where somebody has removed it.
@@ -57,13 +60,16 @@ type keeper struct {
 func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 	first := cfg.Queues.First
 	k := &keeper{
-		guard: &cfg.Guard, log: log, table: cfg.Rules.Table, judged: judgedBy(cfg),
+		guard: &cfg.Guard, log: log, table: cfg.Rules.Table,
 		queues: []exposure.QueueRange{{First: first, Last: first + uint16(cfg.Queues.Count-1)}},
 	}
 	if !cfg.Rules.Install {
 		k.operators = k.table
 		k.table += gateSuffix
 		k.alone = true
+	}
+	if cfg.Rules.Install {
+		k.own = func() (ruleset.Traffic, bool) { return ownTraffic(cfg) }
 	}
 	if cfg.Rules.Fanout == config.FanoutCPU {
 		// What takes the queue of the CPU that it is on must not change CPUs in the gate.
@@ -145,6 +151,9 @@ func (k *keeper) begin(ctx context.Context) (err error) {
 	if k.changes, err = liverules.Watch(ctx); err != nil {
 		return err
 	}
+	if err := k.beginOwn(ctx); err != nil {
+		return err
+	}
 	if err := k.follow(ctx); err != nil {
 		return err
 	}
@@ -184,7 +193,7 @@ func (k *keeper) failed() <-chan error {
 
 // follow brings the gate in step with the rules as they are now.
 func (k *keeper) follow(ctx context.Context) error {
-	if err := k.reinstall(); err != nil {
+	if err := k.reinstall(ctx); err != nil {
 		return err
 	}
 	p := k.plan(ctx)
@@ -199,26 +208,40 @@ func (k *keeper) follow(ctx context.Context) error {
 	if p.same(&k.now) {
 		return nil
 	}
-	if p.active() {
-		if err := k.open(ctx, &p); err != nil {
-			return err
-		}
+	if !p.active() && k.now.active() && quiet() != nil {
+		// Conntrack's hooks may go with the gate's rules, and with them all that waits in
+		// the namespace's queues: the gate stays until nothing does.
+		k.again = time.After(rulesPause)
+		return nil
 	}
-	if err := k.fill(&p); err != nil {
+	if err := k.apply(ctx, &p); err != nil {
 		return err
 	}
-	k.now = p
 	k.log.Info("guard", "mode", k.mode(&p), "because", p.why, "traffic", p.Traffic, "zones", p.Zones)
 	for _, e := range p.Exposing {
 		k.say(k.log.Info, "guarded: "+e.String())
 	}
+	return nil
+}
+
+// apply makes the gate what a plan asks for.
+func (k *keeper) apply(ctx context.Context, p *gatePlan) error {
+	if p.active() {
+		if err := k.open(ctx, p); err != nil {
+			return err
+		}
+	}
+	if err := k.fill(p); err != nil {
+		return err
+	}
+	k.now = *p
 	return k.settle()
 }
 
-// fill fills the gate's chains. Of what comes to the gate from then on, some is on
-// its way already.
+// fill fills the gate's chains. Of what comes to the gate from then on and did not
+// before, some is on its way already.
 func (k *keeper) fill(p *gatePlan) error {
-	if p.active() {
+	if p.active() && !reflect.DeepEqual(p.traffic, k.now.traffic) {
 		k.gate.Darken(true)
 		defer k.gate.Darken(false)
 	}
@@ -227,17 +250,32 @@ func (k *keeper) fill(p *gatePlan) error {
 
 // reinstall makes the table again where somebody has removed it, as a firewall's
 // reload does that begins with `flush ruleset`.
-func (k *keeper) reinstall() error {
+func (k *keeper) reinstall(ctx context.Context) error {
 	exists, err := ruleset.Exists(k.table)
 	if exists || err != nil {
 		return err
 	}
 	k.log.Warn("somebody has removed the table: it is installed again", "table", k.table)
 	installed, err := k.install()
-	if err == nil {
-		k.installed, k.now = installed, gatePlan{}
+	if err != nil {
+		return err
 	}
-	return err
+	k.installed, k.now = installed, gatePlan{}
+	return k.beginOwn(ctx)
+}
+
+// beginOwn opens the gate for the daemon's own rules before these queue anything:
+// what they take is known from the configuration.
+func (k *keeper) beginOwn(ctx context.Context) error {
+	if k.own == nil {
+		return nil
+	}
+	if p := k.planOwn(); p.active() {
+		if err := k.apply(ctx, &p); err != nil {
+			return err
+		}
+	}
+	return k.installed.Attach()
 }
 
 // open opens the gate for a plan, if it is not open for its zones.
@@ -272,9 +310,10 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 	return nil
 }
 
-// gateReceiveBuffer is each gate queue's, in bytes. A packet that finds it full
-// passes unguarded, as the queues are bound with fail-open.
-const gateReceiveBuffer = 16 << 20
+// gateReceiveBuffer is each gate queue's, in bytes, as the kernel accounts them: as
+// much as the longest queue takes. A packet that finds it full passes unguarded, as the
+// queues are bound with fail-open.
+const gateReceiveBuffer = 96 << 20
 
 // settle tells the gate where to list flows: in the operator's set, where his
 // rules take packets to the gate.
@@ -328,7 +367,7 @@ func (k *keeper) close() error {
 	if k.gate == nil {
 		return nil
 	}
-	err := k.installed.SetGate(k.rules(&gatePlan{}))
+	err := k.installed.DetachGate()
 	if err := errors.Join(err, k.stop()); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (k *keeper) reopen() error {
 	if !k.now.active() {
 		return nil
 	}
-	return k.installed.SetGate(k.rules(&gatePlan{}))
+	return k.installed.DetachGate()
 }
 
 // detach takes all rules of the table out.

@@ -54,7 +54,7 @@ func (k *keeper) plan(ctx context.Context) gatePlan {
 		p.rounds = rounds(rules, bound)
 	}
 	p.incomplete = len(rules.Unread) > 0
-	p.apart, p.templates = apart(rules), templateZone(rules.Zones)
+	p.apart, p.templates = apart(rules, p.Traffic), templateZone(rules.Zones)
 	selected := p.Traffic
 	if p.Installed {
 		selected = p.Missing
@@ -90,6 +90,52 @@ func templateZone(zones []liverules.Zone) *uint16 {
 }
 
 func sameZone(a, b *uint16) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// ownTraffic is what the configuration's rules queue, as far as it can clash.
+func ownTraffic(cfg *config.Config) (t ruleset.Traffic, clashes bool) {
+	switch cfg.Rules.Placement {
+	case config.PlacementNone, config.PlacementPreConntrack, config.PlacementNotrack:
+		return t, false
+	}
+	t.IPv4 = slices.Contains(cfg.Rules.Families, config.IPv4)
+	t.IPv6 = slices.Contains(cfg.Rules.Families, config.IPv6)
+	for _, protocol := range config.Numbers(cfg.Rules.Protocols) {
+		if slices.Contains(ruleset.GateProtocols, protocol) {
+			t.Protocols = append(t.Protocols, protocol)
+		}
+	}
+	for _, port := range slices.Concat(cfg.Rules.DestinationPorts, cfg.Rules.SourcePorts) {
+		t.Ports = append(t.Ports, ruleset.PortRange{First: port, Last: port})
+	}
+	return t, len(t.Protocols) > 0
+}
+
+// planOwn plans for the daemon's own rules before they queue anything.
+func (k *keeper) planOwn() gatePlan {
+	rules, _ := liverules.Read(k.table)
+	t, clashes := k.own()
+	tracked := func(a liverules.Answer) bool {
+		return a == liverules.Yes || a == liverules.Unknown && k.guard.Mode != config.GuardAuto
+	}
+	if !clashes || !tracked(rules.Conntrack.IPv4) && !tracked(rules.Conntrack.IPv6) {
+		return gatePlan{}
+	}
+	own := exposure.Traffic{IPv4: t.IPv4, IPv6: t.IPv6, Protocols: t.Protocols}
+	for _, r := range t.Ports {
+		own.Ports = append(own.Ports, liverules.PortRange{First: r.First, Last: r.Last})
+	}
+	plan := &exposure.Plan{Conntrack: rules.Conntrack, Traffic: []exposure.Traffic{own}}
+	for _, z := range rules.Zones {
+		if z.ID != 0 && !z.Computed && !slices.Contains(plan.Zones, z.ID) {
+			plan.Zones = append(plan.Zones, z.ID)
+		}
+	}
+	slices.Sort(plan.Zones)
+	return gatePlan{
+		Plan: plan, traffic: []ruleset.Traffic{t}, templates: templateZone(rules.Zones), apart: apart(rules, plan.Traffic),
+		why: "the daemon's own rules queue packets that may be unconfirmed",
+	}
+}
 
 // reason is why there is something to guard, or nothing.
 func (p *gatePlan) reason() string {
@@ -144,19 +190,46 @@ func before(r liverules.Reach) bool {
 	return (r.Hook == liverules.Output || r.Hook == liverules.Prerouting) && r.Priority < gatePriority
 }
 
-// apart lists queues that stand before the gate, and those of other gates: what
-// this one lets go either has passed them, or is theirs to guard.
-func apart(rules *liverules.Rules) map[uint16]bool {
+// apart lists queues that stand before the gate, those of other gates, and those
+// that take none of the traffic: what this gate lets go either has passed them, or is
+// theirs to guard, or never comes there.
+func apart(rules *liverules.Rules, traffic []exposure.Traffic) map[uint16]bool {
 	list := map[uint16]bool{}
+	translated := len(rules.Rewrites) > 0 // packets may have other ports there
 	for _, q := range rules.Queues {
 		if q.Computed {
 			continue
 		}
-		aside := exposure.IsGate(q) || len(q.Reaches) > 0 && !slices.ContainsFunc(q.Reaches, func(r liverules.Reach) bool { return !before(r) })
+		aside := exposure.IsGate(q) || len(q.Reaches) > 0 && !slices.ContainsFunc(q.Reaches, func(r liverules.Reach) bool {
+			return !before(r) && (translated || takes(r, traffic))
+		})
 		for n := int(q.First); n <= int(q.Last); n++ {
 			was, known := list[uint16(n)]
 			list[uint16(n)] = aside && (was || !known)
 		}
 	}
 	return list
+}
+
+// takes reports whether packets of the traffic may come this way.
+func takes(r liverules.Reach, traffic []exposure.Traffic) bool {
+	return len(r.Packets) == 0 || slices.ContainsFunc(r.Packets, func(s liverules.Selection) bool {
+		return slices.ContainsFunc(traffic, func(t exposure.Traffic) bool { return overlap(s, t) })
+	})
+}
+
+// overlap reports whether a selection takes packets of the traffic. Ports of both are
+// those of either end: a flow from one of the selection's to one of the traffic's
+// would be missed, and is not expected.
+func overlap(s liverules.Selection, t exposure.Traffic) bool {
+	common := func(p liverules.Protocol) bool { return slices.Contains(t.Protocols, uint8(p)) }
+	if len(s.Protocols) > 0 && !slices.ContainsFunc(s.Protocols, common) {
+		return false
+	}
+	if len(s.Ports) == 0 || len(t.Ports) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(s.Ports, func(a liverules.PortRange) bool {
+		return slices.ContainsFunc(t.Ports, func(b liverules.PortRange) bool { return a.First <= b.Last && b.First <= a.Last })
+	})
 }

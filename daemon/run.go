@@ -51,6 +51,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 		return errors.Join(err, s.engine.Close())
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
+	s.keeper.judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), judgedBy(cfg)(queue) }
 	s.engine.Start()
 	if err := s.keeper.begin(ctx); err != nil {
 		return errors.Join(err, s.stop())

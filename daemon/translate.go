@@ -45,6 +45,7 @@ func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) 
 		c := rulesConfig(cfg)
 		if gate {
 			c.Gate = gateRules(table, &cfg.Guard).Gate
+			c.Detached = true // until the gate is open
 		}
 		return ruleset.Install(c)
 	case gate:

@@ -64,31 +64,33 @@ func TestFullSpeedKeepsOrder(t *testing.T) {
 // G7: entries of listed flows are flushed, or deleted one by one, and the flows
 // go on in bursts: conntrack sees new flows, of which the gate is to know.
 func TestEntriesOfListedFlowsDie(t *testing.T) {
-	const many = 50
+	const many, warm = 50, 20 // packets before a flow is worth to be listed
+	const sent = warm + 3*4
 	for name, kill := range map[string]string{
 		"flushed": "conntrack -F",
 		"deleted": fmt.Sprintf("conntrack -D -p udp --dport %d", port),
 	} {
 		t.Run(name, func(t *testing.T) {
 			sideBySide(t, scenario{
-				arrive: many * 4 * 4, clashes: many,
+				arrive: many * sent, clashes: many,
 				play: func(r *run) outcome {
 					near, far := twoEnds(r)
 					to := netip.AddrPortFrom(farEnd, port)
 					r.daemon(near, analysis+"rules: {placement: output, destination_ports: [5300]}")
 					in := listen(r, far, to)
 					conns := flows(r, near, to, many)
-					for round := range 4 {
-						if round > 0 {
-							in.await(round*many*4, time.Second)
-							time.Sleep(200 * time.Millisecond) // to be listed
-							shell(r, near, kill)
-						}
+					for _, conn := range conns {
+						burst{packets: warm}.sendFlow(r, conn)
+					}
+					for round := range 3 {
+						in.await(many*(warm+4*round), 2*time.Second)
+						time.Sleep(200 * time.Millisecond) // to be listed
+						shell(r, near, kill)
 						for _, conn := range conns {
 							burst{packets: 4}.sendFlow(r, conn)
 						}
 					}
-					o := r.end(in, many*4*4)
+					o := r.end(in, many*sent)
 					o.longest()
 					return o
 				},

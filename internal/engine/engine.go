@@ -36,6 +36,7 @@ type Config struct {
 
 // Engine runs one worker per queue.
 type Engine struct {
+	first   uint16
 	workers []*worker
 	started bool
 	group   sync.WaitGroup
@@ -52,7 +53,7 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.Undecodable > policy.Drop {
 		return nil, fmt.Errorf("undecodable packets: there is no action %d: use accept or drop", cfg.Undecodable)
 	}
-	e := &Engine{failed: make(chan error, max(cfg.Queues, 1))}
+	e := &Engine{first: cfg.Queue.Queue, failed: make(chan error, max(cfg.Queues, 1))}
 	for i := range cfg.Queues {
 		w, err := newWorker(&cfg, i)
 		if err != nil {
@@ -167,6 +168,16 @@ func (e *Engine) Results() (queues []Result, total Result) {
 	}
 	total.Latency = latency(all)
 	return queues, total
+}
+
+// Answered is the id of the last packet of a queue of this engine whose verdict has
+// returned; those of lower ids have all, too. 0: none was there yet.
+func (e *Engine) Answered(queue uint16) uint32 {
+	n := int(queue) - int(e.first)
+	if n < 0 || n >= len(e.workers) {
+		return 0
+	}
+	return e.workers[n].answered.Load()
 }
 
 // ReceiveBuffer is the smallest receive buffer in bytes that the kernel granted

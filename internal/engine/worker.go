@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"sync/atomic"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"verdictd/internal/nfq"
@@ -21,8 +23,11 @@ type worker struct {
 	key         packet.Key
 	reply       nfq.Reply
 	replied     int // replies since the last flush
-	counters    Counters
-	latency     *hdrhistogram.Histogram
+	// answered is the id of the last packet whose verdict has returned, which are
+	// given in the order of ids. Others read it.
+	answered atomic.Uint32
+	counters Counters
+	latency  *hdrhistogram.Histogram
 }
 
 // handle judges a batch, in the order in which the kernel queued it.
@@ -94,6 +99,7 @@ func (w *worker) flush(b *nfq.Batch) error {
 		return err
 	}
 	record(w.latency, nfq.Now()-b.Received, int64(w.replied))
+	w.answered.Store(w.reply.ID)
 	w.returned(w.replied)
 	w.replied = 0
 	return nil

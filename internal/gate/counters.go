@@ -30,11 +30,13 @@ type Counters struct {
 	ExpiredLimit  uint64 `json:"expired_limit"`
 	ExpiredSecond uint64 `json:"expired_second"`
 	// Unguarded packets went on although their flow was pending or could not be
-	// remembered, as a bound was reached: flows, packets of a flow, bytes.
+	// remembered, as a bound was reached: flows, packets of a flow, bytes, or the
+	// gate's receive buffer, before which they are none of Received.
 	Unguarded        uint64 `json:"unguarded"`
 	UnguardedFlows   uint64 `json:"unguarded_flows"`
 	UnguardedPackets uint64 `json:"unguarded_packets"`
 	UnguardedBytes   uint64 `json:"unguarded_bytes"`
+	UnguardedSocket  uint64 `json:"unguarded_socket"`
 	// Announced packets were listed in the settled set while conntrack had no
 	// entry of theirs any more.
 	Announced uint64 `json:"announced"`
@@ -78,6 +80,7 @@ func (c *Counters) Add(o *Counters) {
 	c.UnguardedFlows += o.UnguardedFlows
 	c.UnguardedPackets += o.UnguardedPackets
 	c.UnguardedBytes += o.UnguardedBytes
+	c.UnguardedSocket += o.UnguardedSocket
 	c.Announced += o.Announced
 	c.Reentered += o.Reentered
 	c.Vanished += o.Vanished

@@ -19,6 +19,9 @@ type Config struct {
 	// The packets go to the queues FirstQueue to FirstQueue+Queues-1.
 	FirstQueue, Queues uint16
 
+	// Detached leaves the base chains of the placement empty until Attach.
+	Detached bool
+
 	// Bypass lets packets pass while no program listens on their queue.
 	// Without it they are dropped.
 	Bypass bool

@@ -21,8 +21,9 @@ var (
 
 // Installed is a table that this process made.
 type Installed struct {
-	kind  Kind
-	table string // empty: there is none
+	kind   Kind
+	table  string // empty: there is none
+	config Config
 
 	// Of a table with a gate.
 	gate      bool
@@ -43,7 +44,7 @@ func Install(c Config) (*Installed, error) {
 	if c.Placement == PlacementNone && c.Gate == nil {
 		return &Installed{}, nil
 	}
-	i := &Installed{table: c.Table, gate: c.Gate != nil}
+	i := &Installed{table: c.Table, config: c, gate: c.Gate != nil}
 	if err := i.install(c); err != nil {
 		return nil, fmt.Errorf("install table inet %s: %w", c.Table, err)
 	}
@@ -228,6 +229,32 @@ func (i *Installed) Kind() Kind { return i.kind }
 // Detach takes the rules out of the base chains, which stay, all at once. From then
 // on no packet is queued, and those that are wait for their verdicts.
 func (i *Installed) Detach() error { return i.detach(func(string) bool { return true }) }
+
+// Attach puts the rules into the base chains that Config.Detached has left empty, or
+// that were detached.
+func (i *Installed) Attach() error {
+	failed := func(err error) error { return fmt.Errorf("attach the rules of table inet %s: %w", i.table, err) }
+	conn, err := nftables.New()
+	if err != nil {
+		return failed(err)
+	}
+	t := &table{name: i.table}
+	t.addHooks(i.config)
+	if err := t.refill(conn); err != nil {
+		return failed(err)
+	}
+	if err := conn.Flush(); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// DetachGate is Detach for the gate's chains alone. What they jump to stays, so that
+// conntrack stays active: where its hooks go, the kernel drops all that waits in the
+// namespace's queues.
+func (i *Installed) DetachGate() error {
+	return i.detach(func(chain string) bool { return slices.Contains(gateBases, chain) })
+}
 
 // DetachVerdicts is Detach for the chains that queue for verdicts: the gate's stay
 // as they are.

@@ -58,6 +58,12 @@ func newTable(c Config, kind Kind, can gateParts) *table {
 	t := &table{name: c.Table}
 	if c.Placement != PlacementNone {
 		t.addHooks(c)
+		if c.Detached {
+			t.sets = nil // those of the rules that are left out
+			for i := range t.chains {
+				t.chains[i].rules = nil
+			}
+		}
 		t.addSelection(c)
 		t.addQueues(c, kind)
 	}

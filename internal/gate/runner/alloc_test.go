@@ -21,7 +21,7 @@ func TestAllocationsOfATurn(t *testing.T) {
 	kerneltest.Namespace(t)
 	g, err := Open(Config{
 		Table: gate.Default(), FirstQueue: 61440, Queues: 1, ReceiveBuffer: 8 << 20,
-		ChainAdded: func() int64 { return 0 }, Own: func(uint16) bool { return false }, Notice: func(s string) { t.Error(s) },
+		ChainAdded: func() int64 { return 0 }, Own: func(uint16) (uint32, bool) { return 0, false }, Notice: func(s string) { t.Error(s) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -31,8 +31,9 @@ type Config struct {
 	ChainAdded func() int64
 	// Pin lists CPUs: thread i runs on Pin[i modulo its length]. Empty: anywhere.
 	Pin []int
-	// Own reports queues that this process judges in the order in which packets come.
-	Own func(queue uint16) bool
+	// Own reports queues that this process judges in the order in which packets come,
+	// and the id of the last one whose verdict has returned; 0: none has.
+	Own func(queue uint16) (answered uint32, own bool)
 	// Notice takes sentences for the operator; it may be called from any goroutine.
 	Notice func(string)
 }
@@ -145,6 +146,7 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 		return w, err
 	}
 	numbers := g.cfg.Numbers(i)
+	w.lastID = make([]uint32, len(numbers))
 	w.queue, err = nfq.OpenMmsg(nfq.Config{
 		Queue: numbers[0], Others: numbers[1:], MaxLength: queueLength, CopyRange: copyRange,
 		FailOpen: true, GSO: true, ReceiveBuffer: g.cfg.ReceiveBuffer, Batch: batch, OnRefused: w.refused,

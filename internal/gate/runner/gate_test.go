@@ -27,7 +27,7 @@ func open(t *testing.T, ns *kernel.NetNS, change func(*runner.Config)) (*runner.
 	t.Helper()
 	cfg := runner.Config{
 		Table: gate.Default(), FirstQueue: gateQueue, Queues: 1, ReceiveBuffer: 8 << 20,
-		ChainAdded: func() int64 { return 0 }, Own: func(uint16) bool { return false }, Notice: func(s string) { t.Log(s) },
+		ChainAdded: func() int64 { return 0 }, Own: func(uint16) (uint32, bool) { return 0, false }, Notice: func(s string) { t.Log(s) },
 	}
 	if change != nil {
 		change(&cfg)

@@ -9,10 +9,10 @@ import (
 
 const (
 	// Whether a program wants a second packet is tried once it has judged nothing
-	// for tryAfter though it has read all. It does if it then judges several packets
+	// for tryAfter though it has read all, and for twice as long as it ever took. It does if it then judges several packets
 	// within triedWithin, twice. After a miss it is not tried for tryAgain, and twice
 	// as long each time, up to tryRarely.
-	tryAfter    = int64(250 * time.Millisecond)
+	tryAfter    = int64(time.Second)
 	triedWithin = int64(50 * time.Millisecond)
 	tryTwice    = 2
 	tryAgain    = int64(time.Second)
@@ -39,6 +39,7 @@ type judge struct {
 	hits    int
 	notTill int64
 	misses  int
+	longest int64 // that it took for a verdict, untried
 	gaveAt  int64 // since when it has got second packets and judged nothing; 0: it has judged
 	vain    int
 	wants   bool
@@ -65,6 +66,9 @@ func (j *judges) see(now int64, readings []gate.Reading) (moved int) {
 		}
 		if n := int32(judged - q.judged); n > 0 {
 			moved += int(n)
+			if q.triedAt == 0 && q.waiting != 0 {
+				q.longest = max(q.longest, now-q.moved)
+			}
 			j.judgedAgain(r.Queue, q, now, int(n))
 			q.moved = now
 		} else if r.Waiting == 0 || q.waiting == 0 {
@@ -130,7 +134,7 @@ func (j *judges) state(now int64, blocking []uint16) (state gate.Judge, try bool
 			if q.give(now) {
 				return gate.WantsSecond, false
 			}
-		case now-q.moved >= tryAfter && !q.own && !j.patient && q.triedAt == 0 && now >= q.notTill:
+		case now-q.moved >= max(tryAfter, 2*q.longest) && !q.own && !j.patient && q.triedAt == 0 && now >= q.notTill:
 			q.triedAt, try = now, true
 		}
 	}

@@ -21,14 +21,14 @@ type queueReader struct {
 	// own are the gate's numbers; inOrder tells those that the verdict engine of
 	// this process serves.
 	own     func(queue uint16) bool
-	inOrder func(queue uint16) bool
+	inOrder func(queue uint16) (answered uint32, own bool)
 	apart   atomic.Pointer[map[uint16]bool]
 	drops   map[uint32]uint32 // by port, as of the last look
 }
 
 // openQueues opens the lists of the calling thread's network namespace. It needs
 // to be root there, or in its group (mode 0440).
-func openQueues(own, inOrder func(uint16) bool) (*queueReader, error) {
+func openQueues(own func(uint16) bool, inOrder func(uint16) (uint32, bool)) (*queueReader, error) {
 	queues, err := os.Open("/proc/thread-self/net/netfilter/nfnetlink_queue")
 	if err != nil {
 		return nil, fmt.Errorf("read how far other queues are (needs root or its group, SupplementaryGroups=root in a unit): %w", err)
@@ -75,7 +75,6 @@ func (q *queueReader) read() ([]gate.Reading, error) {
 			return nil, fmt.Errorf("read how far other queues are: line %q", bytes.TrimSpace(line))
 		}
 		if apart := q.apart.Load(); !q.own(r.Queue) && (apart == nil || !(*apart)[r.Queue]) {
-			r.InOrder = q.inOrder(r.Queue)
 			list = append(list, r)
 			look = look || r.Waiting >= fullAt
 		}
@@ -87,8 +86,19 @@ func (q *queueReader) read() ([]gate.Reading, error) {
 	}
 	for i := range list {
 		list[i].Lost = max(list[i].Lost, q.drops[list[i].Port])
+		q.ownProgress(&list[i])
 	}
 	return list, nil
+}
+
+// ownProgress counts what waits in a queue of this process by ids: a device that goes
+// takes packets out of the middle of a queue, and the kernel's number says as much as
+// if they had been judged.
+func (q *queueReader) ownProgress(r *gate.Reading) {
+	answered, own := q.inOrder(r.Queue)
+	if r.InOrder = own; own && answered != 0 && r.Waiting != 0 {
+		r.Waiting, r.Lost = r.Sequence-answered, 0
+	}
 }
 
 // parseQueue reads a line of nfnetlink_queue's seq_show: queue, port id, waiting,

@@ -45,7 +45,7 @@ func reader(t *testing.T, queues, sockets string) *queueReader {
 	}
 	q := &queueReader{
 		queues: open("queues", queues), sockets: open("sockets", sockets), buf: make([]byte, 16), drops: map[uint32]uint32{},
-		own: func(queue uint16) bool { return queue == 100 }, inOrder: func(queue uint16) bool { return queue == 0 },
+		own: func(queue uint16) bool { return queue == 100 }, inOrder: func(queue uint16) (uint32, bool) { return 5, queue == 0 },
 	}
 	t.Cleanup(func() {
 		if err := q.close(); err != nil {

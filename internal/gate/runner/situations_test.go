@@ -175,7 +175,7 @@ func TestEngineTellsOfDrops(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ns := kerneltest.Namespace(t)
 			command(t, ns, queueRule)
-			g, rules := open(t, ns, func(c *runner.Config) { c.Own = func(queue uint16) bool { return queue == 5 } })
+			g, rules := open(t, ns, func(c *runner.Config) { c.Own = func(queue uint16) (uint32, bool) { return 0, queue == 5 } })
 			hints := g.Hints()
 			if hints.Wanted() {
 				t.Error("hints are wanted though nothing is held")
@@ -259,7 +259,7 @@ func (tiny) Add([]packet.Key) error { return fmt.Errorf("tried: %w", ruleset.Err
 func TestOpenTwice(t *testing.T) {
 	ns := kerneltest.Namespace(t)
 	g, rules := open(t, ns, nil)
-	cfg := runner.Config{FirstQueue: gateQueue, Queues: 1, Table: gate.Default(), Own: func(uint16) bool { return false }, Notice: func(string) {}}
+	cfg := runner.Config{FirstQueue: gateQueue, Queues: 1, Table: gate.Default(), Own: func(uint16) (uint32, bool) { return 0, false }, Notice: func(string) {}}
 	before := descriptors(t)
 	for range 3 {
 		var inUse *nfq.InUseError

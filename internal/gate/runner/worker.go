@@ -35,6 +35,8 @@ type worker struct {
 	// zones are those of the queue's numbers; as many numbers follow for what is
 	// announced.
 	zones []uint16
+	// lastID is the id of the last packet of each number.
+	lastID []uint32
 
 	view   packet.View
 	packet gate.Packet
@@ -197,8 +199,20 @@ func (w *worker) resolve(all bool) {
 	w.section.news(w.table)
 }
 
+// missed counts packets that the kernel let pass as there was no room in the
+// socket: it had numbered them already.
+func (w *worker) missed(p *nfq.Packet) {
+	last := &w.lastID[p.Of]
+	if gap := p.ID - *last - 1; *last != 0 && gap < queueLength<<4 {
+		w.table.Counters.Unguarded += uint64(gap)
+		w.table.Counters.UnguardedSocket += uint64(gap)
+	}
+	*last = p.ID
+}
+
 // take gives a packet to the table.
 func (w *worker) take(p *nfq.Packet) {
+	w.missed(p)
 	v := &w.view
 	if v.Decode(p.Payload) != nil || !enters(v) {
 		w.table.Exempt(p.ID, p.Of)
