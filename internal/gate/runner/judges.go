@@ -36,6 +36,7 @@ type judge struct {
 	waiting uint32
 	moved   int64 // when it judged something, or had nothing to judge
 	triedAt int64 // 0: it is not being tried
+	since   int   // verdicts since then
 	hits    int
 	notTill int64
 	misses  int
@@ -85,9 +86,12 @@ func (j *judges) judgedAgain(queue uint16, q *judge, now int64, verdicts int) {
 	if q.triedAt == 0 {
 		return
 	}
-	if now-q.triedAt > triedWithin || verdicts < 2 {
+	if now-q.triedAt > triedWithin {
 		q.missed(now)
 		return
+	}
+	if q.since += verdicts; q.since < 2 {
+		return // the other one may be read of later
 	}
 	q.triedAt = 0
 	if q.hits++; q.hits < tryTwice {
@@ -135,7 +139,7 @@ func (j *judges) state(now int64, blocking []uint16) (state gate.Judge, try bool
 				return gate.WantsSecond, false
 			}
 		case now-q.moved >= max(tryAfter, 2*q.longest) && !q.own && !j.patient && q.triedAt == 0 && now >= q.notTill:
-			q.triedAt, try = now, true
+			q.triedAt, q.since, try = now, 0, true
 		}
 	}
 	return state, try
