@@ -155,7 +155,7 @@ func TestVerdictThatHasNothingToDoWithTheTry(t *testing.T) {
 				}
 				b.after(verdicts.after, 0, verdicts.n)
 				if b.reading.Waiting > 0 {
-					b.after(ms, 0, b.reading.Waiting)
+					b.after(time.Duration(triedWithin)+ms, 0, b.reading.Waiting)
 				}
 			}
 			if len(b.notices) != 0 {
