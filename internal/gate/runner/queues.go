@@ -76,7 +76,9 @@ func (q *queueReader) read() ([]gate.Reading, error) {
 		}
 		if apart := q.apart.Load(); !q.own(r.Queue) && (apart == nil || !(*apart)[r.Queue]) {
 			list = append(list, r)
-			look = look || r.Waiting >= fullAt
+			if _, own := q.inOrder(r.Queue); !own {
+				look = look || r.Waiting >= fullAt
+			}
 		}
 	}
 	if look {

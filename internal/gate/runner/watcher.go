@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -112,7 +113,7 @@ func (w *watcher) look(pending, holding bool) bool {
 	switch {
 	case !holding:
 		w.pause = slowest
-	case moved > 0 || w.judges.trying():
+	case moved > 0 && foreign(readings) || w.judges.trying():
 		w.pause = fastest
 	default:
 		w.pause = min(w.pause*5/4+time.Microsecond, slower)
@@ -206,4 +207,10 @@ func (w *watcher) stop() error {
 func (w *watcher) close() error {
 	w.barriers.stop()
 	return errors.Join(w.queues.close(), w.links.close(), w.bell.Close())
+}
+
+// foreign reports whether packets wait for other programs: of its own verdicts the
+// engine of this process tells by itself.
+func foreign(readings []gate.Reading) bool {
+	return slices.ContainsFunc(readings, func(r gate.Reading) bool { return !r.InOrder && r.Waiting > 0 })
 }
