@@ -79,7 +79,7 @@ func TestReadQueuesThatAreNotUnderstood(t *testing.T) {
 	if got, err := reader(t, "0 11 0 2\n", socketsHeader).read(); err == nil || !strings.Contains(err.Error(), `"0 11 0 2"`) {
 		t.Errorf("%+v, %v; want an error with the line", got, err)
 	}
-	if got, err := reader(t, "0 11 3 2 65531 0 0 7 1\n", socketsHeader+"0 12 11 0 0 0 0 2 many 1\n").read(); err == nil || !strings.Contains(err.Error(), "many") {
+	if got, err := reader(t, "6 11 3 2 65531 0 0 7 1\n", socketsHeader+"0 12 11 0 0 0 0 2 many 1\n").read(); err == nil || !strings.Contains(err.Error(), "many") {
 		t.Errorf("%+v, %v; want an error with the line", got, err)
 	}
 }
