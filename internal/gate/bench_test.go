@@ -49,6 +49,9 @@ func turns(g *Table) func() {
 			g.Resolve(epoch - 2)
 		}
 		g.Expire(Judge(epoch % 3))
+		if epoch%90 < 5 {
+			g.Darken(epoch%90 < 4)
+		}
 		if epoch%64 == 0 {
 			g.Try()
 			g.Drain()

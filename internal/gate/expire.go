@@ -22,17 +22,18 @@ const (
 	// programs have judged what they have, in nanoseconds.
 	expireAgain = int64(10_000_000)
 	// clockStep is the most that counts at once: a process that was stopped has not
-	// waited for anybody.
-	clockStep = int64(100_000_000)
+	// waited for anybody. Flows that hold packets are looked at more often than that.
+	clockStep = int64(25_000_000)
 )
 
 // Expire lets go on what was held too long: guard.hold without the time in which
-// first packets wait for a verdict, or guard.hold_limit in all.
+// first packets wait for a verdict, or guard.hold_limit in all. Time counts that is
+// between two calls with none waiting.
 func (t *Table) Expire(j Judge) {
-	if t.judge = j; j != Waiting {
+	if j != Waiting && t.judge != Waiting {
 		t.clock += min(t.now-t.clockAt, clockStep)
 	}
-	t.clockAt = t.now
+	t.judge, t.clockAt = j, t.now
 	for i := t.holding.head; i != none; i = t.holding.head {
 		reason := t.expired(&t.flows[i])
 		if reason == nil {

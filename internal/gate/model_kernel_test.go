@@ -28,6 +28,8 @@ type mPacket struct {
 	reentered                     bool
 	tainted                       bool // on its way together with one that it may clash with
 	loose                         bool // unguarded or expired, as the gate counted
+	onWay                         bool // the gate has let it go
+	ungated                       bool // it came before the gate began
 	again                         bool // comes to the gate again when it is released
 	ended                         bool
 }
@@ -108,6 +110,10 @@ func (m *model) step(t *mTrip) {
 			t.at = stageLookup
 			return
 		}
+		if m.closed {
+			p.ungated, t.at = true, stageLookup
+			return
+		}
 		m.toGate(p, false)
 		t.land()
 	case stageLookup:
@@ -177,7 +183,7 @@ func (m *model) taint(p *mPacket) {
 		m.underWay[p.flow] = all
 	}
 	for o := range all {
-		if !o.conn.confirmed && m.promised(p, o) != "" {
+		if !o.conn.confirmed && m.promised(p, o) != "" && !(p.ungated && o.ungated) {
 			p.tainted, o.tainted = true, true
 		}
 	}
@@ -283,6 +289,7 @@ func (m *model) end(p *mPacket, counter *int) {
 		m.fault("packet %d of flow %d ended twice", p.number, p.flow)
 	}
 	p.ended = true
+	m.comesOff(p)
 	delete(m.underWay[p.flow], p)
 	*counter++
 }

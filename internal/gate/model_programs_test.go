@@ -89,7 +89,7 @@ func (m *model) program(g *mProgram) {
 		return
 	}
 	for i, p := range g.parked {
-		if m.now > p.until || g.judged > p.after+outOfOrder/2 {
+		if m.now > p.until || g.judged > p.after+someLater/2 {
 			g.parked = slices.Delete(g.parked, i, i+1)
 			t.p, t.ready = p.mPacket, m.now
 			return
@@ -104,7 +104,7 @@ func (m *model) program(g *mProgram) {
 		same := func(o mParked) bool { return o.key == p.key }
 		i := slices.IndexFunc(g.parked, same)
 		if i < 0 && m.IntN(2) == 0 {
-			g.parked = append(g.parked, mParked{p, m.now + 100_000_000, g.judged})
+			g.parked = append(g.parked, mParked{p, m.now + 30_000_000, g.judged})
 			return
 		}
 		if i >= 0 {
@@ -115,7 +115,7 @@ func (m *model) program(g *mProgram) {
 	}
 	t.p, t.ready = p, m.now+m.Int64N(g.think)
 	if m.IntN(20) == 0 {
-		t.ready += 10 * g.think
+		t.ready += 3_000_000
 	}
 }
 

@@ -36,6 +36,11 @@ type model struct {
 	watcher      mWatcher
 	epoch, ended uint64
 	chainAdded   int64
+	believed     Judge
+	closed       bool // no packet comes to the gate yet
+	changing     bool // rules are
+	devices      int  // that went
+	onWay        map[packet.Key]int
 	set          map[packet.Key]*mElement
 	jobs         []mJob
 	last         map[mOrder]*mPacket // looked up
@@ -66,18 +71,22 @@ func newModel(o modelOptions) *model {
 		Rand: rand.New(rand.NewPCG(o.seed, 1)), opt: o, now: int64(time.Second), epoch: 1, ended: 1,
 		entries: map[packet.Key]*mConn{}, set: map[packet.Key]*mElement{},
 		last: map[mOrder]*mPacket{}, lastArrived: map[mOrder]*mPacket{}, twice: map[*mPacket]bool{}, underWay: map[int]map[*mPacket]bool{}, why: map[string]int{},
-		chainAdded: -1 << 62,
+		chainAdded: -1 << 62, closed: o.dark, onWay: map[packet.Key]int{},
 	}
 	for i, s := range o.queues {
 		q := &mQueue{number: i, maxLength: 1024, room: s.room, failOpen: s.failOpen}
 		if s.maxLength > 0 {
 			q.maxLength = uint32(s.maxLength)
 		}
+		think := int64(300_000)
+		if s.think > 0 {
+			think = int64(s.think)
+		}
 		threads := 1
 		if s.kind == threaded {
 			threads = 3
 		}
-		q.program = &mProgram{q: q, kind: s.kind, own: s.own, drops: s.drops, threads: make([]mThread, threads), think: 300_000}
+		q.program = &mProgram{q: q, kind: s.kind, own: s.own, drops: s.drops, threads: make([]mThread, threads), think: think}
 		m.queues = append(m.queues, q)
 	}
 	for i := range max(o.flows, 12) {
@@ -164,11 +173,10 @@ func (m *model) run(n int) {
 			m.pace()
 		}
 		m.now += m.Int64N(10_000)
-		if m.IntN(1000) == 0 {
-			m.now += m.Int64N(12_000_000)
-		}
+		m.pass()
 		m.act(m.IntN(64) >= quiet)
 		m.chaos()
+		m.begins(i)
 	}
 	m.drain()
 }
@@ -237,6 +245,9 @@ func (m *model) chaos() {
 	if o.flush && m.IntN(3000) == 0 {
 		m.flush()
 	}
+	if o.devices && m.IntN(1000) == 0 {
+		m.deviceGoes()
+	}
 	if o.reenter && m.IntN(600) == 0 {
 		m.chainAdded = m.now
 		for i := range m.workers {
@@ -255,7 +266,7 @@ func (m *model) chaos() {
 // drain lets the gate and the programs finish.
 func (m *model) drain() {
 	for i := range m.queues {
-		m.queues[i].program.standUntil = 0
+		m.queues[i].program.standUntil, m.queues[i].program.think = 0, 300_000
 	}
 	for n := 0; m.busy(); n++ {
 		if n%1000 == 0 {
@@ -266,7 +277,9 @@ func (m *model) drain() {
 			m.fault("something is held for ever")
 			break
 		}
-		m.now += 10_000
+		if m.now += 10_000; m.opt.patient {
+			m.now -= 8_000 // nothing takes longer than the programs
+		}
 		for i := range m.senders {
 			m.send(i, false)
 		}

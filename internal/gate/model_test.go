@@ -23,6 +23,10 @@ type modelOptions struct {
 	forget   bool // conntrack -D, now and then
 	flush    bool // somebody deletes a base chain
 	reenter  bool // somebody adds a base chain before the gate
+	devices  bool // a device goes, and all that came by it
+	dark     bool // the gate begins while packets are on their way
+	tries    bool // it finds out that a program wants a second packet, one at a time
+	patient  bool // nothing may expire
 	drop     bool
 	ordered  bool // what is behind the gate keeps the order
 	rounds   int
@@ -41,7 +45,10 @@ type modelOptions struct {
 	forgets     bool // a held packet, now and then
 	listsItself bool // packets are listed on their way
 	stale       bool // what is listed and has no entry is not announced
-	impatient   bool // lets packets expire while the judge stands still
+	impatient   bool // lets packets expire while the judge has what they wait for
+	bright      bool // does not ask what was on its way when it began
+	hasty       bool // lists flows whose packets are on their way
+	still       bool // does not listen for devices that go
 	allInOrder  bool // takes every program for one that judges in order
 	lossless    bool // takes packets that the socket had no room for as judged
 }
@@ -53,6 +60,7 @@ type mQueueOptions struct {
 	room      int // of the program's socket
 	maxLength int
 	failOpen  bool
+	think     time.Duration // longest time for a packet, mostly
 	stands    time.Duration // it stands still now and then, so long at most
 }
 
@@ -111,6 +119,8 @@ func (m *model) promised(p, o *mPacket) string {
 		})
 	}
 	switch {
+	case p.ungated && o.ungated:
+		return "both on their way when the gate began"
 	case p.loose || o.loose:
 		return "counted as expired or unguarded"
 	case p.tainted || o.tainted:
@@ -151,12 +161,16 @@ const (
 
 var (
 	ownQueue  = mQueueOptions{own: true}
+	ownSlow   = mQueueOptions{own: true, think: 40 * time.Millisecond}
+	inSlow    = mQueueOptions{kind: inOrder, think: 3 * time.Millisecond}
+	foreignS  = mQueueOptions{kind: threaded, think: 40 * time.Millisecond}
+	threadsS  = mQueueOptions{kind: threaded, stands: 500 * time.Millisecond}
 	ownDrops  = mQueueOptions{own: true, drops: true}
 	foreign   = mQueueOptions{kind: threaded}
 	foreignD  = mQueueOptions{kind: threaded, drops: true}
 	sequence  = mQueueOptions{kind: inOrder}
 	second    = mQueueOptions{kind: wantsSecond}
-	standing  = mQueueOptions{kind: inOrder, stands: 60 * time.Millisecond}
+	standing  = mQueueOptions{kind: inOrder, stands: 500 * time.Millisecond}
 	fullQueue = mQueueOptions{kind: inOrder, maxLength: 6}
 	fullRoom  = mQueueOptions{kind: inOrder, room: 4, stands: 20 * time.Millisecond}
 	fullOpen  = mQueueOptions{kind: inOrder, room: 4, failOpen: true, stands: 20 * time.Millisecond}
@@ -179,8 +193,17 @@ func variants() map[string]modelOptions {
 		"foreign in front and behind":     {queues: queues(foreignD, ownDrops, foreignD), rules: true, nat: true},
 		"four one after the other":        {queues: queues(sequence, ownQueue, sequence, sequence), rules: true, ordered: true},
 		"parallel":                        {workers: 2, queues: queues(ownDrops, foreignD, sequence), parallel: true, rules: true},
-		"one of three stands":             {queues: queues(ownDrops, foreignD, standing), parallel: true, rules: true, hold: 20 * time.Millisecond},
-		"one stands behind":               {queues: queues(ownDrops, standing), rules: true, hold: 20 * time.Millisecond},
+		"one of three stands":             {queues: queues(ownDrops, foreignD, standing), parallel: true, rules: true, hold: 150 * time.Millisecond, patient: true},
+		"one stands behind":               {queues: queues(ownDrops, standing), rules: true, hold: 150 * time.Millisecond, patient: true},
+		"threads stand":                   {queues: queues(threadsS), rules: true, hold: 150 * time.Millisecond, patient: true},
+		"backlog":                         {queues: queues(ownSlow), flows: 30, hold: 150 * time.Millisecond, patient: true, ordered: true},
+		"backlog of threads":              {queues: queues(foreignS, ownQueue), flows: 40, rules: true, hold: 150 * time.Millisecond, patient: true},
+		"devices go":                      {queues: queues(ownSlow), flows: 30, devices: true},
+		"devices go, foreign":             {workers: 2, queues: queues(inSlow, foreign), flows: 30, devices: true, rules: true, nat: true},
+		"begins":                          {queues: queues(ownDrops), dark: true, rules: true, ordered: true},
+		"begins, foreign":                 {workers: 2, queues: queues(foreignD, sequence), dark: true, rules: true, nat: true},
+		"begins, one stands":              {queues: queues(ownQueue, standing), parallel: true, dark: true, list: true, rules: true},
+		"wants the second, tried":         {queues: queues(second), tries: true},
 		"two hooks, one queue":            {queues: queues(sequence), twice: true, rounds: 2, rules: true, ordered: true},
 		"wants the second":                {queues: queues(second)},
 		"wants the second, beside others": {queues: queues(ownDrops, second), parallel: true, rules: true},
@@ -233,6 +256,9 @@ func TestModel(t *testing.T) {
 					why[k] += n
 				}
 			}
+			if o.dark {
+				excused -= why["both on their way when the gate began"]
+			}
 			if o.strict() && (excused > 0 || overtaken > 0 || sum.Expired > 0 || sum.Unguarded > 0) {
 				t.Errorf("%d clashes, %d overtaken: %v; %+v", excused, overtaken, why, sum)
 			}
@@ -254,7 +280,7 @@ func (o *modelOptions) strict() bool {
 			return false
 		}
 	}
-	return !o.forget && !o.list && o.hold == 0 && o.table == 0 && o.flowPackets == 0 && o.bytes == 0
+	return !o.forget && !o.list && (o.hold == 0 || o.patient) && o.table == 0 && o.flowPackets == 0 && o.bytes == 0
 }
 
 // occurs is what has to happen in a variant.
@@ -266,10 +292,12 @@ func (o *modelOptions) occurs(c *Counters) map[string]uint64 {
 	}{
 		"gone":                 {o.rules, c.Gone},
 		"dropped":              {o.drop, c.Dropped},
-		"expired":              {o.hold > 0, c.Expired},
+		"expired":              {o.hold > 0 && !o.patient, c.Expired},
+		"held in the dark":     {o.dark, c.Dark},
+		"tried":                {o.tries, c.ExpiredSecond},
 		"listed":               {o.list, c.Listed},
 		"announced":            {o.list && o.forget && o.table == 0, c.Announced},
-		"vanished":             {o.flush, c.Vanished},
+		"vanished":             {o.flush || o.devices, c.Vanished},
 		"let in again":         {o.reenter, c.Reentered},
 		"unguarded, for flows": {o.table > 0 && o.table < 8, c.UnguardedFlows},
 		"unguarded, of a flow": {o.flowPackets > 0, c.UnguardedPackets},

@@ -9,6 +9,8 @@ type mWatcher struct {
 	list   []Reading // being read
 	half   halfRead  // of the queue's numbers
 	trips  []mSnapshot
+	// Devices that had gone when a reading began, and those that are known.
+	devicesThen, devices int
 }
 
 type mSnapshot struct {
@@ -45,6 +47,9 @@ func (m *model) reading(w *mWatcher) bool {
 		return true
 	}
 	if w.half == readNone {
+		if len(w.list) == 0 {
+			w.devicesThen = m.devices
+		}
 		q := m.queues[len(w.list)]
 		r := Reading{Queue: uint16(q.number), Port: 1, InOrder: q.program.kind == inOrder || m.opt.allInOrder}
 		if m.IntN(2) == 0 {
@@ -89,6 +94,9 @@ func (m *model) watch(w *mWatcher) {
 		w.stage = watchAfter
 	case watchAfter:
 		if m.reading(w) {
+			if m.darkIn(m.ended) {
+				w.Start(nil)
+			}
 			w.End(m.ended, w.before, w.list)
 			m.ended = m.epoch
 			w.list, w.stage = nil, watchJoined
@@ -117,6 +125,7 @@ func (m *model) watch(w *mWatcher) {
 		w.stage = watchLanded
 	case watchLanded:
 		if m.reading(w) {
+			m.restarted(w)
 			now := w.list
 			w.list, w.stage = nil, watchIdle
 			w.BarrierEnds(now, m.resolved)
@@ -138,8 +147,10 @@ func (m *model) watchIdle(w *mWatcher) {
 
 // watched does what a reading asks for.
 func (m *model) watched(w *mWatcher) {
+	m.restarted(w)
 	now := w.list
 	w.list, w.stage = nil, watchIdle
+	defer m.judges(w)
 	if m.opt.emptyIsGone {
 		for _, r := range now {
 			if r.Waiting > 0 {

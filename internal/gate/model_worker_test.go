@@ -2,7 +2,6 @@ package gate
 
 import (
 	"hash/fnv"
-	"slices"
 
 	"verdictd/internal/packet"
 )
@@ -34,6 +33,9 @@ type mWorker struct {
 	joins    []mMail
 	all      bool // that the socket held was read
 	moved    int
+	dark     bool // rules change, or have changed
+	inDark   uint64
+	try      bool
 	drops    []mDrop
 	believed []packet.Key
 	refused  []Verdict
@@ -93,6 +95,11 @@ func (m *model) work(w *mWorker) {
 	case workerVerdicts:
 		m.verdicts(w)
 	case workerAsk:
+		if m.opt.hasty {
+			for i := range w.table.flows {
+				w.table.flows[i].passed = 0
+			}
+		}
 		if w.n = w.table.Questions(w.q[:]); w.n == 0 {
 			m.endSection(w)
 			return
@@ -102,13 +109,14 @@ func (m *model) work(w *mWorker) {
 	case workerAnswers:
 		m.answers(w)
 	case workerEnd:
+		w.inDark = w.table.Dark()
 		w.epoch, w.stage = 0, workerReceive
 	}
 }
 
 // begin starts a section, where there is anything to do.
 func (m *model) begin(w *mWorker) {
-	idle := len(w.socket) == 0 && len(w.mail)+len(w.joins)+len(w.drops)+len(w.refused)+len(w.believed)+w.moved == 0
+	idle := len(w.socket) == 0 && len(w.mail)+len(w.joins)+len(w.drops)+len(w.refused)+len(w.believed)+w.moved == 0 && !w.dark && !w.try
 	if idle && (w.wakeAt < 0 || m.now < w.wakeAt) {
 		return
 	}
@@ -116,6 +124,10 @@ func (m *model) begin(w *mWorker) {
 	w.epoch = m.epoch
 	t.Begin(m.now, w.epoch)
 	t.ChainAdded(m.chainAdded)
+	if w.dark {
+		w.dark = false
+		t.Darken(m.changing)
+	}
 	n := min(len(w.socket), m.batch)
 	w.batch = append(w.batch[:0], w.socket[:n]...)
 	w.socket = w.socket[n:]
@@ -225,6 +237,7 @@ func (m *model) verdicts(w *mWorker) {
 	}
 	delete(w.waiting, id)
 	p.releasedAt = m.now
+	m.goesOn(p)
 	switch {
 	case !v.Accept:
 		m.end(p, &m.gateDropped)
@@ -270,14 +283,26 @@ func (m *model) answers(w *mWorker) {
 func (m *model) endSection(w *mWorker) {
 	t := w.table
 	for _, k := range t.Listed {
+		if n := m.onWay[k.Tuple]; n > 0 {
+			m.fault("flow %x is listed and has %d packets on their way", k.Tuple, n)
+		}
 		m.jobs = append(m.jobs, mJob{tuple: k.Tuple, decidedAt: m.now, at: m.now + m.Int64N(3_000_000)})
 	}
 	t.Listed = t.Listed[:0]
-	judge, standing := m.judgeOf()
 	before, given := t.Counters, len(t.Verdicts)
-	t.Expire(judge)
-	if t.Counters.Expired > before.Expired && (!standing || t.Counters.ExpiredHold == before.ExpiredHold) {
+	clock := t.clock
+	t.Expire(m.believed)
+	if t.clock != clock {
+		m.note(-1, "time that counts: %d us, watcher at %d, %d epochs; queues %v", (t.clock-clock)/1000, m.watcher.stage, len(m.watcher.waits), m.waitings())
+	}
+	if w.try {
+		t.Try()
+		w.try = false
+	}
+	if n := t.Counters.Expired - before.Expired; n > 0 && !m.opt.patient {
 		m.loosen(w, given)
+	} else if n > 0 {
+		m.fault("%d packets have expired: %+v", n, t.Counters)
 	}
 	t.Forget()
 	w.wakeAt = -1
@@ -291,33 +316,21 @@ func (m *model) endSection(w *mWorker) {
 	w.stage = workerEnd
 }
 
-// judgeOf is what the gate believes of the programs behind it, and whether one
-// stands still.
-func (m *model) judgeOf() (j Judge, standing bool) {
-	for _, q := range m.queues {
-		switch {
-		case q.program.standing(m.now):
-			standing = true
-		case q.program.wants():
-			j = WantsSecond
-		}
-	}
-	if j != WantsSecond && (standing || slices.ContainsFunc(m.queues, func(q *mQueue) bool { return q.waiting > 0 })) {
-		j = Waiting
-	}
-	if m.opt.impatient && j == Waiting {
-		j = Past
-	}
-	return j, standing
-}
-
 // counted compares a table's counters with each other and with what the model saw.
 func (m *model) counted(w *mWorker) {
 	c := &w.table.Counters
-	arrived := c.First - c.Gone + c.Passed + c.Held + c.Announced + c.Reentered + w.unguarded
-	left := c.Confirmed + c.Gone + c.Dropped + c.Expired + w.looseHeld + uint64(w.table.Held())
+	arrived := c.First - c.Gone - c.Dark + c.Passed + c.Held + c.Announced + c.Reentered + w.unguarded
+	left := c.Confirmed + c.Gone + c.Dark + c.Dropped + c.Expired + w.looseHeld + uint64(w.table.Held())
 	if c.Received != arrived || c.Held != left || c.Expired != c.ExpiredHold+c.ExpiredLimit+c.ExpiredSecond ||
 		c.Unguarded != c.UnguardedFlows+c.UnguardedPackets+c.UnguardedBytes || c.Unguarded != w.unguarded+w.looseHeld {
 		m.fault("counters do not add up: %d came, %d counted, %d held, %d left: %+v", c.Received, arrived, c.Held, left, *c)
 	}
+}
+
+// waitings are how many packets wait in each queue.
+func (m *model) waitings() (list []uint32) {
+	for _, q := range m.queues {
+		list = append(list, q.waiting)
+	}
+	return list
 }

@@ -8,30 +8,31 @@ import "slices"
 // program has judged many that came later, or some, and some time has passed in
 // which it did, or one, and a long time has.
 const (
-	outOfOrder  = 256
-	someLater   = 16
-	someRun     = int64(50_000_000)
-	longRun     = int64(500_000_000)
-	pauseCounts = int64(25_000_000)
+	outOfOrder = 256
+	someLater  = 16
+	someRun    = int64(50_000_000)
+	longRun    = int64(500_000_000)
+	// Of a pause between two verdicts no more than this counts for some and for one:
+	// a program that is stopped has not had the time for what it was going to judge.
+	somePause = int64(25_000_000)
+	longPause = int64(250_000_000)
 )
 
-// pace is how long a program was seen to judge packets. Of a pause between two
-// verdicts pauseCounts is taken into account: a program that is stopped has not had
-// the time for a packet that it was going to judge next.
+// pace is how long a program was seen to judge packets.
 type pace struct {
-	queue   uint16
-	port    uint32
-	judged  uint32 // the most that was read
-	movedAt int64
-	ran     int64
+	queue      uint16
+	port       uint32
+	judged     uint32 // the most that was read
+	movedAt    int64
+	some, long int64 // without longer pauses
 }
 
 // mark is when the program of a queue had judged as many packets as the wait is
 // for, by its pace.
 type mark struct {
-	queue uint16
-	port  uint32
-	ran   int64
+	queue      uint16
+	port       uint32
+	some, long int64
 }
 
 // run notes which programs have judged something.
@@ -45,9 +46,10 @@ func (p *Progress) run(at int64, now []Reading) {
 		judged := r.Sequence - r.Waiting - r.Lost
 		switch o := p.pace(r); {
 		case o == nil:
-			p.paces = append(p.paces, pace{r.Queue, r.Port, judged, at, 0})
+			p.paces = append(p.paces, pace{queue: r.Queue, port: r.Port, judged: judged, movedAt: at})
 		case int32(judged-o.judged) > 0:
-			o.ran += min(at-o.movedAt, pauseCounts)
+			o.some += min(at-o.movedAt, somePause)
+			o.long += min(at-o.movedAt, longPause)
 			o.judged, o.movedAt = judged, at
 		}
 	}
@@ -72,7 +74,7 @@ func (p *Progress) note(w *wait, to Reading, ahead int32) {
 			w.marks = slices.Delete(w.marks, i, i+1)
 		}
 	case i < 0:
-		w.marks = append(w.marks, mark{to.Queue, to.Port, o.ran})
+		w.marks = append(w.marks, mark{to.Queue, to.Port, o.some, o.long})
 	}
 }
 
@@ -90,6 +92,6 @@ func (p *Progress) passed(w *wait, to Reading, ahead int32) bool {
 	if i < 0 || o == nil || p.Patient {
 		return false
 	}
-	ran := o.ran - w.marks[i].ran
-	return ran >= longRun || ahead >= someLater && ran >= someRun
+	m := &w.marks[i]
+	return o.long-m.long >= longRun || ahead >= someLater && o.some-m.some >= someRun
 }

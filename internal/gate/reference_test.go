@@ -18,6 +18,7 @@ type reference struct {
 	flows        map[packet.Key]*refFlow
 	out          []Verdict // of the last step; First is 0 or none
 
+	judge          Judge // as it was
 	clock, clockAt int64 // time in which nothing that was released waits in a queue
 	holds          int   // counts flows that began to hold packets
 
@@ -276,10 +277,10 @@ func (r *reference) oldest() (oldest *refFlow) {
 }
 
 func (r *reference) expire(j Judge) {
-	if j != Waiting {
+	if j != Waiting && r.judge != Waiting {
 		r.clock += min(r.now-r.clockAt, clockStep)
 	}
-	r.clockAt = r.now
+	r.judge, r.clockAt = j, r.now
 	for f := r.oldest(); f != nil; f = r.oldest() {
 		age := time.Duration(r.now - f.heldBefore)
 		if age < r.cfg.HoldLimit && time.Duration(r.clock-f.heldClock) < r.cfg.Hold && (j != WantsSecond || int64(age) < secondWait) {
