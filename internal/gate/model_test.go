@@ -155,7 +155,7 @@ func (m *model) committed(x, y *mPacket) bool {
 
 // Each variant takes modelRuns times modelSteps steps of some actor.
 const (
-	modelRuns  = 40
+	modelRuns  = 30
 	modelSteps = 12_000
 )
 
