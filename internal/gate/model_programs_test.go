@@ -189,6 +189,9 @@ func (m *model) send(i int, fresh bool) {
 	if m.IntN(4) > 0 { // bursts: all senders on one flow
 		flow = int(m.now/300_000) % len(m.flows)
 	}
+	if m.now < m.favoredTill {
+		flow = m.favored
+	}
 	f := &m.flows[flow]
 	p := &mPacket{flow: flow, sender: i, tuple: f.forward, path: f.path, print: m.Uint32()}
 	if !m.opt.oneWay && m.IntN(3) == 0 {

@@ -41,6 +41,8 @@ type model struct {
 	changing     bool // rules are
 	devices      int  // that went
 	onWay        map[packet.Key]int
+	favored      int // the flow that all send, for a while
+	favoredTill  int64
 	set          map[packet.Key]*mElement
 	jobs         []mJob
 	last         map[mOrder]*mPacket // looked up
@@ -174,7 +176,7 @@ func (m *model) run(n int) {
 		}
 		m.now += m.Int64N(10_000)
 		m.pass()
-		m.act(m.IntN(64) >= quiet)
+		m.act(m.IntN(64) >= quiet || m.now < m.favoredTill)
 		m.chaos()
 		m.begins(i)
 	}
@@ -223,8 +225,8 @@ func (m *model) act(fresh bool) {
 	}
 }
 
-// forgetListed has conntrack forget flows that were listed just now: few
-// are, as they have to pause for it.
+// forgetListed has conntrack forget flows that were listed just now, which then send
+// again: few are listed, as they have to pause for it.
 func (m *model) forgetListed(tuple packet.Key) {
 	if !m.opt.forget || m.IntN(3) == 0 {
 		return
@@ -232,6 +234,7 @@ func (m *model) forgetListed(tuple packet.Key) {
 	for i := range m.flows {
 		if slices.Contains(m.flows[i].tuples(), tuple) {
 			m.forget(i)
+			m.favored, m.favoredTill = i, m.now+1_000_000
 		}
 	}
 }

@@ -296,7 +296,7 @@ func (o *modelOptions) occurs(c *Counters) map[string]uint64 {
 		"held in the dark":     {o.dark, c.Dark},
 		"tried":                {o.tries, c.ExpiredSecond},
 		"listed":               {o.list, c.Listed},
-		"announced":            {o.list && o.forget && o.table == 0, c.Announced},
+		"announced":            {o.list && o.forget && o.nat && o.table == 0, c.Announced}, // elsewhere there are few
 		"vanished":             {o.flush || o.devices, c.Vanished},
 		"let in again":         {o.reenter, c.Reentered},
 		"unguarded, for flows": {o.table > 0 && o.table < 8, c.UnguardedFlows},
