@@ -16,7 +16,7 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.close()
+	defer func() { _ = l.close() }()
 	now := int64(1)
 	for _, step := range []struct {
 		command string
