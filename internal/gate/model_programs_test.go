@@ -60,9 +60,6 @@ func (g *mProgram) flush() {
 	g.parked = nil
 }
 
-// standing reports whether packets wait and none is judged.
-func (g *mProgram) standing(now int64) bool { return g.standUntil > now && g.q.waiting > 0 }
-
 // wants reports whether the program has read all there is and waits for more.
 func (g *mProgram) wants() bool { return len(g.parked) > 0 && len(g.q.socket) == 0 }
 
