@@ -57,8 +57,9 @@ type Guard struct {
 	FirstQueue uint16 `yaml:"first_queue"`
 	// Queues is the number of the gate's threads.
 	Queues int `yaml:"queues"`
-	// Hold is the longest wait of held packets, from the first of their flow;
-	// HoldLimit the same while the program that judges them stands still.
+	// Hold is the longest wait of held packets while no queue has packets that the
+	// gate has let go, HoldLimit in all. Above 2 s, Hold says that programs may take
+	// long over a packet, and none is tried for wanting a second one first.
 	Hold      time.Duration `yaml:"hold"`
 	HoldLimit time.Duration `yaml:"hold_limit"`
 	// Flows bounds the flows remembered, FlowPackets the held packets of one and Bytes

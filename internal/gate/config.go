@@ -14,8 +14,8 @@ type Config struct {
 	// all. Beyond a bound packets go on unguarded.
 	Flows, FlowPackets int
 	Bytes              int64
-	// Hold is how long packets of a flow are held at most, counted from its first
-	// held one; HoldLimit is that while the judging program stands still.
+	// Hold is how long packets of a flow are held at most while no queue has packets
+	// that were released, HoldLimit in all, counted from its first held one.
 	Hold, HoldLimit time.Duration
 	// List flows in the settled set.
 	List bool

@@ -12,8 +12,10 @@
 //	ask.go       is their flow confirmed by now? which flows to ask for, oldest first
 //	answer.go    what an answer, a drop or a refused verdict means for them
 //	expire.go    nothing waits longer than it may
+//	dark.go      what may be on its way when the gate begins
 //	listing.go   flows that keep on sending pass in the kernel instead
-//	progress.go  has every other queue judged what was released so far? (reading.go)
+//	progress.go  has every other queue judged what was released so far? (reading.go,
+//	             and pace.go for programs that judge in any order)
 //	epoch.go     which flows wait for that
 //
 // # States
