@@ -19,10 +19,13 @@ import (
 const (
 	// settleFor is how long the flows send a packet now and then before the load begins: conntrack has confirmed them then,
 	// and the gate, which lists a flow that has been quiet for some milliseconds, has listed them.
-	settleFor = 300 * time.Millisecond
+	settleFor = 600 * time.Millisecond
+
+	// settlePause is how long they pause then, as the gate lists flows whose packets are past all queues.
+	settlePause = 200 * time.Millisecond
 
 	// settlePackets are all that are sent for that.
-	settlePackets = 15 * benchFlows
+	settlePackets = 25 * benchFlows
 
 	// warmPart of the packets are sent before those that count: caches, the Go runtime's heap, the CPU's clock.
 	warmPart = 10
@@ -209,6 +212,7 @@ func (l *settledTurn) warmUp(ctx context.Context) error {
 		}
 		time.Sleep(settleFor / settlePackets)
 	}
+	time.Sleep(settlePause)
 	return l.send(ctx, l.packets/warmPart)
 }
 
