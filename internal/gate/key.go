@@ -59,10 +59,10 @@ func Zone(k *packet.Key) (packet.Key, uint16) {
 }
 
 // listable reports whether the flow can be in the settled set, whose elements
-// are addresses, protocol and ports of unzoned packets.
+// are addresses and ports of UDP without a zone.
 func listable(k *packet.Key) bool {
 	if k[zoneAt] != 0 || k[zoneAt+1] != 0 {
 		return false
 	}
-	return k[1] == unix.IPPROTO_UDP || k[1] == unix.IPPROTO_UDPLITE
+	return k[1] == unix.IPPROTO_UDP
 }

@@ -72,7 +72,7 @@ func TestZonesAreApart(t *testing.T) {
 	lite[1] = unix.IPPROTO_UDPLITE
 	tcp := a
 	tcp[1] = unix.IPPROTO_TCP
-	if !listable(&lite) || listable(&tcp) {
-		t.Error("UDP-Lite can be listed, TCP cannot")
+	if listable(&lite) || listable(&tcp) {
+		t.Error("neither UDP-Lite nor TCP can be listed")
 	}
 }
