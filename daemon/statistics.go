@@ -158,7 +158,10 @@ func (k *keeper) statistics(kernel []nfq.KernelQueue) *gateStatistics {
 	queues, total := k.gate.Results()
 	g := &gateStatistics{Queues: queues, Total: gateTotals{Counters: total}}
 	g.Total.Add(&k.closed.Counters)
-	g.Total.QueueDropped, g.Total.UserDropped = k.gate.Drops(kernel)
+	var passed uint64
+	g.Total.QueueDropped, g.Total.UserDropped, passed = k.gate.Drops(kernel)
+	g.Total.Unguarded += passed
+	g.Total.UnguardedSocket += passed
 	return g
 }
 

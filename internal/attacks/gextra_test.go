@@ -66,6 +66,7 @@ func TestOneFlowBeyondItsBound(t *testing.T) {
 // still. What is asked about them is bounded, so that the gate costs next to
 // nothing meanwhile, and then all go on.
 func TestManyFlowsHeld(t *testing.T) {
+	needsLargeBuffers(t)
 	const many = 10000
 	var used time.Duration
 	sideBySide(t, scenario{

@@ -3,6 +3,7 @@ package attacks
 import (
 	"encoding/json"
 	"fmt"
+	"golang.org/x/sys/unix"
 	"os"
 	"strings"
 	"sync"
@@ -112,4 +113,18 @@ func (c *child) gateFigure(name string) float64 {
 		c.t.Errorf("the statistics have no gate.total.%s", name)
 	}
 	return n
+}
+
+// needsLargeBuffers skips a test whose load does not fit the receive buffers that an
+// ordinary user gets (net.core.rmem_max): programs would lose packets, guard or not.
+func needsLargeBuffers(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20); err != nil {
+		t.Skipf("large receive buffers take root: %v", err)
+	}
 }

@@ -29,6 +29,7 @@ func flows(t testing.TB, ns *kernel.NetNS, to netip.AddrPort, n int) []*net.UDPC
 // "in one go" never pauses within a flow; "by turns" pauses each flow for as long
 // as it takes to be listed, and goes on at full speed.
 func TestFullSpeedKeepsOrder(t *testing.T) {
+	needsLargeBuffers(t)
 	const (
 		many    = 50
 		packets = 2000

@@ -90,6 +90,7 @@ func TestBacklog(t *testing.T) {
 // passed by the gate is counted.
 func TestGateOverrun(t *testing.T) {
 	kerneltest.Require(t)
+	needsLargeBuffers(t)
 	const flows, packets = 6000, 10
 	r := &run{T: t, mode: "hold"}
 	near, far := twoEnds(r)

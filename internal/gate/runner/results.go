@@ -58,15 +58,21 @@ func (g *Gate) Results() (queues []Counters, total Counters) {
 	return queues, total
 }
 
-// Drops are the gate's packets that the kernel dropped by itself.
-func (g *Gate) Drops(queues []nfq.KernelQueue) (queueDropped, userDropped uint64) {
+// Drops are the gate's packets that the kernel dropped by itself, and those that it
+// let pass behind the last one that was received.
+func (g *Gate) Drops(queues []nfq.KernelQueue) (queueDropped, userDropped, passed uint64) {
 	for _, q := range queues {
-		if g.cfg.owns(q.Queue) {
-			queueDropped += uint64(q.QueueDropped)
-			userDropped += uint64(q.UserDropped)
+		if !g.cfg.owns(q.Queue) {
+			continue
+		}
+		queueDropped += uint64(q.QueueDropped)
+		userDropped += uint64(q.UserDropped)
+		n := int(q.Queue - g.cfg.FirstQueue)
+		if w := g.workers[n%g.cfg.Queues]; w.lastID[n/g.cfg.Queues] != 0 {
+			passed += uint64(q.IDSequence - w.lastID[n/g.cfg.Queues])
 		}
 	}
-	return queueDropped, userDropped
+	return queueDropped, userDropped, passed
 }
 
 func newHistogram() *hdrhistogram.Histogram {
