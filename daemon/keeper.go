@@ -39,8 +39,8 @@ type keeper struct {
 	operators string
 	// own is what the daemon's own rules take; nil: there are none.
 	own func() (ruleset.Traffic, bool)
-	// pin lists CPUs for the gate's threads; none: anywhere.
-	pin []int
+	// pin binds the gate's threads to CPUs.
+	pin bool
 	// install makes the table; again, where somebody has removed it.
 	install func() (*ruleset.Installed, error)
 
@@ -71,10 +71,7 @@ func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 	if cfg.Rules.Install {
 		k.own = func() (ruleset.Traffic, bool) { return ownTraffic(cfg) }
 	}
-	if cfg.Rules.Fanout == config.FanoutCPU {
-		// What takes the queue of the CPU that it is on must not change CPUs in the gate.
-		k.pin = allowedCPUs()
-	}
+	k.pin = cfg.Rules.Fanout == config.FanoutCPU
 	k.install = func() (*ruleset.Installed, error) { return installRules(cfg, k.table) }
 	return k
 }
@@ -298,7 +295,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
 		},
 		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.Zones,
-		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.changes.BaseChainAdded, Pin: k.pin, Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
+		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.changes.BaseChainAdded, Pin: k.pinned(p), Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
 	})
 	if err != nil {
 		return err
@@ -307,6 +304,16 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 	g.Start()
 	k.gate, k.zones = g, p.Zones
 	k.hints.gate.Store(g)
+	return nil
+}
+
+// pinned lists CPUs for the gate's threads; none: anywhere. What takes the queue of
+// the CPU that it is on must not change CPUs in the gate.
+func (k *keeper) pinned(p *gatePlan) []int {
+	spread := func(e exposure.Exposing) bool { return e.Rule.Fanout == liverules.FanoutCPU }
+	if k.pin || slices.ContainsFunc(p.Exposing, spread) {
+		return allowedCPUs()
+	}
 	return nil
 }
 
