@@ -232,6 +232,10 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = config.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
 	}
 	c.Guard.Queues, c.Guard.Settled = 1+random.IntN(2), random.IntN(4) > 0
+	if c.Rules.Fanout == config.FanoutCPU {
+		// What one thread of the gate lets go, which keeps to its CPU, is in one queue: one alone would overload it.
+		c.Guard.Queues = 2
+	}
 	c.Statistics.File = statistics
 	return c
 }
