@@ -3,12 +3,13 @@ package attacks
 import (
 	"encoding/json"
 	"fmt"
-	"golang.org/x/sys/unix"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernel"
 	"verdictd/internal/kernel/kerneltest"
