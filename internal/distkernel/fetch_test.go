@@ -117,7 +117,7 @@ func TestWithoutNetwork(t *testing.T) {
 	}
 }
 
-// A kernel of which something is missing is fetched anew.
+// A kernel of which something is missing is fetched again.
 func TestDamagedCache(t *testing.T) {
 	fakeDebian(t)
 	cache := t.TempDir()

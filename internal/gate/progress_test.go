@@ -152,7 +152,7 @@ func TestQueueGoes(t *testing.T) {
 	s.read(true, other) // the queue of another program
 	s = begin(t, at1(1000, 0))
 	s.end(at1(1004, 4))
-	s.read(true, at1(2, 2)) // bound anew by the same one
+	s.read(true, at1(2, 2)) // bound again by the same one
 }
 
 // TestRounds: a packet that is past one queue may be in the next.

@@ -25,7 +25,7 @@ const (
 //   - A subsystem of nfnetlink that is missing after request_module gets EINVAL, the same as a request that is wrong.
 //   - The kernel runs 50 modprobes at once at most. Before 4.13 it refuses more, and the socket fails with EPROTONOSUPPORT.
 //
-// So after ErrNotThere it waits a little and asks anew, a bounded number of times. An error of another kind is for the one
+// So after ErrNotThere it waits a little and asks again, a bounded number of times. An error of another kind is for the one
 // who needs the part to meet and explain.
 func Load(ctx context.Context, parts ...Part) error { return LoadBy(ctx, Part.Ask, parts...) }
 

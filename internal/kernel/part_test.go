@@ -15,7 +15,7 @@ import (
 func TestAskRealKernel(t *testing.T) {
 	kerneltest.Namespace(t)
 	for _, part := range []kernel.Part{kernel.PartQueue, kernel.PartConntrack, kernel.PartTables} {
-		for range 3 { // each time anew, as nothing stays
+		for range 3 { // each time again, as nothing stays
 			if err := part.Ask(); err != nil {
 				t.Errorf("%s: %v", part.Name, err)
 			}
