@@ -26,7 +26,7 @@ type liveCmd struct {
 
 // Help is called by kong.
 func (l *liveCmd) Help() string {
-	return "On a terminal, a view that is drawn anew each interval; elsewhere a line for each namespace and interval, with columns as wide as" +
+	return "On a terminal, a view that is redrawn each interval; elsewhere a line for each namespace and interval, with columns as wide as" +
 		" their heads, so that it can be cut. It reads counters and does not subscribe to events unless --events says so: a listener takes part in the exposure, see stats."
 }
 

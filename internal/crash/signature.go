@@ -31,7 +31,7 @@ var Signatures = []Signature{
 	},
 	{
 		ID: "nf_ct_deliver_cached_events",
-		About: "CVE-2022-49561: nf_ct_deliver_cached_events runs on the entry that lost a clash and was freed or is in use anew. Fixed by " +
+		About: "CVE-2022-49561: nf_ct_deliver_cached_events runs on the entry that lost a clash and was freed or is in use again. Fixed by " +
 			"56b14ecec97f (5.19; stable 4.14.282, 4.19.246, 5.4.197, 5.10.120, 5.15.45, 5.17.13, 5.18.2); RHEL 7.9 as released has the fault",
 		kinds: []string{KindKASAN, KindOops},
 		at:    []string{"nf_ct_deliver_cached_events"},
