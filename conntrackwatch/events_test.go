@@ -15,13 +15,13 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
-	"verdictd/internal/load"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
+	"verdictd/internal/traffic"
 )
 
 func TestEventsJSON(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows = 100
 	got := watch(t, flows, "events", "--json")
 	if got.status != cli.Done {
@@ -51,7 +51,7 @@ func TestEventsJSON(t *testing.T) {
 }
 
 func TestEventsText(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	got := watch(t, 100, "events")
 	if got.status != cli.Done || !regexp.MustCompile(`(?m)^ +udp +100 +0 +0 +\d`).MatchString(got.stdout) {
 		t.Errorf("status %d, want a row of 100 new udp entries:\n%s", got.status, got.stdout)
@@ -62,15 +62,15 @@ func TestEventsText(t *testing.T) {
 }
 
 // clash sends new flows through a namespace and returns the ledger.
-func clash(t *testing.T, ns *kernel.NetNS, flows, burst int) *load.ClashResult {
+func clash(t *testing.T, ns *netlab.NetNS, flows, burst int) *traffic.ClashResult {
 	t.Helper()
-	cfg := load.DefaultClash()
+	cfg := traffic.DefaultClash()
 	cfg.Flows, cfg.Burst, cfg.SenderNetns, cfg.ReceiverNetns = flows, burst, ns.Path(), ns.Path()
-	cfg.Pace = load.Pace{Rate: 20000}
-	res, err := load.RunClash(t.Context(), cfg, nil)
+	cfg.Pace = traffic.Pace{Rate: 20000}
+	res, err := traffic.RunClash(t.Context(), cfg, nil)
 	if err != nil {
 		t.Error(err)
-		return &load.ClashResult{}
+		return &traffic.ClashResult{}
 	}
 	return res
 }
@@ -78,9 +78,9 @@ func clash(t *testing.T, ns *kernel.NetNS, flows, burst int) *load.ClashResult {
 // TestEventsEqualTheLedger holds each way to count against what stress sent: nothing may be lost.
 func TestEventsEqualTheLedger(t *testing.T) {
 	for _, way := range [][]string{{"--count"}, {}, {"--count", "--protocol", "udp", "--family", "ipv4", "--zone", "0", "--mark", "0"}} {
-		ns := kerneltest.Namespace(t)
+		ns := testkit.Namespace(t)
 		const flows = 4000
-		var ledger *load.ClashResult
+		var ledger *traffic.ClashResult
 		got := during(t, func() { ledger = clash(t, ns, flows, 2) }, append([]string{"events", "--json"}, way...)...)
 		var r struct {
 			Total      ct.Tally
@@ -127,7 +127,7 @@ func TestEventsSayWhatWasLost(t *testing.T) {
 	if err != nil {
 		t.Skipf("no conntrack on this machine: %v", err)
 	}
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -148,10 +148,10 @@ func TestEventsSayWhatWasLost(t *testing.T) {
 
 	const flows = 3000
 	out := newStalled()
-	var ledger *load.ClashResult
+	var ledger *traffic.ClashResult
 	var stderr bytes.Buffer
 	status := runDuring(t, func() {
-		kerneltest.AwaitListeners(t, ns, 2)
+		testkit.AwaitListeners(t, ns, 2)
 		ledger = clash(t, ns, flows, 1)
 		close(out.start)
 	}, output{out, &stderr}, "events", "--format", "table", "--receive-buffer", "16384", "--max-receive-buffer", "16384")
@@ -188,7 +188,7 @@ func TestEventsSayWhatWasLost(t *testing.T) {
 }
 
 func TestEventLines(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows = 20
 	table := watch(t, flows, "events", "--format", "table", "--type", "new")
 	line := regexp.MustCompile(`^ {4}\[NEW\] udp      17 \d+ src=127\.0\.0\.1 dst=127\.0\.0\.1 sport=\d+ dport=20\d+ \[UNREPLIED\] src=127\.0\.0\.1 dst=127\.0\.0\.1 sport=20\d+ dport=\d+$`)
@@ -241,7 +241,7 @@ func TestEventLines(t *testing.T) {
 }
 
 func TestEventsFollowFlows(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows = 30
 	var r struct {
 		Flows struct {
@@ -262,7 +262,7 @@ func TestEventsFollowFlows(t *testing.T) {
 }
 
 func TestEventSamples(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), []string{"events", "--count", "--interval", "50ms", "--duration", "300ms"}, output{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("status %d, stderr %q", status, &stderr)

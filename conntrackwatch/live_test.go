@@ -20,9 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/observe"
+	"verdictd/internal/testkit"
 )
 
 func command(ctx context.Context, args ...string) result {
@@ -32,7 +32,7 @@ func command(ctx context.Context, args ...string) result {
 }
 
 func TestLiveLines(t *testing.T) {
-	ns, other := kerneltest.VethPair(t)
+	ns, other := testkit.VethPair(t)
 	got := command(t.Context(), "live", "--netns", ns.Path(), "--netns", other.Path(), "--interval", "50ms", "--duration", "1s")
 	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("%+v", got)
@@ -47,7 +47,7 @@ func TestLiveLines(t *testing.T) {
 }
 
 func TestLiveJSON(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	got := command(t.Context(), "live", "--json", "--interval", "50ms", "--duration", "500ms")
 	if got.status != cli.Done {
 		t.Fatalf("%+v", got)
@@ -94,7 +94,7 @@ func TestLiveWrongUsage(t *testing.T) {
 }
 
 func TestAllNamespaces(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	got := command(t.Context(), "live", "--all-netns", "--interval", "50ms", "--duration", "500ms")
 	if got.status != cli.Done || !strings.Contains(got.stdout, " self ") {
 		t.Errorf("%+v, want the own namespace at least", got)
@@ -103,7 +103,7 @@ func TestAllNamespaces(t *testing.T) {
 
 // Counting, listening and sampling in a namespace that the program is not in, with what a listener counts among the metrics.
 func TestOtherNamespace(t *testing.T) {
-	local, remote := kerneltest.VethPair(t)
+	local, remote := testkit.VethPair(t)
 	for name, tt := range map[string]struct {
 		args    []string
 		results string // what is printed of remote, and not of local where no flow was begun there
@@ -127,7 +127,7 @@ func TestOtherNamespace(t *testing.T) {
 			if strings.Contains(strings.Join(tt.args, " "), "vents") {
 				// The subtest's goroutine is not in the namespace.
 				if err := local.Do(func() error {
-					flow, err := net.Dial("udp4", fmt.Sprintf("%s:9", kerneltest.RemoteIPv4.Addr()))
+					flow, err := net.Dial("udp4", fmt.Sprintf("%s:9", testkit.RemoteIPv4.Addr()))
 					if err != nil {
 						return err
 					}
@@ -217,7 +217,7 @@ func (s *said) waitFor(t *testing.T, pattern string) string {
 }
 
 func TestLiveMetrics(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var remarks said
@@ -256,8 +256,8 @@ func TestSparkline(t *testing.T) {
 }
 
 func TestLiveModel(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	s, err := observe.Open(kernel.NetNSName{Name: "here", Path: ns.Path()})
+	ns := testkit.Namespace(t)
+	s, err := observe.Open(netlab.NetNSName{Name: "here", Path: ns.Path()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestLiveModel(t *testing.T) {
 
 // On a real terminal, q ends the view, and the terminal gets its own screen back.
 func TestLiveViewOnATerminal(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	terminal, screen := pty(t)
 	var drawn said
 	go func() { _, _ = io.Copy(&drawn, terminal) }()

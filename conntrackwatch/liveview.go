@@ -10,7 +10,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 )
 
 // Widths of the view: of a row's name and value, and of the longest sparkline that is kept.
@@ -28,7 +28,7 @@ var (
 
 // view draws the terminal until q or the end of ctx.
 func (l *liveCmd) view(ctx context.Context, lives []*live, out output) error {
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		return err
 	}

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // result is what a command did.
 type result struct {
@@ -75,7 +75,7 @@ func runDuring(t *testing.T, f func(), out output, args ...string) (status int) 
 }
 
 func TestDurationEndsIt(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	for _, command := range []string{"stats", "events"} {
 		var stdout, stderr bytes.Buffer
 		start := time.Now()

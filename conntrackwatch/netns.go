@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/observe"
 )
 
@@ -34,16 +34,16 @@ func (p places) Validate() error {
 func (p places) named() bool { return p.AllNetNS || len(p.NetNS) > 0 }
 
 // names lists the namespaces asked for.
-func (p places) names() ([]kernel.NetNSName, error) {
+func (p places) names() ([]netlab.NetNSName, error) {
 	if p.AllNetNS {
-		return kernel.ListNetNS()
+		return netlab.ListNetNS()
 	}
 	if !p.named() {
-		return []kernel.NetNSName{{Name: "self", Path: "/proc/thread-self/ns/net"}}, nil
+		return []netlab.NetNSName{{Name: "self", Path: "/proc/thread-self/ns/net"}}, nil
 	}
-	var names []kernel.NetNSName
+	var names []netlab.NetNSName
 	for _, n := range p.NetNS {
-		name, err := kernel.FindNetNS(n)
+		name, err := netlab.FindNetNS(n)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,7 @@ import (
 	"os"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/observe"
 )
 
@@ -47,14 +47,14 @@ func (r *readings) next() (*statsResult, error) {
 
 // meanings says what the counters that this kernel sends count on it.
 func meanings(sent ct.Counters) (release string, meaning map[string]string) {
-	build := kernel.ReadBuild(os.DirFS("/"))
+	build := kernelfacts.ReadBuild(os.DirFS("/"))
 	if build.Err != nil {
 		return "", nil // the counters are worth printing without
 	}
 	meaning = make(map[string]string)
 	for _, c := range ct.AllCounters() {
 		if sent[c].Sent {
-			meaning[c.String()] = kernel.CounterInWords(build.Value, c.String())
+			meaning[c.String()] = kernelfacts.CounterInWords(build.Value, c.String())
 		}
 	}
 	return build.Value.Release, meaning

@@ -13,11 +13,11 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 func TestStatsJSON(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows = 10
 	got := watch(t, flows, "stats", "--json")
 	if got.status != cli.Done || got.stderr != "" {
@@ -65,7 +65,7 @@ func TestStatsJSON(t *testing.T) {
 }
 
 func TestStatsText(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	got := watch(t, 3, "stats", "--all")
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
 	if got.status != cli.Done || len(lines) < 4 {
@@ -100,7 +100,7 @@ type sample struct {
 }
 
 func TestStatsSamples(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), []string{"stats", "--json", "--interval", "50ms", "--duration", "300ms"}, output{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("status %d, stderr %q", status, &stderr)
@@ -162,7 +162,7 @@ func TestStatsEqualOthers(t *testing.T) {
 	if err != nil {
 		t.Skip("conntrack is not installed")
 	}
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	entry := []string{"-I", "-p", "udp", "-s", "192.0.2.1", "-d", "192.0.2.2", "--sport", "1", "--dport", "2", "-t", "300"}
 	if out, err := exec.Command(conntrack, entry...).CombinedOutput(); err != nil {
 		t.Fatalf("conntrack %v: %v: %s", entry, err, out)

@@ -10,7 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/netlab"
 	"verdictd/internal/trace"
 )
 
@@ -76,13 +77,13 @@ func (c *traceCmd) Run(ctx context.Context, out output) (err error) {
 	if cfg.Netns, err = c.netns(); err != nil {
 		return err
 	}
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		return err
 	}
 	tracer, err := trace.Open(cfg)
 	if refused := (*trace.Refused)(nil); errors.As(err, &refused) {
-		writeRefusal(out.remarks, refused, hidden(kernel.ReadBuild(os.DirFS("/")).Value))
+		writeRefusal(out.remarks, refused, hidden(kernelfacts.ReadBuild(os.DirFS("/")).Value))
 	}
 	if err != nil {
 		return err
@@ -158,7 +159,7 @@ func (c *traceCmd) netns() (uint32, error) {
 	}
 	path := "/proc/thread-self/ns/net"
 	if c.NetNS != "" {
-		name, err := kernel.FindNetNS(c.NetNS)
+		name, err := netlab.FindNetNS(c.NetNS)
 		if err != nil {
 			return 0, err
 		}

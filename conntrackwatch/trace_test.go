@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 	"verdictd/internal/trace"
 )
 
@@ -141,7 +141,7 @@ func TestTraceHere(t *testing.T) {
 }
 
 func TestTraceNetns(t *testing.T) {
-	ns, other := kerneltest.VethPair(t)
+	ns, other := testkit.VethPair(t)
 	inode := func(c traceCmd) uint32 {
 		t.Helper()
 		n, err := c.netns()

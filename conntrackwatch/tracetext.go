@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/trace"
 )
 
@@ -134,4 +134,4 @@ func writeRefusal(w io.Writer, r *trace.Refused, hidden string) {
 }
 
 // hidden says which clashes the counters of the running kernel do not see.
-func hidden(b kernel.Build) string { return kernel.CountersOf(b).Hidden() }
+func hidden(b kernelfacts.Build) string { return kernelfacts.CountersOf(b).Hidden() }

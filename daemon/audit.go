@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"verdictd/internal/audit"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 type auditCommand struct {
@@ -84,7 +84,7 @@ func probe(ctx context.Context) (*audit.Probe, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
 	// Not by its path, which may be in a folder that this user may not search.
-	cmd := kernel.InUserNamespace(exec.CommandContext(ctx, "/proc/self/exe", "audit", "--probe-alone", "--may-crash-this-machine"))
+	cmd := netlab.InUserNamespace(exec.CommandContext(ctx, "/proc/self/exe", "audit", "--probe-alone", "--may-crash-this-machine"))
 	cmd.Stderr = os.Stderr
 	// With the thread that forks it dies the probe.
 	runtime.LockOSThread()

@@ -14,8 +14,8 @@ import (
 
 	"verdictd/internal/audit"
 	"verdictd/internal/config"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // asCommand makes the test's binary verdictd itself.
@@ -64,7 +64,7 @@ func owned(t *testing.T, args ...string) (status int, stdout, stderr string) {
 }
 
 func TestAuditExitStatus(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	status, stdout, stderr := owned(t, "audit")
 	if status != 0 || !strings.HasPrefix(stdout, "Not exposed: ") || stderr != "" {
 		t.Errorf("without rules: exit status %d, printed %q and %q", status, stdout, stderr)
@@ -125,7 +125,7 @@ func checkProbe(t *testing.T, stdout string) probed {
 }
 
 func TestAuditProbe(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	status, stdout, stderr := owned(t, "audit", "--probe", "--json")
 	if r := checkProbe(t, stdout); status != 0 || r.Verdict != audit.NotExposed {
 		t.Errorf("exit status %d, %s, %q", status, r.Verdict, stderr)
@@ -135,7 +135,7 @@ func TestAuditProbe(t *testing.T) {
 // TestAuditAsOrdinaryUser: what cannot be read is named, and the probe runs in a
 // user namespace.
 func TestAuditAsOrdinaryUser(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	var status int
 	var stdout, stderr string
 	var err error

@@ -16,13 +16,13 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const port = 5300
 
@@ -36,13 +36,13 @@ type running struct {
 }
 
 // start returns when the daemon is ready.
-func start(t *testing.T, ns *kernel.NetNS, cfg *config.Config) *running {
+func start(t *testing.T, ns *netlab.NetNS, cfg *config.Config) *running {
 	t.Helper()
 	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) })
 }
 
 // launch returns when what it starts is ready.
-func launch(t *testing.T, ns *kernel.NetNS, cfg *config.Config, run func(context.Context, *slog.Logger) error) *running {
+func launch(t *testing.T, ns *netlab.NetNS, cfg *config.Config, run func(context.Context, *slog.Logger) error) *running {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "v") //nolint:usetesting // t.TempDir holds the test's name, and a socket's path at most 107 bytes
 	if err != nil {
@@ -162,7 +162,7 @@ func clashes(t *testing.T) uint64 {
 // the guard.
 func TestGuard(t *testing.T) {
 	const flows = 50
-	counted := kerneltest.CountsClashes(t)
+	counted := testkit.CountsClashes(t)
 	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting, config.PlacementVerdict3} {
 		for _, address := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
 			for _, backend := range []config.Backend{config.BackendMMsg, config.BackendGoNFQueue} {
@@ -171,7 +171,7 @@ func TestGuard(t *testing.T) {
 				}
 				for _, mode := range []config.GuardMode{config.GuardOff, config.GuardHold, config.GuardDrop} {
 					t.Run(fmt.Sprintf("%s %s %s %s", placement, address, backend, mode), func(t *testing.T) {
-						ns := kerneltest.Namespace(t)
+						ns := testkit.Namespace(t)
 						cfg := testConfig()
 						cfg.Backend, cfg.Rules.Placement, cfg.Guard.Mode = backend, placement, mode
 						// Long enough for a flow's four packets to arrive in it.
@@ -215,7 +215,7 @@ func TestGuard(t *testing.T) {
 
 // TestStopLosesNothing stops the daemon in the middle of traffic.
 func TestStopLosesNothing(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	cfg := testConfig()
 	cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 100 * time.Microsecond, Per: config.PerPacket}
 	d := start(t, ns, cfg)
@@ -245,7 +245,7 @@ func TestStopLosesNothing(t *testing.T) {
 // TestTwoDaemons: the second one says who holds the queue, and leaves the first
 // one alone.
 func TestTwoDaemons(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	d := start(t, ns, testConfig())
 	err := run(context.Background(), testConfig(), slog.New(slog.DiscardHandler))
 	var inUse *nfq.InUseError
@@ -262,7 +262,7 @@ func TestTwoDaemons(t *testing.T) {
 
 // TestRulesFailed: what was opened is closed again.
 func TestRulesFailed(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	if _, err := ruleset.Install(rulesConfig(testConfig())); err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestRulesFailed(t *testing.T) {
 func TestGuardHasNothingToDo(t *testing.T) {
 	for _, placement := range []config.Placement{config.PlacementPreConntrack, config.PlacementNotrack} {
 		t.Run(string(placement), func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			cfg := testConfig()
 			cfg.Rules.Placement = placement
 			d := start(t, ns, cfg)
@@ -292,7 +292,7 @@ func TestGuardHasNothingToDo(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
 	for name, text := range map[string]string{good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n"} {

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // router is the test's namespace, between a client's and a server's.
 type router struct {
 	t                *testing.T
-	ns               *kernel.NetNS
-	client, server   *kernel.NetNS
+	ns               *netlab.NetNS
+	client, server   *netlab.NetNS
 	address, outside netip.Addr // the server's, the router's beside it
 }
 
@@ -33,12 +33,12 @@ func newRouter(t *testing.T, ipv6 bool) *router {
 	if ipv6 {
 		client, left, right, server = prefix("2001:db8:1::2/64"), prefix("2001:db8:1::1/64"), prefix("2001:db8:2::1/64"), prefix("2001:db8:2::2/64")
 	}
-	r := &router{t: t, ns: kerneltest.Namespace(t), client: newNamespace(t), server: newNamespace(t), address: server.Addr(), outside: right.Addr()}
-	for _, pair := range [][2]kernel.Endpoint{
+	r := &router{t: t, ns: testkit.Namespace(t), client: newNamespace(t), server: newNamespace(t), address: server.Addr(), outside: right.Addr()}
+	for _, pair := range [][2]netlab.Endpoint{
 		{{NetNS: r.client, Link: "client0", Addresses: []netip.Prefix{client}}, {NetNS: r.ns, Link: "left0", Addresses: []netip.Prefix{left}}},
 		{{NetNS: r.ns, Link: outerLink, Addresses: []netip.Prefix{right}}, {NetNS: r.server, Link: "server0", Addresses: []netip.Prefix{server}}},
 	} {
-		if err := kernel.AddVeth(pair[0], pair[1]); err != nil {
+		if err := netlab.AddVeth(pair[0], pair[1]); err != nil {
 			t.Fatal(err)
 		}
 	}

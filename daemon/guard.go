@@ -12,7 +12,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel"
+	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
@@ -42,7 +42,7 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	if cfg.Guard.Mode == config.GuardOff {
 		return errors.New("guard.mode is off, so that there is nothing to do: set it to auto, hold or drop")
 	}
-	if err := kernel.Load(ctx, kernel.PartQueue, kernel.PartTables); err != nil {
+	if err := modules.Load(ctx, modules.PartQueue, modules.PartTables); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	claimed, err := claim(guardTable)

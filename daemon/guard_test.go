@@ -12,7 +12,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 var loopback = netip.MustParseAddr("127.0.0.1")
@@ -37,7 +37,7 @@ func unguarded(t *testing.T, flows int) {
 	if n := burst(t, loopback, flows); n != 4*flows {
 		t.Errorf("%d of %d packets arrived", n, 4*flows)
 	}
-	if n := clashes(t) - before; kerneltest.CountsClashes(t) && n == 0 {
+	if n := clashes(t) - before; testkit.CountsClashes(t) && n == 0 {
 		t.Error("no clash without the guard")
 	}
 }
@@ -77,7 +77,7 @@ func TestGuardChoosesQueues(t *testing.T) {
 		"another one":    {[]exposure.QueueRange{{First: 6, Last: 9}}, config.GuardOff},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			judge(t, ns, foreign, slow)
 			queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 			g := startGuard(t, ns, config.Default(), test.queues...)
@@ -99,7 +99,7 @@ func TestGuardChoosesQueues(t *testing.T) {
 func TestGuardModes(t *testing.T) {
 	for _, mode := range []config.GuardMode{config.GuardAuto, config.GuardHold, config.GuardDrop} {
 		t.Run(string(mode), func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			judge(t, ns, foreign, slow)
 			queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 			cfg := config.Default()
@@ -123,7 +123,7 @@ func TestGuardModes(t *testing.T) {
 		})
 	}
 	t.Run("off", func(t *testing.T) {
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		cfg := config.Default()
 		cfg.Guard.Mode = config.GuardOff
 		if err := runGuard(t.Context(), cfg, nil, discard); err == nil || !strings.Contains(err.Error(), "guard.mode") {
@@ -134,7 +134,7 @@ func TestGuardModes(t *testing.T) {
 
 // TestExemptPorts never come to the gate.
 func TestExemptPorts(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, slow)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	cfg := config.Default()
@@ -151,7 +151,7 @@ func TestExemptPorts(t *testing.T) {
 func TestSettled(t *testing.T) {
 	for name, settled := range map[string]bool{"settled": true, "not settled": false} {
 		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			judge(t, ns, foreign, 0)
 			queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 			cfg := config.Default()
@@ -180,7 +180,7 @@ func TestSettled(t *testing.T) {
 
 // TestGuardStatistics: the file has the keys that scripts rely on.
 func TestGuardStatistics(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, slow)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	cfg := config.Default()
@@ -213,7 +213,7 @@ func TestGuardStatistics(t *testing.T) {
 // TestBurstsWithPauses: a program that had nothing to judge for a while does not stand
 // still, nor does it want a second packet.
 func TestBurstsWithPauses(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, 5*time.Millisecond)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	g := startGuard(t, ns, config.Default())

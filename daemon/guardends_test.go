@@ -10,9 +10,9 @@ import (
 	"github.com/google/nftables"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // TestGuardTakesOver: what a guard that was killed has left is no hindrance, whether
@@ -20,7 +20,7 @@ import (
 func TestGuardTakesOver(t *testing.T) {
 	for name, active := range map[string]bool{"active": true, "idle": false} {
 		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			judge(t, ns, foreign, slow)
 			queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 			cfg := config.Default()
@@ -47,7 +47,7 @@ func TestGuardTakesOver(t *testing.T) {
 
 // TestSecondGuard is refused, and leaves the first one alone.
 func TestSecondGuard(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, slow)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	g := startGuard(t, ns, config.Default())
@@ -61,7 +61,7 @@ func TestSecondGuard(t *testing.T) {
 
 // TestGateQueueTaken: the error names the queue and who has it, and nothing stays.
 func TestGateQueueTaken(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	cfg := config.Default()
 	judge(t, ns, cfg.Guard.FirstQueue, 0)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
@@ -78,7 +78,7 @@ func TestGateQueueTaken(t *testing.T) {
 // TestGuardStopsUnderLoad: packets that are held, and those behind them, arrive in
 // order, and clash no more than without the guard.
 func TestGuardStopsUnderLoad(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, 100*time.Microsecond)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	g := startGuard(t, ns, config.Default())
@@ -96,7 +96,7 @@ func TestGuardStopsUnderLoad(t *testing.T) {
 // TestGuardLeavesWhatWaits: with a base chain the kernel would drop what waits in any
 // queue, so the table stays as long as a program that stands still holds packets.
 func TestGuardLeavesWhatWaits(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	q, err := nfq.OpenMmsg(nfq.Config{Queue: foreign})
 	if err != nil {
 		t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 	"github.com/google/nftables/expr"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/liverules"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // TestGuardFollowsRules: a guard that is there first finds the rules of a program
@@ -41,7 +41,7 @@ func TestGuardFollowsRules(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			judge(t, ns, foreign, slow)
 			g := startGuard(t, ns, config.Default())
 			if text := gateText(t, ns); asksConntrack(text) {
@@ -115,7 +115,7 @@ func activateConntrack(t *testing.T) {
 
 // TestFlushedRuleset: a firewall's reload begins with `flush ruleset`.
 func TestFlushedRuleset(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, slow)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	g := startGuard(t, ns, config.Default())
@@ -138,7 +138,7 @@ func TestFlushedRuleset(t *testing.T) {
 // TestZonesComeLater: rules that put packets into zones reopen the gate, which has a
 // queue for each. Meanwhile packets pass as without a guard.
 func TestZonesComeLater(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, 100*time.Microsecond)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	g := startGuard(t, ns, config.Default())
@@ -158,7 +158,7 @@ func TestZonesComeLater(t *testing.T) {
 	}
 }
 
-func addZone(t *testing.T, ns *kernel.NetNS) {
+func addZone(t *testing.T, ns *netlab.NetNS) {
 	t.Helper()
 	if err := ns.Do(func() error {
 		addRule(t, &nftables.Chain{

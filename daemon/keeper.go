@@ -16,8 +16,9 @@ import (
 	"verdictd/internal/exposure"
 	"verdictd/internal/gate"
 	"verdictd/internal/gate/runner"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
+	"verdictd/internal/modules"
 	"verdictd/internal/ruleset"
 )
 
@@ -130,8 +131,8 @@ func (k *keeper) settledTimeout() time.Duration {
 		return k.guard.SettledTimeout
 	}
 	least := 2 * settledMost
-	c := kernel.ReadConntrack(os.DirFS("/"))
-	for _, s := range []kernel.Reading[uint64]{c.UDPTimeout, c.UDPTimeoutStream} {
+	c := kernelfacts.ReadConntrack(os.DirFS("/"))
+	for _, s := range []kernelfacts.Reading[uint64]{c.UDPTimeout, c.UDPTimeoutStream} {
 		if s.Err == nil {
 			least = min(least, time.Duration(s.Value)*time.Second)
 		}
@@ -282,7 +283,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 	}
 	// With this module conntrack collects events, which a clash needs to do harm:
 	// it is asked for where there are clashes to prevent only.
-	if err := kernel.Load(ctx, kernel.PartConntrack); err != nil {
+	if err := modules.Load(ctx, modules.PartConntrack); err != nil {
 		return fmt.Errorf("the gate asks conntrack for flows, and so needs nf_conntrack_netlink: %w", err)
 	}
 	if err := k.close(); err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"verdictd/internal/audit"
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 )
 
 // exportAudit runs the audit once, logs what matters of it, and serves it to
@@ -55,7 +55,7 @@ func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 }
 
 // auditMetrics are gauges that are 1, with what they say in their labels.
-func auditMetrics(verdict audit.Verdict, facts []kernel.Finding, mode config.GuardMode) *prometheus.Registry {
+func auditMetrics(verdict audit.Verdict, facts []kernelfacts.Finding, mode config.GuardMode) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	info := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // TestMetrics serves the audit and the guard's mode while the daemon runs.
 func TestMetrics(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

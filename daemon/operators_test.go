@@ -17,8 +17,8 @@ import (
 	"github.com/google/nftables/xt"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // tool runs a program with input in the thread's namespace.
@@ -124,7 +124,7 @@ func TestOperatorsRules(t *testing.T) {
 		}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			test.load(t)
 			cfg := operatorsConfig(config.GuardHold)
 			d := start(t, ns, cfg)
@@ -183,7 +183,7 @@ func TestFirewallComesLater(t *testing.T) {
 // TestDaemonAndGuard: a daemon guards its own queue, and a guard beside it another
 // program's, through which the same packets pass.
 func TestDaemonAndGuard(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	judge(t, ns, foreign, slow)
 	queueChain(t, "foreign", nftables.ChainHookPostrouting, 0, foreign)
 	cfg := testConfig()

@@ -19,10 +19,10 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // foreign is the queue of a program that knows nothing of verdictd.
@@ -31,14 +31,14 @@ const foreign = 5
 var discard = slog.New(slog.DiscardHandler)
 
 // startGuard starts `verdictd guard` in the namespace.
-func startGuard(t *testing.T, ns *kernel.NetNS, cfg *config.Config, queues ...exposure.QueueRange) *running {
+func startGuard(t *testing.T, ns *netlab.NetNS, cfg *config.Config, queues ...exposure.QueueRange) *running {
 	t.Helper()
 	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return runGuard(ctx, cfg, queues, log) })
 }
 
 // judge serves a queue as a simple program does: one packet at a time, each after a
 // delay. It ends with the test.
-func judge(t *testing.T, ns *kernel.NetNS, queue uint16, delay time.Duration) {
+func judge(t *testing.T, ns *netlab.NetNS, queue uint16, delay time.Duration) {
 	t.Helper()
 	var q nfq.Queue
 	if err := ns.Do(func() (err error) {
@@ -114,7 +114,7 @@ func zoneOf(zone uint16) []expr.Any {
 }
 
 // gateText is the guard's table as text; "" where there is none.
-func gateText(t *testing.T, ns *kernel.NetNS) (text string) {
+func gateText(t *testing.T, ns *netlab.NetNS) (text string) {
 	t.Helper()
 	_ = ns.Do(func() error { text, _ = ruleset.Show(guardTable); return nil })
 	return text
@@ -135,7 +135,7 @@ type stream struct {
 	sent, arrived, twice, reordered int
 }
 
-func newStream(t *testing.T, ns *kernel.NetNS) *stream {
+func newStream(t *testing.T, ns *netlab.NetNS) *stream {
 	t.Helper()
 	s := &stream{t: t, end: make(chan struct{})}
 	to := netip.MustParseAddrPort("127.0.0.1:5300")
@@ -212,10 +212,10 @@ func (s *stream) stop() {
 	}
 }
 
-// namespaceWithoutConntrack is kerneltest.Namespace, but that nothing is tracked.
-func namespaceWithoutConntrack(t *testing.T) *kernel.NetNS {
+// namespaceWithoutConntrack is testkit.Namespace, but that nothing is tracked.
+func namespaceWithoutConntrack(t *testing.T) *netlab.NetNS {
 	t.Helper()
-	kerneltest.Require(t)
+	testkit.Require(t)
 	ns := newNamespace(t)
 	leave, err := ns.Enter()
 	if err != nil {

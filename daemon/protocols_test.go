@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // TestOtherProtocols sends bursts of what conntrack tracks besides UDP.
@@ -103,7 +103,7 @@ func TestGenericTracker(t *testing.T) {
 func TestUDPLite(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode config.GuardMode) {
 		r := newRig(t, mode, func(c *config.Config) { c.Rules.Protocols = []config.Protocol{unix.IPPROTO_UDPLITE} })
-		to := &unix.SockaddrInet4{Addr: kerneltest.RemoteIPv4.Addr().As4(), Port: port}
+		to := &unix.SockaddrInet4{Addr: testkit.RemoteIPv4.Addr().As4(), Port: port}
 		in, out := udpLite(t, r.remote, to), udpLite(t, r.local, &unix.SockaddrInet4{})
 		for n := range byte(4) {
 			if err := unix.Sendto(out, []byte{n}, 0, to); err != nil {
@@ -123,7 +123,7 @@ func TestUDPLite(t *testing.T) {
 	})
 }
 
-func udpLite(t *testing.T, ns *kernel.NetNS, address unix.Sockaddr) (fd int) {
+func udpLite(t *testing.T, ns *netlab.NetNS, address unix.Sockaddr) (fd int) {
 	t.Helper()
 	err := ns.Do(func() (err error) {
 		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDPLITE); err != nil {
@@ -179,7 +179,7 @@ type rawSocket struct {
 	family int
 }
 
-func newRawSocket(t *testing.T, ns *kernel.NetNS, family, protocol int) *rawSocket {
+func newRawSocket(t *testing.T, ns *netlab.NetNS, family, protocol int) *rawSocket {
 	t.Helper()
 	s := &rawSocket{t: t, family: family}
 	err := ns.Do(func() (err error) {
@@ -198,9 +198,9 @@ func newRawSocket(t *testing.T, ns *kernel.NetNS, family, protocol int) *rawSock
 
 func (s *rawSocket) send(b []byte) {
 	s.t.Helper()
-	var to unix.Sockaddr = &unix.SockaddrInet4{Addr: kerneltest.RemoteIPv4.Addr().As4()}
+	var to unix.Sockaddr = &unix.SockaddrInet4{Addr: testkit.RemoteIPv4.Addr().As4()}
 	if s.family == unix.AF_INET6 {
-		to = &unix.SockaddrInet6{Addr: kerneltest.RemoteIPv6.Addr().As16()}
+		to = &unix.SockaddrInet6{Addr: testkit.RemoteIPv6.Addr().As16()}
 	}
 	if err := unix.Sendto(s.fd, b, 0, to); err != nil {
 		s.t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // bothModes plays something with the guard off and with packets held: with both the
@@ -29,8 +29,8 @@ func bothModes(t *testing.T, f func(t *testing.T, mode config.GuardMode)) {
 
 // remotes are the peer's addresses.
 var remotes = map[string]netip.AddrPort{
-	"IPv4": netip.AddrPortFrom(kerneltest.RemoteIPv4.Addr(), port),
-	"IPv6": netip.AddrPortFrom(kerneltest.RemoteIPv6.Addr(), port),
+	"IPv4": netip.AddrPortFrom(testkit.RemoteIPv4.Addr(), port),
+	"IPv6": netip.AddrPortFrom(testkit.RemoteIPv6.Addr(), port),
 }
 
 // eachFamily is bothModes for IPv4 and for IPv6.
@@ -53,13 +53,13 @@ func perFlow(d time.Duration) config.Analysis {
 type rig struct {
 	t             *testing.T
 	mode          config.GuardMode
-	local, remote *kernel.NetNS
+	local, remote *netlab.NetNS
 	daemon        *running
 }
 
 func newRig(t *testing.T, mode config.GuardMode, change func(*config.Config)) *rig {
 	t.Helper()
-	local, remote := kerneltest.VethPair(t)
+	local, remote := testkit.VethPair(t)
 	cfg := testConfig()
 	cfg.Rules.Placement, cfg.Guard.Mode, cfg.Analysis = config.PlacementOutput, mode, perFlow(10*time.Millisecond)
 	if change != nil {
@@ -85,7 +85,7 @@ func checkClashes(t *testing.T, mode config.GuardMode, s *statistics, further ui
 	}
 	clashed := clashes(t)
 	if mode == config.GuardOff {
-		if kerneltest.CountsClashes(t) && clashed < further {
+		if testkit.CountsClashes(t) && clashed < further {
 			t.Errorf("%d clashes without the guard, want at least %d", clashed, further)
 		}
 		return
@@ -107,7 +107,7 @@ func (r *rig) listenRemote(address netip.AddrPort) *net.UDPConn {
 	return listen(r.t, r.remote, address)
 }
 
-func listen(t *testing.T, ns *kernel.NetNS, address netip.AddrPort) *net.UDPConn {
+func listen(t *testing.T, ns *netlab.NetNS, address netip.AddrPort) *net.UDPConn {
 	t.Helper()
 	var c *net.UDPConn
 	err := ns.Do(func() (err error) {
@@ -123,7 +123,7 @@ func listen(t *testing.T, ns *kernel.NetNS, address netip.AddrPort) *net.UDPConn
 
 func (r *rig) dial(to netip.AddrPort) *net.UDPConn { return dial(r.t, r.local, to) }
 
-func dial(t *testing.T, ns *kernel.NetNS, to netip.AddrPort) *net.UDPConn {
+func dial(t *testing.T, ns *netlab.NetNS, to netip.AddrPort) *net.UDPConn {
 	t.Helper()
 	var c *net.UDPConn
 	err := ns.Do(func() (err error) {
@@ -189,9 +189,9 @@ func option(t *testing.T, c *net.UDPConn, level, name, value int) {
 	}
 }
 
-func newNamespace(t *testing.T) *kernel.NetNS {
+func newNamespace(t *testing.T) *netlab.NetNS {
 	t.Helper()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}

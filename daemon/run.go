@@ -13,7 +13,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/engine"
-	"verdictd/internal/kernel"
+	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
 )
 
@@ -39,7 +39,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 	if err != nil {
 		return fmt.Errorf("compile policy: %w", err)
 	}
-	if err := loadModules(ctx, cfg, kernel.Load); err != nil {
+	if err := loadModules(ctx, cfg, modules.Load); err != nil {
 		return err
 	}
 	s := service{cfg: cfg, log: log, keeper: newKeeper(cfg, log)}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // Names of offloads, as `ethtool -k` has them with their first words.
@@ -53,7 +53,7 @@ func ethtool(t *testing.T, link string, request []byte) {
 
 // setFeatures switches offloads of a link on or off. It is false where the kernel
 // does not know one that shall be on.
-func setFeatures(t *testing.T, ns *kernel.NetNS, link string, on []string, off ...string) (known bool) {
+func setFeatures(t *testing.T, ns *netlab.NetNS, link string, on []string, off ...string) (known bool) {
 	t.Helper()
 	known = true
 	if err := ns.Do(func() error {
@@ -96,7 +96,7 @@ func setFeatures(t *testing.T, ns *kernel.NetNS, link string, on []string, off .
 
 // groRig has what a peer sends in one go arrive in one packet: the peer's link
 // segments it, so that all segments are there when this one's GRO runs.
-func groRig(t *testing.T, from, to *kernel.NetNS, fromLink, toLink string, features ...string) (known bool) {
+func groRig(t *testing.T, from, to *netlab.NetNS, fromLink, toLink string, features ...string) (known bool) {
 	t.Helper()
 	setFeatures(t, from, fromLink, nil, append(tsoFeatures, featureUSO)...)
 	return setFeatures(t, to, toLink, append(features, featureGRO))
@@ -159,7 +159,7 @@ func TestSegmentedSend(t *testing.T) {
 // as GRO hands up what it has put together.
 func TestSegmentsOnTheWayIn(t *testing.T) {
 	r := newRig(t, config.GuardHold, func(c *config.Config) { c.Rules.Placement = config.PlacementInput })
-	to := netip.AddrPortFrom(kerneltest.LocalIPv4.Addr(), port)
+	to := netip.AddrPortFrom(testkit.LocalIPv4.Addr(), port)
 	in, out := listen(t, r.local, to), dial(t, r.remote, to)
 	sent := append(segments(t, out), segments(t, out)...)
 	want(t, in, sent...)
@@ -180,9 +180,9 @@ func skipWithoutGRO(t *testing.T, in, out *net.UDPConn) {
 // TestGROOnTheWayIn: the kernel takes a packet that GRO has put together apart again
 // for the queue, not for the gate. Its parts share one entry.
 func TestGROOnTheWayIn(t *testing.T) {
-	local, remote := kerneltest.VethPair(t)
-	groRig(t, remote, local, kerneltest.RemoteLink, kerneltest.LocalLink)
-	to := netip.AddrPortFrom(kerneltest.LocalIPv4.Addr(), port)
+	local, remote := testkit.VethPair(t)
+	groRig(t, remote, local, testkit.RemoteLink, testkit.LocalLink)
+	to := netip.AddrPortFrom(testkit.LocalIPv4.Addr(), port)
 	in := listen(t, local, to)
 	skipWithoutGRO(t, in, dial(t, remote, to))
 	cfg := testConfig()

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // The tests in this file send flows whose first packet is thought over while the
@@ -43,7 +43,7 @@ func TestLongDatagrams(t *testing.T) {
 
 // TestLongDatagramsOnTheWayIn: their fragments are put together before the gate.
 func TestLongDatagramsOnTheWayIn(t *testing.T) {
-	for _, address := range []netip.Addr{kerneltest.LocalIPv4.Addr(), kerneltest.LocalIPv6.Addr()} {
+	for _, address := range []netip.Addr{testkit.LocalIPv4.Addr(), testkit.LocalIPv6.Addr()} {
 		t.Run(address.String(), func(t *testing.T) {
 			bothModes(t, func(t *testing.T, mode config.GuardMode) {
 				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = config.PlacementInput })
@@ -59,7 +59,7 @@ func TestLongDatagramsOnTheWayIn(t *testing.T) {
 }
 
 func TestMulticastAndBroadcast(t *testing.T) {
-	device := func(t *testing.T, ns *kernel.NetNS, name string) (i *net.Interface) {
+	device := func(t *testing.T, ns *netlab.NetNS, name string) (i *net.Interface) {
 		t.Helper()
 		if err := ns.Do(func() (err error) { i, err = net.InterfaceByName(name); return err }); err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestMulticastAndBroadcast(t *testing.T) {
 			r := newRig(t, mode, nil)
 			group := netip.MustParseAddr("233.252.0.1") // MCAST-TEST-NET, RFC 6676
 			var in *net.UDPConn
-			remoteDevice := device(t, r.remote, kerneltest.RemoteLink)
+			remoteDevice := device(t, r.remote, testkit.RemoteLink)
 			if err := r.remote.Do(func() (err error) {
 				in, err = net.ListenMulticastUDP("udp4", remoteDevice, net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, port)))
 				return err
@@ -79,7 +79,7 @@ func TestMulticastAndBroadcast(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = in.Close() }()
-			if err := r.local.AddRoute(netip.PrefixFrom(group, 32), kerneltest.RemoteIPv4.Addr()); err != nil {
+			if err := r.local.AddRoute(netip.PrefixFrom(group, 32), testkit.RemoteIPv4.Addr()); err != nil {
 				t.Fatal(err)
 			}
 			write(t, r.dial(netip.AddrPortFrom(group, port)), "one", "two", "three")
@@ -121,7 +121,7 @@ func TestDNATBesideTheQueue(t *testing.T) {
 		t.Run(string(placement), func(t *testing.T) {
 			bothModes(t, func(t *testing.T, mode config.GuardMode) {
 				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = placement })
-				before, target := netip.MustParseAddr("192.0.2.77").As4(), kerneltest.RemoteIPv4.Addr().As4()
+				before, target := netip.MustParseAddr("192.0.2.77").As4(), testkit.RemoteIPv4.Addr().As4()
 				nat(t, nftables.ChainHookOutput, nftables.ChainPriorityNATDest,
 					&expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4, DestRegister: 1},
 					&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: before[:]},
@@ -181,7 +181,7 @@ func TestRulesSeeThePacketsThemselves(t *testing.T) {
 			bothModes(t, func(t *testing.T, mode config.GuardMode) {
 				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = config.PlacementInput })
 				filter(t, test.hook, test.rule...)
-				to := netip.AddrPortFrom(kerneltest.LocalIPv4.Addr(), port)
+				to := netip.AddrPortFrom(testkit.LocalIPv4.Addr(), port)
 				in, out := listen(t, r.local, to), dial(t, r.remote, to)
 				write(t, out, "one", "two", "three")
 				want(t, in, test.want...)
@@ -289,9 +289,9 @@ func TestFlushedTable(t *testing.T) {
 func TestMarksAndRoutesStay(t *testing.T) {
 	bothModes(t, func(t *testing.T, mode config.GuardMode) {
 		r := newRig(t, mode, nil)
-		if err := kernel.AddVeth(
-			kernel.Endpoint{NetNS: r.local, Link: "other0", Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}},
-			kernel.Endpoint{NetNS: r.remote, Link: "other1", Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.2/24")}},
+		if err := netlab.AddVeth(
+			netlab.Endpoint{NetNS: r.local, Link: "other0", Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}},
+			netlab.Endpoint{NetNS: r.remote, Link: "other1", Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.2/24")}},
 		); err != nil {
 			t.Fatal(err)
 		}

@@ -10,12 +10,12 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // TestBench compares the shipped programs, briefly: what comes of it is no measure of their speed.
 func TestBench(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command to build the programs with:", err)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
 )
 
@@ -127,7 +127,7 @@ func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
 
 // measure is one listener's turn: a fresh namespace, the listener, the flows. Whatever was started is gone when it returns.
 func (b *eventBench) measure(ctx context.Context, l *eventListener, dir string, s *eventSample) (err error) {
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (b *eventBench) measure(ctx context.Context, l *eventListener, dir string, 
 }
 
 // load makes the flows and measures what process pid takes over their events.
-func (b *eventBench) load(ctx context.Context, ns *kernel.NetNS, l *eventListener, pid int, s *eventSample) error {
+func (b *eventBench) load(ctx context.Context, ns *netlab.NetNS, l *eventListener, pid int, s *eventSample) error {
 	return onCPU(b.loadCPU, func() error {
 		return ns.Do(func() (err error) {
 			load, err := openFlows()

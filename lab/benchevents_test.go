@@ -13,7 +13,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // TestBenchEvents compares the listeners, briefly: what comes of it is no measure of their speed. The lab is one of the
@@ -84,7 +84,7 @@ func TestParseEventSocket(t *testing.T) {
 
 // TestNewFlows makes flows and asks the kernel how many entries there are, and whether any was refused.
 func TestNewFlows(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	conn, err := ct.Dial()
 	if err != nil {
 		t.Fatal(err)

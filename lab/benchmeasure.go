@@ -11,9 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
 )
 
 const (
@@ -140,13 +139,13 @@ func (b *bench) open(v *variant) (benchLoad, error) {
 		l, err := openFresh(v.load.burstOf(), v.load == caseAnswer, b.window)
 		return &freshTurn{l, b.flows(v)}, err
 	}
-	n := topology.Networks["ipv4"]
+	n := netlab.Networks["ipv4"]
 	l, err := openLoad(netip.AddrPortFrom(n.Target, port), n.SourceList()[:benchFlows], b.window)
 	return &settledTurn{l, b.packets}, err
 }
 
 // load sends the packets and measures what the processes take over them, and the sends.
-func (b *bench) load(ctx context.Context, v *variant, ns *kernel.NetNS, daemons []*process, s *sample) error {
+func (b *bench) load(ctx context.Context, v *variant, ns *netlab.NetNS, daemons []*process, s *sample) error {
 	return onCPU(b.loadCPU, func() error {
 		return ns.Do(func() (err error) {
 			l, err := b.open(v)

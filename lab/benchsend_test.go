@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // TestBenchSend compares the shipped stress, briefly: what comes of it is no measure of its speed.
 func TestBenchSend(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	bin := shipped(t)
 	reference := filepath.Join(bin, "send_reference")
 	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference, "reference/send_reference.c").CombinedOutput(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // What all fast senders send alike.
@@ -161,14 +161,14 @@ func (s *sendSample) between(few, many sendRun) error {
 }
 
 // sendPath makes the namespaces at both ends.
-func sendPath() (near, far *kernel.NetNS, err error) {
-	if near, err = kernel.NewNetNS(); err != nil {
+func sendPath() (near, far *netlab.NetNS, err error) {
+	if near, err = netlab.NewNetNS(); err != nil {
 		return nil, nil, err
 	}
-	if far, err = kernel.NewNetNS(); err != nil {
+	if far, err = netlab.NewNetNS(); err != nil {
 		return nil, nil, errors.Join(err, near.Close())
 	}
-	err = kernel.AddVeth(kernel.Endpoint{NetNS: near, Link: nearLink, Addresses: []netip.Prefix{sendSource}}, kernel.Endpoint{NetNS: far, Link: farLink})
+	err = netlab.AddVeth(netlab.Endpoint{NetNS: near, Link: nearLink, Addresses: []netip.Prefix{sendSource}}, netlab.Endpoint{NetNS: far, Link: farLink})
 	if err == nil {
 		err = errors.Join(near.AddNeighbor(nearLink, sendTarget, nobody), near.SeparateSegments(nearLink))
 	}
@@ -184,7 +184,7 @@ type sendRun struct {
 	cpu, took time.Duration
 }
 
-func (b *sendBench) run(g *group, name string, near, far *kernel.NetNS, packets int) (r sendRun, err error) {
+func (b *sendBench) run(g *group, name string, near, far *netlab.NetNS, packets int) (r sendRun, err error) {
 	program, args, err := b.command(g.dir, name, packets)
 	if err != nil {
 		return r, err
@@ -259,7 +259,7 @@ func (b *sendBench) provoke(g *group, name string, into *sendSample) error {
 	} else {
 		args = append(args, "--burst", strconv.Itoa(perBurst), "--threads", "2", "--flows", strconv.Itoa(b.clashing/perBurst))
 	}
-	here, err := kernel.NewNetNS()
+	here, err := netlab.NewNetNS()
 	if err != nil {
 		return err
 	}

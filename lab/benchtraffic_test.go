@@ -10,14 +10,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
-	"verdictd/internal/topology"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // withLoad runs f with a load in a namespace without a queue.
 func withLoad(t *testing.T, window int, f func(*load) error) error {
 	t.Helper()
-	kerneltest.Require(t)
+	testkit.Require(t)
 	top, err := newTopology("output", "ipv4")
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func withLoad(t *testing.T, window int, f func(*load) error) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := topology.Networks["ipv4"]
+	n := netlab.Networks["ipv4"]
 	return onCPU(cpus[0], func() error {
 		return top.Queue.Do(func() error {
 			l, err := openLoad(netip.AddrPortFrom(n.Target, port), n.SourceList()[:benchFlows], window)

@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 )
@@ -105,7 +105,7 @@ func (b *bench) canRun(v *variant) error {
 
 // start starts a variant in a namespace and waits until it judges. All of its processes' time counts; the last one writes
 // the statistics, but for the C program without a guard.
-func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string) ([]*process, error) {
+func (b *bench) start(v *variant, g *group, ns *netlab.NetNS, statistics string) ([]*process, error) {
 	c := config.Default()
 	c.Guard.Mode = v.guard
 	c.Queues.First, c.Queues.Count, c.Queues.Pin, c.Queues.MaxLength = benchQueue, 1, []int{b.daemonCPU}, uint32(b.maxLength())
@@ -123,7 +123,7 @@ func (b *bench) start(v *variant, g *group, ns *kernel.NetNS, statistics string)
 	return []*process{p}, pinProcess(p.cmd.Process.Pid, b.daemonCPU)
 }
 
-func (b *bench) startReference(v *variant, g *group, ns *kernel.NetNS, c *config.Config) ([]*process, error) {
+func (b *bench) startReference(v *variant, g *group, ns *netlab.NetNS, c *config.Config) ([]*process, error) {
 	p, err := g.startService(ns, b.reference, "--queue", strconv.Itoa(benchQueue), "--cpu", strconv.Itoa(b.daemonCPU),
 		"--max-length", strconv.Itoa(b.maxLength()), "--receive-buffer", strconv.Itoa(c.Queues.ReceiveBuffer))
 	if err == nil {
@@ -138,7 +138,7 @@ func (b *bench) startReference(v *variant, g *group, ns *kernel.NetNS, c *config
 
 // kernelCount is what the kernel says: the losses of all queues together, the gate's among them, and how many packets the
 // program's queue had.
-func kernelCount(ns *kernel.NetNS) (sum nfq.KernelQueue, err error) {
+func kernelCount(ns *netlab.NetNS) (sum nfq.KernelQueue, err error) {
 	err = ns.Do(func() error {
 		queues, err := nfq.ReadKernelQueues()
 		for _, q := range queues {

@@ -8,7 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
 )
 
@@ -16,7 +16,7 @@ import (
 const defaultQueueLength = 1024
 
 // startDaemon starts verdictd with a configuration, in the namespace that has the queue.
-func (g *group) startDaemon(ns *kernel.NetNS, verdictd string, c *config.Config) (*process, error) {
+func (g *group) startDaemon(ns *netlab.NetNS, verdictd string, c *config.Config) (*process, error) {
 	path, err := g.writeConfig("verdictd.yaml", c)
 	if err != nil {
 		return nil, err

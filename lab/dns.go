@@ -12,8 +12,8 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/crash"
 	"verdictd/internal/dnsload"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
 )
 
 // dnsCmd is `lab dns`.
@@ -40,7 +40,7 @@ var dnsGuards = []string{noQueue, report.GuardOff, report.GuardDrop, report.Guar
 // resolver is what stress is to do, but for the addresses.
 func (c *dnsCmd) resolver() dnsload.Config {
 	r := dnsload.Default()
-	r.Target = topology.Networks[c.Family].Target
+	r.Target = netlab.Networks[c.Family].Target
 	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
 	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time besides.
 	attempts := 4 * r.Attempts * (c.Resolutions/max(1, c.Parallel) + 1)
@@ -101,7 +101,7 @@ type resolving struct {
 
 // do fills in the run. Whatever it started is gone when it returns.
 func (r *resolving) do(ctx context.Context) (err error) {
-	t, err := newTopology(r.Placement, topology.Families()...) // of both, or getaddrinfo asks for one kind of record only
+	t, err := newTopology(r.Placement, netlab.Families()...) // of both, or getaddrinfo asks for one kind of record only
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (r *resolving) do(ctx context.Context) (err error) {
 	return err
 }
 
-func (r *resolving) stressArgs(t *topology.Topology) []string {
+func (r *resolving) stressArgs(t *netlab.Topology) []string {
 	c := r.resolver()
 	return []string{
 		"dns", "--json", "-", "--target", c.Target.String(), "--client", string(c.Client), "--queries", string(c.Queries),

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"verdictd/internal/crash"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
 )
 
 const (
@@ -36,7 +36,7 @@ type experiment struct {
 	// machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst in
 	// one system call, as threads would spend their time in waiting for each other, and every wait may be long.
 	machine bool
-	sending func(*topology.Topology) func() // called before stress starts; what it returns, after it ended
+	sending func(*netlab.Topology) func() // called before stress starts; what it returns, after it ended
 
 	run report.Run
 }
@@ -128,7 +128,7 @@ func (e *experiment) do(ctx context.Context) (err error) {
 }
 
 // shape makes the namespaces what the row wants beyond its placement.
-func (e *experiment) shape(t *topology.Topology) error {
+func (e *experiment) shape(t *netlab.Topology) error {
 	var err error
 	switch e.row[nat] {
 	case report.NATMasquerade:
@@ -144,7 +144,7 @@ func (e *experiment) shape(t *topology.Topology) error {
 
 // startProgram starts who gives the verdicts, and the guard. The process is the one that writes statistics: nil for
 // another program without a guard.
-func (e *experiment) startProgram(g *group, t *topology.Topology, statistics string) (*process, error) {
+func (e *experiment) startProgram(g *group, t *netlab.Topology, statistics string) (*process, error) {
 	settings := e.daemonConfig(statistics)
 	if !e.row.foreign() {
 		return g.startDaemon(t.Queue, e.verdictd, settings)
@@ -168,7 +168,7 @@ func (e *experiment) startProgram(g *group, t *topology.Topology, statistics str
 // checkSources makes sure that addresses were translated where they were to be, and nowhere else: a row that promises
 // something about masqueraded flows must have had some.
 func (e *experiment) checkSources() error {
-	n := topology.Networks[e.row[family]]
+	n := netlab.Networks[e.row[family]]
 	for _, source := range e.run.ReceivedFrom {
 		masqueraded := source == n.TargetGateway
 		if want := e.row[nat] == report.NATMasquerade; masqueraded != want {
@@ -201,8 +201,8 @@ func (e *experiment) threads() int {
 }
 
 // stressArgs has the addresses spread over the flows and every wait bounded.
-func (e *experiment) stressArgs(t *topology.Topology) []string {
-	n := topology.Networks[e.row[family]]
+func (e *experiment) stressArgs(t *netlab.Topology) []string {
+	n := netlab.Networks[e.row[family]]
 	args := []string{
 		"clash", "--json", "-",
 		"--target", e.target(n).String(), "--port", strconv.Itoa(port),
@@ -231,7 +231,7 @@ func (e *experiment) stressArgs(t *topology.Topology) []string {
 }
 
 // target is where packets are sent to.
-func (e *experiment) target(n topology.Network) netip.Addr {
+func (e *experiment) target(n netlab.Network) netip.Addr {
 	if e.row[nat] == report.NATBackends {
 		return n.Virtual
 	}

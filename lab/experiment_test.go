@@ -11,8 +11,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"verdictd/internal/config"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
 )
 
 func anExperiment(r row) experiment {
@@ -83,7 +83,7 @@ func TestDaemonConfigTakesBatchesWhereItNeverWaits(t *testing.T) {
 }
 
 func TestCheckSources(t *testing.T) {
-	n := topology.Networks["ipv4"]
+	n := netlab.Networks["ipv4"]
 	for name, tt := range map[string]struct {
 		nat  string
 		from []netip.Addr
@@ -149,7 +149,7 @@ func TestTake(t *testing.T) {
 	}
 	one, three, events, cpu := uint64(1), uint64(3), uint64(6), 2.5
 	want := report.Run{
-		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{topology.Networks["ipv4"].TargetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
+		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{netlab.Networks["ipv4"].TargetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
 		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
 		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
 		QueuePackets: []uint64{5, 3}, VerdictErrors: 12, Held: 6, Expired: 7, Unguarded: 8, Split: 9,

@@ -15,8 +15,8 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/config"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/report"
+	"verdictd/internal/testkit"
 )
 
 // The test binary plays the programs that the lab starts, under their names, so that their failures can be arranged.
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		main() // of the lab that is tested, which starts itself
 	}
 	if os.Getenv(fakesVariable) == "" {
-		kerneltest.Main(m)
+		testkit.Main(m)
 	}
 	if how := os.Getenv(confineVariable); how != "" {
 		fmt.Fprintln(os.Stderr, "confine the lab:", confine(how))
@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 // fakes makes a directory with the programs in it, and one in which they say that they run.
 func fakes(t *testing.T) (bin, pids string) {
 	t.Helper()
-	kerneltest.Require(t)
+	testkit.Require(t)
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

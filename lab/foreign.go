@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 	"verdictd/internal/ruleset"
@@ -46,7 +46,7 @@ func (p programs) findReference(path string) (string, error) {
 // start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a thread for
 // each.
 // The process is the first of them.
-func (f *foreign) start(g *group, ns *kernel.NetNS) (first *process, err error) {
+func (f *foreign) start(g *group, ns *netlab.NetNS) (first *process, err error) {
 	common := []string{"--max-length", strconv.Itoa(f.maxLength), "--delay", strconv.Itoa(int(f.delay.Microseconds()))}
 	if f.program == report.ProgramGo {
 		lab, err := os.Executable()
@@ -72,7 +72,7 @@ func (f *foreign) start(g *group, ns *kernel.NetNS) (first *process, err error) 
 }
 
 // startGuard starts verdictd guard and waits until it holds.
-func (g *group) startGuard(ns *kernel.NetNS, verdictd string, c *config.Config) (*process, error) {
+func (g *group) startGuard(ns *netlab.NetNS, verdictd string, c *config.Config) (*process, error) {
 	path, err := g.writeConfig("guard.yaml", guardConfig(c))
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func guardConfig(c *config.Config) *config.Config {
 const foreignTable = "foreign"
 
 // queueRules feed a program's queues as verdictd's own configuration would.
-func queueRules(ns *kernel.NetNS, c *config.Config) error {
+func queueRules(ns *netlab.NetNS, c *config.Config) error {
 	r := ruleset.Config{
 		Table: foreignTable, Placement: ruleset.Placement(c.Rules.Placement), Fanout: ruleset.Fanout(c.Rules.Fanout),
 		FirstQueue: c.Queues.First, Queues: uint16(c.Queues.Count), Bypass: true,
@@ -111,7 +111,7 @@ func queueRules(ns *kernel.NetNS, c *config.Config) error {
 }
 
 // takeQueues takes over what the kernel counts at the first queues of a namespace, those of the program.
-func takeQueues(run *report.Run, ns *kernel.NetNS, queues int) error {
+func takeQueues(run *report.Run, ns *netlab.NetNS, queues int) error {
 	return ns.Do(func() error {
 		list, err := nfq.ReadKernelQueues()
 		for _, q := range list {

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
@@ -40,7 +40,7 @@ const (
 )
 
 // run makes the flows in a namespace.
-func (h heldFlows) run(ns *kernel.NetNS) (r heldResult, err error) {
+func (h heldFlows) run(ns *netlab.NetNS) (r heldResult, err error) {
 	var receiver *net.UDPConn
 	var queues []nfq.Queue
 	var rules *ruleset.Installed

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // The load has to make the clashes that it promises, or what is checked against it proves nothing.
@@ -18,7 +18,7 @@ func TestHeldFlows(t *testing.T) {
 		"more queues than 2": {address: netip.MustParseAddr("127.0.0.1"), flows: 8, packets: 4, queues: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			conn, err := ct.Dial()
 			if err != nil {
 				t.Fatal(err)
@@ -36,7 +36,7 @@ func TestHeldFlows(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := uint64(h.flows * (h.packets - 1))
-			if got := after.Total()[ct.ClashResolve]; kerneltest.CountsClashes(t) && got.N != want {
+			if got := after.Total()[ct.ClashResolve]; testkit.CountsClashes(t) && got.N != want {
 				t.Errorf("%v clashes, want %d", got, want)
 			}
 		})

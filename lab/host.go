@@ -13,11 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/provenance"
 	"verdictd/internal/report"
 	"verdictd/internal/ruleset"
-	"verdictd/internal/userns"
 )
 
 // programs are the binaries that the lab starts.
@@ -86,12 +85,12 @@ func readHost(ctx context.Context, p programs) (h report.Host, err error) {
 		ClashesUncounted: clashesUncounted(machine.Kernel),
 
 		Tainted:       machine.Tainted,
-		UserNamespace: userns.Inside(),
+		UserNamespace: netlab.Inside(),
 	}
 	if h.Versions, err = p.versions(ctx); err != nil {
 		return h, err
 	}
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		return h, err
 	}
@@ -123,7 +122,7 @@ func readInt(path string) *int {
 
 // hashesPorts finds out, in a namespace made for it, whether the rules of fan-out ports can be installed.
 func hashesPorts() (bool, error) {
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		return false, err
 	}

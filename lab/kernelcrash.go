@@ -11,7 +11,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/kbuild"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/report"
 	"verdictd/internal/vm"
 )
@@ -154,7 +154,7 @@ func (c *kernelCrashCmd) crashRows() []report.CrashRow {
 }
 
 func (c *kernelCrashCmd) newReport(begun time.Time, kernels map[string]report.CrashKernel) (*report.CrashReport, error) {
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		return nil, err
 	}

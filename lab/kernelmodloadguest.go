@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // kernelModloadGuestCmd is what lab kernel modload runs in its machines. It prints rows as JSON.
@@ -141,7 +141,7 @@ func startOnce(ctx context.Context, verdictd, dir string) error {
 	}
 	g := newGroup(ctx, dir)
 	defer g.Close()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		return err
 	}

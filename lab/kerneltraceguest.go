@@ -14,9 +14,9 @@ import (
 	"syscall"
 
 	"verdictd/internal/config"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/netlab"
 	"verdictd/internal/ruleset"
-	"verdictd/internal/topology"
 )
 
 // kernelTraceGuestCmd is what `lab kernel trace` runs in the machine: the loads, each with a trace, and the judgement.
@@ -57,7 +57,7 @@ func (c *kernelTraceGuestCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (l tracedLoad) String() string {
 
 // do runs a load in a namespace of its own, with the trace and the kernel's counters around it.
 func (c *kernelTraceGuestCmd) do(ctx context.Context, p programs, load tracedLoad) (row traceRow, err error) {
-	t, err := topology.New(topology.Loopback, "ipv4", "ipv6")
+	t, err := netlab.NewTopology(netlab.Loopback, "ipv4", "ipv6")
 	if err != nil {
 		return row, err
 	}
@@ -135,7 +135,7 @@ func (c *kernelTraceGuestCmd) do(ctx context.Context, p programs, load tracedLoa
 }
 
 // runPrograms is what people run: verdictd without its guard, and stress. Which packets clash is not known beforehand.
-func (c *kernelTraceGuestCmd) runPrograms(g *group, p programs, t *topology.Topology, load tracedLoad) (heldResult, error) {
+func (c *kernelTraceGuestCmd) runPrograms(g *group, p programs, t *netlab.Topology, load tracedLoad) (heldResult, error) {
 	cfg := config.Default()
 	cfg.Queues.Count = load.queues
 	cfg.Guard.Mode = config.GuardOff

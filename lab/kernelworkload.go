@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
 )
 
 // kernelWorkloadCmd is one row of the matrix in a virtual machine whose kernel may break at any time: what is known goes to
@@ -56,7 +56,7 @@ func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
 	if err := makeRoom(c.Flows); err != nil {
 		return err
 	}
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
 		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, machine: true, run: r.run(),
 	}
 	lines := json.NewEncoder(std.out)
-	e.sending = func(t *topology.Topology) func() {
+	e.sending = func(t *netlab.Topology) func() {
 		if err := markKernelLog(workloadMark); err != nil {
 			fmt.Fprintf(std.err, "lab: %v\n", err) // the report's time is then not known; the rest is
 		}
@@ -138,7 +138,7 @@ func markKernelLog(line string) error {
 }
 
 // sampleClashes tells what conntrack counts in a namespace until stop is called.
-func sampleClashes(ns *kernel.NetNS, interval time.Duration, tell func(workloadSample)) (stop func()) {
+func sampleClashes(ns *netlab.NetNS, interval time.Duration, tell func(workloadSample)) (stop func()) {
 	var conn *ct.Conn
 	err := ns.Do(func() (err error) { conn, err = ct.Dial(); return err })
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // confineVariable makes the test binary, before it becomes the lab, give up what an ordinary user has not. "forbidden"
@@ -70,7 +70,7 @@ func TestUserNamespaceOfItsOwn(t *testing.T) {
 func TestUserNamespacesForbidden(t *testing.T) {
 	bin, pids := fakes(t)
 	cmd, output := labProcess(t, bin, "forbidden")
-	kernel.InUserNamespace(cmd)
+	netlab.InUserNamespace(cmd)
 	err := cmd.Run()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != cli.Failed {
 		t.Errorf("ended with %v", err)

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
 )
 
 // matrixCmd is `lab matrix`.
@@ -134,7 +134,7 @@ func (m *matrixCmd) measure(ctx context.Context, t *testbed, rows []row, progres
 		Host:    t.host,
 		Settings: report.Settings{
 			Flows: m.Flows, Burst: m.Burst, Threads: m.Threads, Queues: m.Queues,
-			Outstanding: outstanding, Sources: topology.SourceCount, Analysis: m.Analysis.String(),
+			Outstanding: outstanding, Sources: netlab.SourceCount, Analysis: m.Analysis.String(),
 		},
 		Started: time.Now(),
 		Planned: len(rows),

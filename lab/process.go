@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // Bounds on how long a child may take to be ready and to end: an emulated machine on a busy host needs half a minute.
@@ -70,16 +70,16 @@ type process struct {
 
 // start runs a program in a namespace. It returns when the program has been forked. A program that ends by itself, such
 // as stress, is told apart from a service by ends.
-func (g *group) start(ns *kernel.NetNS, ends bool, env []string, program string, args ...string) (*process, error) {
+func (g *group) start(ns *netlab.NetNS, ends bool, env []string, program string, args ...string) (*process, error) {
 	return g.launch(ns, "", ends, env, program, args...)
 }
 
 // startIn is start, in a folder, of a program that ends by itself.
-func (g *group) startIn(ns *kernel.NetNS, folder, program string, args ...string) (*process, error) {
+func (g *group) startIn(ns *netlab.NetNS, folder, program string, args ...string) (*process, error) {
 	return g.launch(ns, folder, true, nil, program, args...)
 }
 
-func (g *group) launch(ns *kernel.NetNS, folder string, ends bool, env []string, program string, args ...string) (*process, error) {
+func (g *group) launch(ns *netlab.NetNS, folder string, ends bool, env []string, program string, args ...string) (*process, error) {
 	p := &process{name: filepath.Base(program), group: g, done: make(chan struct{})}
 	p.asked.Store(ends)
 	p.cmd = exec.CommandContext(g.ctx, program, args...)
@@ -123,7 +123,7 @@ func (g *group) launch(ns *kernel.NetNS, folder string, ends bool, env []string,
 }
 
 // startService starts a program that says READY=1 and then runs until it is stopped, and waits for the former.
-func (g *group) startService(ns *kernel.NetNS, program string, args ...string) (*process, error) {
+func (g *group) startService(ns *netlab.NetNS, program string, args ...string) (*process, error) {
 	name := filepath.Base(program)
 	path := filepath.Join(g.dir, fmt.Sprintf("%d.ready", len(g.processes)))
 	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // watcher starts the fake conntrackwatch as a service in a namespace of its own.
 func watcher(t *testing.T, g *group, bin string) (*process, error) {
 	t.Helper()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestServiceStartsAndStops(t *testing.T) {
 	bin, _ := fakes(t)
 	g := newGroup(t.Context(), t.TempDir())
 	defer g.Close()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestKilledServiceEndsTheRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv(moodVariable+"stress", "hangs")
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestProgramThatHangs(t *testing.T) {
 	t.Setenv(moodVariable+"stress", "hangs")
 	g := newGroup(t.Context(), t.TempDir())
 	defer g.Close()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}

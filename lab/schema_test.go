@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"verdictd/internal/report"
-	"verdictd/internal/schematest"
+	"verdictd/internal/testkit"
 )
 
 // labDocuments are what the lab's commands write with --json, by the names of their schemas, with the schema number of each.
@@ -29,16 +29,16 @@ func labSchemaPath(name string) string {
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
 	for name, d := range labDocuments {
-		schema := schematest.Of(t, "Document of lab "+name, d.document)
-		schematest.Const(schema, "schema", d.schema)
-		schematest.Hold(t, labSchemaPath(name), schema)
+		schema := testkit.Of(t, "Document of lab "+name, d.document)
+		testkit.Const(schema, "schema", d.schema)
+		testkit.Hold(t, labSchemaPath(name), schema)
 	}
 }
 
 // followsSchema holds a document of the lab against its schema.
 func followsSchema(t *testing.T, name string, document []byte) {
 	t.Helper()
-	if err := schematest.Validate(t, labSchemaPath(name), document); err != nil {
+	if err := testkit.Validate(t, labSchemaPath(name), document); err != nil {
 		t.Errorf("it does not follow its schema: %v", err)
 	}
 }
@@ -75,7 +75,7 @@ func TestDocumentsFollowTheirSchemas(t *testing.T) {
 		if text, err = json.Marshal(loose); err != nil {
 			t.Fatal(err)
 		}
-		if schematest.Validate(t, labSchemaPath(name), text) == nil {
+		if testkit.Validate(t, labSchemaPath(name), text) == nil {
 			t.Errorf("%s: the schema lets a document without its number pass", name)
 		}
 	}

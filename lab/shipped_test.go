@@ -9,14 +9,14 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/report"
+	"verdictd/internal/testkit"
 )
 
 // shipped builds the real programs.
 func shipped(t *testing.T) (bin string) {
 	t.Helper()
-	kerneltest.Require(t)
+	testkit.Require(t)
 	bin = t.TempDir()
 	build(t, bin, "verdictd", "stress", "conntrackwatch")
 	return bin

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	traffic "verdictd/internal/load"
 	"verdictd/internal/report"
+	"verdictd/internal/traffic"
 )
 
 // soakCmd is `lab soak`.

@@ -11,14 +11,14 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	traffic "verdictd/internal/load"
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
+	"verdictd/internal/traffic"
 )
 
 func target(port uint16) traffic.MixTarget {
 	return traffic.MixTarget{
-		Address: netip.AddrPortFrom(topology.Networks["ipv4"].Target, port),
+		Address: netip.AddrPortFrom(netlab.Networks["ipv4"].Target, port),
 		Echo:    port == portEcho, Lossy: port == portPoliced || port == portFiltered,
 	}
 }
@@ -63,7 +63,7 @@ func TestSoakJudge(t *testing.T) {
 		"receiver's own socket":                         func(s *soakShare) { s.Load.Targets[0].ReceiverDropped = &one },
 		"from 2 addresses": func(s *soakShare) {
 			s.NAT = "masquerade"
-			s.Load.Targets[0].ReceivedFrom = topology.Networks["ipv4"].SourceList()[:2]
+			s.Load.Targets[0].ReceivedFrom = netlab.Networks["ipv4"].SourceList()[:2]
 		},
 		"verdictd grew":                     func(s *soakShare) { s.Load.Violations = []string{"verdictd grew from 10 to 20 KiB"} },
 		"2 held packets went on":            func(s *soakShare) { s.Gate.Expired = 2 },

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	traffic "verdictd/internal/load"
 	"verdictd/internal/report"
+	"verdictd/internal/traffic"
 )
 
 const soakSchema = 2

@@ -13,10 +13,9 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/crash"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/policy"
 	"verdictd/internal/report"
-	"verdictd/internal/topology"
 )
 
 // The ports that flows of a soak go to say what becomes of them. All are queued, and so are the answers.
@@ -72,7 +71,7 @@ func (s *soaking) run(ctx context.Context) soakShare {
 }
 
 func (s *soaking) try(ctx context.Context, share *soakShare) (err error) {
-	t, err := newTopology(s.placement, topology.Families()...)
+	t, err := newTopology(s.placement, netlab.Families()...)
 	if err != nil {
 		return err
 	}
@@ -131,7 +130,7 @@ func (s *soaking) foreign() bool { return s.program != report.ProgramVerdictd }
 
 // start starts who gives the verdicts, and the guard. Watched is whose memory is, daemon who writes statistics: nil for
 // another program without a guard.
-func (s *soaking) start(g *group, t *topology.Topology, settings *config.Config) (watched, daemon *process, err error) {
+func (s *soaking) start(g *group, t *netlab.Topology, settings *config.Config) (watched, daemon *process, err error) {
 	if !s.foreign() {
 		daemon, err = g.startDaemon(t.Queue, s.verdictd, settings)
 		return daemon, daemon, err
@@ -153,7 +152,7 @@ func (s *soaking) start(g *group, t *topology.Topology, settings *config.Config)
 
 // prepare makes the namespaces what the flows are to meet: an MTU, short timeouts, translation, and the rule behind the
 // queue.
-func (s *soaking) prepare(t *topology.Topology, nat string) (*kernel.Filter, error) {
+func (s *soaking) prepare(t *netlab.Topology, nat string) (*netlab.Filter, error) {
 	if nat == report.NATMasquerade {
 		if err := t.Masquerade(); err != nil {
 			return nil, err
@@ -172,22 +171,22 @@ func (s *soaking) prepare(t *topology.Topology, nat string) (*kernel.Filter, err
 		}
 	}
 	// Behind the queue: what the rule drops must stay dropped, and the packets held behind it must go on.
-	hook := map[string]*kernel.Hook{
-		"output": kernel.HookOutput, "postrouting": kernel.HookPostrouting, "forward": kernel.HookForward,
-		"input": kernel.HookInput, "verdict3": kernel.HookInput,
+	hook := map[string]*netlab.Hook{
+		"output": netlab.HookOutput, "postrouting": netlab.HookPostrouting, "forward": netlab.HookForward,
+		"input": netlab.HookInput, "verdict3": netlab.HookInput,
 	}[s.placement]
 	return t.Queue.DropAtRandom(hook, portFiltered, filteredOneOf)
 }
 
 // stressArgs are the flows, and what else is watched.
-func (s *soaking) stressArgs(t *topology.Topology, daemon int) []string {
+func (s *soaking) stressArgs(t *netlab.Topology, daemon int) []string {
 	args := []string{
 		"soak", "--json", "-", "--duration", s.duration.String(), "--rate", strconv.Itoa(soakRate), "--seed", strconv.FormatUint(s.seed, 10),
 		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
 		"--linger", soakLinger.String(), "--watch-pid", strconv.Itoa(daemon),
 	}
-	for _, f := range topology.Families() {
-		n := topology.Networks[f]
+	for _, f := range netlab.Families() {
+		n := netlab.Networks[f]
 		for _, port := range soakPorts {
 			if port == portPoliced && s.foreign() {
 				continue // another program has no policy

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/netlab"
 	"verdictd/internal/report"
-	"verdictd/internal/userns"
 )
 
 // begin is what every measurement begins with: the programs, the right to make namespaces, and whether the result can be
@@ -21,7 +21,7 @@ func (std streams) begin(ctx context.Context, bin string, files ...string) (p pr
 	if p, err = findPrograms(bin); err != nil {
 		return p, false, err
 	}
-	if outside, err := userns.Ensure(ctx, "lab", std.out, std.err); outside {
+	if outside, err := netlab.Ensure(ctx, "lab", std.out, std.err); outside {
 		return p, true, err
 	}
 	for _, path := range files {

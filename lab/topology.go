@@ -1,16 +1,16 @@
 package main
 
-import "verdictd/internal/topology"
+import "verdictd/internal/netlab"
 
 // newTopology makes the namespaces that a placement needs: input and verdict3 need a peer, forward a router, and for the
 // others everything is on one loopback.
-func newTopology(placement string, families ...string) (*topology.Topology, error) {
-	kind := topology.Loopback
+func newTopology(placement string, families ...string) (*netlab.Topology, error) {
+	kind := netlab.Loopback
 	switch placement {
 	case "input", "verdict3":
-		kind = topology.TwoHosts
+		kind = netlab.TwoHosts
 	case "forward":
-		kind = topology.Routed
+		kind = netlab.Routed
 	}
-	return topology.New(kind, families...)
+	return netlab.NewTopology(kind, families...)
 }

@@ -3,19 +3,19 @@ package main
 import (
 	"testing"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // TestTopologyOfPlacements checks where the queue is: on the way, and nowhere else.
 func TestTopologyOfPlacements(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for p, want := range map[string]int{"none": 1, "output": 1, "postrouting": 1, "input": 2, "verdict3": 2, "forward": 3} {
 		top, err := newTopology(p, "ipv4")
 		if err != nil {
 			t.Fatal(err)
 		}
-		distinct := map[*kernel.NetNS]bool{top.Sender: true, top.Receiver: true, top.Queue: true}
+		distinct := map[*netlab.NetNS]bool{top.Sender: true, top.Receiver: true, top.Queue: true}
 		if len(distinct) != want {
 			t.Errorf("%s: %d namespaces, want %d", p, len(distinct), want)
 		}

@@ -12,32 +12,32 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/load"
+	"verdictd/internal/traffic"
 )
 
-// clashCmd holds the flags of `stress clash`; load.ClashConfig has their meaning in full.
+// clashCmd holds the flags of `stress clash`; traffic.ClashConfig has their meaning in full.
 type clashCmd struct {
 	loadFlags
 
-	Ports load.PortOrder `help:"Order of source ports: shuffled or sequential." enum:"shuffled,sequential" default:"${ports}"`
+	Ports traffic.PortOrder `help:"Order of source ports: shuffled or sequential." enum:"shuffled,sequential" default:"${ports}"`
 
 	Flows   *int   `help:"New flows; each source address gives about 64,500. Default: ${flows}, or with --clashes or --duration as many as the addresses give." placeholder:"N"`
 	Clashes uint64 `help:"End when conntrack has counted so many clashes; fail if that does not come." placeholder:"N"`
 
 	Burst    int           `help:"Packets of each flow, sent at once." default:"${burst}"`
-	Mode     load.Mode     `help:"threads: one socket, several threads; reuseport: twin sockets of the same 5-tuple; sendmmsg: one thread, one system call; cross: both ends send at the same instant; reply: the far end sends when the send of the first packet has returned." enum:"threads,reuseport,sendmmsg,cross,reply" default:"${mode}"`
+	Mode     traffic.Mode  `help:"threads: one socket, several threads; reuseport: twin sockets of the same 5-tuple; sendmmsg: one thread, one system call; cross: both ends send at the same instant; reply: the far end sends when the send of the first packet has returned." enum:"threads,reuseport,sendmmsg,cross,reply" default:"${mode}"`
 	Threads  int           `help:"Threads that share each burst; 0: up to one a CPU." default:"0"`
 	Sockets  int           `help:"Twins of mode reuseport; 0: one for each thread." default:"0"`
 	Aim      bool          `help:"Let the threads of a burst wait for one instant: the nearer their packets, the more clashes." negatable:"" default:"true"`
 	Spacing  time.Duration `help:"Between two packets that a thread sends of one burst." default:"0s"`
 	UDPClash bool          `name:"udpclash" help:"Send what the kernel's selftest sends instead: each flow is one datagram of 3 bytes from each of 128 threads through one socket; all replies must come."`
 
-	Pace        load.Pace     `help:"full, or rate:N with N in flows per second." default:"full"`
-	Outstanding int           `help:"Flows in flight at most; 0: no bound." default:"${outstanding}"`
-	FlowTimeout time.Duration `help:"A flow is no longer in flight after this time, even if packets are missing." default:"${flow_timeout}"`
-	Protocol    load.Protocol `help:"udp; icmp: echo requests, heard by a raw socket; needs CAP_NET_RAW, and a ping_group_range of the sender's namespace where --topology does not make it." enum:"udp,icmp" default:"udp"`
-	Backend     []netip.Addr  `help:"Address of the receiver over which something on the way spreads the flows; repeatable. The receiver hears on all addresses, and flows whose packets arrive at several are counted." placeholder:"ADDR"`
-	Echo        bool          `help:"Have every payload sent back and measure round trips."`
+	Pace        traffic.Pace     `help:"full, or rate:N with N in flows per second." default:"full"`
+	Outstanding int              `help:"Flows in flight at most; 0: no bound." default:"${outstanding}"`
+	FlowTimeout time.Duration    `help:"A flow is no longer in flight after this time, even if packets are missing." default:"${flow_timeout}"`
+	Protocol    traffic.Protocol `help:"udp; icmp: echo requests, heard by a raw socket; needs CAP_NET_RAW, and a ping_group_range of the sender's namespace where --topology does not make it." enum:"udp,icmp" default:"udp"`
+	Backend     []netip.Addr     `help:"Address of the receiver over which something on the way spreads the flows; repeatable. The receiver hears on all addresses, and flows whose packets arrive at several are counted." placeholder:"ADDR"`
+	Echo        bool             `help:"Have every payload sent back and measure round trips."`
 
 	Seed       uint64 `help:"Order of ports and filling of payloads; 0: draw one." default:"0"`
 	FailOnLoss bool   `help:"Exit with 1 when a packet or an echo is lost."`
@@ -45,16 +45,16 @@ type clashCmd struct {
 
 // clashResult is the result file behind its header.
 type clashResult struct {
-	load.ClashResult
+	traffic.ClashResult
 	Topology    string `json:"topology"` // empty: namespaces that were there before
 	NAT         string `json:"nat"`
 	ClashTarget uint64 `json:"clash_target"` // what --clashes asked for
 	conntrackCounts
 }
 
-// clashDefaults shows the defaults of load.DefaultClash in the flags above.
+// clashDefaults shows the defaults of traffic.DefaultClash in the flags above.
 func clashDefaults() kong.Vars {
-	d := load.DefaultClash()
+	d := traffic.DefaultClash()
 	return kong.Vars{
 		"ports":        string(d.Ports),
 		"flows":        strconv.Itoa(d.Flows),
@@ -66,8 +66,8 @@ func clashDefaults() kong.Vars {
 }
 
 // config is what the flags say, not yet validated but for what only they know.
-func (c *clashCmd) config() (load.ClashConfig, error) {
-	cfg := load.ClashConfig{
+func (c *clashCmd) config() (traffic.ClashConfig, error) {
+	cfg := traffic.ClashConfig{
 		Target: c.Target, Port: c.Port, AllowTarget: c.AllowTarget,
 		Sources: c.Source, Ports: c.Ports,
 		Burst: c.Burst, Size: c.Size, Spacing: c.Spacing,
@@ -85,14 +85,14 @@ func (c *clashCmd) config() (load.ClashConfig, error) {
 }
 
 // flows is how many there are at most.
-func (c *clashCmd) flows(cfg *load.ClashConfig) int {
+func (c *clashCmd) flows(cfg *traffic.ClashConfig) int {
 	switch {
 	case c.Flows != nil:
 		return *c.Flows
 	case c.Clashes > 0 || c.Duration > 0:
 		return cfg.Capacity()
 	}
-	return load.DefaultClash().Flows
+	return traffic.DefaultClash().Flows
 }
 
 // Run is called by kong.
@@ -109,7 +109,7 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 		return fmt.Errorf("clash: %w", err)
 	}
 	defer func() { err = errors.Join(err, at.Close()) }()
-	if at.made != nil && c.Protocol == load.ProtocolICMP {
+	if at.made != nil && c.Protocol == traffic.ProtocolICMP {
 		if err := at.made.AllowPing(); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 		cfg.Backends = at.backends
 		cfg.Flows = c.flows(&cfg) // more addresses, more flows
 	}
-	if c.UDPClash && (cfg.Protocol != load.ProtocolUDP || len(cfg.Backends) > 0) {
+	if c.UDPClash && (cfg.Protocol != traffic.ProtocolUDP || len(cfg.Backends) > 0) {
 		return fmt.Errorf("%w of clash: --udpclash sends UDP to one address: leave --protocol, --backend and --nat backends out", cli.ErrUsage)
 	}
 	out, err := s.openResult(c.JSON, at.roles()...)
@@ -137,7 +137,7 @@ func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
 		return c.runUDPClash(ctx, s, out, counter, &cfg)
 	}
 	show, shown := s.progress(flowsOf(cfg.Flows))
-	run, err := load.RunClash(ctx, cfg, out.keep(cfg, show))
+	run, err := traffic.RunClash(ctx, cfg, out.keep(cfg, show))
 	shown()
 	if err != nil {
 		err = fmt.Errorf("clash: %w", err)

@@ -7,9 +7,9 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
-	"verdictd/internal/topology"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 func TestClashUsage(t *testing.T) {
@@ -31,7 +31,7 @@ func TestClashUsage(t *testing.T) {
 
 // In each topology, however translated, every packet arrives; the counters say so much as the kernel has.
 func TestClashInNamespacesOfItsOwn(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for _, args := range []string{
 		"--topology loopback",
 		"--topology loopback --nat dnat --family ipv6",
@@ -52,7 +52,7 @@ func TestClashInNamespacesOfItsOwn(t *testing.T) {
 			t.Errorf("%s: %s", args, got.stdout)
 		}
 		if from := res["received_from"].([]any); strings.Contains(args, "masquerade") {
-			if len(from) != 1 || from[0] != topology.Networks["ipv4"].TargetGateway.String() {
+			if len(from) != 1 || from[0] != netlab.Networks["ipv4"].TargetGateway.String() {
 				t.Errorf("%s: received from %v", args, from)
 			}
 		}
@@ -61,10 +61,10 @@ func TestClashInNamespacesOfItsOwn(t *testing.T) {
 
 // The counters are those of the namespaces on the way: a queue that holds the packets makes nearly all of them clash.
 func TestClashCountsUntilTheTarget(t *testing.T) {
-	if !kerneltest.CountsClashes(t) {
+	if !testkit.CountsClashes(t) {
 		t.Skip("this kernel does not count the clashes of queued packets")
 	}
-	kerneltest.Require(t)
+	testkit.Require(t)
 	got := stress("clash", "--topology", "router", "--clashes", "5", "--timeout", "60s", "--flow-timeout", "2s", "--json", "-")
 	if got.status != cli.Done {
 		t.Fatalf("%+v", got)
@@ -81,7 +81,7 @@ func TestClashCountsUntilTheTarget(t *testing.T) {
 }
 
 func TestUDPClash(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	got := stress("clash", "--udpclash", "--topology", "router", "--nat", "dnat", "--flows", "3", "--flow-timeout", "10s", "--json", "-", "--fail-on-loss")
 	if got.status != cli.Done {
 		t.Fatalf("%+v", got)
@@ -90,7 +90,7 @@ func TestUDPClash(t *testing.T) {
 	if res := decode(t, got.stdout); res["replies"] != 384.0 || res["lost"] != 0.0 || res["scenario"] != "udpclash" {
 		t.Errorf("%s", got.stdout)
 	}
-	got = stress(append(within(kerneltest.Namespace(t)), "--udpclash", "--flows", "2")...)
+	got = stress(append(within(testkit.Namespace(t)), "--udpclash", "--flows", "2")...)
 	if got.status != cli.Done || !strings.Contains(got.stdout, "256 sent, 256 replies, 0 lost") || !strings.Contains(got.stdout, "clashes") {
 		t.Errorf("%+v", got)
 	}
@@ -116,11 +116,11 @@ func TestClashesByEra(t *testing.T) {
 		"6.1.192": "in no counter",
 		"6.18.1":  "clash_resolve (resolved)",
 	} {
-		b, err := kernel.Identify(kernel.Names{Release: release})
+		b, err := kernelfacts.Identify(kernelfacts.Names{Release: release})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := describeClashes(kernel.CountersOf(b)); !strings.Contains(got, want) {
+		if got := describeClashes(kernelfacts.CountersOf(b)); !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", release, got, want)
 		}
 	}

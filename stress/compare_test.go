@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // measured is a file of several results of a short run.
 func measured(t *testing.T, samples int) string {
 	t.Helper()
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	var all bytes.Buffer
 	for range samples {
 		got := stress(within(ns, "--json", "-")...)

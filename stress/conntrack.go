@@ -7,7 +7,8 @@ import (
 	"syscall"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/netlab"
 )
 
 // conntrackCounts is what conntrack counted during a run, in all namespaces that its packets ran through. A counter that the
@@ -52,7 +53,7 @@ func (t *tally) open(path string, seen map[[2]uint64]bool) error {
 	if path == "" {
 		path = "/proc/thread-self/ns/net"
 	}
-	ns, err := kernel.OpenNetNS(path)
+	ns, err := netlab.OpenNetNS(path)
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (t *tally) reached(target uint64) bool {
 // counts reads anew for the last time, and closes.
 func (t *tally) counts(packets uint64) (c conntrackCounts, err error) {
 	t.read()
-	c.ClashesCount = describeClashes(kernel.CountersOf(kernel.ReadBuild(os.DirFS("/")).Value))
+	c.ClashesCount = describeClashes(kernelfacts.CountersOf(kernelfacts.ReadBuild(os.DirFS("/")).Value))
 	if t.err != nil {
 		c.ConntrackUnread = t.err.Error()
 		return c, t.close()
@@ -169,9 +170,9 @@ func (t *tally) close() error {
 }
 
 // describeClashes says what [clashes] counts on a kernel, and what escapes it.
-func describeClashes(m kernel.CounterMeaning) string {
+func describeClashes(m kernelfacts.CounterMeaning) string {
 	text := "clash_resolve (resolved) and insert_failed (" + m.InsertFailed() + ")"
-	if m.ClashResolve == kernel.Missing {
+	if m.ClashResolve == kernelfacts.Missing {
 		text = "insert_failed (" + m.InsertFailed() + ")"
 	}
 	if hidden := m.Hidden(); hidden != "" {

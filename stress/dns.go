@@ -14,7 +14,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/dnsload"
-	"verdictd/internal/topology"
+	"verdictd/internal/netlab"
 )
 
 // dnsCmd holds the flags of `stress dns`; dnsload.Config has their meaning in full.
@@ -65,7 +65,7 @@ func (c *dnsCmd) config() (dnsload.Config, error) {
 		SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns, Timeout: c.Timeout,
 	}
 	if c.makes() {
-		cfg.Target = topology.Networks[c.Family].Target
+		cfg.Target = netlab.Networks[c.Family].Target
 	}
 	return cfg, errors.Join(c.validate(c.makes()), cfg.Validate())
 }

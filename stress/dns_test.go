@@ -7,12 +7,12 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 func TestDNSInNamespacesOfItsOwn(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for _, args := range [][]string{{"--topology", "veth"}, {"--topology", "router", "--family", "ipv6"}, {"--topology", "loopback", "--family", "ipv6"}, {"--client", "getaddrinfo"}} {
 		got := stress(append([]string{"dns", "--resolutions", "20", "--fail-on-retry", "--json", "-"}, args...)...)
 		if got.status != cli.Done || got.stderr != "" {
@@ -30,12 +30,12 @@ func TestDNSInNamespacesOfItsOwn(t *testing.T) {
 // dnsIn are the flags of resolutions within one namespace, half of whose questions a rule drops.
 func dnsIn(t *testing.T, args ...string) []string {
 	t.Helper()
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	server := netip.MustParseAddr("192.0.2.1")
 	if err := ns.AddAddress("lo", netip.PrefixFrom(server, server.BitLen())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ns.DropAtRandom(kernel.HookInput, 53, 2); err != nil {
+	if _, err := ns.DropAtRandom(netlab.HookInput, 53, 2); err != nil {
 		t.Fatal(err)
 	}
 	return append([]string{"dns", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--target", server.String(), "--resolutions", "40"}, args...)

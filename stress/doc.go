@@ -7,7 +7,7 @@
 //	stress modload  threads that need a kernel module at the same moment
 //	stress procnet  threads that read, rename and watch the many names of /proc/net
 //
-// What its words mean, and what to do when its figures look wrong, is in package load. It sends to loopback, to
+// What its words mean, and what to do when its figures look wrong, is in package traffic. It sends to loopback, to
 // documentation addresses, and elsewhere only where the target is named twice.
 //
 // While a scenario runs the kernel is watched (package crash): a new report in its log, or a new bit in its taint mask, is told

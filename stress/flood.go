@@ -12,20 +12,20 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/load"
+	"verdictd/internal/traffic"
 )
 
-// floodCmd holds the flags of `stress flood`; load.FloodConfig has their meaning in full.
+// floodCmd holds the flags of `stress flood`; traffic.FloodConfig has their meaning in full.
 type floodCmd struct {
 	loadFlags
 
-	Packets  *int      `help:"Packets to send. Default: ${flood_packets}, or with --duration as many as that gives." placeholder:"N"`
-	Flows    int       `help:"Flows, each a socket." default:"${flood_flows}"`
-	Threads  int       `help:"Sending threads, each on a CPU." default:"${flood_threads}"`
-	Batch    int       `help:"Messages in one sendmmsg at most." default:"${flood_batch}"`
-	Segments int       `help:"Packets in one message, which the kernel separates (UDP GSO); 1: no GSO." default:"${flood_segments}"`
-	Pace     load.Pace `help:"full, or rate:N with N in packets per second. A packet is sent when it is due, whatever became of those before, and its latency counts from then." default:"full"`
-	Blind    bool      `help:"Have no receiver: only the sending is measured, no loss."`
+	Packets  *int         `help:"Packets to send. Default: ${flood_packets}, or with --duration as many as that gives." placeholder:"N"`
+	Flows    int          `help:"Flows, each a socket." default:"${flood_flows}"`
+	Threads  int          `help:"Sending threads, each on a CPU." default:"${flood_threads}"`
+	Batch    int          `help:"Messages in one sendmmsg at most." default:"${flood_batch}"`
+	Segments int          `help:"Packets in one message, which the kernel separates (UDP GSO); 1: no GSO." default:"${flood_segments}"`
+	Pace     traffic.Pace `help:"full, or rate:N with N in packets per second. A packet is sent when it is due, whatever became of those before, and its latency counts from then." default:"full"`
+	Blind    bool         `help:"Have no receiver: only the sending is measured, no loss."`
 
 	Seed        uint64        `help:"Source ports and filling of payloads; 0: draw one." default:"0"`
 	SendTimeout time.Duration `help:"Of a send that waits for buffer." default:"${flood_send_timeout}"`
@@ -34,15 +34,15 @@ type floodCmd struct {
 
 // floodResult is the result file behind its header.
 type floodResult struct {
-	load.FloodResult
+	traffic.FloodResult
 	Topology string `json:"topology"` // empty: namespaces that were there before
 	NAT      string `json:"nat"`
 	conntrackCounts
 }
 
-// floodDefaults shows the defaults of load.DefaultFlood in the flags above.
+// floodDefaults shows the defaults of traffic.DefaultFlood in the flags above.
 func floodDefaults() kong.Vars {
-	d := load.DefaultFlood()
+	d := traffic.DefaultFlood()
 	return kong.Vars{
 		"flood_packets":      strconv.Itoa(d.Packets),
 		"flood_flows":        strconv.Itoa(d.Flows),
@@ -54,8 +54,8 @@ func floodDefaults() kong.Vars {
 }
 
 // config is what the flags say, not yet validated but for what only they know.
-func (c *floodCmd) config() (load.FloodConfig, error) {
-	cfg := load.FloodConfig{
+func (c *floodCmd) config() (traffic.FloodConfig, error) {
+	cfg := traffic.FloodConfig{
 		Port: c.Port, AllowTarget: c.AllowTarget, Sources: c.Source,
 		Flows: c.Flows, Duration: c.Duration, Size: c.Size,
 		Threads: c.Threads, Batch: c.Batch, Segments: c.Segments, Pace: c.Pace, Blind: c.Blind,
@@ -83,11 +83,11 @@ func (c *floodCmd) packets() int {
 	case c.Packets != nil:
 		return *c.Packets
 	case c.Duration <= 0:
-		return load.DefaultFlood().Packets
+		return traffic.DefaultFlood().Packets
 	case c.Pace.Full():
-		return int(min(load.MaxFloodPackets, perThread*float64(c.Threads)*c.Duration.Seconds()))
+		return int(min(traffic.MaxFloodPackets, perThread*float64(c.Threads)*c.Duration.Seconds()))
 	}
-	return int(min(load.MaxFloodPackets, 1+c.Pace.Rate*c.Duration.Seconds()))
+	return int(min(traffic.MaxFloodPackets, 1+c.Pace.Rate*c.Duration.Seconds()))
 }
 
 // Run is called by kong.
@@ -112,10 +112,10 @@ func (c *floodCmd) Run(ctx context.Context, s *streams) (err error) {
 		return err
 	}
 	counter := openTally(at.namespaces())
-	show, shown := s.progress(func(p load.Progress) string {
+	show, shown := s.progress(func(p traffic.Progress) string {
 		return fmt.Sprintf("%d of %d packets, %d delivered", p.Sent, cfg.Packets, p.Counts.Delivered)
 	})
-	run, err := load.RunFlood(ctx, cfg, out.keep(cfg, show))
+	run, err := traffic.RunFlood(ctx, cfg, out.keep(cfg, show))
 	shown()
 	if err != nil {
 		err = fmt.Errorf("flood: %w", err)

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 func TestFloodUsage(t *testing.T) {
@@ -25,7 +25,7 @@ func TestFloodUsage(t *testing.T) {
 }
 
 func TestFlood(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for _, args := range []string{
 		"--topology veth --packets 5000",
 		"--topology router --nat dnat --family ipv6 --packets 5000 --segments 8",
@@ -50,7 +50,7 @@ func TestFlood(t *testing.T) {
 }
 
 func TestFloodSummaryAndLoss(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	inside := []string{"flood", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--packets", "400"} // which any buffer holds
 	got := stress(append(inside, "--pace", "rate:100000")...)
 	for _, want := range []string{"400 in ", "us a packet", "behind the schedule", "0 lost, 0 duplicated", "from when the packet was due"} {

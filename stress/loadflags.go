@@ -9,8 +9,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"verdictd/internal/load"
-	"verdictd/internal/userns"
+	"verdictd/internal/netlab"
+	"verdictd/internal/traffic"
 )
 
 // loadFlags are those of clash and flood alike: whither packets go and by which way, and what bounds the run.
@@ -32,9 +32,9 @@ type loadFlags struct {
 	JSON string `name:"json" help:"Write the result to a file; - is standard output, instead of the summary." placeholder:"FILE"`
 }
 
-// loadDefaults shows the defaults of load.DefaultClash in the flags above; load.DefaultFlood has the same.
+// loadDefaults shows the defaults of traffic.DefaultClash in the flags above; traffic.DefaultFlood has the same.
 func loadDefaults() kong.Vars {
-	d := load.DefaultClash()
+	d := traffic.DefaultClash()
 	return kong.Vars{
 		"port":           strconv.Itoa(int(d.Port)),
 		"size":           strconv.Itoa(d.Size),
@@ -50,7 +50,7 @@ func (c *loadFlags) target() (netip.Addr, error) {
 	case !c.Target.IsValid() && c.Family == "ipv6":
 		return netip.IPv6Loopback(), nil
 	case !c.Target.IsValid():
-		return load.DefaultClash().Target, nil
+		return traffic.DefaultClash().Target, nil
 	case c.Family == "ipv4" && !c.Target.Is4(), c.Family == "ipv6" && !c.Target.Is6():
 		return c.Target, fmt.Errorf("family %s: target %s is of the other", c.Family, c.Target)
 	}
@@ -74,7 +74,7 @@ func (c *loadFlags) open(ctx context.Context, s *streams) (at *way, outside bool
 	if !c.own() {
 		return &way{sender: c.SenderNetns, receiver: c.ReceiverNetns}, false, nil
 	}
-	if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
+	if outside, err := netlab.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
 		return nil, true, err
 	}
 	at, err = c.make(c.Family)

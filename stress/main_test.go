@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // asProgram makes this test binary behave as the stress program, for tests that send it signals.
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
-	kerneltest.Main(m)
+	testkit.Main(m)
 }
 
 type outcome struct {
@@ -41,7 +41,7 @@ func stress(args ...string) outcome {
 }
 
 // within are the flags for a run inside a namespace.
-func within(ns *kernel.NetNS, args ...string) []string {
+func within(ns *netlab.NetNS, args ...string) []string {
 	return append([]string{"clash", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--flow-timeout", "2s", "--flows", "200"}, args...)
 }
 
@@ -93,7 +93,7 @@ func TestHelpAndVersion(t *testing.T) {
 }
 
 func TestResultFile(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	path := filepath.Join(t.TempDir(), "result.json")
 	got := stress(within(ns, "--echo", "--pace", "rate:2000", "--threads", "2", "--json", path, "--fail-on-loss")...)
 	if got.status != cli.Done || got.stderr != "" {
@@ -123,7 +123,7 @@ func TestResultFile(t *testing.T) {
 }
 
 func TestJSONOnStandardOutput(t *testing.T) {
-	got := stress(within(kerneltest.Namespace(t), "--family", "ipv6", "--mode", "sendmmsg", "--json", "-")...)
+	got := stress(within(testkit.Namespace(t), "--family", "ipv6", "--mode", "sendmmsg", "--json", "-")...)
 	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
@@ -138,7 +138,7 @@ func TestJSONOnStandardOutput(t *testing.T) {
 
 // Loss is for the caller to judge, unless it asks.
 func TestFailOnLoss(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	lossy := within(ns, "--flow-timeout", "5ms", "--flows", "20", "--burst", "200", "--mode", "sendmmsg", "--receive-buffer", "1", "--linger", "50ms")
 	if got := stress(lossy...); got.status != cli.Done || !strings.Contains(got.stdout, "dropped at its own socket") {
 		t.Errorf("%+v, want success and the cause of the loss", got)
@@ -157,14 +157,14 @@ func TestUnwritableResult(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	got := stress(within(kerneltest.Namespace(t), "--pace", "rate:100", "--timeout", "300ms", "--linger", "50ms", "--json", "-")...)
+	got := stress(within(testkit.Namespace(t), "--pace", "rate:100", "--timeout", "300ms", "--linger", "50ms", "--json", "-")...)
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "timeout") || decode(t, got.stdout)["timed_out"] != true {
 		t.Errorf("%+v, want status 1 and a result that says so", got)
 	}
 }
 
 func TestSignalEndsEarlyWithResult(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		result := interrupted(t, signal, within(ns, "--pace", "rate:100", "--flows", "6000", "--json", "-")...)
 		if result["lost"] != 0.0 || result["flows"] == 0.0 {

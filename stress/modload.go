@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel"
 	"verdictd/internal/modload"
+	"verdictd/internal/modules"
 )
 
 // modloadCmd holds the flags of `stress modload`.
@@ -27,11 +27,11 @@ type modloadCmd struct {
 	JSON string `name:"json" help:"Write the result to a file; - is standard output, instead of the summary." placeholder:"FILE"`
 }
 
-func (c *modloadCmd) part() (kernel.Part, error) {
+func (c *modloadCmd) part() (modules.Part, error) {
 	if c.Subsystem != "" {
-		return kernel.SubsystemPart(c.Subsystem)
+		return modules.SubsystemPart(c.Subsystem)
 	}
-	return kernel.ProtocolPart(c.Protocol)
+	return modules.ProtocolPart(c.Protocol)
 }
 
 // Run is called by kong.

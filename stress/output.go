@@ -9,8 +9,8 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/crash"
-	"verdictd/internal/load"
 	"verdictd/internal/provenance"
+	"verdictd/internal/traffic"
 )
 
 // streams are where results and everything else go, and where the kernel's reports come from.
@@ -65,12 +65,12 @@ func (r *result) flush(res any) error { return r.watch.flush(res) }
 
 // keep has what a run tells of its progress written to the file as well, now and then, for the case that the machine
 // does not see its end. What show is told of it stays the same.
-func (r *result) keep(config any, show func(load.Progress)) func(load.Progress) {
+func (r *result) keep(config any, show func(traffic.Progress)) func(traffic.Progress) {
 	if r.file == nil {
 		return show
 	}
 	var last time.Time
-	return func(p load.Progress) {
+	return func(p traffic.Progress) {
 		if show != nil {
 			show(p)
 		}
@@ -83,7 +83,7 @@ func (r *result) keep(config any, show func(load.Progress)) func(load.Progress) 
 			Config any    `json:"config"`
 			Flows  uint64 `json:"flows"`
 			Sent   uint64 `json:"sent,omitempty"`
-			load.Counts
+			traffic.Counts
 		}{config, p.Flows, p.Sent, p.Counts})
 	}
 }
@@ -124,18 +124,18 @@ func (r *result) close() error {
 
 // progress returns what shows a run's progress in one line of a terminal, and what takes that line away. Where
 // stderr is no terminal both do nothing.
-func (s *streams) progress(line func(load.Progress) string) (show func(load.Progress), done func()) {
+func (s *streams) progress(line func(traffic.Progress) string) (show func(traffic.Progress), done func()) {
 	if !cli.IsTerminal(s.stderr) {
 		return nil, func() {}
 	}
 	const clearLine = "\r\x1b[K"
-	return func(p load.Progress) { fmt.Fprint(s.stderr, clearLine+line(p)) },
+	return func(p traffic.Progress) { fmt.Fprint(s.stderr, clearLine+line(p)) },
 		func() { fmt.Fprint(s.stderr, clearLine) }
 }
 
 // flowsOf is such a line for a run of so many flows.
-func flowsOf(flows int) func(load.Progress) string {
-	return func(p load.Progress) string {
+func flowsOf(flows int) func(traffic.Progress) string {
+	return func(p traffic.Progress) string {
 		return fmt.Sprintf("%d of %d flows, %d packets delivered", p.Flows, flows, p.Counts.Delivered)
 	}
 }

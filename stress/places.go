@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"verdictd/internal/netlab"
 	"verdictd/internal/provenance"
-	"verdictd/internal/topology"
-	"verdictd/internal/userns"
 )
 
 // placesFlags say where a scenario sends and receives that makes its namespaces, with the addresses of both families, unless
@@ -40,7 +39,7 @@ func (f *placesFlags) open(ctx context.Context, s *streams, makes bool) (at *way
 	if !makes {
 		return &way{sender: f.SenderNetns, receiver: f.ReceiverNetns}, ends(f.SenderNetns, f.ReceiverNetns), false, nil
 	}
-	if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
+	if outside, err := netlab.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
 		return nil, nil, true, err
 	}
 	made, err := f.make()
@@ -51,16 +50,16 @@ func (f *placesFlags) open(ctx context.Context, s *streams, makes bool) (at *way
 }
 
 // make makes the namespaces, with the addresses of both families.
-func (f *placesFlags) make() (*topology.Topology, error) {
+func (f *placesFlags) make() (*netlab.Topology, error) {
 	kind, ok := kinds[f.Topology]
 	if !ok {
-		kind = topology.TwoHosts
+		kind = netlab.TwoHosts
 	}
-	t, err := topology.New(kind, topology.Families()...)
+	t, err := netlab.NewTopology(kind, netlab.Families()...)
 	if err != nil {
 		return nil, err
 	}
-	if kind == topology.Loopback {
+	if kind == netlab.Loopback {
 		const ethernet = 1500 // so that long packets are fragments here, too
 		if err := t.Queue.SetMTU("lo", ethernet); err != nil {
 			return nil, errors.Join(err, t.Close())

@@ -15,8 +15,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/netlab"
 	"verdictd/internal/procnet"
-	"verdictd/internal/userns"
 )
 
 // procnetCmd holds the flags of `stress procnet`; procnet.Config has their meaning in full.
@@ -56,7 +56,7 @@ func (c *procnetCmd) Run(ctx context.Context, s *streams) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("%w of procnet: %w", cli.ErrUsage, err)
 	}
-	if outside, err := userns.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
+	if outside, err := netlab.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
 		return err
 	}
 	executable, err := os.Executable()

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // program runs this test binary as the stress program: procnet starts it once more, by its path.
@@ -28,7 +28,7 @@ func program(t *testing.T, args ...string) outcome {
 }
 
 func TestProcnet(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	path := filepath.Join(t.TempDir(), "result.json")
 	got := program(t, "procnet", "--namespaces", "2", "--duration", "1s", "--hang-after", "30s", "--json", path)
 	if got.status != cli.Done || got.stderr != "" || !strings.Contains(got.stdout, "0 readings showed another namespace's, none could not be read") {
@@ -46,7 +46,7 @@ func TestProcnet(t *testing.T) {
 }
 
 func TestProcnetFindsAPlantedHang(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	got := program(t, "procnet", "--namespaces", "1", "--duration", "1h", "--hang-after", "1s", "--plant-hang", "--json", "-")
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "hang in the kernel") {
 		t.Fatalf("%+v", got)

@@ -10,12 +10,11 @@ import (
 
 	"verdictd/internal/crash"
 	"verdictd/internal/dnsload"
-	"verdictd/internal/kernel/kerneltest"
-	"verdictd/internal/load"
 	"verdictd/internal/modload"
 	"verdictd/internal/procnet"
 	"verdictd/internal/provenance"
-	"verdictd/internal/schematest"
+	"verdictd/internal/testkit"
+	"verdictd/internal/traffic"
 )
 
 // results are what the scenarios write behind the header, by the scenarios' names.
@@ -24,7 +23,7 @@ var results = map[string]any{
 	"udpclash": &udpClashResult{},
 	"dns":      &dnsload.Result{},
 	"flood":    &floodResult{},
-	"soak":     &load.SoakResult{},
+	"soak":     &traffic.SoakResult{},
 	"modload":  &modload.Result{},
 	"procnet":  &procnet.Result{},
 }
@@ -48,23 +47,23 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 	for scenario, result := range results {
-		schema := schematest.Of(t, "Result file of stress "+scenario, &provenance.Header{}, &crash.Findings{}, result)
-		schematest.Const(schema, "scenario", scenario)
-		schematest.Hold(t, schemaPath(scenario), schema)
+		schema := testkit.Of(t, "Result file of stress "+scenario, &provenance.Header{}, &crash.Findings{}, result)
+		testkit.Const(schema, "scenario", scenario)
+		testkit.Hold(t, schemaPath(scenario), schema)
 	}
 }
 
 // checkSchema validates a result file against the schema in docs. Whoever tests a scenario calls it.
 func checkSchema(t *testing.T, scenario string, document []byte) {
 	t.Helper()
-	if err := schematest.Validate(t, schemaPath(scenario), document); err != nil {
+	if err := testkit.Validate(t, schemaPath(scenario), document); err != nil {
 		t.Errorf("the result of %s does not follow its schema: %v", scenario, err)
 	}
 }
 
 func TestClashFollowsItsSchema(t *testing.T) {
 	for _, more := range [][]string{nil, {"--echo", "--pace", "rate:2000"}, {"--mode", "sendmmsg", "--family", "ipv6"}} {
-		got := stress(within(kerneltest.Namespace(t), append(more, "--json", "-")...)...)
+		got := stress(within(testkit.Namespace(t), append(more, "--json", "-")...)...)
 		if got.status != 0 {
 			t.Fatalf("%+v", got)
 		}
@@ -73,7 +72,7 @@ func TestClashFollowsItsSchema(t *testing.T) {
 }
 
 func TestSchemaCatchesAWrongResult(t *testing.T) {
-	got := stress(within(kerneltest.Namespace(t), "--json", "-")...)
+	got := stress(within(testkit.Namespace(t), "--json", "-")...)
 	for name, spoil := range map[string]func(map[string]any){
 		"a key is missing": func(d map[string]any) { delete(d, "lost") },
 		"a wrong type":     func(d map[string]any) { d["lost"] = "none" },
@@ -85,7 +84,7 @@ func TestSchemaCatchesAWrongResult(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if schematest.Validate(t, schemaPath("clash"), text) == nil {
+		if testkit.Validate(t, schemaPath("clash"), text) == nil {
 			t.Errorf("%s: the schema lets it pass", name)
 		}
 	}

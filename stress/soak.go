@@ -14,11 +14,11 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/load"
-	"verdictd/internal/topology"
+	"verdictd/internal/netlab"
+	"verdictd/internal/traffic"
 )
 
-// soakCmd holds the flags of `stress soak`; load.SoakConfig has their meaning in full.
+// soakCmd holds the flags of `stress soak`; traffic.SoakConfig has their meaning in full.
 type soakCmd struct {
 	Duration time.Duration `help:"How long flows are sent." default:"${soak_duration}"`
 	Rate     float64       `help:"New flows a second, on average. A flow has about 8 packets." default:"${soak_rate}"`
@@ -39,7 +39,7 @@ type soakCmd struct {
 }
 
 // soakTarget is a target as it is written on the command line.
-type soakTarget struct{ load.MixTarget }
+type soakTarget struct{ traffic.MixTarget }
 
 // UnmarshalText is called by kong.
 func (t *soakTarget) UnmarshalText(text []byte) (err error) {
@@ -61,9 +61,9 @@ func (t *soakTarget) UnmarshalText(text []byte) (err error) {
 	return nil
 }
 
-// soakDefaults shows the defaults of load.DefaultSoak in the flags above.
+// soakDefaults shows the defaults of traffic.DefaultSoak in the flags above.
 func soakDefaults() kong.Vars {
-	d := load.DefaultSoak()
+	d := traffic.DefaultSoak()
 	return kong.Vars{
 		"soak_duration":    d.Mix.Duration.String(),
 		"soak_rate":        strconv.FormatFloat(d.Mix.Rate, 'g', -1, 64),
@@ -78,10 +78,10 @@ func soakDefaults() kong.Vars {
 func (c *soakCmd) makes() bool { return c.named() == "" && len(c.Target) == 0 && len(c.Source) == 0 }
 
 // config is what the flags say.
-func (c *soakCmd) config() (load.SoakConfig, error) {
-	cfg := load.SoakConfig{
-		Mix: load.MixConfig{
-			Rate: c.Rate, Duration: c.Duration, Seed: load.ChooseSeed(c.Seed),
+func (c *soakCmd) config() (traffic.SoakConfig, error) {
+	cfg := traffic.SoakConfig{
+		Mix: traffic.MixConfig{
+			Rate: c.Rate, Duration: c.Duration, Seed: traffic.ChooseSeed(c.Seed),
 			SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
 			ReceiveBuffer: c.ReceiveBuffer, Linger: c.Linger,
 		},
@@ -99,13 +99,13 @@ func (c *soakCmd) config() (load.SoakConfig, error) {
 		}
 	}
 	if c.makes() {
-		for _, f := range topology.Families() {
+		for _, f := range netlab.Families() {
 			const echo, discard = 7, 9
-			n := topology.Networks[f]
+			n := netlab.Networks[f]
 			m.Targets = append(m.Targets,
-				load.MixTarget{Address: netip.AddrPortFrom(n.Target, echo), Echo: true}, load.MixTarget{Address: netip.AddrPortFrom(n.Target, discard)})
+				traffic.MixTarget{Address: netip.AddrPortFrom(n.Target, echo), Echo: true}, traffic.MixTarget{Address: netip.AddrPortFrom(n.Target, discard)})
 		}
-		m.Sources4, m.Sources6 = topology.Networks["ipv4"].SourceList(), topology.Networks["ipv6"].SourceList()
+		m.Sources4, m.Sources6 = netlab.Networks["ipv4"].SourceList(), netlab.Networks["ipv6"].SourceList()
 	}
 	return cfg, errors.Join(c.validate(c.makes()), cfg.Validate())
 }
@@ -126,10 +126,10 @@ func (c *soakCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return err
 	}
-	show := s.rounds(load.MixRounds(&cfg.Mix))
-	res, err := load.RunSoak(ctx, cfg, func(rounds int, sofar *load.MixResult) error {
+	show := s.rounds(traffic.MixRounds(&cfg.Mix))
+	res, err := traffic.RunSoak(ctx, cfg, func(rounds int, sofar *traffic.MixResult) error {
 		show(rounds, sofar)
-		return out.flush(&load.SoakResult{Config: cfg, Rounds: rounds, MixResult: *sofar})
+		return out.flush(&traffic.SoakResult{Config: cfg, Rounds: rounds, MixResult: *sofar})
 	})
 	if err != nil {
 		err = fmt.Errorf("soak: %w", err)
@@ -144,18 +144,18 @@ func (c *soakCmd) Run(ctx context.Context, s *streams) (err error) {
 }
 
 // rounds shows on a terminal how far a soak of several rounds is.
-func (s *streams) rounds(of int) func(int, *load.MixResult) {
+func (s *streams) rounds(of int) func(int, *traffic.MixResult) {
 	if of == 1 || !cli.IsTerminal(s.stderr) {
-		return func(int, *load.MixResult) {}
+		return func(int, *traffic.MixResult) {}
 	}
-	return func(rounds int, sofar *load.MixResult) {
+	return func(rounds int, sofar *traffic.MixResult) {
 		sum := sofar.Sum()
 		fmt.Fprintf(s.stderr, "round %d of %d: %d flows, %d packets, %d lost\n", rounds, of, sofar.Shape.Flows, sum.Sent, sum.Lost)
 	}
 }
 
 // summarizeSoak writes what a person wants to know first.
-func summarizeSoak(w io.Writer, res *load.SoakResult) error {
+func summarizeSoak(w io.Writer, res *traffic.SoakResult) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
 	m, shape, sum := &res.Config.Mix, &res.Shape, res.Sum()

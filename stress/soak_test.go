@@ -9,18 +9,18 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // soakIn are the flags of a soak within one namespace.
-func soakIn(ns *kernel.NetNS, args ...string) []string {
+func soakIn(ns *netlab.NetNS, args ...string) []string {
 	return append([]string{"soak", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--seed", "7", "--duration", "500ms",
 		"--target", "127.0.0.1:7/echo", "--target", "[::1]:9", "--source", "127.0.0.2", "--source", "::1"}, args...)
 }
 
 func TestSoakInNamespacesOfItsOwn(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for _, topology := range []string{"veth", "loopback", "router"} {
 		got := stress("soak", "--duration", "500ms", "--topology", topology, "--json", "-")
 		if got.status != cli.Done || got.stderr != "" {
@@ -40,7 +40,7 @@ func TestSoakInNamespacesOfItsOwn(t *testing.T) {
 }
 
 func TestSoakWatches(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	sleep := exec.Command("sleep", "60")
 	if err := sleep.Start(); err != nil {
 		t.Fatal(err)
@@ -60,8 +60,8 @@ func TestSoakWatches(t *testing.T) {
 
 // What is lost fails the soak, but for targets that are said to be lossy.
 func TestSoakFailsOnLoss(t *testing.T) {
-	ns := kerneltest.Namespace(t)
-	filter, err := ns.DropAtRandom(kernel.HookInput, 9, 3)
+	ns := testkit.Namespace(t)
+	filter, err := ns.DropAtRandom(netlab.HookInput, 9, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestSoakUsage(t *testing.T) {
 }
 
 func TestSoakInterrupted(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	result := interrupted(t, syscall.SIGINT, soakIn(ns, "--duration", "1h", "--json", "-")...)
 	if len(result["violations"].([]any)) != 0 {
 		t.Errorf("%v", result)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"verdictd/internal/load"
+	"verdictd/internal/traffic"
 )
 
 // summarizeClash writes what a person wants to know first.
@@ -63,15 +63,15 @@ func summarizeClash(w io.Writer, res *clashResult) error {
 	return nil
 }
 
-func ended(e load.Ended) string {
+func ended(e traffic.Ended) string {
 	switch e {
-	case load.EndedFlows, load.EndedPackets:
+	case traffic.EndedFlows, traffic.EndedPackets:
 		return ""
-	case load.EndedEnough:
+	case traffic.EndedEnough:
 		return ", until there were clashes enough"
-	case load.EndedDuration:
+	case traffic.EndedDuration:
 		return ", until the time was over"
-	case load.EndedTimeout:
+	case traffic.EndedTimeout:
 		return ", timed out"
 	}
 	return ", " + string(e)
@@ -101,7 +101,7 @@ func (c *conntrackCounts) rows(row func(name, format string, args ...any)) {
 	row("conntrack", "%s", strings.Join(parts, ", "))
 }
 
-func quantiles(q load.Quantiles) string {
+func quantiles(q traffic.Quantiles) string {
 	return fmt.Sprintf("p50 %.1f us, p99 %.1f us, max %.1f us", q.P50, q.P99, q.Max)
 }
 

@@ -7,7 +7,7 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"verdictd/internal/load"
+	"verdictd/internal/traffic"
 )
 
 // udpClashFlows is how many rounds `stress clash --udpclash` has unless told otherwise.
@@ -15,7 +15,7 @@ const udpClashFlows = 100
 
 // udpClashResult is the result file behind its header.
 type udpClashResult struct {
-	load.UDPClashResult
+	traffic.UDPClashResult
 	Topology    string `json:"topology"`
 	NAT         string `json:"nat"`
 	ClashTarget uint64 `json:"clash_target"`
@@ -23,8 +23,8 @@ type udpClashResult struct {
 }
 
 // runUDPClash is Run with --udpclash, from where both part.
-func (c *clashCmd) runUDPClash(ctx context.Context, s *streams, out *result, counter *tally, clash *load.ClashConfig) error {
-	cfg := load.UDPClashConfig{
+func (c *clashCmd) runUDPClash(ctx context.Context, s *streams, out *result, counter *tally, clash *traffic.ClashConfig) error {
+	cfg := traffic.UDPClashConfig{
 		Target: clash.Target, Port: clash.Port, AllowTarget: clash.AllowTarget, ReceiveAt: clash.ReceiveAt, Sources: clash.Sources,
 		SenderNetns: clash.SenderNetns, ReceiverNetns: clash.ReceiverNetns,
 		Flows: udpClashFlows, FlowTimeout: clash.FlowTimeout, Seed: clash.Seed,
@@ -34,7 +34,7 @@ func (c *clashCmd) runUDPClash(ctx context.Context, s *streams, out *result, cou
 		cfg.Flows = clash.Flows
 	}
 	show, shown := s.progress(flowsOf(cfg.Flows))
-	run, err := load.RunUDPClash(ctx, cfg, out.keep(cfg, show))
+	run, err := traffic.RunUDPClash(ctx, cfg, out.keep(cfg, show))
 	shown()
 	if err != nil {
 		err = fmt.Errorf("clash: %w", err)
@@ -55,7 +55,7 @@ func (c *clashCmd) runUDPClash(ctx context.Context, s *streams, out *result, cou
 func (r *udpClashResult) summarize(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	row("udpclash", "%s port %d, %d threads, seed %d", r.Config.Target, r.Config.Port, load.UDPClashThreads, r.Config.Seed)
+	row("udpclash", "%s port %d, %d threads, seed %d", r.Config.Target, r.Config.Port, traffic.UDPClashThreads, r.Config.Seed)
 	if r.Topology != "" {
 		row("path", "%s of its own, nat %s", r.Topology, r.NAT)
 	}

@@ -14,8 +14,8 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/crash"
-	"verdictd/internal/kernel/kerneltest"
-	"verdictd/internal/load"
+	"verdictd/internal/testkit"
+	"verdictd/internal/traffic"
 )
 
 // knownOops is what a kernel prints that delivers events from a freed entry.
@@ -40,7 +40,7 @@ func printsDuring(t *testing.T, text string, args ...string) outcome {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "result.json")
-	args = append(within(kerneltest.Namespace(t), "--kernel-log", log, "--json", path), args...)
+	args = append(within(testkit.Namespace(t), "--kernel-log", log, "--json", path), args...)
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		// The file is there once the watch has begun.
@@ -115,7 +115,7 @@ func TestPlantedReports(t *testing.T) {
 
 func TestUnreadableKernelLogIsSaid(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "result.json")
-	got := stress(within(kerneltest.Namespace(t), "--kernel-log", filepath.Join(t.TempDir(), "missing"), "--json", path)...)
+	got := stress(within(testkit.Namespace(t), "--kernel-log", filepath.Join(t.TempDir(), "missing"), "--json", path)...)
 	if got.status != cli.Done || !strings.Contains(got.stdout, "kernel log  unknown: ") || !strings.Contains(got.stdout, "no such file") {
 		t.Errorf("%+v", got)
 	}
@@ -195,9 +195,9 @@ func TestProgressIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "result.json")
 	r, _, _ := watched(t, path)
 	shown := 0
-	told := r.keep(&struct{}{}, func(load.Progress) { shown++ })
-	told(load.Progress{Flows: 5, Counts: load.Counts{Delivered: 20}})
-	told(load.Progress{Flows: 6}) // too soon to be written
+	told := r.keep(&struct{}{}, func(traffic.Progress) { shown++ })
+	told(traffic.Progress{Flows: 5, Counts: traffic.Counts{Delivered: 20}})
+	told(traffic.Progress{Flows: 6}) // too soon to be written
 	if got := readResult(t, path); got["flows"] != 5.0 || got["delivered"] != 20.0 || got["incomplete"] != true || shown != 2 {
 		t.Errorf("%v, shown %d times", got, shown)
 	}

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"verdictd/internal/netlab"
 	"verdictd/internal/provenance"
-	"verdictd/internal/topology"
 )
 
 // netnsFlags name the namespaces that a scenario sends from and receives in.
@@ -26,7 +26,7 @@ type wayFlags struct {
 }
 
 // kinds are the topologies by the names on the command line.
-var kinds = map[string]topology.Kind{"loopback": topology.Loopback, "veth": topology.TwoHosts, "router": topology.Routed}
+var kinds = map[string]netlab.TopologyKind{"loopback": netlab.Loopback, "veth": netlab.TwoHosts, "router": netlab.Routed}
 
 // own says whether stress is to make the namespaces.
 func (p *wayFlags) own() bool { return p.Topology != "" }
@@ -60,7 +60,7 @@ type way struct {
 	sources          []netip.Addr
 	backends         []netip.Addr // instead of receiveAt
 
-	made *topology.Topology
+	made *netlab.Topology
 }
 
 // make makes the namespaces for a family. The caller closes the way.
@@ -68,8 +68,8 @@ func (p *wayFlags) make(family string) (_ *way, err error) {
 	if family == "" {
 		family = "ipv4"
 	}
-	n := topology.Networks[family]
-	made, err := topology.New(kinds[p.Topology], family)
+	n := netlab.Networks[family]
+	made, err := netlab.NewTopology(kinds[p.Topology], family)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // TestBridgeKeepsPackets: a bridge whose packets pass the IP hooks sends them on as they were, and none by its own
@@ -72,7 +72,7 @@ func TestAnswersByInterface(t *testing.T) {
 }
 
 // answerByInterface is a server that learns the interface from IP_PKTINFO.
-func answerByInterface(t testing.TB, ns *kernel.NetNS, at netip.AddrPort) {
+func answerByInterface(t testing.TB, ns *netlab.NetNS, at netip.AddrPort) {
 	t.Helper()
 	var conn *net.UDPConn
 	mustNot(t, ns.Do(func() (err error) {

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // Two uplinks lead to the same address: the routing table's way is wrong, that of a rule is right.
@@ -24,7 +24,7 @@ var uplinkNets = map[string]struct{ wrong, right, client, target string }{
 
 // uplinks is a client, a router with two uplinks, and who is at their ends.
 type uplinks struct {
-	client, router, wrong, right *kernel.NetNS
+	client, router, wrong, right *netlab.NetNS
 	target                       netip.AddrPort
 }
 
@@ -42,7 +42,7 @@ func newUplinks(t testing.TB, family string) uplinks {
 	cable(t, u.router, "right", at(n.right, 1), u.right, "eth0", at(n.right, 2))
 	mustNot(t, u.router.EnableForwarding())
 	target := netip.MustParseAddr(n.target)
-	for _, ns := range []*kernel.NetNS{u.wrong, u.right} {
+	for _, ns := range []*netlab.NetNS{u.wrong, u.right} {
 		mustNot(t, ns.AddAddress("lo", netip.PrefixFrom(target, target.BitLen())))
 	}
 	ip := map[string]string{"ipv4": "ip", "ipv6": "ip -6"}[family]
@@ -147,9 +147,9 @@ func TestTunnels(t *testing.T) {
 }
 
 // kernelTunnel makes a tunnel of the kernel's.
-func kernelTunnel(t testing.TB, near, far *kernel.NetNS, kind string) {
+func kernelTunnel(t testing.TB, near, far *netlab.NetNS, kind string) {
 	t.Helper()
-	for i, ns := range []*kernel.NetNS{near, far} {
+	for i, ns := range []*netlab.NetNS{near, far} {
 		remote := []netip.Addr{farEnd, nearEnd}[i]
 		// Fixed neighbours, and no IPv6 that looks for some: all packets are the test's.
 		shell(t, ns, fmt.Sprintf(`
@@ -172,9 +172,9 @@ func needsLinks(t testing.TB, kind string) {
 
 // programTunnel carries frames between tun0 and a UDP socket, with one port at both ends. An ordinary user may not open
 // /dev/net/tun everywhere: tun0 is one end of a veth pair, and the program has the other.
-func programTunnel(t testing.TB, near, far *kernel.NetNS) {
+func programTunnel(t testing.TB, near, far *netlab.NetNS) {
 	t.Helper()
-	for i, ns := range []*kernel.NetNS{near, far} {
+	for i, ns := range []*netlab.NetNS{near, far} {
 		local, remote := nearEnd, farEnd
 		if i == 1 {
 			local, remote = farEnd, nearEnd

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // The rows C1 to C8: places where copies of packets went another way than the
@@ -68,7 +68,7 @@ func ports(n int) string {
 
 // fromBothEnds sends a packet each way in each of some pairs of equal ports, at
 // once, and then another one each way.
-func fromBothEnds(t testing.TB, in *sink, pairs int, a *kernel.NetNS, addressA netip.Addr, b *kernel.NetNS, addressB netip.Addr) {
+func fromBothEnds(t testing.TB, in *sink, pairs int, a *netlab.NetNS, addressA netip.Addr, b *netlab.NetNS, addressB netip.Addr) {
 	t.Helper()
 	for i := range pairs {
 		endA, endB := netip.AddrPortFrom(addressA, uint16(port+i)), netip.AddrPortFrom(addressB, uint16(port+i))

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // The rows C9 to C15: bounds, long datagrams, priorities, a stopped daemon, bridges, link-local addresses, groups.
@@ -21,7 +21,7 @@ import (
 // C9: more new flows than the guard remembers. In mode drop none but further
 // packets may be dropped, and in mode hold nothing.
 func TestMoreFlowsThanTheGuardRemembers(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for _, test := range []struct {
 		mode    string
 		packets int
@@ -120,7 +120,7 @@ func TestDaemonStopped(t *testing.T) {
 }
 
 // bridged is a sender, a bridge without addresses, a router and a receiver.
-func bridged(t testing.TB) (sender, bridge, receiver *kernel.NetNS) {
+func bridged(t testing.TB) (sender, bridge, receiver *netlab.NetNS) {
 	t.Helper()
 	sender, bridge, receiver = emptyHost(t), emptyHost(t), emptyHost(t)
 	router := emptyHost(t)
@@ -155,7 +155,7 @@ func TestBridgeWithoutAddresses(t *testing.T) {
 }
 
 // linkIndex is an interface's number in a namespace.
-func linkIndex(t testing.TB, ns *kernel.NetNS, link string) string {
+func linkIndex(t testing.TB, ns *netlab.NetNS, link string) string {
 	t.Helper()
 	text := shell(t, ns, "ip -o link show "+link)
 	index, _, _ := strings.Cut(text, ":")
@@ -184,7 +184,7 @@ func TestLinkLocalAtInput(t *testing.T) {
 var group = netip.MustParseAddr("233.252.0.1")
 
 // join makes a socket a member of the group at an interface.
-func join(t testing.TB, ns *kernel.NetNS, link string) func(fd int) error {
+func join(t testing.TB, ns *netlab.NetNS, link string) func(fd int) error {
 	t.Helper()
 	var index int
 	if _, err := fmt.Sscan(linkIndex(t, ns, link), &index); err != nil {
@@ -220,7 +220,7 @@ func TestGroupWithoutLoop(t *testing.T) {
 var pinged = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?`)
 
 // ping runs ping in a namespace, and tells how many requests were answered, and how many answers there were too many.
-func ping(t testing.TB, ns *kernel.NetNS, args string) (sent, answered, twice int) {
+func ping(t testing.TB, ns *netlab.NetNS, args string) (sent, answered, twice int) {
 	t.Helper()
 	text := shell(t, ns, "ping "+args+" || true")
 	m := pinged.FindStringSubmatch(text)
@@ -240,7 +240,7 @@ func ping(t testing.TB, ns *kernel.NetNS, args string) (sent, answered, twice in
 // C15: echo requests to a group. Some kernels drop the losers of their clashes;
 // with the guard each is answered, and once.
 func TestEchoToGroup(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for _, mode := range []string{"off", "hold"} {
 		t.Run(mode, func(t *testing.T) {
 			if mode == "hold" && !holds(t) {

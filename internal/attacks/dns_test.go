@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // TestResolversBehindMasquerade: a container asks for A and AAAA at once, through a host that masquerades and publishes
@@ -19,7 +19,7 @@ import (
 func TestResolversBehindMasquerade(t *testing.T) {
 	const names = 20
 	for _, place := range []string{"forward", "postrouting"} {
-		for resolver, resolve := range map[string]func(testing.TB, *kernel.NetNS, int) int{
+		for resolver, resolve := range map[string]func(testing.TB, *netlab.NetNS, int) int{
 			"glibc": resolveGlibc, "one socket": resolveBoth,
 		} {
 			t.Run(resolver+" "+place, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestResolversBehindMasquerade(t *testing.T) {
 }
 
 // containerHost is a container, the host that it is on, and a name server beyond.
-func containerHost(t testing.TB) (container, host *kernel.NetNS) {
+func containerHost(t testing.TB) (container, host *netlab.NetNS) {
 	t.Helper()
 	container, host, server := emptyHost(t), emptyHost(t), emptyHost(t)
 	cable(t, container, "eth0", "203.0.113.2/24", host, "veth0", "")
@@ -89,7 +89,7 @@ func answerName(w dns.ResponseWriter, q *dns.Msg) {
 }
 
 // resolveGlibc asks the C library, in a mount namespace with a configuration of its own.
-func resolveGlibc(t testing.TB, ns *kernel.NetNS, names int) int {
+func resolveGlibc(t testing.TB, ns *netlab.NetNS, names int) int {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -109,7 +109,7 @@ func resolveGlibc(t testing.TB, ns *kernel.NetNS, names int) int {
 }
 
 // resolveBoth asks for both families from one socket at once, as musl does, and waits for both.
-func resolveBoth(t testing.TB, ns *kernel.NetNS, names int) (answered int) {
+func resolveBoth(t testing.TB, ns *netlab.NetNS, names int) (answered int) {
 	t.Helper()
 	for i := range names {
 		if askBoth(t, ns, fmt.Sprintf("name%d.example.test.", i)) {
@@ -119,7 +119,7 @@ func resolveBoth(t testing.TB, ns *kernel.NetNS, names int) (answered int) {
 	return answered
 }
 
-func askBoth(t testing.TB, ns *kernel.NetNS, name string) bool {
+func askBoth(t testing.TB, ns *netlab.NetNS, name string) bool {
 	t.Helper()
 	conn := dial(t, ns, netip.AddrPort{}, nameServer, nil)
 	defer func() { _ = conn.Close() }()

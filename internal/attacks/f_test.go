@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // TestAnswersThroughDNAT: DNAT stands before the queue. Answers come, and from the address that was asked.
@@ -75,7 +75,7 @@ func TestDropModeSparesSettled(t *testing.T) {
 
 // TestDropModeCounts: mode drop, bursts: what does not arrive was dropped as further packets of a pending flow, and counted.
 func TestDropModeCounts(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	r := &run{T: t, mode: "drop"}
 	h := routed(r, "ipv4")
 	r.daemon(h.Queue, analysis+"rules: {placement: forward, destination_ports: [5300]}")
@@ -120,9 +120,9 @@ func TestFirewallComesLater(t *testing.T) {
 }
 
 // untracked is a namespace without conntrack.
-func untracked(t testing.TB) *kernel.NetNS {
+func untracked(t testing.TB) *netlab.NetNS {
 	t.Helper()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ type provocation struct {
 }
 
 // heard sends from a new socket each, and counts those that hear of the error.
-func (p provocation) heard(t testing.TB, ns *kernel.NetNS) (n int) {
+func (p provocation) heard(t testing.TB, ns *netlab.NetNS) (n int) {
 	t.Helper()
 	for range provoked {
 		conn := dial(t, ns, netip.AddrPort{}, p.to, func(fd int) error {

@@ -22,7 +22,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // foreignVariable makes the test binary a program of somebody else that judges
@@ -258,7 +258,7 @@ type foreign struct {
 }
 
 // startForeign starts the foreign program in a namespace, and returns when its queue is bound.
-func startForeign(t testing.TB, ns *kernel.NetNS, cfg foreignConfig) *foreign {
+func startForeign(t testing.TB, ns *netlab.NetNS, cfg foreignConfig) *foreign {
 	t.Helper()
 	text, err := json.Marshal(cfg)
 	if err != nil {

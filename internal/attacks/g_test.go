@@ -11,14 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // The rows G1 to G5 and G9: whether the first packet of a flow is confirmed, gone, or only waits somewhere.
 
 // manyRules are 5,000 rules of OUTPUT, behind every queue there, of which none
 // matches. They come by and by: an ordinary user's transactions are small.
-func manyRules(t testing.TB, ns *kernel.NetNS) {
+func manyRules(t testing.TB, ns *netlab.NetNS) {
 	t.Helper()
 	nft(t, ns, "table inet many { chain out { type filter hook output priority 0; }; }")
 	const rules, together = 5000, 250
@@ -141,7 +141,7 @@ func TestOtherProgramDrops(t *testing.T) {
 
 // busyQueue is another program's queue that is never empty: it holds each packet
 // 20 ms, and 2,000 new flows a second go through it until it is told to end.
-func busyQueue(t testing.TB, ns *kernel.NetNS) (end func()) {
+func busyQueue(t testing.TB, ns *netlab.NetNS) (end func()) {
 	t.Helper()
 	const busy = 9000
 	iptables(t, ns, fmt.Sprintf("-t mangle -A OUTPUT -p udp --dport %d -j NFQUEUE --queue-num %d", busy, foreignQueue))

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // What nobody has reported, and a gate might get wrong: its bounds, its end, many flows at once, and who shares a host with it.
@@ -257,7 +257,7 @@ func TestRulesetFlushed(t *testing.T) {
 // TestSecondGuard: two gates in one namespace would hold each other's packets.
 // The second says so, and leaves the first at work.
 func TestSecondGuard(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	if !holds(t) {
 		t.Log("this daemon cannot hold packets yet")
 		return

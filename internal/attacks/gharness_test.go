@@ -11,12 +11,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // before starts `verdictd guard` before the foreign program's queues, or nothing with the guard off.
-func (r *run) before(ns *kernel.NetNS, queues string) {
+func (r *run) before(ns *netlab.NetNS, queues string) {
 	r.Helper()
 	r.ns, r.clashes = ns, clashes(r, ns)
 	if r.mode == "off" {
@@ -45,7 +45,7 @@ func (r *run) endBefore(in *sink, expected int) outcome {
 // bothModes plays what sideBySide would judge too harshly. Both is false where there is no hold to compare with.
 func bothModes(t *testing.T, guard string, play func(r *run) outcome) (off, hold outcome, both bool) {
 	t.Helper()
-	kerneltest.Require(t)
+	testkit.Require(t)
 	for _, mode := range []string{"off", "hold"} {
 		if mode == "hold" && !holds(t) {
 			t.Log("this daemon cannot hold packets yet")

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // The rows G10 to G14: base chains that come and go, what never enters, a gate that is killed, and bounds.
@@ -82,7 +82,7 @@ func TestBaseChainAddedWhileHeld(t *testing.T) {
 // G12: neighbour discovery, ICMP errors and multicast control never enter the
 // gate, though the daemon judges all of ICMP.
 func TestControlNeverEnters(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	_, hold, both := bothModes(t, "", func(r *run) outcome {
 		near, far := emptyHost(r), emptyHost(r)
 		cable(r, near, "near0", "2001:db8::1/64", far, "far0", "2001:db8::2/64")
@@ -201,7 +201,7 @@ func TestHeldSegmentsAreBounded(t *testing.T) {
 }
 
 // sendSegments sends long packets, each of many segments, on as many flows.
-func sendSegments(t testing.TB, ns *kernel.NetNS, to netip.AddrPort, many, sends int) {
+func sendSegments(t testing.TB, ns *netlab.NetNS, to netip.AddrPort, many, sends int) {
 	t.Helper()
 	buf := make([]byte, segment*segments)
 	for range many {

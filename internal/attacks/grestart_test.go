@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // load sends a steady mix of new flows of three packets and of old flows, until it is stopped.
@@ -16,7 +16,7 @@ type load struct {
 }
 
 // startLoad sends 3,000 packets a second: every millisecond a new flow's burst and now and then packets of an old one.
-func startLoad(t testing.TB, ns *kernel.NetNS, to netip.AddrPort) *load {
+func startLoad(t testing.TB, ns *netlab.NetNS, to netip.AddrPort) *load {
 	t.Helper()
 	if _, err := verdictd(); err != nil { // built before, not under load
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestStartUnderLoad(t *testing.T) {
 	for _, placement := range []string{"output", "forward"} {
 		t.Run(placement, func(t *testing.T) {
 			_, hold, both := bothModes(t, "", func(r *run) outcome {
-				var sender, queue, receiver *kernel.NetNS
+				var sender, queue, receiver *netlab.NetNS
 				var to netip.AddrPort
 				if placement == "forward" {
 					h := routed(r, "ipv4")

@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // The rows G6 to G8: flows that the kernel passes by itself, and entries that die.
 
 // flows opens sockets, one a flow.
-func flows(t testing.TB, ns *kernel.NetNS, to netip.AddrPort, n int) []*net.UDPConn {
+func flows(t testing.TB, ns *netlab.NetNS, to netip.AddrPort, n int) []*net.UDPConn {
 	t.Helper()
 	conns := make([]*net.UDPConn, n)
 	for i := range conns {

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // What is in this file takes modules that small kernels lack; Debian's has them.
@@ -53,8 +53,8 @@ func TestESP(t *testing.T) {
 					if place == "output" {
 						from, to, other = near, farEnd, nearEnd
 					}
-					receiver := map[netip.Addr]*kernel.NetNS{nearEnd: near, farEnd: far}[to]
-					for ns, direction := range map[*kernel.NetNS]string{from: "out", receiver: "in"} {
+					receiver := map[netip.Addr]*netlab.NetNS{nearEnd: near, farEnd: far}[to]
+					for ns, direction := range map[*netlab.NetNS]string{from: "out", receiver: "in"} {
 						shell(r, ns, espState(other, to, mode)+fmt.Sprintf(
 							"\nip xfrm policy add src %v dst %v proto udp dport %d dir %s tmpl src %[1]v dst %[2]v proto esp spi 0x100 mode %[5]s", other, to, port, direction, mode))
 					}

@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
-	"verdictd/internal/topology"
+	"verdictd/internal/testkit"
 )
 
 // analysis makes verdicts slow enough for a flow's packets to meet in the queue.
@@ -76,15 +75,15 @@ type run struct {
 
 	child   *child
 	gate    *child        // `verdictd guard`, or nil
-	ns      *kernel.NetNS // where the daemon is
+	ns      *netlab.NetNS // where the daemon is
 	clashes uint64        // there, before
 }
 
 // sideBySide plays a scenario with the guard off and with packets held, and compares.
 func sideBySide(t *testing.T, s scenario) {
 	t.Helper()
-	kerneltest.Require(t)
-	counted := kerneltest.CountsClashes(t)
+	testkit.Require(t)
+	counted := testkit.CountsClashes(t)
 	results := map[string]outcome{}
 	guarded := s.mode
 	if guarded == "" {
@@ -170,7 +169,7 @@ func holds(t *testing.T) bool {
 
 // daemon starts `verdictd run` in a namespace under the run's mode. The configuration is in YAML, without guard and
 // statistics.
-func (r *run) daemon(ns *kernel.NetNS, config string) *child {
+func (r *run) daemon(ns *netlab.NetNS, config string) *child {
 	r.Helper()
 	section := func(mode string) string {
 		if r.guard != "" && mode != "off" {
@@ -211,7 +210,7 @@ func (r *run) end(in *sink, expected int) outcome {
 
 // awaitIdle returns when no packet waits in a namespace's queues any more, and has not for a moment: each packet that the
 // gate lets go comes to the next queue in between.
-func awaitIdle(t testing.TB, ns *kernel.NetNS) {
+func awaitIdle(t testing.TB, ns *netlab.NetNS) {
 	t.Helper()
 	const patience, moment = 5 * time.Second, 30 * time.Millisecond
 	for began, busy := time.Now(), time.Now(); time.Since(busy) < moment; time.Sleep(2 * time.Millisecond) {
@@ -236,7 +235,7 @@ func awaitIdle(t testing.TB, ns *kernel.NetNS) {
 }
 
 // clashes is how many clashes a namespace's conntrack has had: resolved ones, and those whose loser it dropped.
-func clashes(t testing.TB, ns *kernel.NetNS) (n uint64) {
+func clashes(t testing.TB, ns *netlab.NetNS) (n uint64) {
 	t.Helper()
 	err := ns.Do(func() error {
 		c, err := ct.Dial()
@@ -257,14 +256,14 @@ func clashes(t testing.TB, ns *kernel.NetNS) (n uint64) {
 
 // hosts is a topology of one family, or of two.
 type hosts struct {
-	*topology.Topology
-	topology.Network // of the first family
+	*netlab.Topology
+	netlab.Network // of the first family
 }
 
-func newHosts(t testing.TB, kind topology.Kind, families ...string) hosts {
+func newHosts(t testing.TB, kind netlab.TopologyKind, families ...string) hosts {
 	t.Helper()
-	kerneltest.Require(t)
-	top, err := topology.New(kind, families...)
+	testkit.Require(t)
+	top, err := netlab.NewTopology(kind, families...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,21 +272,21 @@ func newHosts(t testing.TB, kind topology.Kind, families ...string) hosts {
 			t.Error(err)
 		}
 	})
-	return hosts{top, topology.Networks[families[0]]}
+	return hosts{top, netlab.Networks[families[0]]}
 }
 
 // oneHost sends to itself over lo.
 func oneHost(t testing.TB, families ...string) hosts {
-	return newHosts(t, topology.Loopback, families...)
+	return newHosts(t, netlab.Loopback, families...)
 }
 
 // twoHosts is a sender and, over veth, a receiver, which is where the queue belongs.
 func twoHosts(t testing.TB, families ...string) hosts {
-	return newHosts(t, topology.TwoHosts, families...)
+	return newHosts(t, netlab.TwoHosts, families...)
 }
 
 // routed is a sender, a router, where the queue belongs, and a receiver.
-func routed(t testing.TB, families ...string) hosts { return newHosts(t, topology.Routed, families...) }
+func routed(t testing.TB, families ...string) hosts { return newHosts(t, netlab.Routed, families...) }
 
 // target is the receiver's address with a port.
 func (h hosts) target(port uint16) netip.AddrPort { return netip.AddrPortFrom(h.Target, port) }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // TestSamePackets: the packets of a flow are equal to the last bit, as those that keep a binding alive are, while
@@ -89,7 +89,7 @@ func TestBacklog(t *testing.T) {
 // TestGateOverrun: the daemon stands still while more comes than the gate's sockets take. Nothing is lost, and what
 // passed by the gate is counted.
 func TestGateOverrun(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	needsLargeBuffers(t)
 	const flows, packets = 6000, 10
 	r := &run{T: t, mode: "hold"}
@@ -121,7 +121,7 @@ func TestGateOverrun(t *testing.T) {
 // TestDeviceGoes: an interface is taken away while packets that came by it are held. The kernel drops them; those of
 // others go on.
 func TestDeviceGoes(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	const flows, packets = 10, 4
 	for _, mode := range []string{"off", "hold"} {
 		t.Run(mode, func(t *testing.T) {

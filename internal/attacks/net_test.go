@@ -11,15 +11,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // emptyHost is a namespace with conntrack active.
-func emptyHost(t testing.TB) *kernel.NetNS {
+func emptyHost(t testing.TB) *netlab.NetNS {
 	t.Helper()
-	kerneltest.Require(t)
-	ns, err := kernel.NewNetNS()
+	testkit.Require(t)
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,16 +36,16 @@ func emptyHost(t testing.TB) *kernel.NetNS {
 
 // cable joins two namespaces by a veth pair whose ends have one address each, or
 // none ("").
-func cable(t testing.TB, a *kernel.NetNS, linkA, addressA string, b *kernel.NetNS, linkB, addressB string) {
+func cable(t testing.TB, a *netlab.NetNS, linkA, addressA string, b *netlab.NetNS, linkB, addressB string) {
 	t.Helper()
-	end := func(ns *kernel.NetNS, link, address string) kernel.Endpoint {
-		e := kernel.Endpoint{NetNS: ns, Link: link}
+	end := func(ns *netlab.NetNS, link, address string) netlab.Endpoint {
+		e := netlab.Endpoint{NetNS: ns, Link: link}
 		if address != "" {
 			e.Addresses = []netip.Prefix{netip.MustParsePrefix(address)}
 		}
 		return e
 	}
-	if err := kernel.AddVeth(end(a, linkA, addressA), end(b, linkB, addressB)); err != nil {
+	if err := netlab.AddVeth(end(a, linkA, addressA), end(b, linkB, addressB)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -57,7 +57,7 @@ var (
 )
 
 // twoEnds is a host with the queue and its peer, joined by near0 and far0.
-func twoEnds(t testing.TB) (near, far *kernel.NetNS) {
+func twoEnds(t testing.TB) (near, far *netlab.NetNS) {
 	t.Helper()
 	near, far = emptyHost(t), emptyHost(t)
 	cable(t, near, "near0", nearEnd.String()+"/24", far, "far0", farEnd.String()+"/24")
@@ -77,7 +77,7 @@ func growBuffer(fd, bytes int) {
 }
 
 // listenLarge is listen with a buffer for what a sender at full speed sends while the receiver waits for a processor.
-func listenLarge(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
+func listenLarge(t testing.TB, ns *netlab.NetNS, at ...netip.AddrPort) *sink {
 	t.Helper()
 	s := listen(t, ns, at...)
 	for _, conn := range s.conns {
@@ -93,7 +93,7 @@ func listenLarge(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
 }
 
 // iptables adds rules, written as on its command line, one a line.
-func iptables(t testing.TB, ns *kernel.NetNS, rules string) {
+func iptables(t testing.TB, ns *netlab.NetNS, rules string) {
 	t.Helper()
 	for rule := range strings.Lines(rules) {
 		shell(t, ns, "iptables -w "+rule)
@@ -104,7 +104,7 @@ func iptables(t testing.TB, ns *kernel.NetNS, rules string) {
 const foreignQueue = 77
 
 // queueTo sends the test's UDP packets of a hook to a queue, at mangle's priority.
-func queueTo(t testing.TB, ns *kernel.NetNS, hook string, queue int) {
+func queueTo(t testing.TB, ns *netlab.NetNS, hook string, queue int) {
 	t.Helper()
 	iptables(t, ns, fmt.Sprintf("-t mangle -A %s -p udp --dport %d -j NFQUEUE --queue-num %d", hook, port, queue))
 }
@@ -112,7 +112,7 @@ func queueTo(t testing.TB, ns *kernel.NetNS, hook string, queue int) {
 var packetsOf = regexp.MustCompile(`packets (\d+)`)
 
 // counted reads a counter of table inet count (see countAt).
-func counted(t testing.TB, ns *kernel.NetNS, name string) int {
+func counted(t testing.TB, ns *netlab.NetNS, name string) int {
 	t.Helper()
 	text := shell(t, ns, "nft list counter inet count "+name)
 	m := packetsOf.FindStringSubmatch(text)
@@ -127,7 +127,7 @@ func counted(t testing.TB, ns *kernel.NetNS, name string) int {
 }
 
 // countAt counts what matches, by names, where packets come in.
-func countAt(t testing.TB, ns *kernel.NetNS, matches map[string]string) {
+func countAt(t testing.TB, ns *netlab.NetNS, matches map[string]string) {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("table inet count {\n")

@@ -17,11 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // Bounds on how long a child may take: the machine may be busy with other tests.
 const (
@@ -76,7 +76,7 @@ type child struct {
 }
 
 // startChild starts a command in a namespace. Its errors go to the test's log.
-func startChild(t testing.TB, ns *kernel.NetNS, cmd *exec.Cmd) *child {
+func startChild(t testing.TB, ns *netlab.NetNS, cmd *exec.Cmd) *child {
 	t.Helper()
 	c := &child{t: t, cmd: cmd, done: make(chan struct{})}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -127,7 +127,7 @@ func (c *child) signal(s os.Signal) {
 }
 
 // startService starts the daemon in a namespace and waits until it says that it is ready.
-func startService(t testing.TB, ns *kernel.NetNS, args ...string) *child {
+func startService(t testing.TB, ns *netlab.NetNS, args ...string) *child {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "n") //nolint:usetesting // t.TempDir holds the test's name, and a socket's path at most 107 bytes
 	if err != nil {
@@ -174,7 +174,7 @@ func awaitReady(conn *net.UnixConn) error {
 }
 
 // startDaemon starts `verdictd run` with a configuration that names no file of statistics.
-func startDaemon(t testing.TB, ns *kernel.NetNS, config string) *child {
+func startDaemon(t testing.TB, ns *netlab.NetNS, config string) *child {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "statistics.json")
 	c := startService(t, ns, "run", "--config", configFile(t, config, file))
@@ -183,7 +183,7 @@ func startDaemon(t testing.TB, ns *kernel.NetNS, config string) *child {
 }
 
 // startGuard starts `verdictd guard`, with a configuration and further arguments.
-func startGuard(t testing.TB, ns *kernel.NetNS, config string, args ...string) *child {
+func startGuard(t testing.TB, ns *netlab.NetNS, config string, args ...string) *child {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "statistics.json")
 	c := startService(t, ns, append([]string{"guard", "--config", configFile(t, config, file)}, args...)...)
@@ -269,7 +269,7 @@ type gateTotal struct {
 
 // shell runs a script in a namespace, as an operator would type it: nft, iptables, ip, tc. It fails the test if the
 // script fails, and returns what it printed.
-func shell(t testing.TB, ns *kernel.NetNS, script string) string {
+func shell(t testing.TB, ns *netlab.NetNS, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -288,7 +288,7 @@ func shell(t testing.TB, ns *kernel.NetNS, script string) string {
 }
 
 // nft loads rules in the language of nft.
-func nft(t testing.TB, ns *kernel.NetNS, rules string) {
+func nft(t testing.TB, ns *netlab.NetNS, rules string) {
 	t.Helper()
 	shell(t, ns, "nft -f - <<'END'\n"+rules+"\nEND")
 }

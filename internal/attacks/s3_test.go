@@ -18,7 +18,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // TestOwnerDenied: a rule in OUTPUT drops what one user sends.
@@ -83,7 +83,7 @@ func TestControlGroupDenied(t *testing.T) {
 }
 
 // sendWithin sends 20 flows of 4 packets from a process in a control group.
-func sendWithin(t testing.TB, ns *kernel.NetNS, group *os.File, to string) {
+func sendWithin(t testing.TB, ns *netlab.NetNS, group *os.File, to string) {
 	t.Helper()
 	const script = `
 		for flow in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do

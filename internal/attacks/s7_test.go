@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // TestExtensionHeadersHidePort: a port hides behind extension headers. The policy drops it and accepts by default. Packets that the decoder
@@ -80,7 +80,7 @@ func TestUndecodable(t *testing.T) {
 }
 
 // sendBehind sends a UDP packet behind so many destination options headers.
-func sendBehind(t testing.TB, ns *kernel.NetNS, from netip.Addr, to netip.AddrPort, fromPort uint16, headers int, number uint32) {
+func sendBehind(t testing.TB, ns *netlab.NetNS, from netip.Addr, to netip.AddrPort, fromPort uint16, headers int, number uint32) {
 	t.Helper()
 	b := make([]byte, 40+8*headers+8+headerBytes)
 	b[0] = 6 << 4
@@ -106,7 +106,7 @@ func sendBehind(t testing.TB, ns *kernel.NetNS, from netip.Addr, to netip.AddrPo
 }
 
 // sendRaw sends an IPv6 packet as it is.
-func sendRaw(t testing.TB, ns *kernel.NetNS, b []byte, to netip.Addr) {
+func sendRaw(t testing.TB, ns *netlab.NetNS, b []byte, to netip.Addr) {
 	t.Helper()
 	err := ns.Do(func() error {
 		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_RAW)

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // toolModule has what the selftests build of other people's programs; see its go.mod.
@@ -39,7 +39,7 @@ func built(t testing.TB, module, pkg string) string {
 
 // wireGuard is one end of a tunnel by wireguard-go.
 type wireGuard struct {
-	ns       *kernel.NetNS
+	ns       *netlab.NetNS
 	link     string
 	inside   string // address with prefix
 	endpoint netip.AddrPort
@@ -239,7 +239,7 @@ func TestSelfConntrack(t *testing.T) {
 }
 
 // compareCounters holds conntrack -S and -C against conntrackwatch stats.
-func (r *run) compareCounters(program string, ns *kernel.NetNS) {
+func (r *run) compareCounters(program string, ns *netlab.NetNS) {
 	r.Helper()
 	sums := map[string]int{}
 	for _, m := range regexp.MustCompile(`(\w+)=(\d+)`).FindAllStringSubmatch(shell(r, ns, "conntrack -S"), -1) {

@@ -18,8 +18,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // The selftests are what was right and must stay, run by programs of other people.
@@ -37,7 +37,7 @@ func selfTest(t *testing.T, programs ...string) *run {
 	if mode == "" {
 		t.Skipf("%s is not set: see make selftests", selfVariable)
 	}
-	kerneltest.Require(t)
+	testkit.Require(t)
 	if mode == "1" {
 		mode = "hold"
 	}
@@ -80,7 +80,7 @@ func (r *run) finish() statistics {
 }
 
 // output runs a program in a namespace for a while at most, and returns what it prints.
-func output(t testing.TB, ns *kernel.NetNS, bound time.Duration, args ...string) string {
+func output(t testing.TB, ns *netlab.NetNS, bound time.Duration, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
@@ -98,7 +98,7 @@ func output(t testing.TB, ns *kernel.NetNS, bound time.Duration, args ...string)
 }
 
 // startKnot serves example. at an address until the test ends.
-func startKnot(t testing.TB, ns *kernel.NetNS, at netip.AddrPort) {
+func startKnot(t testing.TB, ns *netlab.NetNS, at netip.AddrPort) {
 	t.Helper()
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -171,7 +171,7 @@ func number(t testing.TB, pattern *regexp.Regexp, text string) (n int) {
 
 // overflows is how many datagrams did not fit the receive buffers of programs in some namespaces, which do not read as fast as
 // they come: nobody's loss but theirs.
-func overflows(t testing.TB, namespaces ...*kernel.NetNS) (n int) {
+func overflows(t testing.TB, namespaces ...*netlab.NetNS) (n int) {
 	t.Helper()
 	for _, ns := range namespaces {
 		fields := strings.Fields(shell(t, ns, "grep ^Udp: /proc/thread-self/net/snmp | tail -1"))
@@ -189,7 +189,7 @@ func overflows(t testing.TB, namespaces ...*kernel.NetNS) (n int) {
 var selfPlaces = []string{"output", "postrouting", "forward", "input", "verdict3"}
 
 // place makes a sender and a receiver with the daemon where a placement has its queue, with more of a configuration's rules.
-func (r *run) place(placement, more, config string) (sender, receiver *kernel.NetNS, source, target netip.Addr) {
+func (r *run) place(placement, more, config string) (sender, receiver *netlab.NetNS, source, target netip.Addr) {
 	r.Helper()
 	rules := fmt.Sprintf("%s\nrules: {placement: %s, %s}", config, placement, more)
 	switch placement {
@@ -286,7 +286,7 @@ func TestSelfIperf(t *testing.T) {
 }
 
 // countDatagrams counts what comes of a length, until the test ends. With echo it goes back.
-func countDatagrams(t testing.TB, ns *kernel.NetNS, at netip.AddrPort, bytes int, echo bool) *atomic.Int64 {
+func countDatagrams(t testing.TB, ns *netlab.NetNS, at netip.AddrPort, bytes int, echo bool) *atomic.Int64 {
 	t.Helper()
 	var conn *net.UDPConn
 	if err := ns.Do(func() (err error) {

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // port is where receivers listen, and what the rules queue.
@@ -39,7 +39,7 @@ type burst struct {
 }
 
 // send returns when all packets are on their way. What a rule drops in OUTPUT is no error here.
-func (b burst) send(t testing.TB, ns *kernel.NetNS) {
+func (b burst) send(t testing.TB, ns *netlab.NetNS) {
 	t.Helper()
 	for i := range b.flows {
 		from := netip.AddrPortFrom(b.from, 0)
@@ -91,7 +91,7 @@ func packet(b []byte, flow, number uint32) {
 }
 
 // dial makes a connected UDP socket in a namespace.
-func dial(t testing.TB, ns *kernel.NetNS, from, to netip.AddrPort, control func(fd int) error) *net.UDPConn {
+func dial(t testing.TB, ns *netlab.NetNS, from, to netip.AddrPort, control func(fd int) error) *net.UDPConn {
 	t.Helper()
 	d := net.Dialer{Control: rawControl(control)}
 	if from.Addr().IsValid() {
@@ -138,7 +138,7 @@ type sink struct {
 }
 
 // listen opens UDP sockets with large buffers, and receives until the test ends. Several calls can feed one sink by add.
-func listen(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
+func listen(t testing.TB, ns *netlab.NetNS, at ...netip.AddrPort) *sink {
 	t.Helper()
 	s := &sink{}
 	s.add(t, ns, nil, at...)
@@ -146,7 +146,7 @@ func listen(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
 }
 
 // listenAnswering is listen by a server: each packet goes back where it came from.
-func listenAnswering(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink {
+func listenAnswering(t testing.TB, ns *netlab.NetNS, at ...netip.AddrPort) *sink {
 	t.Helper()
 	s := &sink{answer: true}
 	s.add(t, ns, nil, at...)
@@ -154,7 +154,7 @@ func listenAnswering(t testing.TB, ns *kernel.NetNS, at ...netip.AddrPort) *sink
 }
 
 // add opens further sockets, perhaps with options.
-func (s *sink) add(t testing.TB, ns *kernel.NetNS, control func(fd int) error, at ...netip.AddrPort) {
+func (s *sink) add(t testing.TB, ns *netlab.NetNS, control func(fd int) error, at ...netip.AddrPort) {
 	t.Helper()
 	lc := net.ListenConfig{Control: rawControl(control)}
 	for _, a := range at {

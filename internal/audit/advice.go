@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -45,7 +45,7 @@ func (j *judgement) advice(m *Machine) []Advice {
 	if do, because, needed := j.upgrade(m); needed {
 		add(do, because, "")
 	}
-	if u := m.Host.UserNamespaces; m.worstCrash() != kernel.Fixed && u.Access == kernel.UserNamespacesOpen {
+	if u := m.Host.UserNamespaces; m.worstCrash() != kernelfacts.Fixed && u.Access == kernelfacts.UserNamespacesOpen {
 		add("Until the kernel is replaced, forbid user namespaces, if no sandbox or rootless container needs them",
 			"otherwise any local user can make the crash happen", "sysctl -w user.max_user_namespaces=0")
 	}
@@ -54,7 +54,7 @@ func (j *judgement) advice(m *Machine) []Advice {
 
 // adviseSettings is what a command changes at once.
 func (j *judgement) adviseSettings(m *Machine, add func(do, because, command string)) {
-	if j.may(kernel.FactClashCrash) && m.Events.On != liverules.No {
+	if j.may(kernelfacts.FactClashCrash) && m.Events.On != liverules.No {
 		add("Switch conntrack's events off, if nothing needs them (conntrackd, conntrack -E, accounting)",
 			"the crash of a clash needs them; it does not change the verdict, as a CT rule or a sysctl brings them back", "sysctl -w net.netfilter.nf_conntrack_events=0")
 	}
@@ -74,7 +74,7 @@ func (j *judgement) adviseSettings(m *Machine, add func(do, because, command str
 		add("Raise net.netfilter.nf_conntrack_max", "the table is nearly full",
 			fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", 2*m.Host.Conntrack.Max.Value))
 	}
-	if m.KmodRace.Status == kernel.Affected {
+	if m.KmodRace.Status == kernelfacts.Affected {
 		add("Load the modules at boot, one after the other (configs/modules-load.d)", "modprobe has a race: "+m.KmodRace.Reason, "")
 	}
 }
@@ -113,7 +113,7 @@ func (j *judgement) upgrade(m *Machine) (do, because string, needed bool) {
 // faults are those that a kernel without them would mend: the ones it surely has,
 // or, if there are none, the ones it may have. Avoid are all that such a kernel must
 // not bring.
-func (j *judgement) faults(m *Machine) (faults []kernel.Finding, avoid []string) {
+func (j *judgement) faults(m *Machine) (faults []kernelfacts.Finding, avoid []string) {
 	candidates := m.crashes()
 	for i := range j.rows {
 		r := &j.rows[i]
@@ -125,7 +125,7 @@ func (j *judgement) faults(m *Machine) (faults []kernel.Finding, avoid []string)
 			candidates = append(candidates, r.finding)
 		}
 	}
-	for _, wanted := range []kernel.Status{kernel.Affected, kernel.Unknown} {
+	for _, wanted := range []kernelfacts.Status{kernelfacts.Affected, kernelfacts.Unknown} {
 		for _, f := range candidates {
 			if f.Status == wanted {
 				faults = append(faults, f)
@@ -141,23 +141,23 @@ func (j *judgement) faults(m *Machine) (faults []kernel.Finding, avoid []string)
 // upgradeTo is the first upstream version after v that surely has none of the
 // facts to end, and not one of those to avoid, nor one that crashes: some kernels
 // with one fix bring the next fault.
-func upgradeTo(v kernel.Version, end, avoid []string) (kernel.Version, bool) {
-	var candidates []kernel.Version
+func upgradeTo(v kernelfacts.Version, end, avoid []string) (kernelfacts.Version, bool) {
+	var candidates []kernelfacts.Version
 	for _, r := range table {
-		f, _ := kernel.FactByID(r.fact)
+		f, _ := kernelfacts.FactByID(r.fact)
 		for _, c := range slices.Concat(f.Mainline, f.Stable) {
 			if c.From.Compare(v) > 0 {
 				candidates = append(candidates, c.From)
 			}
 		}
 	}
-	slices.SortFunc(candidates, kernel.Version.Compare)
+	slices.SortFunc(candidates, kernelfacts.Version.Compare)
 	for _, c := range candidates {
 		spoiled := slices.ContainsFunc(table, func(r row) bool {
-			f, _ := kernel.FactByID(r.fact)
+			f, _ := kernelfacts.FactByID(r.fact)
 			now, _ := f.Upstream(v)
 			then, _ := f.Upstream(c)
-			sound := then == kernel.Fixed || then == kernel.NotAffected
+			sound := then == kernelfacts.Fixed || then == kernelfacts.NotAffected
 			switch {
 			case r.fact == "" || sound:
 				return false
@@ -165,7 +165,7 @@ func upgradeTo(v kernel.Version, end, avoid []string) (kernel.Version, bool) {
 				return true
 			case r.outcome == crashes || slices.Contains(avoid, r.fact):
 				// What is not known of v need not be known of the next one.
-				return then == kernel.Affected || now != kernel.Unknown
+				return then == kernelfacts.Affected || now != kernelfacts.Unknown
 			}
 			return false
 		})
@@ -173,5 +173,5 @@ func upgradeTo(v kernel.Version, end, avoid []string) (kernel.Version, bool) {
 			return c, true
 		}
 	}
-	return kernel.Version{}, false
+	return kernelfacts.Version{}, false
 }

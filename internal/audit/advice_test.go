@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -62,21 +62,21 @@ func TestAdvice(t *testing.T) {
 
 func TestUpgradeTo(t *testing.T) {
 	for _, test := range []struct {
-		from  kernel.Version
+		from  kernelfacts.Version
 		end   []string
 		avoid []string
 		want  string
 	}{
-		{kernel.V(5, 10, 100), []string{kernel.FactClashCrash}, nil, "5.10.120"},
-		{kernel.V(5, 10, 100), []string{kernel.FactClashCrash}, []string{kernel.FactGRODropped}, "5.10.120"}, // of which the other is not known either
-		{kernel.V(4, 9, 300), []string{kernel.FactClashCrash}, nil, "4.14.282"},                              // none in 4.9
-		{kernel.V(6, 1, 100), []string{kernel.FactConfirmedEarly}, nil, "6.1.147"},
-		{kernel.V(6, 1, 100), []string{kernel.FactConfirmedEarly}, []string{kernel.FactGRODropped}, "6.1.191"}, // 6.1.107 brings the other
-		{kernel.V(6, 1, 120), []string{kernel.FactConfirmedEarly, kernel.FactGRODropped}, nil, "6.1.191"},
-		{kernel.V(6, 12, 30), []string{kernel.FactConfirmedEarly}, nil, "6.12.40"},
-		{kernel.V(6, 12, 30), []string{kernel.FactGRODropped}, nil, "6.12.83"},
-		{kernel.V(6, 19, 2), []string{kernel.FactGRODropped}, nil, "6.19.14"},
-		{kernel.V(6, 19, 14), []string{kernel.FactClonedDropped}, nil, ""},
+		{kernelfacts.V(5, 10, 100), []string{kernelfacts.FactClashCrash}, nil, "5.10.120"},
+		{kernelfacts.V(5, 10, 100), []string{kernelfacts.FactClashCrash}, []string{kernelfacts.FactGRODropped}, "5.10.120"}, // of which the other is not known either
+		{kernelfacts.V(4, 9, 300), []string{kernelfacts.FactClashCrash}, nil, "4.14.282"},                                   // none in 4.9
+		{kernelfacts.V(6, 1, 100), []string{kernelfacts.FactConfirmedEarly}, nil, "6.1.147"},
+		{kernelfacts.V(6, 1, 100), []string{kernelfacts.FactConfirmedEarly}, []string{kernelfacts.FactGRODropped}, "6.1.191"}, // 6.1.107 brings the other
+		{kernelfacts.V(6, 1, 120), []string{kernelfacts.FactConfirmedEarly, kernelfacts.FactGRODropped}, nil, "6.1.191"},
+		{kernelfacts.V(6, 12, 30), []string{kernelfacts.FactConfirmedEarly}, nil, "6.12.40"},
+		{kernelfacts.V(6, 12, 30), []string{kernelfacts.FactGRODropped}, nil, "6.12.83"},
+		{kernelfacts.V(6, 19, 2), []string{kernelfacts.FactGRODropped}, nil, "6.19.14"},
+		{kernelfacts.V(6, 19, 14), []string{kernelfacts.FactClonedDropped}, nil, ""},
 	} {
 		got, ok := upgradeTo(test.from, test.end, test.avoid)
 		if ok != (test.want != "") || ok && got.String() != test.want {

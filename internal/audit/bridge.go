@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 )
 
 // Bridging says whether bridged packets come to rules.
@@ -21,7 +21,7 @@ type Bridging struct {
 	CallsIP bool `json:"calls_ip_hooks"`
 }
 
-func readBridging(root fs.FS) (r kernel.Reading[Bridging]) {
+func readBridging(root fs.FS) (r kernelfacts.Reading[Bridging]) {
 	r.Value.Bridges = []string{}
 	for _, name := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
 		text, err := fs.ReadFile(root, "proc/sys/net/bridge/"+name)

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -85,7 +85,7 @@ func (m *Machine) isGuarded(q liverules.Queue) bool {
 func (m *Machine) complete() bool { return len(m.Rules.Unread) == 0 }
 
 // impossible: whatever the rules are, nothing can wait in a queue.
-func (m *Machine) impossible() bool { return m.module("nfnetlink_queue") == kernel.ModuleAbsent }
+func (m *Machine) impossible() bool { return m.module("nfnetlink_queue") == kernelfacts.ModuleAbsent }
 
 func (m *Machine) clash() liverules.Answer {
 	return m.someSite(func(liverules.Site) liverules.Answer { return liverules.Yes })

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"verdictd/internal/holders"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -16,7 +16,7 @@ type Events struct {
 	On      liverules.Answer `json:"on"`
 	Meaning string           `json:"meaning"`
 	// Listeners are the sockets in conntrack's groups.
-	Listeners kernel.Reading[[]Listener] `json:"listeners"`
+	Listeners kernelfacts.Reading[[]Listener] `json:"listeners"`
 }
 
 // Listener is a socket that gets conntrack's events.
@@ -61,7 +61,7 @@ func (l *Listener) String() string {
 }
 
 // conclude weighs the setting and the listeners.
-func (e *Events) conclude(c kernel.ConntrackSettings) {
+func (e *Events) conclude(c kernelfacts.ConntrackSettings) {
 	if err := c.Events.Err; err != nil {
 		e.On, e.Meaning = liverules.Unknown, err.Error()
 		if errors.Is(c.Count.Err, fs.ErrNotExist) {
@@ -69,7 +69,7 @@ func (e *Events) conclude(c kernel.ConntrackSettings) {
 		}
 		return
 	}
-	e.Meaning = kernel.EventsSetting(c.Events.Value)
+	e.Meaning = kernelfacts.EventsSetting(c.Events.Value)
 	switch {
 	case c.Events.Value == eventsOff:
 		e.On = liverules.No

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -31,27 +31,27 @@ func TestListeners(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	there := kernel.Reading[uint64]{}
-	gone := kernel.Reading[uint64]{Err: fs.ErrNotExist}
-	setting := func(n uint64) kernel.Reading[uint64] { return kernel.Reading[uint64]{Value: n} }
+	there := kernelfacts.Reading[uint64]{}
+	gone := kernelfacts.Reading[uint64]{Err: fs.ErrNotExist}
+	setting := func(n uint64) kernelfacts.Reading[uint64] { return kernelfacts.Reading[uint64]{Value: n} }
 	for _, test := range []struct {
 		name      string
-		events    kernel.Reading[uint64]
-		count     kernel.Reading[uint64]
-		listeners kernel.Reading[[]Listener]
+		events    kernelfacts.Reading[uint64]
+		count     kernelfacts.Reading[uint64]
+		listeners kernelfacts.Reading[[]Listener]
 		want      liverules.Answer
 	}{
-		{"off", setting(0), there, kernel.Reading[[]Listener]{Value: []Listener{{}}}, liverules.No},
-		{"on", setting(1), there, kernel.Reading[[]Listener]{}, liverules.Yes},
-		{"auto, nobody", setting(2), there, kernel.Reading[[]Listener]{}, liverules.No},
-		{"auto, somebody", setting(2), there, kernel.Reading[[]Listener]{Value: []Listener{{}}}, liverules.Yes},
-		{"auto, unreadable", setting(2), there, kernel.Reading[[]Listener]{Err: fs.ErrPermission}, liverules.Unknown},
-		{"no conntrack", gone, gone, kernel.Reading[[]Listener]{}, liverules.No},
+		{"off", setting(0), there, kernelfacts.Reading[[]Listener]{Value: []Listener{{}}}, liverules.No},
+		{"on", setting(1), there, kernelfacts.Reading[[]Listener]{}, liverules.Yes},
+		{"auto, nobody", setting(2), there, kernelfacts.Reading[[]Listener]{}, liverules.No},
+		{"auto, somebody", setting(2), there, kernelfacts.Reading[[]Listener]{Value: []Listener{{}}}, liverules.Yes},
+		{"auto, unreadable", setting(2), there, kernelfacts.Reading[[]Listener]{Err: fs.ErrPermission}, liverules.Unknown},
+		{"no conntrack", gone, gone, kernelfacts.Reading[[]Listener]{}, liverules.No},
 		// Older kernels hide the setting in namespaces of ordinary users.
-		{"hidden", gone, there, kernel.Reading[[]Listener]{}, liverules.Unknown},
+		{"hidden", gone, there, kernelfacts.Reading[[]Listener]{}, liverules.Unknown},
 	} {
 		e := Events{Listeners: test.listeners}
-		e.conclude(kernel.ConntrackSettings{Events: test.events, Count: test.count})
+		e.conclude(kernelfacts.ConntrackSettings{Events: test.events, Count: test.count})
 		if e.On != test.want || e.Meaning == "" {
 			t.Errorf("%s: %s (%s), want %s", test.name, e.On, e.Meaning, test.want)
 		}

@@ -17,13 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // iptables runs a program of legacy iptables where the machine has it.
 func iptables(t *testing.T, line string) bool {
@@ -60,7 +60,7 @@ func xtQueue(t *testing.T, table string, hook *nftables.ChainHook, priority nfta
 
 // TestMixedRules reads what several programs have made of one namespace.
 func TestMixedRules(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	if r := Judge(Read(context.Background())); r.Verdict != NotExposed {
 		t.Fatalf("without rules: %s: %s", r.Verdict, r.Sentence)
 	}
@@ -126,7 +126,7 @@ func TestMixedRules(t *testing.T) {
 
 // TestGateAtWork: what another process's gate holds is not exposed.
 func TestGateAtWork(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	xtQueue(t, "first", nftables.ChainHookOutput, -150, 10)
 	g := ruleset.Gate{
 		FirstQueue: 100, Queues: 1, Settled: true, SettledSize: 100, SettledTimeout: time.Second,
@@ -156,7 +156,7 @@ func TestGateAtWork(t *testing.T) {
 
 // TestAtStart counts no clash of a guarded queue, and runs no program.
 func TestAtStart(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	t.Setenv("PATH", t.TempDir())
 	xtQueue(t, "first", nftables.ChainHookOutput, -150, 10)
 	answer, m := AtStart(context.Background(), nil)
@@ -175,7 +175,7 @@ func TestAtStart(t *testing.T) {
 }
 
 func TestBridges(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	if b, err := listBridges(); err != nil || len(b) > 0 {
 		t.Errorf("%v, %v, want none", b, err)
 	}
@@ -190,7 +190,7 @@ func TestBridges(t *testing.T) {
 // TestProbeClashes: whatever the kernel, packets whose verdicts come late clash;
 // where it counts that, the probe sees it.
 func TestProbeClashes(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	p, err := RunProbe(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestProbeClashes(t *testing.T) {
 	if p.Flows != probeFlows || p.Sent != probeFlows*packetsPerFlow || p.QueueDropped+p.UserDropped > 0 || p.TaintBefore != p.TaintAfter {
 		t.Errorf("%+v", p)
 	}
-	if kerneltest.CountsClashes(t) && p.ClashResolve != nil && *p.ClashResolve+*p.InsertFailed < probeFlows {
+	if testkit.CountsClashes(t) && p.ClashResolve != nil && *p.ClashResolve+*p.InsertFailed < probeFlows {
 		t.Errorf("%d clashes were resolved and %d not, want at least one in each of %d flows", *p.ClashResolve, *p.InsertFailed, probeFlows)
 	}
 }

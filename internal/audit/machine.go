@@ -10,22 +10,22 @@ import (
 	"slices"
 
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 )
 
 // Machine is all that was read, and what follows from it without weighing.
 type Machine struct {
-	Host     *kernel.Host     `json:"host"`
-	Facts    []kernel.Finding `json:"facts"`
-	KmodRace kernel.Finding   `json:"kmod_race"`
+	Host     *kernelfacts.Host     `json:"host"`
+	Facts    []kernelfacts.Finding `json:"facts"`
+	KmodRace kernelfacts.Finding   `json:"kmod_race"`
 
 	Rules *liverules.Rules `json:"rules"`
 	// Queues are those bound now.
-	Queues   kernel.Reading[[]Queue]  `json:"queues"`
-	Events   Events                   `json:"events"`
-	Bridging kernel.Reading[Bridging] `json:"bridging"`
+	Queues   kernelfacts.Reading[[]Queue]  `json:"queues"`
+	Events   Events                        `json:"events"`
+	Bridging kernelfacts.Reading[Bridging] `json:"bridging"`
 
 	// Sequences are the queue rules behind each other on the way to the confirm.
 	Sequences []Sequence `json:"sequences"`
@@ -67,19 +67,19 @@ type Queue struct {
 // Read reads the machine. What runs for long (rpm) is bounded by ctx and by
 // limits of its own.
 func Read(ctx context.Context) *Machine {
-	m := read(ctx, kernel.Run)
+	m := read(ctx, kernelfacts.Run)
 	m.holders(ctx)
 	m.conclude()
 	return m
 }
 
 // read reads what is quick to be had, unless run is slow.
-func read(ctx context.Context, run kernel.Runner) *Machine {
+func read(ctx context.Context, run kernelfacts.Runner) *Machine {
 	// All parts have to be those of one namespace.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	root := os.DirFS("/")
-	m := &Machine{Host: kernel.ReadHost(ctx, root, run), Bridging: readBridging(root)}
+	m := &Machine{Host: kernelfacts.ReadHost(ctx, root, run), Bridging: readBridging(root)}
 	m.Rules, _ = liverules.Read() // the error is in Rules.Unread too
 	bound, err := nfq.ReadKernelQueues()
 	if !errors.Is(err, fs.ErrNotExist) { // without nfnetlink_queue there are no queues
@@ -98,7 +98,7 @@ func read(ctx context.Context, run kernel.Runner) *Machine {
 
 // conclude derives what follows from what was read.
 func (m *Machine) conclude() {
-	m.Facts, m.KmodRace = kernel.Assess(m.Host), kernel.AssessKmod(m.Host.Kmod)
+	m.Facts, m.KmodRace = kernelfacts.Assess(m.Host), kernelfacts.AssessKmod(m.Host.Kmod)
 	m.Events.conclude(m.Host.Conntrack)
 	m.findGates()
 	m.Sequences, m.DNAT = m.sequences(), m.translated()
@@ -106,21 +106,21 @@ func (m *Machine) conclude() {
 }
 
 // module is the state of a part of the kernel.
-func (m *Machine) module(name string) kernel.ModuleState {
+func (m *Machine) module(name string) kernelfacts.ModuleState {
 	for _, module := range m.Host.Modules {
 		if module.Name == name {
 			return module.State
 		}
 	}
-	return kernel.ModuleUnknown
+	return kernelfacts.ModuleUnknown
 }
 
 // fact is what was found of the fact of that name.
-func (m *Machine) fact(id string) kernel.Finding {
-	if i := slices.IndexFunc(m.Facts, func(f kernel.Finding) bool { return f.ID == id }); i >= 0 {
+func (m *Machine) fact(id string) kernelfacts.Finding {
+	if i := slices.IndexFunc(m.Facts, func(f kernelfacts.Finding) bool { return f.ID == id }); i >= 0 {
 		return m.Facts[i]
 	}
-	return kernel.Finding{Fact: kernel.Fact{ID: id}, Status: kernel.Unknown, Reason: "not assessed"}
+	return kernelfacts.Finding{Fact: kernelfacts.Fact{ID: id}, Status: kernelfacts.Unknown, Reason: "not assessed"}
 }
 
 // unread lists what could not be read, with what that means.
@@ -137,7 +137,7 @@ func (m *Machine) unread() []Unread {
 	h := m.Host
 	add("kernel", h.Kernel.Err, "no fault of the kernel can be judged")
 	add("distribution", h.Distribution.Err, "who made the kernel is told by its own names alone")
-	if unknown := slices.ContainsFunc(m.Facts, func(f kernel.Finding) bool { return f.Status == kernel.Unknown }); unknown && !errors.Is(h.Changelog.Err, exec.ErrNotFound) {
+	if unknown := slices.ContainsFunc(m.Facts, func(f kernelfacts.Finding) bool { return f.Status == kernelfacts.Unknown }); unknown && !errors.Is(h.Changelog.Err, exec.ErrNotFound) {
 		add("kernel package's changelog", asked(h.Changelog.Err), "fixes that its maker added do not show: what the version leaves open stays unknown")
 	}
 	add("kmod", asked(h.Kmod.Err), "whether loading modules in parallel can fail is not known")
@@ -147,7 +147,7 @@ func (m *Machine) unread() []Unread {
 	add("queues", m.Queues.Err, "who holds the queues, and what they dropped, is not known; the verdict does not rest on it")
 	add("netlink sockets", m.Events.Listeners.Err, "who listens to conntrack's events is not known")
 	add("bridges", m.Bridging.Err, "whether bridged packets come to the rules is not known")
-	if u := h.UserNamespaces; u.Access == kernel.UserNamespacesUnknown {
+	if u := h.UserNamespaces; u.Access == kernelfacts.UserNamespacesUnknown {
 		list = append(list, Unread{"user namespaces", u.Reason, "whether any local user can make the kernel's faults happen is not known"})
 	}
 	return list

@@ -6,31 +6,31 @@ import (
 	"os/exec"
 	"testing"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
 // made builds a machine that runs a kernel of that release, without rules.
 func made(t *testing.T, release string) *Machine {
 	t.Helper()
-	b, err := kernel.Identify(kernel.Names{Release: release})
+	b, err := kernelfacts.Identify(kernelfacts.Names{Release: release})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &Machine{
-		Host: &kernel.Host{
-			Kernel:         kernel.Reading[kernel.Build]{Value: b},
-			Changelog:      kernel.Reading[kernel.Changelog]{Err: exec.ErrNotFound},
-			Kmod:           kernel.Reading[kernel.Kmod]{Value: kernel.Kmod{Version: 30, Text: "kmod version 30"}},
-			Modules:        []kernel.Module{{Name: "nfnetlink_queue", State: kernel.ModuleLoaded}},
-			UserNamespaces: kernel.UserNamespaces{Access: kernel.UserNamespacesClosed, Reason: "made up"},
-			Conntrack:      kernel.ConntrackSettings{Events: number64(1), Max: number64(100), Count: number64(1)},
+		Host: &kernelfacts.Host{
+			Kernel:         kernelfacts.Reading[kernelfacts.Build]{Value: b},
+			Changelog:      kernelfacts.Reading[kernelfacts.Changelog]{Err: exec.ErrNotFound},
+			Kmod:           kernelfacts.Reading[kernelfacts.Kmod]{Value: kernelfacts.Kmod{Version: 30, Text: "kmod version 30"}},
+			Modules:        []kernelfacts.Module{{Name: "nfnetlink_queue", State: kernelfacts.ModuleLoaded}},
+			UserNamespaces: kernelfacts.UserNamespaces{Access: kernelfacts.UserNamespacesClosed, Reason: "made up"},
+			Conntrack:      kernelfacts.ConntrackSettings{Events: number64(1), Max: number64(100), Count: number64(1)},
 		},
 		Rules: &liverules.Rules{Conntrack: liverules.Conntrack{IPv4: liverules.Yes, IPv6: liverules.Yes, Bridge: liverules.No, Reason: "made up"}},
 	}
 }
 
-func number64(n uint64) kernel.Reading[uint64] { return kernel.Reading[uint64]{Value: n} }
+func number64(n uint64) kernelfacts.Reading[uint64] { return kernelfacts.Reading[uint64]{Value: n} }
 
 // change is one thing about a machine.
 type change func(*Machine)
@@ -82,7 +82,7 @@ func noConntrack(m *Machine) {
 	m.Rules.Conntrack = liverules.Conntrack{IPv4: liverules.No, IPv6: liverules.No, Bridge: liverules.No, Reason: "made up"}
 }
 
-func noQueueModule(m *Machine) { m.Host.Modules[0].State = kernel.ModuleAbsent }
+func noQueueModule(m *Machine) { m.Host.Modules[0].State = kernelfacts.ModuleAbsent }
 
 func noKernel(m *Machine) { m.Host.Kernel.Err = errors.New("made up") }
 
@@ -125,7 +125,7 @@ func gateUnbound(m *Machine) { m.Queues.Value = nil }
 func guardsQueue0(m *Machine) { m.guarded = []uint16{0} }
 
 func openUserNamespaces(m *Machine) {
-	m.Host.UserNamespaces = kernel.UserNamespaces{Access: kernel.UserNamespacesOpen, Reason: "made up"}
+	m.Host.UserNamespaces = kernelfacts.UserNamespaces{Access: kernelfacts.UserNamespacesOpen, Reason: "made up"}
 }
 
 func unreadableQueues(m *Machine) { m.Queues.Err = fs.ErrPermission }

@@ -11,7 +11,7 @@ import (
 
 	"verdictd/internal/crash"
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 )
@@ -79,11 +79,11 @@ func MayProbe(m *Machine, accepted bool) error {
 
 // RunProbe makes packets of new flows clash, in a network namespace of its own
 // with one queue and no guard: all packets of a flow are queued before the first
-// gets its verdict. It takes what [kernel.CanMakeNetNS] needs.
+// gets its verdict. It takes what [netlab.CanMakeNetNS] needs.
 func RunProbe(ctx context.Context) (p *Probe, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -54,7 +54,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal(b.Bytes(), &values); err != nil {
 		t.Fatal(err)
 	}
-	if values.Verdict != ExposedCrash || values.Host.Kernel.Release != crashing || len(values.Facts) != len(kernel.Facts()) {
+	if values.Verdict != ExposedCrash || values.Host.Kernel.Release != crashing || len(values.Facts) != len(kernelfacts.Facts()) {
 		t.Errorf("%+v", values)
 	}
 	if values.Probe.ClashResolve != nil || values.Probe.InsertFailed == nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -80,7 +80,7 @@ func shown(n *uint64) string {
 }
 
 // value is a reading in words.
-func value[T any](r kernel.Reading[T], say func(T) string) string {
+func value[T any](r kernelfacts.Reading[T], say func(T) string) string {
 	if r.Err != nil {
 		return "not readable: " + oneLine(r.Err)
 	}
@@ -95,8 +95,8 @@ func (r *Report) machineLines() [][2]string {
 	number := func(n uint64) string { return fmt.Sprint(n) }
 	lines := [][2]string{
 		{"kernel", value(h.Kernel, sayBuild)},
-		{"distribution", value(h.Distribution, func(d kernel.Distribution) string { return d.Name })},
-		{"kmod", value(h.Kmod, func(k kernel.Kmod) string { return k.Text })},
+		{"distribution", value(h.Distribution, func(d kernelfacts.Distribution) string { return d.Name })},
+		{"kmod", value(h.Kmod, func(k kernelfacts.Kmod) string { return k.Text })},
 		{"user namespaces", fmt.Sprintf("%s: %s", h.UserNamespaces.Access, h.UserNamespaces.Reason)},
 		{"conntrack", r.conntrackLine()},
 		{"conntrack table", value(h.Conntrack.Count, number) + " of " + value(h.Conntrack.Max, number) + " entries, " + value(h.Conntrack.Buckets, number) + " buckets"},
@@ -115,7 +115,7 @@ func (r *Report) machineLines() [][2]string {
 	return lines
 }
 
-func sayBuild(b kernel.Build) string {
+func sayBuild(b kernelfacts.Build) string {
 	text := fmt.Sprintf("%s, upstream %s", b.Release, b.Version)
 	if !b.Exact {
 		text += " with changes that the version does not tell"

@@ -1,7 +1,7 @@
 package audit
 
 import (
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -45,31 +45,31 @@ type row struct {
 // the table for readers.
 var table = []row{
 	{"", clash, resolved},
-	{kernel.FactClashCrash, clash, crashes},
-	{kernel.FactConfirmedEarly, clash, crashes},
-	{kernel.FactVerdictUAF, queued, crashes},
-	{kernel.FactNoResolution, clash, loss},
+	{kernelfacts.FactClashCrash, clash, crashes},
+	{kernelfacts.FactConfirmedEarly, clash, crashes},
+	{kernelfacts.FactVerdictUAF, queued, crashes},
+	{kernelfacts.FactNoResolution, clash, loss},
 	{"nat-clash-dropped", translated, loss},
-	{kernel.FactDNATMisroute, misrouted, loss},
-	{kernel.FactGRODropped, clash, loss},
+	{kernelfacts.FactDNATMisroute, misrouted, loss},
+	{kernelfacts.FactGRODropped, clash, loss},
 	// Clones also come of multicast behind OUTPUT, which rules do not show.
-	{kernel.FactClonedDropped, bridged, loss},
+	{kernelfacts.FactClonedDropped, bridged, loss},
 }
 
 // judged is a row on a machine.
 type judged struct {
 	row
-	finding  kernel.Finding
+	finding  kernelfacts.Finding
 	occasion liverules.Answer
 }
 
 // sure: the row applies. possible: it applies, or may.
 func (j judged) sure() bool {
-	return j.finding.Status == kernel.Affected && j.occasion == liverules.Yes
+	return j.finding.Status == kernelfacts.Affected && j.occasion == liverules.Yes
 }
 
 func (j judged) possible() bool {
-	return (j.finding.Status == kernel.Affected || j.finding.Status == kernel.Unknown) && j.occasion != liverules.No
+	return (j.finding.Status == kernelfacts.Affected || j.finding.Status == kernelfacts.Unknown) && j.occasion != liverules.No
 }
 
 // judgement is the table on a machine.
@@ -84,7 +84,7 @@ type judgement struct {
 func judge(m *Machine) judgement {
 	var j judgement
 	for _, r := range table {
-		f := kernel.Finding{Status: kernel.Affected, Reason: "every kernel"}
+		f := kernelfacts.Finding{Status: kernelfacts.Affected, Reason: "every kernel"}
 		if r.fact != "" {
 			f = m.fact(r.fact)
 		}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -92,7 +92,7 @@ func TestVerdict(t *testing.T) {
 
 func TestTableNamesFacts(t *testing.T) {
 	for _, r := range table {
-		if _, ok := kernel.FactByID(r.fact); !ok && r.fact != "" {
+		if _, ok := kernelfacts.FactByID(r.fact); !ok && r.fact != "" {
 			t.Errorf("no fact is called %q", r.fact)
 		}
 	}

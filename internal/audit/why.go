@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"verdictd/internal/exposure"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
@@ -21,7 +21,7 @@ func (j *judgement) sentence(m *Machine) string {
 		return fmt.Sprintf("Exposed, and may lose packets: %s; here: %s.", j.worstEffect(), j.occasionOf(m))
 	case ExposedCrash:
 		text := fmt.Sprintf("Exposed, and may crash: %s; here: %s.", j.worstEffect(), j.occasionOf(m))
-		if j.decisive().fact == kernel.FactClashCrash {
+		if j.decisive().fact == kernelfacts.FactClashCrash {
 			text += " It takes conntrack events, which are " + m.eventsWord() + "."
 		}
 		return text
@@ -115,7 +115,7 @@ func (j *judgement) occasionOf(m *Machine) string {
 }
 
 // known names a fact's CVEs and its fix, or what brought it where none is known.
-func known(f kernel.Fact) string {
+func known(f kernelfacts.Fact) string {
 	list := slices.Clone(f.CVEs)
 	word, commits := "fixed by ", f.Fix
 	if len(commits) == 0 {
@@ -150,7 +150,7 @@ func (j *judgement) why(m *Machine) []string {
 		case r.fact == "" || !r.possible():
 		case r.sure():
 			say("This kernel: %s%s: %s.", r.finding.Effect, known(r.finding.Fact), r.finding.Reason)
-		case r.finding.Status == kernel.Affected:
+		case r.finding.Status == kernelfacts.Affected:
 			say("This kernel, if there is %s: %s%s: %s.", r.when.name, r.finding.Effect, known(r.finding.Fact), r.finding.Reason)
 		default:
 			say("Perhaps this kernel: %s%s: %s.", r.finding.Effect, known(r.finding.Fact), r.finding.Reason)
@@ -161,11 +161,11 @@ func (j *judgement) why(m *Machine) []string {
 			say("Besides, where there is %s: %s%s: %s.", f.Trigger, f.Effect, known(f.Fact), f.Reason)
 		}
 	}
-	if u := m.Host.UserNamespaces; u.Access != kernel.UserNamespacesClosed {
+	if u := m.Host.UserNamespaces; u.Access != kernelfacts.UserNamespacesClosed {
 		switch m.worstCrash() {
-		case kernel.Affected:
+		case kernelfacts.Affected:
 			say("Any local user can make this kernel crash, whatever the rules here, in a user and network namespace of their own (user namespaces: %s, %s).", u.Access, u.Reason)
-		case kernel.Unknown:
+		case kernelfacts.Unknown:
 			say("If this kernel has one of the faults that crash it, any local user can make that happen, whatever the rules here, in a user and network namespace of their own (user namespaces: %s, %s).", u.Access, u.Reason)
 		}
 	}
@@ -178,26 +178,26 @@ func (j *judgement) why(m *Machine) []string {
 
 // worstCrash says whether the kernel has a fault that crashes it by rules that
 // anyone can make in a namespace: fixed stands for none.
-func (m *Machine) worstCrash() kernel.Status {
-	worst := kernel.Fixed
+func (m *Machine) worstCrash() kernelfacts.Status {
+	worst := kernelfacts.Fixed
 	for _, f := range m.crashes() {
-		if f.Status == kernel.Affected {
-			return kernel.Affected
+		if f.Status == kernelfacts.Affected {
+			return kernelfacts.Affected
 		}
-		worst = kernel.Unknown
+		worst = kernelfacts.Unknown
 	}
 	return worst
 }
 
 // crashes lists the faults that may crash the kernel, and which it has or may
 // have.
-func (m *Machine) crashes() []kernel.Finding {
-	var list []kernel.Finding
+func (m *Machine) crashes() []kernelfacts.Finding {
+	var list []kernelfacts.Finding
 	for _, r := range table {
 		if r.outcome != crashes {
 			continue
 		}
-		if f := m.fact(r.fact); f.Status == kernel.Affected || f.Status == kernel.Unknown {
+		if f := m.fact(r.fact); f.Status == kernelfacts.Affected || f.Status == kernelfacts.Unknown {
 			list = append(list, f)
 		}
 	}
@@ -206,14 +206,14 @@ func (m *Machine) crashes() []kernel.Finding {
 
 // besides are the affected facts that the table leaves out, or whose occasion the
 // rules do not show.
-func besides(m *Machine) []kernel.Finding {
-	var list []kernel.Finding
+func besides(m *Machine) []kernelfacts.Finding {
+	var list []kernelfacts.Finding
 	for _, f := range m.Facts {
 		inTable := false
 		for _, r := range table {
-			inTable = inTable || r.fact == f.ID && !(r.fact == kernel.FactClonedDropped && r.when.holds(m) == liverules.No)
+			inTable = inTable || r.fact == f.ID && !(r.fact == kernelfacts.FactClonedDropped && r.when.holds(m) == liverules.No)
 		}
-		if !inTable && f.Status == kernel.Affected {
+		if !inTable && f.Status == kernelfacts.Affected {
 			list = append(list, f)
 		}
 	}
@@ -257,11 +257,11 @@ func (m *Machine) remarks() []string {
 		c := m.Host.Conntrack
 		say("Conntrack's table is nearly full: %d of %d entries; new flows are dropped when it is.", c.Count.Value, c.Max.Value)
 	}
-	if m.KmodRace.Status == kernel.Affected {
+	if m.KmodRace.Status == kernelfacts.Affected {
 		say("Loading modules: %s, by %s (%s).", m.KmodRace.Effect, m.KmodRace.Trigger, m.KmodRace.Reason)
 	}
 	if m.Host.Kernel.Err == nil && m.hasSites() {
-		if hidden := kernel.CountersOf(m.Host.Kernel.Value).Hidden(); hidden != "" {
+		if hidden := kernelfacts.CountersOf(m.Host.Kernel.Value).Hidden(); hidden != "" {
 			say("Counters: %s.", hidden)
 		}
 	}

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // awaited is a census that says when it has settled.
 type awaited struct {
@@ -28,7 +28,7 @@ func (a awaited) Settled() {
 // TestLossIsPutRight has the kernel lose events of flows that begin, and then of flows that end: after each, the census has
 // to hold what the kernel's table holds.
 func TestLossIsPutRight(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows, buffer = 400, 8192
 	l, err := ct.Listen(ct.ListenConfig{ReceiveBuffer: buffer, MaxReceiveBuffer: buffer})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 	"testing"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfnl"
+	"verdictd/internal/testkit"
 )
 
 // Both are off under the race detector, which allocates itself.
@@ -31,7 +31,7 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 
 // TestReceivingAllocatesNothing takes events from the kernel, as Run does.
 func TestReceivingAllocatesNothing(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	for name, h := range map[string]Handler{"counted": {}, "decoded": {Event: func(*Event) {}, Batch: func() error { return nil }}} {
 		l := listen(t, ListenConfig{})
 		l.handle(h)

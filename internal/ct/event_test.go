@@ -12,8 +12,8 @@ import (
 	"github.com/ti-mo/conntrack"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfnl"
+	"verdictd/internal/testkit"
 )
 
 // setting writes a sysctl of the thread's namespace.
@@ -124,7 +124,7 @@ func messages(t *testing.T, f func(*testing.T)) [][]byte {
 
 // TestDecodeEqualsLibrary decodes what this kernel sends, and holds it against the library.
 func TestDecodeEqualsLibrary(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	seen := map[EventType]int{}
 	var e Event
 	for _, b := range messages(t, makeEntries) {

@@ -7,12 +7,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // TestFilterInKernel has the kernel filter, and holds what passes against the same filter over everything that there was.
 func TestFilterInKernel(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	zone := func(n uint16) *uint16 { return &n }
 	filters := []Filter{
 		{},

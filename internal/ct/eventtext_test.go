@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfnl"
+	"verdictd/internal/testkit"
 )
 
 // conntrackLines returns the lines of `conntrack -E` for what f brings about in the namespace of the test, of
 // which there are some number.
-func conntrackLines(t *testing.T, ns *kernel.NetNS, f func(), want func() int) []string {
+func conntrackLines(t *testing.T, ns *netlab.NetNS, f func(), want func() int) []string {
 	t.Helper()
 	program, err := exec.LookPath("conntrack")
 	if err != nil {
@@ -36,7 +36,7 @@ func conntrackLines(t *testing.T, ns *kernel.NetNS, f func(), want func() int) [
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
-	kerneltest.AwaitListeners(t, ns, 2)
+	testkit.AwaitListeners(t, ns, 2)
 	f()
 	lines := make(chan string)
 	go func() {
@@ -64,7 +64,7 @@ var progname = regexp.MustCompile(` progname=\S+$`)
 
 // TestLinesEqualConntracks writes each event and holds the lines against those of conntrack.
 func TestLinesEqualConntracks(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	l := listen(t, ListenConfig{})
 	var datagrams [][]byte
 	want := conntrackLines(t, ns, func() { makeEntries(t) }, func() int {

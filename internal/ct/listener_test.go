@@ -9,8 +9,8 @@ import (
 	"github.com/ti-mo/conntrack"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfnl"
+	"verdictd/internal/testkit"
 )
 
 func listen(t *testing.T, cfg ListenConfig) *Listener {
@@ -72,7 +72,7 @@ func await(t *testing.T, done <-chan counted) counted {
 }
 
 func TestEventsEqualTheLedger(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows = 2000
 	l := listen(t, ListenConfig{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -104,7 +104,7 @@ func TestEventsEqualTheLedger(t *testing.T) {
 }
 
 func TestEventsByProtocol(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l := listen(t, ListenConfig{})
 
 	server, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -170,7 +170,7 @@ func sendRaw(t *testing.T, network, to string, packet []byte) {
 // The receive buffer is made to overrun; the kernel's number of dropped events and those received have to add up to
 // those sent, and events sent after the loss have to be counted.
 func TestLossIsCountedAndDoesNotEndIt(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const overrun, later = 500, 50
 	l := listen(t, ListenConfig{ReceiveBuffer: 4096})
 	socket := udpSocket(t)
@@ -240,7 +240,7 @@ func memory(t *testing.T, l *Listener) nfnl.Memory {
 
 // A loss that is told only while the rest is drained must be counted as well.
 func TestLossIsCountedWhileDraining(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows = 500
 	l := listen(t, ListenConfig{ReceiveBuffer: 4096})
 	sendFlows(t, udpSocket(t), 20000, flows)
@@ -257,7 +257,7 @@ func TestLossIsCountedWhileDraining(t *testing.T) {
 }
 
 func TestRunEndsOnCancel(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l := listen(t, ListenConfig{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := start(ctx, l)
@@ -278,7 +278,7 @@ func TestRunEndsOnCancel(t *testing.T) {
 }
 
 func TestReceiveBuffer(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const small = 64 << 10 // below net.core.rmem_max everywhere
 	if got := listen(t, ListenConfig{ReceiveBuffer: small}).ReceiveBuffer(); got != small {
 		t.Errorf("got a buffer of %d bytes, want the %d asked for", got, small)

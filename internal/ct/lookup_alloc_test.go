@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/packet"
+	"verdictd/internal/testkit"
 )
 
 // TestLookupAllocatesNothing is off under the race detector, which allocates itself.
 func TestLookupAllocatesNothing(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l, err := ct.NewLookup()
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func questions() []ct.Question {
 func BenchmarkAsk(b *testing.B) {
 	for _, n := range []int{1, 8, ct.MaxQuestions} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			kerneltest.Namespace(b)
+			testkit.Namespace(b)
 			l, err := ct.NewLookup()
 			if err != nil {
 				b.Fatal(err)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/packet"
+	"verdictd/internal/testkit"
 )
 
 // key is a packet's, from its addresses.
@@ -118,7 +118,7 @@ func TestLookup(t *testing.T) {
 		for _, address := range addresses {
 			for _, f := range flows(address) {
 				t.Run(fmt.Sprintf("%s over %s in zone %d", f.name, address, zone), func(t *testing.T) {
-					kerneltest.Namespace(t)
+					testkit.Namespace(t)
 					if zone != 0 {
 						setZone(t, zone)
 					}
@@ -166,7 +166,7 @@ func setZone(t testing.TB, zone uint16) {
 
 // TestAskMany asks all questions that go at once, of which every third has an entry.
 func TestAskMany(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l := newLookup(t)
 	q := make([]ct.Question, ct.MaxQuestions)
 	lo := addresses[0]
@@ -193,7 +193,7 @@ func TestAskMany(t *testing.T) {
 // TestRefusedQuestions: a question that the kernel refuses does not shift the answers of
 // those behind it.
 func TestRefusedQuestions(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l := newLookup(t)
 	send(t, addresses[0], unix.IPPROTO_ICMP, []byte{8, 0, 0xf7, 0xf8, 0, 7, 0, 0})
 	good := key(unix.IPPROTO_ICMP, netip.AddrPortFrom(addresses[0], 7), netip.AddrPortFrom(addresses[0], 8<<8))
@@ -218,7 +218,7 @@ func TestRefusedQuestions(t *testing.T) {
 // TestLostAnswers: where the receive buffer cannot hold the answers, some questions have
 // none, and no other one gets theirs.
 func TestLostAnswers(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l := newLookup(t)
 	lo := addresses[0]
 	send(t, lo, unix.IPPROTO_UDP, []byte{0, 8, 0, 9, 0, 8, 0, 0})

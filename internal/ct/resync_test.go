@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // tableReader is a Resyncer that notes what it is told.
@@ -25,7 +25,7 @@ func (r *tableReader) Settled() { r.settled <- len(r.entries) }
 
 // After a loss the table is read, as far as the filter goes, and the receive buffer is larger.
 func TestResyncAfterLoss(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	const flows, larger = 500, 32 << 10
 	l := listen(t, ListenConfig{ReceiveBuffer: 4096, MaxReceiveBuffer: larger, Filter: Filter{Protocols: []Protocol{unix.IPPROTO_UDP}}})
 	if err := l.OpenResync(); err != nil {
@@ -65,7 +65,7 @@ func TestResyncAfterLoss(t *testing.T) {
 }
 
 func TestReceiveBufferGrowsToItsBound(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l := listen(t, ListenConfig{ReceiveBuffer: 4096, MaxReceiveBuffer: 12000})
 	for _, want := range []int{8192, 12000, 12000} {
 		if err := l.grow(); err != nil {

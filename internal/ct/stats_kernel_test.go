@@ -13,8 +13,8 @@ import (
 	"github.com/ti-mo/conntrack"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // procColumns names the columns of /proc/net/stat/nf_conntrack that show a counter. Other columns show none, or
@@ -91,7 +91,7 @@ func mustSnapshot(t *testing.T, conn *Conn) Snapshot {
 }
 
 func TestStatsEqualProcAndLibrary(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	conn := dial(t)
 	before := mustSnapshot(t, conn)
 	if total := before.Total(); !total.Zero() {
@@ -102,7 +102,7 @@ func TestStatsEqualProcAndLibrary(t *testing.T) {
 	delta := mustSnapshot(t, conn).Since(before).Total()
 	t.Logf("%v clashes resolved, %v entries not inserted, %v packets dropped",
 		delta[ClashResolve], delta[InsertFailed], delta[Drop])
-	if clashes := delta[ClashResolve]; kerneltest.CountsClashes(t) && clashes.Sent && clashes.N != flows*(packets-1) {
+	if clashes := delta[ClashResolve]; testkit.CountsClashes(t) && clashes.Sent && clashes.N != flows*(packets-1) {
 		t.Errorf("%v clashes resolved, want %d: all packets of a flow but one", clashes, flows*(packets-1))
 	}
 
@@ -159,11 +159,11 @@ func TestStatsEqualProcAndLibrary(t *testing.T) {
 
 // A connection asks about the namespace it was opened in, wherever it is used.
 func TestStatsAreThoseOfTheThreadsNamespace(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	conn := dial(t)
 	sendFlows(t, udpSocket(t), 20000, 5)
 
-	other, err := kernel.NewNetNS()
+	other, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestStatsAreThoseOfTheThreadsNamespace(t *testing.T) {
 
 // Without CAP_NET_ADMIN the error has to say so.
 func TestRefusedWithoutCapability(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	statsErr, eventsErr := make(chan error, 1), make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread, which has lost its capabilities, ends with the goroutine

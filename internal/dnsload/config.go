@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"verdictd/internal/load"
+	"verdictd/internal/traffic"
 )
 
 // Client is who resolves.
@@ -113,7 +113,7 @@ func (c *Config) server() netip.AddrPort { return netip.AddrPortFrom(c.Target, c
 func (c *Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if err := load.CheckTarget(c.Target, c.AllowTarget); err != nil {
+	if err := traffic.CheckTarget(c.Target, c.AllowTarget); err != nil {
 		errs = append(errs, err)
 	}
 	if c.Port == 0 {

@@ -15,12 +15,12 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
-	"verdictd/internal/load"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
+	"verdictd/internal/traffic"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 var (
 	server4 = netip.MustParseAddr("192.0.2.1")
@@ -28,9 +28,9 @@ var (
 )
 
 // place is a namespace with addresses of both families, and a configuration for it.
-func place(t *testing.T) (Config, *kernel.NetNS) {
+func place(t *testing.T) (Config, *netlab.NetNS) {
 	t.Helper()
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	for _, a := range []netip.Addr{server4, server6} {
 		if err := ns.AddAddress("lo", netip.PrefixFrom(a, a.BitLen())); err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func TestBuiltin(t *testing.T) {
 func TestBuiltinAsksAgain(t *testing.T) {
 	for _, queries := range []Queries{Parallel, SingleRequest, SingleRequestReopen} {
 		cfg, ns := place(t)
-		filter, err := ns.DropAtRandom(kernel.HookInput, dnsPort, 3)
+		filter, err := ns.DropAtRandom(netlab.HookInput, dnsPort, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestBuiltinAsksAgain(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	cfg, ns := place(t)
-	if _, err := ns.DropAtRandom(kernel.HookInput, dnsPort, 1); err != nil {
+	if _, err := ns.DropAtRandom(netlab.HookInput, dnsPort, 1); err != nil {
 		t.Fatal(err)
 	}
 	cfg.AttemptTimeout = 50 * time.Millisecond
@@ -114,7 +114,7 @@ func TestNobodyAnswers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	res, err = Run(ctx, cfg, nil)
-	if !errors.Is(err, load.ErrInterrupted) || !res.Interrupted || res.TimedOut || res.Resolutions != 0 {
+	if !errors.Is(err, traffic.ErrInterrupted) || !res.Interrupted || res.TimedOut || res.Resolutions != 0 {
 		t.Errorf("%+v, %v; want an interruption", res, err)
 	}
 }
@@ -167,7 +167,7 @@ func systemFiles(t *testing.T) string {
 
 func TestGetaddrinfoAsksAgain(t *testing.T) {
 	cfg, ns := place(t)
-	if _, err := ns.DropAtRandom(kernel.HookInput, dnsPort, 4); err != nil {
+	if _, err := ns.DropAtRandom(netlab.HookInput, dnsPort, 4); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Client, cfg.Resolutions, cfg.Parallel, cfg.AttemptTimeout = Getaddrinfo, 24, 24, time.Second
@@ -182,7 +182,7 @@ func TestGetaddrinfoAsksAgain(t *testing.T) {
 
 // Where a family has no address, getaddrinfo does not ask for it: the figures would look fine, or all wrong.
 func TestGetaddrinfoOfOneFamily(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	if err := ns.AddAddress("lo", netip.PrefixFrom(server4, 32)); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestNoGetent(t *testing.T) {
 }
 
 func TestNoMountNamespace(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	cfg := Default()
 	d, err := newDisguise(&cfg)
 	if err != nil {
@@ -236,7 +236,7 @@ func TestNoMountNamespace(t *testing.T) {
 
 // The server tells strangers that there is no such name, and counts them.
 func TestServer(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	cfg := Default()
 	cfg.Resolutions = 2
 	n := naming{7}

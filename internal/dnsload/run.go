@@ -12,8 +12,8 @@ import (
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/load"
+	"verdictd/internal/netlab"
+	"verdictd/internal/traffic"
 )
 
 // ErrTimedOut ends a run that took longer than its configuration allows.
@@ -57,7 +57,7 @@ type Distribution struct {
 }
 
 // Run resolves every name once. One that ended early has both a result and an error, which is ErrTimedOut,
-// load.ErrInterrupted, or what is broken; resolutions under way then are in no count. Progress is told how many are over.
+// traffic.ErrInterrupted, or what is broken; resolutions under way then are in no count. Progress is told how many are over.
 func Run(ctx context.Context, cfg Config, progress func(done int)) (_ *Result, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config, progress func(done int)) (_ *Result, e
 	took := time.Since(begun)
 	switch {
 	case ctx.Err() != nil:
-		err, r.res.Interrupted = load.ErrInterrupted, true
+		err, r.res.Interrupted = traffic.ErrInterrupted, true
 	case errors.Is(err, ErrTimedOut):
 		err, r.res.TimedOut = ErrTimedOut, true
 	}
@@ -90,7 +90,7 @@ type run struct {
 	naming
 	progress func(int)
 
-	sending, receiving *kernel.NetNS // nil: the process's own
+	sending, receiving *netlab.NetNS // nil: the process's own
 	server             *server
 	disguise           *disguise // nil for the built-in client
 	tally              tally
@@ -104,12 +104,12 @@ type run struct {
 func (r *run) open() (err error) {
 	for _, side := range []struct {
 		path string
-		ns   **kernel.NetNS
+		ns   **netlab.NetNS
 	}{{r.cfg.SenderNetns, &r.sending}, {r.cfg.ReceiverNetns, &r.receiving}} {
 		if side.path == "" {
 			continue
 		}
-		if *side.ns, err = kernel.OpenNetNS(side.path); err != nil {
+		if *side.ns, err = netlab.OpenNetNS(side.path); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func (r *run) close() error {
 	if r.disguise != nil {
 		errs = append(errs, r.disguise.close())
 	}
-	for _, ns := range []*kernel.NetNS{r.sending, r.receiving} {
+	for _, ns := range []*netlab.NetNS{r.sending, r.receiving} {
 		if ns != nil {
 			errs = append(errs, ns.Close())
 		}

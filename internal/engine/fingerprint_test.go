@@ -9,13 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // sighting is what a queue saw of a packet.
 type sighting struct {
@@ -43,7 +43,7 @@ func TestFingerprintsAgree(t *testing.T) {
 		"echo6":     {"::1", unix.IPPROTO_ICMPV6, []byte{128, 0, 0, 0, 0, 7, 0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			queues := []*nfq.Mmsg{
 				queueAt(t, ruleset.PlacementPreConntrack, nfq.Config{Queue: 0, GSO: true, CopyRange: 128}, test.protocol),
 				queueAt(t, ruleset.PlacementOutput, nfq.Config{Queue: 1}, test.protocol),

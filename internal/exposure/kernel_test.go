@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/holders"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // run runs one command a line in the calling thread's namespace.
 func run(t *testing.T, lines string) {
@@ -120,7 +120,7 @@ func TestPlanOfRealRules(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			nft(t, "flush ruleset")
 			run(t, test.rules)
 			p := made4real(t, Options{Table: "verdictd-guard"})
@@ -136,7 +136,7 @@ func TestPlanOfRealRules(t *testing.T) {
 }
 
 func TestPlanOfNFTRules(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	nft(t, `table inet t {
 		set ports { type inet_service; flags interval; elements = { 53, 5060-5070 }; }
 		chain q { }
@@ -172,7 +172,7 @@ func TestPlanOfNFTRules(t *testing.T) {
 
 // The gate's own rules keep conntrack active; that is no reason for them to stay.
 func TestGateIsNotItsOwnReason(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	run(t, `
 		iptables-nft -t nat -A POSTROUTING -o none -j MASQUERADE
 		iptables-nft -A OUTPUT -p udp --dport 53 -j NFQUEUE`)
@@ -225,7 +225,7 @@ func TestGateIsNotItsOwnReason(t *testing.T) {
 
 // What an operator has installed by iptables covers what the plan asks for.
 func TestInstalledGate(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	run(t, `
 		iptables-legacy -t raw -A OUTPUT -p udp --dport 53 -j NFQUEUE --queue-balance 100:101 --queue-bypass
 		iptables-legacy -t raw -A PREROUTING -p udp -m multiport --ports 53 -j NFQUEUE --queue-balance 100:101 --queue-bypass
@@ -238,7 +238,7 @@ func TestInstalledGate(t *testing.T) {
 }
 
 func TestRealRulesThatSwallowErrors(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	run(t, `
 		iptables-nft -A OUTPUT -p icmp -j NFQUEUE --queue-num 1
 		iptables-nft -A OUTPUT -p udp -j NFQUEUE --queue-num 2
@@ -262,7 +262,7 @@ func TestRealRulesThatSwallowErrors(t *testing.T) {
 func TestOwnRulesSwallowNoErrors(t *testing.T) {
 	for _, placement := range []ruleset.Placement{ruleset.PlacementOutput, ruleset.PlacementPostrouting, ruleset.PlacementVerdict3} {
 		t.Run(string(placement), func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			installed, err := ruleset.Install(ruleset.Config{
 				Table: "verdictd", Placement: placement, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
 				Protocols: []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6},

@@ -11,11 +11,11 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // Of a 6.18 kernel, while conntrack -E ran: a queue's socket, the listener's, one
 // in a group of expectations, and others.
@@ -46,7 +46,7 @@ func TestSockets(t *testing.T) {
 
 // TestQueues finds this process.
 func TestQueues(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 10})
 	if err != nil {
 		t.Fatal(err)

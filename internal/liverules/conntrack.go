@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 )
 
 // Conntrack says whether connections are tracked in the namespace. Since 4.11
@@ -129,7 +129,7 @@ func readSurroundings() (surroundings, []Unread) {
 		note("the services of IPVS", err)
 	}
 	s.ipvs, s.ipvsUntracked = services && tracked, answer(services && !tracked, err)
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		note("the kernel's release", err)
 	}

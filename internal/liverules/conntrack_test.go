@@ -3,7 +3,7 @@ package liverules
 import (
 	"testing"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 func TestConntrack(t *testing.T) {
@@ -64,7 +64,7 @@ func TestBefore411(t *testing.T) {
 }
 
 func TestConntrackInFreshNamespace(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	c := read(t).Conntrack
 	if c.IPv4 != Yes || c.IPv6 != Yes {
 		t.Errorf("%+v with a ct rule in family inet", c)

@@ -14,8 +14,8 @@ import (
 	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // told is what is said of a queue's rule: its place up to the handle, the queue
@@ -82,7 +82,7 @@ func addQueue(t *testing.T, f nftables.TableFamily, table, chain string, revisio
 }
 
 func TestLegacyTables(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	commands(t, `
 		iptables-legacy -t raw -A PREROUTING -i lo -j NFQUEUE --queue-num 1
 		iptables-legacy -t mangle -N sub
@@ -114,7 +114,7 @@ func TestLegacyTables(t *testing.T) {
 
 // What iptables-nft writes, in part with nftables' own expressions.
 func TestIPTablesOverNFTables(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	commands(t, `
 		iptables-nft -t raw -A OUTPUT -p udp --dport 53 -j CT --notrack
 		iptables-nft -t mangle -A OUTPUT -p udp --dport 53 -j NFQUEUE --queue-num 1 --queue-bypass
@@ -199,7 +199,7 @@ table ip sleeping {
 `
 
 func TestMixedNFTables(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	run(t, mixedTables, "nft", "-f", "-")
 	addQueue(t, nftables.TableFamilyINet, "mixed", "q", 0, words(1))
 	addQueue(t, nftables.TableFamilyINet, "mixed", "deeper", 1, words(2, 3))
@@ -247,7 +247,7 @@ func TestOwnRules(t *testing.T) {
 	for placement, want := range want {
 		for fanout, said := range map[ruleset.Fanout]Fanout{ruleset.FanoutBalance: FanoutBalance, ruleset.FanoutCPU: FanoutCPU, ruleset.FanoutNumgen: FanoutMap} {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
-				kerneltest.Namespace(t)
+				testkit.Namespace(t)
 				installed, err := ruleset.Install(ruleset.Config{
 					Table: "verdictd", Placement: placement, Fanout: fanout, FirstQueue: 10, Queues: 2, Bypass: true,
 					IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{53}, SourcePorts: []uint16{99},
@@ -277,7 +277,7 @@ func TestOwnRules(t *testing.T) {
 }
 
 func TestForeignQueueBehindOurs(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	commands(t, `
 		iptables-legacy -t mangle -A OUTPUT -p udp -j NFQUEUE --queue-num 1
 		iptables-nft -t filter -A OUTPUT -p udp -j NFQUEUE --queue-num 2
@@ -303,7 +303,7 @@ func TestForeignQueueBehindOurs(t *testing.T) {
 
 // Without CAP_NET_ADMIN, what could not be read is listed, with the cause.
 func TestWithoutPermission(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	commands(t, `
 		iptables-legacy -t raw -A OUTPUT -j ACCEPT
 		ip6tables-legacy -t raw -A OUTPUT -j ACCEPT`)

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // A blob builds a table's entries.
@@ -168,7 +168,7 @@ func FuzzLegacyTable(f *testing.F) {
 // What the kernel gives, cut short and with each byte changed, is refused or
 // read, but never too far.
 func TestSpoiltRealTable(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	commands(t, `
 		iptables-legacy -t mangle -N sub
 		iptables-legacy -t mangle -A OUTPUT -p udp -m multiport --dports 53,1000:2000 -j sub
@@ -202,7 +202,7 @@ func TestSpoiltRealTable(t *testing.T) {
 
 // The tables that exist are those that somebody has used.
 func TestNothingIsLoaded(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	read(t)
 	for _, p := range protocols {
 		names, err := os.ReadFile(p.names)

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // run runs a program in the calling thread's namespace, with the lines of input
 // as its standard input.

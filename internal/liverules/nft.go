@@ -12,7 +12,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 )
 
 // The netlink messages are decoded here rather than by a library, because those
@@ -67,7 +67,7 @@ func notLoaded(module string) bool {
 	if _, err := os.Stat(filepath.Join("/sys/module", module)); err == nil {
 		return false
 	}
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		return false
 	}

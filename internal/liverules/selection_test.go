@@ -10,7 +10,7 @@ import (
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // String is for tests: families, protocols, ports, and E for errors of ICMP.
@@ -82,7 +82,7 @@ func TestSelectionsOfRealRules(t *testing.T) {
 	}
 	for i, test := range tests {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			commands(t, test.rules)
 			q := queueOf(t, read(t), 0)
 			if got := selectionsText(q.Reaches[0].Packets); got != test.want {
@@ -137,7 +137,7 @@ func TestSelectionsOfNFT(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run("", func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			run(t, `table inet t {
 				set ports { type inet_service; flags interval; elements = { 5000-5010 }; }
 				set learnt { type inet_service; flags timeout; elements = { 53 timeout 1h }; }
@@ -164,7 +164,7 @@ func TestContradictionReachesNothing(t *testing.T) {
 }
 
 func TestZones(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	run(t, `table inet t {
 		map zones { typeof iifname : ct zone; }
 		chain prerouting { type filter hook prerouting priority raw;
@@ -189,7 +189,7 @@ func TestZones(t *testing.T) {
 }
 
 func TestComments(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	run(t, `table inet t { chain q { }; chain c { type filter hook output priority 0; udp dport 53 jump q comment "here"; }; }`, "nft", "-f", "-")
 	addQueue(t, nftables.TableFamilyINet, "t", "q", 0, words(1))
 	for b, want := range map[string]string{

@@ -13,7 +13,7 @@ import (
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // The ports of the packets in these tests, and of the rules' conditions.
@@ -208,7 +208,7 @@ func TestSelectionsLeaveNothingOut(t *testing.T) {
 	queued, all := 0, 0
 	for n := range uint64(seeds) {
 		w := writer{rand.New(rand.NewPCG(seed+n, 0))}
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		commands(t, "ip link set lo up")
 		rules := w.nft()
 		if n%2 == 0 {

@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 func watch(t *testing.T) *Watcher {
@@ -43,7 +43,7 @@ func changeWithin(w *Watcher, d time.Duration) bool {
 }
 
 func TestWatchNFTables(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	w := watch(t)
 	if w.LastChange() != 0 || changeWithin(w, 50*time.Millisecond) {
 		t.Error("a change was told before there was one")
@@ -71,7 +71,7 @@ func TestWatchNFTables(t *testing.T) {
 
 // One transaction is one change, however large; what nobody takes is one value.
 func TestChangesAreJoined(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	w := watch(t)
 	run(t, "add table inet a { set s { type inet_service; flags interval; elements = { 1000-2000, 3000-60000 }; }; }", "nft", "-f", "-")
 	run(t, "add table inet b", "nft", "-f", "-")
@@ -82,7 +82,7 @@ func TestChangesAreJoined(t *testing.T) {
 }
 
 func TestExcept(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	w := watch(t)
 	w.Except(0)
 	run(t, "add table inet a", "nft", "-f", "-")
@@ -105,7 +105,7 @@ func TestExcept(t *testing.T) {
 
 // The gate lists flows many times a second, each a change of its own.
 func TestExceptTheSettledSet(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	g := ruleset.Gate{
 		FirstQueue: 100, Queues: 1, Settled: true, SettledSize: 100, SettledTimeout: time.Minute,
 		Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: ruleset.GateProtocols}},
@@ -144,7 +144,7 @@ func TestExceptTheSettledSet(t *testing.T) {
 }
 
 func TestWatchLegacyTables(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	w := watch(t)
 	commands(t, "iptables-legacy -t mangle -A OUTPUT -p udp -j ACCEPT")
 	if !changeWithin(w, 2*pollInterval) {
@@ -158,7 +158,7 @@ func TestWatchLegacyTables(t *testing.T) {
 
 // What rules count is no change of them.
 func TestCountersAreNoChange(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	commands(t, `ip link set lo up
 		iptables-legacy -t mangle -A OUTPUT -p udp -j ACCEPT`)
 	seed := maphash.MakeSeed()
@@ -184,7 +184,7 @@ func TestCountersAreNoChange(t *testing.T) {
 }
 
 func TestWatchEnds(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	w, err := Watch(ctx)
 	if err != nil {
@@ -202,7 +202,7 @@ func TestWatchEnds(t *testing.T) {
 }
 
 func TestWatchWithoutPermission(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		t.Fatal(err)

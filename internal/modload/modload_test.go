@@ -15,7 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/modules"
 )
 
 // machine stands for a kernel with modules, and for a modprobe that may be as that of kmod 18 was.
@@ -73,12 +74,12 @@ func (m *machine) show() {
 	}
 }
 
-func (m *machine) Ask(p kernel.Part) error {
+func (m *machine) Ask(p modules.Part) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked++
 	if p.Name != "xfrm" {
-		return fmt.Errorf("%w: %w", kernel.ErrNotThere, unix.EINVAL)
+		return fmt.Errorf("%w: %w", modules.ErrNotThere, unix.EINVAL)
 	}
 	for m.state != "live" {
 		switch {
@@ -89,7 +90,7 @@ func (m *machine) Ask(p kernel.Part) error {
 			m.mu.Lock()
 			m.state = "live"
 		case m.early:
-			return fmt.Errorf("%w: %w", kernel.ErrNotThere, unix.EPROTONOSUPPORT)
+			return fmt.Errorf("%w: %w", modules.ErrNotThere, unix.EPROTONOSUPPORT)
 		default:
 			m.mu.Unlock()
 			time.Sleep(100 * time.Microsecond)
@@ -121,9 +122,9 @@ func (m *machine) Unload(name string) error {
 	return nil
 }
 
-func xfrm(t *testing.T) kernel.Part {
+func xfrm(t *testing.T) modules.Part {
 	t.Helper()
-	part, err := kernel.ProtocolPart("xfrm")
+	part, err := modules.ProtocolPart("xfrm")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestStrategies(t *testing.T) {
 	old := newMachine()
 	old.early, old.kmod = true, "kmod version 18\n"
 	res := run(t, old, Naive)
-	if res.Failed == 0 || res.Errors["EPROTONOSUPPORT"] != res.Failed || res.FailedRounds == 0 || res.FirstFailure == 0 || res.KmodRace != kernel.Affected {
+	if res.Failed == 0 || res.Errors["EPROTONOSUPPORT"] != res.Failed || res.FailedRounds == 0 || res.FirstFailure == 0 || res.KmodRace != kernelfacts.Affected {
 		t.Errorf("naive, old modprobe: %+v", res)
 	}
 	for _, early := range []bool{true, false} {
@@ -163,7 +164,7 @@ func TestStrategies(t *testing.T) {
 			t.Errorf("modules first, early %v: %+v", early, res)
 		}
 	}
-	if res := run(t, newMachine(), Naive); res.Failed > 0 || res.KmodRace != kernel.Fixed {
+	if res := run(t, newMachine(), Naive); res.Failed > 0 || res.KmodRace != kernelfacts.Fixed {
 		t.Errorf("naive, new modprobe: %+v", res)
 	}
 }
@@ -233,7 +234,7 @@ func TestCannot(t *testing.T) {
 	} {
 		m := newMachine()
 		tt.spoil(m)
-		part, err := kernel.ProtocolPart(tt.part)
+		part, err := modules.ProtocolPart(tt.part)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/modules"
 )
 
 // ErrCannot says that this machine cannot show anything, and why.
@@ -24,19 +25,19 @@ type System interface {
 	Release() (string, error)
 	// Run starts a program and returns its output.
 	Run(ctx context.Context, name string, args ...string) ([]byte, error)
-	// Ask has the kernel look for a part, see [kernel.Part.Ask].
-	Ask(part kernel.Part) error
+	// Ask has the kernel look for a part, see [modules.Part.Ask].
+	Ask(part modules.Part) error
 	// Unload takes a module out of the kernel, without waiting for its users.
 	Unload(name string) error
 }
 
 // Target is what the threads ask for, and what is known of it.
 type Target struct {
-	Part kernel.Part
+	Part modules.Part
 	// Module is what the kernel loads for it, with those that it needs.
-	Module kernel.ModuleFile
+	Module kernelfacts.ModuleFile
 	// Kmod is the program that loads it, Modprobe where the kernel finds that.
-	Kmod     kernel.Reading[kernel.Kmod]
+	Kmod     kernelfacts.Reading[kernelfacts.Kmod]
 	Modprobe string
 	// before are the modules that were loaded when the run began.
 	before []string
@@ -47,10 +48,10 @@ const probeName = "verdictd_no_such_module"
 
 // Prepare finds the module behind a part, and whether it can be loaded and unloaded here. A module given by its name is
 // not looked up. Where nothing can be shown the error is [ErrCannot], and tells the reason in words.
-func Prepare(ctx context.Context, s System, part kernel.Part, module string) (*Target, error) {
+func Prepare(ctx context.Context, s System, part modules.Part, module string) (*Target, error) {
 	t := &Target{Part: part}
 	var err error
-	if t.before, err = kernel.LoadedModules(s.Root()); err != nil {
+	if t.before, err = kernelfacts.LoadedModules(s.Root()); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -61,9 +62,9 @@ func Prepare(ctx context.Context, s System, part kernel.Part, module string) (*T
 		return nil, err
 	}
 	if module == "" {
-		t.Module, err = kernel.FindModule(s.Root(), release, part.Alias())
+		t.Module, err = kernelfacts.FindModule(s.Root(), release, part.Alias())
 	} else {
-		t.Module, err = kernel.NeedsOf(s.Root(), release, module)
+		t.Module, err = kernelfacts.NeedsOf(s.Root(), release, module)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -79,7 +80,7 @@ func Prepare(ctx context.Context, s System, part kernel.Part, module string) (*T
 	if t.Modprobe, err = modprobe(s.Root()); err != nil {
 		return nil, err
 	}
-	t.Kmod = kernel.ReadKmod(ctx, func(ctx context.Context, name string, args ...string) ([]byte, error) {
+	t.Kmod = kernelfacts.ReadKmod(ctx, func(ctx context.Context, name string, args ...string) ([]byte, error) {
 		if name == "modprobe" {
 			name = t.Modprobe // the one that the kernel runs, which may be another than a shell would
 		}
@@ -93,12 +94,12 @@ func cannot(format string, args ...any) error {
 }
 
 // presence says whether the kernel has a part, without knowing whether it is a module.
-func presence(s System, part kernel.Part) string {
+func presence(s System, part modules.Part) string {
 	err := s.Ask(part)
 	switch {
 	case err == nil:
 		return fmt.Sprintf("%s is there all the same: it is built in", part.Name)
-	case errors.Is(err, kernel.ErrNotThere):
+	case errors.Is(err, modules.ErrNotThere):
 		return fmt.Sprintf("%s is not there: %v", part.Name, err)
 	}
 	return fmt.Sprintf("whether %s is there is not known: %v", part.Name, err)
@@ -142,7 +143,7 @@ func (t *Target) check(s System) error {
 	if err := s.Ask(t.Part); err != nil {
 		return cannot("one thread alone cannot get %s (module %s): %v", t.Part.Name, t.Module.Name, err)
 	}
-	if loaded, err := kernel.LoadedModules(s.Root()); err != nil || !slices.Contains(loaded, t.Module.Name) {
+	if loaded, err := kernelfacts.LoadedModules(s.Root()); err != nil || !slices.Contains(loaded, t.Module.Name) {
 		return cannot("%s is there, but module %s is not loaded: give the right one with --module (%v)", t.Part.Name, t.Module.Name, err)
 	}
 	return nil

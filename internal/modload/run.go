@@ -12,7 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/modules"
 )
 
 // Strategy is how the threads of a round come to their sockets.
@@ -64,9 +65,9 @@ type Result struct {
 	Config Config `json:"config"`
 	// Modprobe is the program that the kernel runs, Kmod what it says of itself or why it does not, KmodRace whether it
 	// has the race that this looks for.
-	Modprobe string        `json:"modprobe"`
-	Kmod     string        `json:"kmod"`
-	KmodRace kernel.Status `json:"kmod_race"`
+	Modprobe string             `json:"modprobe"`
+	Kmod     string             `json:"kmod"`
+	KmodRace kernelfacts.Status `json:"kmod_race"`
 
 	// Rounds are those that were completed.
 	Rounds int `json:"rounds"`
@@ -108,7 +109,7 @@ func Run(ctx context.Context, s System, t *Target, threads, rounds int, strategy
 			Part: t.Part.Name, Alias: t.Part.Alias(), Module: t.Module.Name, Needs: append([]string{}, t.Module.Needs...),
 			Threads: threads, Rounds: rounds, Strategy: strategy,
 		},
-		Modprobe: t.Modprobe, Kmod: t.Kmod.Value.Text, KmodRace: kernel.AssessKmod(t.Kmod).Status, Errors: map[string]uint64{},
+		Modprobe: t.Modprobe, Kmod: t.Kmod.Value.Text, KmodRace: kernelfacts.AssessKmod(t.Kmod).Status, Errors: map[string]uint64{},
 	}
 	if t.Kmod.Err != nil {
 		res.Kmod = t.Kmod.Err.Error()
@@ -141,7 +142,7 @@ func Run(ctx context.Context, s System, t *Target, threads, rounds int, strategy
 
 func (r *Result) round(ctx context.Context, s System, t *Target, w *workers) error {
 	if r.Config.Strategy == ModulesFirst {
-		if err := kernel.LoadBy(ctx, s.Ask, t.Part); err != nil {
+		if err := modules.LoadBy(ctx, s.Ask, t.Part); err != nil {
 			r.StartErrors++
 		}
 	}
@@ -217,7 +218,7 @@ func unloadOne(ctx context.Context, s System, name string, patient bool) error {
 // restore leaves the module as it was found.
 func (t *Target) restore(s System) error {
 	if slices.Contains(t.before, t.Module.Name) {
-		if err := kernel.LoadBy(context.Background(), s.Ask, t.Part); err != nil {
+		if err := modules.LoadBy(context.Background(), s.Ask, t.Part); err != nil {
 			return fmt.Errorf("load the module again that was there before: %w", err)
 		}
 		return nil
@@ -235,7 +236,7 @@ type workers struct {
 	errs  []error
 }
 
-func newWorkers(s System, part kernel.Part, n int) *workers {
+func newWorkers(s System, part modules.Part, n int) *workers {
 	w := &workers{begin: make([]chan chan struct{}, n), errs: make([]error, n)}
 	for i := range n {
 		w.begin[i] = make(chan chan struct{})
@@ -300,15 +301,15 @@ type Machine struct{ FS fs.FS }
 func (m Machine) Root() fs.FS { return m.FS }
 
 // Release is the running kernel's release.
-func (Machine) Release() (string, error) { return kernel.Release() }
+func (Machine) Release() (string, error) { return kernelfacts.Release() }
 
 // Run runs a program.
 func (Machine) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
-	return kernel.Run(ctx, name, args...)
+	return kernelfacts.Run(ctx, name, args...)
 }
 
 // Ask has the kernel look for a part.
-func (Machine) Ask(part kernel.Part) error { return part.Ask() }
+func (Machine) Ask(part modules.Part) error { return part.Ask() }
 
 // Unload takes a module out, without waiting for its users.
 func (Machine) Unload(name string) error { return unix.DeleteModule(name, unix.O_NONBLOCK) }

@@ -8,14 +8,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
+	"verdictd/internal/testkit"
 )
 
 // TestNoAllocation is off under the race detector, which allocates itself.
 func TestNoAllocation(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	refused := 0
 	q := openMmsg(t, nfq.Config{OnRefused: func(uint32, uint32, unix.Errno) { refused++ }})
 	wake, err := nfnl.NewAlarm()

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
+	"verdictd/internal/testkit"
 )
 
 func TestKnobs(t *testing.T) {
@@ -54,7 +54,7 @@ func TestKnobs(t *testing.T) {
 			})
 		})
 		t.Run("conntrack", func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			if q, err := nfq.Open(backend, nfq.Config{Conntrack: true}); err != nil {
 				if !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "NETFILTER_NETLINK_GLUE_CT") {
 					t.Fatalf("%v; want a kernel that attaches conntrack, or a refusal that names what it lacks", err)
@@ -88,7 +88,7 @@ func outside(t *testing.T, kind string, id int) uint32 {
 
 // testKnob sends one packet of 3 bytes through a queue.
 func testKnob(t *testing.T, backend nfq.Backend, cfg nfq.Config, check func(*testing.T, nfq.Packet)) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := newSocket(t)
 	q := open(t, backend, cfg)
 	rules(t, 1, nil)

@@ -8,10 +8,10 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // openMmsg binds a queue until the test ends.
@@ -67,7 +67,7 @@ func queued(t testing.TB) (n uint32) {
 }
 
 func TestNext(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := newSocket(t)
 	q := openMmsg(t, nfq.Config{})
 	rules(t, 1, nil)
@@ -125,7 +125,7 @@ func TestNext(t *testing.T) {
 
 // TestHeldPackets: verdicts on packets behind held ones leave these where they are.
 func TestHeldPackets(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := newSocket(t)
 	q := openMmsg(t, nfq.Config{})
 	rules(t, 1, nil)
@@ -157,7 +157,7 @@ func TestHeldPackets(t *testing.T) {
 
 // TestOnRefused: packets that are gone are told by tag and id.
 func TestOnRefused(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := newSocket(t)
 	type refusal struct {
 		tag, id uint32
@@ -202,7 +202,7 @@ func TestOnRefused(t *testing.T) {
 // TestCutMessages: a packet of which the message was cut is handed on, so that it gets
 // its verdict, and is not swept up by those on others.
 func TestCutMessages(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := newSocket(t)
 	q := openMmsg(t, nfq.Config{})
 	q.SetBuffers(8, 64)
@@ -235,7 +235,7 @@ func TestPacketsWithoutAnID(t *testing.T) {
 		"another one's queue": {Data: []byte{0, 0, 0, 5, 11, 0, 1, 0, 0, 0, 0, 9, 8, 0, 3, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			s := newSocket(t)
 			q := openMmsg(t, nfq.Config{})
 			rules(t, 1, nil)
@@ -254,7 +254,7 @@ func TestPacketsWithoutAnID(t *testing.T) {
 
 // TestLostRefusals: that a refusal was lost ends nothing.
 func TestLostRefusals(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := newSocket(t)
 	q := openMmsg(t, nfq.Config{})
 	if err := q.ReportLoss(); err != nil {

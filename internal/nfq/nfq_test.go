@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const port = 5353
 
@@ -138,7 +138,7 @@ func eachBackend(t *testing.T, f func(t *testing.T, backend nfq.Backend)) {
 
 func TestAcceptAndDrop(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		s := newSocket(t)
 		q := open(t, backend, nfq.Config{})
 		rules(t, 1, nil)
@@ -207,7 +207,7 @@ func TestVerdicts(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
-				kerneltest.Namespace(t)
+				testkit.Namespace(t)
 				s := newSocket(t)
 				q0, q1 := open(t, backend, nfq.Config{}), open(t, backend, nfq.Config{Queue: 1})
 				rules(t, 1, nil)
@@ -257,7 +257,7 @@ func TestVerdicts(t *testing.T) {
 
 func TestRefusedVerdicts(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		q := open(t, backend, nfq.Config{})
 		defer func() { _ = q.Close() }()
 		for _, test := range []struct {
@@ -278,7 +278,7 @@ func TestRefusedVerdicts(t *testing.T) {
 
 func TestQueueInUse(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		holder := open(t, nfq.BackendMmsg, nfq.Config{Queue: 9})
 		defer func() { _ = holder.Close() }()
 		queues, err := nfq.ReadKernelQueues()
@@ -298,7 +298,7 @@ func TestMaxLength(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
 		for _, failOpen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("fail-open %v", failOpen), func(t *testing.T) {
-				kerneltest.Namespace(t)
+				testkit.Namespace(t)
 				s := newSocket(t)
 				q := open(t, backend, nfq.Config{MaxLength: 2, FailOpen: failOpen})
 				rules(t, 1, nil)
@@ -330,7 +330,7 @@ func TestMaxLength(t *testing.T) {
 // TestStopJudgesWhatHasArrived stops a queue behind a backlog.
 func TestStopJudgesWhatHasArrived(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		s := newSocket(t)
 		q := open(t, backend, nfq.Config{})
 		rules(t, 1, nil)
@@ -351,7 +351,7 @@ func TestStopJudgesWhatHasArrived(t *testing.T) {
 
 // TestVanishedPackets answers packets that the kernel has flushed meanwhile.
 func TestVanishedPackets(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := newSocket(t)
 	q := open(t, nfq.BackendMmsg, nfq.Config{})
 	rules(t, 1, nil)
@@ -381,7 +381,7 @@ func TestVanishedPackets(t *testing.T) {
 
 func TestReceiveBuffer(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		q := open(t, backend, nfq.Config{ReceiveBuffer: 64 << 10})
 		defer func() { _ = q.Close() }()
 		if got := q.ReceiveBuffer(); got != 64<<10 {

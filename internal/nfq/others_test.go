@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // TestOthers has packets reach three queues of one socket in turn: they keep their
@@ -17,7 +17,7 @@ import (
 func TestOthers(t *testing.T) {
 	for _, batch := range []int{1, 64} {
 		t.Run(fmt.Sprintf("batch %d", batch), func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			s := newSocket(t)
 			q := open(t, nfq.BackendMmsg, nfq.Config{Others: []uint16{2, 1}, Batch: batch})
 			rules(t, 3, func(c *ruleset.Config) { c.Fanout = ruleset.FanoutNumgen })
@@ -53,7 +53,7 @@ func TestOthers(t *testing.T) {
 // TestOthersRefusals: the number that is taken is named, whichever it is, and
 // nothing stays bound.
 func TestOthersRefusals(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	holder := open(t, nfq.BackendMmsg, nfq.Config{Queue: 5})
 	defer func() { _ = holder.Close() }()
 	for _, cfg := range []nfq.Config{

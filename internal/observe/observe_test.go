@@ -11,17 +11,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // own opens the namespace that the test is in.
 func own(t *testing.T, name string) *Source {
 	t.Helper()
-	s, err := Open(kernel.NetNSName{Name: name, Path: "/proc/thread-self/ns/net"})
+	s, err := Open(netlab.NetNSName{Name: name, Path: "/proc/thread-self/ns/net"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func read(t *testing.T, s *Source) Reading {
 
 // A source reads its own namespace, wherever the reading goroutine is.
 func TestSourceReadsItsNamespace(t *testing.T) {
-	local, _ := kerneltest.VethPair(t)
+	local, _ := testkit.VethPair(t)
 	s := own(t, "here")
 	queue, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 3})
 	if err != nil {
@@ -52,7 +52,7 @@ func TestSourceReadsItsNamespace(t *testing.T) {
 	}
 	defer queue.Close()
 	before := read(t, s)
-	flow, err := net.Dial("udp4", fmt.Sprintf("%s:9", kerneltest.RemoteIPv4.Addr()))
+	flow, err := net.Dial("udp4", fmt.Sprintf("%s:9", testkit.RemoteIPv4.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestSourceReadsItsNamespace(t *testing.T) {
 }
 
 func TestNoNamespace(t *testing.T) {
-	if _, err := Open(kernel.NetNSName{Name: "none", Path: "/run/netns/nosuch"}); err == nil || !strings.Contains(err.Error(), "nosuch") {
+	if _, err := Open(netlab.NetNSName{Name: "none", Path: "/run/netns/nosuch"}); err == nil || !strings.Contains(err.Error(), "nosuch") {
 		t.Errorf("%v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestBetween(t *testing.T) {
 }
 
 func TestCollector(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	s := own(t, "router")
 	s.PublishEvents(ct.EventCounts{Total: ct.Tally{New: 40}, LostEvents: ct.Value{N: 12, Sent: true}})
 	queue, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 3})
@@ -146,7 +146,7 @@ func TestCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer queue.Close()
-	gone, err := Open(kernel.NetNSName{Name: "gone", Path: "/proc/thread-self/ns/net"})
+	gone, err := Open(netlab.NetNSName{Name: "gone", Path: "/proc/thread-self/ns/net"})
 	if err != nil {
 		t.Fatal(err)
 	}

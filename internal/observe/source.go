@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"verdictd/internal/ct"
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 )
 
@@ -16,15 +16,15 @@ type Source struct {
 	Name string
 
 	mu   sync.Mutex // of conn, on which one answer follows one question
-	ns   *kernel.NetNS
+	ns   *netlab.NetNS
 	conn *ct.Conn
 
 	events atomic.Pointer[ct.EventCounts]
 }
 
 // Open opens a namespace. Who opens it closes it.
-func Open(name kernel.NetNSName) (*Source, error) {
-	ns, err := kernel.OpenNetNS(name.Path)
+func Open(name netlab.NetNSName) (*Source, error) {
+	ns, err := netlab.OpenNetNS(name.Path)
 	if err != nil {
 		return nil, err
 	}

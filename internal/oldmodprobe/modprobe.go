@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/vm"
 )
 
@@ -27,7 +27,7 @@ type system struct {
 
 // Main is the program: it returns the exit status.
 func Main(args []string, stdout, stderr io.Writer) int {
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err == nil {
 		err = modprobe(system{root: "/", release: release, insert: insert}, args, stdout)
 	}
@@ -55,9 +55,9 @@ func modprobe(s system, args []string, stdout io.Writer) error {
 	if len(names) != 1 {
 		return fmt.Errorf("%d modules named instead of one", len(names))
 	}
-	module, err := kernel.FindModule(os.DirFS(s.root), s.release, names[0])
+	module, err := kernelfacts.FindModule(os.DirFS(s.root), s.release, names[0])
 	if errors.Is(err, fs.ErrNotExist) {
-		module, err = kernel.NeedsOf(os.DirFS(s.root), s.release, names[0])
+		module, err = kernelfacts.NeedsOf(os.DirFS(s.root), s.release, names[0])
 	}
 	if err != nil || module.BuiltIn {
 		return err

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // The test binary is the other processes as well.
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	kerneltest.Main(m)
+	testkit.Main(m)
 }
 
 func command(t *testing.T, role string) []string {
@@ -57,7 +57,7 @@ func short() Config {
 }
 
 func TestRun(t *testing.T) {
-	kerneltest.Namespace(t) // says so where there can be none
+	testkit.Namespace(t) // says so where there can be none
 	var stderr bytes.Buffer
 	res, err := Run(t.Context(), short(), command(t, asWork), &stderr)
 	if err != nil || stderr.Len() > 0 {
@@ -79,7 +79,7 @@ func TestRun(t *testing.T) {
 
 // A thread that waits in the kernel for ever is found and described, and the run ends all the same.
 func TestPlantedHang(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	c := Config{Namespaces: 1, Readers: 1, Duration: time.Hour, HangAfter: time.Second, PlantHang: true}
 	start := time.Now()
 	res, err := Run(t.Context(), c, command(t, asWork), os.Stderr)
@@ -103,7 +103,7 @@ func TestPlantedHang(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	c := short()
 	c.Duration = time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

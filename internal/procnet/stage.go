@@ -14,12 +14,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // stage is what the workers look at: namespaces, and a thread and a process in each that stay.
 type stage struct {
-	spaces []*kernel.NetNS
+	spaces []*netlab.NetNS
 	signs  []sign
 	holder []*exec.Cmd
 	views  []view
@@ -35,14 +35,14 @@ func newStage(namespaces int, hold []string) (s *stage, err error) {
 		}
 	}()
 	for i := range namespaces {
-		ns, err := kernel.NewNetNS()
+		ns, err := netlab.NewNetNS()
 		if err != nil {
 			return s, err
 		}
 		s.spaces = append(s.spaces, ns)
 		device := fmt.Sprintf("pn%da", i)
 		peer := fmt.Sprintf("pn%db", i)
-		if err := kernel.AddVeth(kernel.Endpoint{NetNS: ns, Link: device}, kernel.Endpoint{NetNS: ns, Link: peer}); err != nil {
+		if err := netlab.AddVeth(netlab.Endpoint{NetNS: ns, Link: device}, netlab.Endpoint{NetNS: ns, Link: peer}); err != nil {
 			return s, err
 		}
 		s.signs = append(s.signs, sign{device: device, packets: uint64(100*(i+1) + 7)})
@@ -89,7 +89,7 @@ func sendToSelf(n int) error {
 }
 
 // addNames puts a thread and a process into a namespace, and notes the names of its directory.
-func (s *stage) addNames(ns *kernel.NetNS, of *sign, hold []string) error {
+func (s *stage) addNames(ns *netlab.NetNS, of *sign, hold []string) error {
 	thread := s.holdThread(ns)
 	if thread == 0 {
 		return errors.New("a thread cannot enter its namespace")
@@ -116,7 +116,7 @@ func (s *stage) addNames(ns *kernel.NetNS, of *sign, hold []string) error {
 }
 
 // holdThread returns the id of a thread that stays in a namespace, 0 if it cannot get there.
-func (s *stage) holdThread(ns *kernel.NetNS) int {
+func (s *stage) holdThread(ns *netlab.NetNS) int {
 	id := make(chan int)
 	go onThread(func() {
 		if _, err := ns.Enter(); err != nil {

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
+	"verdictd/internal/netlab"
 )
 
 // message is a line that the working process writes.
@@ -309,7 +309,7 @@ func (r *runner) churn(w *worker, random *rand.Rand) {
 	<-done
 }
 
-func visit(r *runner, w *worker, ns *kernel.NetNS, of *sign, n int) error {
+func visit(r *runner, w *worker, ns *netlab.NetNS, of *sign, n int) error {
 	w.tid.Store(int64(unix.Gettid()))
 	if _, err := ns.Enter(); err != nil { // never left: the thread ends
 		return err

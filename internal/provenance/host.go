@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"verdictd/internal/crash"
-	"verdictd/internal/kernel"
+	"verdictd/internal/kernelfacts"
 )
 
 // Host is the machine: what is known to change figures.
@@ -40,7 +40,7 @@ var hostSysctls = []string{
 func ReadHost() (Host, error) {
 	h := Host{
 		Build:        first("/proc/sys/kernel/version"),
-		Distribution: kernel.ReadDistribution(os.DirFS("/")).Value.Name,
+		Distribution: kernelfacts.ReadDistribution(os.DirFS("/")).Value.Name,
 		Architecture: runtime.GOARCH,
 		CPUs:         runtime.NumCPU(),
 		CPUModel:     cpuModel(),
@@ -50,7 +50,7 @@ func ReadHost() (Host, error) {
 		h.Distribution = "unknown distribution"
 	}
 	var err error
-	if h.Kernel, err = kernel.Release(); err != nil {
+	if h.Kernel, err = kernelfacts.Release(); err != nil {
 		return h, err
 	}
 	h.Tainted, err = crash.Taint()

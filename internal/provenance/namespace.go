@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"verdictd/internal/kernel"
 	"verdictd/internal/liverules"
+	"verdictd/internal/netlab"
 )
 
 // Namespace is a network namespace that packets of the run went through.
@@ -59,7 +59,7 @@ func (n *Namespace) enterAndRead() (err error) {
 		n.read()
 		return nil
 	}
-	ns, err := kernel.OpenNetNS(n.Path)
+	ns, err := netlab.OpenNetNS(n.Path)
 	if err != nil {
 		return err
 	}

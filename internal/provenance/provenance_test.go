@@ -9,13 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/kernelfacts"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 func TestNamespaces(t *testing.T) {
-	queued, plain := kerneltest.Namespace(t), kerneltest.Namespace(t)
+	queued, plain := testkit.Namespace(t), testkit.Namespace(t)
 	if err := queued.SetSysctl("ipv4/ip_local_port_range", "40000 41000"); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release, err := kernel.Release()
+	release, err := kernelfacts.Release()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/nftables"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // The files in configs/ are for those who load the rules themselves. They have
@@ -224,7 +224,7 @@ func TestIptablesUnload(t *testing.T) {
 	command := regexp.MustCompile(`iptables (-t \w+ -[DFX][^&\n]*)`)
 	for _, placement := range placements[1:] {
 		t.Run(string(placement), func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			text := read(t, "iptables", string(placement)+".rules")
 			run(t, text, "iptables-restore", "--noflush")
 			for _, match := range command.FindAllStringSubmatch(text, -1) {
@@ -261,7 +261,7 @@ func TestNoFurtherFiles(t *testing.T) {
 
 // The settings exist, under the names they are given.
 func TestSysctlFile(t *testing.T) {
-	kerneltest.Namespace(t) // with conntrack, which makes its settings appear
+	testkit.Namespace(t) // with conntrack, which makes its settings appear
 	setting := regexp.MustCompile(`^#?([a-z0-9_.]+) = \d+$`)
 	found := 0
 	for line := range strings.Lines(read(t, "sysctl.d", "90-verdictd.conf")) {

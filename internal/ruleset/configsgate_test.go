@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // The gate of the files is that of Install, rule for rule.
@@ -18,7 +18,7 @@ func TestNftablesFilesGate(t *testing.T) {
 			continue
 		}
 		t.Run(string(placement), func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			c := udpRules(placement, FanoutBalance, 1)
 			c.Gate = fileGate()
 			i, err := Install(c)
@@ -79,7 +79,7 @@ func gateRules(t *testing.T, table string) map[string][]string {
 // where they have lost their entries. Drop stands in for the gate's queue.
 func TestNftablesFilesSettled(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns := kerneltest.Namespace(t)
+		ns := testkit.Namespace(t)
 		text := verdictQueue.ReplaceAllString(read(t, "nftables", "output.nft"), "accept")
 		run(t, nativeQueue.ReplaceAllString(strings.ReplaceAll(text, "queue num 61440 bypass", "drop"), "accept"), "nft", "-f", "-")
 		s, err := OpenSettled("verdictd")

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 const fanoutQueues = 4
@@ -57,9 +57,9 @@ func TestFanoutPorts(t *testing.T) {
 func TestFanoutPortsHashesAddresses(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
 		ns, l, f := fanout(t, FanoutPorts, ipv6)
-		address := kerneltest.LocalIPv4.Addr()
+		address := testkit.LocalIPv4.Addr()
 		if ipv6 {
-			address = kerneltest.LocalIPv6.Addr()
+			address = testkit.LocalIPv6.Addr()
 		}
 		var there, back []uint16
 		for range 64 {
@@ -87,7 +87,7 @@ func TestFanoutPortsHashesAddresses(t *testing.T) {
 func TestFanoutPortsWithoutPorts(t *testing.T) {
 	t.Run("ICMP", func(t *testing.T) {
 		bothFamilies(t, func(t *testing.T, ipv6 bool) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			c := udpRules(PlacementOutput, FanoutPorts, fanoutQueues)
 			c.Protocols = nil
 			l := listen(t, c, nil)
@@ -108,15 +108,15 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 	// these namespaces have none.
 	t.Run("fragments", func(t *testing.T) {
 		bothFamilies(t, func(t *testing.T, ipv6 bool) {
-			kerneltest.Require(t)
+			testkit.Require(t)
 			sender, receiver := namespace(t), namespace(t)
-			local, remote := kerneltest.LocalIPv4, kerneltest.RemoteIPv4
+			local, remote := testkit.LocalIPv4, testkit.RemoteIPv4
 			if ipv6 {
-				local, remote = kerneltest.LocalIPv6, kerneltest.RemoteIPv6
+				local, remote = testkit.LocalIPv6, testkit.RemoteIPv6
 			}
-			err := kernel.AddVeth(
-				kernel.Endpoint{NetNS: sender, Link: "a", Addresses: []netip.Prefix{local}},
-				kernel.Endpoint{NetNS: receiver, Link: "b", Addresses: []netip.Prefix{remote}},
+			err := netlab.AddVeth(
+				netlab.Endpoint{NetNS: sender, Link: "a", Addresses: []netip.Prefix{local}},
+				netlab.Endpoint{NetNS: receiver, Link: "b", Addresses: []netip.Prefix{remote}},
 			)
 			if err != nil {
 				t.Fatal(err)
@@ -204,7 +204,7 @@ func TestFanoutCPU(t *testing.T) {
 func TestFanoutOverOneQueue(t *testing.T) {
 	for _, fanout := range fanouts {
 		t.Run(string(fanout), func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			c := udpRules(PlacementOutput, fanout, 1)
 			l := listen(t, c, nil)
 			install(t, c)
@@ -222,7 +222,7 @@ func TestFanoutOverOneQueue(t *testing.T) {
 
 // A fan-out by chains installs over as many queues as are allowed.
 func TestFanoutOverManyQueues(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	for _, fanout := range []Fanout{FanoutPorts, FanoutNumgen} {
 		i := install(t, udpRules(PlacementVerdict3, fanout, maxFannedOut))
 		if err := i.Remove(); err != nil {
@@ -232,9 +232,9 @@ func TestFanoutOverManyQueues(t *testing.T) {
 }
 
 // fanout makes a namespace with rules over several queues, and a flow in it.
-func fanout(t *testing.T, kind Fanout, ipv6 bool) (*kernel.NetNS, *listener, *flow) {
+func fanout(t *testing.T, kind Fanout, ipv6 bool) (*netlab.NetNS, *listener, *flow) {
 	t.Helper()
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	c := udpRules(PlacementOutput, kind, fanoutQueues)
 	l := listen(t, c, nil)
 	install(t, c)

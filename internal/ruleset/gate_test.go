@@ -14,8 +14,8 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // Numbers of testGate's queues, with one queue and no zones.
@@ -122,7 +122,7 @@ func TestGateSelection(t *testing.T) {
 		{name: "exempt among protocols, IPv6", change: func(g *Gate) { g.ExemptPorts, g.Traffic[0].Protocols = []uint16{53}, GateProtocols }, ipv6: true, port: 53},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			g := testGate()
 			if test.change != nil {
 				test.change(&g)
@@ -145,7 +145,7 @@ func TestGateSelection(t *testing.T) {
 // Packets that are sent, received and passed on enter, each once.
 func TestGateHooks(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		local, remote := kerneltest.VethPair(t)
+		local, remote := testkit.VethPair(t)
 		_, l := guarded(t, testGate())
 		localAddress, remoteAddress, _ := ends(ipv6)
 		sent := open(t, local, remote, at(remoteAddress))
@@ -175,7 +175,7 @@ func TestGateHooks(t *testing.T) {
 // Both directions of a flow meet the same one of the gate's queues.
 func TestGateFanout(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		local, remote := kerneltest.VethPair(t)
+		local, remote := testkit.VethPair(t)
 		g := testGate()
 		g.Queues = 4
 		_, l := guarded(t, g)
@@ -206,7 +206,7 @@ func kernelRemote(ipv6 bool) netip.Addr {
 // Of ICMP only queries enter: no errors, no answers, no neighbour discovery.
 func TestGateICMP(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		local, remote := kerneltest.VethPair(t)
+		local, remote := testkit.VethPair(t)
 		g := testGate()
 		g.Traffic[0].Protocols = []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}
 		_, l := guarded(t, g)
@@ -221,7 +221,7 @@ func TestGateICMP(t *testing.T) {
 }
 
 // expectRefused sends to a closed port: the answer is an ICMP error.
-func expectRefused(t *testing.T, to, from *kernel.NetNS, address netip.Addr) {
+func expectRefused(t *testing.T, to, from *netlab.NetNS, address netip.Addr) {
 	t.Helper()
 	f := open(t, from, to, at(address))
 	f.server.Close()
@@ -239,7 +239,7 @@ func TestGateUntracked(t *testing.T) {
 	for name, g := range map[string]Gate{"perhaps zones": testGate(), "no zones": unzoned()} {
 		t.Run(name, func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
-				ns := kerneltest.Namespace(t)
+				ns := testkit.Namespace(t)
 				_, l := guarded(t, g)
 				rawRule(t, &expr.Notrack{})
 				_, _, loopback := ends(ipv6)
@@ -267,7 +267,7 @@ func TestGateZones(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(test.zone), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
-				ns := kerneltest.Namespace(t)
+				ns := testkit.Namespace(t)
 				g := testGate()
 				g.Queues, g.Zones, g.TemplateZone = 2, []uint16{5, 6}, test.hidden
 				i, l := guarded(t, g)

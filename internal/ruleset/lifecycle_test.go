@@ -13,8 +13,8 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // tableNames lists all tables, of any family.
@@ -52,7 +52,7 @@ func TestLifecycle(t *testing.T) {
 	for _, placement := range placements[1:] {
 		for _, fanout := range fanouts {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
-				kerneltest.Namespace(t)
+				testkit.Namespace(t)
 				c := udpRules(placement, fanout, 3)
 				i := install(t, c)
 				if want, err := Probe(); err != nil || i.Kind() != want {
@@ -77,7 +77,7 @@ func TestLifecycle(t *testing.T) {
 				if err := i.Remove(); err != nil {
 					t.Fatal(err)
 				}
-				if names := tableNames(t); !slices.Equal(names, []string{kernel.AnchorTable}) {
+				if names := tableNames(t); !slices.Equal(names, []string{netlab.AnchorTable}) {
 					t.Errorf("tables %v are left", names)
 				}
 				if err := i.Remove(); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), c.Table) {
@@ -92,12 +92,12 @@ func TestLifecycle(t *testing.T) {
 }
 
 func TestPlacementNoneDoesNothing(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	i, err := Install(udpRules(PlacementNone, FanoutBalance, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names := tableNames(t); !slices.Equal(names, []string{kernel.AnchorTable}) {
+	if names := tableNames(t); !slices.Equal(names, []string{netlab.AnchorTable}) {
 		t.Errorf("tables %v", names)
 	}
 	if err := errors.Join(i.Detach(), i.Remove()); err != nil {
@@ -117,7 +117,7 @@ func TestWaitingPackets(t *testing.T) {
 		{"remove", (*Installed).Remove, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			c := udpRules(PlacementOutput, FanoutBalance, 1)
 			hold := make(chan struct{})
 			l := listen(t, c, hold)
@@ -149,7 +149,7 @@ func TestWaitingPackets(t *testing.T) {
 
 // A table of the same name by another program is left alone.
 func TestForeignTable(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	c := udpRules(PlacementOutput, FanoutBalance, 1)
 	conn := &nftables.Conn{}
 	table := conn.AddTable(&nftables.Table{Name: c.Table, Family: nftables.TableFamilyINet})
@@ -175,7 +175,7 @@ func TestForeignTable(t *testing.T) {
 
 // A table of the same name in another family does not matter.
 func TestOtherFamily(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	c := udpRules(PlacementOutput, FanoutBalance, 1)
 	conn := &nftables.Conn{}
 	conn.AddTable(&nftables.Table{Name: c.Table, Family: nftables.TableFamilyIPv4})
@@ -190,7 +190,7 @@ func TestOtherFamily(t *testing.T) {
 
 // Remove finds a table that another Installed made, also after Detach.
 func TestRemoveByName(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	c := udpRules(PlacementOutput, FanoutBalance, 1)
 	c.Table = "other_name"
 	i := install(t, c)
@@ -207,7 +207,7 @@ func TestRemoveByName(t *testing.T) {
 
 // The probe agrees with the kernel's answers and leaves nothing behind.
 func TestProbe(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	for _, kind := range []Kind{KindNative, KindXT} {
 		if err := try(queueStatement(kind, queueRange{total: 1})); err != nil && !errors.Is(err, unix.ENOENT) {
 			t.Errorf("%s: error %v, want none or ENOENT", kind, err)
@@ -221,14 +221,14 @@ func TestProbe(t *testing.T) {
 	if err != nil || kind != want {
 		t.Errorf("Probe() = %q, %v, want %q", kind, err, want)
 	}
-	if names := tableNames(t); !slices.Equal(names, []string{kernel.AnchorTable}) {
+	if names := tableNames(t); !slices.Equal(names, []string{netlab.AnchorTable}) {
 		t.Errorf("tables %v are left", names)
 	}
 }
 
 // An expression that no kernel has is told from one that it has.
 func TestTryFails(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	if err := try(&expr.Target{Name: "NOSUCHTARGET", Info: queueStatement(KindXT, queueRange{}).(*expr.Target).Info}); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("error %v, want ENOENT", err)
 	}
@@ -236,7 +236,7 @@ func TestTryFails(t *testing.T) {
 
 // Without the privilege the error says which one is missing.
 func TestPermission(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	failed := make(chan error)
 	go func() {
 		// Ends with its goroutine, as it is without its capabilities.

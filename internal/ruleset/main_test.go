@@ -15,11 +15,11 @@ import (
 	"github.com/florianl/go-nfqueue/v2"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // udpRules is a configuration that queues all UDP in one place.
 func udpRules(p Placement, f Fanout, queues uint16) Config {
@@ -151,7 +151,7 @@ type flow struct {
 
 // open makes a flow from a socket in one namespace to one at an address of
 // another.
-func open(t *testing.T, from, to *kernel.NetNS, at netip.AddrPort) *flow {
+func open(t *testing.T, from, to *netlab.NetNS, at netip.AddrPort) *flow {
 	t.Helper()
 	f := &flow{t: t}
 	err := to.Do(func() (err error) {
@@ -167,13 +167,13 @@ func open(t *testing.T, from, to *kernel.NetNS, at netip.AddrPort) *flow {
 }
 
 // dial gives the flow a client with a new port.
-func (f *flow) dial(from *kernel.NetNS) {
+func (f *flow) dial(from *netlab.NetNS) {
 	f.t.Helper()
 	f.dialFrom(from, nil)
 }
 
 // dialFrom gives the flow a client with a local address; nil: any.
-func (f *flow) dialFrom(from *kernel.NetNS, local net.Addr) {
+func (f *flow) dialFrom(from *netlab.NetNS, local net.Addr) {
 	f.t.Helper()
 	dialer := net.Dialer{LocalAddr: local}
 	err := from.Do(func() error {
@@ -255,12 +255,12 @@ func bothFamilies(t *testing.T, test func(t *testing.T, ipv6 bool)) {
 	t.Run("IPv6", func(t *testing.T) { test(t, true) })
 }
 
-// ends are the addresses of kerneltest.VethPair and of loopback.
+// ends are the addresses of testkit.VethPair and of loopback.
 func ends(ipv6 bool) (local, remote, loopback netip.Addr) {
 	if ipv6 {
-		return kerneltest.LocalIPv6.Addr(), kerneltest.RemoteIPv6.Addr(), netip.IPv6Loopback()
+		return testkit.LocalIPv6.Addr(), testkit.RemoteIPv6.Addr(), netip.IPv6Loopback()
 	}
-	return kerneltest.LocalIPv4.Addr(), kerneltest.RemoteIPv4.Addr(), netip.MustParseAddr("127.0.0.1")
+	return testkit.LocalIPv4.Addr(), testkit.RemoteIPv4.Addr(), netip.MustParseAddr("127.0.0.1")
 }
 
 func at(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, 0) }

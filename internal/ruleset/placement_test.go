@@ -10,15 +10,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // A way is one that packets take between or through namespaces, with the hooks
 // in which they are queued.
 type way struct {
 	name     string
-	from, to *kernel.NetNS
+	from, to *netlab.NetNS
 	address  netip.Addr
 	queued   []uint8
 }
@@ -51,7 +51,7 @@ func ways(t *testing.T, p Placement, ipv6 bool) []way {
 	if !ok {
 		t.Fatalf("placement %s: nothing expected", p)
 	}
-	local, remote := kerneltest.VethPair(t)
+	local, remote := testkit.VethPair(t)
 	localAddress, remoteAddress, loopback := ends(ipv6)
 	return []way{
 		{"sent", local, remote, remoteAddress, expected[0]},
@@ -124,24 +124,24 @@ func isTracked(t *testing.T, f *flow) bool {
 
 // routed makes a client and a server with a router between them, and keeps the
 // calling goroutine in the router.
-func routed(t *testing.T, ipv6 bool) (client, server *kernel.NetNS, address netip.Addr) {
+func routed(t *testing.T, ipv6 bool) (client, server *netlab.NetNS, address netip.Addr) {
 	t.Helper()
 	near, far := netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("198.51.100.1/24")
 	if ipv6 {
 		near, far = netip.MustParsePrefix("2001:db8:1::1/64"), netip.MustParsePrefix("2001:db8:2::1/64")
 	}
-	router := kerneltest.Namespace(t)
+	router := testkit.Namespace(t)
 	client, server = namespace(t), namespace(t)
 	for _, pair := range []struct {
-		host    *kernel.NetNS
+		host    *netlab.NetNS
 		address netip.Prefix
 		link    string
 		route   netip.Prefix
 	}{{client, near, "near", far}, {server, far, "far", near}} {
 		gateway := netip.PrefixFrom(pair.address.Addr().Next(), pair.address.Bits())
-		err := kernel.AddVeth(
-			kernel.Endpoint{NetNS: pair.host, Link: "up", Addresses: []netip.Prefix{pair.address}},
-			kernel.Endpoint{NetNS: router, Link: pair.link, Addresses: []netip.Prefix{gateway}},
+		err := netlab.AddVeth(
+			netlab.Endpoint{NetNS: pair.host, Link: "up", Addresses: []netip.Prefix{pair.address}},
+			netlab.Endpoint{NetNS: router, Link: pair.link, Addresses: []netip.Prefix{gateway}},
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -157,9 +157,9 @@ func routed(t *testing.T, ipv6 bool) (client, server *kernel.NetNS, address neti
 }
 
 // namespace makes a namespace without entering it.
-func namespace(t *testing.T) *kernel.NetNS {
+func namespace(t *testing.T) *netlab.NetNS {
 	t.Helper()
-	ns, err := kernel.NewNetNS()
+	ns, err := netlab.NewNetNS()
 	if err != nil {
 		t.Fatal(err)
 	}

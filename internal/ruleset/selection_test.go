@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // Which packets are queued, by what the configuration selects.
@@ -34,7 +34,7 @@ func TestSelection(t *testing.T) {
 		{name: "either list", change: func(c *Config) { c.SourcePorts, c.DestinationPorts = []uint16{1}, []uint16{53} }, port: 53, queued: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			c := udpRules(PlacementOutput, FanoutBalance, 1)
 			if test.change != nil {
 				test.change(&c)
@@ -53,7 +53,7 @@ func TestSelection(t *testing.T) {
 // A source port is matched on the way back.
 func TestSelectionBySourcePort(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns := kerneltest.Namespace(t)
+		ns := testkit.Namespace(t)
 		c := udpRules(PlacementOutput, FanoutBalance, 1)
 		c.SourcePorts = []uint16{53}
 		l := listen(t, c, nil)
@@ -77,7 +77,7 @@ func TestBypass(t *testing.T) {
 		t.Run(string(fanout), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
 				for _, bypass := range []bool{false, true} {
-					ns := kerneltest.Namespace(t)
+					ns := testkit.Namespace(t)
 					c := udpRules(PlacementOutput, fanout, 3)
 					c.Bypass = bypass
 					i := install(t, c)

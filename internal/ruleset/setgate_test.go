@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
 )
 
 // A gate's table is known for ours from the start to the end, also while it is
@@ -18,7 +18,7 @@ import (
 func TestGateLifecycle(t *testing.T) {
 	for _, placement := range placements {
 		t.Run(string(placement), func(t *testing.T) {
-			kerneltest.Namespace(t)
+			testkit.Namespace(t)
 			g := testGate()
 			c := udpRules(placement, FanoutBalance, 1)
 			c.Gate = &g
@@ -67,7 +67,7 @@ func TestGateLifecycle(t *testing.T) {
 			if err := i.Remove(); err != nil {
 				t.Fatal(err)
 			}
-			if names := tableNames(t); !slices.Equal(names, []string{kernel.AnchorTable}) {
+			if names := tableNames(t); !slices.Equal(names, []string{netlab.AnchorTable}) {
 				t.Errorf("tables %v are left", names)
 			}
 		})
@@ -77,7 +77,7 @@ func TestGateLifecycle(t *testing.T) {
 // A change of the gate's rules reaches no packet that waits, in the gate's queues or
 // in others.
 func TestSetGateKeepsWaitingPackets(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	c := udpRules(PlacementOutput, FanoutBalance, 1)
 	g := testGate()
 	c.Gate = &g
@@ -128,7 +128,7 @@ func waitFor(t *testing.T, l *listener, packets int) {
 // What is listed stays as long as there is a settled set, with the new timeout for
 // what comes after.
 func TestSetGateKeepsElements(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	i := install(t, gateAlone(testGate()))
 	if err := i.Settled().Add(many(false, 3)); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestSetGateKeepsElements(t *testing.T) {
 
 // A gate that begins without a settled set can get one.
 func TestSetGateAddsSettled(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	g := testGate()
 	g.Settled, g.Traffic = false, nil
 	i, l := guarded(t, g)
@@ -182,7 +182,7 @@ func TestSetGateAddsSettled(t *testing.T) {
 }
 
 func TestSetGateRefuses(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	without := install(t, udpRules(PlacementOutput, FanoutBalance, 1))
 	if err := without.SetGate(testGate()); err == nil || !strings.Contains(err.Error(), "without") {
 		t.Errorf("no gate: error %v", err)
@@ -204,7 +204,7 @@ func TestSetGateRefuses(t *testing.T) {
 
 // Connection tracking is as it was while the gate is not active.
 func TestGateLeavesTrackingAlone(t *testing.T) {
-	kerneltest.Require(t)
+	testkit.Require(t)
 	ns := namespace(t)
 	leave, err := ns.Enter()
 	if err != nil {
@@ -345,7 +345,7 @@ func TestErrorsPass(t *testing.T) {
 				if placement == PlacementForward {
 					return // no errors of this host pass there
 				}
-				local, remote := kerneltest.VethPair(t)
+				local, remote := testkit.VethPair(t)
 				c := udpRules(placement, FanoutBalance, 1)
 				c.Protocols = []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}
 				listen(t, c, nil)

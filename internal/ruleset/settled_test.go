@@ -14,7 +14,7 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // tuple is a flow's, in the direction of its client.
@@ -68,7 +68,7 @@ func TestSettledPass(t *testing.T) {
 	for name, g := range map[string]Gate{"UDP alone": testGate(), "among others": among, "no zones": unzoned()} {
 		t.Run(name, func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
-				local, remote := kerneltest.VethPair(t)
+				local, remote := testkit.VethPair(t)
 				i, l := guarded(t, g)
 				_, address, _ := ends(ipv6)
 				f, other := open(t, local, remote, at(address)), open(t, local, remote, at(address))
@@ -99,7 +99,7 @@ func TestSettledPass(t *testing.T) {
 func TestSettledRefresh(t *testing.T) {
 	const timeout = 400 * time.Millisecond
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns := kerneltest.Namespace(t)
+		ns := testkit.Namespace(t)
 		g := testGate()
 		g.SettledTimeout = timeout
 		i, l := guarded(t, g)
@@ -125,7 +125,7 @@ func TestSettledRefresh(t *testing.T) {
 // announced, and both directions are off the list.
 func TestAnnouncement(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		local, remote := kerneltest.VethPair(t)
+		local, remote := testkit.VethPair(t)
 		i, l := guarded(t, testGate())
 		_, address, _ := ends(ipv6)
 		f, other := open(t, local, remote, at(address)), open(t, local, remote, at(address))
@@ -146,7 +146,7 @@ func TestAnnouncement(t *testing.T) {
 // The same for a flow that begins with a packet received.
 func TestAnnouncementReceived(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		local, remote := kerneltest.VethPair(t)
+		local, remote := testkit.VethPair(t)
 		g := testGate()
 		g.Queues = 2
 		i, l := guarded(t, g)
@@ -169,7 +169,7 @@ func TestAnnouncementReceived(t *testing.T) {
 // lookup.
 func TestSettledZones(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns := kerneltest.Namespace(t)
+		ns := testkit.Namespace(t)
 		g := testGate()
 		five := uint16(5)
 		g.Zones, g.TemplateZone = []uint16{5}, &five
@@ -245,7 +245,7 @@ func dnat(t *testing.T, ipv6 bool, to netip.Addr) {
 // A full set refuses the whole of what does not fit, and keeps what it has.
 func TestSettledFull(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		kerneltest.Namespace(t)
+		testkit.Namespace(t)
 		i, _ := guarded(t, testGate()) // 64 elements: 32 flows
 		s, flows := i.Settled(), many(ipv6, 40)
 		if err := s.Add(flows[:30]); err != nil {
@@ -274,7 +274,7 @@ func TestSettledFull(t *testing.T) {
 
 // Thousands of flows are one transaction; what is no UDP is left out.
 func TestSettledMany(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	g := testGate()
 	g.SettledSize = 1 << 16
 	i, _ := guarded(t, g)
@@ -298,7 +298,7 @@ func TestSettledMany(t *testing.T) {
 
 // The sets of a table that somebody else made are used, if they fit.
 func TestOpenSettled(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	if _, err := OpenSettled("mine"); !errors.Is(err, ErrNoSettled) {
 		t.Errorf("no table: error %v", err)
 	}

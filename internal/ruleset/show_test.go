@@ -8,11 +8,11 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 func TestShow(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	if _, err := Show("verdictd"); err == nil || !strings.Contains(err.Error(), "verdictd") {
 		t.Errorf("error %v for a missing table", err)
 	}
@@ -74,7 +74,7 @@ func TestShow(t *testing.T) {
 
 // Show tells what is in the kernel, not what was once installed.
 func TestShowIsLive(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	c := udpRules(PlacementOutput, FanoutBalance, 1)
 	i := install(t, c)
 

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/gate"
-	"verdictd/internal/kernel/kerneltest"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // TestAllocationsOfATurn: from the receipt of packets, of new flows and of one that
 // goes on, to their verdicts, with the questions to conntrack in between.
 func TestAllocationsOfATurn(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	g, err := Open(Config{
 		Table: gate.Default(), FirstQueue: 61440, Queues: 1, ReceiveBuffer: 8 << 20,
 		ChainAdded: func() int64 { return 0 }, Own: func(uint16) (uint32, bool) { return 0, false }, Notice: func(s string) { t.Error(s) },

@@ -12,18 +12,18 @@ import (
 
 	"verdictd/internal/gate"
 	"verdictd/internal/gate/runner"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const gateQueue = 61440
 
 // open starts a gate in the namespace, with rules for UDP.
-func open(t *testing.T, ns *kernel.NetNS, change func(*runner.Config)) (*runner.Gate, *ruleset.Installed) {
+func open(t *testing.T, ns *netlab.NetNS, change func(*runner.Config)) (*runner.Gate, *ruleset.Installed) {
 	t.Helper()
 	cfg := runner.Config{
 		Table: gate.Default(), FirstQueue: gateQueue, Queues: 1, ReceiveBuffer: 8 << 20,
@@ -54,7 +54,7 @@ func open(t *testing.T, ns *kernel.NetNS, change func(*runner.Config)) (*runner.
 	return g, rules
 }
 
-func command(t *testing.T, ns *kernel.NetNS, line string) string {
+func command(t *testing.T, ns *netlab.NetNS, line string) string {
 	t.Helper()
 	f := strings.Fields(line)
 	var out []byte
@@ -70,14 +70,14 @@ func command(t *testing.T, ns *kernel.NetNS, line string) string {
 
 // slow serves a queue as a program does that knows nothing of a gate: one packet
 // at a time, each after a delay.
-func slow(t *testing.T, ns *kernel.NetNS, number uint16, delay time.Duration) {
+func slow(t *testing.T, ns *netlab.NetNS, number uint16, delay time.Duration) {
 	t.Helper()
 	serve(t, ns, number, func(*nfq.Packet) nfq.Verdict { time.Sleep(delay); return nfq.Accept }, nil)
 }
 
 // serve has a queue's packets judged one at a time. What was dropped is told when the
 // verdict has returned.
-func serve(t *testing.T, ns *kernel.NetNS, number uint16, judge func(*nfq.Packet) nfq.Verdict, dropped func()) {
+func serve(t *testing.T, ns *netlab.NetNS, number uint16, judge func(*nfq.Packet) nfq.Verdict, dropped func()) {
 	t.Helper()
 	var q nfq.Queue
 	if err := ns.Do(func() (err error) {
@@ -124,7 +124,7 @@ func descriptors(t *testing.T) int {
 }
 
 // burst sends flows of 4 packets each over lo and returns what arrived in order.
-func burst(t *testing.T, ns *kernel.NetNS, flows int) (arrived, reordered int) {
+func burst(t *testing.T, ns *netlab.NetNS, flows int) (arrived, reordered int) {
 	t.Helper()
 	err := ns.Do(func() error {
 		in, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:5300")))
@@ -179,7 +179,7 @@ func receive(in *net.UDPConn, n int) (arrived, reordered int) {
 	return arrived, reordered
 }
 
-func clashes(t *testing.T, ns *kernel.NetNS) (n int) {
+func clashes(t *testing.T, ns *netlab.NetNS) (n int) {
 	for f := range strings.FieldsSeq(command(t, ns, "conntrack -S")) {
 		var v int
 		for _, name := range []string{"clash_resolve=", "insert_failed=", "drop="} {
@@ -195,7 +195,7 @@ func clashes(t *testing.T, ns *kernel.NetNS) (n int) {
 func TestForeignProgramBehindTheGate(t *testing.T) {
 	for _, mode := range []string{"off", "hold"} {
 		t.Run(mode, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			command(t, ns, "iptables -t mangle -A OUTPUT -p udp -m conntrack ! --ctstate INVALID -j NFQUEUE --queue-num 5")
 			slow(t, ns, 5, 300*time.Microsecond)
 			var g *runner.Gate

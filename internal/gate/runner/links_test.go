@@ -5,13 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/testkit"
 )
 
 // TestLinks: what waits in queues is uncertain for a moment after a device went
 // down or away, and not when one comes or changes otherwise.
 func TestLinks(t *testing.T) {
-	kerneltest.Namespace(t)
+	testkit.Namespace(t)
 	l, err := openLinks()
 	if err != nil {
 		t.Fatal(err)

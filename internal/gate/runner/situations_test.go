@@ -14,18 +14,18 @@ import (
 
 	"verdictd/internal/gate"
 	"verdictd/internal/gate/runner"
-	"verdictd/internal/kernel"
-	"verdictd/internal/kernel/kerneltest"
+	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/testkit"
 )
 
 // queueRule has UDP go to a foreign program's queue, behind conntrack's lookup.
 const queueRule = "iptables -t mangle -A OUTPUT -p udp -m conntrack ! --ctstate INVALID -j NFQUEUE --queue-num 5"
 
 // end stops a gate and removes its rules.
-func end(t *testing.T, ns *kernel.NetNS, g *runner.Gate, rules *ruleset.Installed) ([]runner.Counters, runner.Counters) {
+func end(t *testing.T, ns *netlab.NetNS, g *runner.Gate, rules *ruleset.Installed) ([]runner.Counters, runner.Counters) {
 	t.Helper()
 	if err := ns.Do(rules.Detach); err != nil {
 		t.Error(err)
@@ -44,7 +44,7 @@ func end(t *testing.T, ns *kernel.NetNS, g *runner.Gate, rules *ruleset.Installe
 }
 
 // udp is a socket that is bound to one address and connected to another.
-func udp(t *testing.T, ns *kernel.NetNS, from, to string) *net.UDPConn {
+func udp(t *testing.T, ns *netlab.NetNS, from, to string) *net.UDPConn {
 	t.Helper()
 	var c *net.UDPConn
 	err := ns.Do(func() (err error) {
@@ -87,7 +87,7 @@ func want(t *testing.T, c *net.UDPConn, payloads ...string) {
 // TestWorkersSeeBothDirections: flows that begin at both ends at once, through a gate
 // of four threads. The two directions come to the same one, or they would clash.
 func TestWorkersSeeBothDirections(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	command(t, ns, queueRule)
 	slow(t, ns, 5, 300*time.Microsecond)
 	g, rules := open(t, ns, func(c *runner.Config) { c.Queues = 4 })
@@ -125,7 +125,7 @@ func TestWorkersSeeBothDirections(t *testing.T) {
 // any queue, what is held as well as the first packet before it. The verdicts on it
 // are refused, and later packets of the flow do not wait for any of it.
 func TestBaseChainDeleted(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	command(t, ns, queueRule)
 	slow(t, ns, 5, 50*time.Millisecond)
 	other := &nftables.Table{Family: nftables.TableFamilyINet, Name: "other"}
@@ -173,7 +173,7 @@ func TestEngineTellsOfDrops(t *testing.T) {
 		"of another flow": func(f uint32) uint32 { return f },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := kerneltest.Namespace(t)
+			ns := testkit.Namespace(t)
 			command(t, ns, queueRule)
 			g, rules := open(t, ns, func(c *runner.Config) { c.Own = func(queue uint16) (uint32, bool) { return 0, queue == 5 } })
 			hints := g.Hints()
@@ -215,7 +215,7 @@ func TestEngineTellsOfDrops(t *testing.T) {
 
 // TestSettledSetIsFull: it is said once, and further flows pass through the gate.
 func TestSettledSetIsFull(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	var mutex sync.Mutex
 	var notices []string
 	g, rules := open(t, ns, func(c *runner.Config) {
@@ -257,7 +257,7 @@ func (tiny) Add([]packet.Key) error { return fmt.Errorf("tried: %w", ruleset.Err
 
 // TestOpenTwice: the error names the queue, and nothing stays open.
 func TestOpenTwice(t *testing.T) {
-	ns := kerneltest.Namespace(t)
+	ns := testkit.Namespace(t)
 	g, rules := open(t, ns, nil)
 	cfg := runner.Config{FirstQueue: gateQueue, Queues: 1, Table: gate.Default(), Own: func(uint16) (uint32, bool) { return 0, false }, Notice: func(string) {}}
 	before := descriptors(t)
