@@ -107,16 +107,10 @@ func (t *tally) total() (sum ct.Counters) {
 	return sum
 }
 
-// clashes is resolved and unresolved ones. insert_failed is the latter, on kernels before 5.10 both, and from 5.15 also
-// entries whose hash chain was too long.
-func clashes(c ct.Counters) uint64 {
-	return c[ct.ClashResolve].N + c[ct.InsertFailed].N - min(c[ct.ChainTooLong].N, c[ct.InsertFailed].N)
-}
-
 // reached reads anew and says whether there were so many clashes, or whether they cannot be counted.
 func (t *tally) reached(target uint64) bool {
 	t.read()
-	return t.err != nil || clashes(t.total()) >= target
+	return t.err != nil || t.total().Clashes().N >= target
 }
 
 // counts reads anew for the last time, and closes.
@@ -128,21 +122,11 @@ func (t *tally) counts(packets uint64) (c conntrackCounts, err error) {
 		return c, t.close()
 	}
 	total := t.total()
-	sent := func(v ct.Value) *uint64 {
-		if !v.Sent {
-			return nil
-		}
-		return &v.N
-	}
-	c.ClashResolve, c.InsertFailed = sent(total[ct.ClashResolve]), sent(total[ct.InsertFailed])
-	c.Drop, c.ChainTooLong = sent(total[ct.Drop]), sent(total[ct.ChainTooLong])
-	if c.InsertFailed != nil {
-		n := clashes(total)
-		c.Clashes = &n
-		if packets > 0 {
-			per := float64(n) / float64(packets)
-			c.ClashesPerPacket = &per
-		}
+	c.ClashResolve, c.InsertFailed = total[ct.ClashResolve].Pointer(), total[ct.InsertFailed].Pointer()
+	c.Drop, c.ChainTooLong = total[ct.Drop].Pointer(), total[ct.ChainTooLong].Pointer()
+	c.Clashes = total.Clashes().Pointer()
+	if c.Clashes != nil && packets > 0 {
+		c.ClashesPerPacket = new(float64(*c.Clashes) / float64(packets))
 	}
 	return c, t.close()
 }
@@ -169,7 +153,7 @@ func (t *tally) close() error {
 	return errors.Join(errs...)
 }
 
-// describeClashes says what [clashes] counts on a kernel, and what escapes it.
+// describeClashes says what [ct.Counters.Clashes] counts on a kernel, and what escapes it.
 func describeClashes(m kernelfacts.CounterMeaning) string {
 	text := "clash_resolve (resolved) and insert_failed (" + m.InsertFailed() + ")"
 	if m.ClashResolve == kernelfacts.Missing {

@@ -234,7 +234,7 @@ func awaitIdle(t testing.TB, ns *netlab.NetNS) {
 	}
 }
 
-// clashes is how many clashes a namespace's conntrack has had: resolved ones, and those whose loser it dropped.
+// clashes is how many clashes a namespace's conntrack has had.
 func clashes(t testing.TB, ns *netlab.NetNS) (n uint64) {
 	t.Helper()
 	err := ns.Do(func() error {
@@ -244,8 +244,7 @@ func clashes(t testing.TB, ns *netlab.NetNS) (n uint64) {
 		}
 		defer func() { _ = c.Close() }()
 		s, err := c.Snapshot()
-		total := s.Total()
-		n = total[ct.ClashResolve].N + total[ct.InsertFailed].N
+		n = s.Total().Clashes().N
 		return err
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package compare
 import (
 	"slices"
 	"strings"
+
+	"verdictd/internal/ct"
 )
 
 // Direction is which way a figure is better.
@@ -43,16 +45,18 @@ func direction(figure string) Direction {
 	return Neutral
 }
 
-// derive adds figures that follow from others. clashes is what each kernel counts them by: clash_resolve, before Linux
-// 5.10 insert_failed.
+// derive adds figures that follow from others: clashes, of conntrack's counters, see [ct.Counters.Clashes].
 func derive(figures map[string]float64) {
 	if _, ok := figures["clashes"]; ok {
 		return
 	}
-	for _, name := range []string{"clash_resolve", "insert_failed"} {
-		if v, ok := figures[name]; ok {
-			figures["clashes"] = v
-			return
+	var counted ct.Counters
+	for _, c := range ct.AllCounters() {
+		if v, ok := figures[c.String()]; ok {
+			counted[c] = ct.Value{N: uint64(v), Sent: true}
 		}
+	}
+	if clashes := counted.Clashes(); clashes.Sent {
+		figures["clashes"] = float64(clashes.N)
 	}
 }

@@ -66,6 +66,22 @@ type Value struct {
 	Sent bool // false: this kernel does not know the number, which is not the same as zero
 }
 
+// ValueOf is the number that n points to; with nil one that was not sent.
+func ValueOf(n *uint64) Value {
+	if n == nil {
+		return Value{}
+	}
+	return Value{N: *n, Sent: true}
+}
+
+// Pointer is nil where the kernel did not send the number.
+func (v Value) Pointer() *uint64 {
+	if !v.Sent {
+		return nil
+	}
+	return &v.N
+}
+
 // String returns the number, or "-" where the kernel did not send it.
 func (v Value) String() string {
 	if !v.Sent {
@@ -101,6 +117,20 @@ func (c Counters) since(before Counters) Counters {
 		c[i].N = uint64(uint32(c[i].N) - uint32(before[i].N))
 	}
 	return c
+}
+
+// Clashes is how many clashes the kernel has counted: those that it resolved ([ClashResolve]) and those whose loser it dropped.
+// The latter are in [InsertFailed], on kernels before 5.10 both kinds are; from 5.15 on, that counts the insertions as well that
+// [ChainTooLong] counts, which were no clash. Readings of several CPUs are not of one instant: less than nothing is nothing.
+//
+// Clashes that no counter of a kernel sees (4.18 to 6.11, where a queue gives a packet back) are not in it. It is not sent
+// where the kernel sent neither counter.
+func (c Counters) Clashes() Value {
+	resolved, failed := c[ClashResolve], c[InsertFailed]
+	return Value{
+		N:    resolved.N + failed.N - min(c[ChainTooLong].N, failed.N),
+		Sent: resolved.Sent || failed.Sent,
+	}
 }
 
 // Zero says that nothing was counted.

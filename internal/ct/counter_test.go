@@ -112,3 +112,30 @@ func TestTotalDoesNotWrap(t *testing.T) {
 		t.Errorf("sum %d, want %d", got, uint64(2*most))
 	}
 }
+
+func TestValuePointer(t *testing.T) {
+	for _, want := range []Value{{}, {Sent: true}, {N: 7, Sent: true}} {
+		p := want.Pointer()
+		if (p != nil) != want.Sent || ValueOf(p) != want {
+			t.Errorf("%+v became %v and %+v", want, p, ValueOf(p))
+		}
+	}
+}
+
+func TestClashesByEra(t *testing.T) {
+	v := func(n uint64) Value { return Value{N: n, Sent: true} }
+	for name, tt := range map[string]struct {
+		counted Counters
+		want    Value
+	}{
+		"5.15 and later": {Counters{ClashResolve: v(7), InsertFailed: v(5), ChainTooLong: v(2)}, v(10)},
+		"5.10":           {Counters{ClashResolve: v(7), InsertFailed: v(5)}, v(12)},
+		"4.7":            {Counters{InsertFailed: v(5)}, v(5)},
+		"torn reading":   {Counters{ClashResolve: v(3), InsertFailed: v(1), ChainTooLong: v(2)}, v(3)},
+		"neither sent":   {Counters{Drop: v(9)}, Value{}},
+	} {
+		if got := tt.counted.Clashes(); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+}

@@ -10,7 +10,7 @@ import (
 // does not tell it.
 type Figures struct {
 	Time    time.Time
-	Clashes *float64 // clash_resolve a second; nil before Linux 5.10
+	Clashes *float64 // a second, see [ct.Counters.Clashes]
 	Failed  *float64 // insert_failed a second
 	Dropped *float64 // drop a second
 	// EventsLost a second; nil where nobody listens, and before Linux 4.12.
@@ -34,7 +34,8 @@ func (f Figures) Fill() *float64 {
 // Between compares two readings of one source.
 func Between(before, now Reading) Figures {
 	took := now.Time.Sub(before.Time)
-	rates := now.Since(before.Snapshot).Total().PerSecond(took)
+	risen := now.Since(before.Snapshot).Total()
+	rates := risen.PerSecond(took)
 	rate := func(c ct.Counter) *float64 {
 		if v, ok := rates.Of(c); ok {
 			return &v
@@ -42,11 +43,14 @@ func Between(before, now Reading) Figures {
 		return nil
 	}
 	f := Figures{
-		Time: now.Time, Clashes: rate(ct.ClashResolve), Failed: rate(ct.InsertFailed), Dropped: rate(ct.Drop),
+		Time: now.Time, Failed: rate(ct.InsertFailed), Dropped: rate(ct.Drop),
 		Entries: now.Table.Entries, Limit: now.Table.MaxEntries,
 	}
 	if took <= 0 {
 		return f
+	}
+	if clashes := risen.Clashes(); clashes.Sent {
+		f.Clashes = new(float64(clashes.N) / took.Seconds())
 	}
 	if now.Events != nil && before.Events != nil && now.Events.LostEvents.Sent {
 		f.EventsLost = new(float64(now.Events.LostEvents.N-before.Events.LostEvents.N) / took.Seconds())

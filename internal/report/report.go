@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"verdictd/internal/ct"
 )
 
 // Schema is the version of the JSON document. It grows when a key changes its
@@ -233,19 +235,13 @@ type Latency struct {
 	Max float64 `json:"max"`
 }
 
-// Clashes is how often the kernel had two entries for one flow in this run.
-// From 5.10 on a resolved clash counts as clash_resolve and one that was not
-// resolved as insert_failed; before, both are insert_failed. A chain that was
-// too long (5.15 and later) also counts as insert_failed and is no clash.
+// Clashes is how often the kernel had two entries for one flow in this run: see [ct.Counters.Clashes].
 func (r *Run) Clashes() uint64 {
-	clashes := r.InsertFailed
-	if r.ChainTooLong != nil {
-		clashes -= min(clashes, *r.ChainTooLong)
-	}
-	if r.ClashResolve != nil {
-		clashes += *r.ClashResolve
-	}
-	return clashes
+	return ct.Counters{
+		ct.ClashResolve: ct.ValueOf(r.ClashResolve),
+		ct.InsertFailed: {N: r.InsertFailed, Sent: true},
+		ct.ChainTooLong: ct.ValueOf(r.ChainTooLong),
+	}.Clashes().N
 }
 
 // Rate sets ClashesPer1000 from the counters.
