@@ -88,7 +88,7 @@ bench: build references ## Compare what packets and events cost with what they c
 
 .PHONY: generate
 generate: ## Compile the BPF object anew; needs clang and llvm-strip
-	$(GO) generate ./internal/trace
+	$(GO) generate ./conntrackwatch/internal/trace
 
 .PHONY: lint
 lint: ## Run golangci-lint; compiled at the first time, which takes minutes

@@ -7,9 +7,9 @@ import (
 	"io"
 	"time"
 
-	"verdictd/internal/census"
+	"verdictd/conntrackwatch/internal/census"
+	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/ct"
-	"verdictd/internal/observe"
 )
 
 type eventsCmd struct {

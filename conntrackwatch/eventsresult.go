@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"verdictd/internal/census"
+	"verdictd/conntrackwatch/internal/census"
 	"verdictd/internal/ct"
 )
 

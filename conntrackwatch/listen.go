@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/ct"
-	"verdictd/internal/observe"
 )
 
 // listenIn has a listener count the events of each source and publish the counts every so often, until the returned

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/cli"
-	"verdictd/internal/observe"
 )
 
 // liveCmd is `conntrackwatch live`.

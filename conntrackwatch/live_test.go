@@ -19,9 +19,9 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"golang.org/x/sys/unix"
 
+	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
-	"verdictd/internal/observe"
 	"verdictd/internal/testkit"
 )
 

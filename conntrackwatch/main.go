@@ -10,8 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"verdictd/conntrackwatch/internal/trace"
 	"verdictd/internal/cli"
-	"verdictd/internal/trace"
 )
 
 var version = "devel"

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/netlab"
-	"verdictd/internal/observe"
 )
 
 // places are the network namespaces to watch.

@@ -3,9 +3,9 @@ package main
 import (
 	"os"
 
+	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/ct"
 	"verdictd/internal/kernelfacts"
-	"verdictd/internal/observe"
 )
 
 // readings sums up what the counters rose by from one reading to the next. Each difference is right across a wrap of the

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/census"
+	"verdictd/conntrackwatch/internal/census"
 	"verdictd/internal/ct"
 )
 

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/conntrackwatch/internal/trace"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/netlab"
-	"verdictd/internal/trace"
 )
 
 type traceCmd struct {

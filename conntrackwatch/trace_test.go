@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/conntrackwatch/internal/trace"
 	"verdictd/internal/cli"
 	"verdictd/internal/testkit"
-	"verdictd/internal/trace"
 )
 
 // aClash is one as a router would meet it: resolved at confirm, without NAT.

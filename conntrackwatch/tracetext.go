@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/conntrackwatch/internal/trace"
 	"verdictd/internal/ct"
 	"verdictd/internal/kernelfacts"
-	"verdictd/internal/trace"
 )
 
 // clashText is a clash in one line: when, what packet, how it ended, between which entries, whose.

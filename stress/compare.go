@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/compare"
+	"verdictd/stress/internal/compare"
 )
 
 // compareCmd is `stress compare`.

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/modload"
 	"verdictd/internal/modules"
+	"verdictd/stress/internal/modrace"
 )
 
 // modloadCmd holds the flags of `stress modload`.
@@ -21,7 +21,7 @@ type modloadCmd struct {
 	Module    string           `help:"The module behind it, where the index of modules does not tell." placeholder:"NAME"`
 	Threads   int              `help:"Threads that ask at the same moment." default:"8"`
 	Rounds    int              `help:"How often the module is unloaded, and asked for again." default:"100"`
-	Strategy  modload.Strategy `help:"naive: the threads go as they are; modules-first: the module is brought in before, as verdictd does." enum:"naive,modules-first" default:"naive"`
+	Strategy  modrace.Strategy `help:"naive: the threads go as they are; modules-first: the module is brought in before, as verdictd does." enum:"naive,modules-first" default:"naive"`
 	Timeout   time.Duration    `help:"Bound of the whole run." default:"10m"`
 
 	JSON string `name:"json" help:"Write the result to a file; - is standard output, instead of the summary." placeholder:"FILE"`
@@ -37,13 +37,13 @@ func (c *modloadCmd) part() (modules.Part, error) {
 // Run is called by kong.
 func (c *modloadCmd) Run(ctx context.Context, s *streams) error {
 	part, err := c.part()
-	if err = errors.Join(err, modload.Validate(c.Threads, c.Rounds, c.Strategy)); err != nil {
+	if err = errors.Join(err, modrace.Validate(c.Threads, c.Rounds, c.Strategy)); err != nil {
 		return fmt.Errorf("%w of modload: %w", cli.ErrUsage, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	machine := modload.Machine{FS: os.DirFS("/")}
-	target, err := modload.Prepare(ctx, machine, part, c.Module)
+	machine := modrace.Machine{FS: os.DirFS("/")}
+	target, err := modrace.Prepare(ctx, machine, part, c.Module)
 	if err != nil {
 		return fmt.Errorf("modload: %w", err)
 	}
@@ -54,7 +54,7 @@ func (c *modloadCmd) Run(ctx context.Context, s *streams) error {
 	// What an unloading breaks may break at once: the file has the rounds up to the one before, now and then.
 	const every = 10
 	var flushed error
-	res, err := modload.Run(ctx, machine, target, c.Threads, c.Rounds, c.Strategy, func(r *modload.Result) {
+	res, err := modrace.Run(ctx, machine, target, c.Threads, c.Rounds, c.Strategy, func(r *modrace.Result) {
 		if r.Rounds%every == 1 {
 			flushed = errors.Join(flushed, out.flush(r))
 		}
@@ -69,7 +69,7 @@ func (c *modloadCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // summarizeModload writes what a person wants to know first.
-func summarizeModload(w io.Writer, res *modload.Result) error {
+func summarizeModload(w io.Writer, res *modrace.Result) error {
 	c := &res.Config
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }

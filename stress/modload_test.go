@@ -9,7 +9,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/kernelfacts"
-	"verdictd/internal/modload"
+	"verdictd/stress/internal/modrace"
 )
 
 func TestModloadUsage(t *testing.T) {
@@ -47,8 +47,8 @@ func TestModloadSaysWhyNot(t *testing.T) {
 }
 
 func TestModloadSummary(t *testing.T) {
-	res := &modload.Result{
-		Config:   modload.Config{Part: "xfrm", Alias: "net-pf-16-proto-6", Module: "xfrm_user", Threads: 8, Rounds: 100, Strategy: modload.Naive},
+	res := &modrace.Result{
+		Config:   modrace.Config{Part: "xfrm", Alias: "net-pf-16-proto-6", Module: "xfrm_user", Threads: 8, Rounds: 100, Strategy: modrace.Naive},
 		Modprobe: "/sbin/modprobe", Kmod: "kmod version 18", KmodRace: kernelfacts.Affected,
 		Rounds: 100, Opened: 790, Failed: 10, Errors: map[string]uint64{"EPROTONOSUPPORT": 9, "EINVAL": 1}, FailedRounds: 5, FirstFailure: 7, StartErrors: 1,
 	}

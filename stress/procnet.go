@@ -16,7 +16,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
-	"verdictd/internal/procnet"
+	"verdictd/stress/internal/procnet"
 )
 
 // procnetCmd holds the flags of `stress procnet`; procnet.Config has their meaning in full.

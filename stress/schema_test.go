@@ -10,11 +10,11 @@ import (
 
 	"verdictd/internal/crash"
 	"verdictd/internal/dnsload"
-	"verdictd/internal/modload"
-	"verdictd/internal/procnet"
 	"verdictd/internal/provenance"
 	"verdictd/internal/testkit"
 	"verdictd/internal/traffic"
+	"verdictd/stress/internal/modrace"
+	"verdictd/stress/internal/procnet"
 )
 
 // results are what the scenarios write behind the header, by the scenarios' names.
@@ -24,7 +24,7 @@ var results = map[string]any{
 	"dns":      &dnsload.Result{},
 	"flood":    &floodResult{},
 	"soak":     &traffic.SoakResult{},
-	"modload":  &modload.Result{},
+	"modload":  &modrace.Result{},
 	"procnet":  &procnet.Result{},
 }
 

@@ -1,4 +1,4 @@
-package modload
+package modrace
 
 import (
 	"context"

@@ -61,7 +61,7 @@ func Between(before, now Reading) Figures {
 	return f
 }
 
-// queues sums over the queues that were there both times under the same owner: a queue bound anew counts from zero.
+// queues sums over the queues that were there both times under the same owner: a queue that was bound again counts from zero.
 func queues(before, now Reading, took time.Duration) (backlog, dropped *float64) {
 	type key struct {
 		queue uint16

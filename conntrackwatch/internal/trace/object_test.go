@@ -41,10 +41,10 @@ func TestObjectIsMadeOfItsSource(t *testing.T) {
 	}
 	r := readRecord(t, "bpf")
 	if r.source != sum(source) {
-		t.Error("bpf/clash.bpf.c has changed since bpf/clash.bpf.o was made: run go generate ./internal/trace")
+		t.Error("bpf/clash.bpf.c has changed since bpf/clash.bpf.o was made: run go generate ./conntrackwatch/internal/trace")
 	}
 	if r.object != sum(object) {
-		t.Error("bpf/clash.bpf.o is not the one that bpf/compile wrote: run go generate ./internal/trace")
+		t.Error("bpf/clash.bpf.o is not the one that bpf/compile wrote: run go generate ./conntrackwatch/internal/trace")
 	}
 	if r.compiler == "" {
 		t.Error("bpf/clash.bpf.sum does not say which compiler made the object")
@@ -52,7 +52,7 @@ func TestObjectIsMadeOfItsSource(t *testing.T) {
 }
 
 // The same compiler makes the same object, byte for byte. Another one makes one with the same programs, maps and types.
-func TestObjectCompilesAnew(t *testing.T) {
+func TestObjectCompilesToTheSame(t *testing.T) {
 	for _, program := range []string{"clang", "llvm-strip"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("no %s to compile the BPF object with", program)
@@ -62,19 +62,19 @@ func TestObjectCompilesAnew(t *testing.T) {
 	if out, err := exec.Command("bpf/compile", dir).CombinedOutput(); err != nil {
 		t.Fatalf("bpf/compile: %v\n%s", err, out)
 	}
-	anew, err := os.ReadFile(filepath.Join(dir, "clash.bpf.o"))
+	compiled, err := os.ReadFile(filepath.Join(dir, "clash.bpf.o"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if was, is := readRecord(t, "bpf").compiler, readRecord(t, dir).compiler; was != is {
 		t.Logf("made by %s, here is %s: comparing what they mean", was, is)
-		if got, want := contents(t, anew), contents(t, object); !reflect.DeepEqual(got, want) {
-			t.Errorf("compiled anew it has %v, checked in %v: run go generate ./internal/trace", got, want)
+		if got, want := contents(t, compiled), contents(t, object); !reflect.DeepEqual(got, want) {
+			t.Errorf("compiled again it has %v, checked in %v: run go generate ./conntrackwatch/internal/trace", got, want)
 		}
 		return
 	}
-	if !bytes.Equal(anew, object) {
-		t.Error("bpf/clash.bpf.o is not what its source compiles to: run go generate ./internal/trace")
+	if !bytes.Equal(compiled, object) {
+		t.Error("bpf/clash.bpf.o is not what its source compiles to: run go generate ./conntrackwatch/internal/trace")
 	}
 }
 

@@ -24,7 +24,7 @@
 //
 // bpf/clash.bpf.o is compiled from bpf/clash.bpf.c by bpf/compile (go generate), and checked in: neither building nor
 // running the project needs a compiler for BPF. bpf/clash.bpf.sum says of which source it was made, and with which
-// compiler; a test holds the three together, and compiles anew where clang is installed.
+// compiler; a test holds the three together, and compiles it again where clang is installed.
 //
 // # Debugging
 //

@@ -61,7 +61,7 @@ type Reading struct {
 	Events *ct.EventCounts
 }
 
-// Counters reads conntrack's counters and the table's size. After an error the connection is opened anew.
+// Counters reads conntrack's counters and the table's size. After an error the connection is opened again.
 func (s *Source) Counters() (ct.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package modload provokes what happens when several threads need the same kernel
+// Package modrace provokes what happens when several threads need the same kernel
 // module at the same moment and it is not loaded yet.
 //
 // Each round unloads the module, lines the threads up, and has them ask for it at
@@ -18,4 +18,4 @@
 //     in question, which is loaded again at the end.
 //   - A module's reference by a socket lasts until the socket is closed, and by RCU a little longer: unloading is tried for a while.
 //   - The threads belong to one process. The kernel does not care: modprobe runs once for each request.
-package modload
+package modrace
