@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/liverules"
 	"verdictd/internal/netlab"
+	"verdictd/internal/nfq"
 	"verdictd/internal/testkit"
 )
 
@@ -169,4 +171,51 @@ func addZone(t *testing.T, ns *netlab.NetNS) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestQueuesFilledByCPU: what one thread of the gate lets go is on one CPU, and would
+// be in one queue. So there is a thread for each queue where the rules fill them by
+// CPU, and one again when they do no more.
+func TestQueuesFilledByCPU(t *testing.T) {
+	cpus := len(allowedCPUs())
+	if cpus < 2 {
+		t.Skip("the process has one CPU")
+	}
+	ns := testkit.Namespace(t)
+	judge(t, ns, foreign, slow)
+	judge(t, ns, foreign+1, slow)
+	g := startGuard(t, ns, config.Default())
+	rule := "iptables-nft -t mangle %s OUTPUT -p udp --dport 5300 -j NFQUEUE --queue-bypass"
+	command(t, fmt.Sprintf(rule, "-A")+fmt.Sprintf(" --queue-balance %d:%d --queue-cpu-fanout", foreign, foreign+1))
+	g.said.await(t, "msg=guard ", "mode=hold")
+	guarded(t, 20)
+	if n := boundQueues(t, ns); n != 2+2*2 {
+		t.Errorf("%d queues are bound, want the program's two and two for each of two threads of the gate", n)
+	}
+	g.said.forget()
+	command(t, "iptables-nft -t mangle -F OUTPUT")
+	g.said.await(t, "msg=guard ", "mode=off")
+	g.said.forget()
+	command(t, fmt.Sprintf(rule, "-A")+fmt.Sprintf(" --queue-num %d", foreign))
+	g.said.await(t, "msg=guard ", "mode=hold")
+	guarded(t, 20)
+	if n := boundQueues(t, ns); n != 2+2 {
+		t.Errorf("%d queues are bound, want the program's two and two for the gate's one thread", n)
+	}
+	if s := g.stop(); s.Gate.Total.Unguarded != 0 || s.Gate.Total.Received < 2*20*4 {
+		t.Errorf("gate: %+v; want both loads guarded", s.Gate.Total)
+	}
+}
+
+// boundQueues counts the queues of a namespace.
+func boundQueues(t *testing.T, ns *netlab.NetNS) (n int) {
+	t.Helper()
+	if err := ns.Do(func() error {
+		queues, err := nfq.ReadKernelQueues()
+		n = len(queues)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

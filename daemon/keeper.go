@@ -40,8 +40,8 @@ type keeper struct {
 	operators string
 	// own is what the daemon's own rules take; nil: there are none.
 	own func() (ruleset.Traffic, bool)
-	// pin binds the gate's threads to CPUs.
-	pin bool
+	// spread is how many queues the daemon's own rules fill by CPU; 0: they do not.
+	spread int
 	// install makes the table; again, where somebody has removed it.
 	install func() (*ruleset.Installed, error)
 
@@ -51,6 +51,7 @@ type keeper struct {
 	foreign   *ruleset.Settled // the operator's
 	hints     gateHints
 	zones     []uint16 // that the gate is open for
+	threads   int      // that it has
 	now       gatePlan
 	said      map[string]bool
 	again     <-chan time.Time // when to read the rules again
@@ -72,7 +73,9 @@ func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 	if cfg.Rules.Install {
 		k.own = func() (ruleset.Traffic, bool) { return ownTraffic(cfg) }
 	}
-	k.pin = cfg.Rules.Fanout == config.FanoutCPU
+	if cfg.Rules.Install && cfg.Rules.Fanout == config.FanoutCPU {
+		k.spread = cfg.Queues.Count
+	}
 	k.install = func() (*ruleset.Installed, error) { return installRules(cfg, k.table) }
 	return k
 }
@@ -108,7 +111,7 @@ func (k *keeper) wanted() bool { return k.guard.Mode != config.GuardOff }
 // rules are the gate's chains for a plan.
 func (k *keeper) rules(p *gatePlan) ruleset.Gate {
 	g := ruleset.Gate{
-		FirstQueue: k.guard.FirstQueue, Queues: uint16(k.guard.Queues), Traffic: p.traffic,
+		FirstQueue: k.guard.FirstQueue, Queues: uint16(k.threadsFor(p)), Traffic: p.traffic,
 		Settled: k.guard.Settled, SettledSize: k.guard.SettledSize, SettledTimeout: k.settledTimeout(),
 		ExemptPorts: k.guard.ExemptPorts,
 	}
@@ -276,9 +279,10 @@ func (k *keeper) beginOwn(ctx context.Context) error {
 	return k.installed.Attach()
 }
 
-// open opens the gate for a plan, if it is not open for its zones.
+// open opens the gate for a plan, if it is not open for its zones with its threads.
 func (k *keeper) open(ctx context.Context, p *gatePlan) error {
-	if k.gate != nil && k.now.Plan != nil && slices.Equal(p.Zones, k.zones) {
+	threads := k.threadsFor(p)
+	if k.gate != nil && k.now.Plan != nil && slices.Equal(p.Zones, k.zones) && threads == k.threads {
 		return nil
 	}
 	// With this module conntrack collects events, which a clash needs to do harm:
@@ -295,7 +299,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 			Flows: k.guard.Flows, FlowPackets: k.guard.FlowPackets, Bytes: int64(k.guard.Bytes),
 			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
 		},
-		FirstQueue: k.guard.FirstQueue, Queues: k.guard.Queues, Zones: p.Zones,
+		FirstQueue: k.guard.FirstQueue, Queues: threads, Zones: p.Zones,
 		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.changes.BaseChainAdded, Pin: k.pinned(p), Own: k.judged, Notice: func(s string) { k.log.Warn(s) },
 	})
 	if err != nil {
@@ -303,7 +307,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 	}
 	g.SetBehind(p.rounds, p.apart)
 	g.Start()
-	k.gate, k.zones = g, p.Zones
+	k.gate, k.zones, k.threads = g, p.Zones, threads
 	k.hints.gate.Store(g)
 	return nil
 }
@@ -311,11 +315,37 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 // pinned lists CPUs for the gate's threads; none: anywhere. What takes the queue of
 // the CPU that it is on must not change CPUs in the gate.
 func (k *keeper) pinned(p *gatePlan) []int {
-	spread := func(e exposure.Exposing) bool { return e.Rule.Fanout == liverules.FanoutCPU }
-	if k.pin || slices.ContainsFunc(p.Exposing, spread) {
+	if k.spreadOver(p) > 0 {
 		return allowedCPUs()
 	}
 	return nil
+}
+
+// spreadOver is how many queues are filled by the CPU that a packet is on; 0: none.
+func (k *keeper) spreadOver(p *gatePlan) int {
+	queues := k.spread
+	if p.Plan == nil {
+		return queues
+	}
+	for _, e := range p.Exposing {
+		if e.Rule.Fanout == liverules.FanoutCPU {
+			queues = max(queues, int(e.Rule.Last)-int(e.Rule.First)+1)
+		}
+	}
+	return queues
+}
+
+// threadsFor is guard.queues. Where that is 0 it is one thread, or for queues that
+// are filled by CPU as many as there are: what one thread lets go is in one queue,
+// which alone would have to take everything. Rules of the operator's own are for one.
+func (k *keeper) threadsFor(p *gatePlan) int {
+	switch {
+	case k.guard.Queues > 0:
+		return k.guard.Queues
+	case p.Plan != nil && p.Installed:
+		return 1
+	}
+	return max(1, min(k.spreadOver(p), len(allowedCPUs()), config.MaxGateQueues))
 }
 
 // gateReceiveBuffer is each gate queue's, in bytes, as the kernel accounts them: as

@@ -153,7 +153,11 @@ func (p *gatePlan) reason() string {
 // numbers are the gate's queues, for as many zones as there may be.
 func (k *keeper) numbers() []exposure.QueueRange {
 	const zones = 16
-	last := min(int(k.guard.FirstQueue)+2*zones*k.guard.Queues-1, 1<<16-1)
+	threads := k.guard.Queues
+	if threads == 0 {
+		threads = max(1, min(len(allowedCPUs()), config.MaxGateQueues)) // what threadsFor may come to
+	}
+	last := min(int(k.guard.FirstQueue)+2*zones*threads-1, 1<<16-1)
 	return []exposure.QueueRange{{First: k.guard.FirstQueue, Last: uint16(last)}}
 }
 

@@ -33,7 +33,7 @@ func rulesConfig(cfg *config.Config) ruleset.Config {
 func gateRules(table string, g *config.Guard) ruleset.Config {
 	return ruleset.Config{
 		Table: table, Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
-		Gate: &ruleset.Gate{FirstQueue: g.FirstQueue, Queues: uint16(g.Queues)},
+		Gate: &ruleset.Gate{FirstQueue: g.FirstQueue, Queues: uint16(max(g.Queues, 1))},
 	}
 }
 

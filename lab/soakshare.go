@@ -232,8 +232,7 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	}
 	c.Guard.Queues, c.Guard.Settled = 1+random.IntN(2), random.IntN(4) > 0
 	if c.Rules.Fanout == config.FanoutCPU {
-		// What one thread of the gate lets go, which keeps to its CPU, is in one queue: one alone would overload it.
-		c.Guard.Queues = 2
+		c.Guard.Queues = 0 // one thread alone would overload the queue of its CPU
 	}
 	c.Statistics.File = statistics
 	return c

@@ -25,7 +25,8 @@ const (
 	// More than conntrack itself holds on most machines.
 	maxFlows = 1 << 24
 	// As many as anybody has processors for.
-	maxGateQueues = 64
+	// MaxGateQueues is the most threads that a gate has.
+	MaxGateQueues = 64
 	// A program that asks a person takes minutes.
 	maxHold = time.Hour
 	// One packet of the greatest length.
@@ -98,7 +99,7 @@ func (f *file) checkQueues(q *Queues) {
 
 func (f *file) checkGuard(c *Config) {
 	g := &c.Guard
-	f.between("guard.queues", g.Queues, 1, maxGateQueues)
+	f.between("guard.queues", g.Queues, 0, MaxGateQueues)
 	f.checkGateQueues(c)
 	f.within("guard.hold", g.Hold, time.Millisecond, maxHold)
 	f.within("guard.hold_limit", g.HoldLimit, time.Millisecond, maxHold)
@@ -120,12 +121,12 @@ func (f *file) checkGuard(c *Config) {
 // the verdicts. How many conntrack zones there are is not known yet, each of which
 // takes as many again.
 func (f *file) checkGateQueues(c *Config) {
-	first, last := int(c.Guard.FirstQueue), int(c.Guard.FirstQueue)+2*c.Guard.Queues-1
+	first, last := int(c.Guard.FirstQueue), int(c.Guard.FirstQueue)+2*max(c.Guard.Queues, 1)-1
 	from, to := int(c.Queues.First), int(c.Queues.First)+c.Queues.Count-1
 	switch {
 	case f.bad["guard.queues"], f.bad["queues.count"]:
 	case last > maxQueue:
-		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d: lower first_queue or guard.queues", 2*c.Guard.Queues, first, last, maxQueue)
+		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d: lower first_queue or guard.queues", 2*max(c.Guard.Queues, 1), first, last, maxQueue)
 	case c.Guard.Mode != GuardOff && first <= to && from <= last:
 		f.wrong("guard.first_queue", "the gate's queues %d to %d overlap those of queues.first and queues.count, %d to %d: move one of them", first, last, from, to)
 	}

@@ -55,7 +55,8 @@ type Guard struct {
 	// FirstQueue is the gate's lowest queue number. It takes two for each of Queues,
 	// and as many again for each conntrack zone.
 	FirstQueue uint16 `yaml:"first_queue"`
-	// Queues is the number of the gate's threads.
+	// Queues is the number of the gate's threads; 0: one, or one for each queue where
+	// rules fill queues by the CPU that a packet is on, at most one a CPU.
 	Queues int `yaml:"queues"`
 	// Hold is the longest wait of held packets while no queue has packets that the
 	// gate has let go, HoldLimit in all. Above 2 s, Hold says that programs may take
@@ -166,7 +167,7 @@ func Default() *Config {
 		Backend: BackendMMsg,
 		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
 		Guard: Guard{
-			Mode: GuardAuto, FirstQueue: 61440, Queues: 1, Hold: time.Second, HoldLimit: 30 * time.Second,
+			Mode: GuardAuto, FirstQueue: 61440, Hold: time.Second, HoldLimit: 30 * time.Second,
 			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20,
 			Settled: true, SettledSize: 1 << 16,
 		},

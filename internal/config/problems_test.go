@@ -81,7 +81,7 @@ policy:
 	}},
 	{"gate queues", "guard: {first_queue: 65535, queues: 1}\n", []string{"f:1:22: guard.first_queue: the gate's 2 queues from 65535 on end at 65536"}},
 	{"last gate queue", "guard: {first_queue: 65534}\n", nil},
-	{"too many gate queues", "guard: {queues: 65}\n", []string{"f:1:17: guard.queues: must be from 1 to 64, not 65"}},
+	{"too many gate queues", "guard: {queues: 65}\n", []string{"f:1:17: guard.queues: must be from 0 to 64, not 65"}},
 	{"gate over the queues", "guard: {first_queue: 3}\nqueues: {count: 4}\n", []string{"f:1:22: guard.first_queue: the gate's queues 3 to 4 overlap those of queues.first and queues.count, 0 to 3"}},
 	{"queues over the gate", "queues: {count: 65000}\nrules: {fanout: balance}\n", []string{"f:1:1: guard.first_queue: the gate's queues 61440 to 61441 overlap"}},
 	{"no gate, no overlap", "guard: {first_queue: 3, mode: off}\nqueues: {count: 4}\n", nil},

@@ -23,6 +23,8 @@ const (
 	askRate   = 100_000
 	againRate = 5_000
 	askBurst  = 4096
+	// againLeast of the latter are worth waking up for.
+	againLeast = 32
 )
 
 // A bucket bounds what is done a second.
@@ -148,8 +150,11 @@ func (t *Table) Wait() int64 {
 	for level := 1; level < dueLists; level++ {
 		if i := t.due[level].head; i != none {
 			at := t.flows[i].dueAt
-			if t.asked.tokens < 1 || level > 1 && t.again.tokens < 1 {
+			if t.asked.tokens < 1 {
 				at = max(at, t.now+dueFirst)
+			}
+			if lack := againLeast - t.again.tokens; level > 1 && lack > 0 {
+				at = max(at, t.now+int64(lack*1e9/againRate))
 			}
 			sooner(at)
 		}
