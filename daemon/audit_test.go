@@ -13,9 +13,10 @@ import (
 	"testing"
 
 	"verdictd/internal/audit"
-	"verdictd/internal/config"
+
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // asCommand makes the test's binary verdictd itself.
@@ -70,7 +71,7 @@ func TestAuditExitStatus(t *testing.T) {
 		t.Errorf("without rules: exit status %d, printed %q and %q", status, stdout, stderr)
 	}
 	cfg := testConfig()
-	cfg.Rules.Placement = config.PlacementOutput
+	cfg.Rules.Placement = vocabulary.PlacementOutput
 	if _, err := ruleset.Install(rulesConfig(cfg)); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -161,41 +162,41 @@ func clashes(t *testing.T) uint64 {
 func TestGuard(t *testing.T) {
 	const flows = 50
 	counted := testkit.CountsClashes(t)
-	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting, config.PlacementVerdict3} {
+	for _, placement := range []vocabulary.Placement{vocabulary.PlacementOutput, vocabulary.PlacementPostrouting, vocabulary.PlacementVerdict3} {
 		for _, address := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
-			for _, backend := range []config.Backend{config.BackendMMsg, config.BackendGoNFQueue} {
-				if backend == config.BackendGoNFQueue && address.Is6() {
+			for _, backend := range []vocabulary.Backend{vocabulary.BackendMmsg, vocabulary.BackendGoNFQueue} {
+				if backend == vocabulary.BackendGoNFQueue && address.Is6() {
 					continue // the library does not look at packets
 				}
-				for _, mode := range []config.GuardMode{config.GuardOff, config.GuardHold, config.GuardDrop} {
+				for _, mode := range []vocabulary.GuardMode{vocabulary.GuardOff, vocabulary.GuardHold, vocabulary.GuardDrop} {
 					t.Run(fmt.Sprintf("%s %s %s %s", placement, address, backend, mode), func(t *testing.T) {
 						ns := testkit.Namespace(t)
 						cfg := testConfig()
 						cfg.Backend, cfg.Rules.Placement, cfg.Guard.Mode = backend, placement, mode
 						// Long enough for a flow's four packets to arrive in it.
-						cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: time.Millisecond, Per: config.PerFlow}
+						cfg.Analysis = config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: time.Millisecond, Per: vocabulary.PerFlow}
 						d := start(t, ns, cfg)
 						arrived := burst(t, address, flows)
 						s := d.stop()
 						clashed := clashes(t)
 						judged := uint64(4 * flows)
-						if mode == config.GuardDrop {
+						if mode == vocabulary.GuardDrop {
 							judged -= s.Gate.Total.Dropped // they never came to the queue
 						}
 						if s.Total.Received != judged {
 							t.Errorf("%d packets were judged, want %d", s.Total.Received, judged)
 						}
 						switch mode {
-						case config.GuardOff:
+						case vocabulary.GuardOff:
 							if arrived != 4*flows || counted && clashed < flows {
 								t.Errorf("%d of %d arrived, %d clashes; want all, and at least a clash a flow", arrived, 4*flows, clashed)
 							}
-						case config.GuardHold:
+						case vocabulary.GuardHold:
 							if arrived != 4*flows || clashed != 0 || s.Gate.Total.Held == 0 || s.Gate.Total.Expired+s.Gate.Total.Unguarded != 0 {
 								t.Errorf("%d of %d arrived, %d clashes, %d held, %d expired; want all, none, some, none",
 									arrived, 4*flows, clashed, s.Gate.Total.Held, s.Gate.Total.Expired)
 							}
-						case config.GuardDrop:
+						case vocabulary.GuardDrop:
 							dropped := s.Gate.Total.Dropped
 							if clashed != 0 || uint64(arrived) != 4*flows-dropped || dropped == 0 {
 								t.Errorf("%d of %d arrived, %d dropped, %d clashes; want the rest, some, none", arrived, 4*flows, dropped, clashed)
@@ -215,7 +216,7 @@ func TestGuard(t *testing.T) {
 func TestStopLosesNothing(t *testing.T) {
 	ns := testkit.Namespace(t)
 	cfg := testConfig()
-	cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: 100 * time.Microsecond, Per: config.PerPacket}
+	cfg.Analysis = config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: 100 * time.Microsecond, Per: vocabulary.PerPacket}
 	d := start(t, ns, cfg)
 	stopped := make(chan statistics)
 	counted := make(chan int)
@@ -274,7 +275,7 @@ func TestRulesFailed(t *testing.T) {
 }
 
 func TestGuardHasNothingToDo(t *testing.T) {
-	for _, placement := range []config.Placement{config.PlacementPreConntrack, config.PlacementNotrack} {
+	for _, placement := range []vocabulary.Placement{vocabulary.PlacementPreConntrack, vocabulary.PlacementNotrack} {
 		t.Run(string(placement), func(t *testing.T) {
 			ns := testkit.Namespace(t)
 			cfg := testConfig()
@@ -282,7 +283,7 @@ func TestGuardHasNothingToDo(t *testing.T) {
 			d := start(t, ns, cfg)
 			arrived := burst(t, netip.MustParseAddr("127.0.0.1"), 10)
 			s := d.stop()
-			if arrived != 40 || s.Guard != string(config.GuardOff) || s.Gate != nil || s.Total.Received == 0 {
+			if arrived != 40 || s.Guard != string(vocabulary.GuardOff) || s.Gate != nil || s.Total.Received == 0 {
 				t.Errorf("%d of 40 arrived, guard %s, %+v", arrived, s.Guard, s.Total.Counters)
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // router is the test's namespace, between a client's and a server's.
@@ -58,9 +59,9 @@ func (r *router) sockets() (in, out *net.UDPConn) {
 }
 
 // forwardConfig has the daemon think a while over each flow's first packet.
-func forwardConfig(mode config.GuardMode) *config.Config {
+func forwardConfig(mode vocabulary.GuardMode) *config.Config {
 	cfg := testConfig()
-	cfg.Rules.Placement, cfg.Guard.Mode, cfg.Analysis = config.PlacementForward, mode, perFlow(10*time.Millisecond)
+	cfg.Rules.Placement, cfg.Guard.Mode, cfg.Analysis = vocabulary.PlacementForward, mode, perFlow(10*time.Millisecond)
 	return cfg
 }
 
@@ -70,7 +71,7 @@ var ipVersions = map[string]bool{"IPv4": false, "IPv6": true}
 func TestForwardedHeaders(t *testing.T) {
 	for name, ipv6 := range ipVersions {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(t *testing.T, mode config.GuardMode) {
+			bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 				r := newRouter(t, ipv6)
 				d := start(t, r.ns, forwardConfig(mode))
 				in, out := r.sockets()
@@ -108,7 +109,7 @@ func TestAnswersBehindNAT(t *testing.T) {
 			if err := r.ns.Masquerade(outerLink); err != nil {
 				t.Fatal(err)
 			}
-			cfg := forwardConfig(config.GuardHold)
+			cfg := forwardConfig(vocabulary.GuardHold)
 			cfg.Rules.DestinationPorts = nil // answers are to be judged as well
 			d := start(t, r.ns, cfg)
 			in, out := r.sockets()
@@ -129,7 +130,7 @@ func TestAnswersBehindNAT(t *testing.T) {
 			if s.Total.Received != 23 {
 				t.Errorf("%d packets were judged, want 23", s.Total.Received)
 			}
-			checkClashes(t, config.GuardHold, &s, 1)
+			checkClashes(t, vocabulary.GuardHold, &s, 1)
 			if g := s.Gate.Total; g.Confirmed+g.Dark != g.Held {
 				t.Errorf("gate: %+v; want all that was held to be confirmed", s.Gate.Total)
 			}

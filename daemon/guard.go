@@ -15,6 +15,7 @@ import (
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // guardTable is the table of `verdictd guard`, which may run beside the service.
@@ -39,7 +40,7 @@ func (c *guardCommand) Run(ctx context.Context) error {
 
 // runGuard guards the queues of other programs until the context ends.
 func runGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRange, log *slog.Logger) (err error) {
-	if cfg.Guard.Mode == config.GuardOff {
+	if cfg.Guard.Mode == vocabulary.GuardOff {
 		return errors.New("guard.mode is off, so that there is nothing to do: set it to auto, hold or drop")
 	}
 	if err := modules.Load(ctx, modules.PartQueue, modules.PartTables); err != nil {

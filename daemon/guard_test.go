@@ -13,6 +13,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/exposure"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 var loopback = netip.MustParseAddr("127.0.0.1")
@@ -69,25 +70,25 @@ func checkGuard(t *testing.T, s *statistics) {
 func TestGuardChoosesQueues(t *testing.T) {
 	for name, test := range map[string]struct {
 		queues []exposure.QueueRange
-		mode   config.GuardMode
+		mode   vocabulary.GuardMode
 	}{
-		"all":            {nil, config.GuardHold},
-		"this one":       {[]exposure.QueueRange{{First: 5, Last: 5}}, config.GuardHold},
-		"one of several": {[]exposure.QueueRange{{First: 0, Last: 1}, {First: 4, Last: 9}}, config.GuardHold},
-		"another one":    {[]exposure.QueueRange{{First: 6, Last: 9}}, config.GuardOff},
+		"all":            {nil, vocabulary.GuardHold},
+		"this one":       {[]exposure.QueueRange{{First: 5, Last: 5}}, vocabulary.GuardHold},
+		"one of several": {[]exposure.QueueRange{{First: 0, Last: 1}, {First: 4, Last: 9}}, vocabulary.GuardHold},
+		"another one":    {[]exposure.QueueRange{{First: 6, Last: 9}}, vocabulary.GuardOff},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := testkit.Namespace(t)
 			judge(t, ns, foreign, slow)
 			queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 			g := startGuard(t, ns, config.Default(), test.queues...)
-			if test.mode == config.GuardHold {
+			if test.mode == vocabulary.GuardHold {
 				guarded(t, 10)
 			} else {
 				unguarded(t, 10)
 			}
 			s := g.stop()
-			if s.Guard != string(test.mode) || (s.Gate != nil) != (test.mode == config.GuardHold) {
+			if s.Guard != string(test.mode) || (s.Gate != nil) != (test.mode == vocabulary.GuardHold) {
 				t.Errorf("guard %s, gate %+v; want %s", s.Guard, s.Gate, test.mode)
 			}
 		})
@@ -97,7 +98,7 @@ func TestGuardChoosesQueues(t *testing.T) {
 // TestGuardModes: drop has further packets dropped, auto is hold where there is need,
 // and off is refused.
 func TestGuardModes(t *testing.T) {
-	for _, mode := range []config.GuardMode{config.GuardAuto, config.GuardHold, config.GuardDrop} {
+	for _, mode := range []vocabulary.GuardMode{vocabulary.GuardAuto, vocabulary.GuardHold, vocabulary.GuardDrop} {
 		t.Run(string(mode), func(t *testing.T) {
 			ns := testkit.Namespace(t)
 			judge(t, ns, foreign, slow)
@@ -109,9 +110,9 @@ func TestGuardModes(t *testing.T) {
 			arrived := burst(t, loopback, flows)
 			s := g.stop()
 			dropped := 0
-			if mode == config.GuardDrop {
+			if mode == vocabulary.GuardDrop {
 				dropped = int(s.Gate.Total.Dropped)
-				if dropped == 0 || s.Gate.Total.Confirmed != 0 || s.Guard != string(config.GuardDrop) {
+				if dropped == 0 || s.Gate.Total.Confirmed != 0 || s.Guard != string(vocabulary.GuardDrop) {
 					t.Errorf("guard %s, gate %+v; want packets to be dropped, and none to wait for another", s.Guard, s.Gate.Total)
 				}
 			} else {
@@ -125,7 +126,7 @@ func TestGuardModes(t *testing.T) {
 	t.Run("off", func(t *testing.T) {
 		testkit.Namespace(t)
 		cfg := config.Default()
-		cfg.Guard.Mode = config.GuardOff
+		cfg.Guard.Mode = vocabulary.GuardOff
 		if err := runGuard(t.Context(), cfg, nil, discard); err == nil || !strings.Contains(err.Error(), "guard.mode") {
 			t.Errorf("%v, want it to be refused", err)
 		}
@@ -141,7 +142,7 @@ func TestExemptPorts(t *testing.T) {
 	cfg.Guard.ExemptPorts = []uint16{53, port}
 	g := startGuard(t, ns, cfg)
 	unguarded(t, 10)
-	if s := g.stop(); s.Guard != string(config.GuardHold) || s.Gate.Total.Received != 0 {
+	if s := g.stop(); s.Guard != string(vocabulary.GuardHold) || s.Gate.Total.Received != 0 {
 		t.Errorf("guard %s, gate %+v; want nothing to come to it", s.Guard, s.Gate.Total)
 	}
 }

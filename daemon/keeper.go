@@ -20,6 +20,7 @@ import (
 	"verdictd/internal/liverules"
 	"verdictd/internal/modules"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // keeper keeps a gate in step with the machine's rules.
@@ -73,7 +74,7 @@ func newKeeper(cfg *config.Config, log *slog.Logger) *keeper {
 	if cfg.Rules.Install {
 		k.own = func() (ruleset.Traffic, bool) { return ownTraffic(cfg) }
 	}
-	if cfg.Rules.Install && cfg.Rules.Fanout == config.FanoutCPU {
+	if cfg.Rules.Install && cfg.Rules.Fanout == vocabulary.FanoutCPU {
 		k.spread = cfg.Queues.Count
 	}
 	k.install = func() (*ruleset.Installed, error) { return installRules(cfg, k.table) }
@@ -106,7 +107,7 @@ func judgedBy(cfg *config.Config) func(uint16) bool {
 }
 
 // wanted reports whether the configuration wants a gate where there is need.
-func (k *keeper) wanted() bool { return k.guard.Mode != config.GuardOff }
+func (k *keeper) wanted() bool { return k.guard.Mode != vocabulary.GuardOff }
 
 // rules are the gate's chains for a plan.
 func (k *keeper) rules(p *gatePlan) ruleset.Gate {
@@ -295,7 +296,7 @@ func (k *keeper) open(ctx context.Context, p *gatePlan) error {
 	}
 	g, err := runner.Open(runner.Config{
 		Table: gate.Config{
-			Drop:  k.guard.Mode == config.GuardDrop,
+			Drop:  k.guard.Mode == vocabulary.GuardDrop,
 			Flows: k.guard.Flows, FlowPackets: k.guard.FlowPackets, Bytes: int64(k.guard.Bytes),
 			Hold: k.guard.Hold, HoldLimit: k.guard.HoldLimit, List: k.guard.Settled,
 		},
@@ -379,14 +380,14 @@ func (k *keeper) settle() (err error) {
 }
 
 // mode is what the guard does under a plan.
-func (k *keeper) mode(p *gatePlan) config.GuardMode {
+func (k *keeper) mode(p *gatePlan) vocabulary.GuardMode {
 	switch {
 	case !k.wanted() || !p.active():
-		return config.GuardOff
-	case k.guard.Mode == config.GuardDrop:
-		return config.GuardDrop
+		return vocabulary.GuardOff
+	case k.guard.Mode == vocabulary.GuardDrop:
+		return vocabulary.GuardDrop
 	}
-	return config.GuardHold
+	return vocabulary.GuardHold
 }
 
 // say logs what was not said before.

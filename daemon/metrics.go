@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"verdictd/internal/audit"
-	"verdictd/internal/config"
 	"verdictd/internal/kernelfacts"
+	"verdictd/internal/vocabulary"
 )
 
 // exportAudit runs the audit once, logs what matters of it, and serves it to
@@ -21,7 +21,7 @@ import (
 func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 	var guarded []uint16
 	mode := s.keeper.mode(&s.keeper.now)
-	if mode != config.GuardOff {
+	if mode != vocabulary.GuardOff {
 		for i := range s.cfg.Queues.Count {
 			guarded = append(guarded, s.cfg.Queues.First+uint16(i))
 		}
@@ -55,7 +55,7 @@ func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 }
 
 // auditMetrics are gauges that are 1, with what they say in their labels.
-func auditMetrics(verdict audit.Verdict, facts []kernelfacts.Finding, mode config.GuardMode) *prometheus.Registry {
+func auditMetrics(verdict audit.Verdict, facts []kernelfacts.Finding, mode vocabulary.GuardMode) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	info := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)

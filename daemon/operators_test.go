@@ -19,6 +19,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // tool runs a program with input in the thread's namespace.
@@ -89,10 +90,10 @@ func loadNFT(t *testing.T, text string) {
 }
 
 // operatorsConfig is of a daemon that leaves the rules to its operator.
-func operatorsConfig(mode config.GuardMode) *config.Config {
+func operatorsConfig(mode vocabulary.GuardMode) *config.Config {
 	cfg := config.Default()
 	cfg.Rules.Install, cfg.Guard.Mode = false, mode
-	cfg.Analysis = config.Analysis{Distribution: config.DistributionFixed, Delay: time.Millisecond, Per: config.PerFlow}
+	cfg.Analysis = config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: time.Millisecond, Per: vocabulary.PerFlow}
 	return cfg
 }
 
@@ -126,7 +127,7 @@ func TestOperatorsRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ns := testkit.Namespace(t)
 			test.load(t)
-			cfg := operatorsConfig(config.GuardHold)
+			cfg := operatorsConfig(vocabulary.GuardHold)
 			d := start(t, ns, cfg)
 			own, err := ruleset.Show(cfg.Rules.Table + gateSuffix)
 			if err != nil || asksConntrack(own) != test.own {
@@ -163,7 +164,7 @@ func TestOperatorsRules(t *testing.T) {
 // begins when there is something to guard.
 func TestFirewallComesLater(t *testing.T) {
 	ns := namespaceWithoutConntrack(t)
-	d := start(t, ns, operatorsConfig(config.GuardAuto))
+	d := start(t, ns, operatorsConfig(vocabulary.GuardAuto))
 	if !d.said.has("guard=off") {
 		t.Errorf("the daemon does not say that there is nothing to guard:\n%s", d.said)
 	}

@@ -11,6 +11,7 @@ import (
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // gatePlan is what has to pass the gate, as the rules are now, and what the gate
@@ -47,7 +48,7 @@ func (k *keeper) plan(ctx context.Context) gatePlan {
 	}
 	rules, _ := liverules.Read(k.table) // usable whatever could not be read, which it lists
 	p := gatePlan{Plan: exposure.Make(rules, exposure.Options{
-		Queues: k.queues, Table: k.table, Gate: k.numbers(), Insist: k.guard.Mode != config.GuardAuto,
+		Queues: k.queues, Table: k.table, Gate: k.numbers(), Insist: k.guard.Mode != vocabulary.GuardAuto,
 	})}
 	bound, err := nfq.ReadKernelQueues()
 	if err == nil {
@@ -62,7 +63,7 @@ func (k *keeper) plan(ctx context.Context) gatePlan {
 	for _, t := range selected {
 		own := ruleset.Traffic{IPv4: t.IPv4, IPv6: t.IPv6, Protocols: t.Protocols}
 		for _, r := range t.Ports {
-			own.Ports = append(own.Ports, ruleset.PortRange{First: r.First, Last: r.Last})
+			own.Ports = append(own.Ports, vocabulary.Ports(r.First, r.Last))
 		}
 		p.traffic = append(p.traffic, own)
 	}
@@ -94,18 +95,18 @@ func sameZone(a, b *uint16) bool { return a == b || a != nil && b != nil && *a =
 // ownTraffic is what the configuration's rules queue, as far as it can clash.
 func ownTraffic(cfg *config.Config) (t ruleset.Traffic, clashes bool) {
 	switch cfg.Rules.Placement {
-	case config.PlacementNone, config.PlacementPreConntrack, config.PlacementNotrack:
+	case vocabulary.PlacementNone, vocabulary.PlacementPreConntrack, vocabulary.PlacementNotrack:
 		return t, false
 	}
-	t.IPv4 = slices.Contains(cfg.Rules.Families, config.IPv4)
-	t.IPv6 = slices.Contains(cfg.Rules.Families, config.IPv6)
-	for _, protocol := range config.Numbers(cfg.Rules.Protocols) {
-		if slices.Contains(ruleset.GateProtocols, protocol) {
+	t.IPv4 = slices.Contains(cfg.Rules.Families, vocabulary.IPv4)
+	t.IPv6 = slices.Contains(cfg.Rules.Families, vocabulary.IPv6)
+	for _, protocol := range vocabulary.Numbers(cfg.Rules.Protocols) {
+		if slices.Contains(vocabulary.GateProtocols(), protocol) {
 			t.Protocols = append(t.Protocols, protocol)
 		}
 	}
 	for _, port := range slices.Concat(cfg.Rules.DestinationPorts, cfg.Rules.SourcePorts) {
-		t.Ports = append(t.Ports, ruleset.PortRange{First: port, Last: port})
+		t.Ports = append(t.Ports, vocabulary.Ports(port, port))
 	}
 	return t, len(t.Protocols) > 0
 }
@@ -115,14 +116,14 @@ func (k *keeper) planOwn() gatePlan {
 	rules, _ := liverules.Read(k.table)
 	t, clashes := k.own()
 	tracked := func(a liverules.Answer) bool {
-		return a == liverules.Yes || a == liverules.Unknown && k.guard.Mode != config.GuardAuto
+		return a == liverules.Yes || a == liverules.Unknown && k.guard.Mode != vocabulary.GuardAuto
 	}
 	if !clashes || !tracked(rules.Conntrack.IPv4) && !tracked(rules.Conntrack.IPv6) {
 		return gatePlan{}
 	}
 	own := exposure.Traffic{IPv4: t.IPv4, IPv6: t.IPv6, Protocols: t.Protocols}
 	for _, r := range t.Ports {
-		own.Ports = append(own.Ports, liverules.PortRange{First: r.First, Last: r.Last})
+		own.Ports = append(own.Ports, vocabulary.Ports(r.First, r.Last))
 	}
 	plan := &exposure.Plan{Conntrack: rules.Conntrack, Traffic: []exposure.Traffic{own}}
 	for _, z := range rules.Zones {
@@ -191,7 +192,7 @@ func rounds(rules *liverules.Rules, bound []nfq.KernelQueue) int {
 
 // before reports whether packets come this way before they come to a gate.
 func before(r liverules.Reach) bool {
-	return (r.Hook == liverules.Output || r.Hook == liverules.Prerouting) && r.Priority < gatePriority
+	return (r.Hook == vocabulary.HookOutput || r.Hook == vocabulary.HookPrerouting) && r.Priority < gatePriority
 }
 
 // apart lists queues that stand before the gate, those of other gates, and those
@@ -233,7 +234,7 @@ func overlap(s liverules.Selection, t exposure.Traffic) bool {
 	if len(s.Ports) == 0 || len(t.Ports) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(s.Ports, func(a liverules.PortRange) bool {
-		return slices.ContainsFunc(t.Ports, func(b liverules.PortRange) bool { return a.First <= b.Last && b.First <= a.Last })
+	return slices.ContainsFunc(s.Ports, func(a vocabulary.PortRange) bool {
+		return slices.ContainsFunc(t.Ports, func(b vocabulary.PortRange) bool { return a.First <= b.Last && b.First <= a.Last })
 	})
 }

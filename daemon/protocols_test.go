@@ -12,6 +12,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // TestOtherProtocols sends bursts of what conntrack tracks besides UDP.
@@ -36,17 +37,17 @@ func TestOtherProtocols(t *testing.T) {
 		"GRE, IPv6":   {unix.AF_INET6, unix.IPPROTO_GRE, plain, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(t *testing.T, mode config.GuardMode) {
+			bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 				r := newRig(t, mode, func(c *config.Config) {
 					c.Rules.DestinationPorts = nil
-					c.Rules.Protocols = []config.Protocol{config.Protocol(test.protocol)}
+					c.Rules.Protocols = []vocabulary.Protocol{vocabulary.Protocol(test.protocol)}
 				})
 				receiver := newRawSocket(t, r.remote, test.family, test.protocol)
 				sender := newRawSocket(t, r.local, test.family, test.protocol)
 				for n := range byte(4) {
 					sender.send(test.payload(n))
 				}
-				if mode == config.GuardOff {
+				if mode == vocabulary.GuardOff {
 					// The kernel resolves clashes of some protocols, and drops the losers
 					// of others (nf_conntrack_l4proto.allow_clash), ICMP among them.
 					time.Sleep(50 * time.Millisecond)
@@ -79,11 +80,11 @@ func TestOtherProtocols(t *testing.T) {
 func TestGenericTracker(t *testing.T) {
 	for name, family := range map[string]int{"IPv4": unix.AF_INET, "IPv6": unix.AF_INET6} {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(t *testing.T, mode config.GuardMode) {
+			bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 				const experiment = 253 // RFC 3692
 				r := newRig(t, mode, func(c *config.Config) {
 					c.Rules.DestinationPorts = nil
-					c.Rules.Protocols = []config.Protocol{experiment}
+					c.Rules.Protocols = []vocabulary.Protocol{experiment}
 				})
 				sender := newRawSocket(t, r.local, family, experiment)
 				for n := range byte(4) {
@@ -91,7 +92,7 @@ func TestGenericTracker(t *testing.T) {
 				}
 				time.Sleep(50 * time.Millisecond)
 				s := r.daemon.stop()
-				if s.Total.Received != 4 || s.Total.Accepted != 4 || s.Guard != string(config.GuardOff) || s.Gate != nil {
+				if s.Total.Received != 4 || s.Total.Accepted != 4 || s.Guard != string(vocabulary.GuardOff) || s.Gate != nil {
 					t.Errorf("guard %s, %+v, gate %+v; want 4 packets to be judged, and no gate", s.Guard, s.Total, s.Gate)
 				}
 			})
@@ -101,8 +102,8 @@ func TestGenericTracker(t *testing.T) {
 
 // TestUDPLite is a protocol that Go's net package does not know.
 func TestUDPLite(t *testing.T) {
-	bothModes(t, func(t *testing.T, mode config.GuardMode) {
-		r := newRig(t, mode, func(c *config.Config) { c.Rules.Protocols = []config.Protocol{unix.IPPROTO_UDPLITE} })
+	bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
+		r := newRig(t, mode, func(c *config.Config) { c.Rules.Protocols = []vocabulary.Protocol{unix.IPPROTO_UDPLITE} })
 		to := &unix.SockaddrInet4{Addr: testkit.RemoteIPv4.Addr().As4(), Port: port}
 		in, out := udpLite(t, r.remote, to), udpLite(t, r.local, &unix.SockaddrInet4{})
 		for n := range byte(4) {
@@ -143,8 +144,8 @@ func udpLite(t *testing.T, ns *netlab.NetNS, address unix.Sockaddr) (fd int) {
 
 // TestTCPDoesNotPassTheGate: it is judged, and the guard has nothing to do.
 func TestTCPDoesNotPassTheGate(t *testing.T) {
-	bothModes(t, func(t *testing.T, mode config.GuardMode) {
-		r := newRig(t, mode, func(c *config.Config) { c.Rules.Protocols = []config.Protocol{unix.IPPROTO_TCP, unix.IPPROTO_UDP} })
+	bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
+		r := newRig(t, mode, func(c *config.Config) { c.Rules.Protocols = []vocabulary.Protocol{unix.IPPROTO_TCP, unix.IPPROTO_UDP} })
 		var l net.Listener
 		if err := r.remote.Do(func() (err error) { l, err = net.Listen("tcp", remotes["IPv4"].String()); return err }); err != nil {
 			t.Fatal(err)

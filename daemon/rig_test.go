@@ -16,13 +16,14 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // bothModes plays something with the guard off and with packets held: with both the
 // same arrives.
-func bothModes(t *testing.T, f func(t *testing.T, mode config.GuardMode)) {
+func bothModes(t *testing.T, f func(t *testing.T, mode vocabulary.GuardMode)) {
 	t.Helper()
-	for _, mode := range []config.GuardMode{config.GuardOff, config.GuardHold} {
+	for _, mode := range []vocabulary.GuardMode{vocabulary.GuardOff, vocabulary.GuardHold} {
 		t.Run(string(mode), func(t *testing.T) { f(t, mode) })
 	}
 }
@@ -34,11 +35,11 @@ var remotes = map[string]netip.AddrPort{
 }
 
 // eachFamily is bothModes for IPv4 and for IPv6.
-func eachFamily(t *testing.T, f func(t *testing.T, mode config.GuardMode, to netip.AddrPort)) {
+func eachFamily(t *testing.T, f func(t *testing.T, mode vocabulary.GuardMode, to netip.AddrPort)) {
 	t.Helper()
 	for name, to := range remotes {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(t *testing.T, mode config.GuardMode) { f(t, mode, to) })
+			bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) { f(t, mode, to) })
 		})
 	}
 }
@@ -46,22 +47,22 @@ func eachFamily(t *testing.T, f func(t *testing.T, mode config.GuardMode, to net
 // perFlow has the daemon think over each flow's first packet, for long enough that
 // the sender sends the rest meanwhile.
 func perFlow(d time.Duration) config.Analysis {
-	return config.Analysis{Distribution: config.DistributionFixed, Delay: d, Per: config.PerFlow}
+	return config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: d, Per: vocabulary.PerFlow}
 }
 
 // rig is two namespaces with the daemon in the one that the test is in.
 type rig struct {
 	t             *testing.T
-	mode          config.GuardMode
+	mode          vocabulary.GuardMode
 	local, remote *netlab.NetNS
 	daemon        *running
 }
 
-func newRig(t *testing.T, mode config.GuardMode, change func(*config.Config)) *rig {
+func newRig(t *testing.T, mode vocabulary.GuardMode, change func(*config.Config)) *rig {
 	t.Helper()
 	local, remote := testkit.VethPair(t)
 	cfg := testConfig()
-	cfg.Rules.Placement, cfg.Guard.Mode, cfg.Analysis = config.PlacementOutput, mode, perFlow(10*time.Millisecond)
+	cfg.Rules.Placement, cfg.Guard.Mode, cfg.Analysis = vocabulary.PlacementOutput, mode, perFlow(10*time.Millisecond)
 	if change != nil {
 		change(cfg)
 	}
@@ -78,13 +79,13 @@ func (r *rig) done(further uint64) statistics {
 }
 
 // checkClashes looks at what a daemon leaves in the test's namespace.
-func checkClashes(t *testing.T, mode config.GuardMode, s *statistics, further uint64) {
+func checkClashes(t *testing.T, mode vocabulary.GuardMode, s *statistics, further uint64) {
 	t.Helper()
 	if s.Total.VerdictErrors+s.Total.QueueDropped+s.Total.UserDropped != 0 {
 		t.Errorf("verdicts: %+v", s.Total)
 	}
 	clashed := clashes(t)
-	if mode == config.GuardOff {
+	if mode == vocabulary.GuardOff {
 		if testkit.CountsClashes(t) && clashed < further {
 			t.Errorf("%d clashes without the guard, want at least %d", clashed, further)
 		}

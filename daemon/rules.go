@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 
-	"verdictd/internal/config"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 type rulesCommand struct {
@@ -25,7 +25,7 @@ func (c *rulesApply) Run() error {
 	if err != nil {
 		return err
 	}
-	if cfg.Rules.Placement == config.PlacementNone {
+	if cfg.Rules.Placement == vocabulary.PlacementNone {
 		fmt.Println("placement none: no rules to install")
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"verdictd/internal/engine"
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
+	"verdictd/internal/vocabulary"
 )
 
 type runCommand struct{ configFlag }
@@ -162,7 +163,7 @@ func (s *service) announce() {
 		s.log.Warn("the receive buffer is smaller than configured: bursts may be lost (user_dropped); raise net.core.rmem_max",
 			"configured", want, "granted", got)
 	}
-	if s.cfg.Backend == config.BackendGoNFQueue && len(s.cfg.Queues.Pin) > 0 {
+	if s.cfg.Backend == vocabulary.BackendGoNFQueue && len(s.cfg.Queues.Pin) > 0 {
 		s.log.Warn("the backend gonfqueue cannot be pinned: the library receives on any thread", "pin", s.cfg.Queues.Pin)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // Names of offloads, as `ethtool -k` has them with their first words.
@@ -143,7 +144,7 @@ func together(t *testing.T, in *net.UDPConn) (text string, size int) {
 func TestSegmentedSend(t *testing.T) {
 	for name, to := range remotes {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, config.GuardHold, nil)
+			r := newRig(t, vocabulary.GuardHold, nil)
 			in, out := r.listenRemote(to), r.dial(to)
 			sent := append(segments(t, out), segments(t, out)...)
 			want(t, in, sent...)
@@ -158,7 +159,7 @@ func TestSegmentedSend(t *testing.T) {
 // TestSegmentsOnTheWayIn: a veth passes on what the sender left to be segmented,
 // as GRO hands up what it has put together.
 func TestSegmentsOnTheWayIn(t *testing.T) {
-	r := newRig(t, config.GuardHold, func(c *config.Config) { c.Rules.Placement = config.PlacementInput })
+	r := newRig(t, vocabulary.GuardHold, func(c *config.Config) { c.Rules.Placement = vocabulary.PlacementInput })
 	to := netip.AddrPortFrom(testkit.LocalIPv4.Addr(), port)
 	in, out := listen(t, r.local, to), dial(t, r.remote, to)
 	sent := append(segments(t, out), segments(t, out)...)
@@ -186,8 +187,8 @@ func TestGROOnTheWayIn(t *testing.T) {
 	in := listen(t, local, to)
 	skipWithoutGRO(t, in, dial(t, remote, to))
 	cfg := testConfig()
-	cfg.Rules.Placement, cfg.Guard.Mode, cfg.Analysis = config.PlacementInput, config.GuardHold, perFlow(10*time.Millisecond)
-	r := &rig{t, config.GuardHold, local, remote, start(t, local, cfg)}
+	cfg.Rules.Placement, cfg.Guard.Mode, cfg.Analysis = vocabulary.PlacementInput, vocabulary.GuardHold, perFlow(10*time.Millisecond)
+	r := &rig{t, vocabulary.GuardHold, local, remote, start(t, local, cfg)}
 	out := dial(t, remote, to)
 	sent := append(segments(t, out), segments(t, out)...)
 	want(t, in, sent...)
@@ -203,7 +204,7 @@ func TestGROOnTheWayThrough(t *testing.T) {
 	}
 	in, out := r.sockets()
 	skipWithoutGRO(t, in, out)
-	d := start(t, r.ns, forwardConfig(config.GuardHold))
+	d := start(t, r.ns, forwardConfig(vocabulary.GuardHold))
 	other := dial(t, r.client, in.LocalAddr().(*net.UDPAddr).AddrPort())
 	for _, sent := range append(segments(t, other), segments(t, other)...) {
 		if text, _ := together(t, in); text != sent {
@@ -214,5 +215,5 @@ func TestGROOnTheWayThrough(t *testing.T) {
 	if s.Gate.Total.Received != 2 || s.Total.Received != 6 {
 		t.Errorf("the queue had %d packets, the gate %+v; want 6 and 2", s.Total.Received, s.Gate)
 	}
-	checkClashes(t, config.GuardHold, &s, 1)
+	checkClashes(t, vocabulary.GuardHold, &s, 1)
 }

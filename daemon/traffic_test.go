@@ -18,15 +18,16 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // The tests in this file send flows whose first packet is thought over while the
 // others come: without a guard they clash, and with it they are held.
 
 func TestLongDatagrams(t *testing.T) {
-	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting} {
+	for _, placement := range []vocabulary.Placement{vocabulary.PlacementOutput, vocabulary.PlacementPostrouting} {
 		t.Run(string(placement), func(t *testing.T) {
-			eachFamily(t, func(t *testing.T, mode config.GuardMode, to netip.AddrPort) {
+			eachFamily(t, func(t *testing.T, mode vocabulary.GuardMode, to netip.AddrPort) {
 				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = placement })
 				in, out := r.listenRemote(to), r.dial(to)
 				var sent []string
@@ -45,8 +46,8 @@ func TestLongDatagrams(t *testing.T) {
 func TestLongDatagramsOnTheWayIn(t *testing.T) {
 	for _, address := range []netip.Addr{testkit.LocalIPv4.Addr(), testkit.LocalIPv6.Addr()} {
 		t.Run(address.String(), func(t *testing.T) {
-			bothModes(t, func(t *testing.T, mode config.GuardMode) {
-				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = config.PlacementInput })
+			bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
+				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = vocabulary.PlacementInput })
 				to := netip.AddrPortFrom(address, port)
 				in, out := listen(t, r.local, to), dial(t, r.remote, to)
 				sent := []string{strings.Repeat("a", 4000), "b", strings.Repeat("c", 30000)}
@@ -67,7 +68,7 @@ func TestMulticastAndBroadcast(t *testing.T) {
 		return i
 	}
 	t.Run("multicast", func(t *testing.T) {
-		bothModes(t, func(t *testing.T, mode config.GuardMode) {
+		bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 			r := newRig(t, mode, nil)
 			group := netip.MustParseAddr("233.252.0.1") // MCAST-TEST-NET, RFC 6676
 			var in *net.UDPConn
@@ -88,7 +89,7 @@ func TestMulticastAndBroadcast(t *testing.T) {
 		})
 	})
 	t.Run("broadcast", func(t *testing.T) {
-		bothModes(t, func(t *testing.T, mode config.GuardMode) {
+		bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 			r := newRig(t, mode, nil)
 			to := netip.MustParseAddrPort("192.0.2.255:5300")
 			in := r.listenRemote(to)
@@ -102,9 +103,9 @@ func TestMulticastAndBroadcast(t *testing.T) {
 // TestMasqueradeBehindTheQueue: without a guard each packet has an entry of its own,
 // and a port.
 func TestMasqueradeBehindTheQueue(t *testing.T) {
-	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting} {
+	for _, placement := range []vocabulary.Placement{vocabulary.PlacementOutput, vocabulary.PlacementPostrouting} {
 		t.Run(string(placement), func(t *testing.T) {
-			r := newRig(t, config.GuardHold, func(c *config.Config) { c.Rules.Placement = placement })
+			r := newRig(t, vocabulary.GuardHold, func(c *config.Config) { c.Rules.Placement = placement })
 			nat(t, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, &expr.Masq{FullyRandom: true})
 			in, out := r.listenRemote(remotes["IPv4"]), r.dial(remotes["IPv4"])
 			write(t, out, "one", "two", "three")
@@ -117,9 +118,9 @@ func TestMasqueradeBehindTheQueue(t *testing.T) {
 // TestDNATBesideTheQueue: nat OUTPUT comes behind mangle OUTPUT, and before
 // POSTROUTING.
 func TestDNATBesideTheQueue(t *testing.T) {
-	for _, placement := range []config.Placement{config.PlacementOutput, config.PlacementPostrouting} {
+	for _, placement := range []vocabulary.Placement{vocabulary.PlacementOutput, vocabulary.PlacementPostrouting} {
 		t.Run(string(placement), func(t *testing.T) {
-			bothModes(t, func(t *testing.T, mode config.GuardMode) {
+			bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = placement })
 				before, target := netip.MustParseAddr("192.0.2.77").As4(), testkit.RemoteIPv4.Addr().As4()
 				nat(t, nftables.ChainHookOutput, nftables.ChainPriorityNATDest,
@@ -145,7 +146,7 @@ func TestDNATBesideTheQueue(t *testing.T) {
 
 // TestICMPErrorsReachTheSender, each that of the packet that it is for.
 func TestICMPErrorsReachTheSender(t *testing.T) {
-	eachFamily(t, func(t *testing.T, mode config.GuardMode, to netip.AddrPort) {
+	eachFamily(t, func(t *testing.T, mode vocabulary.GuardMode, to netip.AddrPort) {
 		r := newRig(t, mode, nil)
 		out := r.dial(to) // nobody listens there
 		for _, payload := range []string{"first", "second"} {
@@ -178,8 +179,8 @@ func TestRulesSeeThePacketsThemselves(t *testing.T) {
 		"none leaves": {nftables.ChainHookOutput, []expr.Any{drop}, []string{"one", "two", "three"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothModes(t, func(t *testing.T, mode config.GuardMode) {
-				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = config.PlacementInput })
+			bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
+				r := newRig(t, mode, func(c *config.Config) { c.Rules.Placement = vocabulary.PlacementInput })
 				filter(t, test.hook, test.rule...)
 				to := netip.AddrPortFrom(testkit.LocalIPv4.Addr(), port)
 				in, out := listen(t, r.local, to), dial(t, r.remote, to)
@@ -189,7 +190,7 @@ func TestRulesSeeThePacketsThemselves(t *testing.T) {
 				if test.want == nil {
 					further = 0 // what is dropped never comes to its confirm
 				}
-				if s := r.done(further); mode == config.GuardHold && s.Gate.Total.Confirmed+s.Gate.Total.Gone+s.Gate.Total.Dark != s.Gate.Total.Held {
+				if s := r.done(further); mode == vocabulary.GuardHold && s.Gate.Total.Confirmed+s.Gate.Total.Gone+s.Gate.Total.Dark != s.Gate.Total.Held {
 					t.Errorf("gate: %+v; want all to be confirmed, or gone", s.Gate.Total)
 				}
 			})
@@ -199,7 +200,7 @@ func TestRulesSeeThePacketsThemselves(t *testing.T) {
 
 // TestDroppedByTurns: behind the queue, a rule drops every third packet.
 func TestDroppedByTurns(t *testing.T) {
-	bothModes(t, func(t *testing.T, mode config.GuardMode) {
+	bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 		r := newRouter(t, false)
 		filter(t, nftables.ChainHookPostrouting,
 			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
@@ -222,7 +223,7 @@ func TestDroppedByTurns(t *testing.T) {
 // TestFirstPacketsDropped: behind the queue, a rule drops a flow's first packets.
 // Each is known to be gone, and the next one is let go, alone.
 func TestFirstPacketsDropped(t *testing.T) {
-	bothModes(t, func(t *testing.T, mode config.GuardMode) {
+	bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 		r := newRig(t, mode, nil)
 		filter(t, nftables.ChainHookPostrouting,
 			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
@@ -235,7 +236,7 @@ func TestFirstPacketsDropped(t *testing.T) {
 		write(t, out, "one", "two", "three", long, long)
 		want(t, in, long, long)
 		s := r.done(1)
-		if mode == config.GuardHold && s.Gate.Total.Gone != 3 {
+		if mode == vocabulary.GuardHold && s.Gate.Total.Gone != 3 {
 			t.Errorf("gate: %+v; want three to be known to be gone", s.Gate.Total)
 		}
 	})
@@ -244,7 +245,7 @@ func TestFirstPacketsDropped(t *testing.T) {
 // TestStopWhileFirstPacketsAreDropped: what is held then is known to wait for a packet
 // that is gone, as ever.
 func TestStopWhileFirstPacketsAreDropped(t *testing.T) {
-	r := newRig(t, config.GuardHold, nil)
+	r := newRig(t, vocabulary.GuardHold, nil)
 	filter(t, nftables.ChainHookPostrouting,
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
@@ -259,8 +260,8 @@ func TestStopWhileFirstPacketsAreDropped(t *testing.T) {
 // TestFlushedTable: conntrack forgets a flow that has settled, as an operator's
 // `conntrack -F` has it do.
 func TestFlushedTable(t *testing.T) {
-	eachFamily(t, func(t *testing.T, mode config.GuardMode, to netip.AddrPort) {
-		r := newRig(t, mode, func(c *config.Config) { c.Analysis.Per = config.PerPacket })
+	eachFamily(t, func(t *testing.T, mode vocabulary.GuardMode, to netip.AddrPort) {
+		r := newRig(t, mode, func(c *config.Config) { c.Analysis.Per = vocabulary.PerPacket })
 		in, out := r.listenRemote(to), r.dial(to)
 		conn, err := conntrack.Dial(nil)
 		if err != nil {
@@ -277,7 +278,7 @@ func TestFlushedTable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if s := r.done(1); mode == config.GuardHold && (s.Gate.Total.Listed == 0 || s.Gate.Total.Announced == 0) {
+		if s := r.done(1); mode == vocabulary.GuardHold && (s.Gate.Total.Listed == 0 || s.Gate.Total.Announced == 0) {
 			t.Errorf("gate: %+v; want the flow to be listed, and to be announced where its entry had gone", s.Gate.Total)
 		}
 	})
@@ -287,7 +288,7 @@ func TestFlushedTable(t *testing.T) {
 // that its sender chose. A packet whose mark a verdict changed in OUTPUT would be
 // routed once more, by its address.
 func TestMarksAndRoutesStay(t *testing.T) {
-	bothModes(t, func(t *testing.T, mode config.GuardMode) {
+	bothModes(t, func(t *testing.T, mode vocabulary.GuardMode) {
 		r := newRig(t, mode, nil)
 		if err := netlab.AddVeth(
 			netlab.Endpoint{NetNS: r.local, Link: "other0", Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}},

@@ -8,6 +8,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/policy"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // rulesConfig says which rules for verdicts the configuration asks for.
@@ -15,14 +16,14 @@ func rulesConfig(cfg *config.Config) ruleset.Config {
 	r := &cfg.Rules
 	return ruleset.Config{
 		Table:            r.Table,
-		Placement:        ruleset.Placement(r.Placement),
-		Fanout:           ruleset.Fanout(r.Fanout),
+		Placement:        vocabulary.Placement(r.Placement),
+		Fanout:           vocabulary.Fanout(r.Fanout),
 		FirstQueue:       cfg.Queues.First,
 		Queues:           uint16(cfg.Queues.Count),
 		Bypass:           r.Bypass,
-		IPv4:             slices.Contains(r.Families, config.IPv4),
-		IPv6:             slices.Contains(r.Families, config.IPv6),
-		Protocols:        config.Numbers(r.Protocols),
+		IPv4:             slices.Contains(r.Families, vocabulary.IPv4),
+		IPv6:             slices.Contains(r.Families, vocabulary.IPv6),
+		Protocols:        vocabulary.Numbers(r.Protocols),
 		DestinationPorts: r.DestinationPorts,
 		SourcePorts:      r.SourcePorts,
 	}
@@ -32,14 +33,14 @@ func rulesConfig(cfg *config.Config) ruleset.Config {
 // the gate depends on the rules of others.
 func gateRules(table string, g *config.Guard) ruleset.Config {
 	return ruleset.Config{
-		Table: table, Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
+		Table: table, Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
 		Gate: &ruleset.Gate{FirstQueue: g.FirstQueue, Queues: uint16(max(g.Queues, 1))},
 	}
 }
 
 // installRules installs what the configuration asks for; nil where that is nothing.
 func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) {
-	gate := cfg.Guard.Mode != config.GuardOff
+	gate := cfg.Guard.Mode != vocabulary.GuardOff
 	switch {
 	case cfg.Rules.Install:
 		c := rulesConfig(cfg)
@@ -64,12 +65,12 @@ func engineConfig(cfg *config.Config, p *policy.Policy, h engine.Hints) engine.C
 			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch,
 		},
 		Queues: q.Count,
-		Open:   func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(nfq.Backend(cfg.Backend), c) },
+		Open:   func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(vocabulary.Backend(cfg.Backend), c) },
 		Pin:    q.Pin,
 		Policy: p, Undecodable: cfg.Policy.Undecodable,
 		Analysis: engine.Analysis{
-			Distribution: engine.Distribution(a.Distribution), Delay: a.Delay, Sigma: a.Sigma,
-			Max: a.Max, PerFlow: a.Per == config.PerFlow,
+			Distribution: vocabulary.Distribution(a.Distribution), Delay: a.Delay, Sigma: a.Sigma,
+			Max: a.Max, PerFlow: a.Per == vocabulary.PerFlow,
 		},
 		Hints: h,
 	}

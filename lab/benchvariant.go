@@ -10,6 +10,7 @@ import (
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/report"
+	"verdictd/internal/vocabulary"
 )
 
 // benchQueue is the queue's number.
@@ -36,8 +37,8 @@ func (c benchCase) burstOf() int {
 type variant struct {
 	load    benchCase
 	base    string
-	backend config.Backend // empty: the C program
-	guard   config.GuardMode
+	backend vocabulary.Backend // empty: the C program
+	guard   vocabulary.GuardMode
 	// taskset pins the whole process from outside. verdictd pins the threads of its own backend; the library receives on
 	// any thread, and runs as its users run it, and once confined to one CPU for comparison.
 	taskset bool
@@ -52,23 +53,23 @@ func (v *variant) name() string {
 
 // The guards of variants.
 const (
-	guardOff  = config.GuardMode(report.GuardOff)
-	guardHold = config.GuardMode(report.GuardHold)
+	guardOff  = vocabulary.GuardMode(report.GuardOff)
+	guardHold = vocabulary.GuardMode(report.GuardHold)
 )
 
 // variants are what is compared, in the order in which each round measures them: a guarded one behind its floor.
 var variants = []variant{
-	{base: "mmsg", backend: config.BackendMMsg, guard: guardOff},
-	{base: "mmsg+hold", backend: config.BackendMMsg, guard: guardHold},
-	{base: "gonfqueue", backend: config.BackendGoNFQueue, guard: guardOff},
-	{base: "gonfqueue+hold", backend: config.BackendGoNFQueue, guard: guardHold},
-	{base: "gonfqueue, one CPU", backend: config.BackendGoNFQueue, guard: guardOff, taskset: true},
+	{base: "mmsg", backend: vocabulary.BackendMmsg, guard: guardOff},
+	{base: "mmsg+hold", backend: vocabulary.BackendMmsg, guard: guardHold},
+	{base: "gonfqueue", backend: vocabulary.BackendGoNFQueue, guard: guardOff},
+	{base: "gonfqueue+hold", backend: vocabulary.BackendGoNFQueue, guard: guardHold},
+	{base: "gonfqueue, one CPU", backend: vocabulary.BackendGoNFQueue, guard: guardOff, taskset: true},
 	{base: "c", guard: guardOff},
 	{base: "c+hold", guard: guardHold},
-	{load: caseBurst, base: "mmsg", backend: config.BackendMMsg, guard: guardOff},
-	{load: caseBurst, base: "mmsg+hold", backend: config.BackendMMsg, guard: guardHold},
-	{load: caseAnswer, base: "mmsg", backend: config.BackendMMsg, guard: guardOff},
-	{load: caseAnswer, base: "mmsg+hold", backend: config.BackendMMsg, guard: guardHold},
+	{load: caseBurst, base: "mmsg", backend: vocabulary.BackendMmsg, guard: guardOff},
+	{load: caseBurst, base: "mmsg+hold", backend: vocabulary.BackendMmsg, guard: guardHold},
+	{load: caseAnswer, base: "mmsg", backend: vocabulary.BackendMmsg, guard: guardOff},
+	{load: caseAnswer, base: "mmsg+hold", backend: vocabulary.BackendMmsg, guard: guardHold},
 }
 
 func (v *variant) isReference() bool { return v.backend == "" }
@@ -109,8 +110,8 @@ func (b *bench) start(v *variant, g *group, ns *netlab.NetNS, statistics string)
 	c := config.Default()
 	c.Guard.Mode = v.guard
 	c.Queues.First, c.Queues.Count, c.Queues.Pin, c.Queues.MaxLength = benchQueue, 1, []int{b.daemonCPU}, uint32(b.maxLength())
-	c.Rules.Placement, c.Rules.Fanout = config.Placement(plain[placement]), config.Fanout(plain[fanout])
-	c.Rules.Families, c.Rules.DestinationPorts = []config.Family{config.IPv4}, []uint16{port}
+	c.Rules.Placement, c.Rules.Fanout = vocabulary.Placement(plain[placement]), vocabulary.Fanout(plain[fanout])
+	c.Rules.Families, c.Rules.DestinationPorts = []vocabulary.Family{vocabulary.IPv4}, []uint16{port}
 	c.Statistics.File = statistics
 	if v.isReference() {
 		return b.startReference(v, g, ns, c)

@@ -10,6 +10,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
+	"verdictd/internal/vocabulary"
 )
 
 // defaultQueueLength is the kernel's (NFQNL_QMAX_DEFAULT).
@@ -41,7 +42,7 @@ func (g *group) writeConfig(name string, c *config.Config) (path string, err err
 func (e *experiment) daemonConfig(statistics string) *config.Config {
 	c := config.Default()
 	if !e.row.foreign() {
-		c.Backend = config.Backend(e.row[backend])
+		c.Backend = vocabulary.Backend(e.row[backend])
 	}
 	c.Queues.Count = e.Queues
 	c.Queues.Pin = e.cpus[:min(e.Queues, len(e.cpus))]
@@ -49,19 +50,19 @@ func (e *experiment) daemonConfig(statistics string) *config.Config {
 	if waiting := 2 * outstanding * e.Burst; waiting > defaultQueueLength {
 		c.Queues.MaxLength = uint32(waiting)
 	}
-	c.Guard.Mode = config.GuardMode(e.row[guard])
-	c.Rules.Placement = config.Placement(e.row[placement])
-	c.Rules.Fanout = config.Fanout(e.row[fanout])
-	c.Rules.Families = []config.Family{config.Family(e.row[family])}
+	c.Guard.Mode = vocabulary.GuardMode(e.row[guard])
+	c.Rules.Placement = vocabulary.Placement(e.row[placement])
+	c.Rules.Fanout = vocabulary.Fanout(e.row[fanout])
+	c.Rules.Families = []vocabulary.Family{vocabulary.Family(e.row[family])}
 	if e.row[kind] == report.TrafficICMP {
-		c.Rules.Protocols = []config.Protocol{icmpProtocol(e.row[family])}
+		c.Rules.Protocols = []vocabulary.Protocol{icmpProtocol(e.row[family])}
 	} else {
 		c.Rules.DestinationPorts = []uint16{port}
 	}
 	if e.row.echoes() || e.row[kind] == report.TrafficBothEnds {
 		c.Rules.SourcePorts = []uint16{port}
 	}
-	c.Analysis.Distribution = config.Distribution(e.Analysis.Distribution)
+	c.Analysis.Distribution = vocabulary.Distribution(e.Analysis.Distribution)
 	c.Analysis.Delay = e.Analysis.Delay
 	if e.Analysis.Distribution != "none" {
 		// Who thinks before each verdict takes one packet at a time, as Verdict3 did: a verdict's latency is then its own, and

@@ -14,6 +14,7 @@ import (
 	"verdictd/internal/dnsload"
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
+	"verdictd/internal/vocabulary"
 )
 
 // dnsCmd is `lab dns`.
@@ -158,13 +159,13 @@ func (r *resolving) daemonConfig(statistics string) *config.Config {
 	const dns = 53
 	c := config.Default()
 	c.Queues.Pin = r.cpus[:min(c.Queues.Count, len(r.cpus))]
-	c.Guard.Mode = config.GuardMode(r.run.Guard)
-	c.Rules.Placement = config.Placement(r.Placement)
+	c.Guard.Mode = vocabulary.GuardMode(r.run.Guard)
+	c.Rules.Placement = vocabulary.Placement(r.Placement)
 	c.Rules.DestinationPorts = []uint16{dns}
 	if r.Placement == "verdict3" {
 		c.Rules.SourcePorts = []uint16{dns}
 	}
-	c.Analysis.Distribution, c.Analysis.Delay = config.Distribution(r.Analysis.Distribution), r.Analysis.Delay
+	c.Analysis.Distribution, c.Analysis.Delay = vocabulary.Distribution(r.Analysis.Distribution), r.Analysis.Delay
 	if r.Analysis.Distribution != "none" {
 		c.Queues.Batch = 1 // as in a row of the matrix
 	}

@@ -15,6 +15,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // A foreign is a program that knows nothing of verdictd, in its place: the lab installs the queue rules, and verdictd guard
@@ -94,12 +95,12 @@ const foreignTable = "foreign"
 // queueRules feed a program's queues as verdictd's own configuration would.
 func queueRules(ns *netlab.NetNS, c *config.Config) error {
 	r := ruleset.Config{
-		Table: foreignTable, Placement: ruleset.Placement(c.Rules.Placement), Fanout: ruleset.Fanout(c.Rules.Fanout),
+		Table: foreignTable, Placement: vocabulary.Placement(c.Rules.Placement), Fanout: vocabulary.Fanout(c.Rules.Fanout),
 		FirstQueue: c.Queues.First, Queues: uint16(c.Queues.Count), Bypass: true,
 		DestinationPorts: c.Rules.DestinationPorts, SourcePorts: c.Rules.SourcePorts,
 	}
 	for _, f := range c.Rules.Families {
-		r.IPv4, r.IPv6 = r.IPv4 || f == config.IPv4, r.IPv6 || f == config.IPv6
+		r.IPv4, r.IPv6 = r.IPv4 || f == vocabulary.IPv4, r.IPv6 || f == vocabulary.IPv6
 	}
 	for _, p := range c.Rules.Protocols {
 		r.Protocols = append(r.Protocols, uint8(p))
@@ -127,7 +128,7 @@ func takeQueues(run *report.Run, ns *netlab.NetNS, queues int) error {
 }
 
 // icmpProtocol is echo requests' of a family.
-func icmpProtocol(family string) config.Protocol {
+func icmpProtocol(family string) vocabulary.Protocol {
 	if family == "ipv6" {
 		return unix.IPPROTO_ICMPV6
 	}

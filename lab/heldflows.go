@@ -15,6 +15,7 @@ import (
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // heldFlows is a load whose clashes are known beforehand, one by one: queues on the way to confirm hold every packet of
@@ -67,7 +68,7 @@ func (h heldFlows) run(ns *netlab.NetNS) (r heldResult, err error) {
 		}
 		r.target = receiver.LocalAddr().(*net.UDPAddr).AddrPort()
 		for i := range h.queues {
-			q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{
+			q, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{
 				Queue: uint16(heldFirstQueue + i), MaxLength: uint32(h.flows*h.packets + 1), ReceiveBuffer: 16 << 20,
 			})
 			if err != nil {
@@ -76,7 +77,7 @@ func (h heldFlows) run(ns *netlab.NetNS) (r heldResult, err error) {
 			queues = append(queues, q)
 		}
 		rules, err = ruleset.Install(ruleset.Config{
-			Table: "held", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutNumgen,
+			Table: "held", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutNumgen,
 			FirstQueue: heldFirstQueue, Queues: uint16(h.queues), IPv4: h.address.Is4(), IPv6: h.address.Is6(),
 			Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{r.target.Port()},
 		})

@@ -17,6 +17,7 @@ import (
 	"verdictd/internal/provenance"
 	"verdictd/internal/report"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // programs are the binaries that the lab starts.
@@ -129,7 +130,7 @@ func hashesPorts() (bool, error) {
 	var refused error
 	err = ns.Do(func() error {
 		_, refused = ruleset.Install(ruleset.Config{
-			Table: "verdictd", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutPorts,
+			Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutPorts,
 			Queues: 2, Bypass: true, IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{port},
 		})
 		return nil // the rules go with the namespace

@@ -16,7 +16,7 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/netlab"
-	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // kernelTraceGuestCmd is what `lab kernel trace` runs in the machine: the loads, each with a trace, and the judgement.
@@ -138,9 +138,9 @@ func (c *kernelTraceGuestCmd) do(ctx context.Context, p programs, load tracedLoa
 func (c *kernelTraceGuestCmd) runPrograms(g *group, p programs, t *netlab.Topology, load tracedLoad) (heldResult, error) {
 	cfg := config.Default()
 	cfg.Queues.Count = load.queues
-	cfg.Guard.Mode = config.GuardOff
-	cfg.Rules.Placement = config.Placement(ruleset.PlacementOutput)
-	cfg.Rules.Fanout = config.Fanout(ruleset.FanoutNumgen)
+	cfg.Guard.Mode = vocabulary.GuardOff
+	cfg.Rules.Placement = vocabulary.Placement(vocabulary.PlacementOutput)
+	cfg.Rules.Fanout = vocabulary.Fanout(vocabulary.FanoutNumgen)
 	cfg.Rules.DestinationPorts = []uint16{port}
 	daemon, err := g.startDaemon(t.Queue, p.verdictd, cfg)
 	if err != nil {

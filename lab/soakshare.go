@@ -14,8 +14,8 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/crash"
 	"verdictd/internal/netlab"
-	"verdictd/internal/policy"
 	"verdictd/internal/report"
+	"verdictd/internal/vocabulary"
 )
 
 // The ports that flows of a soak go to say what becomes of them. All are queued, and so are the answers.
@@ -216,22 +216,22 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	c.Queues.Pin = s.cpus[:min(c.Queues.Count, len(s.cpus))]
 	c.Queues.MaxLength = 16 * defaultQueueLength // a full queue is another experiment
 	c.Queues.Batch = []int{1, c.Queues.Batch}[random.IntN(2)]
-	c.Guard.Mode = config.GuardMode(s.guard)
-	c.Rules.Placement = config.Placement(s.placement)
-	c.Rules.Fanout = config.Fanout(s.fanout)
+	c.Guard.Mode = vocabulary.GuardMode(s.guard)
+	c.Rules.Placement = vocabulary.Placement(s.placement)
+	c.Rules.Fanout = vocabulary.Fanout(s.fanout)
 	c.Rules.DestinationPorts = soakPorts[:]
 	c.Rules.SourcePorts = []uint16{portEcho}
 	c.Policy.Rules = []config.PolicyRule{{
-		Name: "policed", Action: policy.Drop, DestinationPorts: []policy.PortRange{{First: portPoliced, Last: portPoliced}},
+		Name: "policed", Action: vocabulary.Drop, DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(portPoliced, portPoliced)}},
 	}}
 	switch random.IntN(3) {
 	case 1:
-		c.Analysis.Distribution, c.Analysis.Delay = config.DistributionFixed, 200*time.Microsecond
+		c.Analysis.Distribution, c.Analysis.Delay = vocabulary.DistributionFixed, 200*time.Microsecond
 	case 2:
-		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = config.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
+		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = vocabulary.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
 	}
 	c.Guard.Queues, c.Guard.Settled = 1+random.IntN(2), random.IntN(4) > 0
-	if c.Rules.Fanout == config.FanoutCPU {
+	if c.Rules.Fanout == vocabulary.FanoutCPU {
 		c.Guard.Queues = 0 // one thread alone would overload the queue of its CPU
 	}
 	c.Statistics.File = statistics

@@ -5,11 +5,11 @@ import (
 	"testing"
 
 	"verdictd/internal/kernelfacts"
-	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 func TestAdvice(t *testing.T) {
-	out := exposed(liverules.Output)
+	out := exposed(vocabulary.HookOutput)
 	listens := func(m *Machine) {
 		m.Rules.Queues[0].Bypass = true
 		m.Queues.Value = []Queue{{Queue: 0, PortID: 1}}
@@ -35,7 +35,7 @@ func TestAdvice(t *testing.T) {
 		{"the trap", losing, []change{out, listens}, []string{"guard.mode", "pre-conntrack", "notrack", "Upgrade the kernel to 6.18.24"}},
 		{"a distributor's kernel", patched, []change{out, listens},
 			[]string{"guard.mode", "pre-conntrack", "notrack", "of which the distributor says"}},
-		{"no bypass, DNAT, two queues", fine, []change{dnat, exposed(liverules.Forward), exposed(liverules.Postrouting)},
+		{"no bypass, DNAT, two queues", fine, []change{dnat, exposed(vocabulary.HookForward), exposed(vocabulary.HookPostrouting)},
 			[]string{"guard.mode", "Add bypass to nftables rule ip made forward handle 1, nftables rule ip made postrouting handle 2", "pre-conntrack", "notrack", "DNAT"}},
 		{"settings", fine, []change{func(m *Machine) {
 			m.Queues.Value = []Queue{{Queue: 1, UserDropped: 1}}

@@ -7,6 +7,7 @@ import (
 	"verdictd/internal/exposure"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // condition says whether the machine's rules give a fault its occasion.
@@ -28,7 +29,7 @@ var (
 	// misrouted: the same behind the routing decision.
 	misrouted = condition{"an exposed rule in forward or postrouting behind DNAT", func(m *Machine) liverules.Answer {
 		return m.someSite(func(s liverules.Site) liverules.Answer {
-			return yes((s.Reach.Hook == liverules.Forward || s.Reach.Hook == liverules.Postrouting) && m.translatedAt(s))
+			return yes((s.Reach.Hook == vocabulary.HookForward || s.Reach.Hook == vocabulary.HookPostrouting) && m.translatedAt(s))
 		})
 	}}
 	// bridged: the packets of an exposed rule may have been cloned by a bridge.
@@ -136,7 +137,7 @@ func (m *Machine) translatedAt(s liverules.Site) bool {
 // bridgedAt: a bridge floods clones, which come to its own hooks and, through
 // br_netfilter, to those of IP that a forwarded packet runs through.
 func (m *Machine) bridgedAt(s liverules.Site) liverules.Answer {
-	ip := []liverules.Hook{liverules.Prerouting, liverules.Forward, liverules.Postrouting}
+	ip := []vocabulary.Hook{vocabulary.HookPrerouting, vocabulary.HookForward, vocabulary.HookPostrouting}
 	switch {
 	case slices.Contains(s.Reach.Families, liverules.Bridge):
 		return liverules.Yes

@@ -21,6 +21,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -65,7 +66,7 @@ func TestMixedRules(t *testing.T) {
 		t.Fatalf("without rules: %s: %s", r.Verdict, r.Sentence)
 	}
 	if _, err := ruleset.Install(ruleset.Config{
-		Table: "verdictd", Placement: ruleset.PlacementPreConntrack, Fanout: ruleset.FanoutBalance, FirstQueue: 1, Queues: 2,
+		Table: "verdictd", Placement: vocabulary.PlacementPreConntrack, Fanout: vocabulary.FanoutBalance, FirstQueue: 1, Queues: 2,
 		IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP},
 	}); err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func TestMixedRules(t *testing.T) {
 		iptables(t, "iptables-legacy -t raw -A PREROUTING -p udp -j NFQUEUE --queue-num 22")
 		want = append(want, "20 exposed between-lookup-and-confirm", "21 not-exposed between-lookup-and-confirm", "22 not-exposed before-lookup")
 	}
-	q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 10})
+	q, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,17 +131,17 @@ func TestGateAtWork(t *testing.T) {
 	xtQueue(t, "first", nftables.ChainHookOutput, -150, 10)
 	g := ruleset.Gate{
 		FirstQueue: 100, Queues: 1, Settled: true, SettledSize: 100, SettledTimeout: time.Second,
-		Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: ruleset.GateProtocols}},
+		Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: vocabulary.GateProtocols()}},
 	}
 	if _, err := ruleset.Install(ruleset.Config{
-		Table: "verdictd-guard", Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
+		Table: "verdictd-guard", Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
 	}); err != nil {
 		t.Fatal(err)
 	}
 	if a := Judge(Read(context.Background())); a.Verdict == NotExposed {
 		t.Errorf("a gate that nobody serves: %s", a.Sentence)
 	}
-	q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 100})
+	q, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // made builds a machine that runs a kernel of that release, without rules.
@@ -44,7 +45,7 @@ func (m *Machine) with(changes ...change) *Machine {
 }
 
 // rule adds one that queues to the queue with its number, from 0.
-func rule(hook liverules.Hook, priority int, e liverules.Exposure, family liverules.Family) change {
+func rule(hook vocabulary.Hook, priority int, e liverules.Exposure, family liverules.Family) change {
 	return func(m *Machine) {
 		position := liverules.BetweenLookupAndConfirm
 		if e == liverules.NotExposed {
@@ -63,14 +64,14 @@ func rule(hook liverules.Hook, priority int, e liverules.Exposure, family liveru
 	}
 }
 
-func exposed(hook liverules.Hook) change { return rule(hook, -150, liverules.Exposed, liverules.IPv4) }
+func exposed(hook vocabulary.Hook) change { return rule(hook, -150, liverules.Exposed, liverules.IPv4) }
 
-func early(m *Machine) { rule(liverules.Output, -300, liverules.NotExposed, liverules.IPv4)(m) }
+func early(m *Machine) { rule(vocabulary.HookOutput, -300, liverules.NotExposed, liverules.IPv4)(m) }
 
 func dnat(m *Machine) {
 	m.Rules.Rewrites = append(m.Rules.Rewrites, liverules.Rewrite{
 		Kind: "dnat",
-		Ways: []liverules.Way{{Hook: liverules.Prerouting, Priority: -100, Chains: []string{"dnat"}, Families: []liverules.Family{liverules.IPv4}}},
+		Ways: []liverules.Way{{Hook: vocabulary.HookPrerouting, Priority: -100, Chains: []string{"dnat"}, Families: []liverules.Family{liverules.IPv4}}},
 	})
 }
 
@@ -108,7 +109,7 @@ func gated(m *Machine) {
 		Queue:   liverules.Queue{Statement: "queue", First: 61440, Last: 61440, Bypass: true, Fanout: liverules.FanoutNone},
 		Comment: "verdictd: hold until confirmed", Exposure: liverules.NotExposed,
 	}
-	for _, hook := range []liverules.Hook{liverules.Output, liverules.Prerouting} {
+	for _, hook := range []vocabulary.Hook{vocabulary.HookOutput, vocabulary.HookPrerouting} {
 		q.Reaches = append(q.Reaches, liverules.Reach{
 			Way:      liverules.Way{Hook: hook, Priority: -250, Chains: []string{"gate"}, Families: []liverules.Family{liverules.IPv4}, Packets: packets},
 			Position: liverules.BeforeLookup, Exposure: liverules.NotExposed,

@@ -5,6 +5,7 @@ import (
 
 	"verdictd/internal/exposure"
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // Sequence is a queue rule behind another one, before the packets are confirmed:
@@ -13,7 +14,7 @@ type Sequence struct {
 	First string `json:"first"`
 	Then  string `json:"then"`
 	// Hooks are where: the first rule's and the second's.
-	Hooks [2]liverules.Hook `json:"hooks"`
+	Hooks [2]vocabulary.Hook `json:"hooks"`
 	// SameHolder says whether one program holds the queues of both.
 	SameHolder liverules.Answer `json:"same_holder"`
 }
@@ -36,7 +37,7 @@ func (m *Machine) sequences() []Sequence {
 				}
 				seen[pair] = true
 				list = append(list, Sequence{
-					First: rule.String(), Then: n.Rule.String(), Hooks: [2]liverules.Hook{b.Ours.Reach.Hook, n.Reach.Hook},
+					First: rule.String(), Then: n.Rule.String(), Hooks: [2]vocabulary.Hook{b.Ours.Reach.Hook, n.Reach.Hook},
 					SameHolder: m.sameHolder(rule, n.Rule),
 				})
 			}
@@ -86,9 +87,9 @@ func (m *Machine) holdersOf(q liverules.Queue) []holder {
 // Translated is a queue rule behind DNAT: packets of one flow that clash there may
 // have been given different destinations.
 type Translated struct {
-	Rule     string         `json:"rule"`
-	Hook     liverules.Hook `json:"hook"`
-	Rewrites []string       `json:"rewrites"`
+	Rule     string          `json:"rule"`
+	Hook     vocabulary.Hook `json:"hook"`
+	Rewrites []string        `json:"rewrites"`
 }
 
 func (m *Machine) translated() []Translated {

@@ -14,6 +14,7 @@ import (
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // Probe is what the running kernel did with clashes.
@@ -116,14 +117,14 @@ func (p *Probe) measure(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{})
+	q, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{})
 	if err != nil {
 		return err
 	}
 	// Named after the daemon's, which no one else has in a new namespace. It goes
 	// with the namespace.
 	_, err = ruleset.Install(ruleset.Config{
-		Table: "verdictd", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance, Queues: 1,
+		Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 1,
 		IPv4: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{probePort},
 	})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"verdictd/internal/kernelfacts"
-	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // keys that scripts rely on; docs/audit.md explains each.
@@ -21,7 +21,7 @@ var keys = []string{
 
 func reportOf(t *testing.T) *Report {
 	t.Helper()
-	m := made(t, crashing).with(dnat, exposed(liverules.Forward), exposed(liverules.Postrouting), unreadRules, openUserNamespaces)
+	m := made(t, crashing).with(dnat, exposed(vocabulary.HookForward), exposed(vocabulary.HookPostrouting), unreadRules, openUserNamespaces)
 	r := NewReport("1.2.3", m)
 	zero := uint64(0)
 	p := &Probe{Flows: 200, PacketsPerFlow: 4, Sent: 800, Delivered: 800, InsertFailed: &zero}

@@ -8,6 +8,7 @@ import (
 
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // The releases: what each is known to have is package kernel's to test.
@@ -23,8 +24,8 @@ const (
 )
 
 func TestVerdict(t *testing.T) {
-	out := exposed(liverules.Output)
-	maybe := rule(liverules.Output, -200, liverules.ExposureUnknown, liverules.IPv4)
+	out := exposed(vocabulary.HookOutput)
+	maybe := rule(vocabulary.HookOutput, -200, liverules.ExposureUnknown, liverules.IPv4)
 	for _, test := range []struct {
 		name    string
 		release string
@@ -42,7 +43,7 @@ func TestVerdict(t *testing.T) {
 		{"no queues in the kernel, rules unread", crashing, []change{noQueueModule, unreadRules}, NotExposed, "nfnetlink_queue"},
 
 		{"exposed", fine, []change{out}, ExposedResolved, "6.18.44"},
-		{"exposed in two places", fine, []change{out, exposed(liverules.Input), early}, ExposedResolved, "at 1 more"},
+		{"exposed in two places", fine, []change{out, exposed(vocabulary.HookInput), early}, ExposedResolved, "at 1 more"},
 		{"re-injection", reinjecting, []change{out}, ExposedResolved, ""},
 		{"exposed, some rules unread", fine, []change{out, unreadRules}, Unknown, "exposed in output"},
 		{"rules unread", fine, []change{unreadRules}, Unknown, "not all rules could be read"},
@@ -51,14 +52,14 @@ func TestVerdict(t *testing.T) {
 
 		{"no resolution", old, []change{out}, ExposedLoss, "second packet of a clash is dropped"},
 		{"GRO", losing, []change{out}, ExposedLoss, "CVE-2026-45859"},
-		{"DNAT, queue in forward", reinjecting, []change{dnat, exposed(liverules.Forward)}, ExposedLoss, "wrong path"},
-		{"DNAT, queue in postrouting", reinjecting, []change{dnat, exposed(liverules.Postrouting)}, ExposedLoss, "wrong path"},
-		{"DNAT, queue in input", reinjecting, []change{dnat, exposed(liverules.Input)}, ExposedResolved, ""},
+		{"DNAT, queue in forward", reinjecting, []change{dnat, exposed(vocabulary.HookForward)}, ExposedLoss, "wrong path"},
+		{"DNAT, queue in postrouting", reinjecting, []change{dnat, exposed(vocabulary.HookPostrouting)}, ExposedLoss, "wrong path"},
+		{"DNAT, queue in input", reinjecting, []change{dnat, exposed(vocabulary.HookInput)}, ExposedResolved, ""},
 		{"DNAT, queue in output", reinjecting, []change{dnat, out}, ExposedResolved, ""},
-		{"DNAT, queue in forward, no re-injection", fine, []change{dnat, exposed(liverules.Forward)}, ExposedResolved, ""},
-		{"DNAT before 5.0", "4.14.90", []change{dnat, exposed(liverules.Input)}, ExposedCrash, "CVE-2022-49561"},
-		{"bridge's own hook", fine, []change{rule(liverules.Forward, 0, liverules.Exposed, liverules.Bridge)}, ExposedLoss, "clone"},
-		{"bridge through IP's hooks", fine, []change{bridgeThere, exposed(liverules.Forward)}, ExposedLoss, "clone"},
+		{"DNAT, queue in forward, no re-injection", fine, []change{dnat, exposed(vocabulary.HookForward)}, ExposedResolved, ""},
+		{"DNAT before 5.0", "4.14.90", []change{dnat, exposed(vocabulary.HookInput)}, ExposedCrash, "CVE-2022-49561"},
+		{"bridge's own hook", fine, []change{rule(vocabulary.HookForward, 0, liverules.Exposed, liverules.Bridge)}, ExposedLoss, "clone"},
+		{"bridge through IP's hooks", fine, []change{bridgeThere, exposed(vocabulary.HookForward)}, ExposedLoss, "clone"},
 		{"bridge, queue in output", fine, []change{bridgeThere, out}, ExposedResolved, ""},
 
 		{"crash of a clash", crashing, []change{out}, ExposedCrash, "events, which are on"},
@@ -75,9 +76,9 @@ func TestVerdict(t *testing.T) {
 
 		{"guarded", crashing, []change{out, guardsQueue0}, NotExposed, "guard"},
 		{"behind a gate", crashing, []change{out, gated}, NotExposed, "verdictd-guard gate-queue handle 99, held by process 77 (verdictd)"},
-		{"behind a gate, and another rule", fine, []change{out, gated, exposed(liverules.Input)}, ExposedResolved, "in input"},
+		{"behind a gate, and another rule", fine, []change{out, gated, exposed(vocabulary.HookInput)}, ExposedResolved, "in input"},
 		{"behind a gate that nobody serves", fine, []change{out, gated, gateUnbound}, ExposedResolved, "in output"},
-		{"guarded, and another rule", crashing, []change{out, exposed(liverules.Postrouting), guardsQueue0}, ExposedCrash, "postrouting"},
+		{"guarded, and another rule", crashing, []change{out, exposed(vocabulary.HookPostrouting), guardsQueue0}, ExposedCrash, "postrouting"},
 		{"guarded, on a kernel that crashes by verdicts", trapped, []change{out, guardsQueue0}, ExposedCrash, "packets are queued"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -111,13 +112,13 @@ func TestWhy(t *testing.T) {
 		{"users, no fault", fine, []change{openUserNamespaces}, nil, []string{"local user"}},
 		{"no users", crashing, nil, nil, []string{"local user"}},
 		{"unread", fine, []change{unreadRules, unreadableQueues}, []string{"rules: nftables: needs CAP_NET_ADMIN. So rules may be missing", "Not readable: queues"}, []string{"Nobody listens"}},
-		{"ICMP errors", fine, []change{exposed(liverules.Output), takesICMPErrors}, []string{"ICMP errors: nftables rule ip made output"}, nil},
-		{"behind a gate", fine, []change{exposed(liverules.Output), gated}, []string{"Guarded: nftables rule ip made output"}, []string{"Exposed:"}},
-		{"beyond a gate", fine, []change{exposed(liverules.Output), gated, computedZone}, []string{"What a gate cannot do: ", "computes the conntrack zone"}, nil},
-		{"sequence", fine, []change{exposed(liverules.Output), exposed(liverules.Postrouting)}, []string{"Two queues on one way", "Nobody listens on queue 1"}, []string{"DNAT"}},
-		{"DNAT", fine, []change{dnat, exposed(liverules.Forward)}, []string{"DNAT before the queue"}, []string{"Two queues"}},
-		{"clones", fine, []change{exposed(liverules.Output)}, []string{"Besides, where there is a packet that was cloned"}, nil},
-		{"uncounted", reinjecting, []change{exposed(liverules.Output)}, []string{"Counters: clashes of queued packets"}, nil},
+		{"ICMP errors", fine, []change{exposed(vocabulary.HookOutput), takesICMPErrors}, []string{"ICMP errors: nftables rule ip made output"}, nil},
+		{"behind a gate", fine, []change{exposed(vocabulary.HookOutput), gated}, []string{"Guarded: nftables rule ip made output"}, []string{"Exposed:"}},
+		{"beyond a gate", fine, []change{exposed(vocabulary.HookOutput), gated, computedZone}, []string{"What a gate cannot do: ", "computes the conntrack zone"}, nil},
+		{"sequence", fine, []change{exposed(vocabulary.HookOutput), exposed(vocabulary.HookPostrouting)}, []string{"Two queues on one way", "Nobody listens on queue 1"}, []string{"DNAT"}},
+		{"DNAT", fine, []change{dnat, exposed(vocabulary.HookForward)}, []string{"DNAT before the queue"}, []string{"Two queues"}},
+		{"clones", fine, []change{exposed(vocabulary.HookOutput)}, []string{"Besides, where there is a packet that was cloned"}, nil},
+		{"uncounted", reinjecting, []change{exposed(vocabulary.HookOutput)}, []string{"Counters: clashes of queued packets"}, nil},
 		{"lost", fine, []change{func(m *Machine) { m.Queues.Value = []Queue{{Queue: 7, QueueDropped: 3}} }}, []string{"Queue 7 (process not readable) has lost packets: 3"}, nil},
 		{"full table", fine, []change{func(m *Machine) { m.Host.Conntrack.Count = number64(90) }}, []string{"nearly full: 90 of 100"}, nil},
 		{"old kmod", fine, []change{func(m *Machine) { m.Host.Kmod.Value.Version = 19 }}, []string{"Loading modules:"}, nil},
@@ -161,8 +162,8 @@ func TestSequences(t *testing.T) {
 		{[]int{7, 0}, liverules.No}, // by the port id
 		{[]int{7}, liverules.Unknown},
 	} {
-		m := made(t, fine).with(exposed(liverules.Output), exposed(liverules.Postrouting), early, holding(test.holders...))
-		if len(m.Sequences) != 1 || m.Sequences[0].SameHolder != test.want || m.Sequences[0].Hooks != [2]liverules.Hook{liverules.Output, liverules.Postrouting} {
+		m := made(t, fine).with(exposed(vocabulary.HookOutput), exposed(vocabulary.HookPostrouting), early, holding(test.holders...))
+		if len(m.Sequences) != 1 || m.Sequences[0].SameHolder != test.want || m.Sequences[0].Hooks != [2]vocabulary.Hook{vocabulary.HookOutput, vocabulary.HookPostrouting} {
 			t.Errorf("holders %v: %+v, want one sequence, same holder %s", test.holders, m.Sequences, test.want)
 		}
 	}

@@ -4,20 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"verdictd/internal/policy"
+	"verdictd/internal/vocabulary"
 )
 
 const (
-	maxQueue = 65535
-	maxBatch = 1024
-	// NFQNL_MAX_COPY_RANGE: a netlink attribute's length is 16 bits, its
-	// header included.
-	maxCopyRange = 65531
 	// The kernel cuts SO_RCVBUF to half an int without a word.
 	maxReceiveBuffer = 1<<30 - 1
 	// A CPU set of sched_setaffinity has 1,024 bits here.
@@ -35,21 +30,15 @@ const (
 	maxHeldBytes = 1 << 30
 	// Conntrack's longest timeouts for what has no connections are minutes.
 	maxSettledTimeout = time.Hour
-	// NFT_TABLE_MAXNAMELEN was 32 with the final zero before Linux 4.14.
-	maxTableName = 31
-	// Fan-outs with a chain for each queue: their map must fit a message.
-	maxFannedOut = 256
 )
-
-var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]*$`)
 
 // check reports what is wrong with the values, one by one and together.
 func (f *file) check(c *Config) {
 	f.checkQueues(&c.Queues)
 	f.checkGuard(c)
 	f.checkRules(&c.Rules)
-	if fanout := c.Rules.Fanout; c.Queues.Count > maxFannedOut && (fanout == FanoutPorts || fanout == FanoutNumgen) {
-		f.wrong("queues.count", "fan-out %s serves at most %d queues, not %d: lower count, or set rules.fanout to balance or cpu", fanout, maxFannedOut, c.Queues.Count)
+	if most := c.Rules.Fanout.MaxQueues(); c.Queues.Count > most {
+		f.wrong("queues.count", "fan-out %s serves at most %d queues, not %d: lower count, or set rules.fanout to balance or cpu", c.Rules.Fanout, most, c.Queues.Count)
 	}
 	f.checkPolicy(&c.Policy)
 	f.checkAnalysis(&c.Analysis)
@@ -85,13 +74,13 @@ func (f *file) between(key string, n, least, most int) {
 }
 
 func (f *file) checkQueues(q *Queues) {
-	f.between("queues.count", q.Count, 1, maxQueue)
-	if last := int(q.First) + q.Count - 1; last > maxQueue && q.Count <= maxQueue {
-		f.wrong("queues.count", "%d queues from %d on end at %d, and the last that exists is %d: lower first or count", q.Count, q.First, last, maxQueue)
+	f.between("queues.count", q.Count, 1, vocabulary.MaxQueue)
+	if last := int(q.First) + q.Count - 1; last > vocabulary.MaxQueue && q.Count <= vocabulary.MaxQueue {
+		f.wrong("queues.count", "%d queues from %d on end at %d, and the last that exists is %d: lower first or count", q.Count, q.First, last, vocabulary.MaxQueue)
 	}
-	f.between("queues.copy_range", int(q.CopyRange), 0, maxCopyRange)
+	f.between("queues.copy_range", int(q.CopyRange), 0, vocabulary.MaxCopyRange)
 	f.between("queues.receive_buffer", q.ReceiveBuffer, 0, maxReceiveBuffer)
-	f.between("queues.batch", q.Batch, 1, maxBatch)
+	f.between("queues.batch", q.Batch, 1, vocabulary.MaxBatch)
 	for i, cpu := range q.Pin {
 		f.between(fmt.Sprintf("queues.pin[%d]", i), cpu, 0, maxCPU)
 	}
@@ -107,7 +96,7 @@ func (f *file) checkGuard(c *Config) {
 		f.wrong("guard.hold_limit", "%v is less than hold (%v), which would never be reached: raise hold_limit or lower hold", g.HoldLimit, g.Hold)
 	}
 	f.between("guard.flows", g.Flows, 1, maxFlows)
-	f.between("guard.flow_packets", g.FlowPackets, 1, maxQueue)
+	f.between("guard.flow_packets", g.FlowPackets, 1, vocabulary.MaxQueue)
 	f.between("guard.bytes", g.Bytes, minHeldBytes, maxHeldBytes)
 	if g.SettledTimeout != 0 {
 		f.within("guard.settled_timeout", g.SettledTimeout, time.Second, maxSettledTimeout)
@@ -125,9 +114,9 @@ func (f *file) checkGateQueues(c *Config) {
 	from, to := int(c.Queues.First), int(c.Queues.First)+c.Queues.Count-1
 	switch {
 	case f.bad["guard.queues"], f.bad["queues.count"]:
-	case last > maxQueue:
-		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d: lower first_queue or guard.queues", 2*max(c.Guard.Queues, 1), first, last, maxQueue)
-	case c.Guard.Mode != GuardOff && first <= to && from <= last:
+	case last > vocabulary.MaxQueue:
+		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d: lower first_queue or guard.queues", 2*max(c.Guard.Queues, 1), first, last, vocabulary.MaxQueue)
+	case c.Guard.Mode != vocabulary.GuardOff && first <= to && from <= last:
 		f.wrong("guard.first_queue", "the gate's queues %d to %d overlap those of queues.first and queues.count, %d to %d: move one of them", first, last, from, to)
 	}
 }
@@ -153,8 +142,8 @@ func (f *file) positive(key string, d time.Duration) {
 }
 
 func (f *file) checkRules(r *Rules) {
-	if len(r.Table) > maxTableName || !tableName.MatchString(r.Table) {
-		f.wrong("rules.table", "%q is no table name: begin with a letter and go on with letters, digits and _ . / -, %d at most", r.Table, maxTableName)
+	if err := vocabulary.CheckTableName(r.Table); err != nil {
+		f.wrong("rules.table", "%v", err)
 	}
 	if len(r.Families) == 0 {
 		f.wrong("rules.families", "is empty: write ipv4, ipv6 or both")
@@ -169,7 +158,7 @@ func (f *file) checkRules(r *Rules) {
 		f.checkPorts(list.key, list.ports, "an empty list is all ports")
 	}
 	for i, protocol := range r.Protocols {
-		if len(r.DestinationPorts)+len(r.SourcePorts) > 0 && !policy.HasPorts(uint8(protocol)) {
+		if len(r.DestinationPorts)+len(r.SourcePorts) > 0 && !vocabulary.HasPorts(uint8(protocol)) {
 			f.wrong(fmt.Sprintf("rules.protocols[%d]", i), "%v has no ports, so that it would never be queued: take it out, or the lists of ports", protocol)
 		}
 	}
@@ -211,7 +200,7 @@ func (f *file) checkPolicy(p *Policy) {
 }
 
 func (f *file) checkAnalysis(a *Analysis) {
-	if a.Distribution != DistributionNone {
+	if a.Distribution != vocabulary.DistributionNone {
 		f.positive("analysis.delay", a.Delay)
 	} else if a.Delay != 0 {
 		f.wrong("analysis.delay", "%v has no effect with distribution none: choose fixed, uniform or lognormal, or set delay to 0s", a.Delay)

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"verdictd/internal/policy"
+	"verdictd/internal/vocabulary"
 )
 
 // Config is the whole file. Default has the values of keys that are not written.
 type Config struct {
 	// Backend receives packets and sends verdicts.
-	Backend    Backend    `yaml:"backend"`
-	Queues     Queues     `yaml:"queues"`
-	Guard      Guard      `yaml:"guard"`
-	Rules      Rules      `yaml:"rules"`
-	Policy     Policy     `yaml:"policy"`
-	Analysis   Analysis   `yaml:"analysis"`
-	Statistics Statistics `yaml:"statistics"`
-	Metrics    Metrics    `yaml:"metrics"`
+	Backend    vocabulary.Backend `yaml:"backend"`
+	Queues     Queues             `yaml:"queues"`
+	Guard      Guard              `yaml:"guard"`
+	Rules      Rules              `yaml:"rules"`
+	Policy     Policy             `yaml:"policy"`
+	Analysis   Analysis           `yaml:"analysis"`
+	Statistics Statistics         `yaml:"statistics"`
+	Metrics    Metrics            `yaml:"metrics"`
 }
 
 // Queues are consecutive NFQUEUEs; each has a thread of its own.
@@ -51,7 +52,7 @@ type Queues struct {
 // Guard keeps unconfirmed conntrack entries of one flow from clashing: a gate before
 // conntrack lets the first packet of a flow go on and holds further ones.
 type Guard struct {
-	Mode GuardMode `yaml:"mode"`
+	Mode vocabulary.GuardMode `yaml:"mode"`
 	// FirstQueue is the gate's lowest queue number. It takes two for each of Queues,
 	// and as many again for each conntrack zone.
 	FirstQueue uint16 `yaml:"first_queue"`
@@ -87,18 +88,25 @@ var goneKeys = map[string]string{
 	"guard.entry_queues": "is gone: the gate asks conntrack itself; delete the line, and rules for the queues from 16384 on. The gate's own are guard.first_queue and above",
 }
 
+// goneValues are values that keys had, and what took their place.
+var goneValues = map[string]map[string]string{
+	"guard.mode": {
+		"reinject": "further packets are no longer sent once more but held until their flow's first is confirmed: write hold",
+	},
+}
+
 // Rules are the kernel rules that feed the queues.
 type Rules struct {
 	// Install makes the daemon install them at its start and remove them at
 	// its end. Without it Placement says where the operator's own rules are.
-	Install   bool      `yaml:"install"`
-	Table     string    `yaml:"table"`
-	Placement Placement `yaml:"placement"`
-	Fanout    Fanout    `yaml:"fanout"`
+	Install   bool                 `yaml:"install"`
+	Table     string               `yaml:"table"`
+	Placement vocabulary.Placement `yaml:"placement"`
+	Fanout    vocabulary.Fanout    `yaml:"fanout"`
 	// Bypass accepts packets while no daemon listens.
-	Bypass    bool       `yaml:"bypass"`
-	Families  []Family   `yaml:"families"`
-	Protocols []Protocol `yaml:"protocols"`
+	Bypass    bool                  `yaml:"bypass"`
+	Families  []vocabulary.Family   `yaml:"families"`
+	Protocols []vocabulary.Protocol `yaml:"protocols"`
 	// A packet is queued if it matches either list; two empty ones queue all.
 	DestinationPorts []uint16 `yaml:"destination_ports"`
 	SourcePorts      []uint16 `yaml:"source_ports"`
@@ -106,22 +114,22 @@ type Rules struct {
 
 // Policy decides about a packet: the first rule that matches, or the default.
 type Policy struct {
-	Default policy.Action `yaml:"default"`
+	Default vocabulary.Action `yaml:"default"`
 	// Undecodable is for packets whose headers cannot be decoded to their end, which
 	// no rule can be held against.
-	Undecodable policy.Action `yaml:"undecodable"`
-	Rules       []PolicyRule  `yaml:"rules"`
+	Undecodable vocabulary.Action `yaml:"undecodable"`
+	Rules       []PolicyRule      `yaml:"rules"`
 }
 
 // PolicyRule matches where every list does; an empty one matches everything.
 type PolicyRule struct {
-	Name             string             `yaml:"name"`
-	Action           policy.Action      `yaml:"action"`
-	Protocols        []Protocol         `yaml:"protocols"`
-	Source           []netip.Prefix     `yaml:"source"`
-	Destination      []netip.Prefix     `yaml:"destination"`
-	SourcePorts      []policy.PortRange `yaml:"source_ports"`
-	DestinationPorts []policy.PortRange `yaml:"destination_ports"`
+	Name             string                `yaml:"name"`
+	Action           vocabulary.Action     `yaml:"action"`
+	Protocols        []vocabulary.Protocol `yaml:"protocols"`
+	Source           []netip.Prefix        `yaml:"source"`
+	Destination      []netip.Prefix        `yaml:"destination"`
+	SourcePorts      []Ports               `yaml:"source_ports"`
+	DestinationPorts []Ports               `yaml:"destination_ports"`
 }
 
 // Compile gives the policy that the daemon runs.
@@ -129,9 +137,9 @@ func (p *Policy) Compile() (*policy.Policy, error) {
 	rules := make([]policy.Rule, len(p.Rules))
 	for i, r := range p.Rules {
 		rules[i] = policy.Rule{
-			Name: r.Name, Action: r.Action, Protocols: Numbers(r.Protocols),
+			Name: r.Name, Action: r.Action, Protocols: vocabulary.Numbers(r.Protocols),
 			Source: r.Source, Destination: r.Destination,
-			SourcePorts: r.SourcePorts, DestinationPorts: r.DestinationPorts,
+			SourcePorts: ranges(r.SourcePorts), DestinationPorts: ranges(r.DestinationPorts),
 		}
 	}
 	return policy.Compile(p.Default, rules)
@@ -139,14 +147,14 @@ func (p *Policy) Compile() (*policy.Policy, error) {
 
 // Analysis delays verdicts, as a program does that looks into packets.
 type Analysis struct {
-	Distribution Distribution `yaml:"distribution"`
+	Distribution vocabulary.Distribution `yaml:"distribution"`
 	// Delay is what fixed waits, uniform's mean and lognormal's median.
 	Delay time.Duration `yaml:"delay"`
 	// Sigma is lognormal's, of the logarithm.
 	Sigma float64 `yaml:"sigma"`
 	// Max cuts the drawn delay; 0 does not.
-	Max time.Duration `yaml:"max"`
-	Per Per           `yaml:"per"`
+	Max time.Duration  `yaml:"max"`
+	Per vocabulary.Per `yaml:"per"`
 }
 
 // Statistics are written when the daemon stops.
@@ -164,19 +172,19 @@ type Metrics struct {
 // Default is an empty file's configuration.
 func Default() *Config {
 	return &Config{
-		Backend: BackendMMsg,
+		Backend: vocabulary.BackendMmsg,
 		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
 		Guard: Guard{
-			Mode: GuardAuto, FirstQueue: 61440, Hold: time.Second, HoldLimit: 30 * time.Second,
+			Mode: vocabulary.GuardAuto, FirstQueue: 61440, Hold: time.Second, HoldLimit: 30 * time.Second,
 			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20,
 			Settled: true, SettledSize: 1 << 16,
 		},
 		Rules: Rules{
-			Install: true, Table: "verdictd", Placement: PlacementOutput, Fanout: FanoutBalance, Bypass: true,
-			Families: []Family{IPv4, IPv6}, Protocols: []Protocol{17},
+			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: true,
+			Families: []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6}, Protocols: []vocabulary.Protocol{17},
 		},
-		Policy:   Policy{Undecodable: policy.Drop},
-		Analysis: Analysis{Distribution: DistributionNone, Sigma: 1, Per: PerPacket},
+		Policy:   Policy{Undecodable: vocabulary.Drop},
+		Analysis: Analysis{Distribution: vocabulary.DistributionNone, Sigma: 1, Per: vocabulary.PerPacket},
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"verdictd/internal/policy"
+	"verdictd/internal/vocabulary"
 )
 
 var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
@@ -61,7 +62,7 @@ func TestShippedExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Policy.Rules) != 3 || c.Policy.Rules[0].DestinationPorts[1] != (policy.PortRange{First: 853, Last: 853}) {
+	if len(c.Policy.Rules) != 3 || c.Policy.Rules[0].DestinationPorts[1] != (Ports{vocabulary.Ports(853, 853)}) {
 		t.Errorf("example read as %+v", c.Policy.Rules)
 	}
 }
@@ -81,34 +82,34 @@ func TestEmptyFiles(t *testing.T) {
 
 func TestRoundTrip(t *testing.T) {
 	full := Default()
-	full.Backend = BackendGoNFQueue
+	full.Backend = vocabulary.BackendGoNFQueue
 	full.Queues = Queues{
 		First: 100, Count: 4, MaxLength: 1 << 31, CopyRange: 128, FailOpen: true, GSO: true, Conntrack: true, UIDGID: true,
 		ReceiveBuffer: 0, Batch: 1024, Pin: []int{0, 3},
 	}
 	full.Metrics = Metrics{Listen: "[::1]:9470"}
 	full.Guard = Guard{
-		Mode: GuardOff, FirstQueue: 65532, Queues: 2, Hold: time.Millisecond, HoldLimit: time.Hour, Flows: 1, FlowPackets: 1, Bytes: 65535,
+		Mode: vocabulary.GuardOff, FirstQueue: 65532, Queues: 2, Hold: time.Millisecond, HoldLimit: time.Hour, Flows: 1, FlowPackets: 1, Bytes: 65535,
 		Settled: false, SettledTimeout: 1500 * time.Millisecond, SettledSize: 2, ExemptPorts: []uint16{443, 1},
 	}
 	full.Rules = Rules{
-		Install: false, Table: "a_b", Placement: PlacementVerdict3, Fanout: FanoutNumgen, Bypass: false,
-		Families: []Family{IPv6}, Protocols: []Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},
+		Install: false, Table: "a_b", Placement: vocabulary.PlacementVerdict3, Fanout: vocabulary.FanoutNumgen, Bypass: false,
+		Families: []vocabulary.Family{vocabulary.IPv6}, Protocols: []vocabulary.Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},
 	}
-	full.Policy = Policy{Default: policy.Drop, Undecodable: policy.Accept, Rules: []PolicyRule{
+	full.Policy = Policy{Default: vocabulary.Drop, Undecodable: vocabulary.Accept, Rules: []PolicyRule{
 		{
-			Name: "53", Action: policy.Accept, Protocols: []Protocol{17},
+			Name: "53", Action: vocabulary.Accept, Protocols: []vocabulary.Protocol{17},
 			Source:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
-			SourcePorts: []policy.PortRange{{First: 53, Last: 53}, {First: 1000, Last: 2000}},
+			SourcePorts: []Ports{{vocabulary.Ports(53, 53)}, {vocabulary.Ports(1000, 2000)}},
 		},
-		{Action: policy.Drop, Protocols: []Protocol{1, 58, 47}, Destination: []netip.Prefix{netip.MustParsePrefix("::/0")}},
+		{Action: vocabulary.Drop, Protocols: []vocabulary.Protocol{1, 58, 47}, Destination: []netip.Prefix{netip.MustParsePrefix("::/0")}},
 	}}
-	full.Analysis = Analysis{Distribution: DistributionLogNormal, Delay: 3 * time.Millisecond, Sigma: 0.25, Max: time.Second, Per: PerFlow}
+	full.Analysis = Analysis{Distribution: vocabulary.DistributionLogNormal, Delay: 3 * time.Millisecond, Sigma: 0.25, Max: time.Second, Per: vocabulary.PerFlow}
 	full.Statistics.File = "-"
 
 	odd := Default()
 	odd.Statistics.File = "true: # not a comment"
-	odd.Policy.Rules = []PolicyRule{{Name: "null", Action: policy.Drop}}
+	odd.Policy.Rules = []PolicyRule{{Name: "null", Action: vocabulary.Drop}}
 
 	for name, want := range map[string]*Config{"default": Default(), "full": full, "odd": odd} {
 		t.Run(name, func(t *testing.T) {
@@ -129,15 +130,15 @@ func TestRoundTrip(t *testing.T) {
 
 func TestPolicyCompiles(t *testing.T) {
 	src, dst := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-	sports, dports := []policy.PortRange{{First: 1, Last: 2}}, []policy.PortRange{{First: 3, Last: 4}}
-	p := Policy{Default: policy.Accept, Rules: []PolicyRule{{"a", policy.Drop, []Protocol{6, 17}, src, dst, sports, dports}}}
+	sports, dports := []Ports{{vocabulary.Ports(1, 2)}}, []Ports{{vocabulary.Ports(3, 4)}}
+	p := Policy{Default: vocabulary.Accept, Rules: []PolicyRule{{"a", vocabulary.Drop, []vocabulary.Protocol{6, 17}, src, dst, sports, dports}}}
 	got, err := p.Compile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := policy.Compile(policy.Accept, []policy.Rule{{
-		Name: "a", Action: policy.Drop, Protocols: []uint8{6, 17},
-		Source: src, Destination: dst, SourcePorts: sports, DestinationPorts: dports,
+	want, err := policy.Compile(vocabulary.Accept, []policy.Rule{{
+		Name: "a", Action: vocabulary.Drop, Protocols: []uint8{6, 17},
+		Source: src, Destination: dst, SourcePorts: ranges(sports), DestinationPorts: ranges(dports),
 	}})
 	if err != nil {
 		t.Fatal(err)

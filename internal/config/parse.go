@@ -200,6 +200,10 @@ func (f *file) scalar(key string, node ast.Node, v reflect.Value) {
 		f.report(key, f.at[key], "must be a single value, not %s", describe(node))
 		return
 	}
+	if instead, gone := goneValues[key][text]; gone {
+		f.report(key, f.at[key], "%s is gone: %s", text, instead)
+		return
+	}
 	if err := set(v, node, text); err != nil {
 		f.report(key, f.at[key], "%v", err)
 	}
@@ -226,11 +230,8 @@ func set(v reflect.Value, node ast.Node, text string) error {
 	case encoding.TextUnmarshaler:
 		return target.UnmarshalText([]byte(text))
 	case named:
-		if old, ok := target.(outdated); ok && old.gone()[text] != "" {
-			return fmt.Errorf("%s is gone: %s", text, old.gone()[text])
-		}
-		if !slices.Contains(target.values(), text) {
-			return fmt.Errorf("%q is not one of %s: the nearest is %q", text, strings.Join(target.values(), ", "), nearest(text, target.values()))
+		if !slices.Contains(target.Values(), text) {
+			return fmt.Errorf("%q is not one of %s: the nearest is %q", text, strings.Join(target.Values(), ", "), nearest(text, target.Values()))
 		}
 		v.SetString(text)
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // provoke makes flows of some packets each in the thread's namespace, all but one packet of each a clash: a queue on
@@ -20,7 +21,7 @@ func provoke(t *testing.T, flows, packets int) {
 	receiver := udpSocket(t)
 	port := receiver.LocalAddr().(*net.UDPAddr).Port
 
-	queue, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: queueNumber})
+	queue, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: queueNumber})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func provoke(t *testing.T, flows, packets int) {
 		}
 	}()
 	rules, err := ruleset.Install(ruleset.Config{
-		Table: "provoke", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
+		Table: "provoke", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance,
 		FirstQueue: queueNumber, Queues: 1, IPv4: true,
 		Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{uint16(port)},
 	})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"verdictd/internal/nfq"
+	"verdictd/internal/vocabulary"
 )
 
 // TestNoAllocation is off under the race detector, which allocates itself.
@@ -19,7 +20,7 @@ func TestNoAllocation(t *testing.T) {
 		"plain": func(*Config) {},
 		"hints": func(c *Config) { c.Hints = nullHints{} },
 		"analysis": func(c *Config) {
-			c.Analysis = Analysis{Distribution: DistributionLogNormal, Delay: 1, PerFlow: true}
+			c.Analysis = Analysis{Distribution: vocabulary.DistributionLogNormal, Delay: 1, PerFlow: true}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,24 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/packet"
-)
-
-// Distribution is how analysis times are spread.
-type Distribution string
-
-// The distributions. The zero value is DistributionNone.
-const (
-	DistributionNone      Distribution = "none"
-	DistributionFixed     Distribution = "fixed"
-	DistributionUniform   Distribution = "uniform"
-	DistributionLogNormal Distribution = "lognormal"
+	"verdictd/internal/vocabulary"
 )
 
 // Analysis models a daemon that thinks before it gives a verdict, as Verdict3
 // did. The worker sleeps for the time drawn, and answers the packet at once: the
 // time is the window in which further packets of the flow clash.
 type Analysis struct {
-	Distribution Distribution
+	// Distribution may be empty, which is none.
+	Distribution vocabulary.Distribution
 	// Delay is the time of fixed, the mean of uniform (which draws from 0 to
 	// twice that), and the median of log-normal.
 	Delay time.Duration
@@ -42,9 +33,9 @@ type Analysis struct {
 
 func (a *Analysis) validate() error {
 	switch a.Distribution {
-	case "", DistributionNone:
+	case "", vocabulary.DistributionNone:
 		return nil
-	case DistributionFixed, DistributionUniform, DistributionLogNormal:
+	case vocabulary.DistributionFixed, vocabulary.DistributionUniform, vocabulary.DistributionLogNormal:
 	default:
 		return fmt.Errorf("analysis: no distribution %q", a.Distribution)
 	}
@@ -70,7 +61,7 @@ const knownFlows = 1 << 16
 // newAnalyst draws the same times in each run for the same seed: the number of the
 // queue.
 func newAnalyst(a Analysis, seed uint64) *analyst {
-	if a.Distribution == "" || a.Distribution == DistributionNone {
+	if a.Distribution == "" || a.Distribution == vocabulary.DistributionNone {
 		return nil
 	}
 	n := &analyst{Analysis: a, random: rand.New(rand.NewPCG(seed, 0)), seed: maphash.MakeSeed()}
@@ -108,9 +99,9 @@ func (n *analyst) spend(k *packet.Key) bool {
 func (n *analyst) draw() time.Duration {
 	d := n.Delay
 	switch n.Distribution {
-	case DistributionUniform:
+	case vocabulary.DistributionUniform:
 		d = time.Duration(n.random.Int64N(2*int64(n.Delay) + 1))
-	case DistributionLogNormal:
+	case vocabulary.DistributionLogNormal:
 		d = time.Duration(float64(n.Delay) * math.Exp(n.Sigma*n.random.NormFloat64()))
 	}
 	if n.Max > 0 {

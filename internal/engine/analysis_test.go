@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"verdictd/internal/packet"
+	"verdictd/internal/vocabulary"
 )
 
 func TestDraw(t *testing.T) {
@@ -16,11 +17,11 @@ func TestDraw(t *testing.T) {
 		least, most time.Duration
 		median      time.Duration
 	}{
-		"fixed":           {Analysis{Distribution: DistributionFixed}, delay, delay, delay},
-		"uniform":         {Analysis{Distribution: DistributionUniform}, 0, 2 * delay, delay},
-		"lognormal":       {Analysis{Distribution: DistributionLogNormal, Sigma: 1}, 1, math.MaxInt64, delay},
-		"lognormal, cut":  {Analysis{Distribution: DistributionLogNormal, Sigma: 1, Max: 2 * delay}, 1, 2 * delay, delay},
-		"lognormal, flat": {Analysis{Distribution: DistributionLogNormal}, delay, delay, delay},
+		"fixed":           {Analysis{Distribution: vocabulary.DistributionFixed}, delay, delay, delay},
+		"uniform":         {Analysis{Distribution: vocabulary.DistributionUniform}, 0, 2 * delay, delay},
+		"lognormal":       {Analysis{Distribution: vocabulary.DistributionLogNormal, Sigma: 1}, 1, math.MaxInt64, delay},
+		"lognormal, cut":  {Analysis{Distribution: vocabulary.DistributionLogNormal, Sigma: 1, Max: 2 * delay}, 1, 2 * delay, delay},
+		"lognormal, flat": {Analysis{Distribution: vocabulary.DistributionLogNormal}, delay, delay, delay},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.a.Delay = delay
@@ -41,7 +42,7 @@ func TestDraw(t *testing.T) {
 }
 
 func TestSpend(t *testing.T) {
-	if newAnalyst(Analysis{}, 0) != nil || newAnalyst(Analysis{Distribution: DistributionNone}, 0) != nil {
+	if newAnalyst(Analysis{}, 0) != nil || newAnalyst(Analysis{Distribution: vocabulary.DistributionNone}, 0) != nil {
 		t.Error("an analysis without a distribution has an analyst")
 	}
 	var a, b packet.Key
@@ -54,13 +55,13 @@ func TestSpend(t *testing.T) {
 		}
 		return took
 	}
-	each := newAnalyst(Analysis{Distribution: DistributionFixed, Delay: 2 * time.Millisecond}, 0)
+	each := newAnalyst(Analysis{Distribution: vocabulary.DistributionFixed, Delay: 2 * time.Millisecond}, 0)
 	for range 2 {
 		if !spent(each, &a) {
 			t.Error("a packet was not analysed")
 		}
 	}
-	flows := newAnalyst(Analysis{Distribution: DistributionFixed, Delay: 2 * time.Millisecond, PerFlow: true}, 0)
+	flows := newAnalyst(Analysis{Distribution: vocabulary.DistributionFixed, Delay: 2 * time.Millisecond, PerFlow: true}, 0)
 	for _, k := range []*packet.Key{&a, &b} {
 		if !spent(flows, k) {
 			t.Error("a flow's first packet was not analysed")
@@ -74,9 +75,9 @@ func TestSpend(t *testing.T) {
 func TestAnalysisErrors(t *testing.T) {
 	for _, a := range []Analysis{
 		{Distribution: "normal", Delay: 1},
-		{Distribution: DistributionFixed},
-		{Distribution: DistributionFixed, Delay: 1, Max: -1},
-		{Distribution: DistributionLogNormal, Delay: 1, Sigma: -1},
+		{Distribution: vocabulary.DistributionFixed},
+		{Distribution: vocabulary.DistributionFixed, Delay: 1, Max: -1},
+		{Distribution: vocabulary.DistributionLogNormal, Delay: 1, Sigma: -1},
 	} {
 		if _, err := Open(Config{Analysis: a}); err == nil {
 			t.Errorf("%+v was accepted", a)

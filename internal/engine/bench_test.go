@@ -6,6 +6,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/policy"
+	"verdictd/internal/vocabulary"
 )
 
 // nullQueue takes replies as fast as they come.
@@ -25,7 +26,7 @@ func (nullHints) Returned(int)                {}
 // kernel's.
 func BenchmarkHandle(b *testing.B) {
 	const size = 64
-	drop, err := policy.Compile(policy.Drop, nil)
+	drop, err := policy.Compile(vocabulary.Drop, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"verdictd/internal/nfq"
 	"verdictd/internal/policy"
+	"verdictd/internal/vocabulary"
 )
 
 // Config says what an Engine does.
@@ -27,7 +28,7 @@ type Config struct {
 	Policy *policy.Policy
 	// Undecodable is what becomes of packets whose headers cannot be decoded to their
 	// end, so that no rule can look at them.
-	Undecodable policy.Action
+	Undecodable vocabulary.Action
 	Analysis    Analysis
 
 	// Hints is told of drops and returned verdicts; nil: nobody listens.
@@ -50,7 +51,7 @@ func Open(cfg Config) (*Engine, error) {
 	if err := cfg.Analysis.validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Undecodable > policy.Drop {
+	if cfg.Undecodable > vocabulary.Drop {
 		return nil, fmt.Errorf("undecodable packets: there is no action %d: use accept or drop", cfg.Undecodable)
 	}
 	e := &Engine{first: cfg.Queue.Queue, failed: make(chan error, max(cfg.Queues, 1))}

@@ -12,12 +12,13 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/policy"
+	"verdictd/internal/vocabulary"
 )
 
 // dropPort drops what comes from a port.
 func dropPort(t *testing.T, port uint16) *policy.Policy {
 	t.Helper()
-	p, err := policy.Compile(policy.Accept, []policy.Rule{{Action: policy.Drop, SourcePorts: []policy.PortRange{{First: port, Last: port}}}})
+	p, err := policy.Compile(vocabulary.Accept, []policy.Rule{{Action: vocabulary.Drop, SourcePorts: []vocabulary.PortRange{{First: port, Last: port}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +47,8 @@ func TestUndecodable(t *testing.T) {
 	for range 17 {
 		chain = append(chain, unix.IPPROTO_DSTOPTS, 0, 1, 4, 0, 0, 0, 0)
 	}
-	for _, action := range []policy.Action{policy.Drop, policy.Accept} {
-		for _, def := range []policy.Action{policy.Drop, policy.Accept} {
+	for _, action := range []vocabulary.Action{vocabulary.Drop, vocabulary.Accept} {
+		for _, def := range []vocabulary.Action{vocabulary.Drop, vocabulary.Accept} {
 			t.Run(fmt.Sprintf("%v, default %v", action, def), func(t *testing.T) {
 				rules, err := policy.Compile(def, nil)
 				if err != nil {
@@ -56,7 +57,7 @@ func TestUndecodable(t *testing.T) {
 				r := newRig(t, func(c *Config) {
 					c.Policy, c.Undecodable = rules, action
 					c.Hints = &fakeHints{log: &log{}, wanted: true}
-					c.Analysis = Analysis{Distribution: DistributionFixed, Delay: time.Hour}
+					c.Analysis = Analysis{Distribution: vocabulary.DistributionFixed, Delay: time.Hour}
 				})
 				lines, total := r.judge(t, batch([]byte{1, 2, 3}, chain, nil, udp(1, 1)[:22]))
 				wantLines(t, lines, fmt.Sprint(action, " 1"), fmt.Sprint(action, " 2"), fmt.Sprint(action, " 3"), fmt.Sprint(action, " 4"))
@@ -106,7 +107,7 @@ func TestHints(t *testing.T) {
 			r := newRig(t, func(c *Config) {
 				c.Policy, c.Hints = dropPort(t, 2), hints
 				if test.analysis {
-					c.Analysis = Analysis{Distribution: DistributionFixed, Delay: 1}
+					c.Analysis = Analysis{Distribution: vocabulary.DistributionFixed, Delay: 1}
 				}
 			})
 			hints.log = &r.log

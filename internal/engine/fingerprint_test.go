@@ -13,6 +13,7 @@ import (
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -45,8 +46,8 @@ func TestFingerprintsAgree(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testkit.Namespace(t)
 			queues := []*nfq.Mmsg{
-				queueAt(t, ruleset.PlacementPreConntrack, nfq.Config{Queue: 0, GSO: true, CopyRange: 128}, test.protocol),
-				queueAt(t, ruleset.PlacementOutput, nfq.Config{Queue: 1}, test.protocol),
+				queueAt(t, vocabulary.PlacementPreConntrack, nfq.Config{Queue: 0, GSO: true, CopyRange: 128}, test.protocol),
+				queueAt(t, vocabulary.PlacementOutput, nfq.Config{Queue: 1}, test.protocol),
 			}
 			for n := range 3 {
 				upper := slices.Clone(test.upper)
@@ -66,7 +67,7 @@ func TestFingerprintsAgree(t *testing.T) {
 	}
 }
 
-func queueAt(t *testing.T, at ruleset.Placement, cfg nfq.Config, protocol int) *nfq.Mmsg {
+func queueAt(t *testing.T, at vocabulary.Placement, cfg nfq.Config, protocol int) *nfq.Mmsg {
 	t.Helper()
 	q, err := nfq.OpenMmsg(cfg)
 	if err != nil {
@@ -74,7 +75,7 @@ func queueAt(t *testing.T, at ruleset.Placement, cfg nfq.Config, protocol int) *
 	}
 	t.Cleanup(func() { _ = q.Close() })
 	_, err = ruleset.Install(ruleset.Config{
-		Table: "queue-" + string(at), Placement: at, Fanout: ruleset.FanoutBalance, FirstQueue: cfg.Queue, Queues: 1,
+		Table: "queue-" + string(at), Placement: at, Fanout: vocabulary.FanoutBalance, FirstQueue: cfg.Queue, Queues: 1,
 		IPv4: true, IPv6: true, Protocols: []uint8{uint8(protocol)},
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/policy"
+	"verdictd/internal/vocabulary"
 )
 
 // worker owns one queue and everything that a packet meets on its way. All of
@@ -15,7 +16,7 @@ import (
 type worker struct {
 	queue       nfq.Queue
 	policy      *policy.Policy
-	undecodable policy.Action
+	undecodable vocabulary.Action
 	analyst     *analyst // nil: no analysis
 	hints       Hints    // nil: nobody listens
 	drops       []drop   // since the last flush, for hints; a batch at most
@@ -52,7 +53,7 @@ func (w *worker) handle(b *nfq.Batch) error {
 
 // judge decides on a packet, which is in w.view then. The view is empty, without a
 // version, where it could not be decoded.
-func (w *worker) judge(p *nfq.Packet) policy.Action {
+func (w *worker) judge(p *nfq.Packet) vocabulary.Action {
 	if p.CapLen > uint32(len(p.Payload)) {
 		w.counters.Truncated++
 	}
@@ -74,9 +75,9 @@ func (w *worker) analyse() bool {
 }
 
 // answer lays out the verdict on a packet.
-func (w *worker) answer(p *nfq.Packet, action policy.Action) error {
+func (w *worker) answer(p *nfq.Packet, action vocabulary.Action) error {
 	verdict := nfq.Accept
-	if action == policy.Drop {
+	if action == vocabulary.Drop {
 		verdict = nfq.Drop
 		w.counters.Dropped++
 		if w.view.Version != 0 {

@@ -7,6 +7,7 @@ import (
 
 	"verdictd/internal/holders"
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // Exposing is a rule that lets packets of one flow clash, at one of the hooks from
@@ -71,7 +72,7 @@ func SwallowsICMPErrors(rules *liverules.Rules) []liverules.Site {
 			continue
 		}
 		for _, r := range q.Reaches {
-			leaves := r.Hook == liverules.Output || r.Hook == liverules.Postrouting
+			leaves := r.Hook == vocabulary.HookOutput || r.Hook == vocabulary.HookPostrouting
 			tracked := r.Exposure != liverules.NotExposed
 			if leaves && tracked && slices.ContainsFunc(r.Packets, func(s liverules.Selection) bool { return s.ICMPErrors }) {
 				sites = append(sites, liverules.Site{Rule: q, Reach: r})

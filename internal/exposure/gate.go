@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // commentPrefix begins the comment of each rule of this project's tables.
@@ -62,12 +63,12 @@ func (g *Gate) Covers(rules *liverules.Rules, s liverules.Site) bool {
 }
 
 // coverage is what gate rules take, in each of the two hooks.
-type coverage map[liverules.Hook]traffic
+type coverage map[vocabulary.Hook]traffic
 
 // add notes what a rule takes before conntrack's lookup; false: nothing.
 func (c coverage) add(q liverules.QueueRule) (takes bool) {
 	for _, r := range q.Reaches {
-		if r.Position != liverules.BeforeLookup || r.Hook != liverules.Output && r.Hook != liverules.Prerouting {
+		if r.Position != liverules.BeforeLookup || r.Hook != vocabulary.HookOutput && r.Hook != vocabulary.HookPrerouting {
 			continue
 		}
 		if c[r.Hook] == nil {
@@ -81,7 +82,7 @@ func (c coverage) add(q liverules.QueueRule) (takes bool) {
 
 // missing is what is not taken in both.
 func (c coverage) missing(wanted traffic) traffic {
-	left := wanted.without(c[liverules.Output])
-	left.merge(wanted.without(c[liverules.Prerouting]))
+	left := wanted.without(c[vocabulary.HookOutput])
+	left.merge(wanted.without(c[vocabulary.HookPrerouting]))
 	return left
 }

@@ -19,6 +19,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -144,7 +145,7 @@ func TestPlanOfNFTRules(t *testing.T) {
 		chain prerouting { type filter hook prerouting priority raw; iifname "a" ct zone set 5; }
 	}`)
 	addQueue(t, "q", 7)
-	q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 7})
+	q, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestGateIsNotItsOwnReason(t *testing.T) {
 		for _, traffic := range p.Traffic {
 			to := ruleset.Traffic{IPv4: traffic.IPv4, IPv6: traffic.IPv6, Protocols: traffic.Protocols}
 			for _, r := range traffic.Ports {
-				to.Ports = append(to.Ports, ruleset.PortRange{First: r.First, Last: r.Last})
+				to.Ports = append(to.Ports, vocabulary.Ports(r.First, r.Last))
 			}
 			g.Traffic = append(g.Traffic, to)
 		}
@@ -195,7 +196,7 @@ func TestGateIsNotItsOwnReason(t *testing.T) {
 	}
 	g := gate(before)
 	installed, err := ruleset.Install(ruleset.Config{
-		Table: o.Table, Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
+		Table: o.Table, Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -260,11 +261,11 @@ func TestRealRulesThatSwallowErrors(t *testing.T) {
 
 // The project's own verdict rules let ICMP errors pass.
 func TestOwnRulesSwallowNoErrors(t *testing.T) {
-	for _, placement := range []ruleset.Placement{ruleset.PlacementOutput, ruleset.PlacementPostrouting, ruleset.PlacementVerdict3} {
+	for _, placement := range []vocabulary.Placement{vocabulary.PlacementOutput, vocabulary.PlacementPostrouting, vocabulary.PlacementVerdict3} {
 		t.Run(string(placement), func(t *testing.T) {
 			testkit.Namespace(t)
 			installed, err := ruleset.Install(ruleset.Config{
-				Table: "verdictd", Placement: placement, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
+				Table: "verdictd", Placement: placement, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
 				Protocols: []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6},
 			})
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"verdictd/internal/holders"
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // change is one thing about rules.
@@ -26,7 +27,7 @@ func made(changes ...change) *liverules.Rules {
 }
 
 // packets is a selection: families, protocols by number, ports.
-func packets(families []liverules.Family, protocols []liverules.Protocol, ports ...liverules.PortRange) liverules.Selection {
+func packets(families []liverules.Family, protocols []liverules.Protocol, ports ...vocabulary.PortRange) liverules.Selection {
 	return liverules.Selection{Families: families, Protocols: protocols, Ports: ports}
 }
 
@@ -38,12 +39,12 @@ var (
 
 func udp() []liverules.Protocol { return []liverules.Protocol{unix.IPPROTO_UDP} }
 
-func ports(first, last uint16) liverules.PortRange {
-	return liverules.PortRange{First: first, Last: last}
+func ports(first, last uint16) vocabulary.PortRange {
+	return vocabulary.Ports(first, last)
 }
 
 // rule adds one that queues to the next number, from 0, with a reach.
-func rule(hook liverules.Hook, priority int, selections ...liverules.Selection) change {
+func rule(hook vocabulary.Hook, priority int, selections ...liverules.Selection) change {
 	return func(r *liverules.Rules) {
 		n := uint16(len(r.Queues))
 		reach := liverules.Reach{
@@ -69,12 +70,12 @@ func rule(hook liverules.Hook, priority int, selections ...liverules.Selection) 
 func rewrite(kind string, selections ...liverules.Selection) change {
 	return func(r *liverules.Rules) {
 		r.Rewrites = append(r.Rewrites, liverules.Rewrite{Kind: kind, Place: liverules.Place{Source: liverules.NFTables, Family: liverules.IPv4, Table: "nat", Chain: "d"},
-			Ways: []liverules.Way{{Hook: liverules.Prerouting, Priority: -100, Families: both, Packets: selections}}})
+			Ways: []liverules.Way{{Hook: vocabulary.HookPrerouting, Priority: -100, Families: both, Packets: selections}}})
 	}
 }
 
 func masquerade(r *liverules.Rules) {
-	r.SourceNAT = append(r.SourceNAT, liverules.Rewrite{Kind: "masquerade", Ways: []liverules.Way{{Hook: liverules.Postrouting, Priority: 100, Families: four}}})
+	r.SourceNAT = append(r.SourceNAT, liverules.Rewrite{Kind: "masquerade", Ways: []liverules.Way{{Hook: vocabulary.HookPostrouting, Priority: 100, Families: four}}})
 }
 
 func conntrack(four, six liverules.Answer) change {
@@ -121,36 +122,36 @@ func TestTraffic(t *testing.T) {
 		want    string
 	}{
 		{"nothing", nil, Options{}, ""},
-		{"dns", []change{rule(liverules.Output, 0, dns)}, Options{}, "udp port 53"},
-		{"everything", []change{rule(liverules.Output, 0, all)}, Options{}, "icmp, udp, gre, ipv6-icmp, udplite"},
-		{"everything of IPv4", []change{rule(liverules.Output, 0, packets(four, nil))}, Options{}, "IPv4 icmp, udp, gre, udplite"},
-		{"everything but UDP", []change{rule(liverules.Output, 0, liverules.Selection{Families: both, Except: udp()})}, Options{}, "icmp, gre, ipv6-icmp, udplite"},
-		{"nothing to hold", []change{rule(liverules.Output, 0, packets(both, []liverules.Protocol{unix.IPPROTO_SCTP, unix.IPPROTO_TCP}))}, Options{}, ""},
-		{"two rules", []change{rule(liverules.Output, 0, dns), rule(liverules.Input, 0, packets(both, udp(), ports(54, 60), ports(100, 100)))}, Options{}, "udp port 53-60, 100"},
-		{"one rule in another", []change{rule(liverules.Output, 0, dns), rule(liverules.Input, 0, packets(both, udp()))}, Options{}, "udp"},
-		{"families apart", []change{rule(liverules.Output, 0, packets(four, udp(), ports(53, 53))), rule(liverules.Output, 0, packets(six, udp()))}, Options{}, "IPv4 udp port 53; IPv6 udp"},
-		{"families together", []change{rule(liverules.Output, 0, packets(four, udp())), rule(liverules.Output, 0, packets(six, udp()))}, Options{}, "udp"},
-		{"udp some, icmp all", []change{rule(liverules.Output, 0, dns, packets(four, []liverules.Protocol{unix.IPPROTO_ICMP}))}, Options{}, "IPv4 icmp; udp port 53"},
-		{"not exposed", []change{rule(liverules.Output, -300, dns)}, Options{}, ""},
-		{"some queues", []change{rule(liverules.Output, 0, dns), rule(liverules.Output, 0, packets(four, udp(), ports(9, 9)))}, Options{Queues: []QueueRange{{1, 3}}}, "IPv4 udp port 9"},
-		{"a computed queue may be one of them", []change{rule(liverules.Output, 0, dns), computed}, Options{Queues: []QueueRange{{5, 5}}}, "udp port 53"},
-		{"the gate's own", []change{rule(liverules.Output, -199, dns), gateRule("announce-ipv4")}, Options{}, ""},
-		{"the gate's numbers", []change{rule(liverules.Output, -199, dns), queue(61440)}, Options{Gate: []QueueRange{{61440, 61450}}}, ""},
-		{"bridge", []change{rule(liverules.Forward, 0, packets([]liverules.Family{liverules.Bridge}, nil))}, Options{}, ""},
+		{"dns", []change{rule(vocabulary.HookOutput, 0, dns)}, Options{}, "udp port 53"},
+		{"everything", []change{rule(vocabulary.HookOutput, 0, all)}, Options{}, "icmp, udp, gre, ipv6-icmp, udplite"},
+		{"everything of IPv4", []change{rule(vocabulary.HookOutput, 0, packets(four, nil))}, Options{}, "IPv4 icmp, udp, gre, udplite"},
+		{"everything but UDP", []change{rule(vocabulary.HookOutput, 0, liverules.Selection{Families: both, Except: udp()})}, Options{}, "icmp, gre, ipv6-icmp, udplite"},
+		{"nothing to hold", []change{rule(vocabulary.HookOutput, 0, packets(both, []liverules.Protocol{unix.IPPROTO_SCTP, unix.IPPROTO_TCP}))}, Options{}, ""},
+		{"two rules", []change{rule(vocabulary.HookOutput, 0, dns), rule(vocabulary.HookInput, 0, packets(both, udp(), ports(54, 60), ports(100, 100)))}, Options{}, "udp port 53-60, 100"},
+		{"one rule in another", []change{rule(vocabulary.HookOutput, 0, dns), rule(vocabulary.HookInput, 0, packets(both, udp()))}, Options{}, "udp"},
+		{"families apart", []change{rule(vocabulary.HookOutput, 0, packets(four, udp(), ports(53, 53))), rule(vocabulary.HookOutput, 0, packets(six, udp()))}, Options{}, "IPv4 udp port 53; IPv6 udp"},
+		{"families together", []change{rule(vocabulary.HookOutput, 0, packets(four, udp())), rule(vocabulary.HookOutput, 0, packets(six, udp()))}, Options{}, "udp"},
+		{"udp some, icmp all", []change{rule(vocabulary.HookOutput, 0, dns, packets(four, []liverules.Protocol{unix.IPPROTO_ICMP}))}, Options{}, "IPv4 icmp; udp port 53"},
+		{"not exposed", []change{rule(vocabulary.HookOutput, -300, dns)}, Options{}, ""},
+		{"some queues", []change{rule(vocabulary.HookOutput, 0, dns), rule(vocabulary.HookOutput, 0, packets(four, udp(), ports(9, 9)))}, Options{Queues: []QueueRange{{1, 3}}}, "IPv4 udp port 9"},
+		{"a computed queue may be one of them", []change{rule(vocabulary.HookOutput, 0, dns), computed}, Options{Queues: []QueueRange{{5, 5}}}, "udp port 53"},
+		{"the gate's own", []change{rule(vocabulary.HookOutput, -199, dns), gateRule("announce-ipv4")}, Options{}, ""},
+		{"the gate's numbers", []change{rule(vocabulary.HookOutput, -199, dns), queue(61440)}, Options{Gate: []QueueRange{{61440, 61450}}}, ""},
+		{"bridge", []change{rule(vocabulary.HookForward, 0, packets([]liverules.Family{liverules.Bridge}, nil))}, Options{}, ""},
 
-		{"conntrack for neither", []change{rule(liverules.Output, 0, dns), conntrack(liverules.No, liverules.No)}, Options{}, ""},
-		{"conntrack for one", []change{rule(liverules.Output, 0, dns), conntrack(liverules.Yes, liverules.No)}, Options{}, "IPv4 udp port 53"}, // nothing to assume here
-		{"conntrack unknown", []change{rule(liverules.Output, 0, dns), conntrack(liverules.Unknown, liverules.Unknown)}, Options{}, ""},
-		{"conntrack unknown, insisted", []change{rule(liverules.Output, 0, dns), conntrack(liverules.Unknown, liverules.Unknown)}, Options{Insist: true}, "udp port 53"},
+		{"conntrack for neither", []change{rule(vocabulary.HookOutput, 0, dns), conntrack(liverules.No, liverules.No)}, Options{}, ""},
+		{"conntrack for one", []change{rule(vocabulary.HookOutput, 0, dns), conntrack(liverules.Yes, liverules.No)}, Options{}, "IPv4 udp port 53"}, // nothing to assume here
+		{"conntrack unknown", []change{rule(vocabulary.HookOutput, 0, dns), conntrack(liverules.Unknown, liverules.Unknown)}, Options{}, ""},
+		{"conntrack unknown, insisted", []change{rule(vocabulary.HookOutput, 0, dns), conntrack(liverules.Unknown, liverules.Unknown)}, Options{Insist: true}, "udp port 53"},
 
-		{"DNAT of other ports", []change{rewrite("dnat", packets(four, udp(), ports(5300, 5300))), rule(liverules.Forward, 0, dns)}, Options{}, "IPv4 udp port 53, 5300; IPv6 udp port 53"},
-		{"DNAT of any", []change{rewrite("dnat", packets(both, nil)), rule(liverules.Forward, 0, dns)}, Options{}, "udp"},
-		{"DNAT of TCP", []change{rewrite("dnat", packets(both, []liverules.Protocol{unix.IPPROTO_TCP}, ports(80, 80))), rule(liverules.Forward, 0, dns)}, Options{}, "udp port 53"},
-		{"DNAT elsewhere", []change{rewrite("dnat", packets(both, nil)), rule(liverules.Output, 0, dns)}, Options{}, "udp port 53"},
-		{"tproxy", []change{rewrite("tproxy", packets(both, nil)), rule(liverules.Input, 0, dns)}, Options{}, "udp port 53"},
-		{"behind source NAT", []change{masquerade, rule(liverules.Postrouting, 200, dns)}, Options{}, "udp"},
-		{"before source NAT", []change{masquerade, rule(liverules.Postrouting, 0, dns)}, Options{}, "udp port 53"},
-		{"ports written", []change{rule(liverules.Output, 0, dns), func(r *liverules.Rules) { r.Mangling = []liverules.Place{{}} }}, Options{}, "udp"},
+		{"DNAT of other ports", []change{rewrite("dnat", packets(four, udp(), ports(5300, 5300))), rule(vocabulary.HookForward, 0, dns)}, Options{}, "IPv4 udp port 53, 5300; IPv6 udp port 53"},
+		{"DNAT of any", []change{rewrite("dnat", packets(both, nil)), rule(vocabulary.HookForward, 0, dns)}, Options{}, "udp"},
+		{"DNAT of TCP", []change{rewrite("dnat", packets(both, []liverules.Protocol{unix.IPPROTO_TCP}, ports(80, 80))), rule(vocabulary.HookForward, 0, dns)}, Options{}, "udp port 53"},
+		{"DNAT elsewhere", []change{rewrite("dnat", packets(both, nil)), rule(vocabulary.HookOutput, 0, dns)}, Options{}, "udp port 53"},
+		{"tproxy", []change{rewrite("tproxy", packets(both, nil)), rule(vocabulary.HookInput, 0, dns)}, Options{}, "udp port 53"},
+		{"behind source NAT", []change{masquerade, rule(vocabulary.HookPostrouting, 200, dns)}, Options{}, "udp"},
+		{"before source NAT", []change{masquerade, rule(vocabulary.HookPostrouting, 0, dns)}, Options{}, "udp port 53"},
+		{"ports written", []change{rule(vocabulary.HookOutput, 0, dns), func(r *liverules.Rules) { r.Mangling = []liverules.Place{{}} }}, Options{}, "udp"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -171,7 +172,7 @@ func TestTraffic(t *testing.T) {
 }
 
 func TestOrderOfRulesDoesNotCount(t *testing.T) {
-	a, b := rule(liverules.Output, 0, packets(four, udp(), ports(53, 53))), rule(liverules.Input, 0, packets(six, nil))
+	a, b := rule(vocabulary.HookOutput, 0, packets(four, udp(), ports(53, 53))), rule(vocabulary.HookInput, 0, packets(six, nil))
 	if p, q := Make(made(a, b), Options{}), Make(made(b, a), Options{}); !p.Same(q) {
 		t.Errorf("%q and %q", text(p.Traffic), text(q.Traffic))
 	}
@@ -181,10 +182,10 @@ func TestOrderOfRulesDoesNotCount(t *testing.T) {
 }
 
 func TestUncovered(t *testing.T) {
-	dns := rule(liverules.Output, 0, packets(both, udp(), ports(53, 53)))
+	dns := rule(vocabulary.HookOutput, 0, packets(both, udp(), ports(53, 53)))
 	notrack := func(priority int) change {
 		return func(r *liverules.Rules) {
-			r.Notracks = []liverules.Notrack{{Ways: []liverules.Way{{Hook: liverules.Output, Priority: priority}}}}
+			r.Notracks = []liverules.Notrack{{Ways: []liverules.Way{{Hook: vocabulary.HookOutput, Priority: priority}}}}
 		}
 	}
 	tests := []struct {
@@ -196,12 +197,12 @@ func TestUncovered(t *testing.T) {
 		{"dns", []change{dns}, ""},
 		{"unread", []change{func(r *liverules.Rules) { r.Unread = []liverules.Unread{{What: "nftables", Why: "no right"}} }}, "not readable: nftables"},
 		{"unknown", []change{dns, conntrack(liverules.Unknown, liverules.No)}, "IPv4 has no gate"},
-		{"every protocol", []change{rule(liverules.Output, 0, packets(both, nil))}, "protocols besides TCP"},
-		{"SCTP", []change{rule(liverules.Output, 0, packets(both, []liverules.Protocol{unix.IPPROTO_SCTP, unix.IPPROTO_TCP}))}, "queues sctp, which"},
-		{"bridge", []change{rule(liverules.Forward, 0, packets([]liverules.Family{liverules.Bridge}, udp()))}, "bridge's own hooks"},
-		{"source NAT", []change{masquerade, rule(liverules.Postrouting, 200, packets(both, udp()))}, "behind source NAT"},
-		{"DNAT", []change{rewrite("dnat", packets(both, nil)), rule(liverules.Forward, 0, packets(both, udp()))}, "both ends of a flow begin"},
-		{"tproxy", []change{rewrite("tproxy", packets(both, nil)), rule(liverules.Input, 0, packets(both, udp()))}, ""},
+		{"every protocol", []change{rule(vocabulary.HookOutput, 0, packets(both, nil))}, "protocols besides TCP"},
+		{"SCTP", []change{rule(vocabulary.HookOutput, 0, packets(both, []liverules.Protocol{unix.IPPROTO_SCTP, unix.IPPROTO_TCP}))}, "queues sctp, which"},
+		{"bridge", []change{rule(vocabulary.HookForward, 0, packets([]liverules.Family{liverules.Bridge}, udp()))}, "bridge's own hooks"},
+		{"source NAT", []change{masquerade, rule(vocabulary.HookPostrouting, 200, packets(both, udp()))}, "behind source NAT"},
+		{"DNAT", []change{rewrite("dnat", packets(both, nil)), rule(vocabulary.HookForward, 0, packets(both, udp()))}, "both ends of a flow begin"},
+		{"tproxy", []change{rewrite("tproxy", packets(both, nil)), rule(vocabulary.HookInput, 0, packets(both, udp()))}, ""},
 		{"late notrack", []change{dns, notrack(-220)}, "waits in vain"},
 		{"early notrack", []change{dns, notrack(-300)}, ""},
 		{"notrack behind the lookup", []change{dns, notrack(-150)}, ""},
@@ -236,8 +237,8 @@ func TestZones(t *testing.T) {
 func TestInstalled(t *testing.T) {
 	gate := Options{Table: "verdictd", Gate: []QueueRange{{100, 103}}}
 	dns := packets(both, udp(), ports(53, 53))
-	exposed := rule(liverules.Output, 0, packets(both, udp(), ports(53, 60)))
-	in := func(hook liverules.Hook, priority int, s liverules.Selection) []change {
+	exposed := rule(vocabulary.HookOutput, 0, packets(both, udp(), ports(53, 60)))
+	in := func(hook vocabulary.Hook, priority int, s liverules.Selection) []change {
 		return []change{rule(hook, priority, s), queue(100)}
 	}
 	tests := []struct {
@@ -247,13 +248,13 @@ func TestInstalled(t *testing.T) {
 		missing   string
 	}{
 		{"none", nil, false, ""},
-		{"our own", append(in(liverules.Output, -250, dns), table("verdictd")), false, ""},
-		{"other numbers", []change{rule(liverules.Output, -250, dns), queue(99)}, false, ""},
-		{"behind the lookup", in(liverules.Output, -150, dns), false, ""},
-		{"one hook", in(liverules.Output, -250, packets(both, nil)), true, "udp port 53-60"},
-		{"both hooks, one port", append(in(liverules.Output, -300, dns), in(liverules.Prerouting, -300, dns)...), true, "udp port 54-60"},
-		{"both hooks, one family", append(in(liverules.Output, -300, packets(four, udp())), in(liverules.Prerouting, -300, packets(four, udp()))...), true, "IPv6 udp port 53-60"},
-		{"both hooks", append(in(liverules.Output, -300, packets(both, nil)), in(liverules.Prerouting, -300, packets(both, nil))...), true, ""},
+		{"our own", append(in(vocabulary.HookOutput, -250, dns), table("verdictd")), false, ""},
+		{"other numbers", []change{rule(vocabulary.HookOutput, -250, dns), queue(99)}, false, ""},
+		{"behind the lookup", in(vocabulary.HookOutput, -150, dns), false, ""},
+		{"one hook", in(vocabulary.HookOutput, -250, packets(both, nil)), true, "udp port 53-60"},
+		{"both hooks, one port", append(in(vocabulary.HookOutput, -300, dns), in(vocabulary.HookPrerouting, -300, dns)...), true, "udp port 54-60"},
+		{"both hooks, one family", append(in(vocabulary.HookOutput, -300, packets(four, udp())), in(vocabulary.HookPrerouting, -300, packets(four, udp()))...), true, "IPv6 udp port 53-60"},
+		{"both hooks", append(in(vocabulary.HookOutput, -300, packets(both, nil)), in(vocabulary.HookPrerouting, -300, packets(both, nil))...), true, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -266,7 +267,7 @@ func TestInstalled(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	p := Make(made(rule(liverules.Output, 0, packets(both, udp())), table("verdictd")), Options{Table: "verdictd"})
+	p := Make(made(rule(vocabulary.HookOutput, 0, packets(both, udp())), table("verdictd")), Options{Table: "verdictd"})
 	if !p.Exposing[0].Own {
 		t.Error("a rule of the own table is taken for another's")
 	}
@@ -284,12 +285,12 @@ func TestSwallowsICMPErrors(t *testing.T) {
 		changes []change
 		want    int
 	}{
-		{"output", []change{rule(liverules.Output, 0, errors)}, 1},
-		{"postrouting", []change{rule(liverules.Postrouting, 0, errors)}, 1},
-		{"forward", []change{rule(liverules.Forward, 0, errors)}, 0},
-		{"before conntrack", []change{rule(liverules.Output, -300, errors)}, 0},
-		{"udp", []change{rule(liverules.Output, 0, packets(both, udp()))}, 0},
-		{"the gate's", []change{rule(liverules.Output, -199, errors), gateRule("gate-queue")}, 0},
+		{"output", []change{rule(vocabulary.HookOutput, 0, errors)}, 1},
+		{"postrouting", []change{rule(vocabulary.HookPostrouting, 0, errors)}, 1},
+		{"forward", []change{rule(vocabulary.HookForward, 0, errors)}, 0},
+		{"before conntrack", []change{rule(vocabulary.HookOutput, -300, errors)}, 0},
+		{"udp", []change{rule(vocabulary.HookOutput, 0, packets(both, udp()))}, 0},
+		{"the gate's", []change{rule(vocabulary.HookOutput, -199, errors), gateRule("gate-queue")}, 0},
 	} {
 		if got := SwallowsICMPErrors(made(test.changes...)); len(got) != test.want {
 			t.Errorf("%s: %v, want %d", test.name, got, test.want)

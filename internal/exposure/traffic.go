@@ -8,25 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // Traffic is packets of some protocols, as the gate's rules select them.
 type Traffic struct {
 	IPv4, IPv6 bool
 
-	// Protocols are some of GateProtocols.
+	// Protocols are some of vocabulary.GateProtocols.
 	Protocols []uint8
 
 	// Ports select by the port at either end; none: all packets. Protocols without
 	// ports are only in traffic without them.
-	Ports []liverules.PortRange
+	Ports []vocabulary.PortRange
 }
-
-// GateProtocols are those that a gate can hold. Of ICMP and ICMPv6 these are
-// queries: errors never enter.
-var GateProtocols = []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_UDP, unix.IPPROTO_GRE, unix.IPPROTO_ICMPV6, unix.IPPROTO_UDPLITE}
-
-func gateable(p liverules.Protocol) bool { return slices.Contains(GateProtocols, uint8(p)) }
 
 func (t Traffic) equal(other Traffic) bool {
 	return t.IPv4 == other.IPv4 && t.IPv6 == other.IPv6 && slices.Equal(t.Protocols, other.Protocols) && slices.Equal(t.Ports, other.Ports)
@@ -78,16 +73,16 @@ func (k kind) hasPorts() bool {
 }
 
 // everyPort stands for packets whatever their ports, also where there are none.
-var everyPort = []liverules.PortRange{{First: 0, Last: 0xffff}}
+var everyPort = []vocabulary.PortRange{{First: 0, Last: 0xffff}}
 
 // traffic has the ports of each kind of packets.
-type traffic map[kind][]liverules.PortRange
+type traffic map[kind][]vocabulary.PortRange
 
-func (t traffic) add(k kind, ports []liverules.PortRange) {
+func (t traffic) add(k kind, ports []vocabulary.PortRange) {
 	if len(ports) == 0 || !k.hasPorts() {
 		ports = everyPort
 	}
-	t[k] = liverules.MergePorts(append(slices.Clone(t[k]), ports...))
+	t[k] = vocabulary.MergePorts(append(slices.Clone(t[k]), ports...))
 }
 
 func (t traffic) merge(other traffic) {
@@ -98,10 +93,10 @@ func (t traffic) merge(other traffic) {
 
 // addPackets adds what a gate can hold of some packets. The ports may be more than
 // those that the packets have where they are matched.
-func (t traffic) addPackets(packets []liverules.Selection, ports func(kind, []liverules.PortRange) []liverules.PortRange) {
+func (t traffic) addPackets(packets []liverules.Selection, ports func(kind, []vocabulary.PortRange) []vocabulary.PortRange) {
 	for _, s := range packets {
 		for _, family := range s.Families {
-			for _, protocol := range GateProtocols {
+			for _, protocol := range vocabulary.GateProtocols() {
 				k := kind{family, protocol}
 				if family != liverules.IPv4 && family != liverules.IPv6 || !k.exists() || !s.Takes(liverules.Protocol(protocol)) {
 					continue
@@ -124,7 +119,7 @@ func (t traffic) addSite(rules *liverules.Rules, s liverules.Site, active []live
 	}
 	rewrites := rules.RewritesBefore(s)
 	changed := len(rules.Mangling) > 0 || len(rules.SourceNATBefore(s)) > 0
-	t.addPackets(packets, func(k kind, ports []liverules.PortRange) []liverules.PortRange {
+	t.addPackets(packets, func(k kind, ports []vocabulary.PortRange) []vocabulary.PortRange {
 		if len(ports) == 0 || changed {
 			return nil
 		}
@@ -148,7 +143,7 @@ func (t traffic) without(other traffic) traffic {
 	left := traffic{}
 	for k, ports := range t {
 		covered := other[k]
-		rest := []liverules.PortRange{}
+		rest := []vocabulary.PortRange{}
 		for _, r := range ports {
 			next := int(r.First)
 			for _, c := range covered {
@@ -156,12 +151,12 @@ func (t traffic) without(other traffic) traffic {
 					continue
 				}
 				if next < int(c.First) {
-					rest = append(rest, liverules.PortRange{First: uint16(next), Last: c.First - 1})
+					rest = append(rest, vocabulary.Ports(uint16(next), c.First-1))
 				}
 				next = int(c.Last) + 1
 			}
 			if next <= int(r.Last) {
-				rest = append(rest, liverules.PortRange{First: uint16(next), Last: r.Last})
+				rest = append(rest, vocabulary.Ports(uint16(next), r.Last))
 			}
 		}
 		if len(rest) > 0 {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/liverules"
+	"verdictd/internal/vocabulary"
 )
 
 // Priorities: the gate's, and that of conntrack's lookup.
@@ -89,7 +90,7 @@ func otherProtocols(packets []liverules.Selection) string {
 			return "protocols besides TCP, UDP, UDP-Lite, ICMP and GRE"
 		}
 		for _, p := range s.Protocols {
-			if name := p.String(); p != unix.IPPROTO_TCP && !gateable(p) && !slices.Contains(names, name) {
+			if name := p.String(); p != unix.IPPROTO_TCP && !vocabulary.Gateable(uint8(p)) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -111,7 +112,7 @@ func places(list []liverules.Rewrite) string {
 func (r *report) sayUnconfirmed(rules *liverules.Rules) {
 	for _, n := range rules.Notracks {
 		for _, way := range n.Ways {
-			if (way.Hook == liverules.Output || way.Hook == liverules.Prerouting) && way.Priority >= gatePriority && way.Priority <= lookupPriority {
+			if (way.Hook == vocabulary.HookOutput || way.Hook == vocabulary.HookPrerouting) && way.Priority >= gatePriority && way.Priority <= lookupPriority {
 				r.say("%s exempts packets from conntrack behind the gate, at priority %d: what the gate holds of their flows waits in vain; put it at -300", n.Place, way.Priority)
 			}
 		}

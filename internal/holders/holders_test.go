@@ -13,6 +13,7 @@ import (
 
 	"verdictd/internal/nfq"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -47,7 +48,7 @@ func TestSockets(t *testing.T) {
 // TestQueues finds this process.
 func TestQueues(t *testing.T) {
 	testkit.Namespace(t)
-	q, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 10})
+	q, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

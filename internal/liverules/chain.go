@@ -1,6 +1,10 @@
 package liverules
 
-import "strings"
+import (
+	"strings"
+
+	"verdictd/internal/vocabulary"
+)
 
 // A chain is one of nftables, or a chain of a legacy table, as the analysis sees
 // it.
@@ -17,7 +21,7 @@ type chain struct {
 
 // base makes a chain a base chain.
 type base struct {
-	hook     Hook
+	hook     vocabulary.Hook
 	priority int
 }
 

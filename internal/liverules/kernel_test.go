@@ -16,6 +16,7 @@ import (
 
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // told is what is said of a queue's rule: its place up to the handle, the queue
@@ -138,17 +139,17 @@ func TestIPTablesOverNFTables(t *testing.T) {
 		t.Errorf("%+v, want perhaps untracked", reach)
 	}
 	var kinds []string
-	before := func(h Hook) []Rewrite {
+	before := func(h vocabulary.Hook) []Rewrite {
 		return r.RewritesBefore(Site{Reach: Reach{Way: Way{Hook: h, Priority: -150, Families: []Family{IPv4}}}})
 	}
-	for _, w := range before(Postrouting) {
+	for _, w := range before(vocabulary.HookPostrouting) {
 		kinds = append(kinds, w.Kind+" "+string(w.Ways[0].Hook))
 	}
 	slices.Sort(kinds)
 	if want := []string{"dnat prerouting", "redirect output"}; !slices.Equal(kinds, want) {
 		t.Errorf("before postrouting: %v, want %v", kinds, want)
 	}
-	if got := before(Output); len(got) > 0 {
+	if got := before(vocabulary.HookOutput); len(got) > 0 {
 		t.Errorf("before mangle OUTPUT: %v, want none", got)
 	}
 }
@@ -231,21 +232,21 @@ func TestMixedNFTables(t *testing.T) {
 
 // The project's own rules, in each placement.
 func TestOwnRules(t *testing.T) {
-	want := map[ruleset.Placement]struct {
+	want := map[vocabulary.Placement]struct {
 		hooks    string
 		exposure Exposure
 		last     []string
 	}{
-		ruleset.PlacementPreConntrack: {"output -300, prerouting -300", NotExposed, nil},
-		ruleset.PlacementNotrack:      {"input -150, output -150", NotExposed, []string{"10@input", "10@output"}},
-		ruleset.PlacementOutput:       {"output -150", Exposed, []string{"10@output"}},
-		ruleset.PlacementPostrouting:  {"postrouting -150", Exposed, []string{"10@postrouting"}},
-		ruleset.PlacementInput:        {"input -150", Exposed, []string{"10@input"}},
-		ruleset.PlacementForward:      {"forward -150", Exposed, []string{"10@forward"}},
-		ruleset.PlacementVerdict3:     {"input -2147483648, postrouting -2147483648", Exposed, []string{"10@input", "10@postrouting"}},
+		vocabulary.PlacementPreConntrack: {"output -300, prerouting -300", NotExposed, nil},
+		vocabulary.PlacementNotrack:      {"input -150, output -150", NotExposed, []string{"10@input", "10@output"}},
+		vocabulary.PlacementOutput:       {"output -150", Exposed, []string{"10@output"}},
+		vocabulary.PlacementPostrouting:  {"postrouting -150", Exposed, []string{"10@postrouting"}},
+		vocabulary.PlacementInput:        {"input -150", Exposed, []string{"10@input"}},
+		vocabulary.PlacementForward:      {"forward -150", Exposed, []string{"10@forward"}},
+		vocabulary.PlacementVerdict3:     {"input -2147483648, postrouting -2147483648", Exposed, []string{"10@input", "10@postrouting"}},
 	}
 	for placement, want := range want {
-		for fanout, said := range map[ruleset.Fanout]Fanout{ruleset.FanoutBalance: FanoutBalance, ruleset.FanoutCPU: FanoutCPU, ruleset.FanoutNumgen: FanoutMap} {
+		for fanout, said := range map[vocabulary.Fanout]Fanout{vocabulary.FanoutBalance: FanoutBalance, vocabulary.FanoutCPU: FanoutCPU, vocabulary.FanoutNumgen: FanoutMap} {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
 				testkit.Namespace(t)
 				installed, err := ruleset.Install(ruleset.Config{

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // A blob builds a table's entries.
@@ -75,7 +76,7 @@ func TestLegacyWalk(t *testing.T) {
 			t.Fatalf("%s: chains %+v", f, chains)
 		}
 		output, sub := chains[0], chains[1]
-		if *output.base != (base{Output, -150}) || sub.base != nil {
+		if *output.base != (base{vocabulary.HookOutput, -150}) || sub.base != nil {
 			t.Errorf("%s: base chains %+v, %+v", f, output.base, sub.base)
 		}
 		for i, want := range []struct {
@@ -101,9 +102,9 @@ func TestLegacyWalk(t *testing.T) {
 func TestLegacyPriority(t *testing.T) {
 	for _, test := range []struct {
 		table string
-		hook  Hook
+		hook  vocabulary.Hook
 		want  int
-	}{{"raw", Output, -300}, {"mangle", Input, -150}, {"nat", Prerouting, -100}, {"nat", Input, 100}, {"filter", Forward, 0}, {"security", Input, 50}} {
+	}{{"raw", vocabulary.HookOutput, -300}, {"mangle", vocabulary.HookInput, -150}, {"nat", vocabulary.HookPrerouting, -100}, {"nat", vocabulary.HookInput, 100}, {"filter", vocabulary.HookForward, 0}, {"security", vocabulary.HookInput, 50}} {
 		if got := legacyPriority(test.table, test.hook); got != test.want {
 			t.Errorf("%s %s: %d, want %d", test.table, test.hook, got, test.want)
 		}

@@ -6,19 +6,18 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
-// legacyHooks are the hooks by number, and the priorities of the tables.
-var (
-	legacyHooks      = []Hook{Prerouting, Input, Forward, Output, Postrouting}
-	legacyPriorities = map[string]int{"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
-)
+// legacyPriorities are those of the tables.
+var legacyPriorities = map[string]int{"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
 
 // natSourcePriority is that of the table nat in INPUT and POSTROUTING.
 const natSourcePriority = 100
 
-func legacyPriority(table string, h Hook) int {
-	if table == "nat" && (h == Input || h == Postrouting) {
+func legacyPriority(table string, h vocabulary.Hook) int {
+	if table == "nat" && (h == vocabulary.HookInput || h == vocabulary.HookPostrouting) {
 		return natSourcePriority
 	}
 	return legacyPriorities[table]
@@ -43,8 +42,8 @@ var errMalformed = errors.New("the table's entries are malformed")
 // chains takes a table apart. A jump is an offset, to the beginning of a chain
 // that may come later.
 func (t legacyTable) chains(l layout) ([]*chain, error) {
-	beginnings, policies := map[int]Hook{}, map[int]bool{}
-	for i, h := range legacyHooks {
+	beginnings, policies := map[int]vocabulary.Hook{}, map[int]bool{}
+	for i, h := range vocabulary.Hooks() {
 		if t.validHooks&(1<<i) != 0 {
 			beginnings[int(t.entry[i])] = h
 			policies[int(t.underflow[i])] = true

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // A model in a test is chains of one nftables table of family inet, unless they
@@ -27,7 +29,7 @@ func model(chains ...*chain) []*chain {
 	return chains
 }
 
-func baseChain(h Hook, priority int, rules ...rule) *chain {
+func baseChain(h vocabulary.Hook, priority int, rules ...rule) *chain {
 	return &chain{name: "base-" + string(h), base: &base{h, priority}, rules: rules}
 }
 
@@ -87,8 +89,8 @@ func queueOf(t *testing.T, r *Rules, first uint16) QueueRule {
 }
 
 // hooks are those of the reaches, in no order.
-func hooks(q QueueRule) []Hook {
-	var list []Hook
+func hooks(q QueueRule) []vocabulary.Hook {
+	var list []vocabulary.Hook
 	for _, r := range q.Reaches {
 		list = append(list, r.Hook)
 	}

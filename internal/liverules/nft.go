@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernelfacts"
+	"verdictd/internal/vocabulary"
 )
 
 // The netlink messages are decoded here rather than by a library, because those
@@ -201,18 +202,18 @@ func decodeChain(o object) *chain {
 }
 
 // hookOf names a hook; the numbers depend on the family.
-func hookOf(f Family, number uint32) Hook {
-	hooks := []Hook{Prerouting, Input, Forward, Output, Postrouting, Ingress} // enum nf_inet_hooks
+func hookOf(f Family, number uint32) vocabulary.Hook {
+	hooks := append(vocabulary.Hooks(), vocabulary.HookIngress)
 	switch f {
 	case NetDev:
-		hooks = []Hook{Ingress, Egress}
+		hooks = []vocabulary.Hook{vocabulary.HookIngress, vocabulary.HookEgress}
 	case ARP:
-		hooks = []Hook{Input, Output, Forward}
+		hooks = []vocabulary.Hook{vocabulary.HookInput, vocabulary.HookOutput, vocabulary.HookForward}
 	}
 	if int(number) < len(hooks) {
 		return hooks[number]
 	}
-	return Hook(fmt.Sprintf("hook %d", number))
+	return vocabulary.Hook(fmt.Sprintf("hook %d", number))
 }
 
 // set is what a rule's lookup in it says.

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // inverted are the limits of what does not meet a condition; nil for what is not
@@ -63,8 +65,8 @@ func (k valueKey) length() int {
 }
 
 // within makes limits of ranges of a field.
-func (k valueKey) within(ranges []PortRange) *limits {
-	ranges = MergePorts(ranges)
+func (k valueKey) within(ranges []vocabulary.PortRange) *limits {
+	ranges = vocabulary.MergePorts(ranges)
 	switch k {
 	case sourcePortValue:
 		return limitedTo(func(l *limits) { l.source = ranges })
@@ -91,7 +93,7 @@ func (v value) limits(e element) *limits {
 	if !ok || !also || first > last {
 		return nil
 	}
-	return v.key.within([]PortRange{{first, last}})
+	return v.key.within([]vocabulary.PortRange{vocabulary.Ports(first, last)})
 }
 
 // compared are the limits of a comparison.
@@ -103,17 +105,17 @@ func (v value) compared(data []byte, op uint32) *limits {
 	most := v.key.most()
 	switch op {
 	case unix.NFT_CMP_EQ:
-		return v.key.within([]PortRange{{n, n}})
+		return v.key.within([]vocabulary.PortRange{vocabulary.Ports(n, n)})
 	case unix.NFT_CMP_NEQ:
-		return v.key.within([]PortRange{{n, n}}).inverted(true)
+		return v.key.within([]vocabulary.PortRange{vocabulary.Ports(n, n)}).inverted(true)
 	case unix.NFT_CMP_LTE:
-		return v.key.within([]PortRange{{0, n}})
+		return v.key.within([]vocabulary.PortRange{vocabulary.Ports(0, n)})
 	case unix.NFT_CMP_GTE:
-		return v.key.within([]PortRange{{n, most}})
+		return v.key.within([]vocabulary.PortRange{vocabulary.Ports(n, most)})
 	case unix.NFT_CMP_LT:
-		return v.key.within([]PortRange{{n, most}}).inverted(true)
+		return v.key.within([]vocabulary.PortRange{vocabulary.Ports(n, most)}).inverted(true)
 	case unix.NFT_CMP_GT:
-		return v.key.within([]PortRange{{0, n}}).inverted(true)
+		return v.key.within([]vocabulary.PortRange{vocabulary.Ports(0, n)}).inverted(true)
 	}
 	return nil
 }
@@ -164,7 +166,7 @@ func (s set) states() *limits {
 }
 
 // ranges are the elements of a set of one field.
-func (s set) ranges(k valueKey) (ranges []PortRange, ok bool) {
+func (s set) ranges(k valueKey) (ranges []vocabulary.PortRange, ok bool) {
 	type point struct {
 		n   uint16
 		end bool
@@ -180,11 +182,11 @@ func (s set) ranges(k valueKey) (ranges []PortRange, ok bool) {
 			if !ok || last < n {
 				return nil, false
 			}
-			ranges = append(ranges, PortRange{n, last})
+			ranges = append(ranges, vocabulary.Ports(n, last))
 			continue
 		}
 		if !s.interval {
-			ranges = append(ranges, PortRange{n, n})
+			ranges = append(ranges, vocabulary.Ports(n, n))
 			continue
 		}
 		points = append(points, point{n, e.end})
@@ -203,7 +205,7 @@ func (s set) ranges(k valueKey) (ranges []PortRange, ok bool) {
 				break
 			}
 		}
-		ranges = append(ranges, PortRange{p.n, last})
+		ranges = append(ranges, vocabulary.Ports(p.n, last))
 	}
 	return ranges, true
 }
@@ -217,7 +219,7 @@ func (s set) concatenated(fields []valueKey) *limits {
 		if !k.narrows() {
 			continue
 		}
-		var ranges []PortRange
+		var ranges []vocabulary.PortRange
 		for _, e := range s.elements {
 			if e.all || e.end || len(e.key) != width*len(fields) || e.last != nil && len(e.last) != len(e.key) {
 				return nil
@@ -230,7 +232,7 @@ func (s set) concatenated(fields []valueKey) *limits {
 			if last < first {
 				return nil
 			}
-			ranges = append(ranges, PortRange{first, last})
+			ranges = append(ranges, vocabulary.Ports(first, last))
 		}
 		l = l.and(*k.within(ranges))
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/google/nftables/xt"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // encode makes of expressions what the kernel's dump has of a rule.
@@ -213,7 +215,7 @@ func FuzzRule(f *testing.F) {
 		if r.outcomes == 0 {
 			t.Errorf("nothing can become of a packet after %+v", r)
 		}
-		analyse(model(baseChain(Output, 0, r)), tracked, true)
+		analyse(model(baseChain(vocabulary.HookOutput, 0, r)), tracked, true)
 	})
 }
 
@@ -221,8 +223,8 @@ func TestHookOf(t *testing.T) {
 	for _, test := range []struct {
 		f      Family
 		number uint32
-		want   Hook
-	}{{Inet, 0, Prerouting}, {Inet, 5, Ingress}, {Bridge, 3, Output}, {NetDev, 0, Ingress}, {NetDev, 1, Egress}, {ARP, 1, Output}, {ARP, 9, "hook 9"}} {
+		want   vocabulary.Hook
+	}{{Inet, 0, vocabulary.HookPrerouting}, {Inet, 5, vocabulary.HookIngress}, {Bridge, 3, vocabulary.HookOutput}, {NetDev, 0, vocabulary.HookIngress}, {NetDev, 1, vocabulary.HookEgress}, {ARP, 1, vocabulary.HookOutput}, {ARP, 9, "hook 9"}} {
 		if got := hookOf(test.f, test.number); got != test.want {
 			t.Errorf("%s %d: %s, want %s", test.f, test.number, got, test.want)
 		}

@@ -1,6 +1,10 @@
 package liverules
 
-import "slices"
+import (
+	"slices"
+
+	"verdictd/internal/vocabulary"
+)
 
 // Site is a queue rule as one kind of packets meets it.
 type Site struct {
@@ -13,7 +17,7 @@ type Site struct {
 type Behind struct {
 	Ours Site `json:"ours"`
 	// Path is the hooks that the packets run through.
-	Path []Hook `json:"path"`
+	Path []vocabulary.Hook `json:"path"`
 	// Next are the queue rules behind it, in no order.
 	Next []Next `json:"next"`
 }
@@ -109,7 +113,7 @@ func (q Queue) foreign(queues []uint16) Answer {
 }
 
 // behind reports whether a packet on the path can come from a's queue to b's.
-func behind(path []Hook, a, b Site) bool {
+func behind(path []vocabulary.Hook, a, b Site) bool {
 	if a.Reach.families()&b.Reach.families() == 0 {
 		return false
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"verdictd/internal/vocabulary"
 )
 
 // order renders an order: the last, and what is behind.
@@ -31,30 +33,30 @@ func TestBehindOurs(t *testing.T) {
 		last     []string
 		followed []string
 	}{
-		{"one", model(baseChain(Output, 0, queue(1))), []string{"1@output"}, nil},
-		{"output and postrouting", model(baseChain(Output, 0, queue(1)), baseChain(Postrouting, 0, queue(2))),
+		{"one", model(baseChain(vocabulary.HookOutput, 0, queue(1))), []string{"1@output"}, nil},
+		{"output and postrouting", model(baseChain(vocabulary.HookOutput, 0, queue(1)), baseChain(vocabulary.HookPostrouting, 0, queue(2))),
 			[]string{"2@postrouting"}, []string{"1@output<2@postrouting foreign=no"}},
-		{"input and postrouting never meet", model(baseChain(Input, 0, queue(1)), baseChain(Postrouting, 0, queue(2))),
+		{"input and postrouting never meet", model(baseChain(vocabulary.HookInput, 0, queue(1)), baseChain(vocabulary.HookPostrouting, 0, queue(2))),
 			[]string{"1@input", "2@postrouting"}, nil},
-		{"prerouting is last on the path to input only", model(baseChain(Prerouting, 0, queue(1)), baseChain(Forward, 0, queue(2))),
+		{"prerouting is last on the path to input only", model(baseChain(vocabulary.HookPrerouting, 0, queue(1)), baseChain(vocabulary.HookForward, 0, queue(2))),
 			[]string{"1@prerouting", "2@forward"}, []string{"1@prerouting<2@forward foreign=no"}},
-		{"a foreign one behind", model(baseChain(Forward, 0, queue(1)), ofTable("u", baseChain(Postrouting, 0, queue(9)))),
+		{"a foreign one behind", model(baseChain(vocabulary.HookForward, 0, queue(1)), ofTable("u", baseChain(vocabulary.HookPostrouting, 0, queue(9)))),
 			[]string{"1@forward"}, []string{"1@forward<9@postrouting foreign=yes"}},
-		{"a foreign one before", model(baseChain(Postrouting, 0, queue(1)), ofTable("u", baseChain(Forward, 0, queue(9)))),
+		{"a foreign one before", model(baseChain(vocabulary.HookPostrouting, 0, queue(1)), ofTable("u", baseChain(vocabulary.HookForward, 0, queue(9)))),
 			[]string{"1@postrouting"}, nil},
-		{"by priority", model(baseChain(Output, 0, queue(1)), ofTable("u", baseChain(Output, 1, queue(9)))),
+		{"by priority", model(baseChain(vocabulary.HookOutput, 0, queue(1)), ofTable("u", baseChain(vocabulary.HookOutput, 1, queue(9)))),
 			[]string{"1@output"}, []string{"1@output<9@output foreign=yes"}},
-		{"the same priority", model(baseChain(Output, 0, queue(1)), ofTable("u", baseChain(Output, 0, queue(9)))),
+		{"the same priority", model(baseChain(vocabulary.HookOutput, 0, queue(1)), ofTable("u", baseChain(vocabulary.HookOutput, 0, queue(9)))),
 			[]string{"1@output"}, []string{"1@output<9@output foreign=yes"}},
-		{"the same base chain", model(baseChain(Output, 0, queue(1, udp), queue(9))), []string{"1@output"}, nil},
-		{"other families", model(in(IPv4, baseChain(Output, 0, queue(1))), in(IPv6, baseChain(Postrouting, 0, queue(9)))), []string{"1@output"}, nil},
-		{"other families by match", model(baseChain(Output, 0, queue(1, onlyIPv4)), in(IPv6, baseChain(Postrouting, 0, queue(9)))), []string{"1@output"}, nil},
-		{"behind, but before the lookup", model(baseChain(Output, -300, queue(1)), baseChain(Postrouting, 0, queue(9))), nil, nil},
-		{"a computed number", model(baseChain(Output, 0, queue(1)), baseChain(Postrouting, 0, computed)),
+		{"the same base chain", model(baseChain(vocabulary.HookOutput, 0, queue(1, udp), queue(9))), []string{"1@output"}, nil},
+		{"other families", model(in(IPv4, baseChain(vocabulary.HookOutput, 0, queue(1))), in(IPv6, baseChain(vocabulary.HookPostrouting, 0, queue(9)))), []string{"1@output"}, nil},
+		{"other families by match", model(baseChain(vocabulary.HookOutput, 0, queue(1, onlyIPv4)), in(IPv6, baseChain(vocabulary.HookPostrouting, 0, queue(9)))), []string{"1@output"}, nil},
+		{"behind, but before the lookup", model(baseChain(vocabulary.HookOutput, -300, queue(1)), baseChain(vocabulary.HookPostrouting, 0, queue(9))), nil, nil},
+		{"a computed number", model(baseChain(vocabulary.HookOutput, 0, queue(1)), baseChain(vocabulary.HookPostrouting, 0, computed)),
 			[]string{"0@postrouting"}, []string{"1@output<0@postrouting foreign=unknown"}},
-		{"partly ours", model(baseChain(Output, 0, queue(1)), baseChain(Postrouting, 0, partly)),
+		{"partly ours", model(baseChain(vocabulary.HookOutput, 0, queue(1)), baseChain(vocabulary.HookPostrouting, 0, partly)),
 			[]string{"2@postrouting"}, []string{"1@output<2@postrouting foreign=unknown"}},
-		{"unreachable", model(baseChain(Output, 0, queue(1)), userChain("c", queue(9))), []string{"1@output"}, nil},
+		{"unreachable", model(baseChain(vocabulary.HookOutput, 0, queue(1)), userChain("c", queue(9))), []string{"1@output"}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,19 +75,19 @@ func TestRewritesBefore(t *testing.T) {
 		chains []*chain
 		want   bool
 	}{
-		{"none", model(baseChain(Output, 0, queue(1))), false},
-		{"prerouting, then forward", model(baseChain(Prerouting, -100, dnat()), baseChain(Forward, -150, queue(1))), true},
-		{"prerouting, then postrouting", model(baseChain(Prerouting, -100, dnat()), baseChain(Postrouting, -150, queue(1))), true},
-		{"prerouting, before NAT", model(baseChain(Prerouting, -100, dnat()), ofTable("u", baseChain(Prerouting, -150, queue(1)))), false},
-		{"prerouting, after NAT", model(baseChain(Prerouting, -100, dnat()), ofTable("u", baseChain(Prerouting, -50, queue(1)))), true},
+		{"none", model(baseChain(vocabulary.HookOutput, 0, queue(1))), false},
+		{"prerouting, then forward", model(baseChain(vocabulary.HookPrerouting, -100, dnat()), baseChain(vocabulary.HookForward, -150, queue(1))), true},
+		{"prerouting, then postrouting", model(baseChain(vocabulary.HookPrerouting, -100, dnat()), baseChain(vocabulary.HookPostrouting, -150, queue(1))), true},
+		{"prerouting, before NAT", model(baseChain(vocabulary.HookPrerouting, -100, dnat()), ofTable("u", baseChain(vocabulary.HookPrerouting, -150, queue(1)))), false},
+		{"prerouting, after NAT", model(baseChain(vocabulary.HookPrerouting, -100, dnat()), ofTable("u", baseChain(vocabulary.HookPrerouting, -50, queue(1)))), true},
 		// NAT's hook runs at -100, whatever the priority of the chain with the rule.
-		{"a late chain", model(baseChain(Prerouting, 50, dnat()), ofTable("u", baseChain(Prerouting, -50, queue(1)))), true},
-		{"prerouting, output", model(baseChain(Prerouting, -100, dnat()), baseChain(Output, 0, queue(1))), false},
-		{"output, before NAT", model(baseChain(Output, -100, dnat()), ofTable("u", baseChain(Output, -150, queue(1)))), false},
-		{"output, then postrouting", model(baseChain(Output, -100, dnat()), baseChain(Postrouting, -150, queue(1))), true},
-		{"output, then input", model(baseChain(Output, -100, dnat()), baseChain(Input, 0, queue(1))), false},
-		{"another family", model(in(IPv6, baseChain(Prerouting, -100, dnat())), in(IPv4, baseChain(Forward, 0, queue(1)))), false},
-		{"unreachable", model(userChain("c", dnat()), baseChain(Forward, 0, queue(1))), false},
+		{"a late chain", model(baseChain(vocabulary.HookPrerouting, 50, dnat()), ofTable("u", baseChain(vocabulary.HookPrerouting, -50, queue(1)))), true},
+		{"prerouting, output", model(baseChain(vocabulary.HookPrerouting, -100, dnat()), baseChain(vocabulary.HookOutput, 0, queue(1))), false},
+		{"output, before NAT", model(baseChain(vocabulary.HookOutput, -100, dnat()), ofTable("u", baseChain(vocabulary.HookOutput, -150, queue(1)))), false},
+		{"output, then postrouting", model(baseChain(vocabulary.HookOutput, -100, dnat()), baseChain(vocabulary.HookPostrouting, -150, queue(1))), true},
+		{"output, then input", model(baseChain(vocabulary.HookOutput, -100, dnat()), baseChain(vocabulary.HookInput, 0, queue(1))), false},
+		{"another family", model(in(IPv6, baseChain(vocabulary.HookPrerouting, -100, dnat())), in(IPv4, baseChain(vocabulary.HookForward, 0, queue(1)))), false},
+		{"unreachable", model(userChain("c", dnat()), baseChain(vocabulary.HookForward, 0, queue(1))), false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,6 +1,10 @@
 package liverules
 
-import "math"
+import (
+	"math"
+
+	"verdictd/internal/vocabulary"
+)
 
 // Position is where packets wait, seen from conntrack.
 type Position string
@@ -31,24 +35,24 @@ const (
 )
 
 // position finds where a base chain stands. The reason is for people.
-func position(f Family, h Hook, priority int) (Position, string) {
+func position(f Family, h vocabulary.Hook, priority int) (Position, string) {
 	switch {
-	case h == Ingress:
+	case h == vocabulary.HookIngress:
 		return BeforeLookup, "ingress comes before conntrack's lookup"
-	case h == Egress:
+	case h == vocabulary.HookEgress:
 		return AfterConfirm, "egress comes after conntrack's confirm"
 	case f == ARP:
 		return Outside, "conntrack does not see ARP"
 	}
 	switch h {
-	case Prerouting, Output:
+	case vocabulary.HookPrerouting, vocabulary.HookOutput:
 		switch {
 		case priority < lookupPriority:
 			return BeforeLookup, "priority is below -200: before conntrack's lookup"
 		case priority == lookupPriority:
 			return Undecided, "priority is -200, that of conntrack's lookup: which comes first depends on which was registered last"
 		}
-	case Input, Postrouting:
+	case vocabulary.HookInput, vocabulary.HookPostrouting:
 		if priority == confirmPriority {
 			return Undecided, "priority is that of conntrack's confirm: which comes first depends on which was registered last"
 		}
@@ -59,21 +63,21 @@ func position(f Family, h Hook, priority int) (Position, string) {
 // paths are the ways of packets through the hooks, each ending with confirm.
 // What loopback delivers was confirmed in POSTROUTING, before it came to
 // PREROUTING.
-var paths = [][]Hook{
-	{Prerouting, Input},
-	{Prerouting, Forward, Postrouting},
-	{Output, Postrouting},
+var paths = [][]vocabulary.Hook{
+	{vocabulary.HookPrerouting, vocabulary.HookInput},
+	{vocabulary.HookPrerouting, vocabulary.HookForward, vocabulary.HookPostrouting},
+	{vocabulary.HookOutput, vocabulary.HookPostrouting},
 }
 
 // entries are the hooks in which packets that come to a hook were looked up.
-func entries(h Hook) []Hook {
+func entries(h vocabulary.Hook) []vocabulary.Hook {
 	switch h {
-	case Prerouting, Input, Forward:
-		return []Hook{Prerouting}
-	case Output:
-		return []Hook{Output}
-	case Postrouting:
-		return []Hook{Prerouting, Output}
+	case vocabulary.HookPrerouting, vocabulary.HookInput, vocabulary.HookForward:
+		return []vocabulary.Hook{vocabulary.HookPrerouting}
+	case vocabulary.HookOutput:
+		return []vocabulary.Hook{vocabulary.HookOutput}
+	case vocabulary.HookPostrouting:
+		return []vocabulary.Hook{vocabulary.HookPrerouting, vocabulary.HookOutput}
 	}
 	return nil
 }

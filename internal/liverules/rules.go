@@ -3,6 +3,8 @@ package liverules
 import (
 	"fmt"
 	"strings"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Rules is what a network namespace does with queued packets.
@@ -190,24 +192,10 @@ func (q Queue) String() string {
 	return strings.Join(words, " ")
 }
 
-// Hook is where in the kernel a base chain is called.
-type Hook string
-
-// The hooks.
-const (
-	Prerouting  Hook = "prerouting"
-	Input       Hook = "input"
-	Forward     Hook = "forward"
-	Output      Hook = "output"
-	Postrouting Hook = "postrouting"
-	Ingress     Hook = "ingress"
-	Egress      Hook = "egress"
-)
-
 // Way is how packets come to a rule.
 type Way struct {
-	Hook     Hook `json:"hook"`
-	Priority int  `json:"priority"`
+	Hook     vocabulary.Hook `json:"hook"`
+	Priority int             `json:"priority"`
 
 	// Chains are those from the base chain to the rule's, both included; if
 	// there are several ways from one base chain, those of one of them.

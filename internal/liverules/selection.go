@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Selection is a kind of packets: of one of the families, of one of the
@@ -20,7 +22,7 @@ type Selection struct {
 
 	// Ports: the source's or the destination's is one of these; empty: whatever the
 	// ports, if there are any.
-	Ports []PortRange `json:"ports,omitempty"`
+	Ports []vocabulary.PortRange `json:"ports,omitempty"`
 
 	// ICMPErrors: messages of ICMP that tell of other packets are among them.
 	ICMPErrors bool `json:"icmp_errors,omitempty"`
@@ -91,7 +93,7 @@ func (s Selection) same(other Selection) bool {
 }
 
 // portProtocols are those whose header begins with source and destination port.
-var portProtocols = byteSetOf(unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_DCCP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE)
+var portProtocols = byteSetOf(vocabulary.PortProtocols()...)
 
 // fewPorts is up to how many ports say something.
 const fewPorts = 1 << 15

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // String is for tests: families, protocols, ports, and E for errors of ICMP.
@@ -157,7 +158,7 @@ func TestSelectionsOfNFT(t *testing.T) {
 }
 
 func TestContradictionReachesNothing(t *testing.T) {
-	r := analyse(model(baseChain(Output, 0, jump("c", udp)), userChain("c", queue(1, tcp))), tracked, true)
+	r := analyse(model(baseChain(vocabulary.HookOutput, 0, jump("c", udp)), userChain("c", queue(1, tcp))), tracked, true)
 	if q := queueOf(t, r, 1); q.Exposure != NotExposed || len(q.Reaches[0].Packets) != 0 {
 		t.Errorf("%s by %v, want no packets", q.Exposure, q.Reaches)
 	}
@@ -219,8 +220,8 @@ func TestProtocolText(t *testing.T) {
 }
 
 func TestPorts(t *testing.T) {
-	merged := MergePorts([]PortRange{{5, 9}, {1, 2}, {3, 3}, {9, 12}, {65535, 65535}})
-	if want := []PortRange{{1, 3}, {5, 12}, {65535, 65535}}; !slices.Equal(merged, want) {
+	merged := vocabulary.MergePorts([]vocabulary.PortRange{vocabulary.Ports(5, 9), vocabulary.Ports(1, 2), vocabulary.Ports(3, 3), vocabulary.Ports(9, 12), vocabulary.Ports(65535, 65535)})
+	if want := []vocabulary.PortRange{vocabulary.Ports(1, 3), vocabulary.Ports(5, 12), vocabulary.Ports(65535, 65535)}; !slices.Equal(merged, want) {
 		t.Errorf("%v, want %v", merged, want)
 	}
 	s := portSet(merged)
@@ -230,7 +231,7 @@ func TestPorts(t *testing.T) {
 	if got := (portSet{}).complement(); got.count() != 65536 || got.complement() == nil || got.complement().count() != 0 {
 		t.Errorf("%v", got)
 	}
-	if got := s.and(portSet{{2, 6}}); !slices.Equal(got, portSet{{2, 3}, {5, 6}}) {
+	if got := s.and(portSet{vocabulary.Ports(2, 6)}); !slices.Equal(got, portSet{vocabulary.Ports(2, 3), vocabulary.Ports(5, 6)}) {
 		t.Errorf("%v", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // The ports of the packets in these tests, and of the rules' conditions.
@@ -138,8 +139,8 @@ func (w writer) legacy() string {
 
 // takes reports whether a UDP packet over IPv4 is among some.
 func takes(packets []Selection, source, destination uint16) bool {
-	in := func(p uint16) func(PortRange) bool {
-		return func(r PortRange) bool { return r.First <= p && p <= r.Last }
+	in := func(p uint16) func(vocabulary.PortRange) bool {
+		return func(r vocabulary.PortRange) bool { return r.First <= p && p <= r.Last }
 	}
 	return slices.ContainsFunc(packets, func(s Selection) bool {
 		return slices.Contains(s.Families, IPv4) && s.Takes(unix.IPPROTO_UDP) &&

@@ -4,32 +4,34 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"verdictd/internal/vocabulary"
 )
 
 func TestReach(t *testing.T) {
 	tests := []struct {
 		name   string
 		chains []*chain
-		want   []Hook
+		want   []vocabulary.Hook
 		match  string
 	}{
-		{"base chain", model(baseChain(Output, 0, queue(1, udp))), []Hook{Output}, "meta l4proto udp"},
-		{"jump", model(baseChain(Output, 0, jump("c", udp)), userChain("c", queue(1, dns))), []Hook{Output}, "meta l4proto udp th dport 53"},
-		{"goto", model(baseChain(Output, 0, gotoChain("c")), userChain("c", queue(1))), []Hook{Output}, ""},
-		{"two deep", model(baseChain(Output, 0, jump("a")), userChain("a", jump("b")), userChain("b", queue(1))), []Hook{Output}, ""},
-		{"several base chains", model(baseChain(Output, 0, jump("c")), baseChain(Input, 0, jump("c")), userChain("c", queue(1))), []Hook{Input, Output}, ""},
-		{"two ways, what is common", model(baseChain(Output, 0, jump("c", udp, dns), jump("c", udp)), userChain("c", queue(1))), []Hook{Output}, "meta l4proto udp"},
-		{"verdict map", model(baseChain(Output, 0, rule{calls: []string{"a", "b"}, outcomes: goesOn | comesBack, conditions: []condition{inTurn}}),
-			userChain("a", queue(1)), userChain("b", queue(2))), []Hook{Output}, "numgen mod 2 vmap @m"},
-		{"nobody calls", model(baseChain(Output, 0), userChain("c", queue(1))), nil, ""},
-		{"only nobody's chain calls", model(baseChain(Output, 0), userChain("a", jump("c")), userChain("c", queue(1))), nil, ""},
-		{"behind a verdict", model(baseChain(Output, 0, accept(), queue(1))), nil, ""},
-		{"behind a goto", model(baseChain(Output, 0, gotoChain("c"), queue(1)), userChain("c")), nil, ""},
-		{"behind a conditional verdict", model(baseChain(Output, 0, accept(dns), queue(1))), []Hook{Output}, ""},
-		{"called behind a verdict", model(baseChain(Output, 0, leave(), jump("c")), userChain("c", queue(1))), nil, ""},
-		{"another table's chain", model(baseChain(Output, 0, jump("c")), ofTable("u", userChain("c", queue(1)))), nil, ""},
-		{"a loop", model(baseChain(Output, 0, jump("a")), userChain("a", jump("b")), userChain("b", jump("a"), queue(1))), []Hook{Output}, ""},
-		{"a chain that is gone", model(baseChain(Output, 0, jump("gone"), queue(1))), []Hook{Output}, ""},
+		{"base chain", model(baseChain(vocabulary.HookOutput, 0, queue(1, udp))), []vocabulary.Hook{vocabulary.HookOutput}, "meta l4proto udp"},
+		{"jump", model(baseChain(vocabulary.HookOutput, 0, jump("c", udp)), userChain("c", queue(1, dns))), []vocabulary.Hook{vocabulary.HookOutput}, "meta l4proto udp th dport 53"},
+		{"goto", model(baseChain(vocabulary.HookOutput, 0, gotoChain("c")), userChain("c", queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
+		{"two deep", model(baseChain(vocabulary.HookOutput, 0, jump("a")), userChain("a", jump("b")), userChain("b", queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
+		{"several base chains", model(baseChain(vocabulary.HookOutput, 0, jump("c")), baseChain(vocabulary.HookInput, 0, jump("c")), userChain("c", queue(1))), []vocabulary.Hook{vocabulary.HookInput, vocabulary.HookOutput}, ""},
+		{"two ways, what is common", model(baseChain(vocabulary.HookOutput, 0, jump("c", udp, dns), jump("c", udp)), userChain("c", queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, "meta l4proto udp"},
+		{"verdict map", model(baseChain(vocabulary.HookOutput, 0, rule{calls: []string{"a", "b"}, outcomes: goesOn | comesBack, conditions: []condition{inTurn}}),
+			userChain("a", queue(1)), userChain("b", queue(2))), []vocabulary.Hook{vocabulary.HookOutput}, "numgen mod 2 vmap @m"},
+		{"nobody calls", model(baseChain(vocabulary.HookOutput, 0), userChain("c", queue(1))), nil, ""},
+		{"only nobody's chain calls", model(baseChain(vocabulary.HookOutput, 0), userChain("a", jump("c")), userChain("c", queue(1))), nil, ""},
+		{"behind a verdict", model(baseChain(vocabulary.HookOutput, 0, accept(), queue(1))), nil, ""},
+		{"behind a goto", model(baseChain(vocabulary.HookOutput, 0, gotoChain("c"), queue(1)), userChain("c")), nil, ""},
+		{"behind a conditional verdict", model(baseChain(vocabulary.HookOutput, 0, accept(dns), queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
+		{"called behind a verdict", model(baseChain(vocabulary.HookOutput, 0, leave(), jump("c")), userChain("c", queue(1))), nil, ""},
+		{"another table's chain", model(baseChain(vocabulary.HookOutput, 0, jump("c")), ofTable("u", userChain("c", queue(1)))), nil, ""},
+		{"a loop", model(baseChain(vocabulary.HookOutput, 0, jump("a")), userChain("a", jump("b")), userChain("b", jump("a"), queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
+		{"a chain that is gone", model(baseChain(vocabulary.HookOutput, 0, jump("gone"), queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -52,7 +54,7 @@ func TestReach(t *testing.T) {
 
 func TestChainsOnTheWay(t *testing.T) {
 	q := queueOf(t, analyse(model(
-		baseChain(Output, 0, jump("a")), userChain("a", jump("b")), userChain("b", queue(1)),
+		baseChain(vocabulary.HookOutput, 0, jump("a")), userChain("a", jump("b")), userChain("b", queue(1)),
 	), tracked, true), 1)
 	if want := []string{"base-output", "a", "b"}; !slices.Equal(q.Reaches[0].Chains, want) {
 		t.Errorf("chains %v, want %v", q.Reaches[0].Chains, want)
@@ -60,7 +62,7 @@ func TestChainsOnTheWay(t *testing.T) {
 }
 
 func TestFanoutByMap(t *testing.T) {
-	q := queueOf(t, analyse(model(baseChain(Output, 0, jump("c", inTurn)), userChain("c", queue(1))), tracked, true), 1)
+	q := queueOf(t, analyse(model(baseChain(vocabulary.HookOutput, 0, jump("c", inTurn)), userChain("c", queue(1))), tracked, true), 1)
 	if q.Fanout != FanoutMap {
 		t.Errorf("fan-out %s, want %s: each packet of a flow may come to another queue", q.Fanout, FanoutMap)
 	}
@@ -75,7 +77,7 @@ func BenchmarkLongChain(b *testing.B) {
 			for i := range n {
 				rules = append(rules, jump("c", condition{text: fmt.Sprint("dport ", i)}), accept(condition{text: fmt.Sprint("sport ", i)}))
 			}
-			chains := model(baseChain(Output, 0, rules...), userChain("c", queue(1)))
+			chains := model(baseChain(vocabulary.HookOutput, 0, rules...), userChain("c", queue(1)))
 			for b.Loop() {
 				analyse(chains, tracked, true)
 			}
@@ -89,7 +91,7 @@ func BenchmarkServices(b *testing.B) {
 	for _, n := range []int{1000, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			services := userChain("services")
-			chains := []*chain{baseChain(Prerouting, -100, jump("services")), services, baseChain(Forward, 0, queue(1, udp))}
+			chains := []*chain{baseChain(vocabulary.HookPrerouting, -100, jump("services")), services, baseChain(vocabulary.HookForward, 0, queue(1, udp))}
 			for i := range n {
 				service, backend := fmt.Sprint("service-", i), fmt.Sprint("backend-", i)
 				services.rules = append(services.rules, jump(service, udp, condition{text: fmt.Sprint("ip daddr ", i)}, dns))

@@ -16,6 +16,7 @@ import (
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func watch(t *testing.T) *Watcher {
@@ -108,10 +109,10 @@ func TestExceptTheSettledSet(t *testing.T) {
 	testkit.Namespace(t)
 	g := ruleset.Gate{
 		FirstQueue: 100, Queues: 1, Settled: true, SettledSize: 100, SettledTimeout: time.Minute,
-		Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: ruleset.GateProtocols}},
+		Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: vocabulary.GateProtocols()}},
 	}
 	installed, err := ruleset.Install(ruleset.Config{
-		Table: "t", Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
+		Table: "t", Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true, Gate: &g,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"verdictd/internal/vocabulary"
 )
 
 // xtStates are the limits of a mask of conntrack's states: bit 1+ctinfo, and 0 for
@@ -70,7 +72,7 @@ func xtPortLimits(info []byte) *limits {
 	l.exact = true
 	for i, side := range []*portSet{&l.source, &l.destination} {
 		if first, last := xtPort(info, 2*i), xtPort(info, 2*i+1); first != 0 || last != 0xffff {
-			*side = portSet{{first, last}}
+			*side = portSet{vocabulary.Ports(first, last)}
 			if first > last {
 				*side = portSet{}
 			}
@@ -120,9 +122,9 @@ func xtMultiport(c condition, revision uint32, info []byte) condition {
 		return c
 	}
 	var words []string
-	var ranges []PortRange
+	var ranges []vocabulary.PortRange
 	for i := 0; i < count; i++ {
-		r := PortRange{xtPort(info[ports:], i), xtPort(info[ports:], i)}
+		r := vocabulary.Ports(xtPort(info[ports:], i), xtPort(info[ports:], i))
 		if info[flags+i] != 0 && i+1 < count {
 			i++
 			r.Last = xtPort(info[ports:], i)
@@ -135,7 +137,7 @@ func xtMultiport(c condition, revision uint32, info []byte) condition {
 	operator := map[bool]string{false: "", true: "!= "}[info[inverted] != 0]
 	c.text, c.stable = fmt.Sprintf("%s %s{ %s }", side, operator, strings.Join(words, ", ")), true
 	c.limits = limitedTo(func(l *limits) {
-		*map[byte]*portSet{0: &l.source, 1: &l.destination, 2: &l.either}[info[0]] = MergePorts(ranges)
+		*map[byte]*portSet{0: &l.source, 1: &l.destination, 2: &l.either}[info[0]] = vocabulary.MergePorts(ranges)
 	}).inverted(info[inverted] != 0)
 	return c
 }

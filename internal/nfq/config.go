@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // CopyMode says how much of a packet the kernel hands over
@@ -18,10 +20,6 @@ const (
 	// CopyMeta brings no byte of the packet, only what the kernel knows of it.
 	CopyMeta
 )
-
-// MaxCopyRange is the longest copy in bytes: what fits a netlink attribute
-// (0xffff less its header; kernel: nfqnl_set_mode).
-const MaxCopyRange = 0xffff - 4
 
 // maxOthers keeps Packet.Of within its type; nobody needs as many.
 const maxOthers = 255
@@ -42,7 +40,7 @@ type Config struct {
 	// drops; 0 means the kernel's default, 1,024.
 	MaxLength uint32
 	// CopyMode and CopyRange say how much of each packet is brought. CopyRange
-	// is in bytes; 0 means MaxCopyRange. A packet that was cut has a CapLen
+	// is in bytes; 0 means vocabulary.MaxCopyRange. A packet that was cut has a CapLen
 	// longer than its payload.
 	CopyMode  CopyMode
 	CopyRange uint32
@@ -112,7 +110,7 @@ func (c *Config) options() [4]option {
 
 func (c *Config) copyRange() uint32 {
 	if c.CopyRange == 0 {
-		return MaxCopyRange
+		return vocabulary.MaxCopyRange
 	}
 	return c.CopyRange
 }
@@ -130,11 +128,11 @@ func (c *Config) Validate() error {
 	if c.CopyMode > CopyMeta {
 		errs = append(errs, fmt.Errorf("copy mode %d: only CopyPacket and CopyMeta are verdicts' modes; the kernel drops what is queued with NFQNL_COPY_NONE", c.CopyMode))
 	}
-	if c.CopyRange > MaxCopyRange {
-		errs = append(errs, fmt.Errorf("copy range %d: at most %d bytes fit a netlink attribute", c.CopyRange, MaxCopyRange))
+	if c.CopyRange > vocabulary.MaxCopyRange {
+		errs = append(errs, fmt.Errorf("copy range %d: at most %d bytes fit a netlink attribute", c.CopyRange, vocabulary.MaxCopyRange))
 	}
-	if c.Batch < 0 || c.Batch > 1024 {
-		errs = append(errs, fmt.Errorf("batch of %d packets: recvmmsg takes 1 to 1024", c.Batch))
+	if c.Batch < 0 || c.Batch > vocabulary.MaxBatch {
+		errs = append(errs, fmt.Errorf("batch of %d packets: recvmmsg takes 1 to %d", c.Batch, vocabulary.MaxBatch))
 	}
 	for i, n := range c.Others {
 		if n == c.Queue || slices.Contains(c.Others[:i], n) {

@@ -124,7 +124,7 @@ func (p *Packet) fromAttribute(a *nfqueue.Attribute) bool {
 	if a.PacketID == nil || a.Hook == nil {
 		return false
 	}
-	p.ID, p.Hook = *a.PacketID, Hook(*a.Hook)
+	p.ID, p.Hook = *a.PacketID, *a.Hook
 	if a.Payload != nil {
 		p.Payload = *a.Payload
 	}

@@ -13,10 +13,11 @@ import (
 
 	"verdictd/internal/nfq"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestKnobs(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		t.Run("copy range", func(t *testing.T) {
 			testKnob(t, backend, nfq.Config{CopyRange: 30}, func(t *testing.T, p nfq.Packet) {
 				if len(p.Payload) != 30 || p.CapLen != 31 {
@@ -87,7 +88,7 @@ func outside(t *testing.T, kind string, id int) uint32 {
 }
 
 // testKnob sends one packet of 3 bytes through a queue.
-func testKnob(t *testing.T, backend nfq.Backend, cfg nfq.Config, check func(*testing.T, nfq.Packet)) {
+func testKnob(t *testing.T, backend vocabulary.Backend, cfg nfq.Config, check func(*testing.T, nfq.Packet)) {
 	testkit.Namespace(t)
 	s := newSocket(t)
 	q := open(t, backend, cfg)

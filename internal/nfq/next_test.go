@@ -12,6 +12,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // openMmsg binds a queue until the test ends.
@@ -212,7 +213,7 @@ func TestCutMessages(t *testing.T) {
 	}
 	packets := next(t, q, 3)
 	for i, p := range packets {
-		if p.ID != uint32(i+1) || len(p.Payload) != 0 || p.Hook != nfq.HookOutput {
+		if p.ID != uint32(i+1) || len(p.Payload) != 0 || vocabulary.HookAt(uint32(p.Hook)) != vocabulary.HookOutput {
 			t.Errorf("packet %d: %+v, want its id and no payload", i, p)
 		}
 	}

@@ -14,19 +14,20 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 const port = 5353
 
-var backends = []nfq.Backend{nfq.BackendMmsg, nfq.BackendGonf}
+var backends = []vocabulary.Backend{vocabulary.BackendMmsg, vocabulary.BackendGoNFQueue}
 
 // rules queues UDP to the port, as it leaves, to the queues from 0 on.
 func rules(t testing.TB, queues int, change func(*ruleset.Config)) {
 	t.Helper()
 	c := ruleset.Config{
-		Table: "nfqtest", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance,
+		Table: "nfqtest", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance,
 		Queues: uint16(queues), IPv4: true, IPv6: true,
 		Protocols: []uint8{17}, DestinationPorts: []uint16{port},
 	}
@@ -89,7 +90,7 @@ func (s *socket) receive(quiet time.Duration) []string {
 }
 
 // open binds a queue in the test's namespace.
-func open(t testing.TB, backend nfq.Backend, cfg nfq.Config) nfq.Queue {
+func open(t testing.TB, backend vocabulary.Backend, cfg nfq.Config) nfq.Queue {
 	t.Helper()
 	q, err := nfq.Open(backend, cfg)
 	if err != nil {
@@ -130,14 +131,14 @@ func run(t testing.TB, q nfq.Queue, handle func(nfq.Packet) nfq.Reply) (stop fun
 	}
 }
 
-func eachBackend(t *testing.T, f func(t *testing.T, backend nfq.Backend)) {
+func eachBackend(t *testing.T, f func(t *testing.T, backend vocabulary.Backend)) {
 	for _, backend := range backends {
 		t.Run(string(backend), func(t *testing.T) { f(t, backend) })
 	}
 }
 
 func TestAcceptAndDrop(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		testkit.Namespace(t)
 		s := newSocket(t)
 		q := open(t, backend, nfq.Config{})
@@ -145,7 +146,7 @@ func TestAcceptAndDrop(t *testing.T) {
 		seen := 0
 		stop := run(t, q, func(p nfq.Packet) nfq.Reply {
 			seen++
-			if p.Hook != nfq.HookOutput || p.OutDev != 1 || p.CapLen > uint32(len(p.Payload)) {
+			if vocabulary.HookAt(uint32(p.Hook)) != vocabulary.HookOutput || p.OutDev != 1 || p.CapLen > uint32(len(p.Payload)) {
 				t.Errorf("hook %d, out device %d, caplen %d of %d: want OUTPUT, lo and the whole packet", p.Hook, p.OutDev, p.CapLen, len(p.Payload))
 			}
 			if p.Payload[len(p.Payload)-1]%2 == 1 {
@@ -204,7 +205,7 @@ func TestVerdicts(t *testing.T) {
 			return nfq.Reply{Verdict: nfq.Accept, SetConnMark: true, ConnMark: 5}
 		}, want: "hey", seen: 1},
 	}
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
 				testkit.Namespace(t)
@@ -217,7 +218,7 @@ func TestVerdicts(t *testing.T) {
 					seen.Add(1)
 					r := test.first(p)
 					r.ID = p.ID
-					if backend == nfq.BackendGonf && r.Verdict>>16 != 0 {
+					if backend == vocabulary.BackendGoNFQueue && r.Verdict>>16 != 0 {
 						if err := q0.Reply(&r); !errors.Is(err, nfq.ErrUnsupported) {
 							t.Errorf("requeue: %v, want ErrUnsupported", err)
 						} else {
@@ -256,7 +257,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 func TestRefusedVerdicts(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		testkit.Namespace(t)
 		q := open(t, backend, nfq.Config{})
 		defer func() { _ = q.Close() }()
@@ -267,7 +268,7 @@ func TestRefusedVerdicts(t *testing.T) {
 			{nfq.Reply{Verdict: 2}, nfq.ErrStolen},
 			{nfq.Reply{Verdict: 5}, nfq.ErrVerdict},
 			{nfq.Reply{Verdict: 1<<16 | nfq.Accept}, nfq.ErrVerdict},
-			{nfq.Reply{Verdict: nfq.Accept, Payload: make([]byte, nfq.MaxCopyRange+1)}, nfq.ErrPayloadTooLong},
+			{nfq.Reply{Verdict: nfq.Accept, Payload: make([]byte, vocabulary.MaxCopyRange+1)}, nfq.ErrPayloadTooLong},
 		} {
 			if err := q.Reply(&test.reply); !errors.Is(err, test.want) {
 				t.Errorf("verdict %#x: %v, want %v", uint32(test.reply.Verdict), err, test.want)
@@ -277,9 +278,9 @@ func TestRefusedVerdicts(t *testing.T) {
 }
 
 func TestQueueInUse(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		testkit.Namespace(t)
-		holder := open(t, nfq.BackendMmsg, nfq.Config{Queue: 9})
+		holder := open(t, vocabulary.BackendMmsg, nfq.Config{Queue: 9})
 		defer func() { _ = holder.Close() }()
 		queues, err := nfq.ReadKernelQueues()
 		if err != nil || len(queues) != 1 {
@@ -295,7 +296,7 @@ func TestQueueInUse(t *testing.T) {
 
 // TestMaxLength fills a queue of two, with and without fail-open.
 func TestMaxLength(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		for _, failOpen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("fail-open %v", failOpen), func(t *testing.T) {
 				testkit.Namespace(t)
@@ -329,7 +330,7 @@ func TestMaxLength(t *testing.T) {
 
 // TestStopJudgesWhatHasArrived stops a queue behind a backlog.
 func TestStopJudgesWhatHasArrived(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		testkit.Namespace(t)
 		s := newSocket(t)
 		q := open(t, backend, nfq.Config{})
@@ -353,7 +354,7 @@ func TestStopJudgesWhatHasArrived(t *testing.T) {
 func TestVanishedPackets(t *testing.T) {
 	testkit.Namespace(t)
 	s := newSocket(t)
-	q := open(t, nfq.BackendMmsg, nfq.Config{})
+	q := open(t, vocabulary.BackendMmsg, nfq.Config{})
 	rules(t, 1, nil)
 	s.send("one")
 	s.send("two")
@@ -380,7 +381,7 @@ func TestVanishedPackets(t *testing.T) {
 }
 
 func TestReceiveBuffer(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend nfq.Backend) {
+	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		testkit.Namespace(t)
 		q := open(t, backend, nfq.Config{ReceiveBuffer: 64 << 10})
 		defer func() { _ = q.Close() }()
@@ -398,7 +399,7 @@ func TestReceiveBuffer(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	for name, cfg := range map[string]nfq.Config{
 		"copy mode":      {CopyMode: 7},
-		"copy range":     {CopyRange: nfq.MaxCopyRange + 1},
+		"copy range":     {CopyRange: vocabulary.MaxCopyRange + 1},
 		"batch":          {Batch: 1025},
 		"receive buffer": {ReceiveBuffer: -1},
 	} {

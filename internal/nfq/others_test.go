@@ -10,6 +10,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // TestOthers has packets reach three queues of one socket in turn: they keep their
@@ -19,8 +20,8 @@ func TestOthers(t *testing.T) {
 		t.Run(fmt.Sprintf("batch %d", batch), func(t *testing.T) {
 			testkit.Namespace(t)
 			s := newSocket(t)
-			q := open(t, nfq.BackendMmsg, nfq.Config{Others: []uint16{2, 1}, Batch: batch})
-			rules(t, 3, func(c *ruleset.Config) { c.Fanout = ruleset.FanoutNumgen })
+			q := open(t, vocabulary.BackendMmsg, nfq.Config{Others: []uint16{2, 1}, Batch: batch})
+			rules(t, 3, func(c *ruleset.Config) { c.Fanout = vocabulary.FanoutNumgen })
 			const sent = 60
 			var want []string
 			for i := range sent {
@@ -54,7 +55,7 @@ func TestOthers(t *testing.T) {
 // nothing stays bound.
 func TestOthersRefusals(t *testing.T) {
 	testkit.Namespace(t)
-	holder := open(t, nfq.BackendMmsg, nfq.Config{Queue: 5})
+	holder := open(t, vocabulary.BackendMmsg, nfq.Config{Queue: 5})
 	defer func() { _ = holder.Close() }()
 	for _, cfg := range []nfq.Config{
 		{Queue: 5, Others: []uint16{6, 7}}, {Queue: 6, Others: []uint16{5, 7}}, {Queue: 7, Others: []uint16{6, 5}, Batch: 1},
@@ -85,7 +86,7 @@ func TestOthersRefusals(t *testing.T) {
 	if _, err := nfq.OpenGonf(nfq.Config{Others: []uint16{1}}); !errors.Is(err, nfq.ErrUnsupported) {
 		t.Errorf("go-nfqueue with two queues: %v, want ErrUnsupported", err)
 	}
-	q := open(t, nfq.BackendMmsg, nfq.Config{Queue: 9})
+	q := open(t, vocabulary.BackendMmsg, nfq.Config{Queue: 9})
 	defer func() { _ = q.Close() }()
 	if err := q.Reply(&nfq.Reply{Verdict: nfq.Accept, Of: 1}); !errors.Is(err, nfq.ErrNoQueue) {
 		t.Errorf("a reply in a second queue: %v, want ErrNoQueue", err)

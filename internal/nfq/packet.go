@@ -6,24 +6,13 @@ import (
 	"verdictd/internal/nfnl"
 )
 
-// Hook is where in the network stack a packet was queued (enum nf_inet_hooks).
-type Hook uint8
-
-// The hooks of IPv4 and IPv6.
-const (
-	HookPrerouting Hook = iota
-	HookInput
-	HookForward
-	HookOutput
-	HookPostrouting
-)
-
 // Packet is one queued packet. Payload borrows the receive buffer.
 type Packet struct {
 	ID uint32
 	// Of is the queue: 0 is Config.Queue, and n the n-th of Config.Others.
-	Of   uint8
-	Hook Hook
+	Of uint8
+	// Hook is where it was queued, by the kernel's number (vocabulary.HookAt).
+	Hook uint8
 	// Mark is the packet's mark (skb->mark).
 	Mark uint32
 	// InDev and OutDev are interface indices, 0 where the packet has none.
@@ -76,7 +65,7 @@ func (p *Packet) decode(attrs nfnl.Attributes) bool {
 		switch typ {
 		case nfqaPacketHdr:
 			if len(data) >= 7 {
-				p.ID, p.Hook, found = v, Hook(data[6]), true
+				p.ID, p.Hook, found = v, data[6], true
 			}
 		case nfqaMark:
 			p.Mark = v

@@ -3,6 +3,8 @@ package nfq
 import (
 	"fmt"
 	"time"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Queue is one NFQUEUE, bound.
@@ -29,26 +31,17 @@ type Queue interface {
 	ReceiveBuffer() int
 }
 
-// Backend names an implementation of Queue.
-type Backend string
-
-// The backends; the zero value is BackendMmsg.
-const (
-	BackendMmsg Backend = "mmsg"
-	BackendGonf Backend = "gonfqueue"
-)
-
-// Open binds a queue in the network namespace of the calling thread.
+// Open binds a queue with a backend; "" is BackendMmsg. It does so in the network namespace of the calling thread.
 //
 // Errors: *InUseError where another process holds the queue.
-func Open(backend Backend, cfg Config) (Queue, error) {
+func Open(backend vocabulary.Backend, cfg Config) (Queue, error) {
 	switch backend {
-	case BackendMmsg, "":
+	case vocabulary.BackendMmsg, "":
 		return OpenMmsg(cfg)
-	case BackendGonf:
+	case vocabulary.BackendGoNFQueue:
 		return OpenGonf(cfg)
 	}
-	return nil, fmt.Errorf("queue %d: no backend %q; there are %s and %s", cfg.Queue, backend, BackendMmsg, BackendGonf)
+	return nil, fmt.Errorf("queue %d: no backend %q; there are %s and %s", cfg.Queue, backend, vocabulary.BackendMmsg, vocabulary.BackendGoNFQueue)
 }
 
 // Batch is what one receive brought.

@@ -3,6 +3,8 @@ package nfq
 import (
 	"errors"
 	"fmt"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Verdict is what the kernel shall do with a packet (NF_*): 32 bits, of which
@@ -31,7 +33,7 @@ var (
 	ErrStolen  = errors.New("verdict stolen: the kernel refuses it from user space (NF_STOLEN means that a hook function keeps the packet, and user space only has a copy); use drop, and send the copy")
 	ErrVerdict = errors.New("no such verdict; there are drop, accept, repeat and requeue")
 	// ErrPayloadTooLong: a changed packet must fit a netlink attribute.
-	ErrPayloadTooLong = fmt.Errorf("changed payload is longer than the %d bytes that fit a netlink attribute", MaxCopyRange)
+	ErrPayloadTooLong = fmt.Errorf("changed payload is longer than the %d bytes that fit a netlink attribute", vocabulary.MaxCopyRange)
 	// ErrNoQueue: Reply.Of is none of the queue's.
 	ErrNoQueue = errors.New("no such queue: a reply's Of is that of its packet")
 	// ErrUnsupported: the backend's API has no way to say it.
@@ -74,7 +76,7 @@ func (r *Reply) validate() error {
 	default:
 		return fmt.Errorf("verdict %#x: %w", uint32(r.Verdict), ErrVerdict)
 	}
-	if len(r.Payload) > MaxCopyRange {
+	if len(r.Payload) > vocabulary.MaxCopyRange {
 		return fmt.Errorf("%d bytes: %w", len(r.Payload), ErrPayloadTooLong)
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+
+	"verdictd/internal/vocabulary"
 )
 
 // manyPrefixes has one rule with n sources, none of which matches the sample.
@@ -15,7 +17,7 @@ func manyPrefixes(t testing.TB, n int) *Policy {
 	for range n {
 		list = append(list, netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(random.Uint32()), byte(random.Uint32())}), 16+random.IntN(17)).Masked())
 	}
-	p, err := Compile(Accept, []Rule{{Action: Drop, Protocols: []uint8{17}, Source: list, DestinationPorts: []PortRange{{53, 53}, {853, 853}}}})
+	p, err := Compile(vocabulary.Accept, []Rule{{Action: vocabulary.Drop, Protocols: []uint8{17}, Source: list, DestinationPorts: []vocabulary.PortRange{vocabulary.Ports(53, 53), vocabulary.Ports(853, 853)}}})
 	if err != nil {
 		t.Fatal(err)
 	}

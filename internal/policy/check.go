@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"verdictd/internal/vocabulary"
 )
 
 // RuleError is one problem of one rule.
@@ -46,12 +46,7 @@ func (list RuleErrors) Unwrap() (problems []error) {
 	return problems
 }
 
-var withPorts = []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_DCCP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE}
-
-// HasPorts reports whether a rule on ports can match that protocol.
-func HasPorts(protocol uint8) bool { return slices.Contains(withPorts, protocol) }
-
-func check(def Action, rules []Rule) error {
+func check(def vocabulary.Action, rules []Rule) error {
 	var problems RuleErrors
 	report := func(index int, field string, item int, format string, args ...any) {
 		e := &RuleError{Index: index, Field: field, Item: item, Problem: fmt.Sprintf(format, args...)}
@@ -60,9 +55,9 @@ func check(def Action, rules []Rule) error {
 		}
 		problems = append(problems, e)
 	}
-	checkAction := func(index int, field string, a Action) {
-		if a > Drop {
-			report(index, field, -1, "action %d does not exist: use accept (%d) or drop (%d)", a, Accept, Drop)
+	checkAction := func(index int, field string, a vocabulary.Action) {
+		if a > vocabulary.Drop {
+			report(index, field, -1, "action %d does not exist: use accept (%d) or drop (%d)", a, vocabulary.Accept, vocabulary.Drop)
 		}
 	}
 	checkAction(-1, "default", def)
@@ -85,7 +80,7 @@ func check(def Action, rules []Rule) error {
 		}
 		for _, list := range []struct {
 			field string
-			ports []PortRange
+			ports []vocabulary.PortRange
 		}{{"source_ports", r.SourcePorts}, {"destination_ports", r.DestinationPorts}} {
 			for j, ports := range list.ports {
 				if ports.First > ports.Last {
@@ -96,7 +91,7 @@ func check(def Action, rules []Rule) error {
 				continue
 			}
 			for j, protocol := range r.Protocols {
-				if !HasPorts(protocol) {
+				if !vocabulary.HasPorts(protocol) {
 					report(i, "protocols", j, "protocol %d has no ports, so it can never match %s: give it a rule of its own", protocol, list.field)
 				}
 			}

@@ -1,67 +1,45 @@
 package policy
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
 	"github.com/gaissmai/bart"
 
 	"verdictd/internal/packet"
+	"verdictd/internal/vocabulary"
 )
-
-// Action is what happens to a packet.
-type Action uint8
-
-// What a rule or the default may do.
-const (
-	Accept Action = iota
-	Drop
-)
-
-func (a Action) String() string {
-	switch a {
-	case Accept:
-		return "accept"
-	case Drop:
-		return "drop"
-	}
-	return "unknown"
-}
-
-// PortRange includes both its ends.
-type PortRange struct{ First, Last uint16 }
 
 // Rule matches a packet that every list matches.
 type Rule struct {
 	// Name appears in errors.
 	Name   string
-	Action Action
+	Action vocabulary.Action
 	// Protocols are upper-layer protocol numbers.
 	Protocols           []uint8
 	Source, Destination []netip.Prefix
-	SourcePorts         []PortRange
-	DestinationPorts    []PortRange
+	SourcePorts         []vocabulary.PortRange
+	DestinationPorts    []vocabulary.PortRange
 }
 
 // Policy is compiled by Compile. A nil Policy accepts everything.
 type Policy struct {
-	def   Action
+	def   vocabulary.Action
 	rules []compiled
 }
 
 type compiled struct {
-	action              Action
+	action              vocabulary.Action
 	anyProtocol         bool
-	protocols           [4]uint64   // a bit for each
-	source, destination *bart.Lite  // nil: any
-	sourcePorts         []PortRange // ascending and apart; nil: any
-	destinationPorts    []PortRange
+	protocols           [4]uint64              // a bit for each
+	source, destination *bart.Lite             // nil: any
+	sourcePorts         []vocabulary.PortRange // ascending and apart; nil: any
+	destinationPorts    []vocabulary.PortRange
 }
 
 // Compile checks the rules and prepares them for Decide. The error is
 // RuleErrors, with every problem there is.
-func Compile(def Action, rules []Rule) (*Policy, error) {
+func Compile(def vocabulary.Action, rules []Rule) (*Policy, error) {
 	if err := check(def, rules); err != nil {
 		return nil, err
 	}
@@ -74,7 +52,7 @@ func Compile(def Action, rules []Rule) (*Policy, error) {
 			c.protocols[protocol/64] |= 1 << (protocol % 64)
 		}
 		c.source, c.destination = prefixes(r.Source), prefixes(r.Destination)
-		c.sourcePorts, c.destinationPorts = merge(r.SourcePorts), merge(r.DestinationPorts)
+		c.sourcePorts, c.destinationPorts = ports(r.SourcePorts), ports(r.DestinationPorts)
 	}
 	return p, nil
 }
@@ -90,23 +68,18 @@ func prefixes(list []netip.Prefix) *bart.Lite {
 	return table
 }
 
-// merge sorts ranges and joins those that overlap, as the search needs it.
-func merge(ranges []PortRange) []PortRange {
-	var merged []PortRange
-	for _, r := range slices.SortedFunc(slices.Values(ranges), func(a, b PortRange) int { return cmp.Compare(a.First, b.First) }) {
-		if n := len(merged); n > 0 && r.First <= merged[n-1].Last {
-			merged[n-1].Last = max(merged[n-1].Last, r.Last)
-			continue
-		}
-		merged = append(merged, r)
+// ports prepares ranges for the search.
+func ports(list []vocabulary.PortRange) []vocabulary.PortRange {
+	if len(list) == 0 {
+		return nil
 	}
-	return merged
+	return vocabulary.MergePorts(list)
 }
 
 // Decide returns what happens to the packet. It allocates nothing.
-func (p *Policy) Decide(v *packet.View) Action {
+func (p *Policy) Decide(v *packet.View) vocabulary.Action {
 	if p == nil {
-		return Accept
+		return vocabulary.Accept
 	}
 	if len(p.rules) == 0 {
 		return p.def
@@ -136,8 +109,8 @@ func (c *compiled) matches(v *packet.View, src, dst netip.Addr) bool {
 	return c.destination == nil || c.destination.Contains(dst)
 }
 
-func contains(ranges []PortRange, port uint16) bool {
-	_, found := slices.BinarySearchFunc(ranges, port, func(r PortRange, port uint16) int {
+func contains(ranges []vocabulary.PortRange, port uint16) bool {
+	_, found := slices.BinarySearchFunc(ranges, port, func(r vocabulary.PortRange, port uint16) int {
 		switch {
 		case r.Last < port:
 			return -1

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"verdictd/internal/packet"
+	"verdictd/internal/vocabulary"
 )
 
 // view is a packet of that protocol; the ports are the first four bytes behind
@@ -44,11 +45,11 @@ func prefixList(texts ...string) (list []netip.Prefix) {
 }
 
 func TestDecide(t *testing.T) {
-	p, err := Compile(Accept, []Rule{
-		{Name: "let dns out", Action: Accept, Protocols: []uint8{17}, Destination: prefixList("198.51.100.53/32"), DestinationPorts: []PortRange{{53, 53}}},
-		{Name: "no other dns", Action: Drop, Protocols: []uint8{6, 17}, DestinationPorts: []PortRange{{853, 853}, {53, 60}, {55, 70}}},
-		{Name: "net", Action: Drop, Source: prefixList("192.0.2.0/25", "192.0.2.200/32", "2001:db8::/64"), SourcePorts: []PortRange{{1000, 2000}, {1200, 1300}}},
-		{Name: "echo", Action: Drop, Protocols: []uint8{1}},
+	p, err := Compile(vocabulary.Accept, []Rule{
+		{Name: "let dns out", Action: vocabulary.Accept, Protocols: []uint8{17}, Destination: prefixList("198.51.100.53/32"), DestinationPorts: []vocabulary.PortRange{vocabulary.Ports(53, 53)}},
+		{Name: "no other dns", Action: vocabulary.Drop, Protocols: []uint8{6, 17}, DestinationPorts: []vocabulary.PortRange{vocabulary.Ports(853, 853), vocabulary.Ports(53, 60), vocabulary.Ports(55, 70)}},
+		{Name: "net", Action: vocabulary.Drop, Source: prefixList("192.0.2.0/25", "192.0.2.200/32", "2001:db8::/64"), SourcePorts: []vocabulary.PortRange{vocabulary.Ports(1000, 2000), vocabulary.Ports(1200, 1300)}},
+		{Name: "echo", Action: vocabulary.Drop, Protocols: []uint8{1}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -58,20 +59,20 @@ func TestDecide(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		v    *packet.View
-		want Action
+		want vocabulary.Action
 	}{
-		{"first match wins", view(t, 17, net4, resolver, 1500, 53), Accept},
-		{"second rule", view(t, 17, net4, other, 9, 53), Drop},
-		{"other protocol of the list", view(t, 6, net4, resolver, 9, 53), Drop},
-		{"joined ranges", view(t, 17, net4, other, 9, 70), Drop},
-		{"beyond the ranges", view(t, 17, net4, other, 9, 71), Accept},
-		{"source and port", view(t, 17, net4, other, 1000, 9), Drop},
-		{"source without port", view(t, 17, net4, other, 2001, 9), Accept},
-		{"host prefix", view(t, 17, addr("192.0.2.200"), other, 2000, 9), Drop},
-		{"between prefixes", view(t, 17, addr("192.0.2.201"), other, 2000, 9), Accept},
-		{"ipv6 source", view(t, 17, net6, addr("2001:db8:1::1"), 1000, 9), Drop},
-		{"no ports", view(t, 50, net4, other, 1000, 9), Accept},
-		{"protocol alone", view(t, 1, net4, other, 0, 0), Drop},
+		{"first match wins", view(t, 17, net4, resolver, 1500, 53), vocabulary.Accept},
+		{"second rule", view(t, 17, net4, other, 9, 53), vocabulary.Drop},
+		{"other protocol of the list", view(t, 6, net4, resolver, 9, 53), vocabulary.Drop},
+		{"joined ranges", view(t, 17, net4, other, 9, 70), vocabulary.Drop},
+		{"beyond the ranges", view(t, 17, net4, other, 9, 71), vocabulary.Accept},
+		{"source and port", view(t, 17, net4, other, 1000, 9), vocabulary.Drop},
+		{"source without port", view(t, 17, net4, other, 2001, 9), vocabulary.Accept},
+		{"host prefix", view(t, 17, addr("192.0.2.200"), other, 2000, 9), vocabulary.Drop},
+		{"between prefixes", view(t, 17, addr("192.0.2.201"), other, 2000, 9), vocabulary.Accept},
+		{"ipv6 source", view(t, 17, net6, addr("2001:db8:1::1"), 1000, 9), vocabulary.Drop},
+		{"no ports", view(t, 50, net4, other, 1000, 9), vocabulary.Accept},
+		{"protocol alone", view(t, 1, net4, other, 0, 0), vocabulary.Drop},
 	} {
 		if got := p.Decide(test.v); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
@@ -81,7 +82,7 @@ func TestDecide(t *testing.T) {
 
 func TestDefault(t *testing.T) {
 	v := view(t, 17, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), 1, 2)
-	for _, def := range []Action{Accept, Drop} {
+	for _, def := range []vocabulary.Action{vocabulary.Accept, vocabulary.Drop} {
 		p, err := Compile(def, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -90,17 +91,17 @@ func TestDefault(t *testing.T) {
 			t.Errorf("no rules: %v, want %v", got, def)
 		}
 	}
-	if got := (*Policy)(nil).Decide(v); got != Accept {
+	if got := (*Policy)(nil).Decide(v); got != vocabulary.Accept {
 		t.Errorf("nil policy: %v, want accept", got)
 	}
 }
 
 func TestCompileReportsEverything(t *testing.T) {
 	_, err := Compile(7, []Rule{
-		{Name: "fine", Protocols: []uint8{17}, SourcePorts: []PortRange{{0, 65535}}},
+		{Name: "fine", Protocols: []uint8{17}, SourcePorts: []vocabulary.PortRange{vocabulary.Ports(0, 65535)}},
 		{
 			Name: "bad", Action: 9, Protocols: []uint8{17, 1}, Source: []netip.Prefix{{}, netip.MustParsePrefix("192.0.2.1/24")},
-			SourcePorts: []PortRange{{1, 2}, {9, 8}},
+			SourcePorts: []vocabulary.PortRange{vocabulary.Ports(1, 2), vocabulary.Ports(9, 8)},
 		},
 		{Source: prefixList("192.0.2.0/24"), Destination: prefixList("2001:db8::/32")},
 	})
@@ -134,12 +135,12 @@ func TestCompileReportsEverything(t *testing.T) {
 }
 
 // naive is the definition of what Decide does.
-func naive(def Action, rules []Rule, v *packet.View) Action {
+func naive(def vocabulary.Action, rules []Rule, v *packet.View) vocabulary.Action {
 	in := func(list []netip.Prefix, a netip.Addr) bool {
 		return len(list) == 0 || slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	at := func(list []PortRange, port uint16) bool {
-		return len(list) == 0 || v.HasPorts() && slices.ContainsFunc(list, func(r PortRange) bool { return r.First <= port && port <= r.Last })
+	at := func(list []vocabulary.PortRange, port uint16) bool {
+		return len(list) == 0 || v.HasPorts() && slices.ContainsFunc(list, func(r vocabulary.PortRange) bool { return r.First <= port && port <= r.Last })
 	}
 	for _, r := range rules {
 		if (len(r.Protocols) == 0 || slices.Contains(r.Protocols, v.Protocol)) && in(r.Source, v.Src()) && in(r.Destination, v.Dst()) &&
@@ -152,15 +153,16 @@ func naive(def Action, rules []Rule, v *packet.View) Action {
 
 // randomRules draws from few addresses and ports, so that rules overlap.
 func randomRules(random *rand.Rand) []Rule {
+	withPorts := vocabulary.PortProtocols()
 	rules := make([]Rule, random.IntN(6))
 	for i := range rules {
 		r := &rules[i]
 		r.Name = fmt.Sprint(i)
-		r.Action = Action(random.IntN(2))
-		ports := func() (list []PortRange) {
+		r.Action = vocabulary.Action(random.IntN(2))
+		ports := func() (list []vocabulary.PortRange) {
 			for range random.IntN(4) {
 				first := random.IntN(20)
-				list = append(list, PortRange{uint16(first), uint16(first + random.IntN(5))})
+				list = append(list, vocabulary.Ports(uint16(first), uint16(first+random.IntN(5))))
 			}
 			return list
 		}
@@ -195,7 +197,7 @@ func FuzzDecide(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		def, rules := Action(random.IntN(2)), randomRules(random)
+		def, rules := vocabulary.Action(random.IntN(2)), randomRules(random)
 		p, err := Compile(def, rules)
 		if err != nil {
 			// The one problem that random rules have.

@@ -12,6 +12,7 @@ import (
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestNamespaces(t *testing.T) {
@@ -21,7 +22,7 @@ func TestNamespaces(t *testing.T) {
 	}
 	err := queued.Do(func() error {
 		_, err := ruleset.Install(ruleset.Config{
-			Table: "verdictd", Placement: ruleset.PlacementOutput, Fanout: ruleset.FanoutBalance, Queues: 2,
+			Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 2,
 			IPv4: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{53},
 		})
 		return err // the rules go with the namespace

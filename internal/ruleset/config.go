@@ -3,18 +3,15 @@ package ruleset
 import (
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
-	"strings"
 
-	"golang.org/x/sys/unix"
+	"verdictd/internal/vocabulary"
 )
 
 // Config says which packets go to which queues, and where on their way.
 type Config struct {
 	Table     string
-	Placement Placement
-	Fanout    Fanout
+	Placement vocabulary.Placement
+	Fanout    vocabulary.Fanout
 
 	// The packets go to the queues FirstQueue to FirstQueue+Queues-1.
 	FirstQueue, Queues uint16
@@ -41,83 +38,23 @@ type Config struct {
 	Gate *Gate
 }
 
-// Fanout is how packets are spread over several queues.
-type Fanout string
-
-// The fan-outs.
-const (
-	// FanoutBalance hashes the two addresses and, in IPv4, the protocol; the
-	// two directions of a flow share a queue.
-	FanoutBalance Fanout = "balance"
-
-	// FanoutCPU takes the queue of the CPU that the packet is on: without cost,
-	// but one flow may reach two queues.
-	FanoutCPU Fanout = "cpu"
-
-	// FanoutPorts hashes addresses and ports, so that the flows between two
-	// hosts are spread. The two directions of a flow have different queues.
-	FanoutPorts Fanout = "ports"
-
-	// FanoutNumgen takes the queues in turn. Each flow reaches all of them.
-	FanoutNumgen Fanout = "numgen"
-)
-
-var fanouts = []Fanout{FanoutBalance, FanoutCPU, FanoutPorts, FanoutNumgen}
-
-// ParseFanout checks a fan-out's name.
-func ParseFanout(name string) (Fanout, error) {
-	return parse("fan-out", Fanout(name), fanouts)
-}
-
-// parse finds a name in the list of those there are.
-func parse[T ~string](what string, name T, known []T) (T, error) {
-	if slices.Contains(known, name) {
-		return name, nil
-	}
-	names := make([]string, len(known))
-	for i, k := range known {
-		names[i] = string(k)
-	}
-	return "", fmt.Errorf("unknown %s %q: use one of %s", what, name, strings.Join(names, ", "))
-}
-
-// portProtocols are those whose header begins with source and destination port.
-var portProtocols = []uint8{
-	unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_DCCP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE,
-}
-
-const (
-	maxQueueNumber = 0xffff
-
-	// maxFannedOut bounds the queues of fan-outs that need a chain for each:
-	// the elements of the map to them must fit one netlink attribute (64 KiB).
-	maxFannedOut = 256
-
-	// maxTableName is NFT_TABLE_MAXNAMELEN, less the zero byte, of kernels
-	// before 4.14 (e46abbcc05aa).
-	maxTableName = 31
-)
-
-// tableName is what nft accepts as a name without quotes.
-var tableName = regexp.MustCompile(`^[a-zA-Z_.][a-zA-Z0-9/_.-]*$`)
-
 // validate finds every problem of the configuration.
 func (c Config) validate() error {
 	var problems []error
-	if !tableName.MatchString(c.Table) || len(c.Table) > maxTableName {
-		problems = append(problems, fmt.Errorf("table name %q: use up to %d letters, digits and _ . / -, a letter first", c.Table, maxTableName))
-	}
-	if _, err := ParsePlacement(string(c.Placement)); err != nil {
+	if err := vocabulary.CheckTableName(c.Table); err != nil {
 		problems = append(problems, err)
 	}
-	if c.Placement != PlacementNone {
+	if err := vocabulary.Check("placement", c.Placement); err != nil {
+		problems = append(problems, err)
+	}
+	if c.Placement != vocabulary.PlacementNone {
 		problems = append(problems, c.queueProblems()...)
 		problems = append(problems, c.selectionProblems()...)
 	}
 	if c.Gate != nil {
 		problems = append(problems, c.Gate.problems()...)
 		last := int(c.FirstQueue) + int(c.Queues) - 1
-		if c.Placement != PlacementNone && int(c.Gate.FirstQueue) <= last && int(c.FirstQueue) <= c.Gate.last() {
+		if c.Placement != vocabulary.PlacementNone && int(c.Gate.FirstQueue) <= last && int(c.FirstQueue) <= c.Gate.last() {
 			problems = append(problems, fmt.Errorf("the gate's queues %d to %d overlap the queues %d to %d: move one of them", c.Gate.FirstQueue, c.Gate.last(), c.FirstQueue, last))
 		}
 	}
@@ -126,17 +63,17 @@ func (c Config) validate() error {
 
 // queueProblems are those of the queues and of the fan-out over them.
 func (c Config) queueProblems() (problems []error) {
-	if _, err := ParseFanout(string(c.Fanout)); err != nil {
+	if err := vocabulary.Check("fan-out", c.Fanout); err != nil {
 		problems = append(problems, err)
 	}
 	if c.Queues == 0 {
 		problems = append(problems, errors.New("no queues: use at least 1"))
 	}
-	if last := int(c.FirstQueue) + int(c.Queues) - 1; last > maxQueueNumber {
-		problems = append(problems, fmt.Errorf("queues %d to %d: the last queue number is %d", c.FirstQueue, last, maxQueueNumber))
+	if last := int(c.FirstQueue) + int(c.Queues) - 1; last > vocabulary.MaxQueue {
+		problems = append(problems, fmt.Errorf("queues %d to %d: the last queue number is %d", c.FirstQueue, last, vocabulary.MaxQueue))
 	}
-	if c.chainPerQueue() && c.Queues > maxFannedOut {
-		problems = append(problems, fmt.Errorf("%d queues with fan-out %s: use at most %d, or fan-out %s", c.Queues, c.Fanout, maxFannedOut, FanoutBalance))
+	if most := c.Fanout.MaxQueues(); int(c.Queues) > most {
+		problems = append(problems, fmt.Errorf("%d queues with fan-out %s: use at most %d, or fan-out %s", c.Queues, c.Fanout, most, vocabulary.FanoutBalance))
 	}
 	return problems
 }
@@ -153,7 +90,7 @@ func (c Config) selectionProblems() (problems []error) {
 		problems = append(problems, errors.New("ports without protocols: name the protocols that they belong to"))
 	}
 	for _, p := range c.Protocols {
-		if !slices.Contains(portProtocols, p) {
+		if !vocabulary.HasPorts(p) {
 			problems = append(problems, fmt.Errorf("ports with IP protocol %d, which has none: leave one of the two out", p))
 		}
 	}
@@ -162,5 +99,5 @@ func (c Config) selectionProblems() (problems []error) {
 
 // chainPerQueue tells fan-outs that a map to one chain for each queue does.
 func (c Config) chainPerQueue() bool {
-	return c.Queues > 1 && (c.Fanout == FanoutPorts || c.Fanout == FanoutNumgen)
+	return c.Queues > 1 && c.Fanout.ChainPerQueue()
 }

@@ -5,26 +5,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-func TestParse(t *testing.T) {
-	for _, p := range placements {
-		if got, err := ParsePlacement(string(p)); err != nil || got != p {
-			t.Errorf("ParsePlacement(%q) = %q, %v", p, got, err)
-		}
-	}
-	for _, f := range fanouts {
-		if got, err := ParseFanout(string(f)); err != nil || got != f {
-			t.Errorf("ParseFanout(%q) = %q, %v", f, got, err)
-		}
-	}
-	if _, err := ParsePlacement("raw"); err == nil || !strings.Contains(err.Error(), "pre-conntrack") {
-		t.Errorf("error %v: want one that lists the placements", err)
-	}
-	if _, err := ParseFanout(""); err == nil || !strings.Contains(err.Error(), "numgen") {
-		t.Errorf("error %v: want one that lists the fan-outs", err)
-	}
-}
+	"verdictd/internal/vocabulary"
+)
 
 func TestValidate(t *testing.T) {
 	for _, test := range []struct {
@@ -35,12 +18,12 @@ func TestValidate(t *testing.T) {
 		{"valid", func(*Config) {}, nil},
 		{"last queue", func(c *Config) { c.FirstQueue, c.Queues = 65535, 1 }, nil},
 		{"all queues", func(c *Config) { c.FirstQueue, c.Queues = 0, 65535 }, nil},
-		{"ports of every protocol that has them", func(c *Config) { c.Protocols, c.SourcePorts = portProtocols, []uint16{1} }, nil},
+		{"ports of every protocol that has them", func(c *Config) { c.Protocols, c.SourcePorts = vocabulary.PortProtocols(), []uint16{1} }, nil},
 		{"no name", func(c *Config) { c.Table = "" }, []string{`""`}},
 		{"name with a space", func(c *Config) { c.Table = "a b" }, []string{`"a b"`}},
 		{"long name", func(c *Config) { c.Table = strings.Repeat("x", 32) }, []string{"31"}},
 		{"past the last queue", func(c *Config) { c.FirstQueue, c.Queues = 65535, 2 }, []string{"65536", "65535"}},
-		{"too many chains", func(c *Config) { c.Fanout, c.Queues = FanoutPorts, 257 }, []string{"257", "ports", "256"}},
+		{"too many chains", func(c *Config) { c.Fanout, c.Queues = vocabulary.FanoutPorts, 257 }, []string{"257", "ports", "256"}},
 		{"many queues without chains", func(c *Config) { c.Queues = 257 }, nil},
 		{"ports without protocols", func(c *Config) { c.Protocols, c.SourcePorts = nil, []uint16{1} }, []string{"ports"}},
 		{"ports of ICMP", func(c *Config) {
@@ -49,7 +32,7 @@ func TestValidate(t *testing.T) {
 		{"everything at once", func(c *Config) { *c = Config{} }, []string{"table", "placement", "fan-out", "queues", "family"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := udpRules(PlacementOutput, FanoutBalance, 1)
+			c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 			test.change(&c)
 			err := c.validate()
 			if (err != nil) != (test.want != nil) {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/nftables"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // The files in configs/ are for those who load the rules themselves. They have
@@ -32,12 +33,12 @@ func fileGate() *Gate {
 
 // exposed tells whether packets have unconfirmed entries where they wait, so that
 // the placement's files have a gate.
-func exposed(p Placement) bool {
-	return p != PlacementNone && p != PlacementPreConntrack && p != PlacementNotrack
+func exposed(p vocabulary.Placement) bool {
+	return p != vocabulary.PlacementNone && p != vocabulary.PlacementPreConntrack && p != vocabulary.PlacementNotrack
 }
 
 // ownQueues is the configuration of the files, for a listener.
-func ownQueues(p Placement) Config {
+func ownQueues(p vocabulary.Placement) Config {
 	c := Config{FirstQueue: 0, Queues: 1}
 	if exposed(p) {
 		c.Gate = fileGate()
@@ -86,7 +87,7 @@ var (
 // packets. Where the kernel has no queue statement for them, drop stands in for
 // it, and what would have been queued is seen by its loss.
 func TestNftablesFiles(t *testing.T) {
-	for _, placement := range placements[1:] {
+	for _, placement := range vocabulary.Placements()[1:] {
 		t.Run(string(placement), func(t *testing.T) {
 			text := read(t, "nftables", string(placement)+".nft")
 			if !nativeQueue.MatchString(text) {
@@ -154,7 +155,7 @@ func expectDropped(t *testing.T, ways []way) {
 }
 
 // expectBaseChains compares the base chains with those that Install makes.
-func expectBaseChains(t *testing.T, p Placement) {
+func expectBaseChains(t *testing.T, p vocabulary.Placement) {
 	t.Helper()
 	type base struct {
 		name     string
@@ -171,11 +172,11 @@ func expectBaseChains(t *testing.T, p Placement) {
 			got = append(got, base{c.Name, *c.Hooknum, *c.Priority})
 		}
 	}
-	c := udpRules(p, FanoutBalance, 1)
+	c := udpRules(p, vocabulary.FanoutBalance, 1)
 	c.Gate = ownQueues(p).Gate
 	for _, made := range newTable(c, KindNative, allParts).chains {
 		if h := made.hook; h != nil {
-			want = append(want, base{made.name, *h.hook, h.priority})
+			want = append(want, base{made.name, *h.number(), h.priority})
 		}
 	}
 	if !slices.Equal(got, want) {
@@ -204,7 +205,7 @@ func ruleCount(t *testing.T) (n int) {
 
 // The iptables files load for both families and queue what Install queues.
 func TestIptablesFiles(t *testing.T) {
-	for _, placement := range placements[1:] {
+	for _, placement := range vocabulary.Placements()[1:] {
 		t.Run(string(placement), func(t *testing.T) {
 			text := read(t, "iptables", string(placement)+".rules")
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
@@ -222,7 +223,7 @@ func TestIptablesFiles(t *testing.T) {
 // The commands to unload that each file names take away all it loaded.
 func TestIptablesUnload(t *testing.T) {
 	command := regexp.MustCompile(`iptables (-t \w+ -[DFX][^&\n]*)`)
-	for _, placement := range placements[1:] {
+	for _, placement := range vocabulary.Placements()[1:] {
 		t.Run(string(placement), func(t *testing.T) {
 			testkit.Namespace(t)
 			text := read(t, "iptables", string(placement)+".rules")
@@ -252,7 +253,7 @@ func TestNoFurtherFiles(t *testing.T) {
 		}
 		for _, e := range entries {
 			name, ok := strings.CutSuffix(e.Name(), suffix)
-			if _, err := ParsePlacement(name); !ok || err != nil {
+			if err := vocabulary.Check("placement", vocabulary.Placement(name)); !ok || err != nil {
 				t.Errorf("%s/%s: not %s with the name of a placement", folder, e.Name(), suffix)
 			}
 		}

@@ -9,17 +9,18 @@ import (
 	"github.com/google/nftables"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // The gate of the files is that of Install, rule for rule.
 func TestNftablesFilesGate(t *testing.T) {
-	for _, placement := range placements {
+	for _, placement := range vocabulary.Placements() {
 		if !exposed(placement) {
 			continue
 		}
 		t.Run(string(placement), func(t *testing.T) {
 			testkit.Namespace(t)
-			c := udpRules(placement, FanoutBalance, 1)
+			c := udpRules(placement, vocabulary.FanoutBalance, 1)
 			c.Gate = fileGate()
 			i, err := Install(c)
 			if err != nil {

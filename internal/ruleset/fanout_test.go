@@ -11,6 +11,7 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 const fanoutQueues = 4
@@ -18,7 +19,7 @@ const fanoutQueues = 4
 // Flows between the same two hosts share one of the queues.
 func TestFanoutBalance(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns, l, f := fanout(t, FanoutBalance, ipv6)
+		ns, l, f := fanout(t, vocabulary.FanoutBalance, ipv6)
 		for range 16 {
 			f.dial(ns)
 			f.deliver()
@@ -32,7 +33,7 @@ func TestFanoutBalance(t *testing.T) {
 // Flows between the same two hosts are spread, and each keeps its queue.
 func TestFanoutPorts(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns, l, f := fanout(t, FanoutPorts, ipv6)
+		ns, l, f := fanout(t, vocabulary.FanoutPorts, ipv6)
 		var all []uint16
 		for range 64 {
 			f.dial(ns)
@@ -56,7 +57,7 @@ func TestFanoutPorts(t *testing.T) {
 // Both addresses count, too.
 func TestFanoutPortsHashesAddresses(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns, l, f := fanout(t, FanoutPorts, ipv6)
+		ns, l, f := fanout(t, vocabulary.FanoutPorts, ipv6)
 		address := testkit.LocalIPv4.Addr()
 		if ipv6 {
 			address = testkit.LocalIPv6.Addr()
@@ -88,7 +89,7 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 	t.Run("ICMP", func(t *testing.T) {
 		bothFamilies(t, func(t *testing.T, ipv6 bool) {
 			testkit.Namespace(t)
-			c := udpRules(PlacementOutput, FanoutPorts, fanoutQueues)
+			c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutPorts, fanoutQueues)
 			c.Protocols = nil
 			l := listen(t, c, nil)
 			install(t, c)
@@ -127,7 +128,7 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = leave() })
 
-			c := udpRules(PlacementPreConntrack, FanoutPorts, fanoutQueues)
+			c := udpRules(vocabulary.PlacementPreConntrack, vocabulary.FanoutPorts, fanoutQueues)
 			l := listen(t, c, nil)
 			install(t, c)
 			f := open(t, sender, receiver, at(remote.Addr()))
@@ -149,7 +150,7 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 // Packets go to the queues in turn.
 func TestFanoutNumgen(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		_, l, f := fanout(t, FanoutNumgen, ipv6)
+		_, l, f := fanout(t, vocabulary.FanoutNumgen, ipv6)
 		for range 3 * fanoutQueues {
 			f.deliver()
 		}
@@ -168,7 +169,7 @@ func TestFanoutNumgen(t *testing.T) {
 // A packet goes to the queue of the CPU that sends it.
 func TestFanoutCPU(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
-		ns, l, f := fanout(t, FanoutCPU, ipv6)
+		ns, l, f := fanout(t, vocabulary.FanoutCPU, ipv6)
 		var usable unix.CPUSet
 		if err := unix.SchedGetaffinity(0, &usable); err != nil {
 			t.Fatal(err)
@@ -202,10 +203,10 @@ func TestFanoutCPU(t *testing.T) {
 // With one queue there is nothing to fan out, and no need of the features that
 // a fan-out takes.
 func TestFanoutOverOneQueue(t *testing.T) {
-	for _, fanout := range fanouts {
+	for _, fanout := range vocabulary.Fanouts() {
 		t.Run(string(fanout), func(t *testing.T) {
 			ns := testkit.Namespace(t)
-			c := udpRules(PlacementOutput, fanout, 1)
+			c := udpRules(vocabulary.PlacementOutput, fanout, 1)
 			l := listen(t, c, nil)
 			install(t, c)
 			_, _, loopback := ends(false)
@@ -223,8 +224,8 @@ func TestFanoutOverOneQueue(t *testing.T) {
 // A fan-out by chains installs over as many queues as are allowed.
 func TestFanoutOverManyQueues(t *testing.T) {
 	testkit.Namespace(t)
-	for _, fanout := range []Fanout{FanoutPorts, FanoutNumgen} {
-		i := install(t, udpRules(PlacementVerdict3, fanout, maxFannedOut))
+	for _, fanout := range []vocabulary.Fanout{vocabulary.FanoutPorts, vocabulary.FanoutNumgen} {
+		i := install(t, udpRules(vocabulary.PlacementVerdict3, fanout, uint16(fanout.MaxQueues())))
 		if err := i.Remove(); err != nil {
 			t.Fatal(err)
 		}
@@ -232,10 +233,10 @@ func TestFanoutOverManyQueues(t *testing.T) {
 }
 
 // fanout makes a namespace with rules over several queues, and a flow in it.
-func fanout(t *testing.T, kind Fanout, ipv6 bool) (*netlab.NetNS, *listener, *flow) {
+func fanout(t *testing.T, kind vocabulary.Fanout, ipv6 bool) (*netlab.NetNS, *listener, *flow) {
 	t.Helper()
 	ns := testkit.Namespace(t)
-	c := udpRules(PlacementOutput, kind, fanoutQueues)
+	c := udpRules(vocabulary.PlacementOutput, kind, fanoutQueues)
 	l := listen(t, c, nil)
 	install(t, c)
 	_, _, loopback := ends(ipv6)

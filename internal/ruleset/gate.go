@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Gate is what the gate's chains select. The gate is a second set of queues, in
@@ -45,23 +47,13 @@ type Gate struct {
 type Traffic struct {
 	IPv4, IPv6 bool
 
-	// Protocols are some of GateProtocols.
+	// Protocols are some of vocabulary.GateProtocols.
 	Protocols []uint8
 
 	// Ports select by the port at either end; none: all packets. Protocols without
 	// ports are then not selected.
-	Ports []PortRange
+	Ports []vocabulary.PortRange
 }
-
-// PortRange is ports, both ends included.
-type PortRange struct{ First, Last uint16 }
-
-// GateProtocols are those that the gate can hold: their further packets have no
-// part in what makes the first one's entry. Of ICMP and ICMPv6 only queries enter.
-var GateProtocols = []uint8{unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6, unix.IPPROTO_GRE}
-
-// gatePortProtocols are those of them with ports.
-var gatePortProtocols = []uint8{unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE}
 
 // Message types with which conntrack begins an entry (icmp_pkt_to_tuple's
 // valid_new).
@@ -121,8 +113,8 @@ func (g *Gate) problems() (problems []error) {
 	if g.Queues == 0 {
 		problem("no queues: use at least 1")
 	}
-	if last := g.last(); last > maxQueueNumber {
-		problem("queues %d to %d for %d zones: the last queue number is %d", g.FirstQueue, last, g.zones(), maxQueueNumber)
+	if last := g.last(); last > vocabulary.MaxQueue {
+		problem("queues %d to %d for %d zones: the last queue number is %d", g.FirstQueue, last, g.zones(), vocabulary.MaxQueue)
 	}
 	if slices.Contains(g.Zones, 0) || len(distinct(g.Zones)) != len(g.Zones) {
 		problem("zones %v: name each once, and not 0, which is always served", g.Zones)
@@ -141,11 +133,11 @@ func (g *Gate) problems() (problems []error) {
 			problem("traffic %d has no address family: use IPv4, IPv6 or both", i)
 		}
 		if len(t.Protocols) == 0 {
-			problem("traffic %d has no protocol: use some of %v", i, GateProtocols)
+			problem("traffic %d has no protocol: use some of %v", i, vocabulary.GateProtocols())
 		}
 		for _, p := range t.Protocols {
-			if !slices.Contains(GateProtocols, p) {
-				problem("traffic %d: IP protocol %d cannot be held: use some of %v", i, p, GateProtocols)
+			if !vocabulary.Gateable(p) {
+				problem("traffic %d: IP protocol %d cannot be held: use some of %v", i, p, vocabulary.GateProtocols())
 			}
 		}
 		for _, r := range t.Ports {

@@ -16,6 +16,7 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // Numbers of testGate's queues, with one queue and no zones.
@@ -42,7 +43,7 @@ func unzoned() Gate {
 
 // gateAlone is a table with nothing but a gate.
 func gateAlone(g Gate) Config {
-	return Config{Table: "verdictd-guard", Placement: PlacementNone, Gate: &g}
+	return Config{Table: "verdictd-guard", Placement: vocabulary.PlacementNone, Gate: &g}
 }
 
 // guarded installs a gate and serves its queues.
@@ -102,24 +103,28 @@ func TestGateSelection(t *testing.T) {
 		{name: "nothing selected", change: func(g *Gate) { g.Traffic = nil }},
 		{name: "no settled set", change: func(g *Gate) { g.Settled = false }, enters: true},
 		{name: "another protocol", change: func(g *Gate) { g.Traffic[0].Protocols = []uint8{unix.IPPROTO_GRE} }},
-		{name: "among protocols", change: func(g *Gate) { g.Traffic[0].Protocols = GateProtocols }, enters: true},
-		{name: "among protocols, IPv6", change: func(g *Gate) { g.Traffic[0].Protocols = GateProtocols }, ipv6: true, enters: true},
+		{name: "among protocols", change: func(g *Gate) { g.Traffic[0].Protocols = vocabulary.GateProtocols() }, enters: true},
+		{name: "among protocols, IPv6", change: func(g *Gate) { g.Traffic[0].Protocols = vocabulary.GateProtocols() }, ipv6: true, enters: true},
 		{name: "IPv4 only, IPv6", change: func(g *Gate) { g.Traffic[0].IPv6 = false }, ipv6: true},
 		{name: "IPv4 only, IPv4", change: func(g *Gate) { g.Traffic[0].IPv6 = false }, enters: true},
 		{name: "IPv6 only, IPv4", change: func(g *Gate) { g.Traffic[0].IPv4 = false }},
 		{name: "IPv6 only, IPv6", change: func(g *Gate) { g.Traffic[0].IPv4 = false }, ipv6: true, enters: true},
-		{name: "port", change: func(g *Gate) { g.Traffic[0].Ports = []PortRange{{53, 53}} }, port: 53, enters: true},
-		{name: "port, IPv6", change: func(g *Gate) { g.Traffic[0].Ports = []PortRange{{53, 53}} }, ipv6: true, port: 53, enters: true},
-		{name: "another port", change: func(g *Gate) { g.Traffic[0].Ports = []PortRange{{53, 53}} }, port: 54},
-		{name: "in a range", change: func(g *Gate) { g.Traffic[0].Ports = []PortRange{{1, 10}, {50, 60}, {61, 70}} }, port: 70, enters: true},
-		{name: "in the last range", change: func(g *Gate) { g.Traffic[0].Ports = []PortRange{{1, 10}, {65000, 65535}} }, port: 65535, enters: true},
-		{name: "behind a range", change: func(g *Gate) { g.Traffic[0].Ports = []PortRange{{50, 60}} }, port: 61},
+		{name: "port", change: func(g *Gate) { g.Traffic[0].Ports = []vocabulary.PortRange{vocabulary.Ports(53, 53)} }, port: 53, enters: true},
+		{name: "port, IPv6", change: func(g *Gate) { g.Traffic[0].Ports = []vocabulary.PortRange{vocabulary.Ports(53, 53)} }, ipv6: true, port: 53, enters: true},
+		{name: "another port", change: func(g *Gate) { g.Traffic[0].Ports = []vocabulary.PortRange{vocabulary.Ports(53, 53)} }, port: 54},
+		{name: "in a range", change: func(g *Gate) {
+			g.Traffic[0].Ports = []vocabulary.PortRange{vocabulary.Ports(1, 10), vocabulary.Ports(50, 60), vocabulary.Ports(61, 70)}
+		}, port: 70, enters: true},
+		{name: "in the last range", change: func(g *Gate) {
+			g.Traffic[0].Ports = []vocabulary.PortRange{vocabulary.Ports(1, 10), vocabulary.Ports(65000, 65535)}
+		}, port: 65535, enters: true},
+		{name: "behind a range", change: func(g *Gate) { g.Traffic[0].Ports = []vocabulary.PortRange{vocabulary.Ports(50, 60)} }, port: 61},
 		{name: "in the second traffic", change: func(g *Gate) {
-			g.Traffic = []Traffic{{IPv6: true, Protocols: udp}, {IPv4: true, Protocols: udp, Ports: []PortRange{{53, 53}}}}
+			g.Traffic = []Traffic{{IPv6: true, Protocols: udp}, {IPv4: true, Protocols: udp, Ports: []vocabulary.PortRange{vocabulary.Ports(53, 53)}}}
 		}, port: 53, enters: true},
 		{name: "exempt", change: func(g *Gate) { g.ExemptPorts = []uint16{5353, 53} }, port: 53},
 		{name: "not exempt", change: func(g *Gate) { g.ExemptPorts = []uint16{53} }, port: 54, enters: true},
-		{name: "exempt among protocols, IPv6", change: func(g *Gate) { g.ExemptPorts, g.Traffic[0].Protocols = []uint16{53}, GateProtocols }, ipv6: true, port: 53},
+		{name: "exempt among protocols, IPv6", change: func(g *Gate) { g.ExemptPorts, g.Traffic[0].Protocols = []uint16{53}, vocabulary.GateProtocols() }, ipv6: true, port: 53},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ns := testkit.Namespace(t)
@@ -150,15 +155,15 @@ func TestGateHooks(t *testing.T) {
 		localAddress, remoteAddress, _ := ends(ipv6)
 		sent := open(t, local, remote, at(remoteAddress))
 		sent.deliver()
-		if got := hooks(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_LOCAL_OUT}) {
+		if got := seenAt(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_LOCAL_OUT}) {
 			t.Errorf("sent: in hooks %v", got)
 		}
 		sent.answer()
-		if got := hooks(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_PRE_ROUTING}) {
+		if got := seenAt(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_PRE_ROUTING}) {
 			t.Errorf("its answer: in hooks %v", got)
 		}
 		open(t, remote, local, at(localAddress)).deliver()
-		if got := hooks(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_PRE_ROUTING}) {
+		if got := seenAt(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_PRE_ROUTING}) {
 			t.Errorf("received: in hooks %v", got)
 		}
 	})
@@ -166,7 +171,7 @@ func TestGateHooks(t *testing.T) {
 		client, server, address := routed(t, ipv6)
 		_, l := guarded(t, testGate())
 		open(t, client, server, at(address)).deliver()
-		if got := hooks(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_PRE_ROUTING}) {
+		if got := seenAt(l.take()); !slices.Equal(got, []uint8{unix.NF_INET_PRE_ROUTING}) {
 			t.Errorf("passed on: in hooks %v", got)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Names of the gate's chains.
@@ -47,11 +49,11 @@ type gateParts struct {
 // addGate makes the gate's chains. They are always the same ones, so that those
 // for one configuration can be refilled for another.
 func (t *table) addGate(g *Gate, kind Kind, can gateParts) {
-	output := chain{name: gateOutput, hook: &hook{hook: nftables.ChainHookOutput, priority: beforeLookup}}
-	prerouting := chain{name: gatePrerouting, hook: &hook{hook: nftables.ChainHookPrerouting, priority: beforeLookup}}
+	output := chain{name: gateOutput, hook: &hook{at: vocabulary.HookOutput, priority: beforeLookup}}
+	prerouting := chain{name: gatePrerouting, hook: &hook{at: vocabulary.HookPrerouting, priority: beforeLookup}}
 	behind := []chain{
-		{name: settledOutput, hook: &hook{hook: nftables.ChainHookOutput, priority: behindLookup}},
-		{name: settledPrerouting, hook: &hook{hook: nftables.ChainHookPrerouting, priority: behindLookup}},
+		{name: settledOutput, hook: &hook{at: vocabulary.HookOutput, priority: behindLookup}},
+		{name: settledPrerouting, hook: &hook{at: vocabulary.HookPrerouting, priority: behindLookup}},
 	}
 	tracked, pick, queue := chain{name: gateTracked}, chain{name: gateSelect}, chain{name: gateQueue}
 	unconfirmed := chain{name: settledUnconfirmed}
@@ -183,17 +185,17 @@ func (t *table) addGateQueues(g *Gate, kind Kind, can gateParts, queue *chain) {
 // addGateSelection makes the rules for what enters.
 func (t *table) addGateSelection(g *Gate, pick *chain) {
 	enter := verdict(expr.VerdictGoto, gateQueue)
-	withPorts := intersection(g.protocols(), gatePortProtocols)
+	withPorts := intersection(g.protocols(), vocabulary.PortProtocols())
 	if len(g.ExemptPorts) > 0 && len(withPorts) > 0 {
-		var exempt []PortRange
+		var exempt []vocabulary.PortRange
 		for _, p := range g.ExemptPorts {
-			exempt = append(exempt, PortRange{p, p})
+			exempt = append(exempt, vocabulary.Ports(p, p))
 		}
 		t.addPorts(pick, "exempt", nil, withPorts, exempt, &expr.Counter{}, accept())
 	}
 	for _, traffic := range g.Traffic {
 		family := t.onlyFamily(traffic)
-		if list := intersection(traffic.Protocols, gatePortProtocols); len(list) > 0 {
+		if list := intersection(traffic.Protocols, vocabulary.PortProtocols()); len(list) > 0 {
 			if len(traffic.Ports) > 0 {
 				t.addPorts(pick, "enter", family, list, traffic.Ports, enter)
 			} else {
@@ -223,7 +225,7 @@ func (t *table) addGateSelection(g *Gate, pick *chain) {
 
 // addPorts makes a rule for the ports of each end. The kernel lets one rule alone
 // use an anonymous set.
-func (t *table) addPorts(to *chain, comment string, family []expr.Any, list []uint8, ranges []PortRange, then ...expr.Any) {
+func (t *table) addPorts(to *chain, comment string, family []expr.Any, list []uint8, ranges []vocabulary.PortRange, then ...expr.Any) {
 	for _, offset := range []uint32{destinationPort, sourcePort} {
 		s := t.addAnonymousSet(nftables.TypeInetService, portIntervals(ranges))
 		s.Interval = true
@@ -279,27 +281,14 @@ func intersection(a, b []uint8) []uint8 {
 
 // portIntervals are the elements of an interval set: where each begins and, unless
 // that is past the last port, where it has ended.
-func portIntervals(ranges []PortRange) (elements []nftables.SetElement) {
-	for _, r := range mergePorts(ranges) {
+func portIntervals(ranges []vocabulary.PortRange) (elements []nftables.SetElement) {
+	for _, r := range vocabulary.MergePorts(ranges) {
 		elements = append(elements, nftables.SetElement{Key: []byte{byte(r.First >> 8), byte(r.First)}})
 		if end := r.Last + 1; end != 0 {
 			elements = append(elements, nftables.SetElement{Key: []byte{byte(end >> 8), byte(end)}, IntervalEnd: true})
 		}
 	}
 	return elements
-}
-
-// mergePorts sorts ranges and joins those that touch.
-func mergePorts(ranges []PortRange) (merged []PortRange) {
-	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b PortRange) int { return int(a.First) - int(b.First) })
-	for _, r := range sorted {
-		if n := len(merged); n > 0 && int(r.First) <= int(merged[n-1].Last)+1 {
-			merged[n-1].Last = max(merged[n-1].Last, r.Last)
-			continue
-		}
-		merged = append(merged, r)
-	}
-	return merged
 }
 
 // update gives an element the set has a new life.

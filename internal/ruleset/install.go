@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Errors to branch on.
@@ -41,7 +43,7 @@ func Install(c Config) (*Installed, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
-	if c.Placement == PlacementNone && c.Gate == nil {
+	if c.Placement == vocabulary.PlacementNone && c.Gate == nil {
 		return &Installed{}, nil
 	}
 	i := &Installed{table: c.Table, config: c, gate: c.Gate != nil}

@@ -15,6 +15,7 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // tableNames lists all tables, of any family.
@@ -49,8 +50,8 @@ func baseChains(t *testing.T, table string) []string {
 // Every placement and fan-out installs, is refused a second time, detaches
 // with its base chains kept, and goes without a trace.
 func TestLifecycle(t *testing.T) {
-	for _, placement := range placements[1:] {
-		for _, fanout := range fanouts {
+	for _, placement := range vocabulary.Placements()[1:] {
+		for _, fanout := range vocabulary.Fanouts() {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
 				testkit.Namespace(t)
 				c := udpRules(placement, fanout, 3)
@@ -59,8 +60,8 @@ func TestLifecycle(t *testing.T) {
 					t.Errorf("kind %q, want %q (%v)", i.Kind(), want, err)
 				}
 				base := baseChains(t, c.Table)
-				if len(base) != len(placement.hooks()) {
-					t.Errorf("base chains %v, want %d", base, len(placement.hooks()))
+				if len(base) != len(hooks(placement)) {
+					t.Errorf("base chains %v, want %d", base, len(hooks(placement)))
 				}
 
 				if _, err := Install(c); !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), "verdictd rules remove") {
@@ -93,7 +94,7 @@ func TestLifecycle(t *testing.T) {
 
 func TestPlacementNoneDoesNothing(t *testing.T) {
 	testkit.Namespace(t)
-	i, err := Install(udpRules(PlacementNone, FanoutBalance, 1))
+	i, err := Install(udpRules(vocabulary.PlacementNone, vocabulary.FanoutBalance, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestWaitingPackets(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ns := testkit.Namespace(t)
-			c := udpRules(PlacementOutput, FanoutBalance, 1)
+			c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 			hold := make(chan struct{})
 			l := listen(t, c, hold)
 			i := install(t, c)
@@ -150,7 +151,7 @@ func TestWaitingPackets(t *testing.T) {
 // A table of the same name by another program is left alone.
 func TestForeignTable(t *testing.T) {
 	testkit.Namespace(t)
-	c := udpRules(PlacementOutput, FanoutBalance, 1)
+	c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 	conn := &nftables.Conn{}
 	table := conn.AddTable(&nftables.Table{Name: c.Table, Family: nftables.TableFamilyINet})
 	chain := conn.AddChain(&nftables.Chain{Name: queueChain, Table: table})
@@ -176,7 +177,7 @@ func TestForeignTable(t *testing.T) {
 // A table of the same name in another family does not matter.
 func TestOtherFamily(t *testing.T) {
 	testkit.Namespace(t)
-	c := udpRules(PlacementOutput, FanoutBalance, 1)
+	c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 	conn := &nftables.Conn{}
 	conn.AddTable(&nftables.Table{Name: c.Table, Family: nftables.TableFamilyIPv4})
 	if err := conn.Flush(); err != nil {
@@ -191,7 +192,7 @@ func TestOtherFamily(t *testing.T) {
 // Remove finds a table that another Installed made, also after Detach.
 func TestRemoveByName(t *testing.T) {
 	testkit.Namespace(t)
-	c := udpRules(PlacementOutput, FanoutBalance, 1)
+	c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 	c.Table = "other_name"
 	i := install(t, c)
 	if err := i.Detach(); err != nil {
@@ -251,7 +252,7 @@ func TestPermission(t *testing.T) {
 			failed <- err
 			return
 		}
-		_, err := Install(udpRules(PlacementOutput, FanoutBalance, 1))
+		_, err := Install(udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1))
 		failed <- err
 	}()
 	if err := <-failed; !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {

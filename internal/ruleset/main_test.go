@@ -17,12 +17,13 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 // udpRules is a configuration that queues all UDP in one place.
-func udpRules(p Placement, f Fanout, queues uint16) Config {
+func udpRules(p vocabulary.Placement, f vocabulary.Fanout, queues uint16) Config {
 	return Config{
 		Table:      "verdictd",
 		Placement:  p,
@@ -240,8 +241,8 @@ func (f *flow) answer() {
 	}
 }
 
-// hooks are the hooks in which packets were queued.
-func hooks(seen []queued) []uint8 {
+// seenAt are the hooks in which packets were queued.
+func seenAt(seen []queued) []uint8 {
 	var list []uint8
 	for _, q := range seen {
 		list = append(list, q.hook)

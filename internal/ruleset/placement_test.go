@@ -12,6 +12,7 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // A way is one that packets take between or through namespaces, with the hooks
@@ -26,7 +27,7 @@ type way struct {
 // ways makes the namespaces for a placement, keeps the calling goroutine in
 // the one for the rules, and tells where packets have to be queued: those sent
 // to another host, received from one, and sent to oneself; or those passed on.
-func ways(t *testing.T, p Placement, ipv6 bool) []way {
+func ways(t *testing.T, p vocabulary.Placement, ipv6 bool) []way {
 	t.Helper()
 	const (
 		pre     = unix.NF_INET_PRE_ROUTING
@@ -35,18 +36,18 @@ func ways(t *testing.T, p Placement, ipv6 bool) []way {
 		out     = unix.NF_INET_LOCAL_OUT
 		post    = unix.NF_INET_POST_ROUTING
 	)
-	if p == PlacementForward {
+	if p == vocabulary.PlacementForward {
 		client, server, address := routed(t, ipv6)
 		return []way{{"passed on", client, server, address, []uint8{forward}}}
 	}
-	expected, ok := map[Placement][3][]uint8{
-		PlacementNone:         {},
-		PlacementPreConntrack: {{out}, {pre}, {out}},
-		PlacementNotrack:      {{out}, {in}, {out}},
-		PlacementOutput:       {{out}, {}, {out}},
-		PlacementPostrouting:  {{post}, {}, {post}},
-		PlacementInput:        {{}, {in}, {in}},
-		PlacementVerdict3:     {{post}, {in}, {post}},
+	expected, ok := map[vocabulary.Placement][3][]uint8{
+		vocabulary.PlacementNone:         {},
+		vocabulary.PlacementPreConntrack: {{out}, {pre}, {out}},
+		vocabulary.PlacementNotrack:      {{out}, {in}, {out}},
+		vocabulary.PlacementOutput:       {{out}, {}, {out}},
+		vocabulary.PlacementPostrouting:  {{post}, {}, {post}},
+		vocabulary.PlacementInput:        {{}, {in}, {in}},
+		vocabulary.PlacementVerdict3:     {{post}, {in}, {post}},
 	}[p]
 	if !ok {
 		t.Fatalf("placement %s: nothing expected", p)
@@ -65,11 +66,11 @@ func ways(t *testing.T, p Placement, ipv6 bool) []way {
 const dns = 53
 
 func TestPlacement(t *testing.T) {
-	for _, placement := range placements {
+	for _, placement := range vocabulary.Placements() {
 		t.Run(string(placement), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
 				ways := ways(t, placement, ipv6)
-				c := udpRules(placement, FanoutBalance, 1)
+				c := udpRules(placement, vocabulary.FanoutBalance, 1)
 				l := listen(t, c, nil)
 				install(t, c)
 				expectQueued(t, placement, l, ways, false)
@@ -80,7 +81,7 @@ func TestPlacement(t *testing.T) {
 
 // expectQueued sends a packet along each way. With a gate it enters that first, where
 // it is sent or comes in.
-func expectQueued(t *testing.T, p Placement, l *listener, ways []way, gate bool) {
+func expectQueued(t *testing.T, p vocabulary.Placement, l *listener, ways []way, gate bool) {
 	t.Helper()
 	for _, w := range ways {
 		f := open(t, w.from, w.to, netip.AddrPortFrom(w.address, dns))
@@ -93,7 +94,7 @@ func expectQueued(t *testing.T, p Placement, l *listener, ways []way, gate bool)
 				judged = append(judged, q)
 			}
 		}
-		if got := hooks(judged); !slices.Equal(got, w.queued) {
+		if got := seenAt(judged); !slices.Equal(got, w.queued) {
 			t.Errorf("%s: queued in hooks %v, want %v", w.name, got, w.queued)
 		}
 		hook := uint8(unix.NF_INET_LOCAL_OUT)
@@ -103,7 +104,7 @@ func expectQueued(t *testing.T, p Placement, l *listener, ways []way, gate bool)
 		if want := []queued{{gateQueues, hook}}; gate && !slices.Equal(entered, want) {
 			t.Errorf("%s: entered the gate %v, want %v", w.name, entered, want)
 		}
-		if got, want := isTracked(t, f), p != PlacementNotrack; got != want {
+		if got, want := isTracked(t, f), p != vocabulary.PlacementNotrack; got != want {
 			t.Errorf("%s: tracked is %v, want %v", w.name, got, want)
 		}
 	}

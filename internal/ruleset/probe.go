@@ -9,6 +9,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Probe finds the queue statement that the kernel has.
@@ -44,7 +46,7 @@ func probeTables() error {
 // probeFeatures tells which feature that the configuration needs, apart from
 // the queue statement, the kernel has not.
 func probeFeatures(c Config) error {
-	if c.Placement == PlacementNotrack {
+	if c.Placement == vocabulary.PlacementNotrack {
 		if err := try(&expr.Notrack{}); err != nil {
 			return fmt.Errorf("placement %s needs nftables' notrack statement (CONFIG_NFT_CT, module nft_ct): %w", c.Placement, err)
 		}
@@ -53,11 +55,11 @@ func probeFeatures(c Config) error {
 		return nil
 	}
 	switch c.Fanout {
-	case FanoutPorts:
+	case vocabulary.FanoutPorts:
 		if err := try(append(loadFlow(addressesIPv4), hashFlow(addressesIPv4, c.Queues))...); err != nil {
 			return fmt.Errorf("fan-out %s needs nftables' hash expression (CONFIG_NFT_HASH, module nft_hash; since 4.9): %w", c.Fanout, err)
 		}
-	case FanoutNumgen:
+	case vocabulary.FanoutNumgen:
 		if err := try(turn(c.Queues)); err != nil {
 			return fmt.Errorf("fan-out %s needs nftables' numgen expression (CONFIG_NFT_NUMGEN, module nft_numgen; since 4.9): %w", c.Fanout, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // Which packets are queued, by what the configuration selects.
@@ -35,7 +36,7 @@ func TestSelection(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ns := testkit.Namespace(t)
-			c := udpRules(PlacementOutput, FanoutBalance, 1)
+			c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 			if test.change != nil {
 				test.change(&c)
 			}
@@ -54,7 +55,7 @@ func TestSelection(t *testing.T) {
 func TestSelectionBySourcePort(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, ipv6 bool) {
 		ns := testkit.Namespace(t)
-		c := udpRules(PlacementOutput, FanoutBalance, 1)
+		c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 		c.SourcePorts = []uint16{53}
 		l := listen(t, c, nil)
 		install(t, c)
@@ -73,12 +74,12 @@ func TestSelectionBySourcePort(t *testing.T) {
 
 // What happens while nobody listens.
 func TestBypass(t *testing.T) {
-	for _, fanout := range fanouts {
+	for _, fanout := range vocabulary.Fanouts() {
 		t.Run(string(fanout), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
 				for _, bypass := range []bool{false, true} {
 					ns := testkit.Namespace(t)
-					c := udpRules(PlacementOutput, fanout, 3)
+					c := udpRules(vocabulary.PlacementOutput, fanout, 3)
 					c.Bypass = bypass
 					i := install(t, c)
 					_, _, loopback := ends(ipv6)

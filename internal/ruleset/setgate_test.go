@@ -11,20 +11,21 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // A gate's table is known for ours from the start to the end, also while it is
 // empty, and its base chains stay.
 func TestGateLifecycle(t *testing.T) {
-	for _, placement := range placements {
+	for _, placement := range vocabulary.Placements() {
 		t.Run(string(placement), func(t *testing.T) {
 			testkit.Namespace(t)
 			g := testGate()
-			c := udpRules(placement, FanoutBalance, 1)
+			c := udpRules(placement, vocabulary.FanoutBalance, 1)
 			c.Gate = &g
 			i := install(t, c)
 			base := baseChains(t, c.Table)
-			if len(base) != len(placement.hooks())+len(gateBases) {
+			if len(base) != len(hooks(placement))+len(gateBases) {
 				t.Errorf("base chains %v", base)
 			}
 			if _, err := Install(c); !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), "verdictd rules remove") {
@@ -78,7 +79,7 @@ func TestGateLifecycle(t *testing.T) {
 // in others.
 func TestSetGateKeepsWaitingPackets(t *testing.T) {
 	ns := testkit.Namespace(t)
-	c := udpRules(PlacementOutput, FanoutBalance, 1)
+	c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 	g := testGate()
 	c.Gate = &g
 	hold := make(chan struct{})
@@ -183,7 +184,7 @@ func TestSetGateAddsSettled(t *testing.T) {
 
 func TestSetGateRefuses(t *testing.T) {
 	testkit.Namespace(t)
-	without := install(t, udpRules(PlacementOutput, FanoutBalance, 1))
+	without := install(t, udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1))
 	if err := without.SetGate(testGate()); err == nil || !strings.Contains(err.Error(), "without") {
 		t.Errorf("no gate: error %v", err)
 	}
@@ -241,7 +242,7 @@ func TestGateProblems(t *testing.T) {
 		want   string
 	}{
 		"fine":               {func(*Config) {}, ""},
-		"alone":              {func(c *Config) { c.Placement, c.Queues, c.Fanout = PlacementNone, 0, "" }, ""},
+		"alone":              {func(c *Config) { c.Placement, c.Queues, c.Fanout = vocabulary.PlacementNone, 0, "" }, ""},
 		"up to the last":     {func(c *Config) { c.Gate.FirstQueue = 65534 }, ""},
 		"right behind":       {func(c *Config) { c.Gate.FirstQueue = 11 }, ""},
 		"right before":       {func(c *Config) { c.Gate.FirstQueue = 8 }, ""},
@@ -258,11 +259,11 @@ func TestGateProblems(t *testing.T) {
 		"no family":          {func(c *Config) { c.Gate.Traffic[0].IPv4, c.Gate.Traffic[0].IPv6 = false, false }, "family"},
 		"no protocol":        {func(c *Config) { c.Gate.Traffic[0].Protocols = nil }, "no protocol"},
 		"TCP":                {func(c *Config) { c.Gate.Traffic[0].Protocols = []uint8{unix.IPPROTO_TCP} }, "protocol 6"},
-		"ports in disorder":  {func(c *Config) { c.Gate.Traffic[0].Ports = []PortRange{{2, 1}} }, "2 to 1"},
+		"ports in disorder":  {func(c *Config) { c.Gate.Traffic[0].Ports = []vocabulary.PortRange{vocabulary.Ports(2, 1)} }, "2 to 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := testGate()
-			c := udpRules(PlacementOutput, FanoutBalance, 1)
+			c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 			c.Gate = &g
 			test.change(&c)
 			err := c.validate()
@@ -292,11 +293,11 @@ func TestGateNumbers(t *testing.T) {
 // So does one about a packet whose entry has no place in conntrack's table yet, which
 // the queue would swallow.
 func TestErrorsOfUnconfirmedPass(t *testing.T) {
-	for _, placement := range []Placement{PlacementPreConntrack, PlacementOutput, PlacementPostrouting, PlacementVerdict3} {
+	for _, placement := range []vocabulary.Placement{vocabulary.PlacementPreConntrack, vocabulary.PlacementOutput, vocabulary.PlacementPostrouting, vocabulary.PlacementVerdict3} {
 		t.Run(string(placement), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
 				client, server, address := routed(t, ipv6)
-				c := udpRules(placement, FanoutBalance, 1)
+				c := udpRules(placement, vocabulary.FanoutBalance, 1)
 				c.Protocols = []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}
 				listen(t, c, nil)
 				install(t, c)
@@ -339,21 +340,21 @@ func expireOnTheWay(t *testing.T, f *flow, ipv6 bool) {
 // An error that this host sends passes before a queue on its way out, which would
 // swallow it, and is counted.
 func TestErrorsPass(t *testing.T) {
-	for _, placement := range placements[1:] {
+	for _, placement := range vocabulary.Placements()[1:] {
 		t.Run(string(placement), func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
-				if placement == PlacementForward {
+				if placement == vocabulary.PlacementForward {
 					return // no errors of this host pass there
 				}
 				local, remote := testkit.VethPair(t)
-				c := udpRules(placement, FanoutBalance, 1)
+				c := udpRules(placement, vocabulary.FanoutBalance, 1)
 				c.Protocols = []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}
 				listen(t, c, nil)
 				install(t, c)
 				address, _, _ := ends(ipv6)
 				expectRefused(t, local, remote, address)
 				counted := strings.Contains(shown(t, c.Table), ` counter packets 1 `)
-				if out := placement != PlacementInput; counted != out && !ipv6 {
+				if out := placement != vocabulary.PlacementInput; counted != out && !ipv6 {
 					t.Errorf("counted is %v, want %v:\n%s", counted, out, shown(t, c.Table))
 				}
 			})

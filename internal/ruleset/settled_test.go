@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // tuple is a flow's, in the direction of its client.
@@ -64,7 +65,7 @@ func elements(t *testing.T, i *Installed, ipv6Family bool) int {
 // Packets of a listed flow pass, in both directions; others do not.
 func TestSettledPass(t *testing.T) {
 	among := testGate()
-	among.Traffic[0].Protocols = GateProtocols
+	among.Traffic[0].Protocols = vocabulary.GateProtocols()
 	for name, g := range map[string]Gate{"UDP alone": testGate(), "among others": among, "no zones": unzoned()} {
 		t.Run(name, func(t *testing.T) {
 			bothFamilies(t, func(t *testing.T, ipv6 bool) {
@@ -324,8 +325,8 @@ func TestOpenSettled(t *testing.T) {
 }
 
 func TestMergePorts(t *testing.T) {
-	got := mergePorts([]PortRange{{50, 60}, {1, 2}, {61, 61}, {55, 58}, {65535, 65535}, {2, 3}})
-	if want := []PortRange{{1, 3}, {50, 61}, {65535, 65535}}; !slices.Equal(got, want) {
+	got := vocabulary.MergePorts([]vocabulary.PortRange{vocabulary.Ports(50, 60), vocabulary.Ports(1, 2), vocabulary.Ports(61, 61), vocabulary.Ports(55, 58), vocabulary.Ports(65535, 65535), vocabulary.Ports(2, 3)})
+	if want := []vocabulary.PortRange{vocabulary.Ports(1, 3), vocabulary.Ports(50, 61), vocabulary.Ports(65535, 65535)}; !slices.Equal(got, want) {
 		t.Errorf("merged to %v, want %v", got, want)
 	}
 }

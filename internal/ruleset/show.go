@@ -14,6 +14,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Show renders a table of ours as the kernel has it now, close to nft's
@@ -62,7 +64,7 @@ func show(name string) (string, error) {
 		}
 		fmt.Fprintf(&b, "\tchain %s {\n", c.Name)
 		if c.Hooknum != nil {
-			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d\n", c.Type, hookName(*c.Hooknum), *c.Priority)
+			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d\n", c.Type, vocabulary.HookAt(uint32(*c.Hooknum)), *c.Priority)
 		}
 		for _, r := range rules {
 			text := anonymousSet.ReplaceAllStringFunc(ruleText(r), func(name string) string { return cmp.Or(anonymous[name], name) })
@@ -76,14 +78,6 @@ func show(name string) (string, error) {
 
 var anonymousSet = regexp.MustCompile(`@__set\d+`)
 
-func hookName(h nftables.ChainHook) string {
-	names := []string{"prerouting", "input", "forward", "output", "postrouting"} // enum nf_inet_hooks
-	if int(h) < len(names) {
-		return names[h]
-	}
-	return fmt.Sprint(uint32(h))
-}
-
 // setText renders a set or verdict map in the order of its keys.
 func setText(s *nftables.Set, elements []nftables.SetElement) (string, error) {
 	slices.SortFunc(elements, func(a, b nftables.SetElement) int {
@@ -96,7 +90,7 @@ func setText(s *nftables.Set, elements []nftables.SetElement) (string, error) {
 			if e.IntervalEnd {
 				continue // of the kernel's own, before the first
 			}
-			last := uint32(maxQueueNumber) // the end of an interval up to the last port is not written
+			last := uint32(vocabulary.MaxQueue) // the end of an interval up to the last port is not written
 			if i+1 < len(elements) {
 				last = keyNumber(s, elements[i+1].Key) - 1
 				i++

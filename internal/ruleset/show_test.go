@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestShow(t *testing.T) {
@@ -17,7 +18,7 @@ func TestShow(t *testing.T) {
 		t.Errorf("error %v for a missing table", err)
 	}
 
-	c := udpRules(PlacementVerdict3, FanoutPorts, 2)
+	c := udpRules(vocabulary.PlacementVerdict3, vocabulary.FanoutPorts, 2)
 	c.Bypass = true
 	c.DestinationPorts, c.SourcePorts = []uint16{5353, 53}, []uint16{53}
 	i := install(t, c)
@@ -75,7 +76,7 @@ func TestShow(t *testing.T) {
 // Show tells what is in the kernel, not what was once installed.
 func TestShowIsLive(t *testing.T) {
 	testkit.Namespace(t)
-	c := udpRules(PlacementOutput, FanoutBalance, 1)
+	c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 	i := install(t, c)
 
 	conn := &nftables.Conn{}

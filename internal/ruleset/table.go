@@ -9,6 +9,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // family is that of every table here: one serves IPv4 and IPv6.
@@ -56,7 +58,7 @@ type rule struct {
 // newTable lays out the table for a configuration.
 func newTable(c Config, kind Kind, can gateParts) *table {
 	t := &table{name: c.Table}
-	if c.Placement != PlacementNone {
+	if c.Placement != vocabulary.PlacementNone {
 		t.addHooks(c)
 		if c.Detached {
 			t.sets = nil // those of the rules that are left out
@@ -75,8 +77,8 @@ func newTable(c Config, kind Kind, can gateParts) *table {
 
 // addHooks makes the base chains.
 func (t *table) addHooks(c Config) {
-	for _, h := range c.Placement.hooks() {
-		base := chain{name: h.name, hook: &h}
+	for _, h := range hooks(c.Placement) {
+		base := chain{name: h.chain(), hook: &h}
 		if h.exempt {
 			base.add("exempt from connection tracking", verdict(expr.VerdictJump, exemptChain))
 			t.chains = append(t.chains, base)
@@ -126,7 +128,7 @@ func (t *table) addSelection(c Config) {
 		exempt.add("exempt", append(slices.Clone(match), &expr.Counter{}, &expr.Notrack{})...)
 	}
 	t.chains = append(t.chains, queue)
-	if c.Placement == PlacementNotrack {
+	if c.Placement == vocabulary.PlacementNotrack {
 		t.chains = append(t.chains, exempt)
 	}
 }
@@ -166,7 +168,7 @@ func (t *table) addQueues(c Config, kind Kind) {
 		first:  c.FirstQueue,
 		total:  c.Queues,
 		bypass: c.Bypass,
-		cpu:    c.Queues > 1 && c.Fanout == FanoutCPU,
+		cpu:    c.Queues > 1 && c.Fanout == vocabulary.FanoutCPU,
 	}
 	if !c.chainPerQueue() {
 		queue.add("queue", &expr.Counter{}, queueStatement(kind, whole))
@@ -189,9 +191,9 @@ func (t *table) addQueues(c Config, kind Kind) {
 	m.IsMap, m.DataType, m.KeyByteOrder = true, nftables.TypeVerdict, binaryutil.NativeEndian
 
 	switch c.Fanout {
-	case FanoutNumgen:
+	case vocabulary.FanoutNumgen:
 		queue.add("queues in turn", turn(c.Queues), goByNumber(m))
-	case FanoutPorts:
+	case vocabulary.FanoutPorts:
 		if p := c.protocolsWithPorts(); len(p) > 0 {
 			s := t.addSet(portProtocolsSet, nftables.TypeInetProto, protocols(p))
 			for _, f := range []struct {
@@ -220,9 +222,9 @@ func (t *table) addQueues(c Config, kind Kind) {
 // flow apart.
 func (c Config) protocolsWithPorts() []uint8 {
 	if len(c.Protocols) == 0 {
-		return portProtocols
+		return vocabulary.PortProtocols()
 	}
-	return slices.DeleteFunc(distinct(c.Protocols), func(p uint8) bool { return !slices.Contains(portProtocols, p) })
+	return slices.DeleteFunc(distinct(c.Protocols), func(p uint8) bool { return !vocabulary.HasPorts(p) })
 }
 
 func (t *table) addSet(name string, key nftables.SetDatatype, elements []nftables.SetElement) *nftables.Set {
@@ -254,7 +256,7 @@ func (t *table) create(conn *nftables.Conn) error {
 		added := &nftables.Chain{Name: c.name, Table: parent}
 		if c.hook != nil {
 			added.Type = nftables.ChainTypeFilter
-			added.Hooknum = c.hook.hook
+			added.Hooknum = c.hook.number()
 			added.Priority = &c.hook.priority
 			added.Policy = &policy
 		}

@@ -7,14 +7,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+
+	"verdictd/internal/vocabulary"
 )
 
 // A kernel has one kind of queue statement or the other. The tables for both
 // have to be the same but for that statement, so that what is tested with one
 // kind holds for the other.
 func TestKindsDifferInTheStatementOnly(t *testing.T) {
-	for _, placement := range placements[1:] {
-		for _, fanout := range fanouts {
+	for _, placement := range vocabulary.Placements()[1:] {
+		for _, fanout := range vocabulary.Fanouts() {
 			t.Run(fmt.Sprintf("%s/%s", placement, fanout), func(t *testing.T) {
 				c := udpRules(placement, fanout, 3)
 				c.SourcePorts, c.DestinationPorts = []uint16{53}, []uint16{53}
@@ -58,23 +60,23 @@ var allParts = gateParts{settled: true, zones: true}
 // The native statement of each fan-out.
 func TestNativeStatements(t *testing.T) {
 	for _, test := range []struct {
-		fanout Fanout
+		fanout vocabulary.Fanout
 		want   []expr.Queue
 	}{
-		{FanoutBalance, []expr.Queue{{Num: 10, Total: 2, Flag: expr.QueueFlagBypass}}},
-		{FanoutCPU, []expr.Queue{{Num: 10, Total: 2, Flag: expr.QueueFlagBypass | expr.QueueFlagFanout}}},
-		{FanoutNumgen, []expr.Queue{
+		{vocabulary.FanoutBalance, []expr.Queue{{Num: 10, Total: 2, Flag: expr.QueueFlagBypass}}},
+		{vocabulary.FanoutCPU, []expr.Queue{{Num: 10, Total: 2, Flag: expr.QueueFlagBypass | expr.QueueFlagFanout}}},
+		{vocabulary.FanoutNumgen, []expr.Queue{
 			{Num: 10, Total: 1, Flag: expr.QueueFlagBypass},
 			{Num: 11, Total: 1, Flag: expr.QueueFlagBypass},
 		}},
-		{FanoutPorts, []expr.Queue{
+		{vocabulary.FanoutPorts, []expr.Queue{
 			{Num: 10, Total: 2, Flag: expr.QueueFlagBypass}, // without ports
 			{Num: 10, Total: 1, Flag: expr.QueueFlagBypass},
 			{Num: 11, Total: 1, Flag: expr.QueueFlagBypass},
 		}},
 	} {
 		t.Run(string(test.fanout), func(t *testing.T) {
-			c := udpRules(PlacementOutput, test.fanout, 2)
+			c := udpRules(vocabulary.PlacementOutput, test.fanout, 2)
 			c.Bypass = true
 			var got []expr.Queue
 			for _, chain := range newTable(c, KindNative, allParts).chains {

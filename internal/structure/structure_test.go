@@ -32,41 +32,42 @@ const root = "../.."
 // keeps them from importing each other.
 var imports = map[string][]string{
 	"attacks":     {},
-	"audit":       {"crash", "ct", "exposure", "holders", "kernelfacts", "liverules", "netlab", "nfq", "ruleset"},
+	"audit":       {"crash", "ct", "exposure", "holders", "kernelfacts", "liverules", "netlab", "nfq", "ruleset", "vocabulary"},
 	"cachedir":    {},
 	"cli":         {},
-	"config":      {"policy"},
+	"config":      {"policy", "vocabulary"},
 	"crash":       {},
 	"ct":          {"nfnl", "packet"},
 	"distkernel":  {"cachedir"},
 	"dnsload":     {"netlab", "traffic"},
-	"engine":      {"nfq", "packet", "policy"},
-	"exposure":    {"holders", "liverules"},
+	"engine":      {"nfq", "packet", "policy", "vocabulary"},
+	"exposure":    {"holders", "liverules", "vocabulary"},
 	"footprint":   {},
 	"gate":        {"packet"},
 	"gate/runner": {"ct", "gate", "nfnl", "nfq", "packet", "ruleset"},
 	"holders":     {"nfq"},
 	"kbuild":      {"cachedir"},
 	"kernelfacts": {},
-	"liverules":   {"kernelfacts", "nfnl", "nfq"},
+	"liverules":   {"kernelfacts", "nfnl", "nfq", "vocabulary"},
 	"modules":     {},
 	"netlab":      {"cli"},
 	"nfnl":        {},
-	"nfq":         {"nfnl"},
+	"nfq":         {"nfnl", "vocabulary"},
 	"oldmodprobe": {"kernelfacts", "vm"},
 	"packet":      {},
-	"policy":      {"packet"},
+	"policy":      {"packet", "vocabulary"},
 	"provenance":  {"crash", "kernelfacts", "liverules", "netlab"},
 	"report":      {"ct"},
-	"ruleset":     {"packet"},
+	"ruleset":     {"packet", "vocabulary"},
 	"structure":   {},
 	"testkit":     {"kernelfacts", "netlab"},
 	"traffic":     {"footprint", "netlab"},
 	"vm":          {"crash"},
+	"vocabulary":  {},
 }
 
 // pure packages may use golang.org/x/sys/unix for its constants only.
-var pure = []string{"gate", "packet", "policy"}
+var pure = []string{"gate", "packet", "policy", "vocabulary"}
 
 type goPackage struct {
 	ImportPath string

@@ -14,6 +14,7 @@ import (
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -46,7 +47,7 @@ func read(t *testing.T, s *Source) Reading {
 func TestSourceReadsItsNamespace(t *testing.T) {
 	local, _ := testkit.VethPair(t)
 	s := own(t, "here")
-	queue, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 3})
+	queue, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestCollector(t *testing.T) {
 	testkit.Namespace(t)
 	s := own(t, "router")
 	s.PublishEvents(ct.EventCounts{Total: ct.Tally{New: 40}, LostEvents: ct.Value{N: 12, Sent: true}})
-	queue, err := nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: 3})
+	queue, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"verdictd/internal/gate"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // TestAllocationsOfATurn: from the receipt of packets, of new flows and of one that
@@ -32,7 +33,7 @@ func TestAllocationsOfATurn(t *testing.T) {
 		}
 	}()
 	if _, err := ruleset.Install(ruleset.Config{
-		Table: "verdictd", Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true,
+		Table: "verdictd", Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true,
 		Gate: &ruleset.Gate{FirstQueue: 61440, Queues: 1, Traffic: []ruleset.Traffic{{IPv4: true, Protocols: []uint8{unix.IPPROTO_UDP}}}},
 	}); err != nil {
 		t.Fatal(err)

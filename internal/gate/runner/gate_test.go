@@ -16,6 +16,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -40,7 +41,7 @@ func open(t *testing.T, ns *netlab.NetNS, change func(*runner.Config)) (*runner.
 		}
 		g.Start()
 		rules, err = ruleset.Install(ruleset.Config{
-			Table: "verdictd", Placement: ruleset.PlacementNone, Fanout: ruleset.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
+			Table: "verdictd", Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
 			Gate: &ruleset.Gate{
 				FirstQueue: gateQueue, Queues: uint16(cfg.Queues), Settled: true, SettledSize: 1024, SettledTimeout: 15 * time.Second,
 				Traffic: []ruleset.Traffic{{IPv4: true, IPv6: true, Protocols: []uint8{17}}},
@@ -81,7 +82,7 @@ func serve(t *testing.T, ns *netlab.NetNS, number uint16, judge func(*nfq.Packet
 	t.Helper()
 	var q nfq.Queue
 	if err := ns.Do(func() (err error) {
-		q, err = nfq.Open(nfq.BackendMmsg, nfq.Config{Queue: number, Batch: 1, ReceiveBuffer: 8 << 20})
+		q, err = nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: number, Batch: 1, ReceiveBuffer: 8 << 20})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -1,32 +1,18 @@
-package policy
+package config
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"verdictd/internal/vocabulary"
 )
 
-// MarshalText gives "accept" or "drop".
-func (a Action) MarshalText() ([]byte, error) {
-	if a > Drop {
-		return nil, fmt.Errorf("policy: action %d has no name", a)
-	}
-	return []byte(a.String()), nil
-}
-
-// UnmarshalText reads what MarshalText gives.
-func (a *Action) UnmarshalText(text []byte) error {
-	for _, known := range []Action{Accept, Drop} {
-		if string(text) == known.String() {
-			*a = known
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is no action: use accept or drop", text)
-}
+// Ports is a range of ports as the file has it: "53", or "1000-2000".
+type Ports struct{ vocabulary.PortRange }
 
 // MarshalText gives "53", or "1000-2000".
-func (r PortRange) MarshalText() ([]byte, error) {
+func (r Ports) MarshalText() ([]byte, error) {
 	if r.First == r.Last {
 		return strconv.AppendUint(nil, uint64(r.First), 10), nil
 	}
@@ -34,7 +20,7 @@ func (r PortRange) MarshalText() ([]byte, error) {
 }
 
 // UnmarshalText reads what MarshalText gives.
-func (r *PortRange) UnmarshalText(text []byte) error {
+func (r *Ports) UnmarshalText(text []byte) error {
 	first, last, isRange := strings.Cut(string(text), "-")
 	if !isRange {
 		last = first
@@ -46,4 +32,12 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 	}
 	r.First, r.Last = uint16(a), uint16(b)
 	return nil
+}
+
+// ranges are those of a list.
+func ranges(list []Ports) (ranges []vocabulary.PortRange) {
+	for _, p := range list {
+		ranges = append(ranges, p.PortRange)
+	}
+	return ranges
 }
