@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"verdictd/internal/audit"
+	"verdictd/daemon/internal/audit"
 	"verdictd/internal/netlab"
 )
 

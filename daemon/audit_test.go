@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"verdictd/internal/audit"
+	"verdictd/daemon/internal/audit"
 
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"

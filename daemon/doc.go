@@ -1,6 +1,6 @@
 // Command verdictd gives verdicts on packets that NFQUEUE rules hand to it, or
 // guards the queues of programs that do. Neither makes conntrack clash: a gate holds
-// further packets of a flow until its first one is confirmed (see internal/gate).
+// further packets of a flow until its first one is confirmed (see daemon/internal/gate).
 //
 //	verdictd run --config FILE      the service: verdicts, behind a gate
 //	verdictd guard                  the gate alone, before other programs' queues

@@ -10,8 +10,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"verdictd/daemon/internal/exposure"
 	"verdictd/internal/config"
-	"verdictd/internal/exposure"
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"

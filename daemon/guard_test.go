@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/nftables"
 
+	"verdictd/daemon/internal/exposure"
 	"verdictd/internal/config"
-	"verdictd/internal/exposure"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )

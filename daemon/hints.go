@@ -3,7 +3,7 @@ package main
 import (
 	"sync/atomic"
 
-	"verdictd/internal/gate/runner"
+	"verdictd/daemon/internal/gate/runner"
 	"verdictd/internal/packet"
 )
 

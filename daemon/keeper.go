@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/exposure"
+	"verdictd/daemon/internal/gate"
+	"verdictd/daemon/internal/gate/runner"
 	"verdictd/internal/config"
-	"verdictd/internal/exposure"
-	"verdictd/internal/gate"
-	"verdictd/internal/gate/runner"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 	"verdictd/internal/modules"

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"verdictd/internal/audit"
+	"verdictd/daemon/internal/audit"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/vocabulary"
 )

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"verdictd/daemon/internal/exposure"
+	"verdictd/daemon/internal/holders"
 	"verdictd/internal/config"
-	"verdictd/internal/exposure"
-	"verdictd/internal/holders"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"

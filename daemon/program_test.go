@@ -17,8 +17,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 
+	"verdictd/daemon/internal/exposure"
 	"verdictd/internal/config"
-	"verdictd/internal/exposure"
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"verdictd/internal/exposure"
+	"verdictd/daemon/internal/exposure"
 )
 
 // queueRange is queues by number, as --queue names them: N or N-M.

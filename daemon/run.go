@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -11,8 +10,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"verdictd/daemon/internal/engine"
 	"verdictd/internal/config"
-	"verdictd/internal/engine"
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/vocabulary"
@@ -36,15 +35,11 @@ const settle = 20 * time.Millisecond
 // run has the kernel load its modules, starts the queues one after the other on
 // this thread, before any worker runs, and only then has the kernel fill them.
 func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
-	p, err := cfg.Policy.Compile()
-	if err != nil {
-		return fmt.Errorf("compile policy: %w", err)
-	}
-	if err := loadModules(ctx, cfg, modules.Load); err != nil {
+	if err = loadModules(ctx, cfg, modules.Load); err != nil {
 		return err
 	}
 	s := service{cfg: cfg, log: log, keeper: newKeeper(cfg, log)}
-	if s.engine, err = engine.Open(engineConfig(cfg, p, &s.keeper.hints)); err != nil {
+	if s.engine, err = engine.Open(engineConfig(cfg, &s.keeper.hints)); err != nil {
 		return err
 	}
 	claimed, err := claim(s.keeper.table)

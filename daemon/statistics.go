@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/engine"
+	"verdictd/daemon/internal/gate/runner"
 	"verdictd/internal/config"
-	"verdictd/internal/engine"
-	"verdictd/internal/gate/runner"
 	"verdictd/internal/nfq"
 )
 

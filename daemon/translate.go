@@ -3,10 +3,10 @@ package main
 import (
 	"slices"
 
+	"verdictd/daemon/internal/engine"
+	"verdictd/daemon/internal/policy"
 	"verdictd/internal/config"
-	"verdictd/internal/engine"
 	"verdictd/internal/nfq"
-	"verdictd/internal/policy"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
 )
@@ -16,8 +16,8 @@ func rulesConfig(cfg *config.Config) ruleset.Config {
 	r := &cfg.Rules
 	return ruleset.Config{
 		Table:            r.Table,
-		Placement:        vocabulary.Placement(r.Placement),
-		Fanout:           vocabulary.Fanout(r.Fanout),
+		Placement:        r.Placement,
+		Fanout:           r.Fanout,
 		FirstQueue:       cfg.Queues.First,
 		Queues:           uint16(cfg.Queues.Count),
 		Bypass:           r.Bypass,
@@ -56,7 +56,7 @@ func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) 
 }
 
 // engineConfig says how the packets are judged.
-func engineConfig(cfg *config.Config, p *policy.Policy, h engine.Hints) engine.Config {
+func engineConfig(cfg *config.Config, h engine.Hints) engine.Config {
 	q, a := &cfg.Queues, &cfg.Analysis
 	return engine.Config{
 		Queue: nfq.Config{
@@ -65,13 +65,25 @@ func engineConfig(cfg *config.Config, p *policy.Policy, h engine.Hints) engine.C
 			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch,
 		},
 		Queues: q.Count,
-		Open:   func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(vocabulary.Backend(cfg.Backend), c) },
+		Open:   func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(cfg.Backend, c) },
 		Pin:    q.Pin,
-		Policy: p, Undecodable: cfg.Policy.Undecodable,
+		Policy: policyOf(&cfg.Policy), Undecodable: cfg.Policy.Undecodable,
 		Analysis: engine.Analysis{
-			Distribution: vocabulary.Distribution(a.Distribution), Delay: a.Delay, Sigma: a.Sigma,
+			Distribution: a.Distribution, Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == vocabulary.PerFlow,
 		},
 		Hints: h,
 	}
+}
+
+// policyOf is what the packets are judged by.
+func policyOf(p *config.Policy) *policy.Policy {
+	rules := make([]policy.Rule, len(p.Rules))
+	for i, r := range p.Rules {
+		rules[i] = policy.Rule{
+			Action: r.Action, Protocols: vocabulary.Numbers(r.Protocols), Source: r.Source, Destination: r.Destination,
+			SourcePorts: config.Ranges(r.SourcePorts), DestinationPorts: config.Ranges(r.DestinationPorts),
+		}
+	}
+	return policy.Compile(p.Default, rules)
 }

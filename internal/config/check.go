@@ -1,14 +1,12 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"verdictd/internal/policy"
 	"verdictd/internal/vocabulary"
 )
 
@@ -174,28 +172,6 @@ func repeated[T comparable](f *file, key string, list []T) {
 		if slices.Index(list, v) < i {
 			f.wrong(fmt.Sprintf("%s[%d]", key, i), "%v is in the list already", v)
 		}
-	}
-}
-
-func (f *file) checkPolicy(p *Policy) {
-	for i := range p.Rules {
-		// Its absence must not read as accept.
-		if key := fmt.Sprintf("policy.rules[%d].action", i); f.at[key] == nil {
-			f.wrong(key, "is missing: write accept or drop")
-		}
-	}
-	_, err := p.Compile()
-	var problems policy.RuleErrors
-	errors.As(err, &problems)
-	for _, e := range problems {
-		key := "policy." + e.Field
-		if e.Index >= 0 {
-			key = fmt.Sprintf("policy.rules[%d].%s", e.Index, e.Field)
-		}
-		if e.Item >= 0 {
-			key += fmt.Sprintf("[%d]", e.Item)
-		}
-		f.wrong(key, "%s", e.Problem)
 	}
 }
 

@@ -2,11 +2,9 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
-	"verdictd/internal/policy"
 	"verdictd/internal/vocabulary"
 )
 
@@ -110,39 +108,6 @@ type Rules struct {
 	// A packet is queued if it matches either list; two empty ones queue all.
 	DestinationPorts []uint16 `yaml:"destination_ports"`
 	SourcePorts      []uint16 `yaml:"source_ports"`
-}
-
-// Policy decides about a packet: the first rule that matches, or the default.
-type Policy struct {
-	Default vocabulary.Action `yaml:"default"`
-	// Undecodable is for packets whose headers cannot be decoded to their end, which
-	// no rule can be held against.
-	Undecodable vocabulary.Action `yaml:"undecodable"`
-	Rules       []PolicyRule      `yaml:"rules"`
-}
-
-// PolicyRule matches where every list does; an empty one matches everything.
-type PolicyRule struct {
-	Name             string                `yaml:"name"`
-	Action           vocabulary.Action     `yaml:"action"`
-	Protocols        []vocabulary.Protocol `yaml:"protocols"`
-	Source           []netip.Prefix        `yaml:"source"`
-	Destination      []netip.Prefix        `yaml:"destination"`
-	SourcePorts      []Ports               `yaml:"source_ports"`
-	DestinationPorts []Ports               `yaml:"destination_ports"`
-}
-
-// Compile gives the policy that the daemon runs.
-func (p *Policy) Compile() (*policy.Policy, error) {
-	rules := make([]policy.Rule, len(p.Rules))
-	for i, r := range p.Rules {
-		rules[i] = policy.Rule{
-			Name: r.Name, Action: r.Action, Protocols: vocabulary.Numbers(r.Protocols),
-			Source: r.Source, Destination: r.Destination,
-			SourcePorts: ranges(r.SourcePorts), DestinationPorts: ranges(r.DestinationPorts),
-		}
-	}
-	return policy.Compile(p.Default, rules)
 }
 
 // Analysis delays verdicts, as a program does that looks into packets.

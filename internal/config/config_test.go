@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
-	"verdictd/internal/policy"
 	"verdictd/internal/vocabulary"
 )
 
@@ -125,26 +123,6 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("differs (-want +got):\n%s\n%s", diff, text)
 			}
 		})
-	}
-}
-
-func TestPolicyCompiles(t *testing.T) {
-	src, dst := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-	sports, dports := []Ports{{vocabulary.Ports(1, 2)}}, []Ports{{vocabulary.Ports(3, 4)}}
-	p := Policy{Default: vocabulary.Accept, Rules: []PolicyRule{{"a", vocabulary.Drop, []vocabulary.Protocol{6, 17}, src, dst, sports, dports}}}
-	got, err := p.Compile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := policy.Compile(vocabulary.Accept, []policy.Rule{{
-		Name: "a", Action: vocabulary.Drop, Protocols: []uint8{6, 17},
-		Source: src, Destination: dst, SourcePorts: ranges(sports), DestinationPorts: ranges(dports),
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(want, got) {
-		t.Errorf("compiled to %+v, want %+v", got, want)
 	}
 }
 

@@ -34,8 +34,8 @@ func (r *Ports) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// ranges are those of a list.
-func ranges(list []Ports) (ranges []vocabulary.PortRange) {
+// Ranges are those of a list.
+func Ranges(list []Ports) (ranges []vocabulary.PortRange) {
 	for _, p := range list {
 		ranges = append(ranges, p.PortRange)
 	}

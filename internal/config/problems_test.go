@@ -122,6 +122,10 @@ policy:
 		`f:4:93: policy.rules[0].source_ports[1]: "70000" is no port`,
 		"f:5:7: policy.rules[1]: must be a section of keys, not text",
 	}},
+	{"policy's rules", "policy:\n  rules:\n    - {action: drop, source: [192.0.2.0/24], destination: [\"2001:db8::/32\"], destination_ports: [9-8]}\n", []string{
+		"f:3:46: policy.rules[0].destination: one of source and destination is all IPv4",
+		"f:3:98: policy.rules[0].destination_ports[0]: 9-8 begins above its end: write 8-9",
+	}},
 	{"no action", "policy:\n  rules:\n    - name: a\n    -\n", []string{
 		"f:3:7: policy.rules[0].action: is missing: write accept or drop",
 		"f:4:7: policy.rules[1].action: is missing: write accept or drop",

@@ -19,6 +19,8 @@ import (
 const (
 	module   = "verdictd"
 	internal = module + "/internal/"
+	// daemonInternal is where the daemon has what only it uses.
+	daemonInternal = module + "/daemon/internal/"
 	// maxLines keeps a file at one concept.
 	maxLines = 500
 )
@@ -31,21 +33,14 @@ const root = "../.."
 // Commands are at the top: they may import every package, and the language
 // keeps them from importing each other.
 var imports = map[string][]string{
-	"attacks":     {},
-	"audit":       {"crash", "ct", "exposure", "holders", "kernelfacts", "liverules", "netlab", "nfq", "ruleset", "vocabulary"},
 	"cachedir":    {},
 	"cli":         {},
-	"config":      {"policy", "vocabulary"},
+	"config":      {"vocabulary"},
 	"crash":       {},
 	"ct":          {"nfnl", "packet"},
 	"distkernel":  {"cachedir"},
 	"dnsload":     {"netlab", "traffic"},
-	"engine":      {"nfq", "packet", "policy", "vocabulary"},
-	"exposure":    {"holders", "liverules", "vocabulary"},
 	"footprint":   {},
-	"gate":        {"packet"},
-	"gate/runner": {"ct", "gate", "nfnl", "nfq", "packet", "ruleset"},
-	"holders":     {"nfq"},
 	"kbuild":      {"cachedir"},
 	"kernelfacts": {},
 	"liverules":   {"kernelfacts", "nfnl", "nfq", "vocabulary"},
@@ -55,7 +50,6 @@ var imports = map[string][]string{
 	"nfq":         {"nfnl", "vocabulary"},
 	"oldmodprobe": {"kernelfacts", "vm"},
 	"packet":      {},
-	"policy":      {"packet", "vocabulary"},
 	"provenance":  {"crash", "kernelfacts", "liverules", "netlab"},
 	"report":      {"ct"},
 	"ruleset":     {"packet", "vocabulary"},
@@ -67,7 +61,7 @@ var imports = map[string][]string{
 }
 
 // pure packages may use golang.org/x/sys/unix for its constants only.
-var pure = []string{"gate", "packet", "policy", "vocabulary"}
+var pure = []string{daemonInternal + "gate", "packet", daemonInternal + "policy", "vocabulary"}
 
 type goPackage struct {
 	ImportPath string

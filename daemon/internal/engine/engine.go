@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/policy"
+	"verdictd/internal/nfq"
+	"verdictd/internal/vocabulary"
+)
+
+// Config says what an Engine does.
+type Config struct {
+	// Queue is the template for all queues, the first of which has its number;
+	// the others follow it. OnThread is the engine's.
+	Queue  nfq.Config
+	Queues int
+	// Open binds a queue.
+	Open func(nfq.Config) (nfq.Queue, error)
+	// Pin lists CPUs; queue i runs on Pin[i modulo its length]. Empty: anywhere.
+	Pin []int
+
+	Policy *policy.Policy
+	// Undecodable is what becomes of packets whose headers cannot be decoded to their
+	// end, so that no rule can look at them.
+	Undecodable vocabulary.Action
+	Analysis    Analysis
+
+	// Hints is told of drops and returned verdicts; nil: nobody listens.
+	Hints Hints
+}
+
+// Engine runs one worker per queue.
+type Engine struct {
+	first   uint16
+	workers []*worker
+	started bool
+	group   sync.WaitGroup
+	failed  chan error
+}
+
+// Open binds all queues in the network namespace of the calling thread. From
+// then on the kernel queues packets; Start has them judged. On an error nothing
+// stays open.
+func Open(cfg Config) (*Engine, error) {
+	if err := cfg.Analysis.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Undecodable > vocabulary.Drop {
+		return nil, fmt.Errorf("undecodable packets: there is no action %d: use accept or drop", cfg.Undecodable)
+	}
+	e := &Engine{first: cfg.Queue.Queue, failed: make(chan error, max(cfg.Queues, 1))}
+	for i := range cfg.Queues {
+		w, err := newWorker(&cfg, i)
+		if err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+		e.workers = append(e.workers, w)
+	}
+	return e, nil
+}
+
+func newWorker(cfg *Config, i int) (w *worker, err error) {
+	w = &worker{
+		policy:      cfg.Policy,
+		undecodable: cfg.Undecodable,
+		analyst:     newAnalyst(cfg.Analysis, uint64(i)),
+		hints:       cfg.Hints,
+		latency:     newHistogram(),
+	}
+	if w.hints != nil {
+		w.drops = make([]drop, 0, cmp.Or(cfg.Queue.Batch, nfq.DefaultBatch))
+	}
+	q := cfg.Queue
+	q.Queue += uint16(i)
+	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
+	w.queue, err = cfg.Open(q)
+	return w, err
+}
+
+// prepareThread sets up the calling thread for worker i.
+func prepareThread(pin []int, i int) error {
+	// Analysis times are below the default slack of 50 us (PR_SET_TIMERSLACK).
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set timer slack: %w", err)
+	}
+	if len(pin) == 0 {
+		return nil
+	}
+	cpu := pin[i%len(pin)]
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin to CPU %d: %w: not a CPU that this process may use", cpu, err)
+	}
+	return nil
+}
+
+// Start begins to judge. Failed tells of workers that cannot go on.
+func (e *Engine) Start() {
+	e.started = true
+	for _, w := range e.workers {
+		e.group.Go(func() {
+			// Never unlocked: the thread may be pinned, and ends with the goroutine.
+			runtime.LockOSThread()
+			if err := w.queue.Run(w.handle); err != nil {
+				e.failed <- err
+			}
+		})
+	}
+}
+
+// Failed delivers the errors of workers that ended before Stop. What their
+// queues hold waits for a verdict until Close.
+func (e *Engine) Failed() <-chan error { return e.failed }
+
+// Stop returns when every worker has judged what its socket held.
+func (e *Engine) Stop() error {
+	if !e.started {
+		return nil
+	}
+	var errs []error
+	for _, w := range e.workers {
+		errs = append(errs, w.queue.Stop())
+	}
+	e.group.Wait()
+	for {
+		select {
+		case err := <-e.failed:
+			errs = append(errs, err)
+		default:
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// Close unbinds the queues and frees everything. A started engine must have
+// been stopped.
+func (e *Engine) Close() error {
+	var errs []error
+	for _, w := range e.workers {
+		errs = append(errs, w.queue.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Result is what one queue's worker has done.
+type Result struct {
+	Counters
+	Latency Latency `json:"verdict_latency_us"`
+}
+
+// Results lists the queues' results in their order, and their sum. To be
+// called after Stop.
+func (e *Engine) Results() (queues []Result, total Result) {
+	all := newHistogram()
+	for _, w := range e.workers {
+		c := w.counters
+		s := w.queue.Stats()
+		c.Batches, c.Malformed, c.VerdictErrors = s.Batches, s.Malformed, s.VerdictErrors
+		total.Add(&c)
+		all.Merge(w.latency)
+		queues = append(queues, Result{c, latency(w.latency)})
+	}
+	total.Latency = latency(all)
+	return queues, total
+}
+
+// Answered is the id of the last packet of a queue of this engine whose verdict has
+// returned; those of lower ids have all, too. 0: none was there yet.
+func (e *Engine) Answered(queue uint16) uint32 {
+	n := int(queue) - int(e.first)
+	if n < 0 || n >= len(e.workers) {
+		return 0
+	}
+	return e.workers[n].answered.Load()
+}
+
+// ReceiveBuffer is the smallest receive buffer in bytes that the kernel granted
+// to a queue.
+func (e *Engine) ReceiveBuffer() int {
+	least := 0
+	for i, w := range e.workers {
+		if n := w.queue.ReceiveBuffer(); i == 0 || n < least {
+			least = n
+		}
+	}
+	return least
+}

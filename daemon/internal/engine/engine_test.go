@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/policy"
+	"verdictd/internal/nfq"
+	"verdictd/internal/packet"
+	"verdictd/internal/vocabulary"
+)
+
+// dropPort drops what comes from a port.
+func dropPort(t *testing.T, port uint16) *policy.Policy {
+	t.Helper()
+	p := policy.Compile(vocabulary.Accept, []policy.Rule{{Action: vocabulary.Drop, SourcePorts: []vocabulary.PortRange{vocabulary.Ports(port, port)}}})
+	return p
+}
+
+func TestPolicy(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Policy = dropPort(t, 2) })
+	lines, total := r.judge(t,
+		batch(udp(2, 1), udp(1, 2), udp(2, 3), udp(1, 4)), batch(udp(1, 1), udp(1, 2)), batch(udp(2, 1), udp(2, 2)))
+	wantLines(t, lines, "drop 1", "accept 2", "drop 3", "accept 4", "accept 1", "accept 2", "drop 1", "drop 2")
+	want := Counters{Received: 8, Accepted: 4, Dropped: 4, Batches: 1, VerdictErrors: 2, Malformed: 3}
+	if total.Counters != want {
+		t.Errorf("counters: %+v\nwant:     %+v", total.Counters, want)
+	}
+	if total.Latency.Max <= 0 || total.Latency.P50 > total.Latency.P99 {
+		t.Errorf("latency: %+v", total.Latency)
+	}
+}
+
+// TestUndecodable: what no rule can look at is dropped or accepted as the configuration
+// says, whatever the rules and their default say.
+func TestUndecodable(t *testing.T) {
+	chain := make([]byte, 40, 200) // 17 extension headers, the last of which is cut
+	chain[0], chain[5], chain[6] = 0x60, 17*8-1, unix.IPPROTO_DSTOPTS
+	for range 17 {
+		chain = append(chain, unix.IPPROTO_DSTOPTS, 0, 1, 4, 0, 0, 0, 0)
+	}
+	for _, action := range []vocabulary.Action{vocabulary.Drop, vocabulary.Accept} {
+		for _, def := range []vocabulary.Action{vocabulary.Drop, vocabulary.Accept} {
+			t.Run(fmt.Sprintf("%v, default %v", action, def), func(t *testing.T) {
+				rules := policy.Compile(def, nil)
+				r := newRig(t, func(c *Config) {
+					c.Policy, c.Undecodable = rules, action
+					c.Hints = &fakeHints{log: &log{}, wanted: true}
+					c.Analysis = Analysis{Distribution: vocabulary.DistributionFixed, Delay: time.Hour}
+				})
+				lines, total := r.judge(t, batch([]byte{1, 2, 3}, chain, nil, udp(1, 1)[:22]))
+				wantLines(t, lines, fmt.Sprint(action, " 1"), fmt.Sprint(action, " 2"), fmt.Sprint(action, " 3"), fmt.Sprint(action, " 4"))
+				if c := total.Counters; c.Undecodable != 4 || c.Accepted+c.Dropped != 4 {
+					t.Errorf("counters: %+v", c)
+				}
+			})
+		}
+	}
+	if _, err := Open(Config{Undecodable: 7}); err == nil {
+		t.Error("action 7 was accepted")
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	r := newRig(t, nil)
+	b := batch(udp(1, 1)[:28], udp(1, 1))
+	b.Packets[0].CapLen = 29
+	if _, total := r.judge(t, b); total.Truncated != 1 || total.Undecodable != 0 {
+		t.Errorf("counters: %+v", total.Counters)
+	}
+}
+
+// TestHints: drops are told when their verdict has returned, and only where somebody
+// waits for them.
+func TestHints(t *testing.T) {
+	fingerprint := func(b []byte) uint32 {
+		var v packet.View
+		if err := v.Decode(b); err != nil {
+			t.Fatal(err)
+		}
+		return v.Fingerprint()
+	}
+	first, second := udp(2, 1), udp(2, 3)
+	dropped := func(b []byte) string { return fmt.Sprintf("dropped 2 %#x", fingerprint(b)) }
+	for name, test := range map[string]struct {
+		wanted   bool
+		analysis bool
+		want     []string
+	}{
+		"wanted":                 {true, false, []string{"drop 1", "accept 2", "drop 3", dropped(first), dropped(second), "returned 3"}},
+		"not wanted":             {false, false, []string{"drop 1", "accept 2", "drop 3", "returned 3"}},
+		"a flush of each packet": {true, true, []string{"drop 1", dropped(first), "returned 1", "accept 2", "returned 1", "drop 3", dropped(second), "returned 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hints := &fakeHints{wanted: test.wanted}
+			r := newRig(t, func(c *Config) {
+				c.Policy, c.Hints = dropPort(t, 2), hints
+				if test.analysis {
+					c.Analysis = Analysis{Distribution: vocabulary.DistributionFixed, Delay: 1}
+				}
+			})
+			hints.log = &r.log
+			lines, _ := r.judge(t, batch(first, udp(1, 2), second))
+			wantLines(t, lines, test.want...)
+		})
+	}
+	t.Run("more drops than a batch has", func(t *testing.T) {
+		hints := &fakeHints{log: &log{}, wanted: true}
+		r := newRig(t, func(c *Config) { c.Policy, c.Hints, c.Queue.Batch = dropPort(t, 2), hints, 2 })
+		r.judge(t, batch(first, first, first))
+		wantLines(t, hints.log.lines, dropped(first), dropped(first), "returned 3")
+	})
+}
+
+func TestWorkerErrors(t *testing.T) {
+	hints := &fakeHints{log: &log{}, wanted: true}
+	r := newRig(t, func(c *Config) { c.Hints = hints })
+	broken := errors.New("broken")
+	r.queues[0].fail = broken
+	r.Start()
+	r.queues[0].batches <- batch(udp(1, 1))
+	if err := <-r.Failed(); !errors.Is(err, broken) {
+		t.Errorf("failed with %v", err)
+	}
+	if err := errors.Join(r.Stop(), r.Close()); err != nil {
+		t.Error(err)
+	}
+	if !r.queues[0].closed {
+		t.Error("the queue stayed open")
+	}
+	wantLines(t, hints.log.lines) // nothing has returned
+}
+
+func TestOpenCleansUp(t *testing.T) {
+	var opened []*fakeQueue
+	refused := errors.New("no third")
+	_, err := Open(Config{
+		Queues: 3,
+		Open: func(c nfq.Config) (nfq.Queue, error) {
+			if c.Queue == 2 {
+				return nil, refused
+			}
+			q := &fakeQueue{cfg: c}
+			opened = append(opened, q)
+			return q, nil
+		},
+	})
+	if !errors.Is(err, refused) || len(opened) != 2 {
+		t.Fatalf("%v; %d queues", err, len(opened))
+	}
+	for i, q := range opened {
+		if !q.closed {
+			t.Errorf("queue %d stayed open", i)
+		}
+	}
+}
+
+func TestResultsAddUp(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Queues = 2; c.Queue.Queue = 7 })
+	if r.queues[0].cfg.Queue != 7 || r.queues[1].cfg.Queue != 8 || r.ReceiveBuffer() != 8 {
+		t.Errorf("queues %d and %d, least buffer %d", r.queues[0].cfg.Queue, r.queues[1].cfg.Queue, r.ReceiveBuffer())
+	}
+	r.Start()
+	r.queues[0].batches <- batch(udp(1, 1))
+	r.queues[1].batches <- batch(udp(2, 1), udp(3, 1))
+	if err := errors.Join(r.Stop(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	queues, total := r.Results()
+	if queues[0].Received != 1 || queues[1].Received != 2 || total.Received != 3 || total.Batches != 2 || total.Malformed != 6 {
+		t.Errorf("queues %+v, total %+v", queues, total)
+	}
+}
+
+// TestResultNames are those that scripts read.
+func TestResultNames(t *testing.T) {
+	b, err := json.Marshal(Result{Counters: Counters{Undecodable: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"received":0,"accepted":0,"dropped":0,"undecodable":1,"truncated":0,"verdict_errors":0,"malformed":0,"batches":0,"verdict_latency_us":{"p50":0,"p99":0,"max":0}}`
+	if string(b) != want {
+		t.Errorf("%s\nwant %s", b, want)
+	}
+}
+
+// TestStoppedProgram: one that was stopped for longer than the histogram reaches goes on.
+func TestStoppedProgram(t *testing.T) {
+	r := newRig(t, nil)
+	late, early := batch(udp(1, 1)), batch(udp(1, 1))
+	late.Received -= int64(75 * time.Second)
+	early.Received += int64(time.Hour) // no clock does that
+	lines, total := r.judge(t, late, early, batch(udp(1, 1)))
+	wantLines(t, lines, "accept 1", "accept 1", "accept 1")
+	if us := total.Latency.Max; us < 59e6 || us > 61e6 {
+		t.Errorf("latency up to %v us, want a minute", us)
+	}
+}

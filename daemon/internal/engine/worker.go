@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"verdictd/daemon/internal/policy"
+	"verdictd/internal/nfq"
+	"verdictd/internal/packet"
+	"verdictd/internal/vocabulary"
+)
+
+// worker owns one queue and everything that a packet meets on its way. All of
+// it belongs to the thread that receives.
+type worker struct {
+	queue       nfq.Queue
+	policy      *policy.Policy
+	undecodable vocabulary.Action
+	analyst     *analyst // nil: no analysis
+	hints       Hints    // nil: nobody listens
+	drops       []drop   // since the last flush, for hints; a batch at most
+	view        packet.View
+	key         packet.Key
+	reply       nfq.Reply
+	replied     int // replies since the last flush
+	// answered is the id of the last packet whose verdict has returned, which are
+	// given in the order of ids. Others read it.
+	answered atomic.Uint32
+	counters Counters
+	latency  *hdrhistogram.Histogram
+}
+
+// handle judges a batch, in the order in which the kernel queued it.
+func (w *worker) handle(b *nfq.Batch) error {
+	w.counters.Received += uint64(len(b.Packets))
+	for i := range b.Packets {
+		p := &b.Packets[i]
+		action := w.judge(p)
+		analysed := w.analyse()
+		if err := w.answer(p, action); err != nil {
+			return err
+		}
+		if analysed {
+			// Whoever thinks long answers when it is done, not when the batch is.
+			if err := w.flush(b); err != nil {
+				return err
+			}
+		}
+	}
+	return w.flush(b)
+}
+
+// judge decides on a packet, which is in w.view then. The view is empty, without a
+// version, where it could not be decoded.
+func (w *worker) judge(p *nfq.Packet) vocabulary.Action {
+	if p.CapLen > uint32(len(p.Payload)) {
+		w.counters.Truncated++
+	}
+	if w.view.Decode(p.Payload) != nil {
+		w.counters.Undecodable++
+		return w.undecodable
+	}
+	return w.policy.Decide(&w.view)
+}
+
+// analyse spends the time that an analysis of the packet in w.view takes, and reports
+// whether it took any.
+func (w *worker) analyse() bool {
+	if w.analyst == nil || w.view.Version == 0 {
+		return false
+	}
+	w.view.Key(&w.key)
+	return w.analyst.spend(&w.key)
+}
+
+// answer lays out the verdict on a packet.
+func (w *worker) answer(p *nfq.Packet, action vocabulary.Action) error {
+	verdict := nfq.Accept
+	if action == vocabulary.Drop {
+		verdict = nfq.Drop
+		w.counters.Dropped++
+		if w.view.Version != 0 {
+			w.noteDrop()
+		}
+	} else {
+		w.counters.Accepted++
+	}
+	w.replied++
+	w.reply = nfq.Reply{ID: p.ID, Of: p.Of, Verdict: verdict}
+	return w.queue.Reply(&w.reply)
+}
+
+// flush returns the verdicts so far to the kernel.
+func (w *worker) flush(b *nfq.Batch) error {
+	if w.replied == 0 {
+		return nil
+	}
+	if err := w.queue.Flush(); err != nil {
+		return err
+	}
+	record(w.latency, nfq.Now()-b.Received, int64(w.replied))
+	w.answered.Store(w.reply.ID)
+	w.returned(w.replied)
+	w.replied = 0
+	return nil
+}

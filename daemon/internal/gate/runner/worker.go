@@ -1,0 +1,384 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/gate"
+	"verdictd/internal/ct"
+	"verdictd/internal/nfnl"
+	"verdictd/internal/nfq"
+	"verdictd/internal/packet"
+)
+
+// flowKey is gate's; a name of its own, as gate is a variable in places.
+var flowKey = gate.FlowKey
+
+// questions is how many flows conntrack is asked for by one system call.
+const questions = 64
+
+// worker owns one queue of the gate, its numbers for zones and announcements
+// included, and all flows whose packets come there.
+type worker struct {
+	gate    *Gate
+	number  int
+	queue   *nfq.Mmsg
+	lookup  *ct.Lookup
+	bell    bell
+	table   *gate.Table
+	section section
+	// zones are those of the queue's numbers; as many numbers follow for what is
+	// announced.
+	zones []uint16
+	// lastID is the id of the last packet of each number.
+	lastID []uint32
+
+	view   packet.View
+	packet gate.Packet
+	reply  nfq.Reply
+	wanted [questions]gate.Question
+	asked  [questions]ct.Question
+
+	// What others tell.
+	drops *ring[dropped]
+	moves atomic.Int64 // verdicts of others since the last turn
+	try   atomic.Bool
+	shut  atomic.Bool // receive nothing
+	dark  atomic.Bool // rules change, or have changed
+	ended atomic.Bool
+	// What others are told.
+	holding atomic.Int64
+	pending atomic.Bool
+	inDark  atomic.Uint64 // gate.Table.Dark
+
+	behind int // turns since the socket was seen empty
+	// refusals came while the queue was received from, and wait for the next turn.
+	refusals []refusal
+
+	turnBegan       int64
+	askErrors       uint64
+	firstUS, heldUS *hdrhistogram.Histogram
+}
+
+// refusal is of the verdict on a flow's first packet.
+type refusal struct {
+	flow int32
+	id   uint32
+}
+
+// run is the worker's thread.
+func (w *worker) run() error {
+	for {
+		if w.gate.stopping.Load() && w.done() {
+			return w.drain()
+		}
+		b, err := w.next()
+		if err != nil {
+			return fmt.Errorf("gate: %w", err)
+		}
+		if err := w.turn(b); err != nil {
+			return fmt.Errorf("gate: %w", err)
+		}
+	}
+}
+
+// pin binds the thread to its CPU, if it has one.
+func (w *worker) pin() error {
+	if len(w.gate.cfg.Pin) == 0 {
+		return nil
+	}
+	cpu := w.gate.cfg.Pin[w.number%len(w.gate.cfg.Pin)]
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin a thread of the gate to CPU %d: %w", cpu, err)
+	}
+	return nil
+}
+
+// stopTurn is how often a worker that stops looks whether it may end.
+const stopTurn = time.Millisecond
+
+// next waits for packets, for a hint, or for what the table has to do.
+func (w *worker) next() (*nfq.Batch, error) {
+	wait := nfnl.Forever
+	if d := w.table.Wait(); d >= 0 {
+		wait = time.Duration(d)
+	}
+	if w.behind > 0 {
+		wait = 0
+	}
+	if w.gate.stopping.Load() && (wait < 0 || wait > stopTurn) {
+		wait = stopTurn
+	}
+	if w.shut.Load() {
+		err := w.bell.Sleep(wait)
+		return &nfq.Batch{Received: nfq.Now()}, err
+	}
+	return w.queue.Next(w.bell.Alarm, wait)
+}
+
+// turn takes a batch, which may be empty, and does what is due.
+func (w *worker) turn(b *nfq.Batch) error {
+	epoch := w.section.enter()
+	defer w.section.leave()
+	w.turnBegan = b.Received
+	w.table.Begin(b.Received, epoch)
+	w.hear()
+	for i := range b.Packets {
+		w.take(&b.Packets[i])
+	}
+	w.resolve(b.All)
+	w.table.Expire(gate.Judge(w.gate.judge.Load()))
+	if w.try.CompareAndSwap(true, false) {
+		w.table.Try()
+	}
+	for {
+		if err := w.answer(); err != nil {
+			return err
+		}
+		n := w.table.Questions(w.wanted[:])
+		if n == 0 {
+			break
+		}
+		w.ask(w.wanted[:n])
+	}
+	w.table.Forget()
+	w.list()
+	w.tell()
+	return nil
+}
+
+// hear takes what others have told since the last turn.
+func (w *worker) hear() {
+	w.bell.silence()
+	w.section.join(w.table)
+	for _, r := range w.refusals {
+		w.table.Refused(r.flow, r.id)
+	}
+	w.refusals = w.refusals[:0]
+	if n := w.moves.Swap(0); n > 0 {
+		w.table.Moved(int(n))
+	}
+	w.table.ChainAdded(w.gate.cfg.ChainAdded())
+	if w.dark.Swap(false) {
+		w.table.Darken(w.gate.changing.Load())
+	}
+	w.table.SetListing(w.gate.listing.Load())
+	for {
+		d, ok := w.drops.pop()
+		if !ok {
+			return
+		}
+		w.table.Dropped(&d.key, d.print)
+	}
+}
+
+// resolve tells the table of epochs that are resolved, once the socket was read
+// empty: a first packet may be in it once more, as it was announced, or as somebody
+// added a base chain. It was then queued before the turn that released it ended, so
+// there are no more packets before it than the queue takes.
+func (w *worker) resolve(all bool) {
+	if w.shut.Load() {
+		// The socket is not read. If it was empty before, nothing is announced either,
+		// as the settled set is out of use.
+		if w.behind == 0 {
+			w.section.news(w.table)
+		}
+		return
+	}
+	if w.behind++; !all && w.behind <= queueLength/batch {
+		return
+	}
+	w.behind = 0
+	w.section.news(w.table)
+}
+
+// missed counts packets that the kernel let pass as there was no room in the
+// socket: it had numbered them already.
+func (w *worker) missed(p *nfq.Packet) {
+	last := &w.lastID[p.Of]
+	if gap := p.ID - *last - 1; *last != 0 && gap < queueLength<<4 {
+		w.table.Counters.Unguarded += uint64(gap)
+		w.table.Counters.UnguardedSocket += uint64(gap)
+	}
+	*last = p.ID
+}
+
+// take gives a packet to the table.
+func (w *worker) take(p *nfq.Packet) {
+	w.missed(p)
+	v := &w.view
+	if v.Decode(p.Payload) != nil || !enters(v) {
+		w.table.Exempt(p.ID, p.Of)
+		return
+	}
+	g := &w.packet
+	v.Key(&g.Key)
+	zone := int(p.Of)
+	if g.Announced = zone >= len(w.zones); g.Announced {
+		zone -= len(w.zones)
+	}
+	g.Turned = flowKey(&g.Key, w.zones[zone])
+	g.Print, g.ID, g.Of = v.Fingerprint(), p.ID, p.Of
+	g.Bytes = max(p.CapLen, uint32(len(p.Payload)))
+	w.table.Packet(g)
+}
+
+// enters reports whether a packet may begin a flow that clashes. The rules select
+// such packets; rules of others may send more.
+func enters(v *packet.View) bool {
+	if v.Fragment {
+		return false // conntrack puts fragments together before the gate, or is not there
+	}
+	const echo, timestamp, information, mask = 8, 13, 15, 17
+	const echo6, nodeInformation = 128, 139
+	switch t := v.ICMPType; v.Protocol {
+	case unix.IPPROTO_TCP:
+		return false
+	case unix.IPPROTO_ICMP:
+		return t == echo || t == timestamp || t == information || t == mask
+	case unix.IPPROTO_ICMPV6:
+		return t == echo6 || t == nodeInformation
+	}
+	return true
+}
+
+// answer gives the verdicts so far.
+func (w *worker) answer() error {
+	verdicts := w.table.Verdicts
+	if len(verdicts) == 0 {
+		return nil
+	}
+	for i := range verdicts {
+		v := &verdicts[i]
+		w.reply = nfq.Reply{ID: v.ID, Of: v.Of, Verdict: nfq.Drop, Tag: uint32(v.First + 1)}
+		if v.Accept {
+			w.reply.Verdict = nfq.Accept
+		}
+		if err := w.queue.Reply(&w.reply); err != nil {
+			return err
+		}
+	}
+	if err := w.queue.Flush(); err != nil {
+		return err
+	}
+	w.record(verdicts, nfq.Now())
+	w.table.Verdicts = verdicts[:0]
+	return nil
+}
+
+// record measures how long the verdicts took. What is above a histogram's range
+// counts as its end.
+func (w *worker) record(verdicts []gate.Verdict, now int64) {
+	for i := range verdicts {
+		switch v := &verdicts[i]; {
+		case v.Since != 0:
+			_ = w.heldUS.RecordValue(min(now-v.Since, histogramMax))
+		case v.First >= 0:
+			_ = w.firstUS.RecordValue(min(now-w.turnBegan, histogramMax))
+		}
+	}
+}
+
+// ask puts questions to conntrack and gives the answers to the table.
+func (w *worker) ask(wanted []gate.Question) {
+	asked := w.asked[:len(wanted)]
+	for i := range wanted {
+		asked[i] = ct.Question{Key: wanted[i].Tuple, Zone: wanted[i].Zone}
+	}
+	failed := w.lookup.Ask(asked) != nil
+	w.table.Begin(nfq.Now(), w.section.in.Load())
+	for i := range asked {
+		if failed || asked[i].Err != nil {
+			w.askErrors++
+			w.table.Unanswered(wanted[i].Flow)
+			continue
+		}
+		w.table.Answer(wanted[i].Flow, asked[i].Known)
+	}
+}
+
+// list hands flows over to the lister.
+func (w *worker) list() {
+	if len(w.table.Listed) == 0 {
+		return
+	}
+	for i := range w.table.Listed {
+		if !w.gate.lister.flows.push(w.table.Listed[i]) {
+			w.table.Counters.ListFailed++
+		}
+	}
+	w.table.Listed = w.table.Listed[:0]
+	w.gate.lister.bell.ring()
+}
+
+// tell publishes what others want to know.
+func (w *worker) tell() {
+	was := w.holding.Load()
+	now := int64(w.table.Held())
+	if now != was {
+		w.holding.Store(now)
+		w.gate.holding.Add(now - was)
+	}
+	w.inDark.Store(w.table.Dark())
+	pending := w.table.Pending()
+	w.pending.Store(pending)
+	if (pending || now > 0) && w.gate.watcher.idle.Load() {
+		w.gate.watcher.bell.ring()
+	}
+}
+
+// done reports whether a gate that stops may end: nothing is held, or it has
+// waited for guard.hold.
+func (w *worker) done() bool {
+	return w.table.Held() == 0 && !w.shut.Load() || nfq.Now() > w.gate.stopBy.Load()
+}
+
+// drain takes what is in the socket still and lets everything go.
+func (w *worker) drain() error {
+	w.shut.Store(false)
+	for {
+		b, err := w.queue.Next(nil, 0)
+		if err != nil {
+			return fmt.Errorf("gate: %w", err)
+		}
+		if len(b.Packets) == 0 && w.table.Held() == 0 {
+			break
+		}
+		if err := w.turn(b); err != nil {
+			return fmt.Errorf("gate: %w", err)
+		}
+		w.table.Counters.Unguarded += w.table.Drain()
+		if err := w.answer(); err != nil {
+			return fmt.Errorf("gate: %w", err)
+		}
+	}
+	return nil
+}
+
+// refused is told of verdicts that the kernel did not take.
+func (w *worker) refused(tag, id uint32, errno unix.Errno) {
+	if errno == unix.ENOENT && tag > 0 && len(w.refusals) < cap(w.refusals) {
+		w.refusals = append(w.refusals, refusal{int32(tag - 1), id})
+	}
+}
+
+func (w *worker) close() error {
+	var errs []error
+	if w.queue != nil {
+		errs = append(errs, w.queue.Close())
+	}
+	if w.lookup != nil {
+		errs = append(errs, w.lookup.Close())
+	}
+	if w.bell.Alarm != nil {
+		errs = append(errs, w.bell.Close())
+	}
+	return errors.Join(errs...)
+}
