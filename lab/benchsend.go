@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"verdictd/internal/provenance"
+	"verdictd/internal/results"
 )
 
 // benchSendCmd is `lab bench send`.
@@ -44,12 +44,12 @@ func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
 	if outside || err != nil {
 		return err
 	}
-	host, err := provenance.ReadHost()
+	host, err := results.ReadHost()
 	if err != nil {
 		return fmt.Errorf("look at this machine: %w", err)
 	}
 	b := sendBench{stress: p.stress, reference: c.Reference, trafgen: c.Trafgen, packets: c.Packets, clashing: c.Clashing}
-	result := &sendResult{benchHead: benchHead[provenance.Host, sendSettings, sendSample]{
+	result := &sendResult{benchHead: benchHead[results.Host, sendSettings, sendSample]{
 		Schema: benchSchema, Version: version, Host: host, Settings: sendSettings{
 			Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Size: sendSize, Batch: sendBatch, Flows: sendFlows, Segments: sendSegments,
 		},

@@ -6,12 +6,12 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"verdictd/internal/provenance"
+	"verdictd/internal/results"
 )
 
 // sendResult is what `lab bench send --json` writes.
 type sendResult struct {
-	benchHead[provenance.Host, sendSettings, sendSample]
+	benchHead[results.Host, sendSettings, sendSample]
 	Senders []sendSummary `json:"senders"`
 	benchJudgement
 }

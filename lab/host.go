@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/netlab"
-	"verdictd/internal/provenance"
 	"verdictd/internal/report"
+	"verdictd/internal/results"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
 )
@@ -72,7 +72,7 @@ func (p programs) versions(ctx context.Context) (map[string]string, error) {
 // readHost collects what the report says about the machine. What is missing on some machines is left empty; what the
 // lab needs anyway is an error.
 func readHost(ctx context.Context, p programs) (h report.Host, err error) {
-	machine, err := provenance.ReadHost()
+	machine, err := results.ReadHost()
 	if err != nil {
 		return h, err
 	}

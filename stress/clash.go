@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strconv"
 	"time"
@@ -13,11 +12,12 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/traffic"
+	"verdictd/stress/internal/clash"
 )
 
 // clashCmd holds the flags of `stress clash`; traffic.ClashConfig has their meaning in full.
 type clashCmd struct {
-	loadFlags
+	trafficFlags
 
 	Ports traffic.PortOrder `help:"Order of source ports: shuffled or sequential." enum:"shuffled,sequential" default:"${ports}"`
 
@@ -43,15 +43,6 @@ type clashCmd struct {
 	FailOnLoss bool   `help:"Exit with 1 when a packet or an echo is lost."`
 }
 
-// clashResult is the result file behind its header.
-type clashResult struct {
-	traffic.ClashResult
-	Topology    string `json:"topology"` // empty: namespaces that were there before
-	NAT         string `json:"nat"`
-	ClashTarget uint64 `json:"clash_target"` // what --clashes asked for
-	conntrackCounts
-}
-
 // clashDefaults shows the defaults of traffic.DefaultClash in the flags above.
 func clashDefaults() kong.Vars {
 	d := traffic.DefaultClash()
@@ -66,94 +57,34 @@ func clashDefaults() kong.Vars {
 }
 
 // config is what the flags say, not yet validated but for what only they know.
-func (c *clashCmd) config() (traffic.ClashConfig, error) {
-	cfg := traffic.ClashConfig{
-		Target: c.Target, Port: c.Port, AllowTarget: c.AllowTarget,
-		Sources: c.Source, Ports: c.Ports,
-		Burst: c.Burst, Size: c.Size, Spacing: c.Spacing,
-		Mode: c.Mode, Threads: c.Threads, Sockets: c.Sockets, Aim: c.Aim,
-		Pace: c.Pace, Outstanding: c.Outstanding, FlowTimeout: c.FlowTimeout,
-		Echo:     c.Echo,
-		Protocol: c.Protocol, Backends: c.Backend,
-		SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
-		Seed: c.Seed, Duration: c.Duration, Timeout: c.Timeout, Linger: c.Linger, ReceiveBuffer: c.ReceiveBuffer,
-	}
+func (c *clashCmd) config() (clash.Config, error) {
 	target, family := c.target()
-	cfg.Target = target
-	cfg.Flows = c.flows(&cfg)
-	return cfg, errors.Join(family, c.check(c.addressed()...), cfg.Validate())
-}
-
-// flows is how many there are at most.
-func (c *clashCmd) flows(cfg *traffic.ClashConfig) int {
-	switch {
-	case c.Flows != nil:
-		return *c.Flows
-	case c.Clashes > 0 || c.Duration > 0:
-		return cfg.Capacity()
+	cfg := clash.Config{
+		Traffic: traffic.ClashConfig{
+			Target: target, Port: c.Port, AllowTarget: c.AllowTarget,
+			Sources: c.Source, Ports: c.Ports,
+			Burst: c.Burst, Size: c.Size, Spacing: c.Spacing,
+			Mode: c.Mode, Threads: c.Threads, Sockets: c.Sockets, Aim: c.Aim,
+			Pace: c.Pace, Outstanding: c.Outstanding, FlowTimeout: c.FlowTimeout,
+			Echo:     c.Echo,
+			Protocol: c.Protocol, Backends: c.Backend,
+			SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
+			Seed: c.Seed, Duration: c.Duration, Timeout: c.Timeout, Linger: c.Linger, ReceiveBuffer: c.ReceiveBuffer,
+		},
+		Way:   c.way(c.Family),
+		Flows: c.Flows, Clashes: c.Clashes, UDPClash: c.UDPClash, FailOnLoss: c.FailOnLoss,
 	}
-	return traffic.DefaultClash().Flows
+	return cfg, errors.Join(family, c.check(c.addressed()...), cfg.Prepare())
 }
 
 // Run is called by kong.
-func (c *clashCmd) Run(ctx context.Context, s *streams) (err error) {
+func (c *clashCmd) Run(ctx context.Context, p *program) error {
 	cfg, err := c.config()
 	if err != nil {
 		return fmt.Errorf("%w of clash: %w", cli.ErrUsage, err)
 	}
-	at, outside, err := c.open(ctx, s)
-	if outside {
+	if outside, err := p.outside(ctx, cfg.Way.Made()); outside || err != nil {
 		return err
 	}
-	if err != nil {
-		return fmt.Errorf("clash: %w", err)
-	}
-	defer func() { err = errors.Join(err, at.Close()) }()
-	if at.made != nil && c.Protocol == traffic.ProtocolICMP {
-		if err := at.made.AllowPing(); err != nil {
-			return err
-		}
-	}
-	if c.own() {
-		cfg.Target, cfg.ReceiveAt, cfg.Sources, cfg.SenderNetns, cfg.ReceiverNetns = at.target, at.receiveAt, at.sources, at.sender, at.receiver
-		cfg.Backends = at.backends
-		cfg.Flows = c.flows(&cfg) // more addresses, more flows
-	}
-	if c.UDPClash && (cfg.Protocol != traffic.ProtocolUDP || len(cfg.Backends) > 0) {
-		return fmt.Errorf("%w of clash: --udpclash sends UDP to one address: leave --protocol, --backend and --nat backends out", cli.ErrUsage)
-	}
-	out, err := s.openResult(c.JSON, at.roles()...)
-	if err != nil {
-		return err
-	}
-	counter := openTally(at.namespaces())
-	if c.Clashes > 0 {
-		if counter.err != nil {
-			return errors.Join(fmt.Errorf("clash: --clashes %d: they cannot be counted: %w", c.Clashes, counter.err), counter.close(), out.close())
-		}
-		cfg.Enough = func() bool { return counter.reached(c.Clashes) }
-	}
-	if c.UDPClash {
-		return c.runUDPClash(ctx, s, out, counter, &cfg)
-	}
-	show, shown := s.progress(flowsOf(cfg.Flows))
-	run, err := traffic.RunClash(ctx, cfg, out.keep(cfg, show))
-	shown()
-	if err != nil {
-		err = fmt.Errorf("clash: %w", err)
-	}
-	if run == nil {
-		return errors.Join(err, counter.close(), out.close())
-	}
-	res := &clashResult{ClashResult: *run, Topology: c.Topology, NAT: c.NAT, ClashTarget: c.Clashes}
-	var e error
-	res.conntrackCounts, e = counter.counts(res.Sent)
-	err = errors.Join(err, e, res.short(c.Clashes))
-	if c.FailOnLoss && res.Lost > 0 {
-		err = errors.Join(err, fmt.Errorf("clash: %d of %d packets lost", res.Lost, res.Sent))
-	}
-	if c.FailOnLoss && res.EchoResult != nil && res.EchoLost > 0 {
-		err = errors.Join(err, fmt.Errorf("clash: %d of %d echoes lost", res.EchoLost, res.EchoSent))
-	}
-	return errors.Join(err, out.write("clash", res, func(w io.Writer) error { return summarizeClash(w, res) }))
+	return clash.Run(ctx, cfg, p.record(c.JSON))
 }

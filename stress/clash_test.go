@@ -1,12 +1,10 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/kernelfacts"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -95,38 +93,8 @@ func TestUDPClash(t *testing.T) {
 	}
 }
 
-func TestClashesAreDescribed(t *testing.T) {
-	for release, want := range map[string]string{
-		"4.9.337": "clashes that were resolved",
-		"6.1.192": "in no counter",
-		"6.18.1":  "clash_resolve (resolved)",
-	} {
-		b, err := kernelfacts.Identify(kernelfacts.Names{Release: release})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := describeClashes(kernelfacts.CountersOf(b)); !strings.Contains(got, want) {
-			t.Errorf("%s: %q, want %q", release, got, want)
-		}
-	}
-}
-
-// Where conntrack cannot be read the result says so, and --clashes is refused.
-func TestUnreadableCounters(t *testing.T) {
-	unread := &tally{err: errors.New("no such module")}
-	if !unread.reached(1) {
-		t.Error("it would go on for ever")
-	}
-	c, err := unread.counts(10)
-	if err != nil || c.Clashes != nil || c.ConntrackUnread != "no such module" {
-		t.Errorf("%+v, %v", c, err)
-	}
-	if err := c.short(1); err == nil || !strings.Contains(err.Error(), "no such module") {
-		t.Errorf("%v", err)
-	}
-	if c.short(0) != nil {
-		t.Error("nothing was wanted")
-	}
+// Where conntrack cannot be read --clashes is refused.
+func TestUnreadableNamespace(t *testing.T) {
 	got := stress("clash", "--sender-netns", "/nowhere", "--clashes", "1")
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "/nowhere") {
 		t.Errorf("%+v", got)

@@ -24,7 +24,7 @@ type compareCmd struct {
 }
 
 // Run is called by kong.
-func (c *compareCmd) Run(s *streams) error {
+func (c *compareCmd) Run(p *program) error {
 	conditions, err := c.validate()
 	if err != nil {
 		return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)
@@ -52,7 +52,7 @@ func (c *compareCmd) Run(s *streams) error {
 		}
 		comparisons = append(comparisons, comparison)
 	}
-	return errors.Join(c.write(s, comparisons), failed)
+	return errors.Join(c.write(p, comparisons), failed)
 }
 
 func (c *compareCmd) validate() ([]compare.Condition, error) {
@@ -66,18 +66,18 @@ func (c *compareCmd) validate() ([]compare.Condition, error) {
 	return conditions, err
 }
 
-func (c *compareCmd) write(s *streams, comparisons []*compare.Comparison) error {
+func (c *compareCmd) write(p *program, comparisons []*compare.Comparison) error {
 	var errs []error
 	if c.JSON != "-" {
 		for i, comparison := range comparisons {
 			if i > 0 {
-				fmt.Fprintln(s.stdout)
+				fmt.Fprintln(p.stdout)
 			}
-			errs = append(errs, comparison.WriteText(s.stdout, c.All))
+			errs = append(errs, comparison.WriteText(p.stdout, c.All))
 		}
 	}
 	if c.JSON != "" {
-		errs = append(errs, s.toFile(c.JSON, func(w io.Writer) error {
+		errs = append(errs, p.toFile(c.JSON, func(w io.Writer) error {
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")
 			for _, comparison := range comparisons {
@@ -89,15 +89,15 @@ func (c *compareCmd) write(s *streams, comparisons []*compare.Comparison) error 
 		}))
 	}
 	if c.HTML != "" {
-		errs = append(errs, s.toFile(c.HTML, comparisons[0].WriteHTML))
+		errs = append(errs, p.toFile(c.HTML, comparisons[0].WriteHTML))
 	}
 	return errors.Join(errs...)
 }
 
 // toFile has a new file written, or standard output (-).
-func (s *streams) toFile(path string, write func(io.Writer) error) (err error) {
+func (p *program) toFile(path string, write func(io.Writer) error) (err error) {
 	if path == "-" {
-		return write(s.stdout)
+		return write(p.stdout)
 	}
 	f, err := os.Create(path)
 	if err != nil {

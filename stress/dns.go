@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/dnsload"
-	"verdictd/internal/netlab"
+	"verdictd/stress/internal/resolve"
 )
 
 // dnsCmd holds the flags of `stress dns`; dnsload.Config has their meaning in full.
@@ -53,90 +51,30 @@ func dnsDefaults() kong.Vars {
 	}
 }
 
-// makes says that the namespaces are the program's own: nothing was named in which something else could be.
-func (c *dnsCmd) makes() bool { return c.named() == "" && !c.Target.IsValid() }
-
 // config is what the flags say.
-func (c *dnsCmd) config() (dnsload.Config, error) {
-	cfg := dnsload.Config{
-		Target: c.Target, Port: c.Port, AllowTarget: c.AllowTarget,
-		Resolutions: c.Resolutions, Parallel: c.Parallel, Client: c.Client, Queries: c.Queries,
-		AttemptTimeout: c.AttemptTimeout, Attempts: c.Attempts,
-		SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns, Timeout: c.Timeout,
+func (c *dnsCmd) config() (resolve.Config, error) {
+	cfg := resolve.Config{
+		DNS: dnsload.Config{
+			Target: c.Target, Port: c.Port, AllowTarget: c.AllowTarget,
+			Resolutions: c.Resolutions, Parallel: c.Parallel, Client: c.Client, Queries: c.Queries,
+			AttemptTimeout: c.AttemptTimeout, Attempts: c.Attempts,
+			SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns, Timeout: c.Timeout,
+		},
+		Way:         c.way(c.Family),
+		Makes:       !c.named() && !c.Target.IsValid(),
+		FailOnRetry: c.FailOnRetry,
 	}
-	if c.makes() {
-		cfg.Target = netlab.Networks[c.Family].Target
-	}
-	return cfg, errors.Join(c.validate(c.makes()), cfg.Validate())
+	return cfg, errors.Join(c.check(cfg.Makes), cfg.Prepare())
 }
 
 // Run is called by kong.
-func (c *dnsCmd) Run(ctx context.Context, s *streams) (err error) {
+func (c *dnsCmd) Run(ctx context.Context, p *program) error {
 	cfg, err := c.config()
 	if err != nil {
 		return fmt.Errorf("%w of dns: %w", cli.ErrUsage, err)
 	}
-	at, named, outside, err := c.open(ctx, s, c.makes())
-	if outside || err != nil {
+	if outside, err := p.outside(ctx, cfg.Makes); outside || err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, at.Close()) }()
-	cfg.SenderNetns, cfg.ReceiverNetns = at.sender, at.receiver
-	out, err := s.openResult(c.JSON, named...)
-	if err != nil {
-		return err
-	}
-	show, shown := s.resolutions(cfg.Resolutions)
-	res, err := dnsload.Run(ctx, cfg, show)
-	shown()
-	if err != nil {
-		err = fmt.Errorf("dns: %w", err)
-	}
-	if res == nil {
-		return errors.Join(err, out.close())
-	}
-	if warning := res.Warning(); warning != "" {
-		err = errors.Join(err, fmt.Errorf("dns: %s", warning))
-	}
-	if c.FailOnRetry && res.Retried+res.Failed > 0 {
-		err = errors.Join(err, fmt.Errorf("dns: of %d resolutions %d had to ask again, and %d failed", res.Resolutions, res.Retried, res.Failed))
-	}
-	return errors.Join(err, out.write("dns", res, func(w io.Writer) error { return summarizeDNS(w, res) }))
-}
-
-// resolutions returns what shows on a terminal how many are over, and what takes that line away.
-func (s *streams) resolutions(of int) (show func(int), done func()) {
-	if !cli.IsTerminal(s.stderr) {
-		return nil, func() {}
-	}
-	return func(n int) { fmt.Fprintf(s.stderr, "\r\x1b[K%d of %d resolutions", n, of) }, func() { fmt.Fprint(s.stderr, "\r\x1b[K") }
-}
-
-// summarizeDNS writes what a person wants to know first.
-func summarizeDNS(w io.Writer, res *dnsload.Result) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	c := &res.Config
-	ended := ""
-	switch {
-	case res.Interrupted:
-		ended = ", interrupted"
-	case res.TimedOut:
-		ended = ", timed out"
-	}
-	row("dns", "%s, %s client, %s, %d attempts of %s", netip.AddrPortFrom(c.Target, c.Port), c.Client, c.Queries, c.Attempts, c.AttemptTimeout)
-	row("resolutions", "%d in %.3f s, %d at a time%s", res.Resolutions, res.Seconds, c.Parallel, ended)
-	row("outcome", "%d resolved, %d needed a retry, %d failed, %d wrong", res.Resolved, res.Retried, res.Failed, res.WrongAnswers)
-	row("time", "p50 %.3f ms, p90 %.3f ms, p99 %.3f ms, max %.3f ms", res.Time.P50, res.Time.P90, res.Time.P99, res.Time.Max)
-	if q := res.Sent; q != nil {
-		row("asked", "%d A, %d AAAA, %d of them again; %d late answers", q.A, q.AAAA, q.Repeated, q.Late)
-	}
-	row("served", "%d A, %d AAAA, %d of them again, %d foreign", res.Served.A, res.Served.AAAA, res.Served.Repeated, res.Served.Foreign)
-	if len(res.SocketErrors) > 0 {
-		row("socket errors", "%s", errnos(res.SocketErrors))
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write summary: %w", err)
-	}
-	return nil
+	return resolve.Run(ctx, cfg, p.record(c.JSON))
 }

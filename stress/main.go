@@ -10,6 +10,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/netlab"
+	"verdictd/stress/internal/record"
 )
 
 var version = "devel"
@@ -32,13 +34,37 @@ type commands struct {
 	Compare compareCmd `cmd:"" help:"Tell what changed from one set of results to another."`
 }
 
+// program is what the commands get besides their flags.
+type program struct {
+	stdout, stderr io.Writer
+	kernelLog      string // a file in the place of the kernel log; "" for the log itself
+	scenario       string // that runs
+}
+
 // AfterApply is called by kong before a scenario's Run.
-func (c *commands) AfterApply(s *streams, line *kong.Context) error {
-	s.kernelLog = c.KernelLog
+func (c *commands) AfterApply(p *program, line *kong.Context) error {
+	p.kernelLog = c.KernelLog
 	if command := line.Selected(); command != nil {
-		s.scenario = command.Name
+		p.scenario = command.Name
 	}
 	return nil
+}
+
+// record is where the result of the scenario goes, with a file of that path.
+func (p *program) record(path string) record.Config {
+	return record.Config{
+		Scenario: p.scenario, Version: version, Command: os.Args, Path: path,
+		Stdout: p.stdout, Stderr: p.stderr, KernelLog: p.kernelLog,
+	}
+}
+
+// outside is true where this process may not make the namespaces that it needs, and has run the program once more as root of a
+// user namespace: then there is nothing left to do.
+func (p *program) outside(ctx context.Context, makes bool) (bool, error) {
+	if !makes {
+		return false, nil
+	}
+	return netlab.Ensure(ctx, "stress", p.stdout, p.stderr)
 }
 
 func main() {
@@ -54,6 +80,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Description: "Loads a verdict daemon with traffic that shows its faults.",
 		Version:     version,
 		Commands:    &commands{},
-	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), loadDefaults(), floodDefaults(), soakDefaults(), procnetDefaults(),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&streams{stdout: stdout, stderr: stderr}))
+	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), trafficDefaults(), floodDefaults(), soakDefaults(), procnetDefaults(),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&program{stdout: stdout, stderr: stderr}))
 }

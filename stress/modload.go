@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"text/tabwriter"
 	"time"
 
 	"verdictd/internal/cli"
@@ -35,56 +32,11 @@ func (c *modloadCmd) part() (modules.Part, error) {
 }
 
 // Run is called by kong.
-func (c *modloadCmd) Run(ctx context.Context, s *streams) error {
+func (c *modloadCmd) Run(ctx context.Context, p *program) error {
 	part, err := c.part()
-	if err = errors.Join(err, modrace.Validate(c.Threads, c.Rounds, c.Strategy)); err != nil {
+	cfg := modrace.Config{Threads: c.Threads, Rounds: c.Rounds, Strategy: c.Strategy}
+	if err = errors.Join(err, cfg.Validate()); err != nil {
 		return fmt.Errorf("%w of modload: %w", cli.ErrUsage, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	machine := modrace.Machine{FS: os.DirFS("/")}
-	target, err := modrace.Prepare(ctx, machine, part, c.Module)
-	if err != nil {
-		return fmt.Errorf("modload: %w", err)
-	}
-	out, err := s.openResult(c.JSON)
-	if err != nil {
-		return err
-	}
-	// What an unloading breaks may break at once: the file has the rounds up to the one before, now and then.
-	const every = 10
-	var flushed error
-	res, err := modrace.Run(ctx, machine, target, c.Threads, c.Rounds, c.Strategy, func(r *modrace.Result) {
-		if r.Rounds%every == 1 {
-			flushed = errors.Join(flushed, out.flush(r))
-		}
-	})
-	if err = errors.Join(err, flushed); err != nil {
-		err = fmt.Errorf("modload: %w", err)
-	}
-	if res.Failed > 0 {
-		err = errors.Join(err, fmt.Errorf("modload: %d of %d attempts failed, in %d of %d rounds", res.Failed, res.Failed+res.Opened, res.FailedRounds, res.Rounds))
-	}
-	return errors.Join(err, out.write("modload", res, func(w io.Writer) error { return summarizeModload(w, res) }))
-}
-
-// summarizeModload writes what a person wants to know first.
-func summarizeModload(w io.Writer, res *modrace.Result) error {
-	c := &res.Config
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	row("modload", "%s (%s, module %s), %d threads, strategy %s", c.Part, c.Alias, c.Module, c.Threads, c.Strategy)
-	row("modprobe", "%s (%s); the race of kmod up to 19: %s", res.Modprobe, res.Kmod, res.KmodRace)
-	row("rounds", "%d of %d in %.3f s", res.Rounds, c.Rounds, res.Seconds)
-	row("attempts", "%d succeeded, %d failed", res.Opened, res.Failed)
-	if res.Failed > 0 {
-		row("failures", "%s, in %d rounds, first in round %d", errnos(res.Errors), res.FailedRounds, res.FirstFailure)
-	}
-	if res.StartErrors > 0 {
-		row("start", "gave up before the threads began in %d rounds", res.StartErrors)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write summary: %w", err)
-	}
-	return nil
+	return modrace.Measure(ctx, part, c.Module, cfg, c.Timeout, p.record(c.JSON))
 }

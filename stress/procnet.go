@@ -2,20 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/netlab"
 	"verdictd/stress/internal/procnet"
 )
 
@@ -48,39 +42,22 @@ func procnetDefaults() kong.Vars {
 }
 
 // Run is called by kong.
-func (c *procnetCmd) Run(ctx context.Context, s *streams) error {
+func (c *procnetCmd) Run(ctx context.Context, p *program) error {
 	cfg := procnet.Config{
 		Namespaces: c.Namespaces, Readers: c.Readers, Renamers: c.Renamers, Watchers: c.Watchers, Churners: c.Churners,
 		Duration: c.Duration, HangAfter: c.HangAfter, PlantHang: c.PlantHang,
 	}
-	if err := cfg.Validate(); err != nil {
+	if err := procnet.Validate(&cfg); err != nil {
 		return fmt.Errorf("%w of procnet: %w", cli.ErrUsage, err)
 	}
-	if outside, err := netlab.Ensure(ctx, "stress", s.stdout, s.stderr); outside {
+	if outside, err := p.outside(ctx, true); outside || err != nil {
 		return err
 	}
 	executable, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("procnet: find this program: %w", err)
 	}
-	out, err := s.openResult(c.JSON)
-	if err != nil {
-		return err
-	}
-	res, err := procnet.Run(ctx, cfg, []string{executable, workCommand}, s.stderr)
-	if err != nil {
-		err = fmt.Errorf("procnet: %w", err)
-	}
-	if res == nil {
-		return errors.Join(err, out.close())
-	}
-	if res.Interrupted {
-		err = errors.Join(err, fmt.Errorf("procnet: interrupted after %.1f s", res.Seconds))
-	}
-	if found := res.Failed(); found != nil {
-		err = errors.Join(err, fmt.Errorf("procnet: %w", found))
-	}
-	return errors.Join(err, out.write("procnet", res, func(w io.Writer) error { return summarizeProcnet(w, res) }))
+	return procnet.Measure(ctx, cfg, []string{executable, workCommand}, p.record(c.JSON))
 }
 
 // The commands of the processes that procnet starts.
@@ -93,12 +70,12 @@ const (
 type procnetWorkCmd struct{}
 
 // Run is called by kong.
-func (*procnetWorkCmd) Run(s *streams) error {
+func (*procnetWorkCmd) Run(p *program) error {
 	executable, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	return procnet.Work(os.Stdin, s.stdout, []string{executable, holdCommand})
+	return procnet.Work(os.Stdin, p.stdout, []string{executable, holdCommand})
 }
 
 // procnetHoldCmd is a process that stays in a namespace.
@@ -107,46 +84,4 @@ type procnetHoldCmd struct{}
 // Run is called by kong.
 func (*procnetHoldCmd) Run() error {
 	return procnet.Hold(os.Stdin)
-}
-
-// summarizeProcnet writes what a person wants to know first.
-func summarizeProcnet(w io.Writer, res *procnet.Result) error {
-	c := &res.Config
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	row("procnet", "%d namespaces, %d readers, %d renamers, %d watchers, %d churners, %.1f s",
-		c.Namespaces, c.Readers, c.Renamers, c.Watchers, c.Churners, res.Seconds)
-	for _, kind := range slices.Sorted(maps.Keys(res.Views)) {
-		row("view", "%s read %d times", kind, res.Views[kind])
-	}
-	row("wrong", "%d readings showed another namespace's, %s", res.WrongViews, orNone("could not be read", res.ReadErrors))
-	for _, wrong := range res.Wrong {
-		row("", "%s: %s", wrong.Path, wrong.Why)
-	}
-	reached := "the kernel took the directories' locks for them"
-	if !res.LocksReached {
-		reached = "none came to the directories' locks: is /proc mounted read-only?"
-	}
-	if c.Renamers > 0 {
-		row("renames", "%s; %s", orNone("attempts", res.Renames), reached)
-	}
-	row("watches", "%d set; %d threads came and went", res.Watches, res.Threads)
-	row("hangs", "%d threads took no step for %v", len(res.Hangs), c.HangAfter)
-	for _, h := range res.Hangs {
-		row("", "thread %d (%s), for %.1f s, state %s, in %s: %s", h.Thread, h.Role, h.For, h.State, h.Wchan, h.Doing)
-		for _, frame := range h.Stack {
-			row("", "  %s", frame)
-		}
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write summary: %w", err)
-	}
-	return nil
-}
-
-func orNone(what string, counts map[string]uint64) string {
-	if len(counts) == 0 {
-		return "none " + what
-	}
-	return what + ": " + errnos(counts)
 }

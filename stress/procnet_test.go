@@ -12,8 +12,8 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// program runs this test binary as the stress program: procnet starts it once more, by its path.
-func program(t *testing.T, args ...string) outcome {
+// asProgramRun runs this test binary as the stress program: procnet starts it once more, by its path.
+func asProgramRun(t *testing.T, args ...string) outcome {
 	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
@@ -30,7 +30,7 @@ func program(t *testing.T, args ...string) outcome {
 func TestProcnet(t *testing.T) {
 	testkit.Namespace(t)
 	path := filepath.Join(t.TempDir(), "result.json")
-	got := program(t, "procnet", "--namespaces", "2", "--duration", "1s", "--hang-after", "30s", "--json", path)
+	got := asProgramRun(t, "procnet", "--namespaces", "2", "--duration", "1s", "--hang-after", "30s", "--json", path)
 	if got.status != cli.Done || got.stderr != "" || !strings.Contains(got.stdout, "0 readings showed another namespace's, none could not be read") {
 		t.Fatalf("%+v", got)
 	}
@@ -47,7 +47,7 @@ func TestProcnet(t *testing.T) {
 
 func TestProcnetFindsAPlantedHang(t *testing.T) {
 	testkit.Namespace(t)
-	got := program(t, "procnet", "--namespaces", "1", "--duration", "1h", "--hang-after", "1s", "--plant-hang", "--json", "-")
+	got := asProgramRun(t, "procnet", "--namespaces", "1", "--duration", "1h", "--hang-after", "1s", "--plant-hang", "--json", "-")
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "hang in the kernel") {
 		t.Fatalf("%+v", got)
 	}

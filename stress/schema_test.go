@@ -9,24 +9,9 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/crash"
-	"verdictd/internal/dnsload"
-	"verdictd/internal/provenance"
+	"verdictd/internal/results"
 	"verdictd/internal/testkit"
-	"verdictd/internal/traffic"
-	"verdictd/stress/internal/modrace"
-	"verdictd/stress/internal/procnet"
 )
-
-// results are what the scenarios write behind the header, by the scenarios' names.
-var results = map[string]any{
-	"clash":    &clashResult{},
-	"udpclash": &udpClashResult{},
-	"dns":      &dnsload.Result{},
-	"flood":    &floodResult{},
-	"soak":     &traffic.SoakResult{},
-	"modload":  &modrace.Result{},
-	"procnet":  &procnet.Result{},
-}
 
 // noResult are the commands that write no result file.
 var noResult = []string{"compare", workCommand, holdCommand}
@@ -37,17 +22,17 @@ func schemaPath(scenario string) string {
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
-	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), loadDefaults(), floodDefaults(), soakDefaults(), procnetDefaults())
+	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), trafficDefaults(), floodDefaults(), soakDefaults(), procnetDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, command := range parser.Model.Children {
-		if _, ok := results[command.Name]; !ok && !slices.Contains(noResult, command.Name) {
-			t.Errorf("stress %s has no entry in results", command.Name)
+		if _, ok := results.Figures()[command.Name]; !ok && !slices.Contains(noResult, command.Name) {
+			t.Errorf("stress %s has no entry in results.Figures", command.Name)
 		}
 	}
-	for scenario, result := range results {
-		schema := testkit.Of(t, "Result file of stress "+scenario, &provenance.Header{}, &crash.Findings{}, result)
+	for scenario, result := range results.Figures() {
+		schema := testkit.Of(t, "Result file of stress "+scenario, &results.Header{}, &crash.Findings{}, result)
 		testkit.Const(schema, "scenario", scenario)
 		testkit.Hold(t, schemaPath(scenario), schema)
 	}

@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/netlab"
 	"verdictd/internal/traffic"
+	"verdictd/stress/internal/soak"
 )
 
 // soakCmd holds the flags of `stress soak`; traffic.SoakConfig has their meaning in full.
@@ -74,20 +72,21 @@ func soakDefaults() kong.Vars {
 	}
 }
 
-// makes says that the namespaces are the program's own: nothing was named in which something else could be.
-func (c *soakCmd) makes() bool { return c.named() == "" && len(c.Target) == 0 && len(c.Source) == 0 }
-
 // config is what the flags say.
-func (c *soakCmd) config() (traffic.SoakConfig, error) {
-	cfg := traffic.SoakConfig{
-		Mix: traffic.MixConfig{
-			Rate: c.Rate, Duration: c.Duration, Seed: traffic.ChooseSeed(c.Seed),
-			SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
-			ReceiveBuffer: c.ReceiveBuffer, Linger: c.Linger,
+func (c *soakCmd) config() (soak.Config, error) {
+	cfg := soak.Config{
+		Traffic: traffic.SoakConfig{
+			Mix: traffic.MixConfig{
+				Rate: c.Rate, Duration: c.Duration, Seed: traffic.ChooseSeed(c.Seed),
+				SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
+				ReceiveBuffer: c.ReceiveBuffer, Linger: c.Linger,
+			},
+			WatchPIDs: c.WatchPID, MemoryGrowth: c.MemoryGrowth, DescriptorGrowth: c.DescriptorGrowth,
 		},
-		WatchPIDs: c.WatchPID, MemoryGrowth: c.MemoryGrowth, DescriptorGrowth: c.DescriptorGrowth,
+		Way:   c.way(""),
+		Makes: !c.named() && len(c.Target) == 0 && len(c.Source) == 0,
 	}
-	m := &cfg.Mix
+	m := &cfg.Traffic.Mix
 	for _, t := range c.Target {
 		m.Targets = append(m.Targets, t.MixTarget)
 	}
@@ -98,91 +97,17 @@ func (c *soakCmd) config() (traffic.SoakConfig, error) {
 			m.Sources6 = append(m.Sources6, a)
 		}
 	}
-	if c.makes() {
-		for _, f := range netlab.Families() {
-			const echo, discard = 7, 9
-			n := netlab.Networks[f]
-			m.Targets = append(m.Targets,
-				traffic.MixTarget{Address: netip.AddrPortFrom(n.Target, echo), Echo: true}, traffic.MixTarget{Address: netip.AddrPortFrom(n.Target, discard)})
-		}
-		m.Sources4, m.Sources6 = netlab.Networks["ipv4"].SourceList(), netlab.Networks["ipv6"].SourceList()
-	}
-	return cfg, errors.Join(c.validate(c.makes()), cfg.Validate())
+	return cfg, errors.Join(c.check(cfg.Makes), cfg.Prepare())
 }
 
 // Run is called by kong.
-func (c *soakCmd) Run(ctx context.Context, s *streams) (err error) {
+func (c *soakCmd) Run(ctx context.Context, p *program) error {
 	cfg, err := c.config()
 	if err != nil {
 		return fmt.Errorf("%w of soak: %w", cli.ErrUsage, err)
 	}
-	at, named, outside, err := c.open(ctx, s, c.makes())
-	if outside || err != nil {
+	if outside, err := p.outside(ctx, cfg.Makes); outside || err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, at.Close()) }()
-	cfg.Mix.SenderNetns, cfg.Mix.ReceiverNetns = at.sender, at.receiver
-	out, err := s.openResult(c.JSON, named...)
-	if err != nil {
-		return err
-	}
-	show := s.rounds(traffic.MixRounds(&cfg.Mix))
-	res, err := traffic.RunSoak(ctx, cfg, func(rounds int, sofar *traffic.MixResult) error {
-		show(rounds, sofar)
-		return out.flush(&traffic.SoakResult{Config: cfg, Rounds: rounds, MixResult: *sofar})
-	})
-	if err != nil {
-		err = fmt.Errorf("soak: %w", err)
-	}
-	if res == nil {
-		return errors.Join(err, out.close())
-	}
-	if len(res.Violations) > 0 {
-		err = errors.Join(err, fmt.Errorf("soak (seed %d): %s", cfg.Mix.Seed, strings.Join(res.Violations, "; ")))
-	}
-	return errors.Join(err, out.write("soak", res, func(w io.Writer) error { return summarizeSoak(w, res) }))
-}
-
-// rounds shows on a terminal how far a soak of several rounds is.
-func (s *streams) rounds(of int) func(int, *traffic.MixResult) {
-	if of == 1 || !cli.IsTerminal(s.stderr) {
-		return func(int, *traffic.MixResult) {}
-	}
-	return func(rounds int, sofar *traffic.MixResult) {
-		sum := sofar.Sum()
-		fmt.Fprintf(s.stderr, "round %d of %d: %d flows, %d packets, %d lost\n", rounds, of, sofar.Shape.Flows, sum.Sent, sum.Lost)
-	}
-}
-
-// summarizeSoak writes what a person wants to know first.
-func summarizeSoak(w io.Writer, res *traffic.SoakResult) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	m, shape, sum := &res.Config.Mix, &res.Shape, res.Sum()
-	interrupted := ""
-	if res.Interrupted {
-		interrupted = ", interrupted"
-	}
-	row("soak", "%v of %v flows a second to %d targets, seed %d%s", m.Duration, m.Rate, len(m.Targets), m.Seed, interrupted)
-	row("flows", "%d in %.1f s: %d IPv6, %d answered, %d longer than 100 ms, %d with a pause of seconds, %d from two threads, %d from a port used before",
-		shape.Flows, res.Seconds, shape.IPv6, shape.Echo, shape.Settling, shape.Paused, shape.Shared, shape.Reused)
-	row("packets", "%d sent, %d of them beyond the MTU, %d answers", sum.Sent, shape.Oversized, res.EchoSent)
-	row("faults", "%d lost, %d answers lost, %d duplicated, %d reordered, %d corrupted, %d from a changed port",
-		sum.Lost, sum.EchoLost, sum.Duplicated, sum.Reordered, sum.Corrupted, sum.Moved)
-	if sum.LossyLost > 0 {
-		row("expected", "%d lost on the way to lossy targets", sum.LossyLost)
-	}
-	row("this process", "%d KiB of live objects, %d before; %d descriptors, %d before",
-		res.After.Heap>>10, res.Before.Heap>>10, res.After.Descriptors, res.Before.Descriptors)
-	for _, p := range res.Watched {
-		row(p.Name, "%d KiB at the start, %d warm, %d at the end; %d descriptors at the start, %d at the end",
-			p.Memory.Start>>10, p.Memory.Warm>>10, p.Memory.End>>10, p.Descriptors.Start, p.Descriptors.End)
-	}
-	for _, v := range res.Violations {
-		row("FAILED", "%s", v)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write summary: %w", err)
-	}
-	return nil
+	return soak.Run(ctx, cfg, p.record(c.JSON))
 }

@@ -50,7 +50,7 @@ var imports = map[string][]string{
 	"nfq":         {"nfnl", "vocabulary"},
 	"oldmodprobe": {"kernelfacts", "vm"},
 	"packet":      {},
-	"provenance":  {"crash", "kernelfacts", "liverules", "netlab"},
+	"results":     {"crash", "ct", "dnsload", "kernelfacts", "liverules", "netlab", "traffic"},
 	"report":      {"ct"},
 	"ruleset":     {"packet", "vocabulary"},
 	"structure":   {},

@@ -17,6 +17,7 @@ import (
 
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/modules"
+	"verdictd/internal/results"
 )
 
 // machine stands for a kernel with modules, and for a modprobe that may be as that of kmod 18 was.
@@ -131,7 +132,7 @@ func xfrm(t *testing.T) modules.Part {
 	return part
 }
 
-func run(t *testing.T, m *machine, strategy Strategy) *Result {
+func run(t *testing.T, m *machine, strategy Strategy) *results.Modload {
 	t.Helper()
 	target, err := Prepare(t.Context(), m, xfrm(t), "")
 	if err != nil {
@@ -139,7 +140,7 @@ func run(t *testing.T, m *machine, strategy Strategy) *Result {
 	}
 	const threads, rounds = 4, 20
 	seen := 0
-	res, err := Run(t.Context(), m, target, threads, rounds, strategy, func(r *Result) { seen = r.Rounds })
+	res, err := Run(t.Context(), m, target, Config{threads, rounds, strategy}, func(r *results.Modload) { seen = r.Rounds })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +188,7 @@ func TestModuleThatWasLoadedIsLoadedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Run(t.Context(), m, target, 2, 3, Naive, nil); err != nil || m.state != "live" {
+	if _, err := Run(t.Context(), m, target, Config{2, 3, Naive}, nil); err != nil || m.state != "live" {
 		t.Errorf("%v, the module is %q", err, m.state)
 	}
 }
@@ -199,13 +200,13 @@ func TestModuleInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.inUse = 5 // for a moment, as sockets are that were just closed
-	if _, err := Run(t.Context(), m, target, 2, 3, Naive, nil); err != nil {
+	if _, err := Run(t.Context(), m, target, Config{2, 3, Naive}, nil); err != nil {
 		t.Error(err)
 	}
 	m.inUse = 1 << 30
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	res, err := Run(ctx, m, target, 2, 3, Naive, nil)
+	res, err := Run(ctx, m, target, Config{2, 3, Naive}, nil)
 	if err == nil || res == nil || res.Rounds != 0 || !res.TimedOut {
 		t.Errorf("%+v, %v", res, err)
 	}
@@ -245,10 +246,10 @@ func TestCannot(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	if err := Validate(8, 100, ModulesFirst); err != nil {
+	if err := (Config{8, 100, ModulesFirst}).Validate(); err != nil {
 		t.Error(err)
 	}
-	err := Validate(0, 0, "lucky")
+	err := (Config{0, 0, "lucky"}).Validate()
 	for _, want := range []string{"threads 0", "rounds 0", "modules-first"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
@@ -263,7 +264,7 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	res, err := Run(ctx, m, target, 2, maxRounds, Naive, func(*Result) { cancel() })
+	res, err := Run(ctx, m, target, Config{2, maxRounds, Naive}, func(*results.Modload) { cancel() })
 	if err == nil || !res.Interrupted || res.Rounds == 0 || res.Rounds == maxRounds {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/modules"
+	"verdictd/internal/results"
 )
 
 // Strategy is how the threads of a round come to their sockets.
@@ -27,16 +28,9 @@ const (
 
 // Config says what a run does.
 type Config struct {
-	// Part is the name of what the threads ask for: a protocol or a subsystem. Alias is what the kernel asks modprobe for.
-	Part  string `json:"part"`
-	Alias string `json:"alias"`
-	// Module is what is unloaded before each round, with those of Needs that were not loaded before the run.
-	Module string   `json:"module"`
-	Needs  []string `json:"needs"`
-
-	Threads  int      `json:"threads"`
-	Rounds   int      `json:"rounds"`
-	Strategy Strategy `json:"strategy"`
+	Threads  int // that ask at the same moment
+	Rounds   int
+	Strategy Strategy
 }
 
 // The limits. A thread that waits for modprobe is one of the kernel's as well.
@@ -46,45 +40,18 @@ const (
 )
 
 // Validate lists every problem.
-func Validate(threads, rounds int, strategy Strategy) error {
+func (c Config) Validate() error {
 	var errs []error
-	if threads < 1 || threads > maxThreads {
-		errs = append(errs, fmt.Errorf("threads %d: must be from 1 to %d", threads, maxThreads))
+	if c.Threads < 1 || c.Threads > maxThreads {
+		errs = append(errs, fmt.Errorf("threads %d: must be from 1 to %d", c.Threads, maxThreads))
 	}
-	if rounds < 1 || rounds > maxRounds {
-		errs = append(errs, fmt.Errorf("rounds %d: must be from 1 to %d", rounds, maxRounds))
+	if c.Rounds < 1 || c.Rounds > maxRounds {
+		errs = append(errs, fmt.Errorf("rounds %d: must be from 1 to %d", c.Rounds, maxRounds))
 	}
-	if strategy != Naive && strategy != ModulesFirst {
-		errs = append(errs, fmt.Errorf("strategy %q: must be %s or %s", strategy, Naive, ModulesFirst))
+	if c.Strategy != Naive && c.Strategy != ModulesFirst {
+		errs = append(errs, fmt.Errorf("strategy %q: must be %s or %s", c.Strategy, Naive, ModulesFirst))
 	}
 	return errors.Join(errs...)
-}
-
-// Result is what came of a run.
-type Result struct {
-	Config Config `json:"config"`
-	// Modprobe is the program that the kernel runs, Kmod what it says of itself or why it does not, KmodRace whether it
-	// has the race that this looks for.
-	Modprobe string             `json:"modprobe"`
-	Kmod     string             `json:"kmod"`
-	KmodRace kernelfacts.Status `json:"kmod_race"`
-
-	// Rounds are those that were completed.
-	Rounds int `json:"rounds"`
-	// Opened counts the threads that got what they asked for, Failed those that did not.
-	Opened uint64 `json:"opened"`
-	Failed uint64 `json:"failed"`
-	// Errors are the failures by errno: EPROTONOSUPPORT from a socket, EINVAL from nfnetlink, or others.
-	Errors map[string]uint64 `json:"errors"`
-	// FailedRounds counts the rounds in which a thread failed; FirstFailure is the number of the first, 0 for none.
-	FailedRounds int `json:"failed_rounds"`
-	FirstFailure int `json:"first_failure"`
-	// StartErrors counts the rounds in which modules-first itself gave up.
-	StartErrors int `json:"start_errors"`
-
-	Seconds     float64 `json:"seconds"`
-	Interrupted bool    `json:"interrupted"`
-	TimedOut    bool    `json:"timed_out"`
 }
 
 // Bounds of one unloading.
@@ -100,14 +67,16 @@ var ErrInUse = errors.New("the module is in use")
 
 // Run runs the rounds until they are over or ctx is. It returns a result with an error as well, if a round was completed. Rounded
 // is called after each.
-func Run(ctx context.Context, s System, t *Target, threads, rounds int, strategy Strategy, rounded func(*Result)) (res *Result, err error) {
-	if err := Validate(threads, rounds, strategy); err != nil {
+func Run(
+	ctx context.Context, s System, t *Target, cfg Config, rounded func(*results.Modload),
+) (res *results.Modload, err error) {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	res = &Result{
-		Config: Config{
+	res = &results.Modload{
+		Config: results.ModloadConfig{
 			Part: t.Part.Name, Alias: t.Part.Alias(), Module: t.Module.Name, Needs: append([]string{}, t.Module.Needs...),
-			Threads: threads, Rounds: rounds, Strategy: strategy,
+			Threads: cfg.Threads, Rounds: cfg.Rounds, Strategy: string(cfg.Strategy),
 		},
 		Modprobe: t.Modprobe, Kmod: t.Kmod.Value.Text, KmodRace: kernelfacts.AssessKmod(t.Kmod).Status, Errors: map[string]uint64{},
 	}
@@ -115,13 +84,13 @@ func Run(ctx context.Context, s System, t *Target, threads, rounds int, strategy
 		res.Kmod = t.Kmod.Err.Error()
 	}
 	start := time.Now()
-	w := newWorkers(s, t.Part, threads)
+	w := newWorkers(s, t.Part, cfg.Threads)
 	defer w.stop()
-	for res.Rounds < rounds && ctx.Err() == nil {
+	for res.Rounds < cfg.Rounds && ctx.Err() == nil {
 		if err = t.unload(ctx, s); err != nil {
 			break
 		}
-		if err = res.round(ctx, s, t, w); err != nil {
+		if err = t.round(ctx, s, cfg.Strategy, w, res); err != nil {
 			break
 		}
 		if rounded != nil {
@@ -132,16 +101,16 @@ func Run(ctx context.Context, s System, t *Target, threads, rounds int, strategy
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, context.DeadlineExceeded):
 		res.TimedOut = true
-		err = errors.Join(err, fmt.Errorf("timeout after %d of %d rounds", res.Rounds, rounds))
+		err = errors.Join(err, fmt.Errorf("timeout after %d of %d rounds", res.Rounds, cfg.Rounds))
 	case cause != nil:
 		res.Interrupted = true
-		err = errors.Join(err, fmt.Errorf("interrupted after %d of %d rounds", res.Rounds, rounds))
+		err = errors.Join(err, fmt.Errorf("interrupted after %d of %d rounds", res.Rounds, cfg.Rounds))
 	}
 	return res, errors.Join(err, t.restore(s))
 }
 
-func (r *Result) round(ctx context.Context, s System, t *Target, w *workers) error {
-	if r.Config.Strategy == ModulesFirst {
+func (t *Target) round(ctx context.Context, s System, strategy Strategy, w *workers, r *results.Modload) error {
+	if strategy == ModulesFirst {
 		if err := modules.LoadBy(ctx, s.Ask, t.Part); err != nil {
 			r.StartErrors++
 		}

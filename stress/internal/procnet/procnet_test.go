@@ -63,7 +63,7 @@ func TestRun(t *testing.T) {
 	if err != nil || stderr.Len() > 0 {
 		t.Fatalf("%v, %s", err, &stderr)
 	}
-	if err := res.Failed(); err != nil {
+	if err := Failed(res); err != nil {
 		t.Errorf("%v\n%+v", err, res)
 	}
 	for _, kind := range []string{"/proc/PID/net", "/proc/PID/task/PID/net", "/proc/TID/net", "/proc/self/task/TID/net", "/proc/net and /proc/self/net", "/proc/thread-self/net"} {
@@ -96,7 +96,7 @@ func TestPlantedHang(t *testing.T) {
 	if !found || res.Unkillable != 0 {
 		t.Errorf("%+v", res)
 	}
-	if err := res.Failed(); err == nil || !strings.Contains(err.Error(), "hang in the kernel") {
+	if err := Failed(res); err == nil || !strings.Contains(err.Error(), "hang in the kernel") {
 		t.Error(err)
 	}
 	t.Logf("%+v", res.Hangs)
@@ -109,7 +109,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	res, err := Run(ctx, c, command(t, asWork), os.Stderr)
-	if err != nil || !res.Interrupted || res.Failed() != nil {
+	if err != nil || !res.Interrupted || Failed(res) != nil {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
@@ -125,10 +125,10 @@ func TestWorkingProcessDies(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	c := Default()
-	if err := c.Validate(); err != nil {
+	if err := Validate(&c); err != nil {
 		t.Error(err)
 	}
-	err := (&Config{Renamers: -1, Churners: 1 << 20}).Validate()
+	err := Validate(&Config{Renamers: -1, Churners: 1 << 20})
 	for _, want := range []string{"namespaces 0", "readers 0", "renamers -1", "churners 1048576", "duration 0s", "hang-after 0s"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
@@ -199,13 +199,13 @@ func TestWatchdog(t *testing.T) {
 }
 
 func TestFailed(t *testing.T) {
-	if err := (&Result{}).Failed(); err != nil {
+	if err := Failed(&Result{}); err != nil {
 		t.Error(err)
 	}
-	err := (&Result{
-		WrongViews: 2, Wrong: []Wrong{{"/proc/7/net/dev", "shows pn0a"}}, ReadErrors: map[string]uint64{"EINVAL": 3},
+	err := Failed(&Result{
+		WrongViews: 2, Wrong: []Wrong{{Path: "/proc/7/net/dev", Why: "shows pn0a"}}, ReadErrors: map[string]uint64{"EINVAL": 3},
 		Renames: map[string]uint64{renamed: 1}, Unkillable: 77, Hangs: []Hang{{Role: "renamer", State: "D", Wchan: "lock_rename", Doing: "renaming"}},
-	}).Failed()
+	})
 	for _, want := range []string{"2 reading(s) showed", "3 reading(s) failed", "1 rename(s) below /proc succeeded", "process 77 cannot be killed", "state D, in lock_rename"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)

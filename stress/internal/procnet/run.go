@@ -27,7 +27,7 @@ var errSilent = errors.New("the working process says nothing any more: its watch
 // Run starts the working process and returns what it saw. The command runs [Work]. Run returns within bounded time
 // whatever hangs. What the run found is in the result, see [Result.Failed]; the error is for what kept it from running.
 func Run(ctx context.Context, cfg Config, command []string, stderr io.Writer) (*Result, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := Validate(&cfg); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(command[0], command[1:]...) // not bound to ctx: it is to write its result first

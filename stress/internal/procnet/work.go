@@ -242,7 +242,7 @@ func (r *runner) check(w *worker, v *view, n int) {
 	case why != "":
 		r.wrongViews++
 		if len(r.wrong) < keptWrong {
-			r.wrong = append(r.wrong, Wrong{name, why})
+			r.wrong = append(r.wrong, Wrong{Path: name, Why: why})
 		}
 		fallthrough
 	default:

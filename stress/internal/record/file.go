@@ -1,4 +1,4 @@
-package main
+package record
 
 import (
 	"errors"
@@ -6,25 +6,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/google/renameio/v2"
 )
 
-// resultFile is a file that always holds a whole document, whenever the machine stops: each new one is written beside it,
-// brought to the disk, and renamed over the former.
-type resultFile struct {
+// file always holds a whole document, whenever the machine stops: each new one is written beside it, brought to the disk, and
+// renamed over the former.
+type file struct {
 	path string
 	// special is a device or pipe, which cannot be replaced: it gets the last document only.
 	special *os.File
 }
 
-// openResultFile makes sure that the file can be written.
-func openResultFile(path string) (*resultFile, error) {
+// openFile makes sure that the file can be written.
+func openFile(path string) (*file, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // the link is to stay
 	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && info.Mode().IsRegular():
-		f := &resultFile{path: path}
+		f := &file{path: path}
 		if err := f.try(); err != nil {
 			return nil, fmt.Errorf("create result file: %w", err)
 		}
@@ -36,46 +38,37 @@ func openResultFile(path string) (*resultFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open result file: %w", err)
 	}
-	return &resultFile{path: path, special: special}, nil
+	return &file{path: path, special: special}, nil
 }
 
-// next is where a new document is written. Two runs with the same result file get in each other's way with or without it.
-func (f *resultFile) next() string { return f.path + ".new" }
+// beside has a new document written in the file's own folder: renaming may be impossible from elsewhere.
+func (f *file) beside() renameio.Option { return renameio.WithTempDir(filepath.Dir(f.path)) }
 
 // try makes the file that is going to be renamed, and takes it away again.
-func (f *resultFile) try() error {
-	n, err := os.Create(f.next())
+func (f *file) try() error {
+	n, err := renameio.NewPendingFile(f.path, f.beside())
 	if err != nil {
 		return err
 	}
-	return errors.Join(n.Close(), os.Remove(f.next()))
+	return n.Cleanup()
 }
 
 // replace puts a document in the place of the former one.
-func (f *resultFile) replace(document []byte) error {
+func (f *file) replace(document []byte) error {
+	var err error
 	if f.special != nil {
-		if _, err := f.special.Write(document); err != nil {
-			return fmt.Errorf("write result file: %w", err)
-		}
-		return nil
+		_, err = f.special.Write(document)
+	} else {
+		err = f.store(document)
 	}
-	err := f.store(document)
 	if err != nil {
 		return fmt.Errorf("write result file: %w", err)
 	}
 	return nil
 }
 
-func (f *resultFile) store(document []byte) error {
-	n, err := os.Create(f.next())
-	if err != nil {
-		return err
-	}
-	_, err = n.Write(document)
-	if err = errors.Join(err, n.Sync(), n.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.next()))
-	}
-	if err := os.Rename(f.next(), f.path); err != nil {
+func (f *file) store(document []byte) error {
+	if err := renameio.WriteFile(f.path, document, 0o644, f.beside()); err != nil {
 		return err
 	}
 	folder, err := os.Open(filepath.Dir(f.path))
@@ -88,7 +81,7 @@ func (f *resultFile) store(document []byte) error {
 }
 
 // close may be called on nil.
-func (f *resultFile) close() error {
+func (f *file) close() error {
 	if f == nil || f.special == nil {
 		return nil
 	}
