@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -15,64 +15,17 @@ import (
 	"verdictd/internal/report"
 )
 
-// benchEventsCmd is `lab bench events`.
-type benchEventsCmd struct {
-	Rounds  int     `help:"Rounds; in each one, every listener has its turn." default:"5"`
-	Flows   int     `help:"New flows that are counted in a turn." default:"40000"`
-	Rate    float64 `help:"Flows a second, at even distances." default:"20000"`
-	Require string  `help:"Fail unless these ratios of medians hold, such as 'events/conntrack<=0.25,events/timo<=0.12'." placeholder:"A/B<=X,..."`
-	Bin     string  `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON    string  `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-
-	required []requirement
+// eventBenchConfig says how many flows the listeners hear of.
+type eventBenchConfig struct {
+	Rounds  int
+	Flows   int     // that are counted in a turn
+	Rate    float64 // of them a second, at even distances
+	Require string  // bounds on ratios, see parseRequirements
 }
 
-// An eventListener is one of those that are compared.
-type eventListener struct {
-	name string
-	// ours must not lose events. Others may: `conntrack -b` of conntrack-tools 1.4.7 sets the buffer of a socket that
-	// receives none (it has two), and so waits with the system's default.
-	ours bool
-	// command is the program and its arguments.
-	command func(b *eventBench) []string
-}
-
-// eventListeners are in the order in which each round measures them. Each gets the same room for events that wait.
-var eventListeners = []eventListener{
-	{"events", true, func(b *eventBench) []string {
-		return []string{b.conntrackwatch, "events", "--count", "--receive-buffer", eventBuffer}
-	}},
-	{"events+flows", true, func(b *eventBench) []string {
-		return []string{b.conntrackwatch, "events", "--receive-buffer", eventBuffer}
-	}},
-	{"events+lines", true, func(b *eventBench) []string {
-		return []string{"sh", "-c", `exec "$0" events --format table --receive-buffer "$1" >/dev/null`, b.conntrackwatch, eventBuffer}
-	}},
-	{"conntrack", false, func(*eventBench) []string {
-		return []string{"sh", "-c", `exec conntrack -E -b "$0" >/dev/null`, eventBuffer}
-	}},
-	{"timo", false, func(b *eventBench) []string {
-		return []string{b.lab, "bench", "listen-timo", "--receive-buffer", eventBuffer}
-	}},
-}
-
-var eventBuffer = strconv.Itoa(ct.DefaultReceiveBuffer)
-
-// eventRatios are those that are always shown.
-var eventRatios = []ratio{{"events", "conntrack"}, {"events", "timo"}, {"events+flows", "conntrack"}, {"events+lines", "conntrack"}}
-
-func eventListenerNames() []string {
-	names := make([]string, len(eventListeners))
-	for i := range eventListeners {
-		names[i] = eventListeners[i].name
-	}
-	return names
-}
-
-// Validate is called by kong.
-func (c *benchEventsCmd) Validate() error {
-	var err error
-	c.required, err = parseRequirements(c.Require, eventListenerNames())
+// Validate says all that is wrong.
+func (c *eventBenchConfig) Validate() error {
+	_, err := parseRequirements(c.Require, eventListenerNames())
 	errs := []error{err, within("--rounds", c.Rounds, 1, 1000), within("--flows", c.Flows, 1000, maxEventFlows)}
 	if !(c.Rate >= 1000 && c.Rate <= 1e6) {
 		errs = append(errs, fmt.Errorf("--rate %g is not within 1000 to 1000000", c.Rate))
@@ -89,19 +42,19 @@ type eventBench struct {
 	loadCPU, listenerAt int
 }
 
-// Run is called by kong.
-func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
-	if outside || err != nil {
-		return err
+// runEventBench gives every listener its turn in every round, with its progress on w.
+func runEventBench(ctx context.Context, t *testbed, c *eventBenchConfig, w io.Writer) (*eventBenchResult, error) {
+	required, err := parseRequirements(c.Require, eventListenerNames())
+	if err != nil {
+		return nil, err
 	}
 	lab, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find the lab's own executable, which is one of the listeners: %w", err)
+		return nil, fmt.Errorf("find the lab's own executable, which is one of the listeners: %w", err)
 	}
 	b := eventBench{programs: t.programs, lab: lab, flows: c.Flows, rate: c.Rate, loadCPU: t.cpus[0], listenerAt: t.cpus[min(1, len(t.cpus)-1)]}
 	result := &eventBenchResult{benchHead: benchHead[report.Host, eventBenchSettings, eventSample]{
-		Schema: benchSchema, Version: version, Host: t.host, Settings: eventBenchSettings{
+		Schema: benchSchema, Version: t.version, Host: t.host, Settings: eventBenchSettings{
 			Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU, ListenerCPU: b.listenerAt,
 		},
 	}}
@@ -109,7 +62,7 @@ func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
 	if _, err := exec.LookPath("conntrack"); err != nil {
 		missing["conntrack"] = fmt.Errorf("%w (Debian: conntrack)", err)
 	}
-	result.Samples, err = rounds(ctx, c.Rounds, eventListenerNames(), missing, std.err, func(i, round int, dir string) eventSample {
+	result.Samples, err = rounds(ctx, c.Rounds, eventListenerNames(), missing, w, func(i, round int, dir string) eventSample {
 		l := &eventListeners[i]
 		s := eventSample{Round: round, Listener: l.name}
 		if err := b.measure(ctx, l, dir, &s); err != nil {
@@ -118,11 +71,11 @@ func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
 		return s
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	result.Interrupted = ctx.Err() != nil
-	result.judge(c.required, missing)
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	result.judge(required, missing)
+	return result, nil
 }
 
 // measure is one listener's turn: a fresh namespace, the listener, the flows. Whatever was started is gone when it returns.

@@ -130,7 +130,7 @@ func TestJudgeEvents(t *testing.T) {
 		}, more...)
 		r.judge(required, map[string]error{"timo": errors.New("it is not built")})
 		var text bytes.Buffer
-		if err := r.writeText(&text); err != nil {
+		if err := r.WriteText(&text); err != nil {
 			t.Fatal(err)
 		}
 		return r, text.String()

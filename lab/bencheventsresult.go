@@ -87,8 +87,8 @@ func (r *eventBenchResult) judge(required []requirement, missing map[string]erro
 	r.Verdict = judgeRatios(r.Ratios, failedTurns(r.Samples, r.Interrupted), "conntrackwatch lost no event; no bounds were required.")
 }
 
-// writeText writes the tables for people, and the verdict below them.
-func (r *eventBenchResult) writeText(w io.Writer) error {
+// WriteText writes the tables for people, and the verdict below them.
+func (r *eventBenchResult) WriteText(w io.Writer) error {
 	var text strings.Builder
 	h, s := &r.Host, &r.Settings
 	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)

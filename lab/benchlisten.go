@@ -10,40 +10,35 @@ import (
 	"github.com/ti-mo/netfilter"
 )
 
-// benchListenCmd is `lab bench listen-timo`: the loop over the library's Listen that `lab bench events` compares with, in a
-// process of its own.
-type benchListenCmd struct {
-	ReceiveBuffer int `help:"Room for events that wait, in bytes." required:""`
-}
-
-// Run is called by kong.
-func (c *benchListenCmd) Run(ctx context.Context, std streams) (err error) {
+// listenTimo is the loop over the library's Listen that is compared with, in a process of its own. It says how many events
+// came until the context ended.
+func listenTimo(ctx context.Context, receiveBuffer int) (heard int, err error) {
 	conn, err := conntrack.Dial(nil)
 	if err != nil {
-		return fmt.Errorf("open a conntrack socket: %w", err)
+		return 0, fmt.Errorf("open a conntrack socket: %w", err)
 	}
-	if err := conn.SetReadBuffer(c.ReceiveBuffer); err != nil {
-		return errors.Join(fmt.Errorf("set the receive buffer: %w", err), conn.Close())
+	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+		return 0, errors.Join(fmt.Errorf("set the receive buffer: %w", err), conn.Close())
 	}
 	// Or the library would end at the first loss, which the bench counts by the kernel's word.
 	if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
-		return errors.Join(fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err), conn.Close())
+		return 0, errors.Join(fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err), conn.Close())
 	}
 	const backlog, workers = 1024, 1 // as the library's documentation has it for events in order
 	events := make(chan conntrack.Event, backlog)
 	failed, err := conn.Listen(events, workers, netfilter.GroupsCT)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen for events: %w", err), conn.Close())
+		return 0, errors.Join(fmt.Errorf("listen for events: %w", err), conn.Close())
 	}
-	for n := 0; ; n++ {
+	for {
 		select {
 		case <-events:
+			heard++
 		case err := <-failed:
-			return fmt.Errorf("after %d events: %w", n, err)
+			return heard, fmt.Errorf("after %d events: %w", heard, err)
 		case <-ctx.Done():
 			// Closing the socket here would wait for the library's reader for ever.
-			fmt.Fprintln(std.out, n)
-			return nil
+			return heard, nil
 		}
 	}
 }

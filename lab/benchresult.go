@@ -126,8 +126,8 @@ func (b *benchResult) judge(required []requirement, missing map[string]error) {
 	b.Verdict = judgeRatios(b.Ratios, failedTurns(b.Samples, b.Interrupted), "Every packet of every round arrived; no bounds were required.")
 }
 
-// writeText writes the tables for people, and the verdict below them.
-func (b *benchResult) writeText(w io.Writer) error {
+// WriteText writes the tables for people, and the verdict below them.
+func (b *benchResult) WriteText(w io.Writer) error {
 	var text strings.Builder
 	h, s := &b.Host, &b.Settings
 	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)

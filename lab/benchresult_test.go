@@ -69,7 +69,7 @@ func TestJudgeBench(t *testing.T) {
 	} {
 		b := judged(t, test.require, test.more...)
 		var text bytes.Buffer
-		if err := b.writeText(&text); err != nil {
+		if err := b.WriteText(&text); err != nil {
 			t.Fatal(err)
 		}
 		if b.Verdict.OK != test.ok || !strings.Contains(text.String(), test.says) {

@@ -4,31 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"verdictd/internal/results"
 )
 
-// benchSendCmd is `lab bench send`.
-type benchSendCmd struct {
-	Rounds    int      `help:"Rounds; in each one, every sender has its turn." default:"5"`
-	Packets   int      `help:"Packets that are counted in a turn of a fast sender." default:"500000"`
-	Clashing  int      `help:"Packets in a turn of one that provokes clashes." default:"6400"`
-	Only      []string `help:"Senders to measure, by the names in the table. Default: all." placeholder:"NAME"`
-	Reference string   `help:"The C program to compare with; lab/reference/send_reference.c is its source." type:"path" placeholder:"PATH"`
-	Trafgen   string   `help:"trafgen (netsniff-ng)." default:"trafgen" placeholder:"PATH"`
-	Require   string   `help:"Fail unless these ratios hold, such as 'flood/c>=0.9,flood+gso/trafgen>=0.9,clash/udpclash>=1'. One whose sender is not installed fails." placeholder:"A/B>=X,..."`
-	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-
-	required []requirement
+// sendBenchConfig says which senders are compared, and how long.
+type sendBenchConfig struct {
+	Rounds   int
+	Packets  int // that are counted in a turn of a fast sender
+	Clashing int // packets in a turn of one that provokes clashes
+	// Only are names of senders, all without any. Reference is the C program, Trafgen netsniff-ng's. Require are bounds on
+	// ratios, see parseRequirements.
+	Only      []string
+	Reference string
+	Trafgen   string
+	Require   string
 }
 
-// Validate is called by kong.
-func (c *benchSendCmd) Validate() error {
-	var err error
-	c.required, err = parseRequirements(c.Require, senderNames())
+// Validate says all that is wrong.
+func (c *sendBenchConfig) Validate() error {
+	required, err := parseRequirements(c.Require, senderNames())
 	errs := []error{err, knownOnly(c.Only, senderNames())}
-	for _, r := range c.required {
+	for _, r := range required {
 		if provokes(r.over) != provokes(r.under) {
 			errs = append(errs, fmt.Errorf("--require %s: one is measured in packets a second, the other in clashes a packet", r.ratio))
 		}
@@ -38,15 +36,15 @@ func (c *benchSendCmd) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Run is called by kong.
-func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
-	p, outside, err := std.begin(ctx, c.Bin, c.JSON)
-	if outside || err != nil {
-		return err
+// runSendBench gives every sender its turn in every round, with its progress on w. Version is the lab's.
+func runSendBench(ctx context.Context, p programs, version string, c *sendBenchConfig, w io.Writer) (*sendResult, error) {
+	required, err := parseRequirements(c.Require, senderNames())
+	if err != nil {
+		return nil, err
 	}
 	host, err := results.ReadHost()
 	if err != nil {
-		return fmt.Errorf("look at this machine: %w", err)
+		return nil, fmt.Errorf("look at this machine: %w", err)
 	}
 	b := sendBench{stress: p.stress, reference: c.Reference, trafgen: c.Trafgen, packets: c.Packets, clashing: c.Clashing}
 	result := &sendResult{benchHead: benchHead[results.Host, sendSettings, sendSample]{
@@ -55,7 +53,7 @@ func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
 		},
 	}}
 	missing := leftOut(senderNames(), c.Only, func(i int) error { return b.canRun(senders[i].name) })
-	result.Samples, err = rounds(ctx, c.Rounds, senderNames(), missing, std.err, func(i, round int, dir string) sendSample {
+	result.Samples, err = rounds(ctx, c.Rounds, senderNames(), missing, w, func(i, round int, dir string) sendSample {
 		s := sendSample{Round: round, Sender: senders[i].name}
 		if err := b.measure(ctx, senders[i], dir, &s); err != nil {
 			s.Invalid = err.Error()
@@ -63,9 +61,9 @@ func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
 		return s
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	result.Interrupted = ctx.Err() != nil
-	result.judge(c.required, missing)
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	result.judge(required, missing)
+	return result, nil
 }

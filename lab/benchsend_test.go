@@ -120,7 +120,7 @@ func TestSendFigures(t *testing.T) {
 		t.Errorf("%q", r.Notes)
 	}
 	var text bytes.Buffer
-	if err := r.writeText(&text); err != nil || !strings.Contains(text.String(), "trafgen: not measured: not installed") || !strings.Contains(text.String(), "0.05000 (60 of 1200)") {
+	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "trafgen: not measured: not installed") || !strings.Contains(text.String(), "0.05000 (60 of 1200)") {
 		t.Errorf("%v\n%s", err, &text)
 	}
 	// A clash sender without clashes is no measure of anything.

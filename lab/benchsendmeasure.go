@@ -213,7 +213,7 @@ func (b *sendBench) run(g *group, name string, near, far *netlab.NetNS, packets 
 	r.packets = after - before
 	const strangers = 100 // neighbor and router discovery
 	if r.packets < uint64(packets) || r.packets > uint64(packets)+strangers {
-		return r, fmt.Errorf("%d packets came in at the far end of %d that %s was to send%s", r.packets, packets, name, p.stderr.quote())
+		return r, fmt.Errorf("%d packets came in at the far end of %d that %s was to send%s", r.packets, packets, name, p.stderr.Quote(quoted))
 	}
 	return r, nil
 }

@@ -119,8 +119,8 @@ func (r *sendResult) judge(required []requirement, missing map[string]error) {
 	r.Verdict = judgeRatios(r.Ratios, failedTurns(r.Samples, r.Interrupted), "Every packet of every round was counted at the far end; no bounds were required.")
 }
 
-// writeText writes the tables for people, and the verdict below them.
-func (r *sendResult) writeText(w io.Writer) error {
+// WriteText writes the tables for people, and the verdict below them.
+func (r *sendResult) WriteText(w io.Writer) error {
 	var text strings.Builder
 	h, s := &r.Host, &r.Settings
 	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,18 +18,16 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// dnsCmd is `lab dns`.
-type dnsCmd struct {
-	Placement      string          `help:"Where the queue is." enum:"output,postrouting,input,forward,verdict3" default:"output"`
-	Family         string          `help:"Family that the resolver asks over." enum:"ipv4,ipv6" default:"ipv4"`
-	Client         dnsload.Client  `help:"Who resolves: stress itself, or the system's getaddrinfo." enum:"builtin,getaddrinfo" default:"builtin"`
-	Queries        dnsload.Queries `help:"How the two questions of a resolution are sent; the others than parallel are resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"parallel"`
-	Resolutions    int             `help:"Names to resolve in each row." default:"100"`
-	Parallel       int             `help:"Resolutions at a time." default:"50"`
-	AttemptTimeout time.Duration   `help:"How long the resolver waits before it asks again; 5s is everybody's default." default:"5s"`
-	Analysis       analysis        `help:"How long the daemon takes over each packet: [DISTRIBUTION:]DURATION, or none. Distributions: fixed, uniform, lognormal." default:"1ms"`
-	Bin            string          `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON           string          `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+// dnsConfig says what is asked, by whom, and where the queue is.
+type dnsConfig struct {
+	Placement      string
+	Family         string // that the resolver asks over
+	Client         dnsload.Client
+	Queries        dnsload.Queries
+	Resolutions    int // in each row
+	Parallel       int // of them at a time
+	AttemptTimeout time.Duration
+	Analysis       analysis // what the daemon takes over a packet
 }
 
 // noQueue is the row without a daemon, in the place of a guard.
@@ -39,7 +38,7 @@ const noQueue = "no queue"
 var dnsGuards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardHold}
 
 // resolver is what stress is to do, but for the addresses.
-func (c *dnsCmd) resolver() dnsload.Config {
+func (c *dnsConfig) resolver() dnsload.Config {
 	r := dnsload.Default()
 	r.Target = netlab.Networks[c.Family].Target
 	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
@@ -49,35 +48,30 @@ func (c *dnsCmd) resolver() dnsload.Config {
 	return r
 }
 
-// Validate is called by kong.
-func (c *dnsCmd) Validate() error {
+// Validate says all that is wrong.
+func (c *dnsConfig) Validate() error {
 	r := c.resolver()
 	return r.Validate()
 }
 
-// Run is called by kong.
-func (c *dnsCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
-	if outside || err != nil {
-		return err
-	}
+// runDNS goes from guard to guard, with its progress on w.
+func runDNS(ctx context.Context, t *testbed, c *dnsConfig, w io.Writer) (*dnsResult, error) {
 	result := &dnsResult{
-		Schema: dnsSchema, Version: version, Host: t.host,
+		Schema: dnsSchema, Version: t.version, Host: t.host,
 		Placement: c.Placement, Family: c.Family, Analysis: c.Analysis.String(), Notes: kernelNotes(t.host.Kernel), Runs: []dnsRun{},
 	}
-	if err := c.rows(ctx, &t, result, std); err != nil {
-		return err
+	if err := c.rows(ctx, t, result, w); err != nil {
+		return nil, err
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge(c.Queries)
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return result, nil
 }
 
-// rows goes from guard to guard.
-func (c *dnsCmd) rows(ctx context.Context, t *testbed, result *dnsResult, std streams) error {
+func (c *dnsConfig) rows(ctx context.Context, t *testbed, result *dnsResult, w io.Writer) error {
 	return withFiles(func(dir string) {
 		for i, guard := range dnsGuards {
-			r := resolving{dnsCmd: c, programs: t.programs, cpus: t.cpus, dir: filepath.Join(dir, strconv.Itoa(i)), run: dnsRun{Guard: guard}}
+			r := resolving{dnsConfig: c, programs: t.programs, cpus: t.cpus, dir: filepath.Join(dir, strconv.Itoa(i)), run: dnsRun{Guard: guard}}
 			err := r.do(ctx)
 			if ctx.Err() != nil {
 				break // the interruption, and not a program, is what failed
@@ -86,14 +80,14 @@ func (c *dnsCmd) rows(ctx context.Context, t *testbed, result *dnsResult, std st
 				r.run.Error = err.Error()
 			}
 			result.Runs = append(result.Runs, r.run)
-			fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(dnsGuards), r.run.line())
+			fmt.Fprintf(w, "[%d/%d] %s\n", i+1, len(dnsGuards), r.run.line())
 		}
 	})
 }
 
 // resolving is one row: fresh namespaces, the programs in them, and what they saw.
 type resolving struct {
-	*dnsCmd
+	*dnsConfig
 	programs
 	cpus []int
 	dir  string // for the programs' files, not made yet

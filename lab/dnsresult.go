@@ -128,8 +128,8 @@ func (r *dnsResult) judge(queries dnsload.Queries) {
 	}
 }
 
-// writeText writes the table for people.
-func (r *dnsResult) writeText(w io.Writer) error {
+// WriteText writes the table for people.
+func (r *dnsResult) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Linux %s, %d CPUs; queue in %s, %s, analysis %s\n", r.Host.Kernel, r.Host.CPUs, r.Placement, r.Family, r.Analysis)
 	for i := range r.Runs {

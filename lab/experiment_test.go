@@ -17,8 +17,8 @@ import (
 
 func anExperiment(r row) experiment {
 	return experiment{
-		matrixCmd: &matrixCmd{Flows: 10, Burst: 4, Threads: 2, Queues: 2, Analysis: analysis{"fixed", 300 * time.Microsecond}},
-		row:       r, cpus: []int{0, 1, 2, 3},
+		config: &matrixConfig{Flows: 10, Burst: 4, Threads: 2, Queues: 2, Analysis: analysis{"fixed", 300 * time.Microsecond}},
+		row:    r, cpus: []int{0, 1, 2, 3},
 	}
 }
 
@@ -53,7 +53,7 @@ func TestDaemonConfigMakesRoom(t *testing.T) {
 	if got := e.daemonConfig("x").Queues.MaxLength; got != 0 {
 		t.Errorf("queue length %d for small bursts, want the kernel's default", got)
 	}
-	e.Burst = 32
+	e.config.Burst = 32
 	if got := e.daemonConfig("x").Queues.MaxLength; got < outstanding*32 {
 		t.Errorf("queue length %d for bursts of 32, want room for %d", got, outstanding*32)
 	}
@@ -68,7 +68,7 @@ func TestBounds(t *testing.T) {
 	if got := e.linger(); got < 577*time.Millisecond {
 		t.Errorf("stragglers have %v, want time for what is in the queue", got)
 	}
-	e.Flows = 200_000
+	e.config.Flows = 200_000
 	if got, least := e.timeout(), 240*time.Second; got < least {
 		t.Errorf("200,000 flows have %v, want at least the %v that one thread takes to judge them", got, least)
 	}
@@ -76,7 +76,7 @@ func TestBounds(t *testing.T) {
 
 func TestDaemonConfigTakesBatchesWhereItNeverWaits(t *testing.T) {
 	e := anExperiment(plain)
-	e.Analysis = analysis{Distribution: "none"}
+	e.config.Analysis = analysis{Distribution: "none"}
 	if got := e.daemonConfig("x").Queues.Batch; got != config.Default().Queues.Batch {
 		t.Errorf("batches of %d without an analysis delay, want the default", got)
 	}

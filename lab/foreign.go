@@ -3,16 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
-	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
@@ -27,21 +22,6 @@ type foreign struct {
 	maxLength int
 	delay     time.Duration // over each packet
 	cpus      []int
-}
-
-// referenceName is what make calls the C program.
-const referenceName = "nfq_reference"
-
-// findReference looks for the C program where it was said to be, or else beside the lab's programs.
-func (p programs) findReference(path string) (string, error) {
-	if path == "" {
-		path = filepath.Join(filepath.Dir(p.verdictd), referenceName)
-	}
-	found, err := exec.LookPath(path)
-	if err != nil {
-		return "", fmt.Errorf("the program on libnetfilter_queue is not there: %w (make references builds it where there are cc and, on Debian, libnetfilter-queue-dev)", err)
-	}
-	return found, nil
 }
 
 // start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a thread for
@@ -72,23 +52,6 @@ func (f *foreign) start(g *group, ns *netlab.NetNS) (first *process, err error) 
 	return first, nil
 }
 
-// startGuard starts verdictd guard and waits until it holds.
-func (g *group) startGuard(ns *netlab.NetNS, verdictd string, c *config.Config) (*process, error) {
-	path, err := g.writeConfig("guard.yaml", guardConfig(c))
-	if err != nil {
-		return nil, err
-	}
-	return g.startService(ns, verdictd, "guard", "--config", path)
-}
-
-// guardConfig is what verdictd guard is to know of a daemon's configuration: the guard and the statistics, but nothing of
-// the rules, which it reads.
-func guardConfig(c *config.Config) *config.Config {
-	out := config.Default()
-	out.Guard, out.Statistics = c.Guard, c.Statistics
-	return out
-}
-
 // foreignTable is the nftables table of rules that feed another program.
 const foreignTable = "foreign"
 
@@ -109,28 +72,4 @@ func queueRules(ns *netlab.NetNS, c *config.Config) error {
 		_, err := ruleset.Install(r)
 		return err // the rules go with the namespace
 	})
-}
-
-// takeQueues takes over what the kernel counts at the first queues of a namespace, those of the program.
-func takeQueues(run *report.Run, ns *netlab.NetNS, queues int) error {
-	return ns.Do(func() error {
-		list, err := nfq.ReadKernelQueues()
-		for _, q := range list {
-			if int(q.Queue) >= queues {
-				continue
-			}
-			run.QueuePackets = append(run.QueuePackets, uint64(q.IDSequence))
-			run.QueueDropped += uint64(q.QueueDropped)
-			run.UserDropped += uint64(q.UserDropped)
-		}
-		return err
-	})
-}
-
-// icmpProtocol is echo requests' of a family.
-func icmpProtocol(family string) vocabulary.Protocol {
-	if family == "ipv6" {
-		return unix.IPPROTO_ICMPV6
-	}
-	return unix.IPPROTO_ICMP
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/kbuild"
+	"verdictd/lab/internal/kbuild"
 )
 
 // What the lab rests on must not slip out of what every kernel is checked for.
@@ -57,7 +57,7 @@ func TestBuildProgress(t *testing.T) {
 	}
 	// Where there is no terminal, not every step is a line.
 	var out bytes.Buffer
-	p := buildProgress{w: &out, name: "fixed kernel"}
+	p := buildProgress{progressLine: newProgressLine(&out), name: "fixed kernel"}
 	for n := range 100 {
 		p.step(kbuild.Step{What: "compiling", Done: n, Total: 100})
 	}

@@ -15,7 +15,7 @@ import (
 
 // What machines leave is what stress compare reads.
 func TestSamplesCompare(t *testing.T) {
-	c := kernelCompareCmd{Flows: 500, Burst: 2, CPUs: 2}
+	c := sampling{kernelCompareConfig: &kernelCompareConfig{workloadMachines: workloadMachines{Flows: 500, Burst: 2, CPUs: 2}}}
 	var folders []string
 	for _, kernel := range []struct {
 		name    string

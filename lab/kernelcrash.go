@@ -3,99 +3,66 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
-	"verdictd/internal/cli"
-	"verdictd/internal/kbuild"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/report"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/kbuild"
+	"verdictd/lab/internal/vm"
 )
 
-// kernelCrashCmd is `lab kernel crash`.
-type kernelCrashCmd struct {
-	kernelSource
-	Variant     kbuild.Variant `help:"What the vulnerable kernel is: vulnerable, where KASAN sees the use after free, or el7-shape, which dereferences NULL as CentOS 7 did, with the windows of that race widened." enum:"vulnerable,el7-shape" default:"vulnerable"`
-	Image       string         `aliases:"bzimage" help:"Try this kernel in place of built ones: a bzImage or vmlinuz, best with KASAN." placeholder:"IMAGE"`
-	Modules     string         `help:"With --image: the folder /lib/modules/RELEASE of that kernel, for a distribution's." type:"path" placeholder:"DIR"`
-	Flows       int            `help:"Flows in each machine." default:"1000"`
-	Burst       int            `help:"Packets of a flow, sent at once." default:"2"`
-	Repeat      int            `help:"How often each row is run, each time in a new machine." default:"1"`
-	CPUs        int            `name:"cpus" help:"Processors of a machine: a clash in the confirm needs two at least." default:"2"`
-	Memory      int            `help:"Its memory in MiB." default:"768" placeholder:"MIB"`
-	Accelerator string         `help:"How QEMU runs the machine's code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
-	Timeout     time.Duration  `help:"How long one machine may take." default:"10m"`
-	Console     bool           `help:"Show the machines' consoles on stderr."`
-	Bin         string         `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON        string         `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML        string         `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
+// el7Allocator is for the command line of a kernel of that shape. SLUB keeps free entries by processor, and a page that was
+// full until one of its entries was freed is used last. With debugging there is one list for all processors; with large
+// pages an entry that a clash frees mostly is in the page in use. Whoever asks next then gets it.
+var el7Allocator = []string{"slub_debug=F,nf_conntrack", "slub_min_order=4"}
+
+// crashConfig says which kernels are tried, and how often.
+type crashConfig struct {
+	workloadMachines
+	Builder *kernelBuilder
+	Variant kbuild.Variant // what the vulnerable kernel is
+	Image   string         // in place of built ones
+	Repeat  int            // of each row, each time in a new machine
 }
 
-// Validate is called by kong.
-func (c *kernelCrashCmd) Validate() error {
-	var errs []error
-	for _, bound := range []struct {
-		flag      string
-		n         int
-		low, high int
-	}{{"--flows", c.Flows, 1, maxFlows}, {"--burst", c.Burst, 2, maxBurst}, {"--repeat", c.Repeat, 1, 1000}, {"--cpus", c.CPUs, 2, 8}} {
-		if bound.n < bound.low || bound.n > bound.high {
-			errs = append(errs, fmt.Errorf("%s %d is not within %d to %d", bound.flag, bound.n, bound.low, bound.high))
-		}
-	}
+// Validate says all that is wrong.
+func (c *crashConfig) Validate() error {
+	errs := []error{c.workloadMachines.Validate(), within("--repeat", c.Repeat, 1, 1000)}
 	if c.Modules != "" && c.Image == "" {
 		errs = append(errs, errors.New("--modules goes with --image: kernels that the lab builds have none"))
-	}
-	if c.Timeout <= 0 {
-		errs = append(errs, fmt.Errorf("--timeout %v is not above zero", c.Timeout))
 	}
 	return errors.Join(errs...)
 }
 
-// Run is called by kong.
-func (c *kernelCrashCmd) Run(ctx context.Context, std streams) error {
+// runCrash builds what is to be built and boots one machine after the other, with its progress on w. Version is the lab's.
+func runCrash(ctx context.Context, c *crashConfig, version string, w io.Writer) (*report.CrashReport, error) {
 	if _, err := vm.FindQEMU(); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := findPrograms(c.Bin); err != nil {
-		return err
-	}
-	for _, path := range []string{c.JSON, c.HTML} {
-		if err := canWrite(path); err != nil {
-			return err
-		}
+		return nil, err
 	}
 	begun := time.Now()
-	kernels, err := c.kernels(ctx, std.err)
+	kernels, err := c.kernels(ctx, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rep, err := c.newReport(begun, kernels)
+	rep, err := c.newReport(begun, version, kernels)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.machines(ctx, rep, kernels, std.err)
+	c.machines(ctx, rep, kernels, w)
 	rep.Seconds, rep.Interrupted = time.Since(begun).Seconds(), ctx.Err() != nil
 	report.JudgeCrash(rep)
-	err = std.write(c.JSON, func(w io.Writer) error { return report.WriteCrashText(w, rep) }, rep)
-	if c.HTML != "" {
-		err = errors.Join(err, writePage(c.HTML, func(w io.Writer) error { return report.WriteCrashHTML(w, rep) }))
-	}
-	switch {
-	case err != nil:
-		return err
-	case !rep.Verdict.OK:
-		return cli.ErrReported
-	}
-	return nil
+	return rep, nil
 }
 
 // kernels are the images by the names that rows have for them.
-func (c *kernelCrashCmd) kernels(ctx context.Context, w io.Writer) (map[string]report.CrashKernel, error) {
+func (c *crashConfig) kernels(ctx context.Context, w io.Writer) (map[string]report.CrashKernel, error) {
 	images := map[string]report.CrashKernel{}
 	if c.Image != "" {
 		images[report.KernelOwn] = report.CrashKernel{Kernel: report.KernelOwn, Image: c.Image}
@@ -108,7 +75,7 @@ func (c *kernelCrashCmd) kernels(ctx context.Context, w io.Writer) (map[string]r
 	for _, v := range variants {
 		// A NULL dereference shows without KASAN, which would slow down the other side of the race.
 		kasan := v != kbuild.EL7Shape
-		image, err := c.build(ctx, v, kasan, w)
+		image, err := c.Builder.build(ctx, v, kasan, w)
 		if err != nil {
 			return nil, err
 		}
@@ -118,14 +85,14 @@ func (c *kernelCrashCmd) kernels(ctx context.Context, w io.Writer) (map[string]r
 }
 
 // el7 says that the machines have the kernel of that shape.
-func (c *kernelCrashCmd) el7() bool { return c.Variant == kbuild.EL7Shape && c.Image == "" }
+func (c *crashConfig) el7() bool { return c.Variant == kbuild.EL7Shape && c.Image == "" }
 
 // crashRows is what runs on the kernels that there are, in the order of the story.
-func (c *kernelCrashCmd) crashRows() []report.CrashRow {
+func (c *crashConfig) crashRows() []report.CrashRow {
 	row := func(kernel, guard, placement, events, expected string) report.CrashRow {
-		fanout := crashFanout
+		fanout := workloadFanout
 		if placement == report.PlacementPreConntrack {
-			fanout = "balance" // see crashFanout
+			fanout = "balance" // see workloadFanout
 		}
 		return report.CrashRow{Kernel: kernel, Expected: expected, Run: report.Run{Program: report.ProgramVerdictd, Placement: placement, Fanout: fanout, Guard: guard, Events: events}}
 	}
@@ -153,7 +120,7 @@ func (c *kernelCrashCmd) crashRows() []report.CrashRow {
 		row(broken, report.GuardOff, queued, report.EventsOff, report.OutcomeClean))
 }
 
-func (c *kernelCrashCmd) newReport(begun time.Time, kernels map[string]report.CrashKernel) (*report.CrashReport, error) {
+func (c *crashConfig) newReport(begun time.Time, version string, kernels map[string]report.CrashKernel) (*report.CrashReport, error) {
 	release, err := kernelfacts.Release()
 	if err != nil {
 		return nil, err
@@ -161,7 +128,7 @@ func (c *kernelCrashCmd) newReport(begun time.Time, kernels map[string]report.Cr
 	rep := &report.CrashReport{
 		Schema: report.CrashSchema, Version: version,
 		Host:     report.CrashHost{Kernel: release, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()},
-		Settings: report.CrashSettings{Flows: c.Flows, Burst: c.Burst, Queues: crashQueues, CPUs: c.CPUs, Repeat: c.Repeat},
+		Settings: report.CrashSettings{Flows: c.Flows, Burst: c.Burst, Queues: workloadQueues, CPUs: c.CPUs, Repeat: c.Repeat},
 		Started:  begun, Planned: c.Repeat * len(c.crashRows()), Notes: []string{}, Rows: []report.CrashRow{},
 	}
 	for _, name := range []string{report.KernelVulnerable, report.KernelFixed, report.KernelEL7Shape, report.KernelOwn} {
@@ -172,21 +139,26 @@ func (c *kernelCrashCmd) newReport(begun time.Time, kernels map[string]report.Cr
 	return rep, nil
 }
 
-// machines boots one after the other. The rows take turns, so that what changes on this machine meanwhile meets all of them.
-func (c *kernelCrashCmd) machines(ctx context.Context, rep *report.CrashReport, kernels map[string]report.CrashKernel, w io.Writer) {
-	begun := time.Now()
-	terminal := cli.IsTerminal(w)
-	noted := map[string]bool{}
-	note := func(text string) {
-		if !noted[text] {
-			noted[text] = true
-			rep.Notes = append(rep.Notes, text)
-		}
+// A noteBook is notes, each once.
+type noteBook struct {
+	rep *report.CrashReport
+}
+
+func (n noteBook) note(text string) {
+	if !slices.Contains(n.rep.Notes, text) {
+		n.rep.Notes = append(n.rep.Notes, text)
 	}
+}
+
+// machines boots one after the other. The rows take turns, so that what changes on this machine meanwhile meets all of them.
+func (c *crashConfig) machines(ctx context.Context, rep *report.CrashReport, kernels map[string]report.CrashKernel, w io.Writer) {
+	begun, progress, notes := time.Now(), newProgressLine(w), noteBook{rep}
+	machines := c.workloadMachines
 	if c.el7() {
-		note("el7-shape has its windows WIDENED: 200 µs each before an entry is inserted, after a clash, and in the allocation of an entry; and the allocator hands out first what was freed last (" + strings.Join(el7Allocator, " ") + "). Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
+		machines.Append = append(machines.Append, el7Allocator...)
+		notes.note("el7-shape has its windows WIDENED: 200 µs each before an entry is inserted, after a clash, and in the allocation of an entry; and the allocator hands out first what was freed last (" + strings.Join(el7Allocator, " ") + "). Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
 	} else {
-		note("With pre-conntrack the addresses choose the queue (fan-out balance). Where a flow takes several queues, their verdicts let its packets into conntrack side by side, and these clash without any wait in between: the placement alone prevents nothing then.")
+		notes.note("With pre-conntrack the addresses choose the queue (fan-out balance). Where a flow takes several queues, their verdicts let its packets into conntrack side by side, and these clash without any wait in between: the placement alone prevents nothing then.")
 	}
 	for n := range rep.Planned {
 		if ctx.Err() != nil {
@@ -195,13 +167,9 @@ func (c *kernelCrashCmd) machines(ctx context.Context, rep *report.CrashReport, 
 		rows := c.crashRows()
 		row := rows[n%len(rows)]
 		row.Repeat = n/len(rows) + 1
-		if terminal {
-			fmt.Fprintf(w, "\r\x1b[K[%d/%d, %.0f s] %s", n+1, rep.Planned, time.Since(begun).Seconds(), row.Name())
-		}
-		accelerator, err := c.boot(ctx, &row, kernels[row.Kernel].Image, w)
-		if terminal {
-			fmt.Fprint(w, "\r\x1b[K")
-		}
+		progress.rewrite("[%d/%d, %.0f s] %s", n+1, rep.Planned, time.Since(begun).Seconds(), row.Name())
+		accelerator, err := machines.boot(ctx, &row, kernels[row.Kernel].Image, w)
+		progress.clear()
 		if err != nil {
 			if ctx.Err() != nil {
 				break // the interruption is what failed
@@ -212,15 +180,20 @@ func (c *kernelCrashCmd) machines(ctx context.Context, rep *report.CrashReport, 
 			rep.Host.Accelerator = accelerator
 		}
 		row.Judge()
-		fmt.Fprintf(w, "[%d/%d, %.0f s] %s\n", n+1, rep.Planned, time.Since(begun).Seconds(), row.Line())
+		progress.say("[%d/%d, %.0f s] %s", n+1, rep.Planned, time.Since(begun).Seconds(), row.Line())
 		for _, text := range kernelNotes(row.Release) {
-			note(text)
+			notes.note(text)
 		}
 		rep.Rows = append(rep.Rows, row)
 	}
 	if rep.Host.Accelerator == "tcg" {
-		note("The machines' processors are emulated: their times are for comparing rows, and tell nothing about a real machine.")
+		notes.note("The machines' processors are emulated: their times are for comparing rows, and tell nothing about a real machine.")
 	}
+	takeReleases(rep)
+}
+
+// takeReleases fills in what the machines said of their kernels.
+func takeReleases(rep *report.CrashReport) {
 	for i := range rep.Kernels {
 		k := &rep.Kernels[i]
 		for _, row := range rep.Rows {

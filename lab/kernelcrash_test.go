@@ -9,9 +9,9 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/crash"
-	"verdictd/internal/kbuild"
 	"verdictd/internal/report"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/kbuild"
+	"verdictd/lab/internal/vm"
 )
 
 // A console as a machine gives it: the workload's mark, and the report after it.
@@ -120,10 +120,10 @@ func TestCrashRows(t *testing.T) {
 	type key struct{ kernel, guard, program, placement, fanout, events, expected string }
 	for _, test := range []struct {
 		name string
-		cmd  kernelCrashCmd
+		cmd  crashConfig
 		want []key
 	}{
-		{"the story", kernelCrashCmd{Variant: kbuild.Vulnerable}, []key{
+		{"the story", crashConfig{Variant: kbuild.Vulnerable}, []key{
 			{"vulnerable", "off", "verdictd", "verdict3", "numgen", "listener", "fires"},
 			{"fixed", "off", "verdictd", "verdict3", "numgen", "listener", "clean"},
 			{"vulnerable", "hold", "verdictd", "verdict3", "numgen", "listener", "clean"},
@@ -132,11 +132,11 @@ func TestCrashRows(t *testing.T) {
 			{"vulnerable", "off", "verdictd", "pre-conntrack", "balance", "listener", "clean"},
 			{"vulnerable", "off", "verdictd", "verdict3", "numgen", "off", "clean"},
 		}},
-		{"the seed's shape", kernelCrashCmd{Variant: kbuild.EL7Shape}, []key{
+		{"the seed's shape", crashConfig{Variant: kbuild.EL7Shape}, []key{
 			{"el7-shape", "off", "verdictd", "verdict3", "numgen", "listener", "fires"},
 			{"el7-shape", "hold", "verdictd", "verdict3", "numgen", "listener", "clean"},
 		}},
-		{"one's own", kernelCrashCmd{Variant: kbuild.Vulnerable, Image: "bzImage"}, []key{
+		{"one's own", crashConfig{Variant: kbuild.Vulnerable, Image: "bzImage"}, []key{
 			{"own", "off", "verdictd", "verdict3", "numgen", "listener", ""},
 			{"own", "hold", "verdictd", "verdict3", "numgen", "listener", "clean"},
 			{"own", "off", "go-nfqueue", "verdict3", "numgen", "listener", ""},

@@ -2,63 +2,19 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strconv"
 
 	"verdictd/internal/crash"
 	"verdictd/internal/report"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/vm"
 )
-
-// The rules of every row spread a flow over its queues, so that two processors may give verdicts on it at a time. Before
-// conntrack they must not: there verdicts that race are enough for a clash, as packets are looked up and confirmed in one go.
-// Seen: 5 clashes in 600 flows, and the report.
-const (
-	crashQueues = 2
-	crashFanout = report.FanoutNumgen
-)
-
-// el7Allocator is for the command line of a kernel of that shape. SLUB keeps free entries by processor, and a page that was
-// full until one of its entries was freed is used last. With debugging there is one list for all processors; with large
-// pages an entry that a clash frees mostly is in the page in use. Whoever asks next then gets it.
-var el7Allocator = []string{"slub_debug=F,nf_conntrack", "slub_min_order=4"}
 
 // reportLines bounds the report in a row.
 const reportLines = 48
-
-// boot runs one row in a machine of its own and fills the row in.
-func (c *kernelCrashCmd) boot(ctx context.Context, row *report.CrashRow, image string, w io.Writer) (accelerator string, err error) {
-	m := machine{Image: image, Modules: c.Modules, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Bin: c.Bin}
-	_, config, err := m.config(ctx, w)
-	if err != nil {
-		return "", err
-	}
-	config.Command = []string{
-		"/bin/lab", "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard", row.Guard, "--program", row.Program, "--events", row.Events,
-		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst),
-	}
-	// An oops leaves the daemon's locks taken, and the machine hanging. A processor that this machine does not get to run looks
-	// like a stall to the guest, which is none.
-	// Without tsc=reliable, emulated processors read the time from an emulated clock chip, at three times the cost of all else.
-	config.Append = append(config.Append, "oops=panic", "rcupdate.rcu_cpu_stall_suppress=1", "tsc=reliable")
-	if c.el7() {
-		config.Append = append(config.Append, el7Allocator...)
-	}
-	config.Timeout = c.Timeout
-	if c.Console {
-		config.Console = w
-	}
-	result, err := vm.Run(ctx, config)
-	if err != nil {
-		return "", err
-	}
-	return result.Accelerator, takeMachine(row, result)
-}
 
 // takeMachine fills a row in from what a machine left.
 func takeMachine(row *report.CrashRow, result *vm.Result) error {

@@ -12,14 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"verdictd/internal/cli"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/vm"
 )
-
-// kernelDoctorCmd is `lab kernel doctor`.
-type kernelDoctorCmd struct {
-	JSON string `name:"json" help:"Write the findings as JSON to FILE; - writes them to stdout, and the text to stderr." placeholder:"FILE"`
-}
 
 // What an item is needed for.
 const (
@@ -66,7 +60,10 @@ func items() []item {
 	}
 }
 
-// diagnosis is the result.
+// diagnosisSchema is the version of the document of `lab kernel doctor --json`.
+const diagnosisSchema = 1
+
+// diagnosis is that document.
 type diagnosis struct {
 	Schema       int        `json:"schema"`
 	OK           bool       `json:"ok"`
@@ -77,15 +74,15 @@ type diagnosis struct {
 	Accelerator  string     `json:"accelerator"` // the one that is used, "" for none
 }
 
-// Run is called by kong.
-func (c *kernelDoctorCmd) Run(ctx context.Context, std streams) error {
+// diagnoseHere looks at this machine.
+func diagnoseHere(ctx context.Context) (*diagnosis, error) {
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("find out which distribution this is: %w", err)
+		return nil, fmt.Errorf("find out which distribution this is: %w", err)
 	}
 	d := diagnose(release, items(), findPlace)
 	if d.Accelerators, err = vm.TryAccelerators(ctx); err != nil && !errors.Is(err, vm.ErrNoQEMU) {
-		return err
+		return nil, err
 	}
 	for _, t := range d.Accelerators {
 		if t.Works {
@@ -93,11 +90,7 @@ func (c *kernelDoctorCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	d.OK = d.OK && d.Accelerator != ""
-	err = std.write(c.JSON, d.text, d)
-	if err == nil && !d.OK {
-		err = cli.ErrReported
-	}
-	return err
+	return d, nil
 }
 
 // findPlace is where something is, "" for nowhere.
@@ -116,14 +109,14 @@ func findPlace(place string) string {
 }
 
 // diagnose looks for the items. release is the text of os-release.
-func diagnose(release []byte, all []item, find func(string) string) diagnosis {
+func diagnose(release []byte, all []item, find func(string) string) *diagnosis {
 	fields := map[string]string{}
 	for line := range bytes.Lines(release) {
 		key, value, _ := strings.Cut(strings.TrimSpace(string(line)), "=")
 		fields[key] = strings.Trim(value, `"'`)
 	}
 	family := strings.Fields(fields["ID"] + " " + fields["ID_LIKE"])
-	d := diagnosis{Schema: 1, OK: true, Distribution: fields["PRETTY_NAME"], Accelerators: []vm.Trial{}}
+	d := &diagnosis{Schema: diagnosisSchema, OK: true, Distribution: fields["PRETTY_NAME"], Accelerators: []vm.Trial{}}
 	if d.Distribution == "" {
 		d.Distribution = "unknown distribution"
 	}
@@ -156,7 +149,8 @@ func diagnose(release []byte, all []item, find func(string) string) diagnosis {
 	return d
 }
 
-func (d *diagnosis) text(w io.Writer) error {
+// WriteText writes the findings for people.
+func (d *diagnosis) WriteText(w io.Writer) error {
 	fmt.Fprintln(w, d.Distribution)
 	for _, i := range d.Items {
 		state := i.Found

@@ -41,7 +41,7 @@ func TestDiagnose(t *testing.T) {
 	} {
 		d := diagnose([]byte(test.release), items(), test.find)
 		var text strings.Builder
-		if err := d.text(&text); err != nil {
+		if err := d.WriteText(&text); err != nil {
 			t.Fatal(err)
 		}
 		if d.OK != test.ok || d.Install != test.install || !strings.Contains(text.String(), test.text) {

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"verdictd/internal/cachedir"
-	"verdictd/internal/distkernel"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/debian"
+	"verdictd/lab/internal/kbuild"
+	"verdictd/lab/internal/vm"
 )
 
 // An image is a kernel that can be booted.
@@ -29,14 +29,14 @@ func findImage(ctx context.Context, name, modules string, remarks io.Writer) (im
 		if modules != "" {
 			return image{}, errors.New("--modules is for --image FILE: Debian's kernels bring their own")
 		}
-		k, err := distkernel.Fetch(ctx, distkernel.Config{
+		k, err := debian.Fetch(ctx, debian.Config{
 			Wanted:   strings.TrimPrefix(rest, ":"),
 			Progress: func(s string) { fmt.Fprintln(remarks, "lab:", s) },
 		})
 		return image{Name: name, Release: k.Release, Package: k.Package + " " + k.Version, Path: k.Path, Modules: k.Modules}, err
 	}
 	if !strings.Contains(name, "/") {
-		cache, err := cachedir.Kernels()
+		cache, err := kbuild.Cache()
 		if err != nil {
 			return image{}, err
 		}
@@ -62,20 +62,23 @@ func findImage(ctx context.Context, name, modules string, remarks io.Writer) (im
 	return i, nil
 }
 
-// machine is what all commands take that boot one.
-type machine struct {
-	Image   string `name:"image" aliases:"bzimage" required:"" help:"The kernel: a bzImage or vmlinuz; debian or debian:SUITE, such as debian:bookworm-backports, whose package is then fetched; or the name of one that lab kernel build made." placeholder:"IMAGE"`
-	Modules string `help:"The folder /lib/modules/RELEASE of that kernel, for a distribution's. Default: where an installed kernel has it." type:"path" placeholder:"DIR"`
-	CPUs    int    `name:"cpus" help:"Processors of the machine." default:"2"`
-	Memory  int    `help:"Its memory in MiB. Default: what its files need, at least 512." placeholder:"MIB"`
+// labPath is where a guest has the lab, which is its init as well.
+const labPath = "/bin/lab"
 
-	Append      []string `help:"A word for the kernel's command line, such as slub_debug=FPZ. May be repeated." placeholder:"WORD" sep:"none"`
-	Accelerator string   `help:"How QEMU runs the machine's code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
-	Bin         string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+// A machine is a virtual one that boots a kernel of its own.
+type machine struct {
+	Image   string // as [findImage] takes it
+	Modules string // the folder /lib/modules/RELEASE, "" for where an installed kernel has it
+	CPUs    int
+	Memory  int // MiB; 0: what its files need, at least 512
+
+	Append      []string // words for the kernel's command line
+	Accelerator string   // kvm, tcg, or auto for the better one that works
+	Bin         string   // where the programs are, "" for beside this one
 }
 
-// config is the machine with the project's programs in it, still without a command.
-func (m *machine) config(ctx context.Context, remarks io.Writer) (image, vm.Config, error) {
+// prepare is the machine with the project's programs in it, still without a command.
+func (m *machine) prepare(ctx context.Context, remarks io.Writer) (image, vm.Config, error) {
 	p, err := findPrograms(m.Bin)
 	if err != nil {
 		return image{}, vm.Config{}, err
@@ -84,7 +87,7 @@ func (m *machine) config(ctx context.Context, remarks io.Writer) (image, vm.Conf
 	if err != nil {
 		return i, vm.Config{}, err
 	}
-	c := vm.Config{Kernel: i.Path, Modules: i.Modules, CPUs: m.CPUs, Memory: m.Memory, Append: m.Append}
+	c := vm.Config{InitPath: labPath, InitArgs: []string{"kernel", "guest"}, Kernel: i.Path, Modules: i.Modules, CPUs: m.CPUs, Memory: m.Memory, Append: m.Append}
 	for _, program := range []string{p.verdictd, p.stress, p.conntrackwatch} {
 		c.Files = append(c.Files, vm.File{Host: program, Guest: "/bin/" + filepath.Base(program)})
 	}

@@ -8,37 +8,26 @@ import (
 	"io"
 	"os/exec"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
-	"verdictd/internal/cli"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/vm"
 )
 
-// kernelModloadCmd is `lab kernel modload`.
-type kernelModloadCmd struct {
+// modloadConfig says what is counted, and how often.
+type modloadConfig struct {
 	machine
-	Rounds   int           `help:"How often the module is unloaded and asked for again, in each row." default:"1000"`
-	Starts   int           `help:"How often verdictd is started without any module loaded." default:"5"`
-	Modprobe string        `help:"Which modprobes: this machine's, the stand-in with the old race, or both." enum:"today,stand-in,both" default:"both"`
-	Threads  int           `help:"Threads that open a netlink socket at the same moment." default:"8"`
-	Part     string        `name:"protocol" help:"The protocol of the sockets." default:"xfrm"`
-	Widen    bool          `help:"Widen the moment in which the race can happen, by having the kernel print in it." default:"true" negatable:""`
-	Timeout  time.Duration `help:"How long each of the two machines may take." default:"1h"`
-	Console  bool          `help:"Show the kernels' consoles on stderr."`
-	JSON     string        `name:"json" help:"Write the rows as JSON to FILE; - writes them to stdout, and the table to stderr." placeholder:"FILE"`
+	Rounds   int    // in which the module is unloaded and asked for again, in each row
+	Starts   int    // of verdictd without any module loaded
+	Threads  int    // that open a netlink socket at the same moment
+	Modprobe string // modprobeHost, modprobeStand, or both
+	Protocol string // of the sockets
+	Widen    bool   // the moment in which the race can happen
+	Timeout  time.Duration
+	Console  bool // show the kernels' consoles among the remarks
 }
 
-// Help is called by kong.
-func (c *kernelModloadCmd) Help() string {
-	return "Boots the kernel of a distribution twice, with this machine's modprobe and with a stand-in that has the race of kmod up to 19" +
-		" (it takes a module that is being loaded for built in). In each, threads open netlink sockets at the same moment while the module" +
-		" behind them is not loaded: as they are (naive), and after the module was brought in as verdictd does (modules-first). Then verdictd" +
-		" itself is started without its modules. The stand-in must make naive threads fail, and nothing else may."
-}
-
-// Validate is called by kong.
-func (c *kernelModloadCmd) Validate() error {
+// Validate says what is wrong.
+func (c *modloadConfig) Validate() error {
 	if c.Rounds < 1 || c.Starts < 0 || c.Threads < 1 {
 		return fmt.Errorf("--rounds %d, --starts %d and --threads %d: there is nothing to do", c.Rounds, c.Starts, c.Threads)
 	}
@@ -58,64 +47,23 @@ const (
 	strategyVerdictd = "verdictd"
 )
 
-// modloadRow is one count.
-type modloadRow struct {
-	Modprobe string            `json:"modprobe"`
-	Version  string            `json:"version"` // what that says of itself
-	Strategy string            `json:"strategy"`
-	Rounds   int               `json:"rounds"`
-	Attempts uint64            `json:"attempts"` // sockets, or starts of verdictd
-	Failed   uint64            `json:"failed"`
-	Errors   map[string]uint64 `json:"errors"`
-	Expected bool              `json:"expected"` // it went as kmod's history has it
-	Problem  string            `json:"problem,omitempty"`
-}
-
-// judge says whether a row is as expected: only naive threads fail, and only with the stand-in.
-func (r *modloadRow) judge(rounds int) {
-	race := r.Modprobe == modprobeStand && r.Strategy == strategyNaive
-	switch {
-	case r.Problem != "":
-	case r.Rounds < rounds:
-		r.Problem = fmt.Sprintf("only %d of %d rounds", r.Rounds, rounds)
-	case race && r.Errors["EPROTONOSUPPORT"] == 0 && r.Errors["EINVAL"] == 0:
-		r.Problem = "the race did not show: give it more --rounds or --threads"
-	case !race && r.Failed > 0:
-		r.Problem = "failures where there should be none"
-	}
-	r.Expected = r.Problem == ""
-}
-
-type modloadReport struct {
-	Schema  int          `json:"schema"`
-	Image   image        `json:"image"`
-	Threads int          `json:"threads"`
-	Widened bool         `json:"widened"` // the window of the race
-	Seconds float64      `json:"seconds"`
-	Rows    []modloadRow `json:"rows"`
-	OK      bool         `json:"ok"`
-}
-
-// Run is called by kong.
-func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
-	image, config, err := c.config(ctx, std.err)
+// runModload counts with each modprobe in a machine of its own, with remarks on w. With an error there may be a result, of
+// what was counted before.
+func runModload(ctx context.Context, c *modloadConfig, w io.Writer) (*modloadReport, error) {
+	image, config, err := c.prepare(ctx, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := canWrite(c.JSON); err != nil {
-		return err
-	}
-	report := modloadReport{Schema: 1, Image: image, Threads: c.Threads, Widened: c.Widen, OK: true}
-	var failed error // of a machine; what others have counted is written all the same
+	report := &modloadReport{Schema: modloadSchema, Image: image, Threads: c.Threads, Widened: c.Widen, OK: true}
 	for _, modprobe := range []string{modprobeHost, modprobeStand} {
 		if c.Modprobe != "both" && c.Modprobe != modprobe {
 			continue
 		}
-		fmt.Fprintf(std.err, "lab: modprobe %s: %d rounds naive, %d modules-first, %d starts of verdictd\n", modprobe, c.Rounds, c.Rounds, c.Starts)
-		rows, seconds, err := c.count(ctx, config, modprobe, std)
+		fmt.Fprintf(w, "lab: modprobe %s: %d rounds naive, %d modules-first, %d starts of verdictd\n", modprobe, c.Rounds, c.Rounds, c.Starts)
+		rows, seconds, err := c.count(ctx, config, modprobe, w)
 		if err != nil {
-			failed, report.OK = fmt.Errorf("modprobe %s: %w", modprobe, err), false
-			break
+			report.OK = false
+			return report, fmt.Errorf("modprobe %s: %w", modprobe, err)
 		}
 		report.Seconds += seconds
 		for _, r := range rows {
@@ -128,15 +76,11 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 			report.Rows = append(report.Rows, r)
 		}
 	}
-	err = errors.Join(failed, std.write(c.JSON, report.text, report))
-	if err == nil && !report.OK {
-		err = cli.ErrReported
-	}
-	return err
+	return report, nil
 }
 
 // count runs the rows of one modprobe in a machine of their own.
-func (c *kernelModloadCmd) count(ctx context.Context, config vm.Config, modprobe string, std streams) ([]modloadRow, float64, error) {
+func (c *modloadConfig) count(ctx context.Context, config vm.Config, modprobe string, w io.Writer) ([]modloadRow, float64, error) {
 	if config.Modules == "" {
 		return nil, 0, fmt.Errorf("%s has no modules: this takes the kernel of a distribution, such as --image debian", config.Kernel)
 	}
@@ -146,7 +90,7 @@ func (c *kernelModloadCmd) count(ctx context.Context, config vm.Config, modprobe
 		config.LoadableNames = append(config.LoadableNames, "xfrm_user") // netlink's protocol xfrm is a module wherever there are some
 	}
 	if modprobe == modprobeStand {
-		config.Files = append(config.Files, vm.File{Guest: "/sbin/modprobe", Link: vm.InitPath})
+		config.Files = append(config.Files, vm.File{Guest: "/sbin/modprobe", Link: labPath})
 	} else {
 		at, err := findModprobe()
 		if err != nil {
@@ -155,16 +99,16 @@ func (c *kernelModloadCmd) count(ctx context.Context, config vm.Config, modprobe
 		config.Files = append(config.Files, vm.File{Host: at, Guest: "/sbin/modprobe"})
 	}
 	config.Command = []string{
-		vm.InitPath, "kernel", "modload-guest", "--modprobe", modprobe, "--protocol", c.Part,
+		labPath, "kernel", "modload-guest", "--modprobe", modprobe, "--protocol", c.Protocol,
 		"--rounds", strconv.Itoa(c.Rounds), "--starts", strconv.Itoa(c.Starts), "--threads", strconv.Itoa(c.Threads),
 	}
 	if c.Widen {
 		config.Command = append(config.Command, "--widen")
 		config.Append = append(config.Append, "tp_printk")
 	}
-	config.Timeout, config.Stderr = c.Timeout, std.err
+	config.Timeout, config.Stderr = c.Timeout, w
 	if c.Console {
-		config.Console = std.err
+		config.Console = w
 	}
 	result, err := vm.Run(ctx, config)
 	if err != nil {
@@ -188,22 +132,4 @@ func findModprobe() (string, error) {
 		}
 	}
 	return "", errors.New("there is no modprobe to take along: install kmod")
-}
-
-func (r *modloadReport) text(w io.Writer) error {
-	fmt.Fprintf(w, "%s (%s): %d threads open a socket at the same moment, %.0f s\n", r.Image.Name, r.Image.Release, r.Threads, r.Seconds)
-	if r.Widened {
-		fmt.Fprintln(w, "The window of the race is widened: the kernel prints some lines between the two steps that it lies between.")
-	}
-	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "modprobe\tstrategy\trounds\tattempts\tfailed\terrors\tas expected")
-	for _, row := range r.Rows {
-		verdict := "yes"
-		if !row.Expected {
-			verdict = "NO: " + row.Problem
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", row.Modprobe, row.Strategy, row.Rounds, row.Attempts, row.Failed, errorCounts(row.Errors), verdict)
-	}
-	return t.Flush()
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"verdictd/internal/report"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/vm"
 )
 
 func TestModloadRows(t *testing.T) {

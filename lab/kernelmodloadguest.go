@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,10 +19,11 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
+	"verdictd/lab/internal/child"
 )
 
-// kernelModloadGuestCmd is what lab kernel modload runs in its machines. It prints rows as JSON.
-type kernelModloadGuestCmd struct {
+// A modloadGuest is what runs in the machines.
+type modloadGuest struct {
 	Modprobe string
 	Protocol string
 	Rounds   int
@@ -41,31 +41,31 @@ type stressModload struct {
 	Errors map[string]uint64 `json:"errors"`
 }
 
-// Run is called by kong.
-func (c *kernelModloadGuestCmd) Run(ctx context.Context, std streams) error {
+// count counts each row.
+func (c *modloadGuest) count(ctx context.Context) ([]modloadRow, error) {
 	p, err := findPrograms("")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c.Widen {
 		if err := widen(); err != nil {
-			return fmt.Errorf("widen the window of the race (--no-widen does without): %w", err)
+			return nil, fmt.Errorf("widen the window of the race (--no-widen does without): %w", err)
 		}
 	}
 	var rows []modloadRow
 	for _, strategy := range []string{strategyNaive, strategyFirst} {
 		row, err := c.stress(ctx, p, strategy)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		rows = append(rows, row)
 	}
 	row, err := c.start(ctx, p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	row.Version = rows[0].Version
-	return json.NewEncoder(std.out).Encode(append(rows, row))
+	return append(rows, row), nil
 }
 
 // widen has the kernel say much on its slow console between the moment at which it makes a module's folder and that at which
@@ -92,9 +92,9 @@ func widen() error {
 	return os.WriteFile(events+"events/lab/enable", []byte("1"), 0)
 }
 
-func (c *kernelModloadGuestCmd) stress(ctx context.Context, p programs, strategy string) (modloadRow, error) {
+func (c *modloadGuest) stress(ctx context.Context, p programs, strategy string) (modloadRow, error) {
 	row := modloadRow{Modprobe: c.Modprobe, Strategy: strategy}
-	var stderr tail
+	var stderr child.Tail
 	cmd := exec.CommandContext(ctx, p.stress, "modload", "--protocol", c.Protocol, "--strategy", strategy,
 		"--rounds", strconv.Itoa(c.Rounds), "--threads", strconv.Itoa(c.Threads), "--timeout", "1h", "--json", "-")
 	cmd.Stderr = &stderr
@@ -102,18 +102,18 @@ func (c *kernelModloadGuestCmd) stress(ctx context.Context, p programs, strategy
 	var result stressModload
 	// That attempts failed is an exit status of 1, and a result.
 	if e := json.Unmarshal(out, &result); e != nil {
-		return row, errors.Join(fmt.Errorf("stress modload: %w%s", e, stderr.quote()), err)
+		return row, errors.Join(fmt.Errorf("stress modload: %w%s", e, stderr.Quote(quoted)), err)
 	}
 	row.Version, row.Rounds, row.Errors = result.Kmod, result.Rounds, result.Errors
 	row.Failed, row.Attempts = result.Failed, result.Failed+result.Opened
 	if err != nil && result.Failed == 0 {
-		row.Problem = strings.TrimPrefix(stderr.quote(), ": ")
+		row.Problem = strings.TrimPrefix(stderr.Quote(quoted), ": ")
 	}
 	return row, nil
 }
 
 // start counts starts of the daemon while none of its modules are loaded.
-func (c *kernelModloadGuestCmd) start(ctx context.Context, p programs) (row modloadRow, err error) {
+func (c *modloadGuest) start(ctx context.Context, p programs) (row modloadRow, err error) {
 	row = modloadRow{Modprobe: c.Modprobe, Strategy: strategyVerdictd, Errors: map[string]uint64{}}
 	dir, err := os.MkdirTemp("", "starts-")
 	if err != nil {
@@ -175,16 +175,4 @@ func unloadAll() error {
 			return fmt.Errorf("the modules %s stay loaded", strings.Join(names, ", "))
 		}
 	}
-}
-
-// errorCounts are errors with how often they came, for people.
-func errorCounts(counts map[string]uint64) string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, fmt.Sprintf("%d %s", counts[name], name))
-	}
-	if len(parts) == 0 {
-		return "none"
-	}
-	return strings.Join(parts, ", ")
 }

@@ -7,21 +7,15 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/vm"
 )
 
-// kernelProcnetCmd is `lab kernel procnet`.
-type kernelProcnetCmd struct {
+// procnetConfig says how long the names are used.
+type procnetConfig struct {
 	machine
-	Duration time.Duration `help:"How long the names are used, each time." default:"10s"`
-	Timeout  time.Duration `help:"How long each of the two machines may take." default:"5m"`
-	Console  bool          `help:"Show the kernels' consoles on stderr."`
-	JSON     string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the summary to stderr." placeholder:"FILE"`
-}
-
-// Help is called by kong.
-func (c *kernelProcnetCmd) Help() string {
-	return "Runs stress procnet in a virtual machine, which must find nothing, and once more with a thread that is made to hang, which must be found."
+	Duration time.Duration // each time
+	Timeout  time.Duration // of each of the two machines
+	Console  bool          // show the kernels' consoles among the remarks
 }
 
 // procnetOutput is as much of the result of stress procnet as is used.
@@ -39,7 +33,10 @@ type procnetOutput struct {
 	Interrupted bool `json:"interrupted"`
 }
 
-// procnetReport is the result: what the kernel did, and whether the watchdog found what was planted.
+// procnetSchema is the version of the document of `lab kernel procnet --json`.
+const procnetSchema = 1
+
+// procnetReport is that document: what the kernel did, and whether the watchdog found what was planted.
 type procnetReport struct {
 	Schema  int            `json:"schema"`
 	Image   image          `json:"image"`
@@ -49,20 +46,17 @@ type procnetReport struct {
 	Problem string         `json:"problem,omitempty"` // "" where all is as it should be
 }
 
-// Run is called by kong.
-func (c *kernelProcnetCmd) Run(ctx context.Context, std streams) error {
-	image, config, err := c.config(ctx, std.err)
+// runProcnet uses the names in one machine, and looks for a planted hang in another, with remarks on w.
+func runProcnet(ctx context.Context, c *procnetConfig, w io.Writer) (*procnetReport, error) {
+	image, config, err := c.prepare(ctx, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := canWrite(c.JSON); err != nil {
-		return err
-	}
-	config.Timeout, config.Stderr = c.Timeout, std.err
+	config.Timeout, config.Stderr = c.Timeout, w
 	if c.Console {
-		config.Console = std.err
+		config.Console = w
 	}
-	report := procnetReport{Schema: 1, Image: image}
+	report := &procnetReport{Schema: procnetSchema, Image: image}
 	for _, plant := range []bool{false, true} {
 		config.Command = []string{"/bin/stress", "procnet", "--duration", c.Duration.String(), "--json", "-"}
 		if plant {
@@ -71,12 +65,12 @@ func (c *kernelProcnetCmd) Run(ctx context.Context, std streams) error {
 		}
 		result, err := vm.Run(ctx, config)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		report.Seconds += result.Seconds
 		output, err := takeProcnet(result)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if plant {
 			report.Planted = output
@@ -85,11 +79,7 @@ func (c *kernelProcnetCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	report.judge()
-	err = std.write(c.JSON, report.text, report)
-	if err == nil && report.Problem != "" {
-		err = cli.ErrReported
-	}
-	return err
+	return report, nil
 }
 
 // takeProcnet reads what stress found. That it found something is its exit status 1, and a result.
@@ -125,7 +115,8 @@ func (r *procnetReport) judge() {
 	}
 }
 
-func (r *procnetReport) text(w io.Writer) error {
+// WriteText writes the summary for people.
+func (r *procnetReport) WriteText(w io.Writer) error {
 	views := uint64(0)
 	for _, n := range r.Kernel.Views {
 		views += n

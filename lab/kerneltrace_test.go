@@ -108,7 +108,7 @@ func TestTraceReport(t *testing.T) {
 	} {
 		r := traceReport{Kernel: "6.1.0", Rows: test.rows}
 		var out bytes.Buffer
-		if err := r.writeText(&out); err != nil {
+		if err := r.WriteText(&out); err != nil {
 			t.Fatal(err)
 		}
 		if r.disagrees() != test.disagrees {

@@ -19,11 +19,10 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// kernelTraceGuestCmd is what `lab kernel trace` runs in the machine: the loads, each with a trace, and the judgement.
-type kernelTraceGuestCmd struct {
-	Flows int    `default:"100"`
-	Burst int    `default:"4"`
-	Bin   string `type:"path"`
+// A traceGuest is what runs in the machine: the loads, each with a trace, and the judgement.
+type traceGuest struct {
+	Flows, Burst int    // of each load
+	Bin          string // where the programs are
 }
 
 // tracedLoad is one row: a load, and how it is traced.
@@ -51,26 +50,26 @@ var tracedLoads = []tracedLoad{
 	{name: "verdictd and stress", address: tracedIPv4, queues: 2, programs: true},
 }
 
-// Run is called by kong.
-func (c *kernelTraceGuestCmd) Run(ctx context.Context, std streams) error {
+// traceInside runs all loads, with remarks on w.
+func traceInside(ctx context.Context, c *traceGuest, w io.Writer) (*traceReport, error) {
 	p, err := findPrograms(c.Bin)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	release, err := kernelfacts.Release()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	report := traceReport{Schema: 1, Kernel: release, Rows: []traceRow{}}
+	report := &traceReport{Schema: traceSchema, Kernel: release, Rows: []traceRow{}}
 	for _, load := range tracedLoads {
-		fmt.Fprintf(std.err, "lab: %s\n", load)
+		fmt.Fprintf(w, "lab: %s\n", load)
 		row, err := c.do(ctx, p, load)
 		if err != nil {
-			return fmt.Errorf("%s: %w", load, err)
+			return nil, fmt.Errorf("%s: %w", load, err)
 		}
 		report.Rows = append(report.Rows, row)
 	}
-	return json.NewEncoder(std.out).Encode(report)
+	return report, nil
 }
 
 func (l tracedLoad) String() string {
@@ -78,7 +77,7 @@ func (l tracedLoad) String() string {
 }
 
 // do runs a load in a namespace of its own, with the trace and the kernel's counters around it.
-func (c *kernelTraceGuestCmd) do(ctx context.Context, p programs, load tracedLoad) (row traceRow, err error) {
+func (c *traceGuest) do(ctx context.Context, p programs, load tracedLoad) (row traceRow, err error) {
 	t, err := netlab.NewTopology(netlab.Loopback, "ipv4", "ipv6")
 	if err != nil {
 		return row, err
@@ -135,7 +134,7 @@ func (c *kernelTraceGuestCmd) do(ctx context.Context, p programs, load tracedLoa
 }
 
 // runPrograms is what people run: verdictd without its guard, and stress. Which packets clash is not known beforehand.
-func (c *kernelTraceGuestCmd) runPrograms(g *group, p programs, t *netlab.Topology, load tracedLoad) (heldResult, error) {
+func (c *traceGuest) runPrograms(g *group, p programs, t *netlab.Topology, load tracedLoad) (heldResult, error) {
 	cfg := config.Default()
 	cfg.Queues.Count = load.queues
 	cfg.Guard.Mode = vocabulary.GuardOff

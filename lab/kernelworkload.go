@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -17,18 +17,13 @@ import (
 	"verdictd/internal/report"
 )
 
-// kernelWorkloadCmd is one row of the matrix in a virtual machine whose kernel may break at any time: what is known goes to
+// A workload is one row of the matrix in a virtual machine whose kernel may break at any time: what is known goes to
 // stdout line by line, the result to a file at the end.
-type kernelWorkloadCmd struct {
-	Placement string        `default:"verdict3"`
-	Fanout    string        `default:"numgen"`
-	Guard     string        `default:"off"`
-	Program   string        `default:"verdictd" help:"verdictd, or go-nfqueue; the program on libnetfilter_queue is not in the machine."`
-	Events    string        `default:"listener"`
-	Flows     int           `default:"10000"`
-	Burst     int           `default:"2"`
-	Interval  time.Duration `default:"250ms"`
-	Out       string        `default:"/out/row.json"`
+type workload struct {
+	Placement, Fanout, Guard, Program, Events string
+	Flows, Burst                              int
+	Interval                                  time.Duration // between two lines
+	Out                                       string        // the file
 }
 
 // workloadMark is the line in the kernel's log from which its time counts.
@@ -51,8 +46,8 @@ type workloadSample struct {
 	ClashResolve *uint64 `json:"clash_resolve"`
 }
 
-// Run is called by kong.
-func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
+// run runs it, with its lines on stdout.
+func (c *workload) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := makeRoom(c.Flows); err != nil {
 		return err
 	}
@@ -68,38 +63,23 @@ func (c *kernelWorkloadCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	cpus, err := allowedCPUs()
-	if err != nil {
-		return err
+	row := guestRow{
+		Placement: c.Placement, Fanout: c.Fanout, Guard: c.Guard, Program: c.Program, Events: c.Events, Flows: c.Flows, Burst: c.Burst,
 	}
-	dir, err := os.MkdirTemp("", "lab-")
-	if err != nil {
-		return fmt.Errorf("make a directory for the programs' files: %w", err)
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // the machine ends, and its files with it
-	r := plain.with(map[int]string{placement: c.Placement, fanout: c.Fanout, guard: c.Guard, program: c.Program, events: c.Events})
-	if err := r.settle(false); err != nil {
-		return err
-	}
-	e := experiment{
-		matrixCmd: &matrixCmd{Flows: c.Flows, Burst: c.Burst, Analysis: analysis{Distribution: report.AnalysisNone}, Queues: 2, Threads: 1},
-		programs:  p, row: r, dir: filepath.Join(dir, "row"), cpus: cpus, machine: true, run: r.run(),
-	}
-	lines := json.NewEncoder(std.out)
-	e.sending = func(t *netlab.Topology) func() {
+	lines := json.NewEncoder(stdout)
+	row.Sending = func(t *netlab.Topology) func() {
 		if err := markKernelLog(workloadMark); err != nil {
-			fmt.Fprintf(std.err, "lab: %v\n", err) // the report's time is then not known; the rest is
+			fmt.Fprintf(stderr, "lab: %v\n", err) // the report's time is then not known; the rest is
 		}
 		return sampleClashes(t.Queue, c.Interval, func(s workloadSample) {
 			s.Release, s.KASAN = result.Release, result.KASAN
 			_ = lines.Encode(s) // as above
 		})
 	}
-	if err := e.do(ctx); err != nil {
-		e.run.Error = err.Error()
+	if result.Run, err = row.run(ctx, p); err != nil {
+		return err
 	}
-	result.Run = e.run
-	text, err := encode(result)
+	text, err := report.Encode(result)
 	if err == nil {
 		err = os.WriteFile(c.Out, text, 0o644)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,15 +10,10 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/oldmodprobe"
+	"verdictd/lab/internal/oldmodprobe"
 )
 
 var version = "devel"
-
-// streams is where results and remarks go.
-type streams struct {
-	out, err io.Writer
-}
 
 func main() {
 	if filepath.Base(os.Args[0]) == "modprobe" { // in a virtual machine of lab kernel modload

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"verdictd/internal/netlab"
+	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 )
 
@@ -232,4 +234,20 @@ func takeGate(run *report.Run, o *daemonOutput) error {
 		return fmt.Errorf("verdictd's statistics tell of no gate, with guard %s", run.Guard)
 	}
 	return nil
+}
+
+// takeQueues takes over what the kernel counts at the first queues of a namespace, those of the program.
+func takeQueues(run *report.Run, ns *netlab.NetNS, queues int) error {
+	return ns.Do(func() error {
+		list, err := nfq.ReadKernelQueues()
+		for _, q := range list {
+			if int(q.Queue) >= queues {
+				continue
+			}
+			run.QueuePackets = append(run.QueuePackets, uint64(q.IDSequence))
+			run.QueueDropped += uint64(q.QueueDropped)
+			run.UserDropped += uint64(q.UserDropped)
+		}
+		return err
+	})
 }

@@ -97,7 +97,7 @@ func TestChoose(t *testing.T) {
 			[]row{output.with(map[int]string{placement: "forward", nat: "masquerade", family: "ipv6", guard: "drop"})}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := matrixCmd{Only: tt.only}
+			m := matrixConfig{Only: tt.only}
 			got, err := m.rows(false)
 			if err != nil {
 				t.Fatal(err)
@@ -123,7 +123,7 @@ func TestChooseRefuses(t *testing.T) {
 		"program=go-nfqueue,backend=mmsg":             "a backend is verdictd's",
 		"program=go-nfqueue,guard=drop":               "drop does not go with program go-nfqueue",
 	} {
-		m := matrixCmd{Only: []string{only}}
+		m := matrixConfig{Only: []string{only}}
 		if _, err := m.rows(true); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("--only %q: error %v, want one with %q", only, err, want)
 		}

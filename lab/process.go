@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/netlab"
+	"verdictd/lab/internal/child"
 )
 
 // Bounds on how long a child may take to be ready and to end: an emulated machine on a busy host needs half a minute.
@@ -25,6 +25,9 @@ const (
 	readyWithin = time.Minute
 	stopWithin  = time.Minute
 )
+
+// quoted is how many lines of its stderr an error about a child ends with.
+const quoted = 3
 
 // A group is the processes of one run. The first one that ends without having been asked to ends the whole run: its
 // context is cancelled with the reason, and that kills the others.
@@ -64,7 +67,7 @@ type process struct {
 
 	done   chan struct{}
 	stdout bytes.Buffer
-	stderr tail
+	stderr child.Tail
 	err    error // how it ended, nil for exit status 0
 }
 
@@ -85,8 +88,7 @@ func (g *group) launch(ns *netlab.NetNS, folder string, ends bool, env []string,
 	p.cmd = exec.CommandContext(g.ctx, program, args...)
 	p.cmd.Dir, p.cmd.Env = folder, append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	// A process group of its own: Ctrl-C on the terminal is for the lab, which then ends its children in order.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	p.cmd.SysProcAttr = child.Attributes(syscall.SIGKILL)
 	// A killed child may leave its output open in a process that it started.
 	p.cmd.WaitDelay = time.Second
 
@@ -141,7 +143,7 @@ func (g *group) startService(ns *netlab.NetNS, program string, args ...string) (
 	select {
 	case err := <-said:
 		if err != nil {
-			return nil, fmt.Errorf("%s did not say that it is ready: %w%s", p.name, err, p.stderr.quote())
+			return nil, fmt.Errorf("%s did not say that it is ready: %w%s", p.name, err, p.stderr.Quote(quoted))
 		}
 		return p, nil
 	case <-g.ctx.Done():
@@ -183,7 +185,7 @@ func (p *process) wait(bound time.Duration) error {
 	case <-p.group.ctx.Done():
 		return context.Cause(p.group.ctx)
 	case <-time.After(bound):
-		return fmt.Errorf("%s has not ended after %v%s", p.name, bound, p.stderr.quote())
+		return fmt.Errorf("%s has not ended after %v%s", p.name, bound, p.stderr.Quote(quoted))
 	}
 }
 
@@ -212,14 +214,14 @@ func (p *process) stop(sig os.Signal) error {
 	case <-p.group.ctx.Done():
 		return context.Cause(p.group.ctx)
 	case <-time.After(stopWithin):
-		return fmt.Errorf("%s has not ended %v after %v%s", p.name, stopWithin, sig, p.stderr.quote())
+		return fmt.Errorf("%s has not ended %v after %v%s", p.name, stopWithin, sig, p.stderr.Quote(quoted))
 	}
 }
 
 // early is how a service ended that nobody had asked to.
 func (p *process) early() error {
 	if p.err == nil {
-		return fmt.Errorf("%s ended by itself, with exit status 0, before it was asked to%s", p.name, p.stderr.quote())
+		return fmt.Errorf("%s ended by itself, with exit status 0, before it was asked to%s", p.name, p.stderr.Quote(quoted))
 	}
 	return p.err
 }
@@ -236,41 +238,5 @@ func (p *process) ended(err error) error {
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return fmt.Errorf("%s was killed by %s", p.name, unix.SignalName(status.Signal()))
 	}
-	return fmt.Errorf("%s failed with exit status %d%s", p.name, exit.ExitCode(), p.stderr.quote())
-}
-
-// A tail keeps the end of what a child wrote to stderr.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-const tailSize = 16 << 10
-
-// Write keeps the last tailSize bytes.
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if cut := len(t.buf) - tailSize; cut > 0 {
-		t.buf = append(t.buf[:0], t.buf[cut:]...)
-	}
-	return len(b), nil
-}
-
-// quote is the last lines for the end of an error message, empty if nothing was written. Of a crash it is the reason, which
-// stands before the stacks of all goroutines.
-func (t *tail) quote() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.FieldsFunc(string(t.buf), func(r rune) bool { return r == '\n' })
-	if len(lines) == 0 {
-		return ""
-	}
-	for _, line := range lines {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
-			return ": " + line
-		}
-	}
-	return ": " + strings.Join(lines[max(0, len(lines)-3):], " | ")
+	return fmt.Errorf("%s failed with exit status %d%s", p.name, exit.ExitCode(), p.stderr.Quote(quoted))
 }

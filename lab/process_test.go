@@ -145,30 +145,6 @@ func TestProgramThatHangs(t *testing.T) {
 	}
 }
 
-func TestTail(t *testing.T) {
-	var tail tail
-	if got := tail.quote(); got != "" {
-		t.Errorf("quote %q of nothing", got)
-	}
-	for i := range 10_000 {
-		fmt.Fprintf(&tail, "line %d\n", i)
-	}
-	if got := tail.quote(); got != ": line 9997 | line 9998 | line 9999" {
-		t.Errorf("quote %q", got)
-	}
-	if len(tail.buf) > tailSize {
-		t.Errorf("%d bytes are kept, want at most %d", len(tail.buf), tailSize)
-	}
-}
-
-func TestTailOfACrash(t *testing.T) {
-	var tail tail
-	fmt.Fprint(&tail, "started\npanic: out of cheese\n\ngoroutine 1 [running]:\nmain.main()\n\t/main.go:3 +0x18\n")
-	if got := tail.quote(); got != ": panic: out of cheese" {
-		t.Errorf("quote %q", got)
-	}
-}
-
 // alive says whether a process exists and is no zombie.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")

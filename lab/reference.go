@@ -12,20 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// referenceCmd is `lab reference`: a program on go-nfqueue that accepts everything, as the library's documentation shows it,
-// and knows of nothing else. It stands in verdictd's place in rows about other programs, as lab/reference/nfq_reference.c
-// does for libnetfilter_queue.
-type referenceCmd struct {
-	Queues    uint16 `help:"Queues to bind, from 0 on." default:"1"`
-	MaxLength uint32 `help:"Packets that a queue holds." default:"1024"`
-	Delay     int    `help:"Microseconds to take over each packet." default:"0"`
+// referenceConfig says what the program does.
+type referenceConfig struct {
+	Queues    uint16        // from 0 on
+	MaxLength uint32        // of each
+	Delay     time.Duration // over each packet
 }
 
 // referenceBuffer is what nfq_reference asks for.
 const referenceBuffer = 8 << 20
 
-// Run is called by kong.
-func (c *referenceCmd) Run(ctx context.Context) (err error) {
+// runReference accepts every packet until the context ends.
+func runReference(ctx context.Context, c referenceConfig) (err error) {
 	failed := make(chan error, 1)
 	for queue := range c.Queues {
 		nf, openErr := c.bind(ctx, queue, failed)
@@ -46,7 +44,7 @@ func (c *referenceCmd) Run(ctx context.Context) (err error) {
 }
 
 // bind receives from one queue on a goroutine of the library's.
-func (c *referenceCmd) bind(ctx context.Context, queue uint16, failed chan<- error) (*nfqueue.Nfqueue, error) {
+func (c *referenceConfig) bind(ctx context.Context, queue uint16, failed chan<- error) (*nfqueue.Nfqueue, error) {
 	nf, err := nfqueue.Open(&nfqueue.Config{
 		NfQueue: queue, MaxQueueLen: c.MaxLength, MaxPacketLen: 0xffff, Copymode: nfqueue.NfQnlCopyPacket, AfFamily: unix.AF_UNSPEC,
 	})
@@ -62,7 +60,7 @@ func (c *referenceCmd) bind(ctx context.Context, queue uint16, failed chan<- err
 	}
 	accept := func(a nfqueue.Attribute) int {
 		if c.Delay > 0 {
-			time.Sleep(time.Duration(c.Delay) * time.Microsecond)
+			time.Sleep(c.Delay)
 		}
 		if a.PacketID == nil {
 			return 0

@@ -62,7 +62,7 @@ func TestDocumentsFollowTheirSchemas(t *testing.T) {
 			b.Schema = benchSchema
 			document = b
 		}
-		text, err := encode(document)
+		text, err := report.Encode(document)
 		if err != nil {
 			t.Fatal(err)
 		}

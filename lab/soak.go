@@ -5,26 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"verdictd/internal/report"
 	"verdictd/internal/traffic"
+
+	"verdictd/internal/report"
 )
 
-// soakCmd is `lab soak`.
-type soakCmd struct {
-	Duration  time.Duration `help:"How long flows are sent in all; each place has an equal share." default:"2m"`
-	Seed      uint64        `help:"What the flows and the daemon's settings are drawn from; 0: draw one." default:"0"`
-	Guard     string        `help:"The guard; off shows what it is there for, and fails." enum:"hold,off" default:"hold"`
-	Program   string        `help:"Who gives the verdicts; the others than verdictd know nothing of it, and verdictd guard stands before them." enum:"verdictd,libnetfilter_queue,go-nfqueue" default:"verdictd"`
-	Reference string        `help:"The program on libnetfilter_queue. Default: nfq_reference beside the programs." type:"path" placeholder:"PATH"`
-	Only      []string      `help:"Run only these places, such as verdict3/cpu, with the flows that they have in a full soak of that length. May be repeated." placeholder:"PLACEMENT/FANOUT"`
-	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the summary to stderr." placeholder:"FILE"`
+// soakConfig says what is guarded, and for how long.
+type soakConfig struct {
+	Duration  time.Duration // of all sending; each place has an equal share
+	Seed      uint64        // what flows and the daemon's settings are drawn from; 0: draw one
+	Guard     string        // of report's names
+	Program   string        // likewise: who gives the verdicts
+	Reference string        // the C program, "" for the one beside the programs
+	Only      []string      // places such as verdict3/cpu, all without any
 }
 
 // A place is where the daemon stands for a share of the soak. Forward is a masquerading router.
@@ -46,8 +46,8 @@ func places() []place {
 // minShare is the shortest share in which anything can be seen.
 const minShare = 500 * time.Millisecond
 
-// Validate is called by kong.
-func (c *soakCmd) Validate() error {
+// Validate says all that is wrong.
+func (c *soakConfig) Validate() error {
 	var errs []error
 	all := places()
 	for _, name := range c.Only {
@@ -61,38 +61,30 @@ func (c *soakCmd) Validate() error {
 	return errors.Join(errs...)
 }
 
-// AfterApply is called by kong when the flags are valid.
-func (c *soakCmd) AfterApply() error {
-	c.Seed = traffic.ChooseSeed(c.Seed)
-	return nil
-}
-
-// Run is called by kong.
-func (c *soakCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
-	if outside || err != nil {
-		return err
-	}
+// runSoak goes from place to place, with its progress on w.
+func runSoak(ctx context.Context, t *testbed, c *soakConfig, w io.Writer) (*soakResult, error) {
+	settled := *c
+	settled.Seed = traffic.ChooseSeed(c.Seed)
 	if c.Program == report.ProgramLibrary {
-		if c.Reference, err = t.findReference(c.Reference); err != nil {
-			return err
+		var err error
+		if settled.Reference, err = t.findReference(c.Reference); err != nil {
+			return nil, err
 		}
 	}
 	result := &soakResult{
-		Schema: soakSchema, Version: version, Host: t.host, Seed: c.Seed, Duration: c.Duration.String(), Guard: c.Guard, Program: c.Program,
+		Schema: soakSchema, Version: t.version, Host: t.host, Seed: settled.Seed, Duration: c.Duration.String(), Guard: c.Guard, Program: c.Program,
 		Shares: []soakShare{},
 	}
-	fmt.Fprintf(std.err, "lab: seed %d\n", c.Seed)
-	if err := c.soak(ctx, &t, result, std); err != nil {
-		return err
+	fmt.Fprintf(w, "lab: seed %d\n", settled.Seed)
+	if err := settled.shares(ctx, t, result, w); err != nil {
+		return nil, err
 	}
 	result.Interrupted = ctx.Err() != nil
 	result.judge()
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return result, nil
 }
 
-// soak goes from place to place.
-func (c *soakCmd) soak(ctx context.Context, t *testbed, result *soakResult, std streams) error {
+func (c *soakConfig) shares(ctx context.Context, t *testbed, result *soakResult, w io.Writer) error {
 	return withFiles(func(dir string) {
 		all := places()
 		for i, at := range all {
@@ -112,7 +104,7 @@ func (c *soakCmd) soak(ctx context.Context, t *testbed, result *soakResult, std 
 			}
 			share.judge(result.Host.Tainted)
 			result.Shares = append(result.Shares, share)
-			fmt.Fprintf(std.err, "[%d/%d] %s\n", i+1, len(all), share.line())
+			fmt.Fprintf(w, "[%d/%d] %s\n", i+1, len(all), share.line())
 		}
 	})
 }

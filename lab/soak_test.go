@@ -101,7 +101,7 @@ func TestSoakSumsUp(t *testing.T) {
 	result := soakResult{Seed: 7, Duration: "2m0s", Guard: "hold", Shares: []soakShare{cleanShare(), grown, failed}}
 	result.judge()
 	var b bytes.Buffer
-	if err := result.writeText(&b); err != nil {
+	if err := result.WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

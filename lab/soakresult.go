@@ -259,8 +259,8 @@ func (r *soakResult) judge() {
 	}
 }
 
-// writeText writes the summary for people.
-func (r *soakResult) writeText(w io.Writer) error {
+// WriteText writes the summary for people.
+func (r *soakResult) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Linux %s, %d CPUs; seed %d, %s over %d places, guard %s\n\n", r.Host.Kernel, r.Host.CPUs, r.Seed, r.Duration, len(r.Shares), r.guard())
 	var shape traffic.MixShape

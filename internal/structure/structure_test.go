@@ -33,22 +33,18 @@ const root = "../.."
 // Commands are at the top: they may import every package, and the language
 // keeps them from importing each other.
 var imports = map[string][]string{
-	"cachedir":    {},
 	"cli":         {},
 	"config":      {"vocabulary"},
 	"crash":       {},
 	"ct":          {"nfnl", "packet"},
-	"distkernel":  {"cachedir"},
 	"dnsload":     {"netlab", "traffic"},
 	"footprint":   {},
-	"kbuild":      {"cachedir"},
 	"kernelfacts": {},
 	"liverules":   {"kernelfacts", "nfnl", "nfq", "vocabulary"},
 	"modules":     {},
 	"netlab":      {"cli"},
 	"nfnl":        {},
 	"nfq":         {"nfnl", "vocabulary"},
-	"oldmodprobe": {"kernelfacts", "vm"},
 	"packet":      {},
 	"results":     {"crash", "ct", "dnsload", "kernelfacts", "liverules", "netlab", "traffic"},
 	"report":      {"ct"},
@@ -56,7 +52,6 @@ var imports = map[string][]string{
 	"structure":   {},
 	"testkit":     {"kernelfacts", "netlab"},
 	"traffic":     {"footprint", "netlab"},
-	"vm":          {"crash"},
 	"vocabulary":  {},
 }
 

@@ -1,4 +1,4 @@
-package distkernel
+package debian
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"verdictd/lab/internal/child"
 )
 
 // Mirror is where Debian's packages come from if nothing else is said: Debian's own network of mirrors.
@@ -94,30 +96,23 @@ func (a *apt) run(ctx context.Context, program string, args ...string) (string, 
 	return run(ctx, filepath.Join(a.dir, "download"), []string{"APT_CONFIG=" + filepath.Join(a.dir, "apt.conf")}, program, args...)
 }
 
-// run runs a program in a process group of its own, which ends with the context.
+// run runs a program, which ends with the context, and so do the processes that it starts, such as apt's methods.
 func run(ctx context.Context, dir string, env []string, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), append(env, "LC_ALL=C.UTF-8")...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// apt's methods are processes of its own.
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	var stdout, stderr bytes.Buffer
+	var stdout bytes.Buffer
+	var stderr child.Tail
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	const grace, quoted = 5 * time.Second, 3
+	err := child.Run(ctx, cmd, syscall.SIGTERM, grace)
 	if cause := context.Cause(ctx); cause != nil {
 		return "", fmt.Errorf("%s: %w", program, cause)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, lastLines(stderr.String()))
+		return "", fmt.Errorf("%s %s: %w%s", program, strings.Join(args, " "), err, stderr.Quote(quoted))
 	}
 	return stdout.String(), nil
-}
-
-func lastLines(text string) string {
-	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
-	return strings.Join(lines[max(0, len(lines)-3):], " | ")
 }
 
 // update reads what the suite has.

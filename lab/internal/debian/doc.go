@@ -1,4 +1,4 @@
-// Package distkernel fetches kernels that Debian built, with their modules, for
+// Package debian fetches kernels that Debian built, with their modules, for
 // virtual machines. Nothing is installed: the package is unpacked into the cache.
 //
 // # How
@@ -16,4 +16,4 @@
 //
 // A kernel appears there by one rename. A suite is asked for its newest kernel once
 // a day; without a network the one that is known serves.
-package distkernel
+package debian

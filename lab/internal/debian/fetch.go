@@ -1,4 +1,4 @@
-package distkernel
+package debian
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"verdictd/internal/cachedir"
+	"verdictd/lab/internal/kbuild"
 )
 
 // Config says which kernel is wanted.
@@ -76,7 +76,7 @@ func Fetch(ctx context.Context, c Config) (Kernel, error) {
 	}
 	if c.Cache == "" {
 		var err error
-		if c.Cache, err = cachedir.Kernels(); err != nil {
+		if c.Cache, err = kbuild.Cache(); err != nil {
 			return Kernel{}, err
 		}
 	}
@@ -98,7 +98,7 @@ type fetcher struct {
 }
 
 func (f *fetcher) fetch(ctx context.Context) (_ Kernel, err error) {
-	unlock, err := cachedir.Lock(ctx, filepath.Join(f.dir, "lock"), func() { f.Progress("waiting for another run that fetches a kernel") })
+	unlock, err := kbuild.Lock(ctx, filepath.Join(f.dir, "lock"), func() { f.Progress("waiting for another run that fetches a kernel") })
 	if err != nil {
 		return Kernel{}, err
 	}

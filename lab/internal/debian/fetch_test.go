@@ -1,4 +1,4 @@
-package distkernel
+package debian
 
 import (
 	"os"

@@ -14,8 +14,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"verdictd/internal/cachedir"
 )
 
 // Config says which kernel is wanted.
@@ -29,7 +27,7 @@ type Config struct {
 	Fragments []Fragment
 	// KASANFragment follows them if KASAN is wanted.
 	KASANFragment Fragment
-	// Cache is the folder for all that is written; "" is cachedir.Kernels.
+	// Cache is the folder for all that is written; "" is Cache.
 	Cache string
 	// Progress hears what is going on; nil: nobody does.
 	Progress func(Step)
@@ -65,7 +63,7 @@ func Build(ctx context.Context, c Config) (Image, error) {
 		return Image{}, fmt.Errorf("there is no variant %q; there are %v", c.Variant, Variants())
 	}
 	if c.Cache == "" {
-		dir, err := cachedir.Kernels()
+		dir, err := Cache()
 		if err != nil {
 			return Image{}, err
 		}
@@ -150,7 +148,7 @@ func (b *build) run(ctx context.Context) (_ Image, err error) {
 	if err := os.MkdirAll(tree.dir, 0o750); err != nil {
 		return Image{}, fmt.Errorf("make a folder for the source: %w", err)
 	}
-	unlock, err := cachedir.Lock(ctx, filepath.Join(tree.dir, "lock"), func() {
+	unlock, err := Lock(ctx, filepath.Join(tree.dir, "lock"), func() {
 		b.Progress(Step{What: "waiting for another build from this source"})
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package kbuild
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"verdictd/lab/internal/child"
 )
 
 // maker runs make in one tree.
@@ -152,64 +153,26 @@ func (m *maker) compile(ctx context.Context) error {
 	return estimate.remember()
 }
 
+// quoted is how many lines of a program's output an error about it ends with.
+const quoted = 6
+
 // failed quotes the end of the log, unless the build was ended from outside.
 func (m *maker) failed(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
-	var t tail
+	var t child.Tail
 	text, readErr := os.ReadFile(m.log.Name())
 	if readErr == nil {
 		_, _ = t.Write(text) // never fails
 	}
-	return fmt.Errorf("%s of %s: %w%s; all of its output is in %s", what, m.source.name, err, t.quote(), m.log.Name())
+	return fmt.Errorf("%s of %s: %w%s; all of its output is in %s", what, m.source.name, err, t.Quote(quoted), m.log.Name())
 }
 
-// inGroup runs a command in a process group of its own, which is asked to end when ctx is done, and killed if it does not.
-// No process of it is left then, nor if this one is killed: make dies with the thread that waits for it, and its children
-// by its own handler.
+// grace is how long the processes of a command have to end when they are asked to.
+const grace = 10 * time.Second
+
+// inGroup runs a command. When ctx is done, it and its children are asked to end: make does so by its own handler.
 func inGroup(ctx context.Context, cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	runtime.LockOSThread() // PR_SET_PDEATHSIG is about the thread
-	defer runtime.UnlockOSThread()
-	err := cmd.Run()
-	if ctx.Err() == nil {
-		return err
-	}
-	if cmd.Process != nil {
-		// Whoever of the group did not listen. ESRCH says that there is nobody.
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	}
-	return context.Cause(ctx)
-}
-
-// A tail keeps the last lines that matter for an error message.
-type tail struct{ text []byte }
-
-const tailSize = 4 << 10
-
-// Write keeps the end.
-func (t *tail) Write(b []byte) (int, error) {
-	t.text = append(t.text, b...)
-	if cut := len(t.text) - tailSize; cut > 0 {
-		t.text = append(t.text[:0], t.text[cut:]...)
-	}
-	return len(b), nil
-}
-
-func (t *tail) quote() string {
-	const most = 6
-	var lines []string
-	s := bufio.NewScanner(strings.NewReader(string(t.text)))
-	for s.Scan() {
-		if line := strings.TrimSpace(s.Text()); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	if len(lines) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(lines[max(0, len(lines)-most):], " | ")
+	return child.Run(ctx, cmd, syscall.SIGTERM, grace)
 }

@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"verdictd/lab/internal/child"
 )
 
 // Debian is the word for the source that Debian ships.
@@ -181,10 +183,10 @@ func debianTarball(ctx context.Context, c Config) (_ string, err error) {
 func run(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
-	var out tail
+	var out child.Tail
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := inGroup(ctx, cmd); err != nil {
-		return fmt.Errorf("%s: %w%s", name, err, out.quote())
+		return fmt.Errorf("%s: %w%s", name, err, out.Quote(quoted))
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/kernelfacts"
-	"verdictd/internal/vm"
+	"verdictd/lab/internal/vm"
 )
 
 // Version is what it says of itself.

@@ -10,7 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"verdictd/lab/internal/child"
 )
 
 // An accelerator is a way in which QEMU runs a guest's code.
@@ -114,10 +117,10 @@ func (a accelerator) try(ctx context.Context, qemu, disk string) Trial {
 	args := append([]string{"-m", "32", "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-drive", "file=" + disk + ",format=raw,if=ide,snapshot=on"}, a.args...)
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(qemu, args...)
+	cmd := exec.CommandContext(ctx, qemu, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	begun := time.Now()
-	err := runBounded(ctx, cmd)
+	err := child.Run(ctx, cmd, syscall.SIGKILL, grace)
 	t := Trial{Accelerator: a.name, Seconds: time.Since(begun).Seconds()}
 	exit, ended := errors.AsType[*exec.ExitError](err)
 	switch {

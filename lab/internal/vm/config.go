@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Config says what to boot and what to run in it. Kernel and Command are needed.
+// Config says what to boot and what to run in it. Kernel, InitPath and Command are needed.
 type Config struct {
 	Kernel  string // a bzImage or vmlinuz
 	Modules string // the folder /lib/modules/RELEASE of that kernel, "" for none
@@ -22,8 +22,13 @@ type Config struct {
 	// kernel asks the guest's /sbin/modprobe for them. Which program that is, Files say.
 	LoadableNames []string
 
-	Files   []File
-	Init    string // the program that calls Guest; "": this process's own
+	Files []File
+	// Init is the program that calls Guest, "" for this process's own. InitPath is where the guest has it, InitArgs are what
+	// it is started with there.
+	Init     string
+	InitPath string
+	InitArgs []string
+
 	Command []string
 	Env     []string
 	Memory  int      // MiB; 0: what the files need, and room to work
@@ -65,6 +70,9 @@ func (c *Config) check() error {
 	}
 	if len(c.Command) == 0 {
 		errs = append(errs, errors.New("no command to run in the guest"))
+	}
+	if !path.IsAbs(c.InitPath) {
+		errs = append(errs, fmt.Errorf("init %q: its path in the guest has to be absolute", c.InitPath))
 	}
 	for _, f := range c.Files {
 		if f.Guest != "" && !path.IsAbs(f.Guest) || f.Guest == "" && !path.IsAbs(f.Host) {

@@ -18,9 +18,6 @@ type task struct {
 	Env     []string `json:"env"`
 }
 
-// InitPath is where the guest has its init, which is the program that called Run if nothing else was said.
-const InitPath = "/bin/lab"
-
 // plainFiles are what programs of the C library want to see.
 var plainFiles = map[string]string{ //nolint:gosec // no password is among them
 	"/etc/passwd":    "root:x:0:0:root:/root:/bin/sh\n",
@@ -44,7 +41,7 @@ func writeInitramfs(c *Config, name string) (size int64, err error) {
 	for name, text := range plainFiles {
 		archive.text(name, []byte(text))
 	}
-	if err := writeFile(archive, File{Host: c.Init, Guest: InitPath}); err != nil {
+	if err := writeFile(archive, File{Host: c.Init, Guest: c.InitPath}); err != nil {
 		return 0, err
 	}
 	for _, file := range c.Files {

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// testInit is where the machines of the tests have that program.
+const testInit = "/bin/init"
+
 // The tests' own program is the init of the machines that they boot, and the command that runs there.
 func TestMain(m *testing.M) {
 	switch {
@@ -62,7 +65,7 @@ func testKernel(t *testing.T) string {
 	t.Helper()
 	kernel := os.Getenv("VERDICTD_TEST_KERNEL")
 	if kernel == "" {
-		t.Skip("VERDICTD_TEST_KERNEL names no kernel to boot: VERDICTD_TEST_KERNEL=$(bin/lab kernel fetch debian) go test ./internal/vm")
+		t.Skip("VERDICTD_TEST_KERNEL names no kernel to boot: VERDICTD_TEST_KERNEL=$(bin/lab kernel fetch debian) go test ./lab/internal/vm")
 	}
 	if _, err := FindQEMU(); err != nil {
 		t.Fatal(err)

@@ -3,8 +3,10 @@ package vm
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ulikunitz/xz"
 )
 
 // Tree is the modules of one kernel.
@@ -174,32 +178,53 @@ func (t *Tree) writeForModprobe(c *cpioWriter, files []string) error {
 	return nil
 }
 
-// unpackers are the programs that unpack modules, by the ends of the files' names.
-var unpackers = map[string]string{".ko": "", ".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
+// unpackers open packed files, by the ends of the files' names. Zstandard is left to its program: few kernels use it.
+var unpackers = map[string]func(io.Reader) (io.Reader, error){
+	".ko":  nil,
+	".gz":  func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+	".xz":  func(r io.Reader) (io.Reader, error) { return xz.NewReader(r) },
+	".zst": unpackZstd,
+}
 
 func unpackedName(file string) (string, error) {
 	ending := path.Ext(file)
-	program, ok := unpackers[ending]
+	unpacker, ok := unpackers[ending]
 	switch {
 	case !ok:
 		return "", fmt.Errorf("kernel module %s is packed in a way that is not known here", file)
-	case program == "":
+	case unpacker == nil:
 		return file, nil
 	}
 	return strings.TrimSuffix(file, ending), nil
 }
 
 func unpack(file string) ([]byte, error) {
-	program := unpackers[filepath.Ext(file)]
-	var stderr bytes.Buffer
-	cmd := exec.Command(program, "-dc", file)
-	cmd.Stderr = &stderr
-	text, err := cmd.Output()
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fmt.Errorf("the kernel's modules are packed, and %s is not installed to unpack them", program)
+	packed, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("kernel module: %w", err)
+	}
+	defer packed.Close() //nolint:errcheck // it was only read
+	var text []byte
+	r, err := unpackers[filepath.Ext(file)](packed)
+	if err == nil {
+		text, err = io.ReadAll(r)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("unpack %s: %w: %s", file, err, bytes.TrimSpace(stderr.Bytes()))
+		return nil, fmt.Errorf("unpack %s: %w", file, err)
 	}
 	return text, nil
+}
+
+func unpackZstd(packed io.Reader) (io.Reader, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command("zstd", "-dc")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = packed, &stdout, &stderr
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, errors.New("the kernel's modules are packed, and zstd is not installed to unpack them")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return &stdout, nil
 }

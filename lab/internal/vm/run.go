@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"verdictd/internal/crash"
+	"verdictd/lab/internal/child"
 )
 
 // How a run ended.
@@ -87,6 +89,9 @@ func Run(ctx context.Context, c Config) (result *Result, err error) {
 	return result, err
 }
 
+// grace is how long who inherited QEMU's output may keep it. QEMU has no children, but what is called so may be a script.
+const grace = 5 * time.Second
+
 // boot makes one attempt. up says whether the guest's init was heard of.
 func boot(ctx context.Context, c *Config, a accelerator, qemu, initramfs string) (*Result, bool, error) {
 	bounded, cancel := context.WithTimeout(ctx, c.Timeout)
@@ -99,7 +104,7 @@ func boot(ctx context.Context, c *Config, a accelerator, qemu, initramfs string)
 
 	console := newConsole(c.Console)
 	var stderr bytes.Buffer
-	cmd := exec.Command(qemu, qemuArgs(c, a, initramfs)...)
+	cmd := exec.CommandContext(bounded, qemu, qemuArgs(c, a, initramfs)...)
 	cmd.Stdout, cmd.Stderr = console, &stderr
 	cmd.ExtraFiles = []*os.File{w}
 
@@ -115,7 +120,7 @@ func boot(ctx context.Context, c *Config, a accelerator, qemu, initramfs string)
 		})
 		defer silent.Stop()
 	}
-	ended := runBounded(bounded, cmd)
+	ended := child.Run(bounded, cmd, syscall.SIGKILL, grace)
 	seconds := time.Since(begun).Seconds()
 	// QEMU is gone; with this end closed as well, the receiver comes to the end of what QEMU wrote.
 	if err := w.Close(); err != nil {
@@ -179,8 +184,8 @@ func (r *Result) lastWords() string {
 
 func qemuArgs(c *Config, a accelerator, initramfs string) []string {
 	cpus := strconv.Itoa(c.CPUs)
-	line := append([]string{"console=ttyS0", "panic=1", "rdinit=" + InitPath}, c.Append...)
-	line = append(line, "--", "kernel", "guest")
+	line := append([]string{"console=ttyS0", "panic=1", "rdinit=" + c.InitPath}, c.Append...)
+	line = append(append(line, "--"), c.InitArgs...)
 	return append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-smp", cpus + ",sockets=" + cpus,

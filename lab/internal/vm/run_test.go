@@ -27,7 +27,7 @@ func fakeConfig(t *testing.T, script string) Config {
 	t.Helper()
 	fakeQEMU(t, "case \"$*\" in *isa-debug-exit*) printf ok; exit 33;; esac\n"+script)
 	t.Setenv("TMPDIR", t.TempDir())
-	return Config{Kernel: "/etc/passwd", Command: []string{"true"}, Init: "/bin/true"}
+	return Config{Kernel: "/etc/passwd", Command: []string{"true"}, Init: "/bin/true", InitPath: testInit}
 }
 
 func TestCommandEnds(t *testing.T) {
@@ -188,7 +188,7 @@ func TestGuest(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "sub/file"), []byte("what was given"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Kernel: testKernel(t), Command: []string{InitPath, "inside", "report"}, Env: []string{"LAB_TEST=set"},
+	c := Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"}, Command: []string{testInit, "inside", "report"}, Env: []string{"LAB_TEST=set"},
 		Files: []File{{Host: data, Guest: "/data"}}, Timeout: 3 * time.Minute}
 	if c.Modules = ModulesOf(c.Kernel); c.Modules == "" {
 		t.Fatalf("%s has no modules beside it", c.Kernel)
@@ -216,7 +216,7 @@ func TestGuest(t *testing.T) {
 }
 
 func TestGuestPanics(t *testing.T) {
-	r, err := Run(t.Context(), Config{Kernel: testKernel(t), Command: []string{InitPath, "inside", "panic"}, Timeout: 3 * time.Minute})
+	r, err := Run(t.Context(), Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"}, Command: []string{testInit, "inside", "panic"}, Timeout: 3 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

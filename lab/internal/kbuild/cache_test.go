@@ -1,4 +1,4 @@
-package cachedir
+package kbuild
 
 import (
 	"context"
@@ -10,17 +10,17 @@ import (
 func TestWhere(t *testing.T) {
 	t.Setenv("HOME", "/home/somebody")
 	t.Setenv("XDG_CACHE_HOME", "")
-	t.Setenv(Variable, "")
-	if dir, err := Kernels(); err != nil || dir != "/home/somebody/.cache/verdictd/kernels" {
+	t.Setenv(CacheVariable, "")
+	if dir, err := Cache(); err != nil || dir != "/home/somebody/.cache/verdictd/kernels" {
 		t.Errorf("%s, %v", dir, err)
 	}
-	t.Setenv(Variable, "/elsewhere")
-	if dir, err := Kernels(); err != nil || dir != "/elsewhere" {
+	t.Setenv(CacheVariable, "/elsewhere")
+	if dir, err := Cache(); err != nil || dir != "/elsewhere" {
 		t.Errorf("%s, %v", dir, err)
 	}
-	t.Setenv(Variable, "")
+	t.Setenv(CacheVariable, "")
 	t.Setenv("HOME", "")
-	if dir, err := Kernels(); err == nil {
+	if dir, err := Cache(); err == nil {
 		t.Errorf("%s without a home", dir)
 	}
 }

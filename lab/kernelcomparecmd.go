@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// kernelCompareCmd is `lab kernel compare`.
+type kernelCompareCmd struct {
+	Before      string        `arg:"" help:"A kernel as for lab kernel run --image: a file, debian[:SUITE], or the name of one that was built."`
+	After       string        `arg:"" help:"The one to compare with it."`
+	Scenario    []string      `help:"What to run; may be repeated. queue: verdict3 without a guard; guard: the same with the guard; pre-conntrack; events-off: queue with nf_conntrack_events=0. Default: queue and guard." enum:"queue,guard,pre-conntrack,events-off" placeholder:"NAME"`
+	Repeat      int           `help:"Samples of each scenario on each kernel, in turns. Fewer than 4 tell no change from chance." default:"5"`
+	Flows       int           `help:"Flows in each machine." default:"500"`
+	Burst       int           `help:"Packets of a flow, sent at once." default:"2"`
+	CPUs        int           `name:"cpus" help:"Processors of a machine." default:"2"`
+	Memory      int           `help:"Its memory in MiB." default:"768" placeholder:"MIB"`
+	Accelerator string        `help:"How QEMU runs the machines' code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
+	Timeout     time.Duration `help:"How long one machine may take." default:"10m"`
+	Bin         string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	Out         string        `help:"Keep the samples in this folder, below before and after, for stress compare. Default: a temporary one." type:"path" placeholder:"DIR"`
+	FailOn      string        `help:"Conditions of stress compare, such as 'clashes>0,lost>0'." placeholder:"FIGURE>X,..."`
+	JSON        string        `name:"json" help:"Write the comparison as JSON to FILE; - writes it to stdout, in place of the tables." placeholder:"FILE"`
+	HTML        string        `name:"html" help:"Write the comparison as a page to FILE." placeholder:"FILE"`
+}
+
+func (c *kernelCompareCmd) config() *kernelCompareConfig {
+	return &kernelCompareConfig{
+		workloadMachines: workloadMachines{
+			Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Timeout: c.Timeout, Bin: c.Bin,
+		},
+		Before: c.Before, After: c.After, Scenarios: c.Scenario, Repeat: c.Repeat,
+		Out: c.Out, FailOn: c.FailOn, JSON: c.JSON, HTML: c.HTML,
+	}
+}
+
+// Validate is called by kong.
+func (c *kernelCompareCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *kernelCompareCmd) Run(ctx context.Context, std streams) error {
+	return runKernelCompare(ctx, c.config(), version, std.out, std.err)
+}
