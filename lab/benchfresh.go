@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
 )
 
 // A freshLoad is new flows in a closed loop, on the thread that opened it: each is a burst, to an address of 127.0.0.0/8 of its
@@ -137,7 +139,7 @@ func (l *freshLoad) receive() (int, error) {
 
 // datagrams are the arguments of recvmmsg and sendmmsg, with addresses and room for one IP_PKTINFO each.
 type datagrams struct {
-	msgs     []mmsghdr
+	msgs     []nfnl.Mmsghdr
 	iovs     []unix.Iovec
 	names    []unix.RawSockaddrInet4
 	controls [][4]uint64
@@ -146,21 +148,21 @@ type datagrams struct {
 
 func newDatagrams(n int) datagrams {
 	d := datagrams{
-		msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrInet4, n),
+		msgs: make([]nfnl.Mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrInet4, n),
 		controls: make([][4]uint64, n), bytes: make([]byte, n*benchPayload),
 	}
 	for i := range n {
 		d.iovs[i].Base = &d.bytes[i*benchPayload]
 		d.iovs[i].SetLen(benchPayload)
-		d.msgs[i].hdr.Iov = &d.iovs[i]
-		d.msgs[i].hdr.SetIovlen(1)
+		d.msgs[i].Hdr.Iov = &d.iovs[i]
+		d.msgs[i].Hdr.SetIovlen(1)
 	}
 	return d
 }
 
 // address gives a message its name, and room for control data.
 func (d *datagrams) address(i int, control bool) {
-	h := &d.msgs[i].hdr
+	h := &d.msgs[i].Hdr
 	h.Name, h.Namelen = (*byte)(unsafe.Pointer(&d.names[i])), unix.SizeofSockaddrInet4
 	if control {
 		h.Control = (*byte)(unsafe.Pointer(&d.controls[i]))
@@ -188,7 +190,7 @@ func (d *datagrams) receive(fd int) (int, error) {
 }
 
 // sendMessages sends all, which may wait for room in the socket's send buffer.
-func sendMessages(fd int, msgs []mmsghdr) error {
+func sendMessages(fd int, msgs []nfnl.Mmsghdr) error {
 	for len(msgs) > 0 {
 		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), 0, 0, 0)
 		switch errno {

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
 )
 
 const (
@@ -165,24 +167,18 @@ func sendAll(fd int, datagram []byte) error {
 
 // An inbox is the arguments of recvmmsg for datagrams whose bytes nobody reads.
 type inbox struct {
-	msgs  []mmsghdr
+	msgs  []nfnl.Mmsghdr
 	iov   unix.Iovec
 	bytes [benchPayload]byte
 }
 
-// mmsghdr is the kernel's struct mmsghdr; Go pads it as C does.
-type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
-}
-
 func newInbox(packets int) *inbox {
-	in := &inbox{msgs: make([]mmsghdr, packets)}
+	in := &inbox{msgs: make([]nfnl.Mmsghdr, packets)}
 	in.iov.Base = &in.bytes[0]
 	in.iov.SetLen(len(in.bytes))
 	for i := range in.msgs {
-		in.msgs[i].hdr.Iov = &in.iov
-		in.msgs[i].hdr.SetIovlen(1)
+		in.msgs[i].Hdr.Iov = &in.iov
+		in.msgs[i].Hdr.SetIovlen(1)
 	}
 	return in
 }

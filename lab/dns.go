@@ -12,9 +12,9 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/crash"
-	"verdictd/internal/dnsload"
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
+	"verdictd/internal/traffic/dns"
 	"verdictd/internal/vocabulary"
 )
 
@@ -22,8 +22,8 @@ import (
 type dnsConfig struct {
 	Placement      string
 	Family         string // that the resolver asks over
-	Client         dnsload.Client
-	Queries        dnsload.Queries
+	Client         dns.Client
+	Queries        dns.Queries
 	Resolutions    int // in each row
 	Parallel       int // of them at a time
 	AttemptTimeout time.Duration
@@ -38,13 +38,13 @@ const noQueue = "no queue"
 var dnsGuards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardHold}
 
 // resolver is what stress is to do, but for the addresses.
-func (c *dnsConfig) resolver() dnsload.Config {
-	r := dnsload.Default()
+func (c *dnsConfig) resolver() dns.Config {
+	r := dns.Default()
 	r.Target = netlab.Networks[c.Family].Target
 	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
 	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time besides.
 	attempts := 4 * r.Attempts * (c.Resolutions/max(1, c.Parallel) + 1)
-	r.Timeout = min(dnsload.MaxTimeout, time.Minute+time.Duration(attempts)*c.AttemptTimeout+time.Duration(8*c.Resolutions)*c.Analysis.Delay)
+	r.Timeout = min(dns.MaxTimeout, time.Minute+time.Duration(attempts)*c.AttemptTimeout+time.Duration(8*c.Resolutions)*c.Analysis.Delay)
 	return r
 }
 

@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/dnsload"
 	"verdictd/internal/report"
+	"verdictd/internal/traffic/dns"
 )
 
 // dnsRows are those of a lab that has shown what it is to show.
 func dnsRows() *dnsResult {
 	run := func(guard string, retried, held uint64) dnsRun {
-		return dnsRun{Guard: guard, Held: held, Resolver: &dnsload.Result{Resolutions: 100, Resolved: 100, Retried: retried}}
+		return dnsRun{Guard: guard, Held: held, Resolver: &dns.Result{Resolutions: 100, Resolved: 100, Retried: retried}}
 	}
 	return &dnsResult{Runs: []dnsRun{
 		run(noQueue, 0, 0), run(report.GuardOff, 3, 0), run(report.GuardDrop, 90, 0), run(report.GuardHold, 0, 95),
@@ -26,7 +26,7 @@ func dnsRows() *dnsResult {
 
 func TestDNSJudge(t *testing.T) {
 	r := dnsRows()
-	if r.judge(dnsload.Parallel); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") || !strings.Contains(r.Verdict.Line, "guard hold: 0 of 100") {
+	if r.judge(dns.Parallel); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") || !strings.Contains(r.Verdict.Line, "guard hold: 0 of 100") {
 		t.Errorf("%+v", r.Verdict)
 	}
 	for want, spoil := range map[string]func(r *dnsResult){
@@ -43,7 +43,7 @@ func TestDNSJudge(t *testing.T) {
 	} {
 		r := dnsRows()
 		spoil(r)
-		r.judge(dnsload.Parallel)
+		r.judge(dns.Parallel)
 		if r.Verdict.OK || len(r.Verdict.Failures) != 1 || !strings.Contains(r.Verdict.Line, want) {
 			t.Errorf("%+v, want a failure with %q", r.Verdict, want)
 		}
@@ -51,12 +51,12 @@ func TestDNSJudge(t *testing.T) {
 	// A resolver that asks one question after the other is not exposed.
 	r = dnsRows()
 	r.Runs[2].Resolver.Retried, r.Runs[3].Held = 0, 0
-	if r.judge(dnsload.SingleRequest); !r.Verdict.OK {
+	if r.judge(dns.SingleRequest); !r.Verdict.OK {
 		t.Errorf("%+v", r.Verdict)
 	}
 	r = dnsRows()
 	r.Interrupted = true
-	if r.judge(dnsload.Parallel); r.Verdict.OK || !strings.Contains(r.Verdict.Line, "INTERRUPTED after 4 of 4") {
+	if r.judge(dns.Parallel); r.Verdict.OK || !strings.Contains(r.Verdict.Line, "INTERRUPTED after 4 of 4") {
 		t.Errorf("%+v", r.Verdict)
 	}
 }

@@ -4,21 +4,21 @@ import (
 	"context"
 	"time"
 
-	"verdictd/internal/dnsload"
+	"verdictd/internal/traffic/dns"
 )
 
 // dnsCmd is `lab dns`.
 type dnsCmd struct {
-	Placement      string          `help:"Where the queue is." enum:"output,postrouting,input,forward,verdict3" default:"output"`
-	Family         string          `help:"Family that the resolver asks over." enum:"ipv4,ipv6" default:"ipv4"`
-	Client         dnsload.Client  `help:"Who resolves: stress itself, or the system's getaddrinfo." enum:"builtin,getaddrinfo" default:"builtin"`
-	Queries        dnsload.Queries `help:"How the two questions of a resolution are sent; the others than parallel are resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"parallel"`
-	Resolutions    int             `help:"Names to resolve in each row." default:"100"`
-	Parallel       int             `help:"Resolutions at a time." default:"50"`
-	AttemptTimeout time.Duration   `help:"How long the resolver waits before it asks again; 5s is everybody's default." default:"5s"`
-	Analysis       analysis        `help:"How long the daemon takes over each packet: [DISTRIBUTION:]DURATION, or none. Distributions: fixed, uniform, lognormal." default:"1ms"`
-	Bin            string          `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
-	JSON           string          `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	Placement      string        `help:"Where the queue is." enum:"output,postrouting,input,forward,verdict3" default:"output"`
+	Family         string        `help:"Family that the resolver asks over." enum:"ipv4,ipv6" default:"ipv4"`
+	Client         dns.Client    `help:"Who resolves: stress itself, or the system's getaddrinfo." enum:"builtin,getaddrinfo" default:"builtin"`
+	Queries        dns.Queries   `help:"How the two questions of a resolution are sent; the others than parallel are resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"parallel"`
+	Resolutions    int           `help:"Names to resolve in each row." default:"100"`
+	Parallel       int           `help:"Resolutions at a time." default:"50"`
+	AttemptTimeout time.Duration `help:"How long the resolver waits before it asks again; 5s is everybody's default." default:"5s"`
+	Analysis       analysis      `help:"How long the daemon takes over each packet: [DISTRIBUTION:]DURATION, or none. Distributions: fixed, uniform, lognormal." default:"1ms"`
+	Bin            string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON           string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
 }
 
 func (c *dnsCmd) config() *dnsConfig {

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"verdictd/internal/dnsload"
 	"verdictd/internal/report"
+	"verdictd/internal/traffic/dns"
 )
 
 const dnsSchema = 2
@@ -28,9 +28,9 @@ type dnsResult struct {
 
 // dnsRun is one row.
 type dnsRun struct {
-	Guard    string          `json:"guard"`
-	Resolver *dnsload.Result `json:"resolver"` // null where the row has failed
-	Clashes  uint64          `json:"clashes"`
+	Guard    string      `json:"guard"`
+	Resolver *dns.Result `json:"resolver"` // null where the row has failed
+	Clashes  uint64      `json:"clashes"`
 	// What the gate counted: packets that it held, that went on too early, and that it dropped.
 	Held      uint64 `json:"held"`
 	Expired   uint64 `json:"expired"`
@@ -41,7 +41,7 @@ type dnsRun struct {
 }
 
 func (r *dnsRun) takeStress(document []byte) error {
-	var res dnsload.Result
+	var res dns.Result
 	err := decode("stress", document, &res, "resolutions", "resolved", "failed", "wrong_answers", "retried", "resolution_ms.max", "questions_served.aaaa")
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (r *dnsRun) line() string {
 
 // judge holds the rows against what they promise. The rows in which nobody waits mean something only because of guard
 // drop, in which resolvers do, unless they keep clear of the trouble themselves.
-func (r *dnsResult) judge(queries dnsload.Queries) {
+func (r *dnsResult) judge(queries dns.Queries) {
 	v := &r.Verdict
 	v.Failures = []string{}
 	failed := func(run *dnsRun, format string, args ...any) {
@@ -93,7 +93,7 @@ func (r *dnsResult) judge(queries dnsload.Queries) {
 		if res.WrongAnswers > 0 {
 			failed(run, "%d wrong answers", res.WrongAnswers)
 		}
-		exposed := queries == dnsload.Parallel
+		exposed := queries == dns.Parallel
 		switch run.Guard {
 		case noQueue, report.GuardHold:
 			if n := res.Retried + res.Failed; n > 0 {

@@ -11,11 +11,11 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/dnsload"
+	"verdictd/internal/traffic/dns"
 	"verdictd/stress/internal/resolve"
 )
 
-// dnsCmd holds the flags of `stress dns`; dnsload.Config has their meaning in full.
+// dnsCmd holds the flags of `stress dns`; dns.Config has their meaning in full.
 type dnsCmd struct {
 	Target      netip.Addr `help:"Address that the DNS server listens at. Default: one in the namespaces that are made." placeholder:"ADDR"`
 	Port        uint16     `help:"Port that it listens at." default:"${dns_port}"`
@@ -23,10 +23,10 @@ type dnsCmd struct {
 	AllowTarget netip.Addr `help:"Name a target outside loopback and the documentation ranges once more, to say that it is yours." placeholder:"ADDR"`
 	placesFlags
 
-	Resolutions int             `help:"Names to resolve, each once." default:"${dns_resolutions}"`
-	Parallel    int             `help:"Resolutions at a time." default:"${dns_parallel}"`
-	Client      dnsload.Client  `help:"builtin; or getaddrinfo: the system's C library, by way of getent, whose resolv.conf is mounted over for it alone." enum:"builtin,getaddrinfo" default:"${dns_client}"`
-	Queries     dnsload.Queries `help:"parallel: A and AAAA at once from one socket, as resolvers do; single-request and single-request-reopen: resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"${dns_queries}"`
+	Resolutions int         `help:"Names to resolve, each once." default:"${dns_resolutions}"`
+	Parallel    int         `help:"Resolutions at a time." default:"${dns_parallel}"`
+	Client      dns.Client  `help:"builtin; or getaddrinfo: the system's C library, by way of getent, whose resolv.conf is mounted over for it alone." enum:"builtin,getaddrinfo" default:"${dns_client}"`
+	Queries     dns.Queries `help:"parallel: A and AAAA at once from one socket, as resolvers do; single-request and single-request-reopen: resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"${dns_queries}"`
 
 	AttemptTimeout time.Duration `help:"How long the client waits before it asks again: resolv.conf's timeout." default:"${dns_attempt_timeout}"`
 	Attempts       int           `help:"How often it asks at most: resolv.conf's attempts." default:"${dns_attempts}"`
@@ -36,9 +36,9 @@ type dnsCmd struct {
 	FailOnRetry bool   `help:"Exit with 1 when a resolution had to ask again, or failed."`
 }
 
-// dnsDefaults shows the defaults of dnsload.Default in the flags above.
+// dnsDefaults shows the defaults of dns.Default in the flags above.
 func dnsDefaults() kong.Vars {
-	d := dnsload.Default()
+	d := dns.Default()
 	return kong.Vars{
 		"dns_port":            strconv.Itoa(int(d.Port)),
 		"dns_resolutions":     strconv.Itoa(d.Resolutions),
@@ -54,7 +54,7 @@ func dnsDefaults() kong.Vars {
 // config is what the flags say.
 func (c *dnsCmd) config() (resolve.Config, error) {
 	cfg := resolve.Config{
-		DNS: dnsload.Config{
+		DNS: dns.Config{
 			Target: c.Target, Port: c.Port, AllowTarget: c.AllowTarget,
 			Resolutions: c.Resolutions, Parallel: c.Parallel, Client: c.Client, Queries: c.Queries,
 			AttemptTimeout: c.AttemptTimeout, Attempts: c.Attempts,

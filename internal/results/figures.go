@@ -2,8 +2,8 @@ package results
 
 import (
 	"verdictd/internal/ct"
-	"verdictd/internal/dnsload"
 	"verdictd/internal/traffic"
+	"verdictd/internal/traffic/dns"
 )
 
 // Figures are what the scenarios write behind the header, by their names: pointers to zero values.
@@ -11,7 +11,7 @@ func Figures() map[string]any {
 	return map[string]any{
 		"clash":    &Clash{},
 		"udpclash": &UDPClash{},
-		"dns":      &dnsload.Result{},
+		"dns":      &dns.Result{},
 		"flood":    &Flood{},
 		"soak":     &traffic.SoakResult{},
 		"modload":  &Modload{},

@@ -22,7 +22,7 @@ func TestNoAllocationForAPacket(t *testing.T) {
 	broken, from := damaged(), netip.MustParseAddrPort("192.0.2.1:1024")
 	in := newIntake(clk, NewLedger(testRun, 3, 5, 2), len(b), true)
 	for i, p := range burst(1) {
-		in.batch.msgs[i].len = uint32(copy(in.batch.bufs[i], p))
+		in.batch.msgs[i].Len = uint32(copy(in.batch.bufs[i], p))
 	}
 	for name, f := range map[string]func(){
 		"encode":         func() { headers[1].Put(b) },

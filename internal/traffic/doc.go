@@ -1,4 +1,4 @@
-// Package traffic makes bounded UDP load whose every packet is accounted for.
+// Package traffic makes bounded UDP traffic whose every packet is accounted for.
 //
 // A verdict daemon holds each new flow unconfirmed while it thinks. Whether the kernel then clashes, drops,
 // duplicates or reorders can only be told by a sender that puts several packets of a flow on the way at the same
@@ -34,6 +34,14 @@
 // thread that entered a network namespace is never given back to the Go scheduler: its goroutine ends without
 // unlocking it, and the runtime ends the thread. Goroutines started from such a thread run elsewhere, in the
 // process's own namespace.
+//
+// # What programs hold on to
+//
+// RunSoak also tells whether programs hold on to memory and descriptors while a load goes on that they should be able to bear for
+// ever. A program looks at itself with [ReadSelf] where it is at rest, before and after: live objects and descriptors must then be
+// what they were, whatever the resident set says, of which Go gives back little and late. Other programs are only seen from
+// outside: of them a [ProcessWatch] samples the resident set and the descriptors. What a program takes when the load begins is no
+// leak, so memory is held against what it was when a part of the time had passed.
 //
 // # When figures look wrong
 //

@@ -19,7 +19,13 @@ import (
 	"verdictd/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asLeaker) != "" {
+		leak()
+		os.Exit(0)
+	}
+	testkit.Main(m)
+}
 
 // overLoopback is a run within one namespace.
 func overLoopback(ns *netlab.NetNS, target string) ClashConfig {

@@ -7,17 +7,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-)
 
-// mmsghdr is the kernel's struct mmsghdr; Go pads it as C does.
-type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
-}
+	"verdictd/internal/nfnl"
+)
 
 // batch is a set of datagrams for recvmmsg and sendmmsg on buffers that are made once.
 type batch struct {
-	msgs  []mmsghdr
+	msgs  []nfnl.Mmsghdr
 	iovs  []unix.Iovec
 	names []unix.RawSockaddrInet6 // large enough for IPv4 too; nil when nobody asks for addresses
 	bufs  [][]byte
@@ -30,7 +26,7 @@ type control [5]uint64
 
 func newBatch(n, size int, names bool) *batch {
 	b := &batch{
-		msgs: make([]mmsghdr, n),
+		msgs: make([]nfnl.Mmsghdr, n),
 		iovs: make([]unix.Iovec, n),
 		bufs: make([][]byte, n),
 	}
@@ -42,11 +38,11 @@ func newBatch(n, size int, names bool) *batch {
 		b.bufs[i] = space[i*size : (i+1)*size : (i+1)*size]
 		b.iovs[i].Base = &b.bufs[i][0]
 		b.iovs[i].SetLen(size)
-		b.msgs[i].hdr.Iov = &b.iovs[i]
-		b.msgs[i].hdr.SetIovlen(1)
+		b.msgs[i].Hdr.Iov = &b.iovs[i]
+		b.msgs[i].Hdr.SetIovlen(1)
 		if names {
-			b.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
-			b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+			b.msgs[i].Hdr.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+			b.msgs[i].Hdr.Namelen = unix.SizeofSockaddrInet6
 		}
 	}
 	return b
@@ -57,7 +53,7 @@ func (b *batch) askDestinations() { b.controls = make([]control, len(b.msgs)) }
 
 // destination is the address at which datagram i of the last receive arrived; the zero Addr where the socket does not tell.
 func (b *batch) destination(i int) netip.Addr {
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&b.controls[i])), unsafe.Sizeof(b.controls[i]))[:b.msgs[i].hdr.Controllen]
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&b.controls[i])), unsafe.Sizeof(b.controls[i]))[:b.msgs[i].Hdr.Controllen]
 	if len(raw) < unix.SizeofCmsghdr {
 		return netip.Addr{}
 	}
@@ -72,7 +68,7 @@ func (b *batch) destination(i int) netip.Addr {
 }
 
 // payload is datagram i of the last receive, valid until the next one.
-func (b *batch) payload(i int) []byte { return b.bufs[i][:b.msgs[i].len] }
+func (b *batch) payload(i int) []byte { return b.bufs[i][:b.msgs[i].Len] }
 
 // source is where datagram i of the last receive came from; the zero AddrPort where nobody asked for addresses.
 func (b *batch) source(i int) netip.AddrPort {
@@ -92,21 +88,21 @@ func (b *batch) source(i int) netip.AddrPort {
 func (b *batch) recv(fd, flags int) (int, error) {
 	if b.names != nil {
 		for i := range b.msgs {
-			b.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6 // the kernel wrote the length that it used
+			b.msgs[i].Hdr.Namelen = unix.SizeofSockaddrInet6 // the kernel wrote the length that it used
 		}
 	}
 	for i := range b.controls {
-		b.msgs[i].hdr.Control = (*byte)(unsafe.Pointer(&b.controls[i]))
-		b.msgs[i].hdr.SetControllen(int(unsafe.Sizeof(b.controls[i])))
+		b.msgs[i].Hdr.Control = (*byte)(unsafe.Pointer(&b.controls[i]))
+		b.msgs[i].Hdr.SetControllen(int(unsafe.Sizeof(b.controls[i])))
 	}
 	return mmsg(unix.SYS_RECVMMSG, fd, b.msgs, flags)
 }
 
 // send hands the datagrams of msgs over and returns how many the kernel took before the first that it refused;
 // an error is about msgs[0].
-func send(fd int, msgs []mmsghdr) (int, error) { return mmsg(unix.SYS_SENDMMSG, fd, msgs, 0) }
+func send(fd int, msgs []nfnl.Mmsghdr) (int, error) { return mmsg(unix.SYS_SENDMMSG, fd, msgs, 0) }
 
-func mmsg(call uintptr, fd int, msgs []mmsghdr, flags int) (int, error) {
+func mmsg(call uintptr, fd int, msgs []nfnl.Mmsghdr, flags int) (int, error) {
 	for {
 		n, _, errno := syscall.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), uintptr(flags), 0, 0)
 		if errno == unix.EINTR { // a socket timeout is set, and so SA_RESTART does not apply

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
 )
 
 // receiver is the far end of all flows. With echo it sends each fresh packet back as it is; duplicates are not
@@ -20,7 +22,7 @@ type receiver struct {
 	stopped  atomic.Bool
 	done     chan error
 
-	echo       []mmsghdr
+	echo       []nfnl.Mmsghdr
 	echoIovs   []unix.Iovec
 	echoSent   atomic.Uint64
 	echoErrors errnoCounts
@@ -51,7 +53,7 @@ func (s receiverSocket) start(ns netns, in *intake, arrivals *event, echo int) (
 	in.icmp = s.protocol == ProtocolICMP
 	r := &receiver{intake: in, arrivals: arrivals, done: make(chan error, 1)}
 	if echo != noEcho {
-		r.echo = make([]mmsghdr, receiveBatch)
+		r.echo = make([]nfnl.Mmsghdr, receiveBatch)
 		r.echoIovs = make([]unix.Iovec, receiveBatch)
 	}
 	err := ns.do(func() (err error) {
@@ -101,8 +103,8 @@ func (r *receiver) sendBack() {
 		payload := r.batch.payload(i)
 		r.echoIovs[k].Base = &payload[0]
 		r.echoIovs[k].SetLen(len(payload))
-		r.echo[k].hdr = r.batch.msgs[i].hdr
-		r.echo[k].hdr.Iov = &r.echoIovs[k]
+		r.echo[k].Hdr = r.batch.msgs[i].Hdr
+		r.echo[k].Hdr.Iov = &r.echoIovs[k]
 	}
 	msgs := r.echo[:len(r.fresh)]
 	r.echoSent.Add(uint64(len(msgs)))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"verdictd/internal/footprint"
 )
 
 // SoakConfig says what RunSoak does: a mix for any length of time, watching what programs hold on to.
@@ -55,10 +53,10 @@ type SoakResult struct {
 	MixResult
 
 	// Before and After are what this process held when no socket was open.
-	Before footprint.Self `json:"self_before"`
-	After  footprint.Self `json:"self_after"`
+	Before Self `json:"self_before"`
+	After  Self `json:"self_after"`
 	// Watched is what was seen of other processes.
-	Watched []footprint.Process `json:"watched"`
+	Watched []Process `json:"watched"`
 
 	// Violations are what must not be, each in words. Without any the soak has passed.
 	Violations  []string `json:"violations"`
@@ -75,12 +73,12 @@ func RunSoak(ctx context.Context, cfg SoakConfig, progress func(rounds int, sofa
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	watch, err := footprint.NewWatch(cfg.WatchPIDs)
+	watch, err := WatchProcesses(cfg.WatchPIDs)
 	if err != nil {
 		return nil, err
 	}
 	res := &SoakResult{Config: cfg}
-	if res.Before, err = footprint.ReadSelf(); err != nil {
+	if res.Before, err = ReadSelf(); err != nil {
 		return nil, err
 	}
 	stop, watched := make(chan struct{}), make(chan error, 1)
@@ -100,7 +98,7 @@ func RunSoak(ctx context.Context, cfg SoakConfig, progress func(rounds int, sofa
 	res.Interrupted = ctx.Err() != nil
 	const patience = 5 * time.Second
 	var selfErr error
-	res.After, selfErr = footprint.Settled(res.Before, patience)
+	res.After, selfErr = SettleSelf(res.Before, patience)
 	res.judge()
 	return res, errors.Join(err, selfErr)
 }

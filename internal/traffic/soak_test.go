@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/internal/footprint"
 	"verdictd/internal/netlab"
 )
 
@@ -113,7 +112,7 @@ func TestSoakJudges(t *testing.T) {
 		r := SoakResult{
 			Config:    DefaultSoak(),
 			MixResult: MixResult{Targets: make([]MixTargetResult, 2), SendErrors: map[string]uint64{}},
-			Watched:   []footprint.Process{{PID: 4, Name: "verdictd"}},
+			Watched:   []Process{{PID: 4, Name: "verdictd"}},
 		}
 		r.Targets[1].Lossy, r.Targets[1].Sent = true, 9 // none of which arrived
 		r.judge()

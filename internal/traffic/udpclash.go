@@ -323,7 +323,7 @@ func (e *echo) run() error {
 			return fmt.Errorf("receive: %w", err)
 		}
 		for i := range n {
-			e.batch.iovs[i].SetLen(int(e.batch.msgs[i].len))
+			e.batch.iovs[i].SetLen(int(e.batch.msgs[i].Len))
 		}
 		for msgs := e.batch.msgs[:n]; len(msgs) > 0; {
 			sent, err := send(e.fd, msgs)

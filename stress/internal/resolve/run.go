@@ -7,8 +7,8 @@ import (
 	"io"
 	"net/netip"
 
-	"verdictd/internal/dnsload"
 	"verdictd/internal/netlab"
+	"verdictd/internal/traffic/dns"
 	"verdictd/stress/internal/record"
 	"verdictd/stress/internal/summary"
 	"verdictd/stress/internal/way"
@@ -16,7 +16,7 @@ import (
 
 // Config says what a run does.
 type Config struct {
-	DNS dnsload.Config
+	DNS dns.Config
 	Way way.Config
 	// Makes says that the namespaces are made for the run: nothing was named in which something else could be.
 	Makes bool
@@ -45,7 +45,7 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 		return err
 	}
 	show, shown := resolutions(to, cfg.DNS.Resolutions)
-	res, err := dnsload.Run(ctx, cfg.DNS, show)
+	res, err := dns.Run(ctx, cfg.DNS, show)
 	shown()
 	if err != nil {
 		err = fmt.Errorf("dns: %w", err)
@@ -72,7 +72,7 @@ func resolutions(to record.Config, of int) (show func(int), done func()) {
 }
 
 // summarize writes what a person wants to know first.
-func summarize(w io.Writer, res *dnsload.Result) error {
+func summarize(w io.Writer, res *dns.Result) error {
 	t := summary.New(w)
 	c := &res.Config
 	ended := ""

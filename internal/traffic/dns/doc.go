@@ -1,4 +1,4 @@
-// Package dnsload resolves names as C libraries do, and measures how long that takes: the load with which clashes of
+// Package dns resolves names as C libraries do, and measures how long that takes: the load with which clashes of
 // unconfirmed conntrack entries were first met.
 //
 // A resolver sends the questions for A and AAAA records from one socket at the same time. Both packets are of one new UDP
@@ -23,4 +23,4 @@
 // The built-in client repeats the questions that were not answered, from the same socket, as musl does; musl's interval
 // is the timeout divided by the attempts. glibc waits for the whole timeout, and then asks one question after the other, from
 // the same socket (as with single-request), and again from another (single-request-reopen).
-package dnsload
+package dns

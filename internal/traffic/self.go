@@ -1,4 +1,4 @@
-package footprint
+package traffic
 
 import (
 	"errors"
@@ -40,9 +40,9 @@ func ReadSelf() (s Self, err error) {
 	return s, nil
 }
 
-// Settled reads until there are no more descriptors and goroutines than before, or patience is over: a goroutine may still
+// SettleSelf reads until there are no more descriptors and goroutines than before, or patience is over: a goroutine may still
 // be on its way out when what it did is done.
-func Settled(before Self, patience time.Duration) (Self, error) {
+func SettleSelf(before Self, patience time.Duration) (Self, error) {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		now, err := ReadSelf()
 		if err != nil || now.Descriptors <= before.Descriptors && now.Goroutines <= before.Goroutines || time.Now().After(end) {
@@ -51,7 +51,7 @@ func Settled(before Self, patience time.Duration) (Self, error) {
 	}
 }
 
-// Violations say what was not given back since before; of live objects some growth is allowed.
+// Violations say what is still held that was not before; of live objects some growth is allowed.
 func (s *Self) Violations(before Self, growth uint64) []string {
 	var all []string
 	if s.Heap > before.Heap+growth {

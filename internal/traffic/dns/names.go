@@ -1,4 +1,4 @@
-package dnsload
+package dns
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package footprint
+package traffic
 
 import (
 	"bufio"
@@ -11,15 +11,7 @@ import (
 )
 
 // asLeaker makes this test binary a program that holds on to 32 MiB and 20 descriptors for each line that it reads.
-const asLeaker = "FOOTPRINT_TEST_AS_LEAKER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asLeaker) != "" {
-		leak()
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+const asLeaker = "TRAFFIC_TEST_AS_LEAKER"
 
 var held struct {
 	memory [][]byte
@@ -93,7 +85,7 @@ const growth = 16 << 20
 
 func TestWatchFindsGrowth(t *testing.T) {
 	pid, more, _ := leaker(t)
-	w, err := NewWatch([]int{pid})
+	w, err := WatchProcesses([]int{pid})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +115,7 @@ func TestWatchFindsGrowth(t *testing.T) {
 
 func TestWatchNoticesAnEnd(t *testing.T) {
 	pid, _, end := leaker(t)
-	w, err := NewWatch([]int{pid, os.Getpid()})
+	w, err := WatchProcesses([]int{pid, os.Getpid()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,13 +130,13 @@ func TestWatchNoticesAnEnd(t *testing.T) {
 	if got := here.Violations(growth, 10); len(got) != 0 || here.Samples != 2 {
 		t.Errorf("%q of %+v", got, here)
 	}
-	if _, err := NewWatch([]int{pid}); err == nil || !strings.Contains(err.Error(), "there is none") {
+	if _, err := WatchProcesses([]int{pid}); err == nil || !strings.Contains(err.Error(), "there is none") {
 		t.Errorf("%v, want that there is no such process", err)
 	}
 }
 
 func TestWatchRuns(t *testing.T) {
-	w, err := NewWatch([]int{os.Getpid()})
+	w, err := WatchProcesses([]int{os.Getpid()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +162,7 @@ func TestSelf(t *testing.T) {
 	}
 	release := make(chan struct{})
 	go func(kept []byte) { <-release; kept[0]++ }(make([]byte, growth+1<<20))
-	after, err := Settled(before, 50*time.Millisecond)
+	after, err := SettleSelf(before, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,10 +174,10 @@ func TestSelf(t *testing.T) {
 	}
 	close(release)
 	leaked.Close()
-	if after, err = Settled(before, 10*time.Second); err != nil {
+	if after, err = SettleSelf(before, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if got := after.Violations(before, growth); len(got) != 0 {
-		t.Errorf("given back, and yet %q", got)
+		t.Errorf("let go, and yet %q", got)
 	}
 }

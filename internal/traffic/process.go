@@ -1,4 +1,4 @@
-package footprint
+package traffic
 
 import (
 	"errors"
@@ -39,17 +39,17 @@ func (s *Span) take(v uint64, first, warm bool) {
 	s.Max = max(s.Max, v)
 }
 
-// A Watch samples processes.
-type Watch struct {
+// A ProcessWatch samples processes.
+type ProcessWatch struct {
 	processes []Process
 	procs     []procfs.Proc
 	started   []uint64 // when each was started, as a number may be given again
 	warm      bool
 }
 
-// NewWatch takes the first sample. It fails where a process is not there, or may not be looked at.
-func NewWatch(pids []int) (*Watch, error) {
-	w := &Watch{}
+// WatchProcesses takes the first sample. It fails where a process is not there, or may not be looked at.
+func WatchProcesses(pids []int) (*ProcessWatch, error) {
+	w := &ProcessWatch{}
 	var errs []error
 	for _, pid := range pids {
 		p, err := procfs.NewProc(pid)
@@ -74,10 +74,10 @@ func NewWatch(pids []int) (*Watch, error) {
 }
 
 // Warm says that the programs have warmed up by the next sample.
-func (w *Watch) Warm() { w.warm = true }
+func (w *ProcessWatch) Warm() { w.warm = true }
 
 // Sample reads all processes that are still there.
-func (w *Watch) Sample() error {
+func (w *ProcessWatch) Sample() error {
 	var errs []error
 	for i := range w.processes {
 		p := &w.processes[i]
@@ -98,7 +98,7 @@ func (w *Watch) Sample() error {
 	return errors.Join(errs...)
 }
 
-func (w *Watch) sample(i int) error {
+func (w *ProcessWatch) sample(i int) error {
 	p := &w.processes[i]
 	stat, err := w.procs[i].Stat()
 	if err != nil {
@@ -121,7 +121,7 @@ func (w *Watch) sample(i int) error {
 }
 
 // Run samples every so often until stop is closed, and once more then. After warmUp the programs count as warm.
-func (w *Watch) Run(stop <-chan struct{}, every, warmUp time.Duration) error {
+func (w *ProcessWatch) Run(stop <-chan struct{}, every, warmUp time.Duration) error {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	warm := time.NewTimer(warmUp)
@@ -141,7 +141,7 @@ func (w *Watch) Run(stop <-chan struct{}, every, warmUp time.Duration) error {
 }
 
 // Processes is what was seen, in the order that was asked for.
-func (w *Watch) Processes() []Process { return w.processes }
+func (w *ProcessWatch) Processes() []Process { return w.processes }
 
 // Violations say what a process held on to: memory beyond a growth since it was warm, more descriptors than some since
 // the start; or that it ended.
