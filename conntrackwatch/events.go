@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"verdictd/conntrackwatch/internal/census"
+	"verdictd/conntrackwatch/internal/events"
 	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/ct"
 )
@@ -45,7 +46,7 @@ func (e *eventsCmd) Validate() error {
 	bad(e.ReceiveBuffer < 0, "--receive-buffer %d is negative: leave it out for the default", e.ReceiveBuffer)
 	bad(e.MaxReceiveBuffer < 0, "--max-receive-buffer %d is negative: leave it out for the default", e.MaxReceiveBuffer)
 	bad(e.MaxReceiveBuffer > 0 && e.MaxReceiveBuffer < e.ReceiveBuffer, "--max-receive-buffer %d is less than --receive-buffer %d", e.MaxReceiveBuffer, e.ReceiveBuffer)
-	bad(e.Format != "" && lineFormats[e.Format] == nil, "--format %s: want table, json or csv", e.Format)
+	bad(e.Format != "" && !events.IsFormat(e.Format), "--format %s: want table, json or csv", e.Format)
 	bad(e.Format != "" && e.Count, "--format writes each event, --count none: leave one out")
 	bad(e.Format != "" && e.JSON, "--json is for the counts at the end: leave it out, or write each event as JSON by --format json")
 	bad(e.Interval < 0, "--interval %v is negative: leave it out for one result at the end", e.Interval)
@@ -82,8 +83,8 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 		listener.ReceiveBuffer())
 
 	start := time.Now()
-	result := func(counts ct.EventCounts, flows *census.Census) *eventsResult {
-		r := newEventsResult(counts, time.Since(start), listener.ReceiveBuffer())
+	result := func(counts ct.EventCounts, flows *census.Census) *events.Result {
+		r := events.NewResult(version, counts, time.Since(start), listener.ReceiveBuffer())
 		if flows != nil {
 			summary := flows.Summary(e.Top, time.Now())
 			r.Flows = &summary
@@ -91,15 +92,18 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 		return r
 	}
 	handler := ct.Handler{Loss: func(loss ct.Loss) { remark(out.remarks, loss) }}
-	switch samples := (eventSamples{json: e.JSON}); {
+	switch samples := (events.Samples{}); {
 	case e.Interval > 0:
 		handler.Every = e.Interval
 		handler.Tick = func(counts ct.EventCounts) error {
 			source.PublishEvents(counts)
-			return samples.print(out, result(counts, nil))
+			if e.JSON {
+				return printLine(out, result(counts, nil))
+			}
+			return samples.Write(out.results, counts)
 		}
 	case e.Listen != "":
-		handler.Every, handler.Tick = time.Second, publisher(source)
+		handler.Every, handler.Tick = time.Second, observe.Publisher(source)
 	}
 	stop, err := e.serve([]*observe.Source{source}, out.remarks)
 	if err != nil {
@@ -107,11 +111,11 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	var flows *census.Census
-	var lines *eventLines
+	var lines *events.Lines
 	switch {
 	case e.Format != "":
-		lines = newEventLines(out.results, e.Format)
-		handler.Event, handler.Batch = lines.event, lines.flush
+		lines = events.NewLines(out.results, e.Format)
+		handler.Event, handler.Batch = lines.Event, lines.Flush
 	case !e.Count:
 		if flows, err = e.follow(source, listener, &handler); err != nil {
 			return err
@@ -125,7 +129,7 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	counts, err := listener.Run(ctx, handler)
 	switch r := result(counts, flows); {
 	case lines != nil:
-		return errors.Join(err, lines.flush(), writeText(output{results: out.remarks}, r))
+		return errors.Join(err, lines.Flush(), writeText(output{results: out.remarks}, r))
 	case e.Interval > 0 && e.JSON:
 		return errors.Join(err, printLine(out, r))
 	default:

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"verdictd/internal/ct"
+	"verdictd/conntrackwatch/internal/observe"
+	"verdictd/conntrackwatch/internal/stats"
 )
 
 type statsCmd struct {
@@ -39,35 +40,6 @@ func (s *statsCmd) Validate() error {
 	return errors.Join(s.places.Validate(), s.window.Validate())
 }
 
-// statsResult is one sample of the counters.
-type statsResult struct {
-	Schema  int       `json:"schema"`
-	Version string    `json:"version"`
-	Kernel  string    `json:"kernel"`
-	NetNS   string    `json:"netns"`
-	Time    time.Time `json:"time"`
-	// Seconds is how long Total and CPUs took to rise: since the command's start. With --once they are Absolute.
-	Seconds   float64     `json:"seconds"`
-	Table     ct.Table    `json:"table"`
-	CPUs      []ct.CPU    `json:"cpus"`
-	Total     ct.Counters `json:"total"`
-	PerSecond ct.Rates    `json:"per_second"`
-	// Absolute is what was counted since the namespace was made.
-	Absolute ct.Counters       `json:"absolute"`
-	Last     *statsStep        `json:"last"` // since the sample before; null without --interval
-	Meaning  map[string]string `json:"meaning"`
-
-	cmd *statsCmd
-}
-
-// statsStep is what the counters rose by from one sample to the next.
-type statsStep struct {
-	Seconds   float64     `json:"seconds"`
-	CPUs      []ct.CPU    `json:"cpus"`
-	Total     ct.Counters `json:"total"`
-	PerSecond ct.Rates    `json:"per_second"`
-}
-
 // Run is called by kong.
 func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
 	ctx, cancel := s.context(ctx)
@@ -76,10 +48,13 @@ func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeAll(sources)) }()
-	var all []*readings
+	defer func() { err = errors.Join(err, observe.CloseAll(sources)) }()
+	options := stats.Options{
+		Version: version, Interval: s.Interval > 0, Once: s.Once, Named: s.named(), PerCPU: s.PerCPU, All: s.All,
+	}
+	var all []*stats.Readings
 	for _, source := range sources {
-		r, err := newReadings(source, s)
+		r, err := stats.Begin(source, options)
 		if err != nil {
 			return err
 		}
@@ -87,7 +62,7 @@ func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
 	}
 	if s.Once {
 		for _, r := range all {
-			if err := s.print(out, r.once()); err != nil {
+			if err := s.print(out, r.Once()); err != nil {
 				return err
 			}
 		}
@@ -117,8 +92,8 @@ func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
 }
 
 // last prints the end of a namespace's counting: with an interval a last, shorter one, and then the whole.
-func (s *statsCmd) last(out output, r *readings) error {
-	result, err := r.next()
+func (s *statsCmd) last(out output, r *stats.Readings) error {
+	result, err := r.Next()
 	switch {
 	case err != nil:
 		return err
@@ -127,7 +102,7 @@ func (s *statsCmd) last(out output, r *readings) error {
 	case s.JSON:
 		return printLine(out, result)
 	}
-	if err := writeText(out, &statsRow{result, false}); err != nil {
+	if err := writeText(out, &stats.Row{Result: result}); err != nil {
 		return err
 	}
 	return writeText(out, result)
@@ -135,7 +110,7 @@ func (s *statsCmd) last(out output, r *readings) error {
 
 // samples prints one of each namespace every interval until ctx is done. The last one, of less than an interval, is left
 // to the caller.
-func (s *statsCmd) samples(ctx context.Context, out output, all []*readings) error {
+func (s *statsCmd) samples(ctx context.Context, out output, all []*stats.Readings) error {
 	tick := time.NewTicker(s.Interval)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -145,7 +120,7 @@ func (s *statsCmd) samples(ctx context.Context, out output, all []*readings) err
 		case <-tick.C:
 		}
 		for i, r := range all {
-			result, err := r.next()
+			result, err := r.Next()
 			if err != nil {
 				return err
 			}
@@ -153,7 +128,7 @@ func (s *statsCmd) samples(ctx context.Context, out output, all []*readings) err
 				err = printLine(out, result)
 			} else {
 				const page = 20 // intervals to a header, as vmstat has it
-				err = writeText(out, &statsRow{result, i == 0 && n%page == 0})
+				err = writeText(out, &stats.Row{Result: result, Header: i == 0 && n%page == 0})
 			}
 			if err != nil {
 				return err

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/ct"
 	"verdictd/internal/testkit"
 )
 
@@ -127,31 +126,6 @@ func TestStatsSamples(t *testing.T) {
 	}
 	if n < 2 {
 		t.Errorf("%d samples in 300 ms, want some", n)
-	}
-}
-
-// A sum over samples has to survive counters that wrap at 32 bits, and that more than once.
-func TestReadingsAddUp(t *testing.T) {
-	at := func(second int, n uint64) ct.Snapshot {
-		return ct.Snapshot{
-			Time: time.Unix(int64(second), 0),
-			CPUs: []ct.CPU{{CPU: 3, Counters: ct.Counters{ct.ClashResolve: {N: n, Sent: true}}}},
-		}
-	}
-	const step uint64 = 3 << 30 // more than half of what the kernel can count
-	r := begin(at(0, 1<<32-1), &statsCmd{Interval: time.Second})
-	var got *statsResult
-	for i := 1; i <= 4; i++ {
-		got = r.add(at(i, uint64(uint32(1<<32-1+uint64(i)*step))))
-	}
-	if n := got.Total[ct.ClashResolve].N; n != 4*step || got.CPUs[0].Counters[ct.ClashResolve].N != 4*step {
-		t.Errorf("%d in total, want %d", n, 4*step)
-	}
-	if rate, ok := got.PerSecond.Of(ct.ClashResolve); !ok || rate != float64(step) {
-		t.Errorf("%v a second, want %d", rate, step)
-	}
-	if got.Last.Total[ct.ClashResolve].N != step || got.Last.Seconds != 1 {
-		t.Errorf("last step %+v", got.Last)
 	}
 }
 

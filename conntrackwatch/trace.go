@@ -55,20 +55,6 @@ func (c *traceCmd) config() trace.Config {
 	return cfg
 }
 
-// traceSummary is the last that trace prints.
-type traceSummary struct {
-	Kind    string        `json:"kind"` // summary
-	Schema  int           `json:"schema"`
-	Version string        `json:"version"`
-	Kernel  string        `json:"kernel"`
-	Seconds float64       `json:"seconds"`
-	Netns   uint32        `json:"netns"` // 0: all
-	Probes  []trace.Probe `json:"probes"`
-	trace.Counts
-	Shown    uint64            `json:"shown"`
-	Outcomes map[string]uint64 `json:"outcomes"` // of the clashes shown, by path and outcome
-}
-
 // Run is called by kong.
 func (c *traceCmd) Run(ctx context.Context, out output) (err error) {
 	ctx, cancel := c.context(ctx)
@@ -83,22 +69,19 @@ func (c *traceCmd) Run(ctx context.Context, out output) (err error) {
 	}
 	tracer, err := trace.Open(cfg)
 	if refused := (*trace.Refused)(nil); errors.As(err, &refused) {
-		writeRefusal(out.remarks, refused, hidden(kernelfacts.ReadBuild(os.DirFS("/")).Value))
+		refused.WriteText(out.remarks, hidden(kernelfacts.ReadBuild(os.DirFS("/")).Value))
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tracer.Close()) }()
 	start := time.Now()
-	fmt.Fprintln(out.remarks, "conntrackwatch: "+probesText(tracer.Probes(), tracer.WithoutReinjection()))
+	fmt.Fprintln(out.remarks, "conntrackwatch: "+trace.ProbesText(tracer.Probes(), tracer.WithoutReinjection()))
 	if err := ready(); err != nil {
 		return err
 	}
 
-	summary := traceSummary{
-		Kind: "summary", Schema: 1, Version: version, Kernel: release,
-		Netns: cfg.Netns, Probes: tracer.Probes(), Outcomes: map[string]uint64{},
-	}
+	summary := trace.NewSummary(version, release, cfg.Netns, tracer.Probes())
 	for err == nil {
 		var clash trace.Clash
 		if clash, err = tracer.Read(ctx); err != nil {
@@ -107,8 +90,7 @@ func (c *traceCmd) Run(ctx context.Context, out output) (err error) {
 		if c.Count > 0 && summary.Shown == c.Count {
 			continue // those that were under way when the last one came
 		}
-		summary.Shown++
-		summary.Outcomes[clash.Path.String()+"/"+string(clash.Outcome)]++
+		summary.Take(&clash)
 		err = c.show(out, clash)
 		if summary.Shown == c.Count {
 			cancel()
@@ -125,7 +107,7 @@ func (c *traceCmd) Run(ctx context.Context, out output) (err error) {
 }
 
 // end prints the summary, with --json as one more line.
-func (c *traceCmd) end(out output, s traceSummary) error {
+func (c *traceCmd) end(out output, s trace.Summary) error {
 	if !c.JSON {
 		return writeText(out, s)
 	}
@@ -139,12 +121,9 @@ func (c *traceCmd) end(out output, s traceSummary) error {
 func (c *traceCmd) show(out output, clash trace.Clash) error {
 	var err error
 	if c.JSON {
-		err = json.NewEncoder(out.results).Encode(struct {
-			Kind string `json:"kind"`
-			trace.Clash
-		}{"clash", clash})
+		err = json.NewEncoder(out.results).Encode(trace.Line{Kind: trace.KindClash, Clash: clash})
 	} else {
-		_, err = fmt.Fprintln(out.results, clashText(clash, c.AllNetNS))
+		_, err = fmt.Fprintln(out.results, clash.Text(c.AllNetNS))
 	}
 	if err != nil {
 		return fmt.Errorf("write a clash: %w", err)
@@ -171,3 +150,6 @@ func (c *traceCmd) netns() (uint32, error) {
 	}
 	return uint32(info.Ino), nil
 }
+
+// hidden says which clashes the counters of the running kernel do not see.
+func hidden(b kernelfacts.Build) string { return kernelfacts.CountersOf(b).Hidden() }

@@ -34,7 +34,7 @@ func (w window) context(ctx context.Context) (context.Context, context.CancelFun
 
 // textWriter is a result that can write itself for people.
 type textWriter interface {
-	writeText(io.Writer) error
+	WriteText(io.Writer) error
 }
 
 // print writes a result, as JSON or as text.
@@ -52,7 +52,7 @@ func (w window) print(out output, result textWriter) error {
 
 // writeText writes a result for people.
 func writeText(out output, result textWriter) error {
-	if err := result.writeText(out.results); err != nil {
+	if err := result.WriteText(out.results); err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return nil

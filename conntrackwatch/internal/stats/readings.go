@@ -1,4 +1,4 @@
-package main
+package stats
 
 import (
 	"os"
@@ -8,10 +8,10 @@ import (
 	"verdictd/internal/kernelfacts"
 )
 
-// readings sums up what the counters rose by from one reading to the next. Each difference is right across a wrap of the
+// Readings sum up what the counters rose by from one reading to the next. Each difference is right across a wrap of the
 // kernel's 32 bits, so the sum is however long it takes.
-type readings struct {
-	cmd         *statsCmd
+type Readings struct {
+	options     Options
 	source      *observe.Source
 	first, last ct.Snapshot
 	risen       ct.Snapshot
@@ -19,25 +19,25 @@ type readings struct {
 	meaning     map[string]string
 }
 
-// newReadings takes the first one.
-func newReadings(source *observe.Source, cmd *statsCmd) (*readings, error) {
+// Begin takes the first one.
+func Begin(source *observe.Source, o Options) (*Readings, error) {
 	first, err := source.Counters()
 	if err != nil {
 		return nil, err
 	}
-	r := begin(first, cmd)
+	r := begin(first, o)
 	r.source = source
 	return r, nil
 }
 
-func begin(first ct.Snapshot, cmd *statsCmd) *readings {
-	r := &readings{cmd: cmd, source: &observe.Source{}, first: first, last: first, risen: first.Since(first)}
+func begin(first ct.Snapshot, o Options) *Readings {
+	r := &Readings{options: o, source: &observe.Source{}, first: first, last: first, risen: first.Since(first)}
 	r.kernel, r.meaning = meanings(first.Total())
 	return r
 }
 
-// next takes the next reading.
-func (r *readings) next() (*statsResult, error) {
+// Next takes the next reading.
+func (r *Readings) Next() (*Result, error) {
 	now, err := r.source.Counters()
 	if err != nil {
 		return nil, err
@@ -61,32 +61,32 @@ func meanings(sent ct.Counters) (release string, meaning map[string]string) {
 }
 
 // add adds a reading.
-func (r *readings) add(now ct.Snapshot) *statsResult {
+func (r *Readings) add(now ct.Snapshot) *Result {
 	step := now.Since(r.last)
 	r.risen = step.Plus(r.risen)
 	took := now.Time.Sub(r.last.Time)
 	r.last = now
 	result := r.result()
-	if r.cmd.Interval > 0 {
+	if r.options.Interval {
 		total := step.Total()
-		result.Last = &statsStep{took.Seconds(), step.CPUs, total, total.PerSecond(took)}
+		result.Last = &Step{took.Seconds(), step.CPUs, total, total.PerSecond(took)}
 	}
 	return result
 }
 
-// once is the first reading itself.
-func (r *readings) once() *statsResult {
+// Once is the first reading itself.
+func (r *Readings) Once() *Result {
 	r.risen = r.first
 	return r.result()
 }
 
-func (r *readings) result() *statsResult {
+func (r *Readings) result() *Result {
 	total, took := r.risen.Total(), r.last.Time.Sub(r.first.Time)
-	return &statsResult{
-		Schema: 1, Version: version, Kernel: r.kernel, NetNS: r.source.Name,
+	return &Result{
+		Schema: 1, Version: r.options.Version, Kernel: r.kernel, NetNS: r.source.Name,
 		Time: r.last.Time, Seconds: took.Seconds(),
 		Table: r.last.Table, CPUs: r.risen.CPUs, Total: total, PerSecond: total.PerSecond(took),
 		Absolute: r.last.Total(), Meaning: r.meaning,
-		cmd: r.cmd,
+		options: r.options,
 	}
 }

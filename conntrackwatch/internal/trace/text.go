@@ -1,4 +1,4 @@
-package main
+package trace
 
 import (
 	"fmt"
@@ -9,20 +9,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/conntrackwatch/internal/trace"
 	"verdictd/internal/ct"
-	"verdictd/internal/kernelfacts"
 )
 
-// clashText is a clash in one line: when, what packet, how it ended, between which entries, whose.
-func clashText(c trace.Clash, netns bool) string {
+// Text is a clash in one line: when, what packet, how it ended, between which entries, whose; netns adds the namespace.
+func (c Clash) Text(netns bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s reply %s, %s at %s", c.Time.Format("15:04:05.000000"),
 		tupleText(c.Loser.Original), directionText(c.Loser.Reply), c.Outcome, c.Path)
 	switch {
 	case c.Uncertain:
 		b.WriteString(" (a clash, or its entry was dying, or the hash chain too long)")
-	case c.Outcome == trace.Dropped && c.WinnerDying():
+	case c.Outcome == Dropped && c.WinnerDying():
 		b.WriteString(" (the winner was dying)")
 	}
 	fmt.Fprintf(&b, ", loser %v winner ", c.Loser.Address)
@@ -62,18 +60,18 @@ func clashText(c trace.Clash, netns bool) string {
 	return b.String()
 }
 
-func tupleText(t trace.Tuple) string { return t.Protocol.String() + " " + directionText(t) }
+func tupleText(t Tuple) string { return t.Protocol.String() + " " + directionText(t) }
 
 // directionText gives ICMP, which has no ports, what the kernel keeps in their place: an identifier, type and code.
-func directionText(t trace.Tuple) string {
+func directionText(t Tuple) string {
 	if p := t.Protocol; p == ct.Protocol(unix.IPPROTO_ICMP) || p == ct.Protocol(unix.IPPROTO_ICMPV6) {
 		return fmt.Sprintf("%s > %s id %d type %d code %d", t.Src.Addr(), t.Dst.Addr(), t.Src.Port(), t.Dst.Port()>>8, t.Dst.Port()&0xff)
 	}
 	return fmt.Sprintf("%s > %s", t.Src, t.Dst)
 }
 
-// probesText says what is traced, and what is not.
-func probesText(probes []trace.Probe, unprobed error) string {
+// ProbesText says what is traced, and what is not.
+func ProbesText(probes []Probe, unprobed error) string {
 	names := make([]string, len(probes))
 	for i, p := range probes {
 		names[i] = p.String()
@@ -85,7 +83,8 @@ func probesText(probes []trace.Probe, unprobed error) string {
 	return text
 }
 
-func (s traceSummary) writeText(w io.Writer) error {
+// WriteText writes it for people.
+func (s Summary) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s in %.1f s", number(s.Clashes, "clash", "clashes"), s.Seconds)
 	if s.Shown != s.Clashes {
@@ -95,7 +94,7 @@ func (s traceSummary) writeText(w io.Writer) error {
 	for _, outcome := range slices.Sorted(maps.Keys(s.Outcomes)) {
 		path, how, _ := strings.Cut(outcome, "/")
 		fmt.Fprintf(&b, "%s%d %s at %s", separator, s.Outcomes[outcome], how, path)
-		if path == trace.Reinjection.String() {
+		if path == Reinjection.String() {
 			b.WriteString(", in no counter of the kernel")
 		}
 		separator = "; "
@@ -121,8 +120,8 @@ func number(n uint64, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// writeRefusal says what was tried, and what shows clashes nevertheless. Why it was refused is the error's.
-func writeRefusal(w io.Writer, r *trace.Refused, hidden string) {
+// WriteText says what was tried, and what shows clashes nevertheless. Hidden is which of them the kernel's counters do not see. Why it was refused is the error's.
+func (r *Refused) WriteText(w io.Writer, hidden string) {
 	for _, line := range r.Tried() {
 		fmt.Fprintf(w, "conntrackwatch: tried %s\n", line)
 	}
@@ -132,6 +131,3 @@ func writeRefusal(w io.Writer, r *trace.Refused, hidden string) {
 	}
 	fmt.Fprintln(w, ", and verdictd counts in `further` the packets that would clash without its guard")
 }
-
-// hidden says which clashes the counters of the running kernel do not see.
-func hidden(b kernelfacts.Build) string { return kernelfacts.CountersOf(b).Hidden() }

@@ -1,4 +1,4 @@
-package main
+package observe
 
 import (
 	"context"
@@ -8,13 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/ct"
 )
 
-// listenIn has a listener count the events of each source and publish the counts every so often, until the returned
+// Listen has a listener count the events of each source and publish the counts every so often, until the returned
 // function is called.
-func listenIn(ctx context.Context, sources []*observe.Source, every time.Duration, remarks io.Writer) (leave func(), err error) {
+func Listen(ctx context.Context, sources []*Source, every time.Duration, remarks io.Writer) (leave func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var listening sync.WaitGroup
 	leave = func() {
@@ -32,7 +31,7 @@ func listenIn(ctx context.Context, sources []*observe.Source, every time.Duratio
 		}
 		s.PublishEvents(ct.EventCounts{})
 		listening.Go(func() {
-			_, err := l.Run(ctx, ct.Handler{Every: every, Tick: publisher(s)})
+			_, err := l.Run(ctx, ct.Handler{Every: every, Tick: Publisher(s)})
 			if err := errors.Join(err, l.Close()); err != nil {
 				fmt.Fprintf(remarks, "conntrackwatch: events of %s are no longer counted: %v\n", s.Name, err)
 			}
@@ -41,8 +40,8 @@ func listenIn(ctx context.Context, sources []*observe.Source, every time.Duratio
 	return leave, nil
 }
 
-// publisher is a listener's Tick.
-func publisher(s *observe.Source) func(ct.EventCounts) error {
+// Publisher is a listener's Tick.
+func Publisher(s *Source) func(ct.EventCounts) error {
 	return func(counts ct.EventCounts) error {
 		s.PublishEvents(counts)
 		return nil

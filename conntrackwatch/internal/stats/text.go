@@ -1,4 +1,4 @@
-package main
+package stats
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 
 // known are the counters worth a row or column: those that the kernel sends, and those that only older or newer ones do not
 // send although they tell of clashes.
-func (r *statsResult) known() (list []ct.Counter, absent bool) {
+func (r *Result) known() (list []ct.Counter, absent bool) {
 	for _, c := range ct.AllCounters() {
 		sent := r.Total[c].Sent
 		if sent || !c.Gone() {
@@ -23,20 +23,20 @@ func (r *statsResult) known() (list []ct.Counter, absent bool) {
 	return list, absent
 }
 
-// writeText writes a row for each counter with its meaning, and below, if asked to, one for each CPU.
-func (r *statsResult) writeText(w io.Writer) error {
+// WriteText writes a row for each counter with its meaning, and below, if asked to, one for each CPU.
+func (r *Result) WriteText(w io.Writer) error {
 	counters, absent := r.known()
-	if r.cmd.named() {
+	if r.options.Named {
 		fmt.Fprintf(w, "namespace %s\n", r.NetNS) // what fails here fails below, too
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if r.cmd.Once {
+	if r.options.Once {
 		fmt.Fprintln(t, "counter\ttotal\t"+r.counts())
 	} else {
 		fmt.Fprintln(t, "counter\tsince start\ta second\ttotal\t"+r.counts())
 	}
 	for _, c := range counters {
-		if r.cmd.Once {
+		if r.options.Once {
 			fmt.Fprintf(t, "%v\t%v\t%s\n", c, r.Absolute[c], r.Meaning[c.String()])
 			continue
 		}
@@ -49,7 +49,7 @@ func (r *statsResult) writeText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if r.cmd.PerCPU {
+	if r.options.PerCPU {
 		if err := r.writeCPUs(w, counters); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (r *statsResult) writeText(w io.Writer) error {
 	if absent {
 		fmt.Fprintln(&text, "-: not sent by this kernel (clash_resolve: since 5.10, chain_toolong: since 5.15)")
 	}
-	if !r.cmd.Once {
+	if !r.options.Once {
 		fmt.Fprintf(&text, "in %.1f s; ", r.Seconds)
 	}
 	fmt.Fprintf(&text, "the table holds %v of at most %v entries\n", r.Table.Entries, r.Table.MaxEntries)
@@ -67,7 +67,7 @@ func (r *statsResult) writeText(w io.Writer) error {
 }
 
 // counts heads the column of the meanings.
-func (r *statsResult) counts() string {
+func (r *Result) counts() string {
 	if r.Kernel == "" {
 		return ""
 	}
@@ -75,12 +75,12 @@ func (r *statsResult) counts() string {
 }
 
 // writeCPUs writes what each CPU counted.
-func (r *statsResult) writeCPUs(w io.Writer, counters []ct.Counter) error {
+func (r *Result) writeCPUs(w io.Writer, counters []ct.Counter) error {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row(t, "cpu", counters, ct.Counter.String)
 	for _, cpu := range r.CPUs {
-		if cpu.Zero() && !r.cmd.All {
+		if cpu.Zero() && !r.options.All {
 			continue
 		}
 		row(t, strconv.Itoa(cpu.CPU), counters, func(c ct.Counter) string { return cpu.Counters[c].String() })
@@ -99,23 +99,23 @@ func row(t *tabwriter.Writer, first string, columns []ct.Counter, cell func(ct.C
 	fmt.Fprintln(t)
 }
 
-// statsRow is a sample as rows under a header: what the counters rose by since the sample before.
-type statsRow struct {
-	*statsResult
-	header bool
+// Row is a sample as rows under a header: what the counters rose by since the sample before.
+type Row struct {
+	*Result
+	Header bool
 }
 
-// writeText pads each cell itself, as rows of different times line up. A counter may outgrow its column.
-func (r *statsRow) writeText(w io.Writer) error {
+// WriteText pads each cell itself, as rows of different times line up. A counter may outgrow its column.
+func (r *Row) WriteText(w io.Writer) error {
 	const clock, narrow = "15:04:05", 7
 	counters, _ := r.known()
 	var text strings.Builder
 	line := func(time, netns, cpu string, cell func(ct.Counter) string) {
 		fmt.Fprintf(&text, "%-8s", time)
-		if r.cmd.named() {
+		if r.options.Named {
 			fmt.Fprintf(&text, " %-20s", netns)
 		}
-		if r.cmd.PerCPU {
+		if r.options.PerCPU {
 			fmt.Fprintf(&text, " %5s", cpu)
 		}
 		for _, c := range counters {
@@ -123,13 +123,13 @@ func (r *statsRow) writeText(w io.Writer) error {
 		}
 		text.WriteByte('\n')
 	}
-	if r.header {
+	if r.Header {
 		line("time", "netns", "cpu", ct.Counter.String)
 	}
 	now := r.Time.Format(clock)
-	if r.cmd.PerCPU {
+	if r.options.PerCPU {
 		for _, cpu := range r.Last.CPUs {
-			if !cpu.Zero() || r.cmd.All {
+			if !cpu.Zero() || r.options.All {
 				line(now, r.NetNS, strconv.Itoa(cpu.CPU), func(c ct.Counter) string { return cpu.Counters[c].String() })
 			}
 		}

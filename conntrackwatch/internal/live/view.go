@@ -1,9 +1,10 @@
-package main
+package live
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -26,23 +27,23 @@ var (
 	alarm = lipgloss.NewStyle().Foreground(lipgloss.Color("1")).Bold(true)
 )
 
-// view draws the terminal until q or the end of ctx.
-func (l *liveCmd) view(ctx context.Context, lives []*live, out output) error {
+// View draws a terminal until q or the end of ctx.
+func View(ctx context.Context, all []*Watched, every time.Duration, terminal io.Writer) error {
 	release, err := kernelfacts.Release()
 	if err != nil {
 		return err
 	}
-	m := newLiveModel(lives, l.Interval, "Linux "+release)
-	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(out.results), tea.WithAltScreen(), tea.WithoutSignalHandler()).Run()
+	m := newModel(all, every, "Linux "+release)
+	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(terminal), tea.WithAltScreen(), tea.WithoutSignalHandler()).Run()
 	if asked := errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil; err != nil && !asked {
 		return fmt.Errorf("draw the view (--plain prints lines instead): %w", err)
 	}
 	return nil
 }
 
-// liveModel is bubbletea's model: the state of the view.
-type liveModel struct {
-	lives    []*live
+// model is bubbletea's model: the state of the view.
+type model struct {
+	all      []*Watched
 	rows     [][]history // by namespace and column
 	interval time.Duration
 	title    string
@@ -52,9 +53,9 @@ type liveModel struct {
 	paused   bool
 }
 
-func newLiveModel(lives []*live, interval time.Duration, title string) *liveModel {
-	m := &liveModel{lives: lives, interval: interval, title: title, width: 80, height: 24}
-	for range lives {
+func newModel(all []*Watched, interval time.Duration, title string) *model {
+	m := &model{all: all, interval: interval, title: title, width: 80, height: 24}
+	for range all {
 		rows := make([]history, len(columns))
 		for i := range rows {
 			rows[i].size = kept
@@ -66,15 +67,15 @@ func newLiveModel(lives []*live, interval time.Duration, title string) *liveMode
 
 type tickMsg time.Time
 
-func (m *liveModel) tick() tea.Cmd {
+func (m *model) tick() tea.Cmd {
 	return tea.Tick(m.interval, func(t time.Time) tea.Msg { return tickMsg(t) })
 }
 
 // Init implements tea.Model.
-func (m *liveModel) Init() tea.Cmd { return m.tick() }
+func (m *model) Init() tea.Cmd { return m.tick() }
 
 // Update implements tea.Model.
-func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
@@ -90,7 +91,7 @@ func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		case "p", " ":
 			m.paused = !m.paused
 		case "down", "j":
-			m.first = min(m.first+1, len(m.lives)-1)
+			m.first = min(m.first+1, len(m.all)-1)
 		case "up", "k":
 			m.first = max(m.first-1, 0)
 		}
@@ -99,8 +100,8 @@ func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 // read takes the next reading of every namespace.
-func (m *liveModel) read() {
-	for i, v := range m.lives {
+func (m *model) read() {
+	for i, v := range m.all {
 		f, err := v.step()
 		for j, c := range columns {
 			if err != nil {
@@ -113,13 +114,13 @@ func (m *liveModel) read() {
 }
 
 // View implements tea.Model.
-func (m *liveModel) View() string {
+func (m *model) View() string {
 	state := "every " + m.interval.String()
 	if m.paused {
 		state = "paused"
 	}
 	lines := []string{bold.Render("conntrackwatch") + "  " + m.title + "  " + faint.Render(state+"; q quits, p pauses, arrows scroll")}
-	for i := m.first; i < len(m.lives); i++ {
+	for i := m.first; i < len(m.all); i++ {
 		lines = append(lines, m.namespace(i)...)
 	}
 	if len(lines) > m.height {
@@ -129,9 +130,9 @@ func (m *liveModel) View() string {
 }
 
 // namespace draws one.
-func (m *liveModel) namespace(i int) []string {
-	lines := []string{"", bold.Render("namespace " + m.lives[i].source.Name)}
-	if err := m.lives[i].failed; err != nil {
+func (m *model) namespace(i int) []string {
+	lines := []string{"", bold.Render("namespace " + m.all[i].source.Name)}
+	if err := m.all[i].failed; err != nil {
 		lines = append(lines, alarm.Render(err.Error()))
 	}
 	for j, c := range columns {

@@ -1,4 +1,4 @@
-package main
+package events
 
 import (
 	"fmt"
@@ -16,33 +16,39 @@ var lineFormats = map[string]func([]byte, *ct.Event, time.Time) []byte{
 	"csv":   appendCSV,
 }
 
+// IsFormat says whether events can be written in a format of that name.
+func IsFormat(name string) bool { return lineFormats[name] != nil }
+
 const csvHeader = "time,type,protocol,src,dst,sport,dport,reply_src,reply_dst,reply_sport,reply_dport,id,status,timeout,state,mark,zone," +
 	"packets,bytes,reply_packets,reply_bytes\n"
 
-// eventLines writes events as they come, those of a batch at once.
-type eventLines struct {
+// Lines writes events as they come, those of a batch at once.
+type Lines struct {
 	w      io.Writer
 	format func([]byte, *ct.Event, time.Time) []byte
 	buf    []byte
 	now    time.Time // when the batch was received
 }
 
-func newEventLines(w io.Writer, format string) *eventLines {
-	l := &eventLines{w: w, format: lineFormats[format]}
+// NewLines is for one of the formats table, as conntrack -E has it, json and csv.
+func NewLines(w io.Writer, format string) *Lines {
+	l := &Lines{w: w, format: lineFormats[format]}
 	if format == "csv" {
 		l.buf = append(l.buf, csvHeader...)
 	}
 	return l
 }
 
-func (l *eventLines) event(e *ct.Event) {
+// Event takes one of a batch.
+func (l *Lines) Event(e *ct.Event) {
 	if l.now.IsZero() {
 		l.now = time.Now().UTC()
 	}
 	l.buf = l.format(l.buf, e, l.now)
 }
 
-func (l *eventLines) flush() error {
+// Flush writes the batch.
+func (l *Lines) Flush() error {
 	l.now = time.Time{}
 	if len(l.buf) == 0 {
 		return nil

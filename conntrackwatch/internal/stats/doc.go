@@ -1,0 +1,3 @@
+// Package stats adds up what the kernel's conntrack counters rose by, and writes it: the document and the tables of
+// `conntrackwatch stats`.
+package stats
