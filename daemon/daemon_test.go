@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )
@@ -79,7 +79,7 @@ func launch(t *testing.T, ns *netlab.NetNS, cfg *config.Config, run func(context
 	return r
 }
 
-func (r *running) stop() statistics {
+func (r *running) stop() statistics.Document {
 	r.t.Helper()
 	r.cancel()
 	if err := <-r.ended; err != nil {
@@ -89,11 +89,14 @@ func (r *running) stop() statistics {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	var s statistics
-	if err := json.Unmarshal(b, &s); err != nil {
+	if err := testkit.Validate(r.t, statisticsSchema, b); err != nil {
+		r.t.Errorf("the statistics do not follow their schema: %v", err)
+	}
+	d, err := statistics.Read(b)
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	return s
+	return *d
 }
 
 func testConfig() *config.Config {
@@ -218,7 +221,7 @@ func TestStopLosesNothing(t *testing.T) {
 	cfg := testConfig()
 	cfg.Analysis = config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: 100 * time.Microsecond, Per: vocabulary.PerPacket}
 	d := start(t, ns, cfg)
-	stopped := make(chan statistics)
+	stopped := make(chan statistics.Document)
 	counted := make(chan int)
 	go func() {
 		_ = ns.Do(func() error { counted <- burst(t, netip.MustParseAddr("127.0.0.1"), 500); return nil })
@@ -284,7 +287,7 @@ func TestGuardHasNothingToDo(t *testing.T) {
 			arrived := burst(t, netip.MustParseAddr("127.0.0.1"), 10)
 			s := d.stop()
 			if arrived != 40 || s.Guard != string(vocabulary.GuardOff) || s.Gate != nil || s.Total.Received == 0 {
-				t.Errorf("%d of 40 arrived, guard %s, %+v", arrived, s.Guard, s.Total.Counters)
+				t.Errorf("%d of 40 arrived, guard %s, %+v", arrived, s.Guard, s.Total.Verdicts)
 			}
 		})
 	}

@@ -107,8 +107,8 @@ func (k *keeper) leave(cfg *config.Config, began usage) error {
 	st := newStatistics(cfg, began)
 	st.Guard, st.Gate = string(k.mode(&k.now)), k.statistics(kernel)
 	if st.Gate != nil {
-		st.share(began, cpu, st.Gate.Total.Received)
+		st.CPUPerPacket = began.perPacket(cpu, st.Gate.Total.Received)
 	}
-	errs = append(errs, k.free(), k.gone(k.remove()), st.write(cfg.Statistics.File))
+	errs = append(errs, k.free(), k.gone(k.remove()), writeStatistics(st, cfg.Statistics.File))
 	return errors.Join(errs...)
 }

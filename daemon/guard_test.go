@@ -12,6 +12,7 @@ import (
 
 	"verdictd/daemon/internal/exposure"
 	"verdictd/internal/config"
+	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )
@@ -49,7 +50,7 @@ func asksConntrack(rules string) bool {
 }
 
 // checkGuard looks at what a guard has counted.
-func checkGuard(t *testing.T, s *statistics) {
+func checkGuard(t *testing.T, s *statistics.Document) {
 	t.Helper()
 	if s.Schema != 2 || s.Queues != nil || s.Total != nil {
 		t.Errorf("statistics of a guard: %+v", s)

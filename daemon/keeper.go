@@ -20,6 +20,7 @@ import (
 	"verdictd/internal/liverules"
 	"verdictd/internal/modules"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
 )
 
@@ -55,8 +56,8 @@ type keeper struct {
 	threads   int      // that it has
 	now       gatePlan
 	said      map[string]bool
-	again     <-chan time.Time // when to read the rules again
-	closed    runner.Counters  // of gates that were closed, as the zones changed
+	again     <-chan time.Time      // when to read the rules again
+	closed    statistics.GateThread // of gates that were closed, as the zones changed
 }
 
 // newKeeper is for the queues that this process judges.
@@ -411,7 +412,7 @@ func (k *keeper) close() error {
 		return err
 	}
 	_, total := k.gate.Results()
-	k.closed.Add(&total.Counters)
+	statistics.Add(&k.closed, &total)
 	return k.free()
 }
 

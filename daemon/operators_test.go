@@ -18,6 +18,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )
@@ -200,7 +201,7 @@ func TestDaemonAndGuard(t *testing.T) {
 	if s.Gate == nil || daemon.Gate == nil || s.Gate.Total.Held+daemon.Gate.Total.Held == 0 {
 		t.Fatalf("gates: %+v and %+v", s.Gate, daemon.Gate)
 	}
-	for _, g := range []gateTotals{s.Gate.Total, daemon.Gate.Total} {
+	for _, g := range []statistics.GateTotals{s.Gate.Total, daemon.Gate.Total} {
 		if g.Expired+g.Unguarded+g.VerdictErrors != 0 {
 			t.Errorf("gate: %+v", g)
 		}

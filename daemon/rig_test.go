@@ -15,6 +15,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
+	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )
@@ -71,7 +72,7 @@ func newRig(t *testing.T, mode vocabulary.GuardMode, change func(*config.Config)
 
 // done stops the daemon and checks that at least so many packets clashed without
 // the guard, and were held with it.
-func (r *rig) done(further uint64) statistics {
+func (r *rig) done(further uint64) statistics.Document {
 	r.t.Helper()
 	s := r.daemon.stop()
 	checkClashes(r.t, r.mode, &s, further)
@@ -79,7 +80,7 @@ func (r *rig) done(further uint64) statistics {
 }
 
 // checkClashes looks at what a daemon leaves in the test's namespace.
-func checkClashes(t *testing.T, mode vocabulary.GuardMode, s *statistics, further uint64) {
+func checkClashes(t *testing.T, mode vocabulary.GuardMode, s *statistics.Document, further uint64) {
 	t.Helper()
 	if s.Total.VerdictErrors+s.Total.QueueDropped+s.Total.UserDropped != 0 {
 		t.Errorf("verdicts: %+v", s.Total)

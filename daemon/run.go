@@ -127,10 +127,10 @@ func (s *service) stop() error {
 		s.log.Warn("the kernel's drop counters are unknown", "error", err)
 	}
 	errs = append(errs, s.engine.Stop())
-	statistics := s.collect(kernel)
+	counted := s.collect(kernel)
 	errs = append(errs, s.keeper.free(), s.engine.Close())
 	errs = append(errs, s.keeper.gone(s.keeper.remove()))
-	return errors.Join(append(errs, statistics.write(s.cfg.Statistics.File))...)
+	return errors.Join(append(errs, writeStatistics(counted, s.cfg.Statistics.File))...)
 }
 
 // idle reports whether nothing waits for a verdict.

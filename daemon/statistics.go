@@ -5,82 +5,26 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
-	"verdictd/daemon/internal/engine"
-	"verdictd/daemon/internal/gate/runner"
 	"verdictd/internal/config"
 	"verdictd/internal/nfq"
+	"verdictd/internal/statistics"
 )
-
-// statistics is the file that is written when the daemon stops.
-type statistics struct {
-	Schema  int    `json:"schema"`
-	Version string `json:"version"`
-	Backend string `json:"backend"`
-	Guard   string `json:"guard"`
-	// Seconds from the start of the service to its stop.
-	Seconds float64           `json:"seconds"`
-	Queues  []queueStatistics `json:"queues,omitempty"`
-	Total   *queueTotals      `json:"total,omitempty"`
-	// Gate is absent where there was none.
-	Gate *gateStatistics `json:"gate,omitempty"`
-	// CPUPerPacket is the process's user and system time in that span, in
-	// microseconds, by packets received; 0 if there were none.
-	CPUPerPacket float64 `json:"cpu_us_per_packet"`
-	// RSS is resident memory in KiB: at the start, at the end, and its peak.
-	RSS residentSet `json:"rss_kib"`
-}
-
-type residentSet struct {
-	Start int64 `json:"start"`
-	End   int64 `json:"end"`
-	Max   int64 `json:"max"`
-}
-
-// kernelDrops are packets that never reached the daemon.
-type kernelDrops struct {
-	// QueueDropped found the queue full, UserDropped the receive buffer.
-	QueueDropped uint64 `json:"queue_dropped"`
-	UserDropped  uint64 `json:"user_dropped"`
-}
-
-// gateStatistics are the gate's, of each of its threads and in sum.
-type gateStatistics struct {
-	Queues []runner.Counters `json:"queues"`
-	Total  gateTotals        `json:"total"`
-}
-
-type gateTotals struct {
-	runner.Counters
-	kernelDrops
-}
-
-type queueTotals struct {
-	engine.Result
-	kernelDrops
-}
-
-type queueStatistics struct {
-	Queue uint16 `json:"queue"`
-	// CPU that the queue's thread is pinned to; -1: none.
-	CPU int `json:"cpu"`
-	queueTotals
-}
 
 // usage is what the process had used when the service began.
 type usage struct {
 	at  time.Time
 	cpu time.Duration
-	rss int64
+	rss uint64
 }
 
 func startUsage() usage {
-	return usage{at: time.Now(), cpu: processTime(), rss: memory("VmRSS")}
+	rss, _ := memory()
+	return usage{at: time.Now(), cpu: processTime(), rss: rss}
 }
 
 // processTime is the user and system time of all threads so far.
@@ -92,49 +36,49 @@ func processTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// memory is a line of /proc/self/status in KiB; 0 where procfs does not tell.
-// Its VmHWM is the process's own peak, while ru_maxrss survives an exec and so
-// may be the parent's.
-func memory(line string) int64 {
-	b, err := os.ReadFile("/proc/self/status")
+// memory is what is resident now and was at its peak, in KiB; 0 where procfs does not
+// tell. Its peak is the process's own, while ru_maxrss survives an exec and so may be
+// the parent's.
+func memory() (now, peak uint64) {
+	p, err := procfs.Self()
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	for l := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(l, line+":"); ok {
-			kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kib
-		}
+	status, err := p.NewStatus()
+	if err != nil {
+		return 0, 0
 	}
-	return 0
+	return status.VmRSS / 1024, status.VmHWM / 1024
 }
 
 // newStatistics are those of a process without queues.
-func newStatistics(cfg *config.Config, began usage) *statistics {
-	return &statistics{
-		Schema: 2, Version: version, Backend: string(cfg.Backend),
+func newStatistics(cfg *config.Config, began usage) *statistics.Document {
+	now, peak := memory()
+	return &statistics.Document{
+		Schema: statistics.Schema, Version: version, Backend: string(cfg.Backend),
 		Seconds: time.Since(began.at).Seconds(),
-		RSS:     residentSet{Start: began.rss, End: memory("VmRSS"), Max: memory("VmHWM")},
+		RSS:     statistics.Memory{Start: began.rss, End: now, Max: peak},
 	}
 }
 
-// share divides the CPU time since the start by packets.
-func (st *statistics) share(began usage, cpu time.Duration, packets uint64) {
-	if packets > 0 {
-		st.CPUPerPacket = float64((cpu - began.cpu).Nanoseconds()) / 1e3 / float64(packets)
+// perPacket divides the CPU time since the start by packets, in microseconds.
+func (u *usage) perPacket(cpu time.Duration, packets uint64) float64 {
+	if packets == 0 {
+		return 0
 	}
+	return float64((cpu - u.cpu).Nanoseconds()) / 1e3 / float64(packets)
 }
 
 // collect gathers the statistics when the workers have ended.
-func (s *service) collect(kernel []nfq.KernelQueue) *statistics {
+func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
 	cpu := processTime()
 	queues, total := s.engine.Results()
-	st := newStatistics(s.cfg, s.usage)
-	st.Guard, st.Gate = string(s.keeper.mode(&s.keeper.now)), s.keeper.statistics(kernel)
-	st.Total = &queueTotals{Result: total}
-	st.share(s.usage, cpu, total.Received)
+	d := newStatistics(s.cfg, s.usage)
+	d.Guard, d.Gate = string(s.keeper.mode(&s.keeper.now)), s.keeper.statistics(kernel)
+	d.Total = &statistics.Totals{Verdicts: total}
+	d.CPUPerPacket = s.usage.perPacket(cpu, total.Received)
 	for i, r := range queues {
-		q := queueStatistics{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, queueTotals: queueTotals{Result: r}}
+		q := statistics.Queue{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, Totals: statistics.Totals{Verdicts: r}}
 		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
 			q.CPU = pin[i%len(pin)]
 		}
@@ -143,21 +87,20 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics {
 				q.QueueDropped, q.UserDropped = uint64(k.QueueDropped), uint64(k.UserDropped)
 			}
 		}
-		st.Total.QueueDropped += q.QueueDropped
-		st.Total.UserDropped += q.UserDropped
-		st.Queues = append(st.Queues, q)
+		statistics.Add(&d.Total.KernelDrops, &q.KernelDrops)
+		d.Queues = append(d.Queues, q)
 	}
-	return st
+	return d
 }
 
 // statistics of the gate, and of those before it; nil where there was none.
-func (k *keeper) statistics(kernel []nfq.KernelQueue) *gateStatistics {
+func (k *keeper) statistics(kernel []nfq.KernelQueue) *statistics.Gate {
 	if k.gate == nil {
 		return nil
 	}
 	queues, total := k.gate.Results()
-	g := &gateStatistics{Queues: queues, Total: gateTotals{Counters: total}}
-	g.Total.Add(&k.closed.Counters)
+	g := &statistics.Gate{Queues: queues, Total: statistics.GateTotals{GateThread: total}}
+	statistics.Add(&g.Total.GateThread, &k.closed)
 	var passed uint64
 	g.Total.QueueDropped, g.Total.UserDropped, passed = k.gate.Drops(kernel)
 	g.Total.Unguarded += passed
@@ -165,8 +108,8 @@ func (k *keeper) statistics(kernel []nfq.KernelQueue) *gateStatistics {
 	return g
 }
 
-// write puts the statistics into a file; "-" is standard output, "" nothing.
-func (st *statistics) write(name string) error {
+// writeStatistics puts them into a file; "-" is standard output, "" nothing.
+func writeStatistics(d *statistics.Document, name string) error {
 	if name == "" {
 		return nil
 	}
@@ -181,7 +124,7 @@ func (st *statistics) write(name string) error {
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	if err := e.Encode(st); err != nil {
+	if err := e.Encode(d); err != nil {
 		return fmt.Errorf("write statistics to %s: %w", name, err)
 	}
 	return nil

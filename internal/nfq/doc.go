@@ -33,7 +33,7 @@
 // # Messages that cannot be understood
 //
 // A packet whose message was cut, or has no payload, is handed on with what could be
-// read and counted (Stats.Malformed): it waits for its verdict, and is to get the one
+// read and counted (statistics.Transport.Malformed): it waits for its verdict, and is to get the one
 // that undecodable packets get. One without an id stays in the kernel until the
 // queue is closed, which drops it; from then on no verdicts are joined.
 //

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
+	"verdictd/internal/statistics"
 )
 
 // Gonf is the reference backend, on go-nfqueue: a batch is one packet, a
@@ -26,7 +27,7 @@ type Gonf struct {
 	nf            *nfqueue.Nfqueue
 	receiveBuffer int
 	batch         Batch
-	stats         Stats
+	stats         statistics.Transport
 
 	// The library starts to receive when it binds; its callback waits for Run.
 	handle  func(*Batch) error
@@ -231,7 +232,7 @@ func (q *Gonf) Close() error {
 }
 
 // Stats implements Queue.
-func (q *Gonf) Stats() Stats { return q.stats }
+func (q *Gonf) Stats() statistics.Transport { return q.stats }
 
 // ReceiveBuffer implements Queue.
 func (q *Gonf) ReceiveBuffer() int { return q.receiveBuffer }

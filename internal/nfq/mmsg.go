@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
+	"verdictd/internal/statistics"
 )
 
 // Messages of the queue subsystem.
@@ -41,7 +42,7 @@ type Mmsg struct {
 	filled  int // datagrams that recv holds and nobody has seen yet
 	batch   Batch
 	stop    atomic.Bool
-	stats   Stats
+	stats   statistics.Transport
 
 	verdicts verdicts
 }
@@ -345,7 +346,7 @@ func (q *Mmsg) Close() error {
 }
 
 // Stats implements Queue.
-func (q *Mmsg) Stats() Stats { return q.stats }
+func (q *Mmsg) Stats() statistics.Transport { return q.stats }
 
 // ReceiveBuffer implements Queue.
 func (q *Mmsg) ReceiveBuffer() int { return q.socket.ReceiveBuffer() }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
 )
 
@@ -26,7 +27,7 @@ type Queue interface {
 	// Close unbinds the queue and frees it. Run must have returned.
 	Close() error
 	// Stats is what the queue counted. To be called when Run has returned.
-	Stats() Stats
+	Stats() statistics.Transport
 	// ReceiveBuffer is the size in bytes that the kernel granted.
 	ReceiveBuffer() int
 }
@@ -52,18 +53,6 @@ type Batch struct {
 	Received int64
 	// All that the socket held is in the batch (Mmsg.Next).
 	All bool
-}
-
-// Stats counts what concerns a queue's transport.
-type Stats struct {
-	// Batches is how many receives brought packets.
-	Batches uint64
-	// VerdictErrors is how many verdicts the kernel refused: mostly ENOENT, as
-	// the packet was gone already (flushed by a device or a rule that went).
-	VerdictErrors uint64
-	// Malformed is how many messages could not be understood. Where the packet has
-	// an id it is in a Batch all the same, with a payload that is cut or empty.
-	Malformed uint64
 }
 
 var start = time.Now()

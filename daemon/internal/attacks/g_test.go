@@ -289,7 +289,7 @@ func TestZone(t *testing.T) {
 func TestWantsSecondPacket(t *testing.T) {
 	const many, learnt = 90, 10
 	var log *recorder
-	var second float64
+	var second uint64
 	_, hold, both := bothModes(t, "", func(r *run) outcome {
 		h := oneHost(r, "ipv4")
 		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
@@ -321,7 +321,7 @@ func TestWantsSecondPacket(t *testing.T) {
 			r.Errorf("the program should be known by now, and a packet was on its way for %v", d)
 		}
 		if r.mode == "hold" {
-			second = r.child.gateFigure("expired_second")
+			second = o.statistics.Gate.Total.ExpiredSecond
 		}
 		return o
 	})

@@ -69,7 +69,7 @@ func TestManyFlowsHeld(t *testing.T) {
 	needsLargeBuffers(t)
 	const many = 10000
 	var intake, standing time.Duration
-	var asked float64
+	var asked uint64
 	sideBySide(t, scenario{
 		arrive: 2 * many, clashes: many / 2,
 		play: func(r *run) outcome {
@@ -94,7 +94,7 @@ func TestManyFlowsHeld(t *testing.T) {
 			o := r.endBefore(in, 2*many)
 			o.longest()
 			if r.child != nil {
-				asked = r.child.gateFigure("asked")
+				asked = o.statistics.Gate.Total.Asked
 			}
 			return o
 		},

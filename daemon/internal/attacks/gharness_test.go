@@ -1,9 +1,7 @@
 package attacks
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -90,28 +88,6 @@ func (r *recorder) said(text string) (n int) {
 		if strings.Contains(line, text) {
 			n++
 		}
-	}
-	return n
-}
-
-// gateFigure reads a figure of the gate from a child's statistics, when it has ended.
-func (c *child) gateFigure(name string) float64 {
-	c.t.Helper()
-	b, err := os.ReadFile(c.file)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var s struct {
-		Gate struct {
-			Total map[string]any `json:"total"`
-		} `json:"gate"`
-	}
-	if err := json.Unmarshal(b, &s); err != nil {
-		c.t.Fatalf("%s: %v", b, err)
-	}
-	n, ok := s.Gate.Total[name].(float64)
-	if !ok {
-		c.t.Errorf("the statistics have no gate.total.%s", name)
 	}
 	return n
 }

@@ -171,7 +171,7 @@ func TestHeldSegmentsAreBounded(t *testing.T) {
 		sends = 3
 		bound = 1 << 20
 	)
-	var most float64
+	var most uint64
 	_, hold, both := bothModes(t, fmt.Sprintf("bytes: %d", bound), func(r *run) outcome {
 		near, far := twoEnds(r)
 		to := netip.AddrPortFrom(farEnd, port)
@@ -182,7 +182,7 @@ func TestHeldSegmentsAreBounded(t *testing.T) {
 		sendSegments(r, near, to, many, sends)
 		o := r.endBefore(in, many*sends*segments)
 		if r.mode == "hold" {
-			most = r.child.gateFigure("max_bytes")
+			most = o.statistics.Gate.Total.MaxBytes
 		}
 		return o
 	})

@@ -56,7 +56,7 @@ type scenario struct {
 type outcome struct {
 	arrived, duplicated, reordered int
 	clashes                        uint64
-	statistics                     statistics
+	statistics                     counts
 	arrivals                       []arrival
 	// figures of the scenario's own, by name.
 	figures map[string]float64

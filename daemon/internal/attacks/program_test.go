@@ -3,7 +3,6 @@ package attacks
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"verdictd/internal/netlab"
+	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 )
 
@@ -191,10 +191,10 @@ func startGuard(t testing.TB, ns *netlab.NetNS, config string, args ...string) *
 	return c
 }
 
-func configFile(t testing.TB, config, statistics string) string {
+func configFile(t testing.TB, config, file string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "verdictd.yaml")
-	text := fmt.Sprintf("%s\nstatistics: {file: %q}\n", config, statistics)
+	text := fmt.Sprintf("%s\nstatistics: {file: %q}\n", config, file)
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func configFile(t testing.TB, config, statistics string) string {
 }
 
 // stop ends the daemon in order, and returns what it counted.
-func (c *child) stop() statistics {
+func (c *child) stop() counts {
 	c.t.Helper()
 	c.signal(syscall.SIGTERM)
 	select {
@@ -217,54 +217,29 @@ func (c *child) stop() statistics {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	var s statistics
-	if err := json.Unmarshal(b, &s); err != nil {
-		c.t.Fatalf("%s: %v", b, err)
+	d, err := statistics.Read(b)
+	if err != nil {
+		c.t.Fatalf("%v:\n%s", err, b)
 	}
-	return s
+	return countsOf(d)
 }
 
-// statistics is what these tests need of what the daemon writes.
-type statistics struct {
-	Guard string       `json:"guard"`
-	Total verdictTotal `json:"total"`
-	Gate  struct {
-		Total gateTotal `json:"total"`
-	} `json:"gate"`
+// counts are what a program's statistics say; what it had no part of is zero.
+type counts struct {
+	Guard string
+	Total statistics.Totals
+	Gate  statistics.Gate
 }
 
-type verdictTotal struct {
-	Received      uint64 `json:"received"`
-	Accepted      uint64 `json:"accepted"`
-	Dropped       uint64 `json:"dropped"`
-	Undecodable   uint64 `json:"undecodable"`
-	VerdictErrors uint64 `json:"verdict_errors"`
-	QueueDropped  uint64 `json:"queue_dropped"`
-	UserDropped   uint64 `json:"user_dropped"`
-}
-
-type gateTotal struct {
-	Received      uint64 `json:"received"`
-	First         uint64 `json:"first"`
-	Held          uint64 `json:"held"`
-	Confirmed     uint64 `json:"confirmed"`
-	Gone          uint64 `json:"gone"`
-	Dropped       uint64 `json:"dropped"`
-	Expired       uint64 `json:"expired"`
-	ExpiredHold   uint64 `json:"expired_hold"`
-	ExpiredLimit  uint64 `json:"expired_limit"`
-	ExpiredSecond uint64 `json:"expired_second"`
-	Unguarded     uint64 `json:"unguarded"`
-	Undecodable   uint64 `json:"undecodable"`
-	Announced     uint64 `json:"announced"`
-	Reentered     uint64 `json:"reentered"`
-	Vanished      uint64 `json:"vanished"`
-	Barriers      uint64 `json:"barriers"`
-	Listed        uint64 `json:"listed"`
-	VerdictErrors uint64 `json:"verdict_errors"`
-	QueueDropped  uint64 `json:"queue_dropped"`
-	UserDropped   uint64 `json:"user_dropped"`
-	MaxHeld       uint64 `json:"max_held"`
+func countsOf(d *statistics.Document) counts {
+	c := counts{Guard: d.Guard}
+	if d.Total != nil {
+		c.Total = *d.Total
+	}
+	if d.Gate != nil {
+		c.Gate = *d.Gate
+	}
+	return c
 }
 
 // shell runs a script in a namespace, as an operator would type it: nft, iptables, ip, tc. It fails the test if the

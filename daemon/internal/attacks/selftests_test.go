@@ -64,7 +64,7 @@ func (r *run) sub(name string, f func(r *run)) {
 }
 
 // finish stops the daemon and checks what is right of every selftest.
-func (r *run) finish() statistics {
+func (r *run) finish() counts {
 	r.Helper()
 	s := r.child.stop()
 	n := clashes(r, r.ns) - r.clashes

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/policy"
 	"verdictd/internal/nfq"
+	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
 )
 
@@ -71,7 +73,7 @@ func newWorker(cfg *Config, i int) (w *worker, err error) {
 		undecodable: cfg.Undecodable,
 		analyst:     newAnalyst(cfg.Analysis, uint64(i)),
 		hints:       cfg.Hints,
-		latency:     newHistogram(),
+		latency:     statistics.NewHistogram(longestTime),
 	}
 	if w.hints != nil {
 		w.drops = make([]drop, 0, cmp.Or(cfg.Queue.Batch, nfq.DefaultBatch))
@@ -149,25 +151,21 @@ func (e *Engine) Close() error {
 	return errors.Join(errs...)
 }
 
-// Result is what one queue's worker has done.
-type Result struct {
-	Counters
-	Latency Latency `json:"verdict_latency_us"`
-}
+// longestTime is what verdicts' times are told up to.
+const longestTime = time.Minute
 
 // Results lists the queues' results in their order, and their sum. To be
 // called after Stop.
-func (e *Engine) Results() (queues []Result, total Result) {
-	all := newHistogram()
+func (e *Engine) Results() (queues []statistics.Verdicts, total statistics.Verdicts) {
+	all := statistics.NewHistogram(longestTime)
 	for _, w := range e.workers {
 		c := w.counters
-		s := w.queue.Stats()
-		c.Batches, c.Malformed, c.VerdictErrors = s.Batches, s.Malformed, s.VerdictErrors
-		total.Add(&c)
+		c.Transport, c.Latency = w.queue.Stats(), w.latency.Spread()
+		statistics.Add(&total, &c)
 		all.Merge(w.latency)
-		queues = append(queues, Result{c, latency(w.latency)})
+		queues = append(queues, c)
 	}
-	total.Latency = latency(all)
+	total.Latency = all.Spread()
 	return queues, total
 }
 

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"verdictd/daemon/internal/policy"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
+	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
 )
 
@@ -27,9 +27,12 @@ func TestPolicy(t *testing.T) {
 	lines, total := r.judge(t,
 		batch(udp(2, 1), udp(1, 2), udp(2, 3), udp(1, 4)), batch(udp(1, 1), udp(1, 2)), batch(udp(2, 1), udp(2, 2)))
 	wantLines(t, lines, "drop 1", "accept 2", "drop 3", "accept 4", "accept 1", "accept 2", "drop 1", "drop 2")
-	want := Counters{Received: 8, Accepted: 4, Dropped: 4, Batches: 1, VerdictErrors: 2, Malformed: 3}
-	if total.Counters != want {
-		t.Errorf("counters: %+v\nwant:     %+v", total.Counters, want)
+	want := statistics.Verdicts{
+		Received: 8, Accepted: 4, Dropped: 4, Latency: total.Latency,
+		Transport: statistics.Transport{Batches: 1, VerdictErrors: 2, Malformed: 3},
+	}
+	if total != want {
+		t.Errorf("counters: %+v\nwant:     %+v", total, want)
 	}
 	if total.Latency.Max <= 0 || total.Latency.P50 > total.Latency.P99 {
 		t.Errorf("latency: %+v", total.Latency)
@@ -55,7 +58,7 @@ func TestUndecodable(t *testing.T) {
 				})
 				lines, total := r.judge(t, batch([]byte{1, 2, 3}, chain, nil, udp(1, 1)[:22]))
 				wantLines(t, lines, fmt.Sprint(action, " 1"), fmt.Sprint(action, " 2"), fmt.Sprint(action, " 3"), fmt.Sprint(action, " 4"))
-				if c := total.Counters; c.Undecodable != 4 || c.Accepted+c.Dropped != 4 {
+				if c := total; c.Undecodable != 4 || c.Accepted+c.Dropped != 4 {
 					t.Errorf("counters: %+v", c)
 				}
 			})
@@ -71,7 +74,7 @@ func TestTruncated(t *testing.T) {
 	b := batch(udp(1, 1)[:28], udp(1, 1))
 	b.Packets[0].CapLen = 29
 	if _, total := r.judge(t, b); total.Truncated != 1 || total.Undecodable != 0 {
-		t.Errorf("counters: %+v", total.Counters)
+		t.Errorf("counters: %+v", total)
 	}
 }
 
@@ -174,18 +177,6 @@ func TestResultsAddUp(t *testing.T) {
 	queues, total := r.Results()
 	if queues[0].Received != 1 || queues[1].Received != 2 || total.Received != 3 || total.Batches != 2 || total.Malformed != 6 {
 		t.Errorf("queues %+v, total %+v", queues, total)
-	}
-}
-
-// TestResultNames are those that scripts read.
-func TestResultNames(t *testing.T) {
-	b, err := json.Marshal(Result{Counters: Counters{Undecodable: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = `{"received":0,"accepted":0,"dropped":0,"undecodable":1,"truncated":0,"verdict_errors":0,"malformed":0,"batches":0,"verdict_latency_us":{"p50":0,"p99":0,"max":0}}`
-	if string(b) != want {
-		t.Errorf("%s\nwant %s", b, want)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
+	"verdictd/internal/statistics"
 )
 
 // fakeQueue is a queue without a kernel. Batches go in by a channel, and what the kernel
@@ -97,8 +98,8 @@ func (q *fakeQueue) Close() error {
 	return nil
 }
 
-func (q *fakeQueue) Stats() nfq.Stats {
-	return nfq.Stats{Batches: 1, VerdictErrors: 2, Malformed: 3}
+func (q *fakeQueue) Stats() statistics.Transport {
+	return statistics.Transport{Batches: 1, VerdictErrors: 2, Malformed: 3}
 }
 func (q *fakeQueue) ReceiveBuffer() int { return int(q.cfg.Queue) + 1 }
 
@@ -164,7 +165,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 }
 
 // judge runs batches through the first queue and returns what happened.
-func (r *rig) judge(t *testing.T, batches ...*nfq.Batch) (lines []string, total Result) {
+func (r *rig) judge(t *testing.T, batches ...*nfq.Batch) (lines []string, total statistics.Verdicts) {
 	t.Helper()
 	r.Start()
 	for _, b := range batches {

@@ -3,11 +3,10 @@ package engine
 import (
 	"sync/atomic"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"verdictd/daemon/internal/policy"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
+	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
 )
 
@@ -27,8 +26,8 @@ type worker struct {
 	// answered is the id of the last packet whose verdict has returned, which are
 	// given in the order of ids. Others read it.
 	answered atomic.Uint32
-	counters Counters
-	latency  *hdrhistogram.Histogram
+	counters statistics.Verdicts
+	latency  *statistics.Histogram
 }
 
 // handle judges a batch, in the order in which the kernel queued it.
@@ -99,7 +98,7 @@ func (w *worker) flush(b *nfq.Batch) error {
 	if err := w.queue.Flush(); err != nil {
 		return err
 	}
-	record(w.latency, nfq.Now()-b.Received, int64(w.replied))
+	w.latency.Record(nfq.Now()-b.Received, int64(w.replied))
 	w.answered.Store(w.reply.ID)
 	w.returned(w.replied)
 	w.replied = 0

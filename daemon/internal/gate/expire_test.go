@@ -1,6 +1,10 @@
 package gate
 
-import "testing"
+import (
+	"testing"
+
+	"verdictd/internal/statistics"
+)
 
 // pass lets milliseconds go by in which programs do the same all the time.
 func pass(g *Table, j Judge, milliseconds int64) {
@@ -15,13 +19,13 @@ func TestExpire(t *testing.T) {
 	for name, tt := range map[string]struct {
 		judge Judge
 		after int64 // milliseconds
-		count func(c *Counters) uint64
+		count func(c *statistics.Flows) uint64
 	}{
-		"hold":                   {Past, hold, func(c *Counters) uint64 { return c.ExpiredHold }},
+		"hold":                   {Past, hold, func(c *statistics.Flows) uint64 { return c.ExpiredHold }},
 		"hold, not yet":          {Past, hold - 1, nil},
 		"waits":                  {Waiting, limit - 1, nil},
-		"waits too long":         {Waiting, limit, func(c *Counters) uint64 { return c.ExpiredLimit }},
-		"wants the second":       {WantsSecond, second, func(c *Counters) uint64 { return c.ExpiredSecond }},
+		"waits too long":         {Waiting, limit, func(c *statistics.Flows) uint64 { return c.ExpiredLimit }},
+		"wants the second":       {WantsSecond, second, func(c *statistics.Flows) uint64 { return c.ExpiredSecond }},
 		"wants the second later": {WantsSecond, second - 1, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"verdictd/internal/statistics"
 )
 
 type modelOptions struct {
@@ -234,7 +236,7 @@ func TestModel(t *testing.T) {
 	for name, o := range variants() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var sum Counters
+			var sum statistics.Flows
 			var sent, excused, overtaken int
 			why := map[string]int{}
 			for i := range modelRuns {
@@ -249,7 +251,7 @@ func TestModel(t *testing.T) {
 					return
 				}
 				for i := range m.workers {
-					sum.Add(&m.workers[i].table.Counters)
+					statistics.Add(&sum, &m.workers[i].table.Counters)
 				}
 				sent, excused, overtaken = sent+m.sent, excused+m.excused, overtaken+m.overtaken
 				for k, n := range m.why {
@@ -284,7 +286,7 @@ func (o *modelOptions) strict() bool {
 }
 
 // occurs is what has to happen in a variant.
-func (o *modelOptions) occurs(c *Counters) map[string]uint64 {
+func (o *modelOptions) occurs(c *statistics.Flows) map[string]uint64 {
 	seen := map[string]uint64{"first": c.First, "passed": c.Passed, "held": c.Held, "confirmed": c.Confirmed}
 	for name, x := range map[string]struct {
 		wanted bool

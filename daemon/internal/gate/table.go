@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"verdictd/internal/packet"
+	"verdictd/internal/statistics"
 )
 
 // A flow is open or pending; see the package's documentation.
@@ -109,7 +110,7 @@ type Table struct {
 	// Listed are flows to be put into the settled set; who has done so empties it.
 	Listed []Listing
 
-	Counters Counters
+	Counters statistics.Flows
 }
 
 // New makes a table; all its memory at once.

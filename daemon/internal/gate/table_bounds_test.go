@@ -3,6 +3,8 @@ package gate
 import (
 	"testing"
 	"time"
+
+	"verdictd/internal/statistics"
 )
 
 const ms = int64(time.Millisecond)
@@ -61,10 +63,10 @@ func TestConfigIsChecked(t *testing.T) {
 func TestBounds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*Config)
-		count  func(c *Counters) uint64
+		count  func(c *statistics.Flows) uint64
 	}{
-		"packets of a flow": {func(c *Config) { c.FlowPackets = 2 }, func(c *Counters) uint64 { return c.UnguardedPackets }},
-		"bytes":             {func(c *Config) { c.Bytes = 2 * (100 + packetOverhead) }, func(c *Counters) uint64 { return c.UnguardedBytes }},
+		"packets of a flow": {func(c *Config) { c.FlowPackets = 2 }, func(c *statistics.Flows) uint64 { return c.UnguardedPackets }},
+		"bytes":             {func(c *Config) { c.Bytes = 2 * (100 + packetOverhead) }, func(c *statistics.Flows) uint64 { return c.UnguardedBytes }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newTable(t, tt.change)

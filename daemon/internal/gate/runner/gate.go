@@ -48,8 +48,6 @@ const (
 	batch     = 64
 	// dropsKept are what the engine tells between two turns of a worker.
 	dropsKept = 1 << 10
-	// histogramMax is the end of the histograms' range, in nanoseconds.
-	histogramMax = int64(5 * time.Minute)
 )
 
 // Numbers are the queue numbers of thread i: one for each zone, 0 first, and one

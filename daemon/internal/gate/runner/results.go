@@ -3,58 +3,26 @@ package runner
 import (
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"verdictd/daemon/internal/gate"
 	"verdictd/internal/nfq"
+	"verdictd/internal/statistics"
 )
 
-// Counters are what one thread of a gate has counted.
-type Counters struct {
-	gate.Counters
-	// AskErrors are questions that got no answer.
-	AskErrors uint64 `json:"ask_errors"`
-	// Barriers of the kernel were waited for; in the sum only, as they are for all.
-	Barriers uint64 `json:"barriers"`
-	// VerdictErrors were refused by the kernel, Malformed messages not understood.
-	VerdictErrors uint64 `json:"verdict_errors"`
-	Malformed     uint64 `json:"malformed"`
-	Batches       uint64 `json:"batches"`
-	// FirstUS is from the receipt of a first packet to the return of its verdict,
-	// HeldUS from that of a held one, in microseconds.
-	FirstUS Spread `json:"first_us"`
-	HeldUS  Spread `json:"held_us"`
-}
-
-// Spread is how long something took, in microseconds.
-type Spread struct {
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
-}
-
 // Results lists what the threads counted, and their sum. To be called after Stop.
-func (g *Gate) Results() (queues []Counters, total Counters) {
+func (g *Gate) Results() (queues []statistics.GateThread, total statistics.GateThread) {
 	first, held := newHistogram(), newHistogram()
 	for _, w := range g.workers {
-		s := w.queue.Stats()
-		c := Counters{
-			Counters: w.table.Counters, AskErrors: w.askErrors,
-			VerdictErrors: s.VerdictErrors, Malformed: s.Malformed, Batches: s.Batches,
-			FirstUS: spread(w.firstUS), HeldUS: spread(w.heldUS),
+		c := statistics.GateThread{
+			Flows: w.table.Counters, AskErrors: w.askErrors, Transport: w.queue.Stats(),
+			FirstUS: w.firstUS.Spread(), HeldUS: w.heldUS.Spread(),
 		}
-		total.Add(&c.Counters)
-		total.AskErrors += c.AskErrors
-		total.VerdictErrors += c.VerdictErrors
-		total.Malformed += c.Malformed
-		total.Batches += c.Batches
+		statistics.Add(&total, &c)
 		first.Merge(w.firstUS)
 		held.Merge(w.heldUS)
 		queues = append(queues, c)
 	}
 	total.ListFailed += g.lister.failed.Load()
 	total.Barriers = g.watcher.barred.Load()
-	total.FirstUS, total.HeldUS = spread(first), spread(held)
+	total.FirstUS, total.HeldUS = first.Spread(), held.Spread()
 	return queues, total
 }
 
@@ -75,11 +43,7 @@ func (g *Gate) Drops(queues []nfq.KernelQueue) (queueDropped, userDropped, passe
 	return queueDropped, userDropped, passed
 }
 
-func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(1, histogramMax, 2)
-}
+// longestTime is what the gate's times are told up to.
+const longestTime = 5 * time.Minute
 
-func spread(h *hdrhistogram.Histogram) Spread {
-	us := func(ns int64) float64 { return float64(ns) / float64(time.Microsecond) }
-	return Spread{us(h.ValueAtQuantile(50)), us(h.ValueAtQuantile(99)), us(h.Max())}
-}
+func newHistogram() *statistics.Histogram { return statistics.NewHistogram(longestTime) }

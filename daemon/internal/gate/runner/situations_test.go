@@ -18,6 +18,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
+	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 )
 
@@ -25,7 +26,7 @@ import (
 const queueRule = "iptables -t mangle -A OUTPUT -p udp -m conntrack ! --ctstate INVALID -j NFQUEUE --queue-num 5"
 
 // end stops a gate and removes its rules.
-func end(t *testing.T, ns *netlab.NetNS, g *runner.Gate, rules *ruleset.Installed) ([]runner.Counters, runner.Counters) {
+func end(t *testing.T, ns *netlab.NetNS, g *runner.Gate, rules *ruleset.Installed) ([]statistics.GateThread, statistics.GateThread) {
 	t.Helper()
 	if err := ns.Do(rules.Detach); err != nil {
 		t.Error(err)

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/gate"
@@ -14,6 +13,7 @@ import (
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
+	"verdictd/internal/statistics"
 )
 
 // flowKey is gate's; a name of its own, as gate is a variable in places.
@@ -62,7 +62,7 @@ type worker struct {
 
 	turnBegan       int64
 	askErrors       uint64
-	firstUS, heldUS *hdrhistogram.Histogram
+	firstUS, heldUS *statistics.Histogram
 }
 
 // refusal is of the verdict on a flow's first packet.
@@ -273,15 +273,14 @@ func (w *worker) answer() error {
 	return nil
 }
 
-// record measures how long the verdicts took. What is above a histogram's range
-// counts as its end.
+// record measures how long the verdicts took.
 func (w *worker) record(verdicts []gate.Verdict, now int64) {
 	for i := range verdicts {
 		switch v := &verdicts[i]; {
 		case v.Since != 0:
-			_ = w.heldUS.RecordValue(min(now-v.Since, histogramMax))
+			w.heldUS.Record(now-v.Since, 1)
 		case v.First >= 0:
-			_ = w.firstUS.RecordValue(min(now-w.turnBegan, histogramMax))
+			w.firstUS.Record(now-w.turnBegan, 1)
 		}
 	}
 }

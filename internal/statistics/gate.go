@@ -1,9 +1,10 @@
-package gate
+package statistics
 
-// Counters are what a Table counts. Every packet that came is a first one, has
-// passed with an open flow, was held, announced, re-entered, unguarded or exempt. Every held packet is released as confirmed, as a first one, as
-// expired or as unguarded, or it is dropped, or still held.
-type Counters struct {
+// Flows are what one table of the gate's flows counts. Every packet that came is a first
+// one, has passed with an open flow, was held, announced, re-entered, unguarded or exempt.
+// Every held packet is released as confirmed, as a first one, as expired or as unguarded,
+// or it is dropped, or still held.
+type Flows struct {
 	// Received packets, announcements included.
 	Received uint64 `json:"received"`
 	// First packets were released at once, or when the one before was gone.
@@ -60,35 +61,29 @@ type Counters struct {
 	MaxFlows uint64 `json:"max_flows"`
 }
 
-// Add adds o; of the maxima it takes the sum, as the tables of several queues
-// may have reached theirs together.
-func (c *Counters) Add(o *Counters) {
-	c.Received += o.Received
-	c.First += o.First
-	c.Passed += o.Passed
-	c.Exempt += o.Exempt
-	c.Held += o.Held
-	c.Confirmed += o.Confirmed
-	c.Gone += o.Gone
-	c.Dark += o.Dark
-	c.Dropped += o.Dropped
-	c.Expired += o.Expired
-	c.ExpiredHold += o.ExpiredHold
-	c.ExpiredLimit += o.ExpiredLimit
-	c.ExpiredSecond += o.ExpiredSecond
-	c.Unguarded += o.Unguarded
-	c.UnguardedFlows += o.UnguardedFlows
-	c.UnguardedPackets += o.UnguardedPackets
-	c.UnguardedBytes += o.UnguardedBytes
-	c.UnguardedSocket += o.UnguardedSocket
-	c.Announced += o.Announced
-	c.Reentered += o.Reentered
-	c.Vanished += o.Vanished
-	c.Asked += o.Asked
-	c.Listed += o.Listed
-	c.ListFailed += o.ListFailed
-	c.Touched += o.Touched
-	c.MaxHeld += o.MaxHeld
-	c.MaxBytes += o.MaxBytes
-	c.MaxFlows += o.MaxFlows
+// GateThread is what one thread of a gate has counted.
+type GateThread struct {
+	Flows
+	// AskErrors are questions that got no answer.
+	AskErrors uint64 `json:"ask_errors"`
+	// Barriers of the kernel were waited for; in the sum only, as they are for all.
+	Barriers uint64 `json:"barriers"`
+	Transport
+	// FirstUS is from the receipt of a first packet to the return of its verdict,
+	// HeldUS from that of a held one, in microseconds.
+	FirstUS Spread `json:"first_us"`
+	HeldUS  Spread `json:"held_us"`
+}
+
+// GateTotals are of all its threads. The maxima are sums, as the threads may have
+// reached theirs together.
+type GateTotals struct {
+	GateThread
+	KernelDrops
+}
+
+// Gate is the gate's part of the document.
+type Gate struct {
+	Queues []GateThread `json:"queues"`
+	Total  GateTotals   `json:"total"`
 }

@@ -1,0 +1,20 @@
+package statistics
+
+import "reflect"
+
+// Add adds all counters of a struct, those of embedded ones included. A Spread has
+// none: it is made of a [Histogram] that holds the values of all.
+func Add[T any](sum, of *T) {
+	add(reflect.ValueOf(sum).Elem(), reflect.ValueOf(of).Elem())
+}
+
+func add(sum, of reflect.Value) {
+	for i := range sum.NumField() {
+		switch s := sum.Field(i); s.Kind() {
+		case reflect.Struct:
+			add(s, of.Field(i))
+		case reflect.Uint64:
+			s.SetUint(s.Uint() + of.Field(i).Uint())
+		}
+	}
+}

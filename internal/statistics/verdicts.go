@@ -1,0 +1,32 @@
+package statistics
+
+// Verdicts are what a worker of the verdict engine counts.
+type Verdicts struct {
+	// Received packets are either Accepted or Dropped.
+	Received uint64 `json:"received"`
+	Accepted uint64 `json:"accepted"`
+	Dropped  uint64 `json:"dropped"`
+	// Undecodable packets have headers that cannot be decoded to their end; what
+	// becomes of them is policy.undecodable. Truncated ones were longer than the copy
+	// range.
+	Undecodable uint64 `json:"undecodable"`
+	Truncated   uint64 `json:"truncated"`
+	Transport
+	// Latency is how long verdicts took: from the return of the receive that brought
+	// the packet to the return of the send that carried its verdict.
+	Latency Spread `json:"verdict_latency_us"`
+}
+
+// Totals are of all queues.
+type Totals struct {
+	Verdicts
+	KernelDrops
+}
+
+// Queue is one of them.
+type Queue struct {
+	Queue uint16 `json:"queue"`
+	// CPU that the queue's thread is pinned to; -1: none.
+	CPU int `json:"cpu"`
+	Totals
+}
