@@ -12,7 +12,7 @@ import (
 
 // Join subscribes the socket to a multicast group (NFNLGRP_*).
 func (s *Socket) Join(group uint32) error {
-	if err := s.conn.JoinGroup(group); err != nil {
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(group)); err != nil {
 		return fmt.Errorf("join nfnetlink group %d: %w", group, err)
 	}
 	return nil
@@ -20,7 +20,7 @@ func (s *Socket) Join(group uint32) error {
 
 // Leave ends what Join began. What is in the buffer stays there.
 func (s *Socket) Leave(group uint32) error {
-	if err := s.conn.LeaveGroup(group); err != nil {
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, int(group)); err != nil {
 		return fmt.Errorf("leave nfnetlink group %d: %w", group, err)
 	}
 	return nil
@@ -30,7 +30,11 @@ func (s *Socket) Leave(group uint32) error {
 // returns 0. The answers to control messages pass it as well. Set it before
 // Join: a message that is there already stays.
 func (s *Socket) SetFilter(program []bpf.RawInstruction) error {
-	if err := s.conn.SetBPF(program); err != nil {
+	if len(program) == 0 {
+		return errors.New("attach a filter: it has no instructions")
+	}
+	filter := unix.SockFprog{Len: uint16(len(program)), Filter: (*unix.SockFilter)(unsafe.Pointer(&program[0]))}
+	if err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &filter); err != nil {
 		return fmt.Errorf("attach a filter of %d instructions: %w", len(program), err)
 	}
 	return nil

@@ -10,10 +10,16 @@ import (
 )
 
 // Socket is a NETLINK_NETFILTER socket. One goroutine may receive and wait
-// while others send; Close must wait until all have ended.
+// while others send; Control is for one at a time. Close must wait until all have
+// ended.
+//
+// It is not mdlayher/netlink's, which registers its sockets with Go's poller:
+// whenever a packet came, the kernel would wake up a thread of the runtime that
+// waits there for some other descriptor, which cost more than the packet did.
 type Socket struct {
-	conn          *netlink.Conn
 	fd            int
+	port          uint32
+	seq           uint32 // of the last control message
 	receiveBuffer int
 	waiting       waiting
 }
@@ -36,57 +42,49 @@ type Config struct {
 
 // Dial opens a socket in the network namespace of the calling thread. It blocks.
 func Dial(cfg Config) (*Socket, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open nfnetlink socket: %w", err)
 	}
-	s, err := newSocket(conn, cfg)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+	s := &Socket{fd: fd}
+	if err := s.prepare(cfg); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func newSocket(conn *netlink.Conn, cfg Config) (*Socket, error) {
+func (s *Socket) prepare(cfg Config) error {
+	if err := unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("bind nfnetlink socket: %w", err)
+	}
+	address, err := unix.Getsockname(s.fd)
+	if err != nil {
+		return fmt.Errorf("read the address of the nfnetlink socket: %w", err)
+	}
+	s.port = address.(*unix.SockaddrNetlink).Pid
 	if !cfg.ReportLoss {
-		if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
-			return nil, fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err)
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 1); err != nil {
+			return fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err)
 		}
 	}
-	granted, err := SetReceiveBuffer(conn, cfg.ReceiveBuffer)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("reach the descriptor of the nfnetlink socket: %w", err)
-	}
-	s := &Socket{conn: conn, receiveBuffer: granted}
-	var blockErr error
-	err = raw.Control(func(fd uintptr) {
-		s.fd = int(fd)
-		// mdlayher/netlink made it non-blocking for Go's poller; the data path
-		// waits in recvmmsg itself, which saves a wake-up through epoll.
-		blockErr = unix.SetNonblock(s.fd, false)
-	})
-	if err := errors.Join(err, blockErr); err != nil {
-		return nil, fmt.Errorf("make the nfnetlink socket block: %w", err)
-	}
-	return s, nil
+	s.receiveBuffer, err = SetReceiveBuffer(s.fd, cfg.ReceiveBuffer)
+	return err
 }
 
 // SetReceiveBuffer asks for a receive buffer of size bytes (0: the system's
-// default) and returns what is in force, in the same unit: the kernel doubles
-// what it is told, to account for its own overhead (socket(7), SO_RCVBUF).
-func SetReceiveBuffer(conn *netlink.Conn, size int) (granted int, err error) {
+// default) for a socket and returns what is in force, in the same unit: the kernel
+// doubles what it is told, to account for its own overhead (socket(7), SO_RCVBUF).
+func SetReceiveBuffer(fd, size int) (granted int, err error) {
 	if size > 0 {
-		// Tries SO_RCVBUFFORCE, which needs CAP_NET_ADMIN in the initial user
-		// namespace, and falls back to SO_RCVBUF.
-		if err := conn.SetReadBuffer(size); err != nil {
+		// The first needs CAP_NET_ADMIN in the initial user namespace.
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
+			err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("set a receive buffer of %d bytes: %w", size, err)
 		}
 	}
-	got, err := conn.ReadBuffer()
+	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 	if err != nil {
 		return 0, fmt.Errorf("read the size of the receive buffer: %w", err)
 	}
@@ -100,7 +98,7 @@ func (s *Socket) ReceiveBuffer() int { return s.receiveBuffer }
 // GrowReceiveBuffer asks for a receive buffer of size bytes from now on and
 // returns what the kernel granted.
 func (s *Socket) GrowReceiveBuffer(size int) (granted int, err error) {
-	granted, err = SetReceiveBuffer(s.conn, size)
+	granted, err = SetReceiveBuffer(s.fd, size)
 	if err == nil {
 		s.receiveBuffer = granted
 	}
@@ -109,7 +107,7 @@ func (s *Socket) GrowReceiveBuffer(size int) (granted int, err error) {
 
 // PortID is the socket's netlink address, as in the second column of
 // /proc/net/netfilter/nfnetlink_queue.
-func (s *Socket) PortID() uint32 { return s.conn.PID() }
+func (s *Socket) PortID() uint32 { return s.port }
 
 // Control sends control messages, which the kernel carries out in their order,
 // and returns the sequence numbers that its answers will carry. The last one is
@@ -119,18 +117,22 @@ func (s *Socket) Control(messages ...netlink.Message) (seqs []uint32, err error)
 	if len(messages) == 0 {
 		return nil, errors.New("send nfnetlink control messages: there are none")
 	}
-	for i := range messages {
-		messages[i].Header.Flags |= netlink.Request
+	var b []byte
+	for i, m := range messages {
+		s.seq++
+		m.Header.Sequence, m.Header.PID = s.seq, s.port
+		m.Header.Flags |= netlink.Request
+		if i == len(messages)-1 {
+			m.Header.Flags |= netlink.Acknowledge
+		}
+		m.Header.Length = uint32(unix.NLMSG_HDRLEN+len(m.Data)+unix.NLMSG_ALIGNTO-1) &^ (unix.NLMSG_ALIGNTO - 1)
+		encoded, err := m.MarshalBinary()
+		if err != nil {
+			return nil, fmt.Errorf("lay out nfnetlink control messages: %w", err)
+		}
+		b, seqs = append(b, encoded...), append(seqs, s.seq)
 	}
-	messages[len(messages)-1].Header.Flags |= netlink.Acknowledge
-	sent, err := s.conn.SendMessages(messages)
-	if err != nil {
-		return nil, fmt.Errorf("send nfnetlink control messages: %w", err)
-	}
-	for _, m := range sent {
-		seqs = append(seqs, m.Header.Sequence)
-	}
-	return seqs, nil
+	return seqs, s.Send(b)
 }
 
 // Send gives the kernel all messages in b, which it handles in their order
@@ -161,4 +163,4 @@ func (s *Socket) Send(b []byte) error {
 
 // Close frees the socket. The kernel destroys a queue that was bound to it and
 // drops what that queue still holds.
-func (s *Socket) Close() error { return s.conn.Close() }
+func (s *Socket) Close() error { return unix.Close(s.fd) }

@@ -69,10 +69,20 @@ func OpenGonf(cfg Config) (*Gonf, error) {
 	return q, nil
 }
 
+func setReceiveBuffer(conn *netlink.Conn, size int) (granted int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("reach the descriptor of the socket: %w", err)
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) { granted, refused = nfnl.SetReceiveBuffer(int(fd), size) })
+	return granted, errors.Join(err, refused)
+}
+
 func (q *Gonf) bind() error {
 	var err error
 	if err = q.nf.SetOption(netlink.NoENOBUFS, true); err == nil {
-		q.receiveBuffer, err = nfnl.SetReceiveBuffer(q.nf.Con, q.cfg.ReceiveBuffer)
+		q.receiveBuffer, err = setReceiveBuffer(q.nf.Con, q.cfg.ReceiveBuffer)
 	}
 	if err != nil {
 		return fmt.Errorf("queue %d: prepare the socket: %w", q.cfg.Queue, err)
