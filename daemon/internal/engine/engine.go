@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/policy"
+	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
 	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
@@ -42,6 +43,7 @@ type Engine struct {
 	first   uint16
 	workers []*worker
 	started bool
+	ended   func() // see nfnl.AddThreads
 	group   sync.WaitGroup
 	failed  chan error
 }
@@ -105,7 +107,7 @@ func prepareThread(pin []int, i int) error {
 
 // Start begins to judge. Failed tells of workers that cannot go on.
 func (e *Engine) Start() {
-	e.started = true
+	e.started, e.ended = true, nfnl.AddThreads(len(e.workers))
 	for _, w := range e.workers {
 		e.group.Go(func() {
 			// Never unlocked: the thread may be pinned, and ends with the goroutine.
@@ -131,6 +133,7 @@ func (e *Engine) Stop() error {
 		errs = append(errs, w.queue.Stop())
 	}
 	e.group.Wait()
+	e.ended()
 	for {
 		select {
 		case err := <-e.failed:

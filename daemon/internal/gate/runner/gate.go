@@ -83,6 +83,7 @@ type Gate struct {
 	stopping, ended atomic.Bool
 	stopBy          atomic.Int64
 	started, ran    bool
+	threadsEnded    func()
 	group           sync.WaitGroup
 	failed          chan error
 }
@@ -155,6 +156,7 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 // Start begins to serve. Failed tells of workers that cannot go on.
 func (g *Gate) Start() {
 	g.started, g.ran = true, true
+	g.threadsEnded = nfnl.AddThreads(len(g.workers) + watcherThreads)
 	for _, w := range g.workers {
 		g.group.Go(func() {
 			runtime.LockOSThread() // for good: the thread ends with the goroutine
@@ -171,6 +173,9 @@ func (g *Gate) Start() {
 	go g.watcher.run()
 	go g.lister.run(&g.listing, g.cfg.Notice)
 }
+
+// watcherThreads are the watcher's and that of its barriers.
+const watcherThreads = 2
 
 // Failed delivers the errors of workers that ended before Stop. What they hold
 // waits until Close.
@@ -254,6 +259,7 @@ func (g *Gate) Stop() error {
 	g.ended.Store(true)
 	errs := []error{g.watcher.stop(), g.lister.stop()}
 	g.started = false
+	g.threadsEnded()
 	for {
 		select {
 		case err := <-g.failed:
