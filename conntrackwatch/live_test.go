@@ -98,7 +98,8 @@ func TestAllNamespaces(t *testing.T) {
 	}
 }
 
-// Counting, listening and sampling in a namespace that the program is not in, with what a listener counts among the metrics.
+// Counting, listening and sampling in a namespace that the program is not in, with what a listener counts among the
+// metrics.
 func TestOtherNamespace(t *testing.T) {
 	local, remote := testkit.VethPair(t)
 	for name, tt := range map[string]struct {

@@ -108,8 +108,8 @@ func (s *statsCmd) last(out output, r *stats.Readings) error {
 	return writeText(out, result)
 }
 
-// samples prints one of each namespace every interval until ctx is done. The last one, of less than an interval, is left
-// to the caller.
+// samples prints one of each namespace every interval until ctx is done. The last one, of less than an interval, is
+// left to the caller.
 func (s *statsCmd) samples(ctx context.Context, out output, all []*stats.Readings) error {
 	tick := time.NewTicker(s.Interval)
 	defer tick.Stop()

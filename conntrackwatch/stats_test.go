@@ -173,8 +173,8 @@ func TestStatsEqualOthers(t *testing.T) {
 	compareWithProc(t, got, string(proc))
 }
 
-// The names that conntrack and the kernel's file have for counters, where they are not those of stats. The file's header
-// changed with the kernels, and kept the place of a counter that was gone.
+// The names that conntrack and the kernel's file have for counters, where they are not those of stats. The file's
+// header changed with the kernels, and kept the place of a counter that was gone.
 var otherNames = map[string]string{
 	"chaintoolong": "chain_toolong", "chainlength": "chain_toolong", "clashres": "clash_resolve", "icmp_error": "error",
 }

@@ -12,7 +12,8 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// Where the machine lets programs trace, the command traces and ends; where not, it says by what, and what else there is.
+// Where the machine lets programs trace, the command traces and ends; where not, it says by what, and what else there
+// is.
 func TestTraceHere(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"trace", "--duration", "100ms", "--json"}, output{&stdout, &stderr})

@@ -10,10 +10,10 @@
 // What its words mean, and what to do when its figures look wrong, is in package traffic. It sends to loopback, to
 // documentation addresses, and elsewhere only where the target is named twice.
 //
-// While a scenario runs the kernel is watched (package crash): a new report in its log, or a new bit in its taint mask, is told
-// at once, is in the result, and fails the run. A result file is whole at any time, and marked incomplete until the end, so that
-// a machine that dies leaves what was measured: watch.go, resultfile.go.
+// While a scenario runs the kernel is watched (package crash): a new report in its log, or a new bit in its taint mask,
+// is told at once, is in the result, and fails the run. A result file is whole at any time, and marked incomplete until
+// the end, so that a machine that dies leaves what was measured: watch.go, resultfile.go.
 //
-// Exit status: 0 the run completed, even with loss; 1 it failed, the kernel broke, or packets were lost and --fail-on-loss
-// was given; 2 wrong usage.
+// Exit status: 0 the run completed, even with loss; 1 it failed, the kernel broke, or packets were lost and
+// --fail-on-loss was given; 2 wrong usage.
 package main

@@ -54,8 +54,8 @@ func (f *wayFlags) check(addressed ...string) error {
 	return errors.Join(errs...)
 }
 
-// placesFlags say where a scenario sends and receives that makes its namespaces, with the addresses of both families, unless
-// something is named: wayFlags' counterpart for scenarios that have no business in the process's own.
+// placesFlags say where a scenario sends and receives that makes its namespaces, with the addresses of both families,
+// unless something is named: wayFlags' counterpart for scenarios that have no business in the process's own.
 type placesFlags struct {
 	netnsFlags
 	Topology string `help:"Namespaces to make where neither they nor addresses are named: loopback (one host), veth (two) or router (a third between them). Default: veth." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router"`

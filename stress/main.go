@@ -58,8 +58,8 @@ func (p *program) record(path string) record.Config {
 	}
 }
 
-// outside is true where this process may not make the namespaces that it needs, and has run the program once more as root of a
-// user namespace: then there is nothing left to do.
+// outside is true where this process may not make the namespaces that it needs, and has run the program once more as
+// root of a user namespace: then there is nothing left to do.
 func (p *program) outside(ctx context.Context, makes bool) (bool, error) {
 	if !makes {
 		return false, nil

@@ -23,8 +23,8 @@ func TestModloadUsage(t *testing.T) {
 	}
 }
 
-// Where modules cannot be loaded and unloaded nothing can be shown, and the reason is said: as here, as an ordinary user, and on a
-// machine without loadable modules.
+// Where modules cannot be loaded and unloaded nothing can be shown, and the reason is said: as here, as an ordinary
+// user, and on a machine without loadable modules.
 func TestModloadSaysWhyNot(t *testing.T) {
 	if _, err := os.Stat("/proc/modules"); err == nil && os.Geteuid() == 0 {
 		t.Log("this machine could run it for real; it is not to lose a module for a test")

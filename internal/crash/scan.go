@@ -13,8 +13,8 @@ const (
 	maxReports = 64
 	maxLines   = 500
 	maxLine    = 4096
-	// A report without an end mark is over after so many lines in a row that do not look like a part of it; one with a mark
-	// after more, as other messages may come in between.
+	// A report without an end mark is over after so many lines in a row that do not look like a part of it; one with a
+	// mark after more, as other messages may come in between.
 	gapUnsaid = 8
 	gapMarked = 64
 	// A panic that follows from a report comes at most so many lines behind its end.

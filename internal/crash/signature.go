@@ -91,7 +91,8 @@ func function(name string) string {
 	return name
 }
 
-// framesOf reads a report's traces. Entries with `?` are left out: the kernel found them on the stack, but did not go through them.
+// framesOf reads a report's traces. Entries with `?` are left out: the kernel found them on the stack, but did not go
+// through them.
 func framesOf(lines []string) frames {
 	var f frames
 	section := &f.trace

@@ -45,11 +45,12 @@ func (f *Findings) NewTaint() uint64 { return f.TaintAfter &^ f.TaintBefore }
 // Broken reports whether anything came that a sound kernel does not report.
 func (f *Findings) Broken() bool { return len(f.Reports) > 0 || f.NewTaint() != 0 }
 
-// Start reads the taint mask and notes where the kernel log ends. A log that cannot be read is no error: Check's findings
-// tell why, and the taint remains.
+// Start reads the taint mask and notes where the kernel log ends. A log that cannot be read is no error: Check's
+// findings tell why, and the taint remains.
 func Start() (*Watch, error) { return StartFrom(kernelLog) }
 
-// StartFrom is Start with a file or named pipe in the place of /dev/kmsg, such as one that a serial console is written to.
+// StartFrom is Start with a file or named pipe in the place of /dev/kmsg, such as one that a serial console is written
+// to.
 func StartFrom(path string) (*Watch, error) {
 	before, err := Taint()
 	if err != nil {
@@ -105,8 +106,8 @@ func (w *Watch) Close() error {
 // checkTime bounds one Check where the log is written to faster than it is read.
 const checkTime = 2 * time.Second
 
-// Check reads what the log has got, without waiting for more, and returns the findings since the start. A report that the kernel is still
-// printing is in them as far as it goes.
+// Check reads what the log has got, without waiting for more, and returns the findings since the start. A report that
+// the kernel is still printing is in them as far as it goes.
 func (w *Watch) Check() (Findings, error) {
 	w.readLog()
 	f := Findings{TaintBefore: w.before, Reports: w.scanner.reports()}

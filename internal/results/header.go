@@ -19,11 +19,13 @@ type Header struct {
 	// Command is the command line. Where a seed was left open, the rest of the file has the one that was drawn.
 	Command []string  `json:"command"`
 	Started time.Time `json:"started"`
-	// Incomplete says that the program had not come to its end when it wrote this: a file that stays so is what a crash left.
+	// Incomplete says that the program had not come to its end when it wrote this: a file that stays so is what a crash
+	// left.
 	Incomplete bool `json:"incomplete,omitempty"`
 
 	Host Host `json:"host"`
-	// Namespaces are those that existed before the run. Namespaces that a scenario makes are described by its configuration.
+	// Namespaces are those that existed before the run. Namespaces that a scenario makes are described by its
+	// configuration.
 	Namespaces []Namespace `json:"namespaces"`
 }
 
@@ -41,8 +43,8 @@ func Read(tool, scenario, version string, command []string, places ...Place) (*H
 	return h, err
 }
 
-// Document is one JSON object, indented, of the header's fields and then those of the parts, in their order. Each must be
-// an object in JSON: a struct, a pointer to one, or raw text.
+// Document is one JSON object, indented, of the header's fields and then those of the parts, in their order. Each must
+// be an object in JSON: a struct, a pointer to one, or raw text.
 func Document(h *Header, parts ...any) ([]byte, error) {
 	var joined []byte
 	for i, part := range append([]any{h}, parts...) {

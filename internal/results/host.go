@@ -36,7 +36,8 @@ var hostSysctls = []string{
 	"net.core.wmem_max",
 }
 
-// ReadHost reads the machine. The kernel's release and taint mask are errors if they cannot be read; the rest may be missing.
+// ReadHost reads the machine. The kernel's release and taint mask are errors if they cannot be read; the rest may be
+// missing.
 func ReadHost() (Host, error) {
 	h := Host{
 		Build:        first("/proc/sys/kernel/version"),

@@ -12,14 +12,15 @@ type Procnet struct {
 	Wrong      []WrongView `json:"wrong"`
 	// ReadErrors are names that should be there and could not be read, by errno.
 	ReadErrors map[string]uint64 `json:"read_errors"`
-	// Renames are the attempts to rename, by errno; "none" would be a success. LocksReached says that they came to where the kernel
-	// takes the directories' locks, which a read-only /proc does not let them.
+	// Renames are the attempts to rename, by errno; "none" would be a success. LocksReached says that they came to where
+	// the kernel takes the directories' locks, which a read-only /proc does not let them.
 	Renames      map[string]uint64 `json:"renames"`
 	LocksReached bool              `json:"locks_reached"`
 	// Watches counts inotify watches that were set, Threads those that came and went.
 	Watches uint64 `json:"watches"`
 	Threads uint64 `json:"threads"`
-	// Hangs are threads that took no step for Config.HangAfter. Unkillable is the process that could not be ended for them, 0 for none.
+	// Hangs are threads that took no step for Config.HangAfter. Unkillable is the process that could not be ended for
+	// them, 0 for none.
 	Hangs      []Hang `json:"hangs"`
 	Unkillable int    `json:"unkillable"`
 
@@ -39,8 +40,8 @@ type Hang struct {
 	Role   string  `json:"role"`
 	Doing  string  `json:"doing"` // the step that does not end
 	For    float64 `json:"seconds"`
-	// State is the scheduler's letter for it: D waits uninterruptibly. Wchan is the kernel's function that it waits in, Stack its
-	// kernel stack, each empty where it may not be read.
+	// State is the scheduler's letter for it: D waits uninterruptibly. Wchan is the kernel's function that it waits in,
+	// Stack its kernel stack, each empty where it may not be read.
 	State string   `json:"state"`
 	Wchan string   `json:"wchan"`
 	Stack []string `json:"stack"`
@@ -49,8 +50,8 @@ type Hang struct {
 // ProcnetConfig says what the run did.
 type ProcnetConfig struct {
 	Namespaces int `json:"namespaces"`
-	// Threads of each kind: Readers check what the names show, Renamers try to rename across them, Watchers set inotify watches,
-	// Churners come and go in a namespace.
+	// Threads of each kind: Readers check what the names show, Renamers try to rename across them, Watchers set inotify
+	// watches, Churners come and go in a namespace.
 	Readers  int `json:"readers"`
 	Renamers int `json:"renamers"`
 	Watchers int `json:"watchers"`

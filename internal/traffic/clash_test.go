@@ -85,7 +85,8 @@ func TestTranslatedTarget(t *testing.T) {
 	checkClean(t, mustRun(t, cfg))
 }
 
-// A flow whose packets arrive at two addresses is counted once; DNAT to several keeps flows whole where nothing clashes.
+// A flow whose packets arrive at two addresses is counted once; DNAT to several keeps flows whole where nothing
+// clashes.
 func TestSplitFlowsAreCounted(t *testing.T) {
 	one, other := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
 	l := NewLedger(testRun, 3, 4, 1)

@@ -47,8 +47,8 @@ type ClashConfig struct {
 	// ReceiveAt is where the receiver binds when something on the way translates the target's address; none: at Target.
 	ReceiveAt netip.Addr `json:"receive_at,omitzero"`
 
-	// Backends are the addresses that something on the way spreads the flows over; the receiver then hears on all addresses, and
-	// counts the flows that were split. None: all packets arrive at one address.
+	// Backends are the addresses that something on the way spreads the flows over; the receiver then hears on all
+	// addresses, and counts the flows that were split. None: all packets arrive at one address.
 	Backends []netip.Addr `json:"backends,omitempty"`
 
 	// Protocol is what flows are made of; empty: UDP.
@@ -65,8 +65,8 @@ type ClashConfig struct {
 	Size  int `json:"size"`
 
 	// Threads share each burst evenly. 0: as many as the burst has packets, at most one a CPU (ModeSendmmsg: one;
-	// ModeReuseport, ModeCross and ModeReply: at least two). Sockets is how many share a flow's 5-tuple in ModeReuseport; 0: one
-	// for each thread.
+	// ModeReuseport, ModeCross and ModeReply: at least two). Sockets is how many share a flow's 5-tuple in ModeReuseport;
+	// 0: one for each thread.
 	Mode    Mode `json:"mode"`
 	Threads int  `json:"threads"`
 	Sockets int  `json:"sockets"`
@@ -78,8 +78,8 @@ type ClashConfig struct {
 	// Spacing is between two packets that one thread sends of a burst; not for ModeSendmmsg.
 	Spacing time.Duration `json:"-"`
 
-	// Outstanding bounds the flows in flight; 0: no bound. A flow leaves when its packets have arrived (with Echo: come back),
-	// or FlowTimeout after it was sent. FlowTimeout also bounds a send that waits for buffer.
+	// Outstanding bounds the flows in flight; 0: no bound. A flow leaves when its packets have arrived (with Echo: come
+	// back), or FlowTimeout after it was sent. FlowTimeout also bounds a send that waits for buffer.
 	Pace        Pace          `json:"pace"`
 	Outstanding int           `json:"outstanding"`
 	FlowTimeout time.Duration `json:"-"`

@@ -1,11 +1,11 @@
 // Package traffic makes bounded UDP traffic whose every packet is accounted for.
 //
-// A verdict daemon holds each new flow unconfirmed while it thinks. Whether the kernel then clashes, drops,
-// duplicates or reorders can only be told by a sender that puts several packets of a flow on the way at the same
-// instant, and by a receiver that knows exactly what was sent. This package is both: RunClash sends bursts, one
-// for each new flow, and keeps a Ledger of what arrived. RunMix sends flows of all sorts, drawn from a seed, to several
-// receivers, each with a Ledger of its own. RunFlood sends packets of a few long-lived flows as fast as it can, or in an
-// open loop, and measures what that costs; RunUDPClash does what the kernel's selftest of clash resolution does.
+// A verdict daemon holds each new flow unconfirmed while it thinks. Whether the kernel then clashes, drops, duplicates
+// or reorders can only be told by a sender that puts several packets of a flow on the way at the same instant, and by a
+// receiver that knows exactly what was sent. This package is both: RunClash sends bursts, one for each new flow, and
+// keeps a Ledger of what arrived. RunMix sends flows of all sorts, drawn from a seed, to several receivers, each with a
+// Ledger of its own. RunFlood sends packets of a few long-lived flows as fast as it can, or in an open loop, and
+// measures what that costs; RunUDPClash does what the kernel's selftest of clash resolution does.
 //
 // # What the words mean
 //
@@ -21,11 +21,11 @@
 // order to keep. A packet counts as reordered when one that its thread sent later arrived before it (RFC 4737).
 // In ModeSendmmsg one thread sends the whole burst, and so the whole burst has one order.
 //
-// In ModeCross and ModeReply half of the threads send from the receiver's end: through its own socket, which is bound to the
-// target, to the flow's source. What they send arrives at the flow's sockets and is in the same figures.
+// In ModeCross and ModeReply half of the threads send from the receiver's end: through its own socket, which is bound
+// to the target, to the flow's source. What they send arrives at the flow's sockets and is in the same figures.
 //
-// A flood's packets are more than a flow's sequence numbers count, so its ledger has a flow of its own for each 1,024 of them:
-// floodPlan.
+// A flood's packets are more than a flow's sequence numbers count, so its ledger has a flow of its own for each 1,024
+// of them: floodPlan.
 //
 // # Threads
 //
@@ -37,15 +37,16 @@
 //
 // # What programs hold on to
 //
-// RunSoak also tells whether programs hold on to memory and descriptors while a load goes on that they should be able to bear for
-// ever. A program looks at itself with [ReadSelf] where it is at rest, before and after: live objects and descriptors must then be
-// what they were, whatever the resident set says, of which Go gives back little and late. Other programs are only seen from
-// outside: of them a [ProcessWatch] samples the resident set and the descriptors. What a program takes when the load begins is no
-// leak, so memory is held against what it was when a part of the time had passed.
+// RunSoak also tells whether programs hold on to memory and descriptors while a load goes on that they should be able
+// to bear for ever. A program looks at itself with [ReadSelf] where it is at rest, before and after: live objects and
+// descriptors must then be what they were, whatever the resident set says, of which Go gives back little and late.
+// Other programs are only seen from outside: of them a [ProcessWatch] samples the resident set and the descriptors.
+// What a program takes when the load begins is no leak, so memory is held against what it was when a part of the time
+// had passed.
 //
 // # When figures look wrong
 //
 // ReceiverDropped above zero is loss at this program's own socket, not in the path: raise ReceiveBuffer or lower
-// Outstanding. A flood has no bound on what is under way (an open loop), and one receiving thread: at full speed this loss is
-// to be expected. A large Spread says that the threads did not send at once: fewer threads, or more CPUs.
+// Outstanding. A flood has no bound on what is under way (an open loop), and one receiving thread: at full speed this
+// loss is to be expected. A large Spread says that the threads did not send at once: fewer threads, or more CPUs.
 package traffic

@@ -18,14 +18,15 @@ import (
 type FloodResult struct {
 	Config FloodConfig `json:"config"` // as it ran
 
-	// Sent is packets that were offered to the kernel, SendErrors those of them that it refused, by cause in SendErrno. Calls
-	// is how many system calls that took.
+	// Sent is packets that were offered to the kernel, SendErrors those of them that it refused, by cause in SendErrno.
+	// Calls is how many system calls that took.
 	Sent       uint64            `json:"sent"`
 	SendErrors uint64            `json:"send_errors"`
 	SendErrno  map[string]uint64 `json:"send_errno,omitempty"`
 	Calls      uint64            `json:"calls"`
 
-	// SendSeconds is from the start of the threads to the last send, SentPerSecond the packets that the kernel took over it.
+	// SendSeconds is from the start of the threads to the last send, SentPerSecond the packets that the kernel took over
+	// it.
 	SendSeconds   float64 `json:"send_seconds"`
 	SentPerSecond float64 `json:"sent_per_second"`
 
@@ -44,8 +45,8 @@ type FloodResult struct {
 	Interrupted bool  `json:"interrupted"`
 }
 
-// FloodArrivals is the receiver's side; the fields mean what those of ClashResult do. Order is looked at within blocks of
-// 1,024 packets of a flow.
+// FloodArrivals is the receiver's side; the fields mean what those of ClashResult do. Order is looked at within blocks
+// of 1,024 packets of a flow.
 type FloodArrivals struct {
 	Delivered        uint64       `json:"delivered"`
 	Lost             uint64       `json:"lost"`

@@ -14,8 +14,8 @@ const (
 	MaxSegments     = 64          // UDP_MAX_SEGMENTS of the first kernels that had it; 128 since 6.2
 )
 
-// FloodConfig says what RunFlood sends. DefaultFlood has the values to start from. Fields that ClashConfig has as well mean
-// the same.
+// FloodConfig says what RunFlood sends. DefaultFlood has the values to start from. Fields that ClashConfig has as well
+// mean the same.
 type FloodConfig struct {
 	Target      netip.Addr `json:"target"`
 	Port        uint16     `json:"port"`
@@ -31,15 +31,15 @@ type FloodConfig struct {
 	Duration time.Duration `json:"-"`
 	Size     int           `json:"size"` // bytes of payload
 
-	// Threads share the flows. Each gives a system call Batch messages at most, and each message Segments packets, which the
-	// kernel separates (UDP GSO, UDP_SEGMENT, Linux 4.18); 1: no GSO. A flow has its turn of Batch times Segments packets, then
-	// the next one has.
+	// Threads share the flows. Each gives a system call Batch messages at most, and each message Segments packets, which
+	// the kernel separates (UDP GSO, UDP_SEGMENT, Linux 4.18); 1: no GSO. A flow has its turn of Batch times Segments
+	// packets, then the next one has.
 	Threads  int `json:"threads"`
 	Batch    int `json:"batch"`
 	Segments int `json:"segments"`
 
-	// Pace is in packets a second, of all threads. A packet carries the time at which it was due, so that a stall shows in the
-	// latency of all that it delayed.
+	// Pace is in packets a second, of all threads. A packet carries the time at which it was due, so that a stall shows in
+	// the latency of all that it delayed.
 	Pace Pace `json:"pace"`
 
 	// Blind does without a receiver: loss and latency are not measured.
@@ -136,14 +136,15 @@ func (p floodPlan) share(thread, packets int) int {
 	return (packets - thread + p.threads - 1) / p.threads
 }
 
-// at says which flow (by its number among the thread's) packet n of a thread is of, and which packet of that flow it is.
+// at says which flow (by its number among the thread's) packet n of a thread is of, and which packet of that flow it
+// is.
 func (p floodPlan) at(thread, n int) (flow, number int) {
 	round := p.turn * p.flowsOf(thread)
 	return n % round / p.turn, n/round*p.turn + n%p.turn
 }
 
-// block is the first flow in the ledger of a thread's flow. Packet number n of the flow is in the block n/floodBlock from
-// there on.
+// block is the first flow in the ledger of a thread's flow. Packet number n of the flow is in the block n/floodBlock
+// from there on.
 func (p floodPlan) block(thread, flow int) uint32 {
 	return uint32((thread + flow*p.threads) * p.blocks)
 }

@@ -115,7 +115,8 @@ func (t *floodThread) overdue(next int, start, now int64) int {
 	return max(1, (int(all)-t.number+t.plan.threads-1)/t.plan.threads-next)
 }
 
-// send hands packets of one flow's turn over. They follow each other in the flow, so the plan is asked for the first only.
+// send hands packets of one flow's turn over. They follow each other in the flow, so the plan is asked for the first
+// only.
 func (t *floodThread) send(next, n int, start, now int64) {
 	flow, number := t.plan.at(t.number, next)
 	first := t.plan.block(t.number, flow)

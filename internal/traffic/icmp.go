@@ -89,8 +89,8 @@ func rawICMPSocket(of netip.Addr) (fd int, err error) {
 	return fd, nil
 }
 
-// echoRequest is the payload of what a raw socket gave, and the flow's source with the identifier in the port's place. IPv4
-// datagrams come with their IP header.
+// echoRequest is the payload of what a raw socket gave, and the flow's source with the identifier in the port's place.
+// IPv4 datagrams come with their IP header.
 func echoRequest(datagram []byte, from netip.AddrPort) ([]byte, netip.AddrPort) {
 	if from.Addr().Is4() && len(datagram) > 0 {
 		datagram = datagram[min(len(datagram), int(datagram[0]&0xf)*4):]

@@ -17,8 +17,8 @@ const (
 	Foreign                  // intact, but of another run: a straggler of an earlier one
 )
 
-// Ledger knows every packet that a run may send and notes which arrived. One goroutine records; the methods that
-// read counters may be called from any. Memory is about 48 bytes a flow for bursts of up to 64 packets from two threads.
+// Ledger knows every packet that a run may send and notes which arrived. One goroutine records; the methods that read
+// counters may be called from any. Memory is about 48 bytes a flow for bursts of up to 64 packets from two threads.
 type Ledger struct {
 	run     uint32
 	flows   int

@@ -15,10 +15,11 @@ import (
 )
 
 // MixConfig says what RunMix sends: flows of all sorts at once, drawn from a seed. They have 1 to 16 packets, of 28 to
-// 1,400 bytes and some beyond the MTU, that follow each other at once or after gaps of up to 200 ms; some pause for seconds,
-// some are sent by two threads, some have a source port that another flow had seconds ago.
+// 1,400 bytes and some beyond the MTU, that follow each other at once or after gaps of up to 200 ms; some pause for
+// seconds, some are sent by two threads, some have a source port that another flow had seconds ago.
 type MixConfig struct {
-	// Targets are where flows go, each as likely as another. Their addresses must be safe to load, as Target of ClashConfig.
+	// Targets are where flows go, each as likely as another. Their addresses must be safe to load, as Target of
+	// ClashConfig.
 	Targets []MixTarget `json:"targets"`
 	// Sources4 and Sources6 are the addresses that flows come from, by family.
 	Sources4 []netip.Addr `json:"sources4"`
@@ -136,8 +137,8 @@ type mixRun struct {
 	halted    atomic.Bool
 }
 
-// RunMix sends flows for cfg.Duration and accounts for every packet. It ends early, with a result and ErrInterrupted, when
-// the context is cancelled. Like RunClash it raises GOMAXPROCS meanwhile: run one at a time in a process.
+// RunMix sends flows for cfg.Duration and accounts for every packet. It ends early, with a result and ErrInterrupted,
+// when the context is cancelled. Like RunClash it raises GOMAXPROCS meanwhile: run one at a time in a process.
 func RunMix(ctx context.Context, cfg MixConfig) (_ *MixResult, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

@@ -154,7 +154,8 @@ func (r *MixResult) Sum() MixSum {
 	return s
 }
 
-// Violations are what a path that keeps its promises does not do, each in words; loss is none where the target is lossy.
+// Violations are what a path that keeps its promises does not do, each in words; loss is none where the target is
+// lossy.
 func (r *MixResult) Violations() []string {
 	var all []string
 	violated := func(n uint64, what string) {

@@ -51,7 +51,8 @@ func newBatch(n, size int, names bool) *batch {
 // askDestinations makes room for what a socket with IP_PKTINFO or IPV6_RECVPKTINFO tells.
 func (b *batch) askDestinations() { b.controls = make([]control, len(b.msgs)) }
 
-// destination is the address at which datagram i of the last receive arrived; the zero Addr where the socket does not tell.
+// destination is the address at which datagram i of the last receive arrived; the zero Addr where the socket does not
+// tell.
 func (b *batch) destination(i int) netip.Addr {
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(&b.controls[i])), unsafe.Sizeof(b.controls[i]))[:b.msgs[i].Hdr.Controllen]
 	if len(raw) < unix.SizeofCmsghdr {

@@ -46,7 +46,8 @@ type ClashResult struct {
 	Split uint64 `json:"split"`
 
 	// SendErrors is how many sends the kernel refused, SendErrno the same by cause. EPERM: dropped by a filter or by
-	// conntrack before the packet left; EAGAIN: the send buffer stayed full for the flow timeout; ECONNREFUSED: an ICMP error about an earlier packet.
+	// conntrack before the packet left; EAGAIN: the send buffer stayed full for the flow timeout; ECONNREFUSED: an ICMP
+	// error about an earlier packet.
 	SendErrors uint64            `json:"send_errors"`
 	SendErrno  map[string]uint64 `json:"send_errno,omitempty"`
 

@@ -18,7 +18,8 @@ type Self struct {
 
 // ReadSelf collects the garbage and reads.
 func ReadSelf() (s Self, err error) {
-	// The runtime makes descriptors of its own when the first pipe or socket is waited for: have them counted from the start.
+	// The runtime makes descriptors of its own when the first pipe or socket is waited for: have them counted from the
+	// start.
 	r, w, err := os.Pipe()
 	if err != nil {
 		return s, fmt.Errorf("read what this process holds: %w", err)
@@ -40,8 +41,8 @@ func ReadSelf() (s Self, err error) {
 	return s, nil
 }
 
-// SettleSelf reads until there are no more descriptors and goroutines than before, or patience is over: a goroutine may still
-// be on its way out when what it did is done.
+// SettleSelf reads until there are no more descriptors and goroutines than before, or patience is over: a goroutine may
+// still be on its way out when what it did is done.
 func SettleSelf(before Self, patience time.Duration) (Self, error) {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		now, err := ReadSelf()

@@ -118,8 +118,8 @@ func setupReceiver(fd int, target netip.AddrPort, buffer int) error {
 	return nil
 }
 
-// setBuffer sets SO_RCVBUF or SO_SNDBUF past net.core.rmem_max or wmem_max where CAP_NET_ADMIN allows it, and up to that bound
-// where not; what came of it is in the result.
+// setBuffer sets SO_RCVBUF or SO_SNDBUF past net.core.rmem_max or wmem_max where CAP_NET_ADMIN allows it, and up to
+// that bound where not; what came of it is in the result.
 func setBuffer(fd, opt, size int) error {
 	force := unix.SO_RCVBUFFORCE
 	if opt == unix.SO_SNDBUF {

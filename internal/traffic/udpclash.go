@@ -96,8 +96,8 @@ type udpClash struct {
 }
 
 // RunUDPClash sends what the kernel's selftest of clash resolution sends (tools/testing/selftests/net/netfilter,
-// udpclash): 128 threads share one unconnected socket and send one datagram of three bytes each, all let go at once; the
-// far end returns each, and all must come. Each round is a flow of its own. It ends as RunClash does.
+// udpclash): 128 threads share one unconnected socket and send one datagram of three bytes each, all let go at once;
+// the far end returns each, and all must come. Each round is a flow of its own. It ends as RunClash does.
 func RunUDPClash(ctx context.Context, cfg UDPClashConfig, progress func(Progress)) (_ *UDPClashResult, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

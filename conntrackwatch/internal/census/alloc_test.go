@@ -8,8 +8,8 @@ import (
 	"verdictd/internal/ct"
 )
 
-// TestEventAllocatesNothing is off under the race detector, which allocates itself. The table grows by itself: it is warm
-// here.
+// TestEventAllocatesNothing is off under the race detector, which allocates itself. The table grows by itself: it is
+// warm here.
 func TestEventAllocatesNothing(t *testing.T) {
 	c := settled(Config{})
 	e := event(ct.EventNew, 1)

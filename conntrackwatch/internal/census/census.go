@@ -20,8 +20,8 @@ const (
 	DefaultTalkers = 4096
 )
 
-// key is a flow: its tuple, and the kernel's number for the entry, as a tuple is used again. It holds no pointer, so that
-// the garbage collector need not look into the table.
+// key is a flow: its tuple, and the kernel's number for the entry, as a tuple is used again. It holds no pointer, so
+// that the garbage collector need not look into the table.
 type key struct {
 	src, dst     [16]byte
 	sport, dport uint16
@@ -55,8 +55,8 @@ type flow struct {
 // told are the bits of an entry's status of which every change is an event.
 const told = ct.StatusSeenReply | ct.StatusAssured
 
-// Corrections are what a reading of the kernel's table had to put right after a loss: a lower bound of what was lost, as
-// flows that began and ended meanwhile left no trace.
+// Corrections are what a reading of the kernel's table had to put right after a loss: a lower bound of what was lost,
+// as flows that began and ended meanwhile left no trace.
 type Corrections struct {
 	Readings uint64 `json:"readings"`
 	New      uint64 `json:"new"`     // flows that had begun unseen

@@ -150,8 +150,8 @@ func TestCorrections(t *testing.T) {
 	}
 }
 
-// TestTalkersAgainstCounting draws addresses with a few heavy ones among many: those have to be found, with counts that are
-// wrong by no more than is said.
+// TestTalkersAgainstCounting draws addresses with a few heavy ones among many: those have to be found, with counts that
+// are wrong by no more than is said.
 func TestTalkersAgainstCounting(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	found, exact := newTalkers(50), map[netip.Addr]uint64{}

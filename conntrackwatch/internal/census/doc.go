@@ -4,8 +4,8 @@
 // It exists apart from package ct, which receives the events, as it is pure: no sockets and no clock, so that its tests
 // need no kernel. All of it is bounded, however many flows there are.
 //
-// A [Census] keeps a table of the flows under way. Where events were lost, the kernel's own table, read afterwards, puts it
-// right ([ct.Resyncer]), and what had to be put right is counted.
+// A [Census] keeps a table of the flows under way. Where events were lost, the kernel's own table, read afterwards,
+// puts it right ([ct.Resyncer]), and what had to be put right is counted.
 //
 // # Traps
 //

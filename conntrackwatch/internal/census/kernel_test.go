@@ -25,8 +25,8 @@ func (a awaited) Settled() {
 	a.settled <- struct{}{}
 }
 
-// TestLossIsPutRight has the kernel lose events of flows that begin, and then of flows that end: after each, the census has
-// to hold what the kernel's table holds.
+// TestLossIsPutRight has the kernel lose events of flows that begin, and then of flows that end: after each, the census
+// has to hold what the kernel's table holds.
 func TestLossIsPutRight(t *testing.T) {
 	testkit.Namespace(t)
 	const flows, buffer = 400, 8192

@@ -19,8 +19,8 @@ type Talker struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// talkers finds the addresses that begin the most flows in bounded memory (Metwally et al., the space-saving algorithm):
-// one that has begun more than a places-th of all flows is among them, whatever the others do.
+// talkers finds the addresses that begin the most flows in bounded memory (Metwally et al., the space-saving
+// algorithm): one that has begun more than a places-th of all flows is among them, whatever the others do.
 type talkers struct {
 	places int
 	heap   []Talker // the smallest count first

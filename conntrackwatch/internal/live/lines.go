@@ -38,8 +38,8 @@ func (w *Watched) step() (observe.Figures, error) {
 	return f, nil
 }
 
-// Lines prints one for each namespace and interval until ctx is done, as JSON or with columns as wide as their heads. A namespace
-// that cannot be read is a remark.
+// Lines prints one for each namespace and interval until ctx is done, as JSON or with columns as wide as their heads. A
+// namespace that cannot be read is a remark.
 func Lines(ctx context.Context, all []*Watched, every time.Duration, asJSON bool, results, remarks io.Writer) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -26,8 +26,8 @@ func (h *history) last() *float64 {
 	return h.values[len(h.values)-1]
 }
 
-// sparkline draws the newest width values, the highest of them as a full bar. Zero has the lowest bar, no value a blank; so
-// anything that happened at all is two bars high.
+// sparkline draws the newest width values, the highest of them as a full bar. Zero has the lowest bar, no value a
+// blank; so anything that happened at all is two bars high.
 func (h *history) sparkline(width int) string {
 	values := h.values[max(0, len(h.values)-width):]
 	most := 0.

@@ -17,8 +17,8 @@ type Figures struct {
 	EventsLost *float64
 	// Entries of Limit are in conntrack's table.
 	Entries, Limit ct.Value
-	// Backlog is packets waiting in all queues, QueueDropped those dropped a second by full queues or sockets; nil where the
-	// queues cannot be listed.
+	// Backlog is packets waiting in all queues, QueueDropped those dropped a second by full queues or sockets; nil where
+	// the queues cannot be listed.
 	Backlog      *float64
 	QueueDropped *float64
 }
@@ -61,7 +61,8 @@ func Between(before, now Reading) Figures {
 	return f
 }
 
-// queues sums over the queues that were there both times under the same owner: a queue that was bound again counts from zero.
+// queues sums over the queues that were there both times under the same owner: a queue that was bound again counts from
+// zero.
 func queues(before, now Reading, took time.Duration) (backlog, dropped *float64) {
 	type key struct {
 		queue uint16

@@ -8,8 +8,8 @@ import (
 	"verdictd/internal/netlab"
 )
 
-// OpenAll opens namespaces. Where it is lenient, those that this user may not watch, or that end meanwhile, are named in remarks and
-// left out.
+// OpenAll opens namespaces. Where it is lenient, those that this user may not watch, or that end meanwhile, are named
+// in remarks and left out.
 func OpenAll(names []netlab.NetNSName, lenient bool, remarks io.Writer) ([]*Source, error) {
 	var sources []*Source
 	for _, n := range names {

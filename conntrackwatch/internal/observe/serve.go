@@ -13,7 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Serve answers Prometheus at an address, at /metrics, until the returned function is called. The sources may be closed after that.
+// Serve answers Prometheus at an address, at /metrics, until the returned function is called. The sources may be closed
+// after that.
 func Serve(address string, sources []*Source, remarks io.Writer) (stop func() error, err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"verdictd/internal/ct"
 )
 
-// known are the counters worth a row or column: those that the kernel sends, and those that only older or newer ones do not
-// send although they tell of clashes.
+// known are the counters worth a row or column: those that the kernel sends, and those that only older or newer ones do
+// not send although they tell of clashes.
 func (r *Result) known() (list []ct.Counter, absent bool) {
 	for _, c := range ct.AllCounters() {
 		sent := r.Total[c].Sent

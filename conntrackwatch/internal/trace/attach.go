@@ -118,8 +118,8 @@ func attachProgram(target target, method Method, program *ebpf.Program, exit boo
 
 const module = "nf_conntrack"
 
-// moduleTypes are those of nf_conntrack where it is a module with type information. The kernel's own have struct nf_conn
-// too, as its flow dissector uses it (since 5.3); this is for those that differ.
+// moduleTypes are those of nf_conntrack where it is a module with type information. The kernel's own have struct
+// nf_conn too, as its flow dissector uses it (since 5.3); this is for those that differ.
 func moduleTypes(types *btf.Cache) []*btf.Spec {
 	spec, err := types.Module(module)
 	if err != nil {

@@ -115,8 +115,8 @@ func status(root fs.FS, field string) string {
 	return ""
 }
 
-// missingCapabilities says what the process lacks: CAP_SYS_ADMIN has it all, also before 5.8, when there were no others.
-// In a user namespace of its own a process has capabilities, but not those that BPF asks for.
+// missingCapabilities says what the process lacks: CAP_SYS_ADMIN has it all, also before 5.8, when there were no
+// others. In a user namespace of its own a process has capabilities, but not those that BPF asks for.
 func missingCapabilities(root fs.FS) string {
 	has, err := strconv.ParseUint(status(root, "CapEff"), 16, 64)
 	if err != nil {
@@ -144,8 +144,8 @@ func missingCapabilities(root fs.FS) string {
 // tracks says whether there is connection tracking.
 func tracks(root fs.FS) bool { return exists(root, "proc/sys/net/netfilter/nf_conntrack_max") }
 
-// missingFunctions are those of the two that the kernel does not name among its symbols. Functions that the compiler has
-// changed have another name (such as f.isra.0), and cannot be traced: their arguments are not known.
+// missingFunctions are those of the two that the kernel does not name among its symbols. Functions that the compiler
+// has changed have another name (such as f.isra.0), and cannot be traced: their arguments are not known.
 func missingFunctions(root fs.FS) []string {
 	f, err := root.Open("proc/kallsyms")
 	if err != nil {

@@ -9,8 +9,8 @@
 //     there it does not tell whether a clash was the reason;
 //   - to nf_conntrack_update, where the kernel has it.
 //
-// By fentry and fexit where the kernel's type information describes the function, which for modules it does from 5.11 on
-// (CONFIG_DEBUG_INFO_BTF_MODULES), else by kprobe and kretprobe.
+// By fentry and fexit where the kernel's type information describes the function, which for modules it does from 5.11
+// on (CONFIG_DEBUG_INFO_BTF_MODULES), else by kprobe and kretprobe.
 //
 // # Traps
 //

@@ -120,7 +120,8 @@ func number(n uint64, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// WriteText says what was tried, and what shows clashes nevertheless. Hidden is which of them the kernel's counters do not see. Why it was refused is the error's.
+// WriteText says what was tried, and what shows clashes nevertheless. Hidden is which of them the kernel's counters do
+// not see. Why it was refused is the error's.
 func (r *Refused) WriteText(w io.Writer, hidden string) {
 	for _, line := range r.Tried() {
 		fmt.Fprintf(w, "conntrackwatch: tried %s\n", line)

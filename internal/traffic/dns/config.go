@@ -60,7 +60,8 @@ type Config struct {
 	AttemptTimeout time.Duration `json:"-"`
 	Attempts       int           `json:"attempts"`
 
-	// SenderNetns and ReceiverNetns are paths of network namespaces; empty: the process's own. The server is in the latter.
+	// SenderNetns and ReceiverNetns are paths of network namespaces; empty: the process's own. The server is in the
+	// latter.
 	SenderNetns   string `json:"sender_netns,omitempty"`
 	ReceiverNetns string `json:"receiver_netns,omitempty"`
 

@@ -84,8 +84,8 @@ func (d *disguise) close() error {
 	return nil
 }
 
-// putOn gives the calling thread a mount namespace with the covers in their places. The thread is to be locked, and must
-// not be given back.
+// putOn gives the calling thread a mount namespace with the covers in their places. The thread is to be locked, and
+// must not be given back.
 func (d *disguise) putOn() error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make a mount namespace for getent (needs CAP_SYS_ADMIN: run as root, or name no namespaces and have them made; client %s needs none): %w", Builtin, err)
@@ -139,8 +139,8 @@ func (g *getaddrinfo) resolve(ctx context.Context, i int) (outcome, error) {
 	return o, nil
 }
 
-// retried judges by what reached the server: a question twice, or one that came when the first attempt must have been over.
-// The latter is where nothing of the first attempt got there, or where the C library repeats only what was lost.
+// retried judges by what reached the server: a question twice, or one that came when the first attempt must have been
+// over. The latter is where nothing of the first attempt got there, or where the C library repeats only what was lost.
 func (g *getaddrinfo) retried(i int, begun time.Time) bool {
 	asked := g.server.of(i)
 	// musl's interval is the shortest. Its clock has started after ours; timers are precise to more than this.

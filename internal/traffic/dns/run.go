@@ -57,7 +57,8 @@ type Distribution struct {
 }
 
 // Run resolves every name once. One that ended early has both a result and an error, which is ErrTimedOut,
-// traffic.ErrInterrupted, or what is broken; resolutions under way then are in no count. Progress is told how many are over.
+// traffic.ErrInterrupted, or what is broken; resolutions under way then are in no count. Progress is told how many are
+// over.
 func Run(ctx context.Context, cfg Config, progress func(done int)) (_ *Result, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

@@ -11,7 +11,8 @@ import (
 
 // Config says what a run does.
 type Config struct {
-	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Flows is chosen as below.
+	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Flows is chosen as
+	// below.
 	Traffic traffic.ClashConfig
 	Way     way.Config
 

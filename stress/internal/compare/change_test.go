@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// draws of a measurement with a median of 1000 and some noise, of which a tenth are outliers: what a shared machine gives.
+// draws of a measurement with a median of 1000 and some noise, of which a tenth are outliers: what a shared machine
+// gives.
 func draws(r *rand.Rand, n int, scale float64) []float64 {
 	out := make([]float64, n)
 	for i := range out {
@@ -20,8 +21,8 @@ func draws(r *rand.Rand, n int, scale float64) []float64 {
 	return out
 }
 
-// A planted change of 10% is found in 8 samples each, and none in two halves of the same run. The rates that this logs are
-// those that docs/results.md states.
+// A planted change of 10% is found in 8 samples each, and none in two halves of the same run. The rates that this logs
+// are those that docs/results.md states.
 func TestErrorRates(t *testing.T) {
 	const trials, alpha = 200, 0.05
 	r := rand.New(rand.NewPCG(1, 2))

@@ -17,8 +17,8 @@ const (
 	Lower
 )
 
-// directions are those of the figures that have one, by the last part of their names, or all but the last. The counts of
-// what a guard does are neutral: more of them is no fault.
+// directions are those of the figures that have one, by the last part of their names, or all but the last. The counts
+// of what a guard does are neutral: more of them is no fault.
 var directions = map[string]Direction{
 	"delivered": Higher, "echo_delivered": Higher, "packets_per_second": Higher, "bits_per_second": Higher,
 	"packets_per_receive": Higher, "packets_per_second_per_core": Higher, "resolved": Higher,

@@ -9,7 +9,8 @@ import (
 
 // Config says what a run does.
 type Config struct {
-	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Packets is chosen as below.
+	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Packets is chosen as
+	// below.
 	Traffic traffic.FloodConfig
 	Way     way.Config
 
@@ -32,8 +33,8 @@ func (c *Config) Prepare() error {
 	return errors.Join(append(errs, c.Traffic.Validate())...)
 }
 
-// packets is how many there are at most. The ledger has a bit for each, so at full speed the bound is one that no thread
-// reaches.
+// packets is how many there are at most. The ledger has a bit for each, so at full speed the bound is one that no
+// thread reaches.
 func (c *Config) packets() int {
 	const perThread = 5_000_000 // a second
 	t := &c.Traffic

@@ -14,8 +14,8 @@ import (
 	"verdictd/stress/internal/summary"
 )
 
-// Measure runs the rounds on this machine, within a time, and records what came of them. The module is the one behind the part,
-// where the index of modules does not tell; else empty.
+// Measure runs the rounds on this machine, within a time, and records what came of them. The module is the one behind
+// the part, where the index of modules does not tell; else empty.
 func Measure(ctx context.Context, part modules.Part, module string, cfg Config, within time.Duration, to record.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

@@ -65,8 +65,8 @@ const (
 // ErrInUse says that a module cannot be unloaded for its users.
 var ErrInUse = errors.New("the module is in use")
 
-// Run runs the rounds until they are over or ctx is. It returns a result with an error as well, if a round was completed. Rounded
-// is called after each.
+// Run runs the rounds until they are over or ctx is. It returns a result with an error as well, if a round was
+// completed. Rounded is called after each.
 func Run(
 	ctx context.Context, s System, t *Target, cfg Config, rounded func(*results.Modload),
 ) (res *results.Modload, err error) {

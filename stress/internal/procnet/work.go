@@ -35,8 +35,9 @@ const keptWrong = 10
 // renamed is the errno of a rename that succeeded.
 const renamed = "none"
 
-// Work is the working process. It reads a Config from its standard input, works until that ends or the time is over, and
-// writes messages. Hold is the command of [Hold]. After a hang the caller has to end the process: some threads will not.
+// Work is the working process. It reads a Config from its standard input, works until that ends or the time is over,
+// and writes messages. Hold is the command of [Hold]. After a hang the caller has to end the process: some threads will
+// not.
 func Work(stdin io.Reader, stdout io.Writer, hold []string) error {
 	out := json.NewEncoder(stdout)
 	res, err := work(stdin, out, hold)
@@ -323,8 +324,8 @@ func visit(r *runner, w *worker, ns *netlab.NetNS, of *sign, n int) error {
 	return nil
 }
 
-// plant waits in the kernel for what never comes. The wait can be ended by a signal, unlike that of a real hang: otherwise
-// the process would stay.
+// plant waits in the kernel for what never comes. The wait can be ended by a signal, unlike that of a real hang:
+// otherwise the process would stay.
 func plant(w *worker, _ *rand.Rand) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// file always holds a whole document, whenever the machine stops: each new one is written beside it, brought to the disk, and
-// renamed over the former.
+// file always holds a whole document, whenever the machine stops: each new one is written beside it, brought to the
+// disk, and renamed over the former.
 type file struct {
 	path string
 	// special is a device or pipe, which cannot be replaced: it gets the last document only.

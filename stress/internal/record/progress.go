@@ -19,8 +19,8 @@ func (c Config) Progress(line func(traffic.Progress) string) (show func(traffic.
 	return func(p traffic.Progress) { write(line(p)) }, done
 }
 
-// Line returns what shows a text in the last line of a terminal, and what takes that line away. Where Stderr is no terminal there is
-// nothing to show it: nil.
+// Line returns what shows a text in the last line of a terminal, and what takes that line away. Where Stderr is no
+// terminal there is nothing to show it: nil.
 func (c Config) Line() (show func(text string), done func()) {
 	if !cli.IsTerminal(c.Stderr) {
 		return nil, func() {}

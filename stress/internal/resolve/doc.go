@@ -1,2 +1,3 @@
-// Package resolve is the experiment of `stress dns`: names that are resolved as C libraries do, and how long that takes.
+// Package resolve is the experiment of `stress dns`: names that are resolved as C libraries do, and how long that
+// takes.
 package resolve

@@ -20,8 +20,8 @@ type Tally struct {
 	err    error
 }
 
-// Open begins to count in the namespaces of these paths, each once; an empty one is the process's own. Where it cannot, that is in
-// the counts, and no error: on some machines there is no conntrack.
+// Open begins to count in the namespaces of these paths, each once; an empty one is the process's own. Where it cannot,
+// that is in the counts, and no error: on some machines there is no conntrack.
 func Open(paths []string) *Tally {
 	t := &Tally{}
 	seen := map[[2]uint64]bool{}

@@ -6,8 +6,9 @@ import (
 	"verdictd/internal/netlab"
 )
 
-// OpenBoth is for scenarios that have no business in the process's own namespaces: it takes those that are named, or, where makes
-// says so, makes some with the addresses of both families, by default two hosts. The result's header does not tell of the latter.
+// OpenBoth is for scenarios that have no business in the process's own namespaces: it takes those that are named, or,
+// where makes says so, makes some with the addresses of both families, by default two hosts. The result's header does
+// not tell of the latter.
 func OpenBoth(c Config, makes bool) (*Way, error) {
 	if !makes {
 		return named(c.Sender, c.Receiver), nil

@@ -11,7 +11,8 @@ import (
 
 // Config says what a way is to be.
 type Config struct {
-	// Topology is loopback, veth or router, in namespaces that are made for the run; empty: Sender and Receiver as they are.
+	// Topology is loopback, veth or router, in namespaces that are made for the run; empty: Sender and Receiver as they
+	// are.
 	Topology string
 	// NAT is what the namespaces on the way translate: none, masquerade, dnat or backends.
 	NAT    string
