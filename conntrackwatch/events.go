@@ -45,7 +45,8 @@ func (e *eventsCmd) Validate() error {
 	}
 	bad(e.ReceiveBuffer < 0, "--receive-buffer %d is negative: leave it out for the default", e.ReceiveBuffer)
 	bad(e.MaxReceiveBuffer < 0, "--max-receive-buffer %d is negative: leave it out for the default", e.MaxReceiveBuffer)
-	bad(e.MaxReceiveBuffer > 0 && e.MaxReceiveBuffer < e.ReceiveBuffer, "--max-receive-buffer %d is less than --receive-buffer %d", e.MaxReceiveBuffer, e.ReceiveBuffer)
+	bad(e.MaxReceiveBuffer > 0 && e.MaxReceiveBuffer < e.ReceiveBuffer,
+		"--max-receive-buffer %d is less than --receive-buffer %d", e.MaxReceiveBuffer, e.ReceiveBuffer)
 	bad(e.Format != "" && !events.IsFormat(e.Format), "--format %s: want table, json or csv", e.Format)
 	bad(e.Format != "" && e.Count, "--format writes each event, --count none: leave one out")
 	bad(e.Format != "" && e.JSON, "--json is for the counts at the end: leave it out, or write each event as JSON by --format json")
@@ -70,7 +71,8 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	defer func() { err = errors.Join(err, source.Close()) }()
 	var listener *ct.Listener
 	if err := source.Do(func() (err error) {
-		listener, err = ct.Listen(ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer, MaxReceiveBuffer: e.MaxReceiveBuffer, Filter: filter})
+		listener, err = ct.Listen(ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer, MaxReceiveBuffer: e.MaxReceiveBuffer,
+			Filter: filter})
 		return err
 	}); err != nil {
 		return err

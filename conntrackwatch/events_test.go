@@ -77,7 +77,8 @@ func clash(t *testing.T, ns *netlab.NetNS, flows, burst int) *traffic.ClashResul
 
 // TestEventsEqualTheLedger holds each way to count against what stress sent: nothing may be lost.
 func TestEventsEqualTheLedger(t *testing.T) {
-	for _, way := range [][]string{{"--count"}, {}, {"--count", "--protocol", "udp", "--family", "ipv4", "--zone", "0", "--mark", "0"}} {
+	for _, way := range [][]string{{"--count"}, {},
+		{"--count", "--protocol", "udp", "--family", "ipv4", "--zone", "0", "--mark", "0"}} {
 		ns := testkit.Namespace(t)
 		const flows = 4000
 		var ledger *traffic.ClashResult
@@ -256,7 +257,8 @@ func TestEventsFollowFlows(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Flows.Open["udp"].Count != flows || len(r.Flows.Talkers) != 1 || r.Flows.Talkers[0].Flows != flows || r.Flows.Talkers[0].Address != "127.0.0.1" {
+	if r.Flows.Open["udp"].Count != flows || len(r.Flows.Talkers) != 1 || r.Flows.Talkers[0].Flows != flows ||
+		r.Flows.Talkers[0].Address != "127.0.0.1" {
 		t.Errorf("%s: want %d open flows, all of 127.0.0.1", got.stdout, flows)
 	}
 }
@@ -264,7 +266,8 @@ func TestEventsFollowFlows(t *testing.T) {
 func TestEventSamples(t *testing.T) {
 	testkit.Namespace(t)
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), []string{"events", "--count", "--interval", "50ms", "--duration", "300ms"}, output{&stdout, &stderr}); status != cli.Done {
+	if status := run(t.Context(), []string{"events", "--count", "--interval", "50ms", "--duration", "300ms"},
+		output{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("status %d, stderr %q", status, &stderr)
 	}
 	if rows := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d +0 +0 +0 +0$`).FindAllString(stdout.String(), -1); len(rows) < 2 {

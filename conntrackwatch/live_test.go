@@ -30,12 +30,14 @@ func command(ctx context.Context, args ...string) result {
 
 func TestLiveLines(t *testing.T) {
 	ns, other := testkit.VethPair(t)
-	got := command(t.Context(), "live", "--netns", ns.Path(), "--netns", other.Path(), "--interval", "50ms", "--duration", "1s")
+	got := command(t.Context(), "live", "--netns", ns.Path(), "--netns", other.Path(), "--interval", "50ms", "--duration",
+		"1s")
 	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
-	if len(lines) < 3 || !strings.HasPrefix(lines[0], "time") || !strings.Contains(lines[1], ns.Path()) || !strings.Contains(lines[2], other.Path()) {
+	if len(lines) < 3 || !strings.HasPrefix(lines[0], "time") || !strings.Contains(lines[1], ns.Path()) ||
+		!strings.Contains(lines[2], other.Path()) {
 		t.Fatalf("want a header and a line for each namespace:\n%s", got.stdout)
 	}
 	if heads, figures := strings.Fields(lines[0]), strings.Fields(lines[1]); len(figures) != len(heads) {
@@ -78,14 +80,17 @@ func TestLiveWrongUsage(t *testing.T) {
 		"live --all-netns --netns x":              "leave one out",
 		"live --interval 0 --all-netns --netns x": "--all-netns",
 	} {
-		if got := command(t.Context(), strings.Fields(args)...); got.status != cli.Usage || !strings.Contains(got.stderr, want) {
+		if got := command(t.Context(), strings.Fields(args)...); got.status != cli.Usage ||
+			!strings.Contains(got.stderr, want) {
 			t.Errorf("%s: %+v, want status 64 and %q", args, got, want)
 		}
 	}
-	if got := command(t.Context(), "live", "--netns", "nosuch"); got.status != cli.Failed || !strings.Contains(got.stderr, "ip netns list") {
+	if got := command(t.Context(), "live", "--netns", "nosuch"); got.status != cli.Failed ||
+		!strings.Contains(got.stderr, "ip netns list") {
 		t.Errorf("%+v, want the cure", got)
 	}
-	if got := command(t.Context(), "live", "--duration", "1s", "--listen", "nowhere:x"); got.status != cli.Failed || !strings.Contains(got.stderr, "--listen") {
+	if got := command(t.Context(), "live", "--duration", "1s", "--listen", "nowhere:x"); got.status != cli.Failed ||
+		!strings.Contains(got.stderr, "--listen") {
 		t.Errorf("%+v, want the flag's name", got)
 	}
 }

@@ -47,7 +47,8 @@ func during(t *testing.T, f func(), args ...string) result {
 
 func runDuring(t *testing.T, f func(), out output, args ...string) (status int) {
 	t.Helper()
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"})
+	notify, err := net.ListenUnixgram("unixgram",
+		&net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,14 +89,19 @@ func TestDurationEndsIt(t *testing.T) {
 
 func TestWrongUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"nosuch"}, {"stats", "--duration", "-1s"}, {"stats", "--duration", "5"}, {"events", "--receive-buffer=-1"}, {"stats", "--listen"},
-		{"events", "--format", "xml"}, {"events", "--format", "csv", "--count"}, {"events", "--format", "json", "--json"}, {"events", "--interval", "1s"},
-		{"events", "--type", "old"}, {"events", "--protocol", "256"}, {"events", "--family", "ipv5"}, {"events", "--zone", "70000"}, {"events", "--mark", "3/1"},
-		{"events", "--mark", "x"}, {"events", "--flows", "0"}, {"events", "--receive-buffer", "2", "--max-receive-buffer", "1"},
+		{}, {"nosuch"}, {"stats", "--duration", "-1s"}, {"stats", "--duration", "5"}, {"events", "--receive-buffer=-1"},
+		{"stats", "--listen"},
+		{"events", "--format", "xml"}, {"events", "--format", "csv", "--count"}, {"events", "--format", "json", "--json"},
+		{"events", "--interval", "1s"},
+		{"events", "--type", "old"}, {"events", "--protocol", "256"}, {"events", "--family", "ipv5"},
+		{"events", "--zone", "70000"}, {"events", "--mark", "3/1"},
+		{"events", "--mark", "x"}, {"events", "--flows", "0"},
+		{"events", "--receive-buffer", "2", "--max-receive-buffer", "1"},
 		{"stats", "--interval=-1s"}, {"stats", "--once", "--duration", "1s"}, {"stats", "--once", "--interval", "1s"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, output{&stdout, &stderr}); status != cli.Usage || stderr.Len() == 0 || stdout.Len() != 0 {
+		if status := run(t.Context(), args, output{&stdout, &stderr}); status != cli.Usage || stderr.Len() == 0 ||
+			stdout.Len() != 0 {
 			t.Errorf("%q: status %d, stdout %q, stderr %q; want status 64 and the reason on stderr",
 				args, status, stdout.String(), stderr.String())
 		}

@@ -40,7 +40,8 @@ func TestStatsJSON(t *testing.T) {
 		t.Errorf("entries %v in %s, want %d", entries, got.stdout, flows)
 	}
 	for _, key := range []string{
-		"found", "invalid", "insert", "insert_failed", "drop", "early_drop", "error", "search_restart", "clash_resolve", "chain_toolong",
+		"found", "invalid", "insert", "insert_failed", "drop", "early_drop", "error", "search_restart", "clash_resolve",
+		"chain_toolong",
 	} {
 		total, ok := r.Total[key]
 		if !ok {
@@ -101,7 +102,8 @@ type sample struct {
 func TestStatsSamples(t *testing.T) {
 	testkit.Namespace(t)
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), []string{"stats", "--json", "--interval", "50ms", "--duration", "300ms"}, output{&stdout, &stderr}); status != cli.Done {
+	if status := run(t.Context(), []string{"stats", "--json", "--interval", "50ms", "--duration", "300ms"},
+		output{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("status %d, stderr %q", status, &stderr)
 	}
 	var before sample

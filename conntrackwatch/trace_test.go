@@ -20,7 +20,8 @@ func TestTraceHere(t *testing.T) {
 	if status == cli.Done {
 		var s trace.Summary
 		lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
-		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &s); err != nil || s.Kind != "summary" || s.Netns == 0 || len(s.Probes) == 0 {
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &s); err != nil || s.Kind != "summary" || s.Netns == 0 ||
+			len(s.Probes) == 0 {
 			t.Errorf("%v, the last line is %s", err, lines[len(lines)-1])
 		}
 		return
@@ -78,11 +79,13 @@ func TestTraceNetns(t *testing.T) {
 
 func TestTraceUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--buffer", "5000"}, {"--duration", "-1s"}, {"--method", "uprobe"}, {"--function", "nf_conntrack_in"}, {"--count", "-1"}, {"more"},
+		{"--buffer", "5000"}, {"--duration", "-1s"}, {"--method", "uprobe"}, {"--function", "nf_conntrack_in"},
+		{"--count", "-1"}, {"more"},
 		{"--netns", "x", "--all-netns"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), append([]string{"trace"}, args...), output{&stdout, &stderr}); status != cli.Usage || stderr.Len() == 0 || stdout.Len() > 0 {
+		if status := run(t.Context(), append([]string{"trace"}, args...), output{&stdout, &stderr}); status != cli.Usage ||
+			stderr.Len() == 0 || stdout.Len() > 0 {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, &stdout, &stderr)
 		}
 	}

@@ -38,14 +38,16 @@ func TestClashInNamespacesOfItsOwn(t *testing.T) {
 		"--topology router --mode cross",
 		"--topology router --mode reply --family ipv6",
 	} {
-		got := stress(append([]string{"clash", "--flows", "100", "--flow-timeout", "2s", "--json", "-", "--fail-on-loss"}, strings.Fields(args)...)...)
+		got := stress(append([]string{"clash", "--flows", "100", "--flow-timeout", "2s", "--json", "-", "--fail-on-loss"},
+			strings.Fields(args)...)...)
 		if got.status != cli.Done {
 			t.Errorf("%s: %+v", args, got)
 			continue
 		}
 		checkSchema(t, "clash", []byte(got.stdout))
 		res := decode(t, got.stdout)
-		if res["delivered"] != 400.0 || res["ended"] != "flows" || res["insert_failed"] == nil || res["conntrack_unread"] != "" {
+		if res["delivered"] != 400.0 || res["ended"] != "flows" || res["insert_failed"] == nil ||
+			res["conntrack_unread"] != "" {
 			t.Errorf("%s: %s", args, got.stdout)
 		}
 		if from := res["received_from"].([]any); strings.Contains(args, "masquerade") {
@@ -62,16 +64,19 @@ func TestClashCountsUntilTheTarget(t *testing.T) {
 		t.Skip("this kernel does not count the clashes of queued packets")
 	}
 	testkit.Require(t)
-	got := stress("clash", "--topology", "router", "--clashes", "5", "--timeout", "60s", "--flow-timeout", "2s", "--json", "-")
+	got := stress("clash", "--topology", "router", "--clashes", "5", "--timeout", "60s", "--flow-timeout", "2s", "--json",
+		"-")
 	if got.status != cli.Done {
 		t.Fatalf("%+v", got)
 	}
 	res := decode(t, got.stdout)
-	if res["ended"] != "enough" || res["clashes"].(float64) < 5 || res["clashes_per_packet"].(float64) <= 0 || res["clash_target"] != 5.0 {
+	if res["ended"] != "enough" || res["clashes"].(float64) < 5 || res["clashes_per_packet"].(float64) <= 0 ||
+		res["clash_target"] != 5.0 {
 		t.Errorf("%s", got.stdout)
 	}
 	// One packet a flow cannot clash.
-	got = stress("clash", "--topology", "router", "--clashes", "5", "--flows", "50", "--burst", "1", "--flow-timeout", "2s")
+	got = stress("clash", "--topology", "router", "--clashes", "5", "--flows", "50", "--burst", "1", "--flow-timeout",
+		"2s")
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "0 clashes, not the 5 wanted") {
 		t.Errorf("%+v, want status 1 and the reason", got)
 	}
@@ -79,7 +84,8 @@ func TestClashCountsUntilTheTarget(t *testing.T) {
 
 func TestUDPClash(t *testing.T) {
 	testkit.Require(t)
-	got := stress("clash", "--udpclash", "--topology", "router", "--nat", "dnat", "--flows", "3", "--flow-timeout", "10s", "--json", "-", "--fail-on-loss")
+	got := stress("clash", "--udpclash", "--topology", "router", "--nat", "dnat", "--flows", "3", "--flow-timeout", "10s",
+		"--json", "-", "--fail-on-loss")
 	if got.status != cli.Done {
 		t.Fatalf("%+v", got)
 	}
@@ -88,7 +94,8 @@ func TestUDPClash(t *testing.T) {
 		t.Errorf("%s", got.stdout)
 	}
 	got = stress(append(within(testkit.Namespace(t)), "--udpclash", "--flows", "2")...)
-	if got.status != cli.Done || !strings.Contains(got.stdout, "256 sent, 256 replies, 0 lost") || !strings.Contains(got.stdout, "clashes") {
+	if got.status != cli.Done || !strings.Contains(got.stdout, "256 sent, 256 replies, 0 lost") ||
+		!strings.Contains(got.stdout, "clashes") {
 		t.Errorf("%+v", got)
 	}
 }

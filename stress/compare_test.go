@@ -66,8 +66,10 @@ func TestCompareResultFiles(t *testing.T) {
 		status         int
 		stdout, stderr string
 	}{
-		"nothing changed":   {[]string{before, before, "--fail-on", "lost>0,packets_per_second<-5%"}, cli.Done, "No figure changed", ""},
-		"lost":              {[]string{before, loss, "--fail-on", "lost>0"}, cli.Failed, "worse: lost", "lost>0: clash: 3 in one of 5 samples"},
+		"nothing changed": {[]string{before, before, "--fail-on", "lost>0,packets_per_second<-5%"}, cli.Done,
+			"No figure changed", ""},
+		"lost": {[]string{before, loss, "--fail-on", "lost>0"}, cli.Failed, "worse: lost",
+			"lost>0: clash: 3 in one of 5 samples"},
 		"lost, not watched": {[]string{before, loss, "--html", html, "--json", document}, cli.Done, "worse: lost", ""},
 		"two to compare":    {[]string{before, before, loss}, cli.Done, "worse: lost", ""},
 		"JSON alone":        {[]string{before, loss, "--json", "-"}, cli.Done, `"judgement": "worse"`, ""},
@@ -78,7 +80,8 @@ func TestCompareResultFiles(t *testing.T) {
 		"nothing after":     {[]string{before}, cli.Usage, "", "after"},
 	} {
 		got := stress(append([]string{"compare"}, tt.args...)...)
-		if got.status != tt.status || !strings.Contains(got.stdout, tt.stdout) || !strings.Contains(got.stderr, tt.stderr) || tt.stderr == "" && got.stderr != "" {
+		if got.status != tt.status || !strings.Contains(got.stdout, tt.stdout) || !strings.Contains(got.stderr, tt.stderr) ||
+			tt.stderr == "" && got.stderr != "" {
 			t.Errorf("%s: %+v, want status %d, %q, %q", name, got, tt.status, tt.stdout, tt.stderr)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 
 func TestDNSInNamespacesOfItsOwn(t *testing.T) {
 	testkit.Require(t)
-	for _, args := range [][]string{{"--topology", "veth"}, {"--topology", "router", "--family", "ipv6"}, {"--topology", "loopback", "--family", "ipv6"}, {"--client", "getaddrinfo"}} {
+	for _, args := range [][]string{{"--topology", "veth"}, {"--topology", "router", "--family", "ipv6"},
+		{"--topology", "loopback", "--family", "ipv6"}, {"--client", "getaddrinfo"}} {
 		got := stress(append([]string{"dns", "--resolutions", "20", "--fail-on-retry", "--json", "-"}, args...)...)
 		if got.status != cli.Done || got.stderr != "" {
 			t.Fatalf("%v: %+v", args, got)
@@ -38,7 +39,8 @@ func dnsIn(t *testing.T, args ...string) []string {
 	if _, err := ns.DropAtRandom(netlab.HookInput, 53, 2); err != nil {
 		t.Fatal(err)
 	}
-	return append([]string{"dns", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--target", server.String(), "--resolutions", "40"}, args...)
+	return append([]string{"dns", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--target", server.String(),
+		"--resolutions", "40"}, args...)
 }
 
 func TestDNSRetries(t *testing.T) {
@@ -47,18 +49,21 @@ func TestDNSRetries(t *testing.T) {
 	if got.status != cli.Done || got.stderr != "" || strings.Contains(got.stdout, " 0 needed a retry") {
 		t.Errorf("%+v", got)
 	}
-	if got := stress(append(args, "--fail-on-retry")...); got.status != cli.Failed || !strings.Contains(got.stderr, "had to ask again") {
+	if got := stress(append(args, "--fail-on-retry")...); got.status != cli.Failed ||
+		!strings.Contains(got.stderr, "had to ask again") {
 		t.Errorf("%+v, want status 1", got)
 	}
 	// What getaddrinfo does not ask for is no success.
-	if got := stress(append(args, "--client", "getaddrinfo", "--attempt-timeout", "1s", "--resolutions", "3", "--parallel", "3")...); got.status != cli.Failed || !strings.Contains(got.stderr, "no IPv6 address") {
+	if got := stress(append(args, "--client", "getaddrinfo", "--attempt-timeout", "1s", "--resolutions", "3", "--parallel",
+		"3")...); got.status != cli.Failed || !strings.Contains(got.stderr, "no IPv6 address") {
 		t.Errorf("%+v, want a warning that counts", got)
 	}
 }
 
 func TestDNSTimeout(t *testing.T) {
 	got := stress(dnsIn(t, "--parallel", "1", "--timeout", "300ms", "--json", "-")...)
-	if got.status != cli.Failed || !strings.Contains(got.stderr, "the timeout came first") || decode(t, got.stdout)["timed_out"] != true {
+	if got.status != cli.Failed || !strings.Contains(got.stderr, "the timeout came first") ||
+		decode(t, got.stdout)["timed_out"] != true {
 		t.Errorf("%+v", got)
 	}
 }
@@ -81,7 +86,8 @@ func TestDNSUsage(t *testing.T) {
 	} {
 		refused(t, want, append([]string{"dns"}, args...)...)
 	}
-	if got := stress("dns", "--target", "127.0.0.1", "--sender-netns", "/nowhere"); got.status != cli.Failed || !strings.Contains(got.stderr, "/nowhere") {
+	if got := stress("dns", "--target", "127.0.0.1", "--sender-netns", "/nowhere"); got.status != cli.Failed ||
+		!strings.Contains(got.stderr, "/nowhere") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -39,7 +39,8 @@ func TestFlood(t *testing.T) {
 		}
 		checkSchema(t, "flood", []byte(got.stdout))
 		res := decode(t, got.stdout)
-		if _, arrived := res["delivered"]; res["scenario"] != "flood" || res["sent"].(float64) < 900 || arrived == strings.Contains(args, "blind") {
+		if _, arrived := res["delivered"]; res["scenario"] != "flood" || res["sent"].(float64) < 900 ||
+			arrived == strings.Contains(args, "blind") {
 			t.Errorf("%s: %s", args, got.stdout)
 		}
 		// A receiver without the right to a larger buffer may drop at its own socket, at full speed.
@@ -53,14 +54,16 @@ func TestFloodSummaryAndLoss(t *testing.T) {
 	ns := testkit.Namespace(t)
 	inside := []string{"flood", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--packets", "400"} // which any buffer holds
 	got := stress(append(inside, "--pace", "rate:100000")...)
-	for _, want := range []string{"400 in ", "us a packet", "behind the schedule", "0 lost, 0 duplicated", "from when the packet was due"} {
+	for _, want := range []string{"400 in ", "us a packet", "behind the schedule", "0 lost, 0 duplicated",
+		"from when the packet was due"} {
 		if got.status != cli.Done || !strings.Contains(got.stdout, want) {
 			t.Errorf("no %q: %+v", want, got)
 		}
 	}
 	// However the two threads take turns, a buffer of a few packets overflows some time.
 	got = stress(append(inside, "--packets", "20000", "--receive-buffer", "1", "--linger", "50ms", "--fail-on-loss")...)
-	if got.status != cli.Failed || !strings.Contains(got.stderr, "of 20000 packets lost") || !strings.Contains(got.stdout, "dropped at its own socket") {
+	if got.status != cli.Failed || !strings.Contains(got.stderr, "of 20000 packets lost") ||
+		!strings.Contains(got.stdout, "dropped at its own socket") {
 		t.Errorf("%+v, want status 1 and the cause", got)
 	}
 }

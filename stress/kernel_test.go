@@ -25,7 +25,8 @@ const knownOops = `[  100.000001] BUG: kernel NULL pointer dereference, address:
 [  100.000009] ---[ end trace 0000000000000000 ]---
 `
 
-var unknownOops = strings.NewReplacer("nf_ct_deliver_cached_events", "ext4_lookup", "nf_confirm", "path_lookupat").Replace(knownOops)
+var unknownOops = strings.NewReplacer("nf_ct_deliver_cached_events", "ext4_lookup", "nf_confirm",
+	"path_lookupat").Replace(knownOops)
 
 // printsDuring runs a scenario with a log of its own, into which text comes while it runs.
 func printsDuring(t *testing.T, text string, args ...string) outcome {
@@ -77,9 +78,13 @@ func TestPlantedReports(t *testing.T) {
 		status          int
 		says            []string
 	}{
-		"known":   {knownOops, "nf_ct_deliver_cached_events", cli.Failed, []string{"the kernel broke: oops (nf_ct_deliver_cached_events:", "CVE-2022-49561", "  | RIP: 0010:nf_ct_deliver_cached_events+0x2d/0x110"}},
-		"unknown": {unknownOops, "", cli.Failed, []string{"the kernel broke: oops (unknown:", "not one that this program knows", "  | RIP: 0010:ext4_lookup+0x2d/0x110"}},
-		"sound":   {"[  100.000001] eth0: link becomes ready\n[  100.000002] this line speaks of nf_ct_deliver_cached_events\n", "", cli.Done, nil},
+		"known": {knownOops, "nf_ct_deliver_cached_events", cli.Failed,
+			[]string{"the kernel broke: oops (nf_ct_deliver_cached_events:", "CVE-2022-49561",
+				"  | RIP: 0010:nf_ct_deliver_cached_events+0x2d/0x110"}},
+		"unknown": {unknownOops, "", cli.Failed,
+			[]string{"the kernel broke: oops (unknown:", "not one that this program knows",
+				"  | RIP: 0010:ext4_lookup+0x2d/0x110"}},
+		"sound": {"[  100.000001] eth0: link becomes ready\n[  100.000002] this line speaks of nf_ct_deliver_cached_events\n", "", cli.Done, nil},
 	} {
 		got := printsDuring(t, tt.text, slow...)
 		if got.status != tt.status || (tt.says == nil) != (got.stderr == "") {
@@ -95,7 +100,8 @@ func TestPlantedReports(t *testing.T) {
 		case tt.status == cli.Done && len(reports) > 0, tt.status == cli.Failed && len(reports) != 1:
 			t.Errorf("%s: %d reports: %v", name, len(reports), reports)
 		case tt.status == cli.Failed:
-			if r := reports[0].(map[string]any); r["signature"] != tt.signature || r["kind"] != crash.KindOops || len(r["lines"].([]any)) != 9 {
+			if r := reports[0].(map[string]any); r["signature"] != tt.signature || r["kind"] != crash.KindOops ||
+				len(r["lines"].([]any)) != 9 {
 				t.Errorf("%s: %v", name, r)
 			}
 			if !strings.Contains(got.stdout, "THE KERNEL BROKE") {
@@ -111,7 +117,8 @@ func TestPlantedReports(t *testing.T) {
 func TestUnreadableKernelLogIsSaid(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "result.json")
 	got := stress(within(testkit.Namespace(t), "--kernel-log", filepath.Join(t.TempDir(), "missing"), "--json", path)...)
-	if got.status != cli.Done || !strings.Contains(got.stdout, "kernel log  unknown: ") || !strings.Contains(got.stdout, "no such file") {
+	if got.status != cli.Done || !strings.Contains(got.stdout, "kernel log  unknown: ") ||
+		!strings.Contains(got.stdout, "no such file") {
 		t.Errorf("%+v", got)
 	}
 	b, err := os.ReadFile(path)

@@ -80,6 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Description: "Loads a verdict daemon with traffic that shows its faults.",
 		Version:     version,
 		Commands:    &commands{},
-	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), trafficDefaults(), floodDefaults(), soakDefaults(), procnetDefaults(),
+	}.Run(args, stdout, stderr, clashDefaults(), dnsDefaults(), trafficDefaults(), floodDefaults(), soakDefaults(),
+		procnetDefaults(),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&program{stdout: stdout, stderr: stderr}))
 }

@@ -42,7 +42,8 @@ func stress(args ...string) outcome {
 
 // within are the flags for a run inside a namespace.
 func within(ns *netlab.NetNS, args ...string) []string {
-	return append([]string{"clash", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--flow-timeout", "2s", "--flows", "200"}, args...)
+	return append([]string{"clash", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--flow-timeout", "2s",
+		"--flows", "200"}, args...)
 }
 
 func decode(t *testing.T, text string) map[string]any {
@@ -99,7 +100,8 @@ func TestResultFile(t *testing.T) {
 	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
-	for _, want := range []string{"800 sent, 800 delivered", "0 lost, 0 duplicated, 0 reordered, 0 corrupted", "round trip", "lag", "spread"} {
+	for _, want := range []string{"800 sent, 800 delivered", "0 lost, 0 duplicated, 0 reordered, 0 corrupted",
+		"round trip", "lag", "spread"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("no %q in the summary:\n%s", want, got.stdout)
 		}
@@ -110,8 +112,10 @@ func TestResultFile(t *testing.T) {
 	}
 	result := decode(t, string(b))
 	for _, key := range []string{
-		"schema", "scenario", "version", "host", "config", "flows", "sent", "delivered", "lost", "duplicated", "reordered", "corrupted",
-		"send_errors", "seconds", "packets_per_second", "latency_us", "round_trip_us", "echo_lost", "interrupted", "timed_out",
+		"schema", "scenario", "version", "host", "config", "flows", "sent", "delivered", "lost", "duplicated", "reordered",
+		"corrupted",
+		"send_errors", "seconds", "packets_per_second", "latency_us", "round_trip_us", "echo_lost", "interrupted",
+		"timed_out",
 	} {
 		if _, ok := result[key]; !ok {
 			t.Errorf("no key %s in %s", key, b)
@@ -139,11 +143,13 @@ func TestJSONOnStandardOutput(t *testing.T) {
 // Loss is for the caller to judge, unless it asks.
 func TestFailOnLoss(t *testing.T) {
 	ns := testkit.Namespace(t)
-	lossy := within(ns, "--flow-timeout", "5ms", "--flows", "20", "--burst", "200", "--mode", "sendmmsg", "--receive-buffer", "1", "--linger", "50ms")
+	lossy := within(ns, "--flow-timeout", "5ms", "--flows", "20", "--burst", "200", "--mode", "sendmmsg",
+		"--receive-buffer", "1", "--linger", "50ms")
 	if got := stress(lossy...); got.status != cli.Done || !strings.Contains(got.stdout, "dropped at its own socket") {
 		t.Errorf("%+v, want success and the cause of the loss", got)
 	}
-	if got := stress(append(lossy, "--fail-on-loss")...); got.status != cli.Failed || !strings.Contains(got.stderr, "packets lost") {
+	if got := stress(append(lossy, "--fail-on-loss")...); got.status != cli.Failed ||
+		!strings.Contains(got.stderr, "packets lost") {
 		t.Errorf("%+v, want status 1", got)
 	}
 }
@@ -157,7 +163,8 @@ func TestUnwritableResult(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	got := stress(within(testkit.Namespace(t), "--pace", "rate:100", "--timeout", "300ms", "--linger", "50ms", "--json", "-")...)
+	got := stress(within(testkit.Namespace(t), "--pace", "rate:100", "--timeout", "300ms", "--linger", "50ms", "--json",
+		"-")...)
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "timeout") || decode(t, got.stdout)["timed_out"] != true {
 		t.Errorf("%+v, want status 1 and a result that says so", got)
 	}

@@ -28,7 +28,8 @@ func TestModloadUsage(t *testing.T) {
 func TestModloadSaysWhyNot(t *testing.T) {
 	if _, err := os.Stat("/proc/modules"); err == nil && os.Geteuid() == 0 {
 		t.Log("this machine could run it for real; it is not to lose a module for a test")
-		if got := stress("modload", "--protocol", "31"); got.status != cli.Failed || !strings.Contains(got.stderr, "nothing can be shown here") {
+		if got := stress("modload", "--protocol", "31"); got.status != cli.Failed ||
+			!strings.Contains(got.stderr, "nothing can be shown here") {
 			t.Errorf("%+v", got)
 		}
 		return

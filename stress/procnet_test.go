@@ -31,7 +31,8 @@ func TestProcnet(t *testing.T) {
 	testkit.Namespace(t)
 	path := filepath.Join(t.TempDir(), "result.json")
 	got := asProgramRun(t, "procnet", "--namespaces", "2", "--duration", "1s", "--hang-after", "30s", "--json", path)
-	if got.status != cli.Done || got.stderr != "" || !strings.Contains(got.stdout, "0 readings showed another namespace's, none could not be read") {
+	if got.status != cli.Done || got.stderr != "" ||
+		!strings.Contains(got.stdout, "0 readings showed another namespace's, none could not be read") {
 		t.Fatalf("%+v", got)
 	}
 	b, err := os.ReadFile(path)
@@ -47,7 +48,8 @@ func TestProcnet(t *testing.T) {
 
 func TestProcnetFindsAPlantedHang(t *testing.T) {
 	testkit.Namespace(t)
-	got := asProgramRun(t, "procnet", "--namespaces", "1", "--duration", "1h", "--hang-after", "1s", "--plant-hang", "--json", "-")
+	got := asProgramRun(t, "procnet", "--namespaces", "1", "--duration", "1h", "--hang-after", "1s", "--plant-hang",
+		"--json", "-")
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "hang in the kernel") {
 		t.Fatalf("%+v", got)
 	}
@@ -69,7 +71,8 @@ func TestProcnetFindsAPlantedHang(t *testing.T) {
 
 func TestProcnetUsage(t *testing.T) {
 	got := stress("procnet", "--namespaces", "0", "--duration", "0s")
-	if got.status != cli.Usage || !strings.Contains(got.stderr, "namespaces 0") || !strings.Contains(got.stderr, "duration 0s") {
+	if got.status != cli.Usage || !strings.Contains(got.stderr, "namespaces 0") ||
+		!strings.Contains(got.stderr, "duration 0s") {
 		t.Errorf("%+v", got)
 	}
 }

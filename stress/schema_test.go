@@ -22,7 +22,8 @@ func schemaPath(scenario string) string {
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
-	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), trafficDefaults(), floodDefaults(), soakDefaults(), procnetDefaults())
+	parser, err := kong.New(&commands{}, kong.Name("stress"), clashDefaults(), dnsDefaults(), trafficDefaults(),
+		floodDefaults(), soakDefaults(), procnetDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,8 @@ import (
 
 // soakIn are the flags of a soak within one namespace.
 func soakIn(ns *netlab.NetNS, args ...string) []string {
-	return append([]string{"soak", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--seed", "7", "--duration", "500ms",
+	return append([]string{"soak", "--sender-netns", ns.Path(), "--receiver-netns", ns.Path(), "--seed", "7", "--duration",
+		"500ms",
 		"--target", "127.0.0.1:7/echo", "--target", "[::1]:9", "--source", "127.0.0.2", "--source", "::1"}, args...)
 }
 
@@ -53,7 +54,8 @@ func TestSoakWatches(t *testing.T) {
 	}
 	time.AfterFunc(200*time.Millisecond, func() { _ = sleep.Process.Kill() })
 	got = stress(soakIn(ns, "--watch-pid", strconv.Itoa(pid), "--duration", "1s")...)
-	if got.status != cli.Failed || !strings.Contains(got.stderr, "soak (seed 7)") || !strings.Contains(got.stderr, "(process "+strconv.Itoa(pid)+") ended") {
+	if got.status != cli.Failed || !strings.Contains(got.stderr, "soak (seed 7)") ||
+		!strings.Contains(got.stderr, "(process "+strconv.Itoa(pid)+") ended") {
 		t.Errorf("%+v, want that the process has ended", got)
 	}
 }
@@ -66,7 +68,8 @@ func TestSoakFailsOnLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := stress(soakIn(ns, "--linger", "300ms")...)
-	if got.status != cli.Failed || !strings.Contains(got.stderr, "packets lost") || !strings.Contains(got.stdout, "FAILED") {
+	if got.status != cli.Failed || !strings.Contains(got.stderr, "packets lost") ||
+		!strings.Contains(got.stdout, "FAILED") {
 		t.Errorf("%+v, want status 1 for loss", got)
 	}
 	if n, err := filter.Dropped(); err != nil || n == 0 {
@@ -76,7 +79,8 @@ func TestSoakFailsOnLoss(t *testing.T) {
 	for i, a := range args {
 		args[i] = strings.Replace(a, "[::1]:9", "[::1]:9/lossy", 1)
 	}
-	if got := stress(args...); got.status != cli.Done || !strings.Contains(got.stdout, "lost on the way to lossy targets") {
+	if got := stress(args...); got.status != cli.Done ||
+		!strings.Contains(got.stdout, "lost on the way to lossy targets") {
 		t.Errorf("%+v, want loss that is expected", got)
 	}
 }

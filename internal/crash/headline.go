@@ -55,7 +55,8 @@ var headlines = []headline{
 	begins(`WARNING: (CPU: \d+ PID: \d+ )?at `, KindWarning, endTrace),
 	begins(`WARNING: \S+:\d+ at `, KindWarning, endTrace), // from 6.19 on
 	// lockdep
-	framed(`WARNING: (possible|suspicious|inconsistent|bad|held|lock|Nested|process|\S+ still|\S+safe) `, KindWarning, endUnsaid),
+	framed(`WARNING: (possible|suspicious|inconsistent|bad|held|lock|Nested|process|\S+ still|\S+safe) `, KindWarning,
+		endUnsaid),
 	begins(`Kernel panic - not syncing: `, KindPanic, endPanic),
 }
 

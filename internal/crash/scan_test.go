@@ -35,7 +35,8 @@ func TestKnownReports(t *testing.T) {
 		file, signature, kind, first, last string
 		about                              string
 	}{
-		{"el7-oops.txt", "nf_ct_deliver_cached_events", KindOops, "BUG: unable to handle kernel NULL", "Kernel Offset: 0x1e600000", "56b14ecec97f"},
+		{"el7-oops.txt", "nf_ct_deliver_cached_events", KindOops, "BUG: unable to handle kernel NULL",
+			"Kernel Offset: 0x1e600000", "56b14ecec97f"},
 		{"kasan-confirm.txt", "nf_conntrack_confirm", KindKASAN, "=====", "---[ end Kernel panic", "CVE-2022-49561"},
 		{"kasan-verdict.txt", "nfqnl_recv_verdict", KindKASAN, "=====", "=====", "CVE-2026-43084"},
 		{"gc.txt", "gc_worker", KindOops, "Oops: general protection fault", "---[ end trace", "CVE-2025-38472"},
@@ -48,10 +49,12 @@ func TestKnownReports(t *testing.T) {
 			continue
 		}
 		r := reports[0]
-		if r.Signature != tt.signature || r.Kind != tt.kind || !strings.Contains(r.About, tt.about) || (r.About == "") != (tt.about == "") {
+		if r.Signature != tt.signature || r.Kind != tt.kind || !strings.Contains(r.About, tt.about) ||
+			(r.About == "") != (tt.about == "") {
 			t.Errorf("%s: signature %q, kind %s, about %q", tt.file, r.Signature, r.Kind, r.About)
 		}
-		if first, last := r.Lines[0], r.Lines[len(r.Lines)-1]; !strings.HasPrefix(first, tt.first) || !strings.HasPrefix(last, tt.last) {
+		if first, last := r.Lines[0], r.Lines[len(r.Lines)-1]; !strings.HasPrefix(first, tt.first) ||
+			!strings.HasPrefix(last, tt.last) {
 			t.Errorf("%s: from %q to %q, want from %q to %q", tt.file, first, last, tt.first, tt.last)
 		}
 		if !slices.Contains(r.Lines, r.Title) {
@@ -93,7 +96,8 @@ func TestKinds(t *testing.T) {
 		{KindLockup, "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", 3, 20},
 		{KindLockup, "watchdog: Watchdog detected hard LOCKUP on cpu 1", 2, 30},
 		{KindBug, "kernel BUG at net/core/skbuff.c:2200!", 5, 40},
-		{KindOops, "general protection fault, probably for non-canonical address 0xdffffc0000000000: 0000 [#2] SMP KASAN", 4, 50},
+		{KindOops, "general protection fault, probably for non-canonical address 0xdffffc0000000000: 0000 [#2] SMP KASAN", 4,
+			50},
 		{KindBug, "BUG: sleeping function called from invalid context at kernel/locking/mutex.c:580", 3, 60},
 		{KindWarning, "WARNING: possible recursive locking detected", 5, 70},
 		{KindWarning, "WARNING: net/core/dev.c:123 at netif_thing+0x10/0x20, CPU#1: stress/77", 3, 80},
@@ -107,7 +111,8 @@ func TestKinds(t *testing.T) {
 			continue
 		}
 		w := want[i]
-		if r.Kind != w.kind || r.Title != w.title || len(r.Lines) != w.lines || r.Signature != "" || r.At == nil || *r.At < w.at || *r.At > w.at+0.1 {
+		if r.Kind != w.kind || r.Title != w.title || len(r.Lines) != w.lines || r.Signature != "" || r.At == nil ||
+			*r.At < w.at || *r.At > w.at+0.1 {
 			t.Errorf("%+v\nwant %+v", r, w)
 		}
 	}
@@ -134,12 +139,18 @@ func TestDress(t *testing.T) {
 		return b.String()
 	}
 	for name, text := range map[string]string{
-		"serial":        each(func(_ int, line string) string { return line + "\r\n" }),
-		"colour":        each(func(_ int, line string) string { return "\x1b[1;31m" + line + "\x1b[0m\r\n" }),
-		"stamps":        each(func(i int, line string) string { return fmt.Sprintf("[%5d.%06d] %s\n", i, i, line) }),
-		"callers":       each(func(i int, line string) string { return fmt.Sprintf("[%5d.%06d][%6s] %s\n", i, i, "T123", line) }),
-		"levels":        each(func(i int, line string) string { return fmt.Sprintf("<4>[%5d.%06d] %s\n", i, i, line) }),
-		"dmesg -x":      each(func(i int, line string) string { return fmt.Sprintf("kern  :warn  : [%5d.%06d] %s\n", i, i, line) }),
+		"serial": each(func(_ int, line string) string { return line + "\r\n" }),
+		"colour": each(func(_ int, line string) string { return "\x1b[1;31m" + line + "\x1b[0m\r\n" }),
+		"stamps": each(func(i int, line string) string { return fmt.Sprintf("[%5d.%06d] %s\n", i, i, line) }),
+		"callers": each(func(i int, line string) string {
+			return fmt.Sprintf("[%5d.%06d][%6s] %s\n", i, i, "T123",
+				line)
+		}),
+		"levels": each(func(i int, line string) string { return fmt.Sprintf("<4>[%5d.%06d] %s\n", i, i, line) }),
+		"dmesg -x": each(func(i int, line string) string {
+			return fmt.Sprintf("kern  :warn  : [%5d.%06d] %s\n", i, i,
+				line)
+		}),
 		"dmesg iso":     each(func(_ int, line string) string { return "2026-11-23T20:55:14,123456+00:00 " + line + "\n" }),
 		"dmesg reltime": each(func(i int, line string) string { return fmt.Sprintf("[  +0.%06d] %s\n", i, line) }),
 		"dmesg, Russian": each(func(i int, line string) string {
@@ -152,12 +163,19 @@ func TestDress(t *testing.T) {
 		"records": each(func(i int, line string) string {
 			return fmt.Sprintf("4,%d,%d,-,caller=T1;%s\n SUBSYSTEM=net\n", i, i, line)
 		}),
-		"no line ends":   each(func(i int, line string) string { return fmt.Sprintf("[%5d.%06d] %s ", i, i, line) }),
-		"unended before": each(func(i int, line string) string { return fmt.Sprintf("guest: 17 packets[%5d.%06d] %s\n", i, i, line) }),
-		"noise between":  each(func(i int, line string) string { return fmt.Sprintf("verdictd: %d\n%s\nstress: ok\n", i, line) }),
+		"no line ends": each(func(i int, line string) string { return fmt.Sprintf("[%5d.%06d] %s ", i, i, line) }),
+		"unended before": each(func(i int, line string) string {
+			return fmt.Sprintf("guest: 17 packets[%5d.%06d] %s\n", i, i,
+				line)
+		}),
+		"noise between": each(func(i int, line string) string {
+			return fmt.Sprintf("verdictd: %d\n%s\nstress: ok\n", i,
+				line)
+		}),
 	} {
 		got := scanText(t, text)
-		if len(got) != 1 || got[0].Signature != want[0].Signature || got[0].Title != want[0].Title || !frameLine.MatchString(got[0].Lines[len(got[0].Lines)-1]) {
+		if len(got) != 1 || got[0].Signature != want[0].Signature || got[0].Title != want[0].Title ||
+			!frameLine.MatchString(got[0].Lines[len(got[0].Lines)-1]) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -215,7 +233,8 @@ func FuzzScan(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, r := range reports {
-			if len(r.Lines) == 0 || len(r.Lines) > 2*maxLines || r.Kind == "" || !slices.Contains(r.Lines, r.Title) || (r.Signature == "") != (r.About == "") {
+			if len(r.Lines) == 0 || len(r.Lines) > 2*maxLines || r.Kind == "" || !slices.Contains(r.Lines, r.Title) ||
+				(r.Signature == "") != (r.About == "") {
 				t.Errorf("%+v", r)
 			}
 			if strings.ContainsAny(strings.Join(r.Lines, ""), "\r\n\x00\x1b") {

@@ -26,8 +26,10 @@ var Signatures = []Signature{
 			"(5.19; stable 4.14.282, 4.19.246, 5.4.197, 5.10.120, 5.15.45, 5.17.13, 5.18.2)",
 		kinds: []string{KindKASAN},
 		// The function is inline: its users have its place in the trace where a compiler puts it there.
-		at:    []string{"nf_conntrack_confirm", "nf_confirm", "ipv4_confirm", "ipv6_confirm", "nf_conntrack_eventmask_report"},
-		freed: []string{"nf_ct_resolve_clash", "__nf_ct_resolve_clash", "nf_conntrack_free", "nf_conntrack_destroy", "nf_ct_destroy"},
+		at: []string{"nf_conntrack_confirm", "nf_confirm", "ipv4_confirm", "ipv6_confirm",
+			"nf_conntrack_eventmask_report"},
+		freed: []string{"nf_ct_resolve_clash", "__nf_ct_resolve_clash", "nf_conntrack_free", "nf_conntrack_destroy",
+			"nf_ct_destroy"},
 	},
 	{
 		ID: "nf_ct_deliver_cached_events",
@@ -48,7 +50,8 @@ var Signatures = []Signature{
 		About: "CVE-2025-38472: an entry was marked confirmed before it was inserted, and is taken out of a list that it is not in. Affected from " +
 			"5.19; fixed by 2d72afb34065 (6.16; stable 6.1.147, 6.6.100, 6.12.40, 6.15.8)",
 		kinds: []string{KindKASAN, KindOops, KindWarning, KindBug},
-		at:    []string{"__nf_ct_delete_from_lists", "nf_ct_delete_from_lists", "nf_ct_delete", "clean_from_lists", "nf_ct_gc_expired"},
+		at: []string{"__nf_ct_delete_from_lists", "nf_ct_delete_from_lists", "nf_ct_delete", "clean_from_lists",
+			"nf_ct_gc_expired"},
 		trace: []string{"nf_ct_gc_expired"},
 	},
 	{
@@ -56,7 +59,8 @@ var Signatures = []Signature{
 		About: "CVE-2025-38472: an entry was marked confirmed before it was inserted, and the garbage collection takes it out of a list that it is " +
 			"not in. Affected from 5.19; fixed by 2d72afb34065 (6.16; stable 6.1.147, 6.6.100, 6.12.40, 6.15.8)",
 		kinds: []string{KindKASAN, KindOops, KindWarning, KindBug},
-		at:    []string{"__nf_ct_delete_from_lists", "nf_ct_delete_from_lists", "nf_ct_delete", "clean_from_lists", "gc_worker"},
+		at: []string{"__nf_ct_delete_from_lists", "nf_ct_delete_from_lists", "nf_ct_delete", "clean_from_lists",
+			"gc_worker"},
 		trace: []string{"gc_worker"},
 	},
 	{

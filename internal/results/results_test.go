@@ -30,7 +30,8 @@ func TestNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadNamespaces(Place{"sender", queued.Path()}, Place{"router", plain.Path()}, Place{"receiver", queued.Path()})
+	got, err := ReadNamespaces(Place{"sender", queued.Path()}, Place{"router", plain.Path()},
+		Place{"receiver", queued.Path()})
 	if err != nil {
 		t.Fatal(err)
 	}

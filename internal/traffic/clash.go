@@ -117,7 +117,8 @@ func (r *run) open(cpus []int) (err error) {
 	const headers = 60 + icmpHeader // with a raw socket's datagrams at most
 	in := newIntake(clk, newLedger(), r.cfg.Size+headers*min(1, r.cfg.Protocol.prefix()), true)
 	arrived := in.ledger.Received
-	socket := receiverSocket{at: r.cfg.receiveAt(), buffer: r.cfg.ReceiveBuffer, protocol: r.cfg.Protocol, several: len(r.cfg.Backends) > 0}
+	socket := receiverSocket{at: r.cfg.receiveAt(), buffer: r.cfg.ReceiveBuffer, protocol: r.cfg.Protocol,
+		several: len(r.cfg.Backends) > 0}
 	if r.receiver, err = socket.start(r.receiving, in, &r.arrivals, echoCPU(r.cfg.Echo, cpus)); err != nil {
 		return err
 	}

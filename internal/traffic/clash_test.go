@@ -50,7 +50,8 @@ func TestTheFarEndSendsHalf(t *testing.T) {
 		res := mustRun(t, cfg)
 		// Of the near end's packets those from odd ports are dropped as well.
 		if res.Lost < 100 || res.Lost > 200 || res.SendErrno["EPERM"] != res.Lost {
-			t.Errorf("%s: %d lost, send errors %v; want more than the 100 of the far end, all refused", mode, res.Lost, res.SendErrno)
+			t.Errorf("%s: %d lost, send errors %v; want more than the 100 of the far end, all refused", mode, res.Lost,
+				res.SendErrno)
 		}
 	}
 }
@@ -91,7 +92,8 @@ func TestSplitFlowsAreCounted(t *testing.T) {
 	one, other := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
 	l := NewLedger(testRun, 3, 4, 1)
 	l.watchReached()
-	for flow, at := range map[uint32][]netip.Addr{0: {one, one, one}, 1: {one, other, one, other}, 2: {other, other, one}} {
+	for flow, at := range map[uint32][]netip.Addr{0: {one, one, one}, 1: {one, other, one, other},
+		2: {other, other, one}} {
 		for _, a := range at {
 			l.reach(flow, a)
 		}
@@ -193,7 +195,8 @@ func TestUDPClash(t *testing.T) {
 			t.Fatal(err)
 		}
 		const want = 5 * UDPClashThreads
-		if res.Flows != 5 || res.Sent != want || res.Replies != want || res.Lost+res.LossyFlows+res.SendErrors != 0 || res.Ended != EndedFlows {
+		if res.Flows != 5 || res.Sent != want || res.Replies != want || res.Lost+res.LossyFlows+res.SendErrors != 0 ||
+			res.Ended != EndedFlows {
 			t.Errorf("%s: %+v, want %d replies", target, res, want)
 		}
 	}
@@ -222,7 +225,8 @@ func TestUDPClashEnds(t *testing.T) {
 		change func(*UDPClashConfig)
 		want   Ended
 	}{
-		"enough":      {context.Background(), func(c *UDPClashConfig) { c.Enough = func() bool { return true } }, EndedEnough},
+		"enough": {context.Background(), func(c *UDPClashConfig) { c.Enough = func() bool { return true } },
+			EndedEnough},
 		"duration":    {context.Background(), func(c *UDPClashConfig) { c.Duration = 50 * time.Millisecond }, EndedDuration},
 		"timeout":     {context.Background(), func(c *UDPClashConfig) { c.Timeout = 200 * time.Millisecond }, EndedTimeout},
 		"interrupted": {interrupted, func(*UDPClashConfig) {}, EndedInterrupted},

@@ -204,7 +204,8 @@ func (c *ClashConfig) Validate() error {
 		bad("flows %d: want at least 1", c.Flows)
 	} else if capacity := c.Capacity(); c.Flows > capacity {
 		bad("flows %d: %d source address(es) with %d ports each give %d flows that are new to conntrack; name %d or more source addresses",
-			c.Flows, max(1, len(c.Sources)), portsPerSource(c.Port), capacity, (c.Flows+portsPerSource(c.Port)-1)/portsPerSource(c.Port))
+			c.Flows, max(1, len(c.Sources)), portsPerSource(c.Port), capacity,
+			(c.Flows+portsPerSource(c.Port)-1)/portsPerSource(c.Port))
 	}
 	inRange("burst", c.Burst, 1, MaxBurst)
 	inRange("size", c.Size, HeaderSize, MaxPayload)
@@ -260,22 +261,27 @@ func (c *ClashConfig) validateThreads() (errs []error) {
 	case c.Threads < 0 || c.Threads > MaxThreads:
 		errs = append(errs, fmt.Errorf("threads %d: want 1 to %d, or 0 to choose", c.Threads, MaxThreads))
 	case c.Threads > c.Burst:
-		errs = append(errs, fmt.Errorf("threads %d: a burst of %d leaves some with nothing to send; want as many at most", c.Threads, c.Burst))
+		errs = append(errs, fmt.Errorf("threads %d: a burst of %d leaves some with nothing to send; want as many at most",
+			c.Threads, c.Burst))
 	case c.Mode == ModeSendmmsg && c.Threads > 1:
 		errs = append(errs, fmt.Errorf("threads %d: mode %s sends from one", c.Threads, c.Mode))
 	case c.Mode == ModeReuseport && (c.Threads == 1 || c.Burst < 2):
-		errs = append(errs, fmt.Errorf("threads %d, burst %d: mode %s wants two at least, or there are no twins", c.Threads, c.Burst, c.Mode))
+		errs = append(errs, fmt.Errorf("threads %d, burst %d: mode %s wants two at least, or there are no twins", c.Threads,
+			c.Burst, c.Mode))
 	case c.Mode.twoWay() && (c.Threads == 1 || c.Burst < 2):
-		errs = append(errs, fmt.Errorf("threads %d, burst %d: mode %s wants two at least, one for each end", c.Threads, c.Burst, c.Mode))
+		errs = append(errs, fmt.Errorf("threads %d, burst %d: mode %s wants two at least, one for each end", c.Threads,
+			c.Burst, c.Mode))
 	}
 	if c.Mode.twoWay() && c.Echo {
 		errs = append(errs, fmt.Errorf("echo with mode %s: both ends send already; leave one of them out", c.Mode))
 	}
 	if c.Sockets != 0 && (c.Mode != ModeReuseport || c.Sockets < 2 || c.Threads > 0 && c.Sockets > c.Threads) {
-		errs = append(errs, fmt.Errorf("sockets %d: only mode %s has several, 2 to as many as threads", c.Sockets, ModeReuseport))
+		errs = append(errs, fmt.Errorf("sockets %d: only mode %s has several, 2 to as many as threads", c.Sockets,
+			ModeReuseport))
 	}
 	if c.Spacing < 0 || c.Spacing > MaxSpacing || c.Spacing > 0 && c.Mode == ModeSendmmsg {
-		errs = append(errs, fmt.Errorf("spacing %s: want zero to %s, and zero with mode %s, which sends all in one call", c.Spacing, MaxSpacing, ModeSendmmsg))
+		errs = append(errs, fmt.Errorf("spacing %s: want zero to %s, and zero with mode %s, which sends all in one call",
+			c.Spacing, MaxSpacing, ModeSendmmsg))
 	}
 	return errs
 }

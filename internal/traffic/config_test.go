@@ -69,7 +69,8 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 	}
 	for _, want := range []string{
 		"target 8.8.8.8", "port 0", `ports "random"`, "source ::1", "given twice", "flows 0", "burst 1025", "size 27",
-		`mode "fast"`, "threads -1", "pace of -1", "outstanding -1", "flow timeout", "timeout 24h0m0.000000001s", "linger -1ns", "receive buffer 0",
+		`mode "fast"`, "threads -1", "pace of -1", "outstanding -1", "flow timeout", "timeout 24h0m0.000000001s",
+		"linger -1ns", "receive buffer 0",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not named in:\n%v", want, err)
@@ -94,7 +95,8 @@ func TestValidate(t *testing.T) {
 		{"spacing in one call", func(c *ClashConfig) { c.Mode, c.Spacing = ModeSendmmsg, 1 }, "sends all in one call"},
 		{"negative spacing", func(c *ClashConfig) { c.Spacing = -1 }, "spacing"},
 		{"negative duration", func(c *ClashConfig) { c.Duration = -1 }, "duration"},
-		{"receiver of another family", func(c *ClashConfig) { c.ReceiveAt = netip.MustParseAddr("::1") }, "different families"},
+		{"receiver of another family", func(c *ClashConfig) { c.ReceiveAt = netip.MustParseAddr("::1") },
+			"different families"},
 		{"as many flows as ports", func(c *ClashConfig) { c.Flows = c.Capacity() }, ""},
 		{"more flows than ports", func(c *ClashConfig) { c.Flows = c.Capacity() + 1 }, "name 2 or more source addresses"},
 		{"two sources carry them", func(c *ClashConfig) { c.Flows = c.Capacity() + 1; c.Sources = twoSources }, ""},
@@ -106,11 +108,14 @@ func TestValidate(t *testing.T) {
 		{"no bound without echo", func(c *ClashConfig) { c.Outstanding = 0 }, ""},
 		{"linger as long as everything", func(c *ClashConfig) { c.Linger = c.Timeout }, "linger"},
 		{"echo requests", func(c *ClashConfig) { c.Protocol = ProtocolICMP }, ""},
-		{"echo requests from both ends", func(c *ClashConfig) { c.Protocol, c.Mode = ProtocolICMP, ModeCross }, "goes one way"},
+		{"echo requests from both ends", func(c *ClashConfig) { c.Protocol, c.Mode = ProtocolICMP, ModeCross },
+			"goes one way"},
 		{"another protocol", func(c *ClashConfig) { c.Protocol = "sctp" }, `protocol "sctp"`},
 		{"backends", func(c *ClashConfig) { c.Backends = []netip.Addr{c.Target} }, ""},
-		{"backends with echo", func(c *ClashConfig) { c.Backends, c.Echo = []netip.Addr{c.Target}, true }, "several backends"},
-		{"backend of another family", func(c *ClashConfig) { c.Backends = twoSources; c.Target = netip.IPv6Loopback() }, "different families"},
+		{"backends with echo", func(c *ClashConfig) { c.Backends, c.Echo = []netip.Addr{c.Target}, true },
+			"several backends"},
+		{"backend of another family", func(c *ClashConfig) { c.Backends = twoSources; c.Target = netip.IPv6Loopback() },
+			"different families"},
 		{"no linger", func(c *ClashConfig) { c.Linger = 0 }, ""},
 	}
 	for _, tt := range tests {
@@ -161,7 +166,8 @@ func TestConfigJSONReadsLikeFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]any{
-		"target": "127.0.0.1", "pace": "rate:250", "flow_timeout": "50ms", "linger": "1.5s", "timeout": "1m0s", "mode": "threads",
+		"target": "127.0.0.1", "pace": "rate:250", "flow_timeout": "50ms", "linger": "1.5s", "timeout": "1m0s",
+		"mode": "threads",
 	} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)

@@ -130,16 +130,19 @@ func TestFloodArrives(t *testing.T) {
 			res := mustFlood(t, cfg)
 			a := res.FloodArrivals
 			// Without the right to a larger buffer the receiver may not keep up, and drops at its own socket.
-			if want := uint64(cfg.Packets); res.Sent != want || a.Delivered+*a.ReceiverDropped != want || res.Ended != EndedPackets {
+			if want := uint64(cfg.Packets); res.Sent != want || a.Delivered+*a.ReceiverDropped != want ||
+				res.Ended != EndedPackets {
 				t.Fatalf("%+v %+v, want %d packets, of which it dropped %d", res, a, want, *a.ReceiverDropped)
 			}
 			if a.Lost != *a.ReceiverDropped || a.Duplicated+a.Reordered+a.Corrupted+a.Foreign+res.SendErrors != 0 {
 				t.Errorf("faults on a clean path: %+v", a)
 			}
-			if res.CPUSeconds <= 0 || res.CPUPerPacket <= 0 || res.PerCPUSecond <= 0 || res.SentPerSecond <= 0 || a.Latency.Max <= 0 {
+			if res.CPUSeconds <= 0 || res.CPUPerPacket <= 0 || res.PerCPUSecond <= 0 || res.SentPerSecond <= 0 ||
+				a.Latency.Max <= 0 {
 				t.Errorf("%+v %+v", res, a)
 			}
-			if per := uint64(cfg.Batch * cfg.Segments); cfg.Pace.Full() && res.Calls > res.Sent/per+uint64(cfg.Flows*cfg.Threads)+1 {
+			if per := uint64(cfg.Batch * cfg.Segments); cfg.Pace.Full() && res.Calls > res.Sent/per+
+				uint64(cfg.Flows*cfg.Threads)+1 {
 				t.Errorf("%d system calls for %d packets, up to %d in each", res.Calls, res.Sent, per)
 			}
 			if (res.Lag != nil) == cfg.Pace.Full() {
@@ -195,7 +198,8 @@ func TestFloodLoss(t *testing.T) {
 	oddPorts(t, ns, nftables.ChainHookOutput, destinationPort, &expr.Verdict{Kind: expr.VerdictDrop})
 	cfg = floodOver(ns, "127.0.0.1")
 	cfg.Packets, cfg.Segments = 1000, 10
-	if res := mustFlood(t, cfg); res.Lost != 1000 || res.SendErrors != 1000 || res.SendErrno["EPERM"] != 1000 || res.CPUPerPacket != 0 {
+	if res := mustFlood(t, cfg); res.Lost != 1000 || res.SendErrors != 1000 || res.SendErrno["EPERM"] != 1000 ||
+		res.CPUPerPacket != 0 {
 		t.Errorf("%+v %+v, want all refused", res, res.FloodArrivals)
 	}
 	cfg = floodOver(testkit.Namespace(t), "127.0.0.1")
@@ -222,8 +226,9 @@ func TestFloodEnds(t *testing.T) {
 		change func(*FloodConfig)
 		err    error
 	}{
-		EndedDuration:    {context.Background(), func(c *FloodConfig) { c.Duration = 200 * time.Millisecond }, nil},
-		EndedTimeout:     {context.Background(), func(c *FloodConfig) { c.Timeout, c.Linger = 300*time.Millisecond, 50*time.Millisecond }, ErrTimedOut},
+		EndedDuration: {context.Background(), func(c *FloodConfig) { c.Duration = 200 * time.Millisecond }, nil},
+		EndedTimeout: {context.Background(),
+			func(c *FloodConfig) { c.Timeout, c.Linger = 300*time.Millisecond, 50*time.Millisecond }, ErrTimedOut},
 		EndedInterrupted: {interrupted, func(*FloodConfig) {}, ErrInterrupted},
 	} {
 		cfg := floodOver(testkit.Namespace(t), "127.0.0.1")
@@ -239,7 +244,8 @@ func TestFloodEnds(t *testing.T) {
 		}
 	}
 	cfg := floodOver(testkit.Namespace(t), "192.0.2.1")
-	if res, err := RunFlood(context.Background(), cfg, nil); res != nil || err == nil || !strings.Contains(err.Error(), "--receiver-netns") {
+	if res, err := RunFlood(context.Background(), cfg, nil); res != nil || err == nil ||
+		!strings.Contains(err.Error(), "--receiver-netns") {
 		t.Errorf("%+v, %v; want no result and the cure", res, err)
 	}
 }

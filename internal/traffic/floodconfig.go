@@ -100,10 +100,12 @@ func (c *FloodConfig) Validate() error {
 		}
 	}
 	if c.Threads > c.Flows {
-		errs = append(errs, fmt.Errorf("threads %d: %d flows leave some with nothing to send; want as many at most", c.Threads, c.Flows))
+		errs = append(errs, fmt.Errorf("threads %d: %d flows leave some with nothing to send; want as many at most",
+			c.Threads, c.Flows))
 	}
 	if c.Segments*c.Size > MaxPayload {
-		errs = append(errs, fmt.Errorf("segments %d of %d bytes: one message holds %d bytes at most", c.Segments, c.Size, MaxPayload))
+		errs = append(errs, fmt.Errorf("segments %d of %d bytes: one message holds %d bytes at most", c.Segments, c.Size,
+			MaxPayload))
 	}
 	return errors.Join(errs...)
 }

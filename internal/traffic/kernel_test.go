@@ -52,7 +52,8 @@ func checkClean(t *testing.T, res *ClashResult) {
 	t.Helper()
 	want := uint64(res.Config.Flows * res.Config.Burst)
 	if res.Flows != uint64(res.Config.Flows) || res.Sent != want || res.Delivered != want {
-		t.Errorf("%d flows, %d sent, %d delivered; want %d flows and %d packets", res.Flows, res.Sent, res.Delivered, res.Config.Flows, want)
+		t.Errorf("%d flows, %d sent, %d delivered; want %d flows and %d packets", res.Flows, res.Sent, res.Delivered,
+			res.Config.Flows, want)
 	}
 	if res.Lost+res.Duplicated+res.Reordered+res.Corrupted+res.Foreign+res.SendErrors != 0 || *res.ReceiverDropped != 0 {
 		t.Errorf("faults on a clean path: %+v", res)
@@ -64,7 +65,8 @@ func checkClean(t *testing.T, res *ClashResult) {
 		t.Errorf("%v s, %v packets/s", res.Seconds, res.PacketsPerSecond)
 	}
 	if e := res.EchoResult; e != nil {
-		if e.EchoSent != want || e.EchoDelivered != want || e.EchoLost+e.EchoDuplicated+e.EchoReordered+e.EchoCorrupted+e.EchoSendErrors != 0 {
+		if e.EchoSent != want || e.EchoDelivered != want || e.EchoLost+e.EchoDuplicated+e.EchoReordered+e.EchoCorrupted+
+			e.EchoSendErrors != 0 {
 			t.Errorf("echoes on a clean path: %+v", e)
 		}
 		if e.RoundTrip.P50 < res.Latency.P50 {
@@ -260,7 +262,8 @@ func TestDamageIsSeen(t *testing.T) {
 	const udpHeader, filling = 8, 50
 	oddPorts(t, ns, nftables.ChainHookInput, sourcePort,
 		&expr.Immediate{Register: 1, Data: []byte("nft")},
-		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: udpHeader + filling, Len: 3},
+		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader,
+			Offset: udpHeader + filling, Len: 3},
 	)
 	res := mustRun(t, planted(ns))
 	if res.Corrupted != 400 || res.Delivered != 400 || res.Lost != 400 {
@@ -338,8 +341,9 @@ func TestNothingIsSent(t *testing.T) {
 		change func(*ClashConfig)
 		want   string
 	}{
-		"target not here":    {func(c *ClashConfig) { c.Target = netip.MustParseAddr("192.0.2.9") }, "--receiver-netns"},
-		"source not here":    {func(c *ClashConfig) { c.Sources = []netip.Addr{netip.MustParseAddr("192.0.2.9")} }, "sender's namespace"},
+		"target not here": {func(c *ClashConfig) { c.Target = netip.MustParseAddr("192.0.2.9") }, "--receiver-netns"},
+		"source not here": {func(c *ClashConfig) { c.Sources = []netip.Addr{netip.MustParseAddr("192.0.2.9")} },
+			"sender's namespace"},
 		"no such namespace":  {func(c *ClashConfig) { c.SenderNetns = "/nowhere" }, "/nowhere"},
 		"not a namespace":    {func(c *ClashConfig) { c.ReceiverNetns = "/proc/self/status" }, "want a network namespace"},
 		"a sender's neither": {func(c *ClashConfig) { c.SenderNetns = "/proc/self/status" }, "want a network namespace"},

@@ -54,7 +54,8 @@ func TestLedgerFindsWhatIsPlanted(t *testing.T) {
 		{"another run's", [][]byte{ofRun(testRun + 1)}, Counts{Foreign: 1}, 0},
 		{"a flow that was never sent", [][]byte{packet(3, 0, 0), packet(1<<31, 0, 0)}, Counts{Corrupted: 2}, 0},
 		{"a thread that does not exist", [][]byte{packet(0, 2, 0)}, Counts{Corrupted: 1}, 0},
-		{"more packets than the thread sends", [][]byte{packet(0, 1, 2), packet(0, 0, 3), packet(0, 0, 65535)}, Counts{Corrupted: 3}, 0},
+		{"more packets than the thread sends", [][]byte{packet(0, 1, 2), packet(0, 0, 3), packet(0, 0, 65535)},
+			Counts{Corrupted: 3}, 0},
 		{"flows do not mix", append(burst(1), burst(2)...), Counts{Delivered: 10}, 0},
 	}
 	for _, tt := range tests {
@@ -100,7 +101,8 @@ func TestLedgerLargeBursts(t *testing.T) {
 
 func TestLedgerFollowsSources(t *testing.T) {
 	at := netip.MustParseAddrPort
-	here, otherPort, otherHost, there := at("192.0.2.1:1024"), at("192.0.2.1:1025"), at("192.0.2.2:1024"), at("[2001:db8::1]:1024")
+	here, otherPort, otherHost, there := at("192.0.2.1:1024"), at("192.0.2.1:1025"), at("192.0.2.2:1024"),
+		at("[2001:db8::1]:1024")
 	for _, tt := range []struct {
 		name string
 		from [5]netip.AddrPort

@@ -176,7 +176,8 @@ func (r *mixRun) open() (err error) {
 	}
 	id := rand.Uint32() // not from the seed: see run.open
 	ledger := func() *Ledger { return NewLedger(id, r.cfg.capacity(), mixThreads*mixPackets, mixThreads) }
-	r.director = &mixDirector{cfg: &r.cfg, clk: clk, begun: clk.now(), ns: r.sending, plan: newMixPlan(&r.cfg), halted: &r.halted}
+	r.director = &mixDirector{cfg: &r.cfg, clk: clk, begun: clk.now(), ns: r.sending, plan: newMixPlan(&r.cfg),
+		halted: &r.halted}
 	for _, t := range r.cfg.Targets {
 		in := newIntake(clk, ledger(), mixOversize, true)
 		receiver, err := startReceiver(r.receiving, t.Address, r.cfg.ReceiveBuffer, in, &r.arrivals, echoCPU(t.Echo, cpus))
@@ -273,7 +274,8 @@ func (r *mixRun) close(res *MixResult) (err error) {
 		err = errors.Join(err, rerr)
 		if res != nil {
 			res.Targets = append(res.Targets, MixTargetResult{
-				MixTarget: r.cfg.Targets[i], Sent: r.sent(i), Counts: c.ledger.Counts(), ReceiverDropped: dropped, ReceivedFrom: c.ledger.Sources(),
+				MixTarget: r.cfg.Targets[i], Sent: r.sent(i), Counts: c.ledger.Counts(), ReceiverDropped: dropped,
+				ReceivedFrom: c.ledger.Sources(),
 			})
 		}
 	}

@@ -23,7 +23,8 @@ func mixOverLoopback(t *testing.T) (MixConfig, *netlab.NetNS) {
 	if err := ns.SetMTU("lo", 1500); err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range append(append([]netip.Addr{cfg.Targets[0].Address.Addr(), cfg.Targets[2].Address.Addr()}, cfg.Sources4...), cfg.Sources6...) {
+	for _, a := range append(append([]netip.Addr{cfg.Targets[0].Address.Addr(), cfg.Targets[2].Address.Addr()},
+		cfg.Sources4...), cfg.Sources6...) {
 		if err := ns.AddAddress("lo", netip.PrefixFrom(a, a.BitLen())); err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +48,8 @@ func TestMixArrives(t *testing.T) {
 		if cfg.Targets[i].Echo {
 			echoed += r.Sent
 		}
-		if r.Sent == 0 || r.Lost() != 0 || r.Duplicated+r.Reordered+r.Corrupted+r.Foreign+r.SourcesChanged != 0 || *r.ReceiverDropped != 0 {
+		if r.Sent == 0 || r.Lost() != 0 || r.Duplicated+r.Reordered+r.Corrupted+r.Foreign+r.SourcesChanged != 0 ||
+			*r.ReceiverDropped != 0 {
 			t.Errorf("%v: %+v", cfg.Targets[i].Address, r)
 		}
 	}
@@ -73,7 +75,8 @@ func TestMixAccountsForARule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Targets = append(cfg.Targets, MixTarget{Address: netip.AddrPortFrom(cfg.Targets[0].Address.Addr(), 19), Lossy: true})
+	cfg.Targets = append(cfg.Targets, MixTarget{Address: netip.AddrPortFrom(cfg.Targets[0].Address.Addr(), 19),
+		Lossy: true})
 	res, err := RunMix(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -113,9 +116,11 @@ func TestMixInterrupted(t *testing.T) {
 }
 
 func TestMixValidates(t *testing.T) {
-	cfg := MixConfig{Targets: []MixTarget{{Address: netip.MustParseAddrPort("8.8.8.8:7")}, {Address: netip.MustParseAddrPort("192.0.2.1:7")}}, Linger: -1}
+	cfg := MixConfig{Targets: []MixTarget{{Address: netip.MustParseAddrPort("8.8.8.8:7")},
+		{Address: netip.MustParseAddrPort("192.0.2.1:7")}}, Linger: -1}
 	_, err := RunMix(t.Context(), cfg)
-	for _, want := range []string{"8.8.8.8", "192.0.2.1:7: no source", "rate 0", "duration 0s", "linger -1", "receive buffer 0"} {
+	for _, want := range []string{"8.8.8.8", "192.0.2.1:7: no source", "rate 0", "duration 0s", "linger -1",
+		"receive buffer 0"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q among the problems", err, want)
 		}

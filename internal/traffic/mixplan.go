@@ -91,7 +91,8 @@ func (p *mixPlan) flow() (*mixFlow, bool) {
 	if p.cfg.Targets[f.target].Echo {
 		hold = echoHold
 	}
-	p.used[f.target] = append(p.used[f.target], usedPort{f.source, f.end() + hold + time.Duration(p.random.Int64N(int64(mixMaxReuse)))})
+	p.used[f.target] = append(p.used[f.target],
+		usedPort{f.source, f.end() + hold + time.Duration(p.random.Int64N(int64(mixMaxReuse)))})
 	return f, true
 }
 

@@ -49,13 +49,15 @@ func TestMixPlanKeepsItsBounds(t *testing.T) {
 	}
 	for i, f := range flows {
 		shape.add(f, &cfg.Targets[f.target])
-		if f.id != uint32(i) || i > 0 && f.start < flows[i-1].start || f.packets[0].at != f.start || len(f.packets) > mixPackets {
+		if f.id != uint32(i) || i > 0 && f.start < flows[i-1].start || f.packets[0].at != f.start ||
+			len(f.packets) > mixPackets {
 			t.Fatalf("flow %d: %+v", i, f)
 		}
 		var seq [mixThreads]uint16
 		pauses := 0
 		for k, p := range f.packets {
-			if p.seq != seq[p.lane] || p.size < mixSmallest || p.size > mixOversize || p.size > mixLargest && p.size < 1500 || p.at >= cfg.Duration {
+			if p.seq != seq[p.lane] || p.size < mixSmallest || p.size > mixOversize || p.size > mixLargest && p.size < 1500 ||
+				p.at >= cfg.Duration {
 				t.Fatalf("flow %d, packet %d: %+v", i, k, p)
 			}
 			seq[p.lane]++

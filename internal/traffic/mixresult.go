@@ -110,7 +110,8 @@ func (r *MixTargetResult) add(o *MixTargetResult) {
 		}
 		*r.ReceiverDropped += *o.ReceiverDropped
 	}
-	r.ReceivedFrom = slices.Compact(slices.SortedFunc(slices.Values(append(r.ReceivedFrom, o.ReceivedFrom...)), netip.Addr.Compare))
+	r.ReceivedFrom = slices.Compact(slices.SortedFunc(slices.Values(append(r.ReceivedFrom, o.ReceivedFrom...)),
+		netip.Addr.Compare))
 }
 
 func (c *Counts) add(o *Counts) {
@@ -137,7 +138,8 @@ type MixSum struct {
 // Sum adds up.
 func (r *MixResult) Sum() MixSum {
 	e := &r.EchoCounts
-	s := MixSum{EchoLost: r.EchoSent - e.Delivered, Duplicated: e.Duplicated, Reordered: e.Reordered, Corrupted: e.Corrupted}
+	s := MixSum{EchoLost: r.EchoSent - e.Delivered, Duplicated: e.Duplicated, Reordered: e.Reordered,
+		Corrupted: e.Corrupted}
 	for i := range r.Targets {
 		t := &r.Targets[i]
 		s.Sent += t.Sent

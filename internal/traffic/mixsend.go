@@ -131,7 +131,8 @@ func (t *mixThread) send(f *openFlow, p mixPacket) {
 	t.head.Put(b)
 	t.sent[f.target]++
 	for {
-		_, _, errno := syscall.Syscall6(unix.SYS_SENDTO, uintptr(f.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+		_, _, errno := syscall.Syscall6(unix.SYS_SENDTO, uintptr(f.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0,
+			0)
 		switch errno {
 		case 0:
 			return
@@ -188,7 +189,8 @@ func (d *mixDirector) begin(f *mixFlow) error {
 	var err error
 	for give := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		d.retire()
-		if fd, err = d.dialers[f.target].dial(f.source); !errors.Is(err, unix.EADDRINUSE) || time.Now().After(give) || d.halted.Load() {
+		if fd, err = d.dialers[f.target].dial(f.source); !errors.Is(err, unix.EADDRINUSE) || time.Now().After(give) ||
+			d.halted.Load() {
 			break
 		}
 	}

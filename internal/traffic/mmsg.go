@@ -105,7 +105,8 @@ func send(fd int, msgs []nfnl.Mmsghdr) (int, error) { return mmsg(unix.SYS_SENDM
 
 func mmsg(call uintptr, fd int, msgs []nfnl.Mmsghdr, flags int) (int, error) {
 	for {
-		n, _, errno := syscall.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), uintptr(flags), 0, 0)
+		n, _, errno := syscall.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)),
+			uintptr(flags), 0, 0)
 		if errno == unix.EINTR { // a socket timeout is set, and so SA_RESTART does not apply
 			continue
 		}

@@ -41,7 +41,8 @@ func echoCPU(echo bool, cpus []int) int {
 
 // startReceiver opens the socket in the namespace and receives, on a thread of its own, until stop. It echoes from the
 // given CPU, unless that is noEcho.
-func startReceiver(ns netns, target netip.AddrPort, buffer int, in *intake, arrivals *event, echo int) (*receiver, error) {
+func startReceiver(ns netns, target netip.AddrPort, buffer int, in *intake, arrivals *event, echo int) (*receiver,
+	error) {
 	return receiverSocket{at: target, buffer: buffer}.start(ns, in, arrivals, echo)
 }
 

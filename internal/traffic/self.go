@@ -46,7 +46,8 @@ func ReadSelf() (s Self, err error) {
 func SettleSelf(before Self, patience time.Duration) (Self, error) {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		now, err := ReadSelf()
-		if err != nil || now.Descriptors <= before.Descriptors && now.Goroutines <= before.Goroutines || time.Now().After(end) {
+		if err != nil || now.Descriptors <= before.Descriptors && now.Goroutines <= before.Goroutines ||
+			time.Now().After(end) {
 			return now, err
 		}
 	}
@@ -56,7 +57,8 @@ func SettleSelf(before Self, patience time.Duration) (Self, error) {
 func (s *Self) Violations(before Self, growth uint64) []string {
 	var all []string
 	if s.Heap > before.Heap+growth {
-		all = append(all, fmt.Sprintf("%d KiB of live objects are left, %d KiB before (allowed growth %d KiB)", s.Heap>>10, before.Heap>>10, growth>>10))
+		all = append(all, fmt.Sprintf("%d KiB of live objects are left, %d KiB before (allowed growth %d KiB)", s.Heap>>10,
+			before.Heap>>10, growth>>10))
 	}
 	if s.Descriptors > before.Descriptors {
 		all = append(all, fmt.Sprintf("%d descriptors are left open, %d before", s.Descriptors, before.Descriptors))

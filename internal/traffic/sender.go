@@ -66,7 +66,8 @@ func newSender(cfg ClashConfig, clk clock, run uint32, cpus []int) *sender {
 	}
 	for i := range cfg.Threads {
 		packets := (cfg.Burst - i + cfg.Threads - 1) / cfg.Threads
-		t := newThreadBehind(prefix, clk, Header{Run: run, Thread: uint16(i)}, packets, cfg.Size, filling, cfg.Mode == ModeSendmmsg)
+		t := newThreadBehind(prefix, clk, Header{Run: run, Thread: uint16(i)}, packets, cfg.Size, filling,
+			cfg.Mode == ModeSendmmsg)
 		t.spacing = int64(cfg.Spacing)
 		t.reverse = cfg.Mode.twoWay() && i%2 == 1
 		if cfg.Mode == ModeReply {

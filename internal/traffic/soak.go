@@ -69,7 +69,8 @@ const watchEvery = time.Second
 // RunSoak sends the mix and judges. Violations are no error: they are in the result. When the context is cancelled it
 // returns a result of what was sent by then, and ErrInterrupted. After each round it calls progress, whose error ends
 // the run.
-func RunSoak(ctx context.Context, cfg SoakConfig, progress func(rounds int, sofar *MixResult) error) (*SoakResult, error) {
+func RunSoak(ctx context.Context, cfg SoakConfig, progress func(rounds int, sofar *MixResult) error) (*SoakResult,
+	error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

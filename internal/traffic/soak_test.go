@@ -38,7 +38,8 @@ func TestRoundsAddUp(t *testing.T) {
 	var total MixResult
 	total.Add(first)
 	total.Add(first)
-	if total.Shape.Flows != 2*first.Shape.Flows || total.Sum().Sent != 2*first.Sum().Sent || total.EchoSent != 2*first.EchoSent ||
+	if total.Shape.Flows != 2*first.Shape.Flows || total.Sum().Sent != 2*first.Sum().Sent ||
+		total.EchoSent != 2*first.EchoSent ||
 		!slices.Equal(total.Targets[0].ReceivedFrom, first.Targets[0].ReceivedFrom) || len(total.Violations()) != 0 ||
 		total.Targets[0].Address != cfg.Targets[0].Address || *total.Targets[0].ReceiverDropped != 0 {
 		t.Errorf("twice %+v is %+v", first, total)
@@ -147,7 +148,8 @@ func TestSoakValidates(t *testing.T) {
 	target := MixTarget{Address: netip.AddrPortFrom(a, 9)}
 	cfg.Mix.Targets = []MixTarget{target, target}
 	_, err := RunSoak(t.Context(), cfg, quietly)
-	for _, want := range []string{"rate 0", "process 0", "memory growth 0", "descriptor growth -1", "source 192.0.2.1: given twice", "target 192.0.2.1:9: given twice"} {
+	for _, want := range []string{"rate 0", "process 0", "memory growth 0", "descriptor growth -1",
+		"source 192.0.2.1: given twice", "target 192.0.2.1:9: given twice"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q among the problems", err, want)
 		}

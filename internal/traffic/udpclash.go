@@ -70,7 +70,8 @@ func (c UDPClashConfig) MarshalJSON() ([]byte, error) {
 // clash is the same as far as RunClash has it, for its checks.
 func (c *UDPClashConfig) clash() ClashConfig {
 	cfg := DefaultClash()
-	cfg.Target, cfg.Port, cfg.AllowTarget, cfg.ReceiveAt, cfg.Sources = c.Target, c.Port, c.AllowTarget, c.ReceiveAt, c.Sources
+	cfg.Target, cfg.Port, cfg.AllowTarget, cfg.ReceiveAt, cfg.Sources = c.Target, c.Port, c.AllowTarget, c.ReceiveAt,
+		c.Sources
 	cfg.Flows, cfg.FlowTimeout, cfg.Duration, cfg.Timeout = c.Flows, c.FlowTimeout, c.Duration, c.Timeout
 	cfg.Linger = 0
 	return cfg
@@ -109,7 +110,8 @@ func RunUDPClash(ctx context.Context, cfg UDPClashConfig, progress func(Progress
 	cfg.Seed = ChooseSeed(cfg.Seed)
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
-	u := &udpClash{cfg: cfg, errnos: make([]errnoCounts, UDPClashThreads), res: &UDPClashResult{SendErrno: map[string]uint64{}}}
+	u := &udpClash{cfg: cfg, errnos: make([]errnoCounts, UDPClashThreads),
+		res: &UDPClashResult{SendErrno: map[string]uint64{}}}
 	defer u.close()
 	if err := u.ends.open(cfg.SenderNetns, cfg.ReceiverNetns); err != nil {
 		return nil, err
@@ -281,7 +283,8 @@ func (u *udpClash) help(errnos *errnoCounts) {
 		}
 		errno := unix.EINTR
 		for errno == unix.EINTR {
-			_, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(u.fd), uintptr(unsafe.Pointer(&payload[0])), uintptr(len(payload)), 0,
+			_, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(u.fd), uintptr(unsafe.Pointer(&payload[0])),
+				uintptr(len(payload)), 0,
 				uintptr(unsafe.Pointer(u.to.to)), u.to.toLen)
 		}
 		if errno != 0 {

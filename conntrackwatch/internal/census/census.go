@@ -40,7 +40,8 @@ func keyOf(e *ct.Event) key {
 	}
 	return key{
 		src: o.Src.As16(), dst: o.Dst.As16(), sport: o.SrcPort, dport: o.DstPort,
-		icmp: o.ICMPID ^ uint16(o.ICMPType)<<8 ^ uint16(o.ICMPCode), zone: zone, id: e.ID, protocol: o.Protocol, family: e.Family,
+		icmp: o.ICMPID ^ uint16(o.ICMPType)<<8 ^ uint16(o.ICMPCode), zone: zone, id: e.ID, protocol: o.Protocol,
+		family: e.Family,
 	}
 }
 
@@ -89,7 +90,8 @@ func New(cfg Config) *Census {
 		cfg.Talkers = DefaultTalkers
 	}
 	return &Census{
-		max: cfg.Flows, flows: make(map[key]flow), talkers: newTalkers(cfg.Talkers), lifetimes: make(map[ct.Protocol]*hdr.Histogram),
+		max: cfg.Flows, flows: make(map[key]flow), talkers: newTalkers(cfg.Talkers),
+		lifetimes: make(map[ct.Protocol]*hdr.Histogram),
 	}
 }
 

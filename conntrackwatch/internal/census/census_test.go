@@ -20,7 +20,8 @@ func at(seconds float64) time.Time { return epoch.Add(time.Duration(seconds * fl
 func event(typ ct.EventType, id uint32) *ct.Event {
 	return &ct.Event{
 		Type: typ, Family: unix.AF_INET, ID: id,
-		Orig: ct.Tuple{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.2"), Protocol: unix.IPPROTO_UDP, SrcPort: uint16(id), DstPort: 53},
+		Orig: ct.Tuple{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.2"),
+			Protocol: unix.IPPROTO_UDP, SrcPort: uint16(id), DstPort: 53},
 	}
 }
 

@@ -64,6 +64,7 @@ func quantiles(h *hdr.Histogram) Quantiles {
 	seconds := func(us int64) float64 { return float64(us) / 1e6 }
 	return Quantiles{
 		Count: uint64(h.TotalCount()),
-		P50:   seconds(h.ValueAtQuantile(50)), P90: seconds(h.ValueAtQuantile(90)), P99: seconds(h.ValueAtQuantile(99)), Max: seconds(h.Max()),
+		P50:   seconds(h.ValueAtQuantile(50)), P90: seconds(h.ValueAtQuantile(90)), P99: seconds(h.ValueAtQuantile(99)),
+		Max: seconds(h.Max()),
 	}
 }

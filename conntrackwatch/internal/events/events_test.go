@@ -38,8 +38,9 @@ func TestFlowsTable(t *testing.T) {
 	s := census.Summary{
 		Lifetimes: map[ct.Protocol]census.Quantiles{17: quantiles, 6: quantiles},
 		Open:      map[ct.Protocol]census.Quantiles{17: quantiles},
-		Talkers:   []census.Talker{{Address: netip.MustParseAddr("2001:db8::1"), Flows: 7, Overcount: 2, Packets: 3, Bytes: 400}},
-		Older:     1, OlderEnded: 2, Untracked: 3,
+		Talkers: []census.Talker{{Address: netip.MustParseAddr("2001:db8::1"), Flows: 7, Overcount: 2, Packets: 3,
+			Bytes: 400}},
+		Older: 1, OlderEnded: 2, Untracked: 3,
 		Corrections: census.Corrections{Readings: 4, New: 5, Update: 6, Destroy: 7},
 	}
 	const want = `

@@ -30,7 +30,8 @@ func writeFlows(w io.Writer, s *census.Summary) error {
 	if len(s.Talkers) > 0 {
 		fmt.Fprintln(t, "\naddress\tflows begun\tat most too many\tpackets\tbytes\t")
 		for _, talker := range s.Talkers {
-			fmt.Fprintf(t, "%v\t%d\t%d\t%d\t%d\t\n", talker.Address, talker.Flows, talker.Overcount, talker.Packets, talker.Bytes)
+			fmt.Fprintf(t, "%v\t%d\t%d\t%d\t%d\t\n", talker.Address, talker.Flows, talker.Overcount, talker.Packets,
+				talker.Bytes)
 		}
 	}
 	fmt.Fprintln(t)

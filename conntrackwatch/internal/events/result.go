@@ -37,7 +37,8 @@ func NewResult(version string, counts ct.EventCounts, took time.Duration, receiv
 		EventCounts: counts, PerSecond: make(map[ct.Protocol]Rates),
 	}
 	for protocol, t := range counts.Protocols {
-		r.PerSecond[protocol] = Rates{float64(t.New) / r.Seconds, float64(t.Update) / r.Seconds, float64(t.Destroy) / r.Seconds}
+		r.PerSecond[protocol] = Rates{float64(t.New) / r.Seconds, float64(t.Update) / r.Seconds,
+			float64(t.Destroy) / r.Seconds}
 	}
 	return r
 }

@@ -24,7 +24,8 @@ func (s *Samples) Write(w io.Writer, now ct.EventCounts) error {
 	before := s.before
 	s.before = now
 	_, err := fmt.Fprintf(w, "%-8s %10d %10d %10d %10d\n", time.Now().Format("15:04:05"),
-		now.Total.New-before.Total.New, now.Total.Update-before.Total.Update, now.Total.Destroy-before.Total.Destroy, now.LostEvents.N-before.LostEvents.N)
+		now.Total.New-before.Total.New, now.Total.Update-before.Total.Update, now.Total.Destroy-before.Total.Destroy,
+		now.LostEvents.N-before.LostEvents.N)
 	if err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}

@@ -23,7 +23,8 @@ type Sample struct {
 
 func newSample(name string, f observe.Figures) Sample {
 	return Sample{
-		Schema: 1, Time: f.Time, NetNS: name, Clashes: f.Clashes, Failed: f.Failed, Dropped: f.Dropped, EventsLost: f.EventsLost,
-		Entries: sent(f.Entries.N, f.Entries.Sent), Fill: f.Fill(), Backlog: f.Backlog, QueueDropped: f.QueueDropped,
+		Schema: 1, Time: f.Time, NetNS: name, Clashes: f.Clashes, Failed: f.Failed, Dropped: f.Dropped,
+		EventsLost: f.EventsLost,
+		Entries:    sent(f.Entries.N, f.Entries.Sent), Fill: f.Fill(), Backlog: f.Backlog, QueueDropped: f.QueueDropped,
 	}
 }

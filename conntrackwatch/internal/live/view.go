@@ -34,7 +34,8 @@ func View(ctx context.Context, all []*Watched, every time.Duration, terminal io.
 		return err
 	}
 	m := newModel(all, every, "Linux "+release)
-	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(terminal), tea.WithAltScreen(), tea.WithoutSignalHandler()).Run()
+	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(terminal), tea.WithAltScreen(),
+		tea.WithoutSignalHandler()).Run()
 	if asked := errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil; err != nil && !asked {
 		return fmt.Errorf("draw the view (--plain prints lines instead): %w", err)
 	}
@@ -119,7 +120,8 @@ func (m *model) View() string {
 	if m.paused {
 		state = "paused"
 	}
-	lines := []string{bold.Render("conntrackwatch") + "  " + m.title + "  " + faint.Render(state+"; q quits, p pauses, arrows scroll")}
+	lines := []string{bold.Render("conntrackwatch") + "  " + m.title + "  " +
+		faint.Render(state+"; q quits, p pauses, arrows scroll")}
 	for i := m.first; i < len(m.all); i++ {
 		lines = append(lines, m.namespace(i)...)
 	}
@@ -141,7 +143,8 @@ func (m *model) namespace(i int) []string {
 		if v := h.last(); v != nil && *v > 0 && strings.HasSuffix(c.row, "/s") {
 			value = alarm.Render(value) // each rate here is of something that should not happen
 		}
-		lines = append(lines, fmt.Sprintf("  %-*s%s  %s", nameWidth, c.row, value, h.sparkline(max(0, m.width-nameWidth-valueWidth-5))))
+		lines = append(lines, fmt.Sprintf("  %-*s%s  %s", nameWidth, c.row, value,
+			h.sparkline(max(0, m.width-nameWidth-valueWidth-5))))
 	}
 	return lines
 }

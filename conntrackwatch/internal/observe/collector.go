@@ -31,20 +31,23 @@ func NewCollector(sources []*Source) *Collector {
 		limit:        describe("conntrack_entries_limit", "Entries that the table takes (nf_conntrack_max)."),
 		queued:       describe("queue_packets", "Packets that wait in a queue for a verdict.", "queue"),
 		queueDropped: describe("queue_dropped_total", "Packets dropped as the queue was full.", "queue"),
-		userDropped:  describe("queue_user_dropped_total", "Packets dropped as the program's socket could not take them.", "queue"),
-		events:       describe("events_total", "Conntrack events that this program's listener received.", "type"),
-		lost:         describe("events_lost_total", "Conntrack events that this program's listener lost."),
-		counters:     map[ct.Counter]*prometheus.Desc{},
+		userDropped: describe("queue_user_dropped_total", "Packets dropped as the program's socket could not take them.",
+			"queue"),
+		events:   describe("events_total", "Conntrack events that this program's listener received.", "type"),
+		lost:     describe("events_lost_total", "Conntrack events that this program's listener lost."),
+		counters: map[ct.Counter]*prometheus.Desc{},
 	}
 	for _, counter := range ct.AllCounters() {
-		c.counters[counter] = describe("conntrack_"+counter.String()+"_total", "The kernel's conntrack counter "+counter.String()+"; what it counts depends on the kernel.", "cpu")
+		c.counters[counter] = describe("conntrack_"+counter.String()+"_total", "The kernel's conntrack counter "+
+			counter.String()+"; what it counts depends on the kernel.", "cpu")
 	}
 	return c
 }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.entries, c.limit, c.queued, c.queueDropped, c.userDropped, c.events, c.lost} {
+	for _, d := range []*prometheus.Desc{c.up, c.entries, c.limit, c.queued, c.queueDropped, c.userDropped, c.events,
+		c.lost} {
 		to <- d
 	}
 	for _, d := range c.counters {

@@ -78,13 +78,15 @@ func TestSourceReadsItsNamespace(t *testing.T) {
 		t.Errorf("queues %+v (%v), want queue 3", after.Queues, after.QueuesErr)
 	}
 	f := Between(before, after)
-	if f.Clashes == nil || *f.Clashes != 0 || f.Backlog == nil || *f.Backlog != 0 || f.Fill() == nil || *f.Fill() <= 0 || f.EventsLost != nil {
+	if f.Clashes == nil || *f.Clashes != 0 || f.Backlog == nil || *f.Backlog != 0 || f.Fill() == nil || *f.Fill() <= 0 ||
+		f.EventsLost != nil {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestNoNamespace(t *testing.T) {
-	if _, err := Open(netlab.NetNSName{Name: "none", Path: "/run/netns/nosuch"}); err == nil || !strings.Contains(err.Error(), "nosuch") {
+	if _, err := Open(netlab.NetNSName{Name: "none", Path: "/run/netns/nosuch"}); err == nil ||
+		!strings.Contains(err.Error(), "nosuch") {
 		t.Errorf("%v", err)
 	}
 }
@@ -108,7 +110,8 @@ func TestBetween(t *testing.T) {
 	before := reading(0, counters(1<<32-10, 5),
 		nfq.KernelQueue{Queue: 1, PortID: 10, QueueDropped: 7}, nfq.KernelQueue{Queue: 2, PortID: 10, UserDropped: 100})
 	now := reading(2*time.Second, counters(10, 9),
-		nfq.KernelQueue{Queue: 1, PortID: 10, QueueDropped: 8, UserDropped: 1, Queued: 30}, nfq.KernelQueue{Queue: 2, PortID: 11, UserDropped: 3, Queued: 4})
+		nfq.KernelQueue{Queue: 1, PortID: 10, QueueDropped: 8, UserDropped: 1, Queued: 30},
+		nfq.KernelQueue{Queue: 2, PortID: 11, UserDropped: 3, Queued: 4})
 	lost := func(n uint64) *ct.EventCounts { return &ct.EventCounts{LostEvents: ct.Value{N: n, Sent: true}} }
 	before.Events, now.Events = lost(2), lost(6)
 	f := Between(before, now)

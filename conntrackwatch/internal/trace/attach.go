@@ -154,7 +154,8 @@ func checkSignature(target target, types *btf.Cache) error {
 func compareSignature(function *btf.Func, want []string) error {
 	proto, ok := function.Type.(*btf.FuncProto)
 	if !ok || len(proto.Params) != len(want) {
-		return fmt.Errorf("%s takes other arguments than in the kernels that this program knows: %v", function.Name, function.Type)
+		return fmt.Errorf("%s takes other arguments than in the kernels that this program knows: %v", function.Name,
+			function.Type)
 	}
 	for i, p := range proto.Params {
 		name := ""
@@ -164,7 +165,8 @@ func compareSignature(function *btf.Func, want []string) error {
 			}
 		}
 		if name != want[i] {
-			return fmt.Errorf("%s takes %s %v where the kernels that this program knows have a %s", function.Name, p.Name, p.Type, want[i])
+			return fmt.Errorf("%s takes %s %v where the kernels that this program knows have a %s", function.Name, p.Name,
+				p.Type, want[i])
 		}
 	}
 	return nil

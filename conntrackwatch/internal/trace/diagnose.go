@@ -39,7 +39,8 @@ func diagnose(root fs.FS, attempts []Attempt) Refused {
 		blame(by, "run it as root of the machine, outside of containers and user namespaces")
 	}
 	if !tracks(root) {
-		blame("connection tracking is not there, or its module is not loaded (/proc/sys/net/netfilter/nf_conntrack_max)", "modprobe nf_conntrack")
+		blame("connection tracking is not there, or its module is not loaded (/proc/sys/net/netfilter/nf_conntrack_max)",
+			"modprobe nf_conntrack")
 	}
 	if !exists(root, "sys/kernel/btf/vmlinux") {
 		blame("the kernel does not describe its types (/sys/kernel/btf/vmlinux)",
@@ -122,7 +123,8 @@ func missingCapabilities(root fs.FS) string {
 	if err != nil {
 		return ""
 	}
-	if fields := strings.Fields(text(root, "proc/self/uid_map")); len(fields) == 3 && fields[2] != strconv.FormatUint(1<<32-1, 10) {
+	if fields := strings.Fields(text(root, "proc/self/uid_map")); len(fields) == 3 &&
+		fields[2] != strconv.FormatUint(1<<32-1, 10) {
 		return "the process is in a user namespace, whose capabilities are none to BPF"
 	}
 	if has&(1<<unix.CAP_SYS_ADMIN) != 0 {

@@ -76,7 +76,8 @@ func TestDiagnose(t *testing.T) {
 			[]string{"kprobes are switched off"}, "echo 1"},
 		{"ftrace off", map[string]string{"proc/sys/kernel/ftrace_enabled": "0\n"}, denied,
 			[]string{"fentry needs ftrace"}, "sysctl kernel.ftrace_enabled=1"},
-		{"function changed by the compiler", map[string]string{"proc/kallsyms": "0 T __nf_conntrack_confirm\n0 t nf_ct_resolve_clash.isra.0\n"}, unknown,
+		{"function changed by the compiler",
+			map[string]string{"proc/kallsyms": "0 T __nf_conntrack_confirm\n0 t nf_ct_resolve_clash.isra.0\n"}, unknown,
 			[]string{"no function nf_ct_resolve_clash"}, ""},
 		{"nothing known", nil, unknown,
 			[]string{"answers"}, ""},
@@ -97,7 +98,8 @@ func TestDiagnose(t *testing.T) {
 			if text := r.Error(); strings.Contains(text, "\n") || !strings.HasPrefix(text, "tracing is refused: ") {
 				t.Errorf("error %q", text)
 			}
-			if lines := r.Tried(); len(lines) != 1 || strings.Contains(lines[0], "\n") || !strings.HasPrefix(lines[0], "nf_ct_resolve_clash by fentry: ") {
+			if lines := r.Tried(); len(lines) != 1 || strings.Contains(lines[0], "\n") ||
+				!strings.HasPrefix(lines[0], "nf_ct_resolve_clash by fentry: ") {
 				t.Errorf("tried %q", lines)
 			}
 		})
@@ -105,7 +107,8 @@ func TestDiagnose(t *testing.T) {
 }
 
 func TestRefusedUnwraps(t *testing.T) {
-	err := error(&Refused{By: []string{"x"}, Attempts: []Attempt{{"a", errors.New("other")}, {"b", fmt.Errorf("load: %w", unix.EPERM)}}})
+	err := error(&Refused{By: []string{"x"},
+		Attempts: []Attempt{{"a", errors.New("other")}, {"b", fmt.Errorf("load: %w", unix.EPERM)}}})
 	if !errors.Is(err, unix.EPERM) {
 		t.Error("EPERM of the second attempt is not found")
 	}

@@ -130,7 +130,8 @@ const (
 // decode reads a clash of the ring buffer. The kernel's clock is turned into time by toTime.
 func decode(b []byte, toTime func(monotonic uint64) time.Time) (Clash, error) {
 	if len(b) < clashSize {
-		return Clash{}, fmt.Errorf("a clash of %d bytes is shorter than %d: the object is not this program's", len(b), clashSize)
+		return Clash{}, fmt.Errorf("a clash of %d bytes is shorter than %d: the object is not this program's", len(b),
+			clashSize)
 	}
 	order := binary.NativeEndian
 	rest := b[24+2*entrySize:]

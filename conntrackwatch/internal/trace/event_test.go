@@ -107,11 +107,13 @@ func TestLayout(t *testing.T) {
 	}
 	copy(s.at("comm"), "verdictd\x00rest")
 	want := Clash{
-		Time: seconds(7), Path: Resolver, Outcome: Adopted, After: 0xffff888000000300, CTInfo: 2, CTInfoAfter: 3, Mark: 0x40000000,
-		SKB: 0xffff888000000100, CPU: 3, PID: 41, TID: 42, Command: "verdictd", Netns: 4026531840, Result: 1,
+		Time: seconds(7), Path: Resolver, Outcome: Adopted, After: 0xffff888000000300, CTInfo: 2, CTInfoAfter: 3,
+		Mark: 0x40000000,
+		SKB:  0xffff888000000100, CPU: 3, PID: 41, TID: 42, Command: "verdictd", Netns: 4026531840, Result: 1,
 		Loser: Entry{
 			Address: 0xffff888000000200, Status: 0x10, Mark: 21, Zone: 22,
-			Original: s.tuple("loser.original", "192.0.2.1:1000", "192.0.2.2:53"), Reply: s.tuple("loser.reply", "192.0.2.2:53", "192.0.2.9:1001"),
+			Original: s.tuple("loser.original", "192.0.2.1:1000", "192.0.2.2:53"),
+			Reply:    s.tuple("loser.reply", "192.0.2.2:53", "192.0.2.9:1001"),
 		},
 		Winner: &Entry{
 			Address: 0xffff888000000300, Status: 8, Mark: 31, Zone: 32,
@@ -132,7 +134,8 @@ func TestLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		`"path":"confirm","outcome":"adopted"`, `"address":"0xffff888000000200"`, `"src":"192.0.2.1:1000"`, `"protocol":"udp"`,
+		`"path":"confirm","outcome":"adopted"`, `"address":"0xffff888000000200"`, `"src":"192.0.2.1:1000"`,
+		`"protocol":"udp"`,
 		`"ctinfo":"NEW","ctinfo_after":"ESTABLISHED_REPLY"`, `"src":"[2001:db8::1]:1002"`, `"mark":1073741824`,
 	} {
 		if !bytes.Contains(text, []byte(part)) {

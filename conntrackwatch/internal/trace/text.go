@@ -65,7 +65,8 @@ func tupleText(t Tuple) string { return t.Protocol.String() + " " + directionTex
 // directionText gives ICMP, which has no ports, what the kernel keeps in their place: an identifier, type and code.
 func directionText(t Tuple) string {
 	if p := t.Protocol; p == ct.Protocol(unix.IPPROTO_ICMP) || p == ct.Protocol(unix.IPPROTO_ICMPV6) {
-		return fmt.Sprintf("%s > %s id %d type %d code %d", t.Src.Addr(), t.Dst.Addr(), t.Src.Port(), t.Dst.Port()>>8, t.Dst.Port()&0xff)
+		return fmt.Sprintf("%s > %s id %d type %d code %d", t.Src.Addr(), t.Dst.Addr(), t.Src.Port(), t.Dst.Port()>>8,
+			t.Dst.Port()&0xff)
 	}
 	return fmt.Sprintf("%s > %s", t.Src, t.Dst)
 }
@@ -78,7 +79,8 @@ func ProbesText(probes []Probe, unprobed error) string {
 	}
 	text := "tracing " + strings.Join(names, ", ")
 	if unprobed != nil {
-		text += fmt.Sprintf("; not packets that a queue gives back, where Linux 4.18 to 6.11 resolve clashes, too: %v", unprobed)
+		text += fmt.Sprintf("; not packets that a queue gives back, where Linux 4.18 to 6.11 resolve clashes, too: %v",
+			unprobed)
 	}
 	return text
 }
@@ -107,7 +109,8 @@ func (s Summary) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "%d of them found the buffer full and are not shown: give more by --buffer\n", s.Lost)
 	}
 	if blind := s.Unfinished + s.NoRoom + s.Missed; blind > 0 {
-		fmt.Fprintf(&b, "%s could not be looked at, any of which may have been a clash more\n", number(blind, "call", "calls"))
+		fmt.Fprintf(&b, "%s could not be looked at, any of which may have been a clash more\n",
+			number(blind, "call", "calls"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

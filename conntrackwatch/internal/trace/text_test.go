@@ -10,13 +10,15 @@ import (
 
 // aClash is one as a router would meet it: resolved at confirm, without NAT.
 func aClash() Clash {
-	forth := Tuple{Src: netip.MustParseAddrPort("192.0.2.1:1000"), Dst: netip.MustParseAddrPort("192.0.2.2:53"), Protocol: 17}
+	forth := Tuple{Src: netip.MustParseAddrPort("192.0.2.1:1000"), Dst: netip.MustParseAddrPort("192.0.2.2:53"),
+		Protocol: 17}
 	back := Tuple{Src: forth.Dst, Dst: forth.Src, Protocol: 17}
 	return Clash{
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 678900, time.UTC), Path: Resolver, Outcome: Adopted,
 		Loser:  Entry{Address: 0xffff888000000200, Original: forth, Reply: back},
 		Winner: &Entry{Address: 0xffff888000000300, Status: 8, Original: forth, Reply: back},
-		After:  0xffff888000000300, CTInfo: 2, CTInfoAfter: 2, Mark: 0x10, CPU: 3, PID: 41, TID: 42, Command: "verdictd", Netns: 7, Result: 1,
+		After:  0xffff888000000300, CTInfo: 2, CTInfoAfter: 2, Mark: 0x10, CPU: 3, PID: 41, TID: 42, Command: "verdictd",
+		Netns: 7, Result: 1,
 	}
 }
 
@@ -45,9 +47,11 @@ func TestClashText(t *testing.T) {
 		{"another one adopted", func(c *Clash) { c.After = 0x400 }, "winner 0xffff888000000300 adopted 0x400"},
 		{"conntrack marks", func(c *Clash) { c.Winner.Mark = 5 }, "ct mark 0x0 and 0x5"},
 		{"zone", func(c *Clash) { c.Loser.Zone = 9 }, "zone 9"},
-		{"IPv6", func(c *Clash) { c.Loser.Original.Src = netip.MustParseAddrPort("[2001:db8::1]:5") }, "udp [2001:db8::1]:5 > "},
+		{"IPv6", func(c *Clash) { c.Loser.Original.Src = netip.MustParseAddrPort("[2001:db8::1]:5") },
+			"udp [2001:db8::1]:5 > "},
 		{"ICMP", func(c *Clash) {
-			c.Loser.Original = Tuple{Src: netip.MustParseAddrPort("192.0.2.1:77"), Dst: netip.MustParseAddrPort("192.0.2.2:2048"), Protocol: 1}
+			c.Loser.Original = Tuple{Src: netip.MustParseAddrPort("192.0.2.1:77"),
+				Dst: netip.MustParseAddrPort("192.0.2.2:2048"), Protocol: 1}
 		}, "icmp 192.0.2.1 > 192.0.2.2 id 77 type 8 code 0"},
 	} {
 		c := aClash()
@@ -71,8 +75,10 @@ func TestTraceSummaryText(t *testing.T) {
 		{func(*Summary) {}, "3 clashes in 2.5 s: 1 adopted at confirm; 2 adopted at reinjection, in no counter of the kernel\nnone was missed\n"},
 		{func(s *Summary) { s.Clashes, s.Shown, s.Outcomes = 0, 0, nil }, "0 clashes in 2.5 s\nnone was missed\n"},
 		{func(s *Summary) { s.Clashes, s.Lost = 9, 6 }, "9 clashes in 2.5 s, 3 shown: "},
-		{func(s *Summary) { s.Clashes, s.Lost = 9, 6 }, "\n6 of them found the buffer full and are not shown: give more by --buffer\n"},
-		{func(s *Summary) { s.Missed, s.Unfinished = 1, 1 }, "\n2 calls could not be looked at, any of which may have been a clash more\n"},
+		{func(s *Summary) { s.Clashes, s.Lost = 9, 6 },
+			"\n6 of them found the buffer full and are not shown: give more by --buffer\n"},
+		{func(s *Summary) { s.Missed, s.Unfinished = 1, 1 },
+			"\n2 calls could not be looked at, any of which may have been a clash more\n"},
 	} {
 		changed := s
 		test.change(&changed)
@@ -91,7 +97,8 @@ func TestProbesText(t *testing.T) {
 	if got := ProbesText(probes, nil); got != "tracing f by fentry, g by kprobe" {
 		t.Error(got)
 	}
-	if got := ProbesText(probes[:1], errors.New("why")); !strings.Contains(got, "tracing f by fentry; not packets that a queue gives back") || !strings.HasSuffix(got, ": why") {
+	if got := ProbesText(probes[:1], errors.New("why")); !strings.Contains(got,
+		"tracing f by fentry; not packets that a queue gives back") || !strings.HasSuffix(got, ": why") {
 		t.Error(got)
 	}
 }

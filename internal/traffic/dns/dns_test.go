@@ -54,11 +54,14 @@ func TestBuiltin(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := uint64(cfg.Resolutions)
-			if res.Resolutions != want || res.Resolved != want || res.Retried+res.Failed+res.WrongAnswers != 0 || calls != cfg.Resolutions ||
-				*res.Sent != (Sent{A: want, AAAA: want}) || res.Served != (Served{A: want, AAAA: want}) || len(res.SocketErrors) != 0 {
+			if res.Resolutions != want || res.Resolved != want || res.Retried+res.Failed+res.WrongAnswers != 0 ||
+				calls != cfg.Resolutions ||
+				*res.Sent != (Sent{A: want, AAAA: want}) || res.Served != (Served{A: want, AAAA: want}) ||
+				len(res.SocketErrors) != 0 {
 				t.Errorf("%v, %s: %+v, sent %+v", target, queries, res, res.Sent)
 			}
-			if d := res.Time; d.P50 <= 0 || d.P90 < d.P50 || d.P99 < d.P90 || d.Max < d.P99 || d.Max >= 1000*cfg.AttemptTimeout.Seconds() {
+			if d := res.Time; d.P50 <= 0 || d.P90 < d.P50 || d.P99 < d.P90 || d.Max < d.P99 ||
+				d.Max >= 1000*cfg.AttemptTimeout.Seconds() {
 				t.Errorf("%v, %s: %+v", target, queries, d)
 			}
 		}
@@ -86,7 +89,8 @@ func TestBuiltinAsksAgain(t *testing.T) {
 		if dropped == 0 || sent-served != dropped {
 			t.Errorf("%s: %d of %d questions did not arrive, and the rule dropped %d", queries, sent-served, sent, dropped)
 		}
-		if res.Retried == 0 || res.Sent.Repeated < res.Retried || res.Time.Max < 290 || res.Resolved+res.Failed != uint64(cfg.Resolutions) {
+		if res.Retried == 0 || res.Sent.Repeated < res.Retried || res.Time.Max < 290 || res.Resolved+
+			res.Failed != uint64(cfg.Resolutions) {
 			t.Errorf("%s: %+v, sent %+v", queries, res, res.Sent)
 		}
 	}
@@ -102,7 +106,8 @@ func TestNobodyAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := uint64(cfg.Resolutions); res.Failed != n || res.Retried != n || res.Resolved != 0 || res.Time != (Distribution{}) || res.Sent.Repeated != 2*n {
+	if n := uint64(cfg.Resolutions); res.Failed != n || res.Retried != n || res.Resolved != 0 ||
+		res.Time != (Distribution{}) || res.Sent.Repeated != 2*n {
 		t.Errorf("%+v, sent %+v", res, res.Sent)
 	}
 	cfg.AttemptTimeout, cfg.Timeout = 5*time.Second, 200*time.Millisecond
@@ -132,7 +137,8 @@ func TestGetaddrinfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := uint64(cfg.Resolutions)
-		if res.Resolved != want || res.Retried+res.Failed+res.WrongAnswers != 0 || res.Served != (Served{A: want, AAAA: want}) || res.Sent != nil || res.Warning() != "" {
+		if res.Resolved != want || res.Retried+res.Failed+res.WrongAnswers != 0 ||
+			res.Served != (Served{A: want, AAAA: want}) || res.Sent != nil || res.Warning() != "" {
 			t.Errorf("%v: %+v", target, res)
 		}
 	}
@@ -187,7 +193,8 @@ func TestGetaddrinfoOfOneFamily(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := Default()
-	cfg.Target, cfg.SenderNetns, cfg.ReceiverNetns, cfg.Client, cfg.Resolutions = server4, ns.Path(), ns.Path(), Getaddrinfo, 3
+	cfg.Target, cfg.SenderNetns, cfg.ReceiverNetns, cfg.Client, cfg.Resolutions = server4, ns.Path(), ns.Path(),
+		Getaddrinfo, 3
 	res, err := Run(t.Context(), cfg, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +236,8 @@ func TestNoMountNamespace(t *testing.T) {
 		}
 		result <- d.putOn()
 	}()
-	if err := <-result; err == nil || !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "mount namespace") || !strings.Contains(err.Error(), "run as root") {
+	if err := <-result; err == nil || !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "mount namespace") ||
+		!strings.Contains(err.Error(), "run as root") {
 		t.Errorf("%v, want why and what to do", err)
 	}
 }
@@ -260,10 +268,12 @@ func TestServer(t *testing.T) {
 	if m := ask(n.name(1), dns.TypeA); len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "203.0.113.2" {
 		t.Errorf("%v", m)
 	}
-	if m := ask(strings.ToUpper(n.name(1)), dns.TypeAAAA); len(m.Answer) != 1 || m.Answer[0].(*dns.AAAA).AAAA.String() != "2001:db8:d::1" {
+	if m := ask(strings.ToUpper(n.name(1)), dns.TypeAAAA); len(m.Answer) != 1 ||
+		m.Answer[0].(*dns.AAAA).AAAA.String() != "2001:db8:d::1" {
 		t.Errorf("%v", m)
 	}
-	for name, kind := range map[string]uint16{n.name(2): dns.TypeA, (naming{8}).name(1): dns.TypeA, "example.": dns.TypeA} {
+	for name, kind := range map[string]uint16{n.name(2): dns.TypeA, (naming{8}).name(1): dns.TypeA,
+		"example.": dns.TypeA} {
 		if m := ask(name, kind); m.Rcode != dns.RcodeNameError || len(m.Answer) != 0 {
 			t.Errorf("%s: %v", name, m)
 		}
@@ -290,7 +300,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is of %d", n.name(i), got)
 		}
 	}
-	for _, name := range []string{"", ".", "r01.00abcdef.stress.example.", "r-1.00abcdef.stress.example.", "x1.00abcdef.stress.example.", "r1.00abcdee.stress.example."} {
+	for _, name := range []string{"", ".", "r01.00abcdef.stress.example.", "r-1.00abcdef.stress.example.",
+		"x1.00abcdef.stress.example.", "r1.00abcdee.stress.example."} {
 		if i, ok := n.index(name); ok {
 			t.Errorf("%q is of %d", name, i)
 		}
@@ -306,12 +317,14 @@ func TestAnswersAreVerified(t *testing.T) {
 		}
 		return rr
 	}
-	for text, want := range map[string]bool{"a. A 203.0.113.5": true, "a. A 203.0.113.6": false, "a. AAAA 2001:db8::5": false, "a. MX 1 b.": false} {
+	for text, want := range map[string]bool{"a. A 203.0.113.5": true, "a. A 203.0.113.6": false,
+		"a. AAAA 2001:db8::5": false, "a. MX 1 b.": false} {
 		if got := answers(&dns.Msg{Answer: []dns.RR{record(text)}}, q); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
-	if answers(&dns.Msg{}, q) || answers(&dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}, Answer: []dns.RR{record("a. A 203.0.113.5")}}, q) {
+	if answers(&dns.Msg{}, q) || answers(&dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure},
+		Answer: []dns.RR{record("a. A 203.0.113.5")}}, q) {
 		t.Error("no answer is one")
 	}
 	for output, want := range map[string][2]bool{
@@ -330,7 +343,8 @@ func TestAnswersAreVerified(t *testing.T) {
 func TestValidate(t *testing.T) {
 	cfg := Config{Target: netip.MustParseAddr("8.8.8.8"), Client: Getaddrinfo, AttemptTimeout: 1500 * time.Millisecond}
 	_, err := Run(t.Context(), cfg, nil)
-	for _, want := range []string{"8.8.8.8", "port 0: want", "resolutions 0", "parallel 0", `queries ""`, "whole seconds", "attempts 0", "timeout 0s", "no word for a port"} {
+	for _, want := range []string{"8.8.8.8", "port 0: want", "resolutions 0", "parallel 0", `queries ""`, "whole seconds",
+		"attempts 0", "timeout 0s", "no word for a port"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q among the problems", err, want)
 		}

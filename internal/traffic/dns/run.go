@@ -242,7 +242,8 @@ func (r *run) result(took time.Duration) *Result {
 	res.Seconds = took.Seconds()
 	ms := func(us int64) float64 { return float64(us) / 1000 }
 	res.Time = Distribution{
-		P50: ms(r.times.ValueAtQuantile(50)), P90: ms(r.times.ValueAtQuantile(90)), P99: ms(r.times.ValueAtQuantile(99)), Max: ms(r.times.Max()),
+		P50: ms(r.times.ValueAtQuantile(50)), P90: ms(r.times.ValueAtQuantile(90)), P99: ms(r.times.ValueAtQuantile(99)),
+		Max: ms(r.times.Max()),
 	}
 	res.Served = r.server.total()
 	res.SocketErrors = r.tally.errors

@@ -30,7 +30,8 @@ type Config struct {
 func (c *Config) Prepare() error {
 	c.Traffic.Flows = c.flows()
 	var udp error
-	if c.UDPClash && (c.Traffic.Protocol != traffic.ProtocolUDP || len(c.Traffic.Backends) > 0 || c.Way.NAT == "backends") {
+	if c.UDPClash && (c.Traffic.Protocol != traffic.ProtocolUDP || len(c.Traffic.Backends) > 0 ||
+		c.Way.NAT == "backends") {
 		udp = errors.New("--udpclash sends UDP to one address: leave --protocol, --backend and --nat backends out")
 	}
 	return errors.Join(udp, c.Traffic.Validate())

@@ -33,7 +33,8 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 	counter := tally.Open(at.Namespaces())
 	if cfg.Clashes > 0 {
 		if err := counter.Err(); err != nil {
-			return errors.Join(fmt.Errorf("clash: --clashes %d: they cannot be counted: %w", cfg.Clashes, err), counter.Close(), r.Close())
+			return errors.Join(fmt.Errorf("clash: --clashes %d: they cannot be counted: %w", cfg.Clashes, err), counter.Close(),
+				r.Close())
 		}
 		cfg.Traffic.Enough = func() bool { return counter.Reached(cfg.Clashes) }
 	}

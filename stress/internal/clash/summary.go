@@ -21,7 +21,8 @@ func summarize(w io.Writer, res *results.Clash) error {
 	t.Way(res.Way)
 	t.Row("flows", "%d in %.3f s%s", res.Flows, res.Seconds, summary.Ended(res.Ended))
 	t.Row("packets", "%d sent, %d delivered, %.0f/s", res.Sent, res.Delivered, res.PacketsPerSecond)
-	t.Row("faults", "%d lost, %d duplicated, %d reordered, %d corrupted", res.Lost, res.Duplicated, res.Reordered, res.Corrupted)
+	t.Row("faults", "%d lost, %d duplicated, %d reordered, %d corrupted", res.Lost, res.Duplicated, res.Reordered,
+		res.Corrupted)
 	if len(c.Backends) > 0 {
 		t.Row("split", "%d flows whose packets arrived at several of %v", res.Split, c.Backends)
 	}
@@ -40,7 +41,8 @@ func summarize(w io.Writer, res *results.Clash) error {
 	}
 	if e := res.EchoResult; e != nil {
 		t.Row("echoes", "%d sent, %d delivered", e.EchoSent, e.EchoDelivered)
-		t.Row("echo faults", "%d lost, %d duplicated, %d reordered, %d corrupted", e.EchoLost, e.EchoDuplicated, e.EchoReordered, e.EchoCorrupted)
+		t.Row("echo faults", "%d lost, %d duplicated, %d reordered, %d corrupted", e.EchoLost, e.EchoDuplicated,
+			e.EchoReordered, e.EchoCorrupted)
 		if e.EchoSendErrors > 0 {
 			t.Row("echo errors", "%d (%s), part of the loss", e.EchoSendErrors, summary.Counts(e.EchoSendErrno))
 		}
@@ -51,9 +53,11 @@ func summarize(w io.Writer, res *results.Clash) error {
 
 func summarizeUDPClash(w io.Writer, res *results.UDPClash) error {
 	t := summary.New(w)
-	t.Row("udpclash", "%s port %d, %d threads, seed %d", res.Config.Target, res.Config.Port, traffic.UDPClashThreads, res.Config.Seed)
+	t.Row("udpclash", "%s port %d, %d threads, seed %d", res.Config.Target, res.Config.Port, traffic.UDPClashThreads,
+		res.Config.Seed)
 	t.Way(res.Way)
-	t.Row("flows", "%d in %.3f s%s, %d without all replies", res.Flows, res.Seconds, summary.Ended(res.Ended), res.LossyFlows)
+	t.Row("flows", "%d in %.3f s%s, %d without all replies", res.Flows, res.Seconds, summary.Ended(res.Ended),
+		res.LossyFlows)
 	t.Row("packets", "%d sent, %d replies, %d lost", res.Sent, res.Replies, res.Lost)
 	t.SendErrors(res.SendErrors, res.SendErrno)
 	t.Conntrack(&res.Conntrack)

@@ -72,7 +72,8 @@ func newChange(figure string, before, after []float64, alpha float64) Change {
 	}
 	t := benchmath.DefaultThresholds
 	t.CompareAlpha = alpha
-	test := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(before), &t), benchmath.NewSample(slices.Clone(after), &t))
+	test := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(before), &t),
+		benchmath.NewSample(slices.Clone(after), &t))
 	c.P = new(test.P)
 	c.Judgement = judge(figure, *c.Before, *c.After, test.P < alpha)
 	return c

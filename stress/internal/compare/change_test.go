@@ -90,7 +90,8 @@ func TestRankIsContinuous(t *testing.T) {
 
 func TestDirection(t *testing.T) {
 	for figure, want := range map[string]Direction{
-		"packets_per_second": Higher, "verdict_latency_us.p99": Lower, "echo.lost": Lower, "held": Neutral, "latency_us.max": Lower,
+		"packets_per_second": Higher, "verdict_latency_us.p99": Lower, "echo.lost": Lower, "held": Neutral,
+		"latency_us.max": Lower,
 	} {
 		if got := direction(figure); got != want {
 			t.Errorf("%s: %d, want %d", figure, got, want)

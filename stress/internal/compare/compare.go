@@ -42,7 +42,8 @@ type Case struct {
 
 // Compare compares two sides. It is an error if they have no case in common.
 func Compare(before, after *Side, alpha float64) (*Comparison, error) {
-	c := &Comparison{Schema: 1, Before: before, After: after, Alpha: alpha, Differences: differences(before, after), Failures: []string{}}
+	c := &Comparison{Schema: 1, Before: before, After: after, Alpha: alpha, Differences: differences(before, after),
+		Failures: []string{}}
 	for _, name := range slices.Sorted(maps.Keys(before.cases)) {
 		other, ok := after.cases[name]
 		if !ok {
@@ -51,7 +52,8 @@ func Compare(before, after *Side, alpha float64) (*Comparison, error) {
 		c.Cases = append(c.Cases, newCase(name, before.cases[name], other, alpha))
 	}
 	if len(c.Cases) == 0 {
-		return nil, fmt.Errorf("%s has %s, %s has %s: nothing in common to compare", before.Name, before.names(), after.Name, after.names())
+		return nil, fmt.Errorf("%s has %s, %s has %s: nothing in common to compare", before.Name, before.names(), after.Name,
+			after.names())
 	}
 	for _, k := range c.Cases {
 		for _, f := range k.Changes {

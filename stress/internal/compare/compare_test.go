@@ -60,7 +60,8 @@ func TestCompare(t *testing.T) {
 	for _, f := range c.Cases[0].Changes {
 		got[f.Figure] = f.Judgement
 	}
-	want := map[string]Judgement{"packets_per_second": Worse, "lost": Same, "clash_resolve": Same, "clashes": Same, "latency_us.p50": Same, "kernel_reports": Same}
+	want := map[string]Judgement{"packets_per_second": Worse, "lost": Same, "clash_resolve": Same, "clashes": Same,
+		"latency_us.p50": Same, "kernel_reports": Same}
 	for figure, judgement := range want {
 		if got[figure] != judgement {
 			t.Errorf("%s: %q, want %s", figure, got[figure], judgement)
@@ -86,7 +87,8 @@ func TestOutputs(t *testing.T) {
 	if err := errors.Join(c.WriteText(&text, false), c.WriteHTML(&page)); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"packets_per_second", "-10.0%", "6.1 -&gt; 6.18", "FAILED  clashes>0", "8 results in 1 file", "worse"} {
+	for _, part := range []string{"packets_per_second", "-10.0%", "6.1 -&gt; 6.18", "FAILED  clashes>0",
+		"8 results in 1 file", "worse"} {
 		if part := strings.ReplaceAll(part, "&gt;", ">"); !strings.Contains(text.String(), part) {
 			t.Errorf("no %q in:\n%s", part, &text)
 		}
@@ -103,7 +105,8 @@ func TestOutputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"figure":"packets_per_second"`, `"judgement":"worse"`, `"verdict":"`, `"fact":"host.kernel"`} {
+	for _, part := range []string{`"figure":"packets_per_second"`, `"judgement":"worse"`, `"verdict":"`,
+		`"fact":"host.kernel"`} {
 		if !strings.Contains(string(b), part) {
 			t.Errorf("no %s in %s", part, b)
 		}
@@ -118,7 +121,8 @@ func TestMatrixHasCases(t *testing.T) {
 			{"placement": "input", "guard": "off", "error": "no queue"}]}`, clashes)
 	}
 	c := compared(t, side(t, matrix(1500)), side(t, matrix(0)))
-	if len(c.Cases) != 2 || c.Cases[0].Name != "placement=output guard=hold" || c.Cases[1].Name != "placement=output guard=off" {
+	if len(c.Cases) != 2 || c.Cases[0].Name != "placement=output guard=hold" ||
+		c.Cases[1].Name != "placement=output guard=off" {
 		t.Fatalf("%+v", c.Cases)
 	}
 	if len(c.Before.Skipped) != 1 || !strings.Contains(c.Before.Skipped[0], "no queue") {
@@ -165,10 +169,12 @@ func TestWrongFiles(t *testing.T) {
 	}
 	a := side(t, clash("6.1", 0, 1))
 	b := side(t, `{"schema": 1, "scenario": "dns", "retried": 0}`)
-	if _, err := Compare(a, b, 0.05); err == nil || !strings.Contains(err.Error(), "clash") || !strings.Contains(err.Error(), "dns") {
+	if _, err := Compare(a, b, 0.05); err == nil || !strings.Contains(err.Error(), "clash") ||
+		!strings.Contains(err.Error(), "dns") {
 		t.Errorf("%v, want an error that names both scenarios", err)
 	}
-	if s := side(t, strings.Replace(clash("6.1", 0, 1), `"schema": 1`, `"schema": 1, "incomplete": true`, 1)); len(s.Skipped) != 1 || len(s.cases) != 0 {
+	if s := side(t, strings.Replace(clash("6.1", 0, 1), `"schema": 1`, `"schema": 1, "incomplete": true`,
+		1)); len(s.Skipped) != 1 || len(s.cases) != 0 {
 		t.Errorf("an incomplete result counts: %+v", s)
 	}
 }

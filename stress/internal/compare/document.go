@@ -42,7 +42,8 @@ var lists = []struct {
 }
 
 // descriptive are keys of a document that are no figures but say where and how they came about.
-var descriptive = []string{"host", "config", "settings", "namespaces", "version", "versions", "scenario", "tool", "duration"}
+var descriptive = []string{"host", "config", "settings", "namespaces", "version", "versions", "scenario", "tool",
+	"duration"}
 
 // ignored are neither: they differ from run to run, or are derived.
 var ignored = []string{"schema", "command", "started", "seed", "verdict", "planned", "variants", "ratios", "notes"}
@@ -56,7 +57,8 @@ func Read(path string) (*Side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read results: %w", err)
 	}
-	s := &Side{Name: path, Files: []string{path}, Skipped: []string{}, cases: map[string]samples{}, facts: map[string][]string{}}
+	s := &Side{Name: path, Files: []string{path}, Skipped: []string{}, cases: map[string]samples{},
+		facts: map[string][]string{}}
 	if info.IsDir() {
 		if s.Files, err = filepath.Glob(filepath.Join(path, "*.json")); err != nil || len(s.Files) == 0 {
 			return nil, errors.Join(fmt.Errorf("read results: there is no *.json in %s", path), err)

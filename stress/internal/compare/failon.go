@@ -46,7 +46,8 @@ func ParseConditions(text string) ([]Condition, error) {
 
 func parseCondition(word string) (Condition, error) {
 	wrong := func(why string) (Condition, error) {
-		return Condition{}, fmt.Errorf("condition %q: %s; want FIGURE>NUMBER, FIGURE<NUMBER, or a change such as FIGURE<-5%%", word, why)
+		return Condition{}, fmt.Errorf("condition %q: %s; want FIGURE>NUMBER, FIGURE<NUMBER, or a change such as FIGURE<-5%%",
+			word, why)
 	}
 	i := strings.IndexAny(word, "<>")
 	if i <= 0 {
@@ -92,7 +93,8 @@ func (c *Comparison) Fail(conditions []Condition) error {
 			}
 		}
 		if !found {
-			errs = append(errs, fmt.Errorf("%w: %s: no result has %s; there are %s", ErrCannotTell, condition, condition.Figure, c.figures()))
+			errs = append(errs, fmt.Errorf("%w: %s: no result has %s; there are %s", ErrCannotTell, condition, condition.Figure,
+				c.figures()))
 		}
 	}
 	return errors.Join(errs...)
@@ -113,7 +115,8 @@ func (c Condition) check(f *Change, alpha float64) (string, error) {
 		return "", fmt.Errorf("%w: %s: %d and %d samples are too few to tell a change from chance at p < %g; take 4 or more of each (5 for p < 0.01)",
 			ErrCannotTell, c, f.SamplesBefore, f.SamplesAfter, alpha)
 	case f.Percent == nil && *f.After != 0:
-		return "", fmt.Errorf("%w: %s: the median before is zero, so there is no percentage; give an absolute bound", ErrCannotTell, c)
+		return "", fmt.Errorf("%w: %s: the median before is zero, so there is no percentage; give an absolute bound",
+			ErrCannotTell, c)
 	case f.Percent != nil && c.meets(*f.Percent) && f.Judgement != Same:
 		return fmt.Sprintf("%+.1f%%, p %.3g", *f.Percent, *f.P), nil
 	}

@@ -24,9 +24,11 @@ var directions = map[string]Direction{
 	"packets_per_receive": Higher, "packets_per_second_per_core": Higher, "resolved": Higher,
 
 	"clashes": Lower, "clash_resolve": Lower, "clashes_per_1000": Lower, "insert_failed": Lower, "drop": Lower,
-	"lost": Lower, "echo_lost": Lower, "duplicated": Lower, "reordered": Lower, "corrupted": Lower, "sources_changed": Lower,
-	"echo_duplicated": Lower, "echo_reordered": Lower, "echo_corrupted": Lower, "send_errors": Lower, "echo_send_errors": Lower,
-	"queue_dropped": Lower, "user_dropped": Lower, "receiver_dropped": Lower, "unguarded": Lower, "split": Lower,
+	"lost": Lower, "echo_lost": Lower, "duplicated": Lower, "reordered": Lower, "corrupted": Lower,
+	"sources_changed": Lower,
+	"echo_duplicated": Lower, "echo_reordered": Lower, "echo_corrupted": Lower, "send_errors": Lower,
+	"echo_send_errors": Lower,
+	"queue_dropped":    Lower, "user_dropped": Lower, "receiver_dropped": Lower, "unguarded": Lower, "split": Lower,
 	"cpu_us_per_packet": Lower, "cpu_us_per_event": Lower, "kernel_reports": Lower, "retries": Lower, "retried": Lower,
 	"timeouts": Lower, "failed": Lower, "failures": Lower, "expired": Lower, "violations": Lower,
 

@@ -24,7 +24,8 @@ func (c *Comparison) WriteText(w io.Writer, all bool) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintf(t, "%s\tbefore\tafter\tchange\t%g%% interval\tp\t\t\n", k.Name, 100*(1-c.Alpha))
 		for _, f := range k.Shown(all) {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", f.Figure, f.BeforeText(), f.AfterText(), f.Delta(), f.Interval(), f.PText(), f.Mark())
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", f.Figure, f.BeforeText(), f.AfterText(), f.Delta(), f.Interval(),
+				f.PText(), f.Mark())
 		}
 		if err := t.Flush(); err != nil {
 			return fmt.Errorf("write comparison: %w", err)

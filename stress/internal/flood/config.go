@@ -55,5 +55,6 @@ func (c *Config) take(at *way.Way) {
 		return
 	}
 	t := &c.Traffic
-	t.Target, t.ReceiveAt, t.Sources, t.SenderNetns, t.ReceiverNetns = at.Target, at.ReceiveAt, at.Sources, at.Sender, at.Receiver
+	t.Target, t.ReceiveAt, t.Sources, t.SenderNetns, t.ReceiverNetns = at.Target, at.ReceiveAt, at.Sources, at.Sender,
+		at.Receiver
 }

@@ -59,7 +59,8 @@ func summarize(w io.Writer, r *results.Flood) error {
 	t.Row("flood", "%s port %d, %d flows x %d bytes, %d thread(s), up to %d messages%s a call, pace %s, seed %d",
 		c.Target, c.Port, c.Flows, c.Size, c.Threads, c.Batch, gso, c.Pace, c.Seed)
 	t.Way(r.Way)
-	t.Row("sent", "%d in %.3f s%s, %.0f/s, %d system calls", r.Sent, r.SendSeconds, summary.Ended(r.Ended), r.SentPerSecond, r.Calls)
+	t.Row("sent", "%d in %.3f s%s, %.0f/s, %d system calls", r.Sent, r.SendSeconds, summary.Ended(r.Ended),
+		r.SentPerSecond, r.Calls)
 	t.Row("CPU", "%.3f us a packet, %.0f packets a second of one core", r.CPUPerPacket, r.PerCPUSecond)
 	t.SendErrors(r.SendErrors, r.SendErrno)
 	if r.Lag != nil {

@@ -16,7 +16,8 @@ import (
 
 // Measure runs the rounds on this machine, within a time, and records what came of them. The module is the one behind
 // the part, where the index of modules does not tell; else empty.
-func Measure(ctx context.Context, part modules.Part, module string, cfg Config, within time.Duration, to record.Config) error {
+func Measure(ctx context.Context, part modules.Part, module string, cfg Config, within time.Duration,
+	to record.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	machine := Machine{FS: os.DirFS("/")}
@@ -55,7 +56,8 @@ func summarize(w io.Writer, res *results.Modload) error {
 	t.Row("rounds", "%d of %d in %.3f s", res.Rounds, c.Rounds, res.Seconds)
 	t.Row("attempts", "%d succeeded, %d failed", res.Opened, res.Failed)
 	if res.Failed > 0 {
-		t.Row("failures", "%s, in %d rounds, first in round %d", summary.Counts(res.Errors), res.FailedRounds, res.FirstFailure)
+		t.Row("failures", "%s, in %d rounds, first in round %d", summary.Counts(res.Errors), res.FailedRounds,
+			res.FirstFailure)
 	}
 	if res.StartErrors > 0 {
 		t.Row("start", "gave up before the threads began in %d rounds", res.StartErrors)

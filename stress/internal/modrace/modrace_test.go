@@ -140,11 +140,13 @@ func run(t *testing.T, m *machine, strategy Strategy) *results.Modload {
 	}
 	const threads, rounds = 4, 20
 	seen := 0
-	res, err := Run(t.Context(), m, target, Config{threads, rounds, strategy}, func(r *results.Modload) { seen = r.Rounds })
+	res, err := Run(t.Context(), m, target, Config{threads, rounds, strategy},
+		func(r *results.Modload) { seen = r.Rounds })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Rounds != rounds || seen != rounds || res.Opened+res.Failed != threads*rounds || res.Config.Module != "xfrm_user" || m.state != "" {
+	if res.Rounds != rounds || seen != rounds || res.Opened+res.Failed != threads*rounds ||
+		res.Config.Module != "xfrm_user" || m.state != "" {
 		t.Errorf("%+v, the module left %q", res, m.state)
 	}
 	return res
@@ -155,7 +157,8 @@ func TestStrategies(t *testing.T) {
 	old := newMachine()
 	old.early, old.kmod = true, "kmod version 18\n"
 	res := run(t, old, Naive)
-	if res.Failed == 0 || res.Errors["EPROTONOSUPPORT"] != res.Failed || res.FailedRounds == 0 || res.FirstFailure == 0 || res.KmodRace != kernelfacts.Affected {
+	if res.Failed == 0 || res.Errors["EPROTONOSUPPORT"] != res.Failed || res.FailedRounds == 0 || res.FirstFailure == 0 ||
+		res.KmodRace != kernelfacts.Affected {
 		t.Errorf("naive, old modprobe: %+v", res)
 	}
 	for _, early := range []bool{true, false} {
@@ -219,19 +222,23 @@ func TestCannot(t *testing.T) {
 		module string
 		want   string
 	}{
-		"no modules at all": {func(m *machine) { delete(m.root, "proc/modules") }, "xfrm", "", "no loadable modules (there is no /proc/modules), and xfrm is there all the same: it is built in"},
-		"nothing to load":   {func(*machine) {}, "22", "", "no module in lib/modules/6.1 is called net-pf-16-proto-22"},
-		"no folder":         {func(m *machine) { delete(m.root, "lib/modules/6.1/modules.alias") }, "xfrm", "", "modules.alias"},
-		"built in":          {func(*machine) {}, "xfrm", "sock_diag", "sock_diag is built into this kernel"},
-		"not allowed":       {func(m *machine) { m.unloadErr = unix.EPERM }, "xfrm", "", "CAP_SYS_MODULE"},
-		"no unloading":      {func(m *machine) { m.unloadErr = unix.ENOSYS }, "xfrm", "", "CONFIG_MODULE_UNLOAD"},
+		"no modules at all": {func(m *machine) { delete(m.root, "proc/modules") }, "xfrm", "",
+			"no loadable modules (there is no /proc/modules), and xfrm is there all the same: it is built in"},
+		"nothing to load": {func(*machine) {}, "22", "", "no module in lib/modules/6.1 is called net-pf-16-proto-22"},
+		"no folder": {func(m *machine) { delete(m.root, "lib/modules/6.1/modules.alias") }, "xfrm", "",
+			"modules.alias"},
+		"built in":     {func(*machine) {}, "xfrm", "sock_diag", "sock_diag is built into this kernel"},
+		"not allowed":  {func(m *machine) { m.unloadErr = unix.EPERM }, "xfrm", "", "CAP_SYS_MODULE"},
+		"no unloading": {func(m *machine) { m.unloadErr = unix.ENOSYS }, "xfrm", "", "CONFIG_MODULE_UNLOAD"},
 		"disabled": {func(m *machine) {
 			m.unloadErr = unix.EPERM
 			m.root["proc/sys/kernel/modules_disabled"] = &fstest.MapFile{Data: []byte("1\n")}
 		}, "xfrm", "", "modules_disabled is 1"},
-		"no modprobe":         {func(m *machine) { delete(m.root, "sbin/modprobe") }, "xfrm", "", "/sbin/modprobe, which cannot be run"},
-		"modprobe turned off": {func(m *machine) { m.root["proc/sys/kernel/modprobe"].Data = []byte("\n") }, "xfrm", "", "kernel.modprobe is empty"},
-		"another module":      {func(*machine) {}, "xfrm", "nfnetlink_queue", "nfnetlink_queue is not loaded"},
+		"no modprobe": {func(m *machine) { delete(m.root, "sbin/modprobe") }, "xfrm", "",
+			"/sbin/modprobe, which cannot be run"},
+		"modprobe turned off": {func(m *machine) { m.root["proc/sys/kernel/modprobe"].Data = []byte("\n") }, "xfrm", "",
+			"kernel.modprobe is empty"},
+		"another module": {func(*machine) {}, "xfrm", "nfnetlink_queue", "nfnetlink_queue is not loaded"},
 	} {
 		m := newMachine()
 		tt.spoil(m)
@@ -239,7 +246,8 @@ func TestCannot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Prepare(t.Context(), m, part, tt.module); !errors.Is(err, ErrCannot) || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Prepare(t.Context(), m, part, tt.module); !errors.Is(err, ErrCannot) ||
+			!strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}

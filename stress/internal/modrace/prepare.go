@@ -116,7 +116,8 @@ func mayUnload(s System) error {
 	case !errors.Is(err, unix.EPERM):
 		return cannot("unloading modules is refused: %v", err)
 	}
-	if disabled, err := fs.ReadFile(s.Root(), "proc/sys/kernel/modules_disabled"); err == nil && strings.TrimSpace(string(disabled)) == "1" {
+	if disabled, err := fs.ReadFile(s.Root(), "proc/sys/kernel/modules_disabled"); err == nil &&
+		strings.TrimSpace(string(disabled)) == "1" {
 		return cannot("kernel.modules_disabled is 1: no module can be loaded or unloaded until the next boot")
 	}
 	return cannot("unloading modules takes CAP_SYS_MODULE in the first user namespace: be root there")
@@ -144,7 +145,8 @@ func (t *Target) check(s System) error {
 		return cannot("one thread alone cannot get %s (module %s): %v", t.Part.Name, t.Module.Name, err)
 	}
 	if loaded, err := kernelfacts.LoadedModules(s.Root()); err != nil || !slices.Contains(loaded, t.Module.Name) {
-		return cannot("%s is there, but module %s is not loaded: give the right one with --module (%v)", t.Part.Name, t.Module.Name, err)
+		return cannot("%s is there, but module %s is not loaded: give the right one with --module (%v)", t.Part.Name,
+			t.Module.Name, err)
 	}
 	return nil
 }

@@ -78,7 +78,8 @@ func Run(
 			Part: t.Part.Name, Alias: t.Part.Alias(), Module: t.Module.Name, Needs: append([]string{}, t.Module.Needs...),
 			Threads: cfg.Threads, Rounds: cfg.Rounds, Strategy: string(cfg.Strategy),
 		},
-		Modprobe: t.Modprobe, Kmod: t.Kmod.Value.Text, KmodRace: kernelfacts.AssessKmod(t.Kmod).Status, Errors: map[string]uint64{},
+		Modprobe: t.Modprobe, Kmod: t.Kmod.Value.Text, KmodRace: kernelfacts.AssessKmod(t.Kmod).Status,
+		Errors: map[string]uint64{},
 	}
 	if t.Kmod.Err != nil {
 		res.Kmod = t.Kmod.Err.Error()

@@ -57,13 +57,15 @@ func Failed(r *Result) error {
 	var errs []error
 	if n := len(r.Hangs); n > 0 {
 		h := r.Hangs[0]
-		errs = append(errs, fmt.Errorf("%d thread(s) hang in the kernel; the first, a %s, since %.1f s in %s (%s)", n, h.Role, h.For, h.Doing, where(&h)))
+		errs = append(errs, fmt.Errorf("%d thread(s) hang in the kernel; the first, a %s, since %.1f s in %s (%s)", n, h.Role,
+			h.For, h.Doing, where(&h)))
 	}
 	if r.Unkillable != 0 {
 		errs = append(errs, staysBehind(r.Unkillable))
 	}
 	if r.WrongViews > 0 && len(r.Wrong) > 0 {
-		errs = append(errs, fmt.Errorf("%d reading(s) showed another namespace's; the first, %s: %s", r.WrongViews, r.Wrong[0].Path, r.Wrong[0].Why))
+		errs = append(errs, fmt.Errorf("%d reading(s) showed another namespace's; the first, %s: %s", r.WrongViews,
+			r.Wrong[0].Path, r.Wrong[0].Why))
 	}
 	if n := sum(r.ReadErrors); n > 0 {
 		errs = append(errs, fmt.Errorf("%d reading(s) failed: %v", n, r.ReadErrors))

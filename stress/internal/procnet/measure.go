@@ -43,7 +43,8 @@ func summarize(w io.Writer, res *Result) error {
 	for _, kind := range slices.Sorted(maps.Keys(res.Views)) {
 		t.Row("view", "%s read %d times", kind, res.Views[kind])
 	}
-	t.Row("wrong", "%d readings showed another namespace's, %s", res.WrongViews, orNone("could not be read", res.ReadErrors))
+	t.Row("wrong", "%d readings showed another namespace's, %s", res.WrongViews,
+		orNone("could not be read", res.ReadErrors))
 	for _, wrong := range res.Wrong {
 		t.Row("", "%s: %s", wrong.Path, wrong.Why)
 	}

@@ -66,7 +66,8 @@ func TestRun(t *testing.T) {
 	if err := Failed(res); err != nil {
 		t.Errorf("%v\n%+v", err, res)
 	}
-	for _, kind := range []string{"/proc/PID/net", "/proc/PID/task/PID/net", "/proc/TID/net", "/proc/self/task/TID/net", "/proc/net and /proc/self/net", "/proc/thread-self/net"} {
+	for _, kind := range []string{"/proc/PID/net", "/proc/PID/task/PID/net", "/proc/TID/net", "/proc/self/task/TID/net",
+		"/proc/net and /proc/self/net", "/proc/thread-self/net"} {
 		if res.Views[kind] == 0 {
 			t.Errorf("no reading of %s: %v", kind, res.Views)
 		}
@@ -91,7 +92,8 @@ func TestPlantedHang(t *testing.T) {
 	}
 	found := false
 	for _, h := range res.Hangs {
-		found = found || h.Role == "planted" && h.Thread > 0 && h.For >= 1 && h.State == "S" && strings.Contains(h.Doing, "--plant-hang")
+		found = found || h.Role == "planted" && h.Thread > 0 && h.For >= 1 && h.State == "S" &&
+			strings.Contains(h.Doing, "--plant-hang")
 	}
 	if !found || res.Unkillable != 0 {
 		t.Errorf("%+v", res)
@@ -118,7 +120,8 @@ func TestWorkingProcessDies(t *testing.T) {
 	if _, err := Run(t.Context(), short(), command(t, asMute), os.Stderr); err == nil {
 		t.Error("no error")
 	}
-	if _, err := Run(t.Context(), short(), []string{"/nonexistent"}, os.Stderr); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := Run(t.Context(), short(), []string{"/nonexistent"}, os.Stderr); err == nil ||
+		!strings.Contains(err.Error(), "no such file") {
 		t.Error(err)
 	}
 }
@@ -129,7 +132,8 @@ func TestValidate(t *testing.T) {
 		t.Error(err)
 	}
 	err := Validate(&Config{Renamers: -1, Churners: 1 << 20})
-	for _, want := range []string{"namespaces 0", "readers 0", "renamers -1", "churners 1048576", "duration 0s", "hang-after 0s"} {
+	for _, want := range []string{"namespaces 0", "readers 0", "renamers -1", "churners 1048576", "duration 0s",
+		"hang-after 0s"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}
@@ -156,7 +160,8 @@ func TestChecks(t *testing.T) {
 	}{
 		{"own devices", checkDevices(dev, &own), ""},
 		{"another's devices", checkDevices(dev, &other), "shows pn0a"},
-		{"another's devices, without that", checkDevices(strings.ReplaceAll(dev, "pn0a", "eth0"), &other), "lacks the namespace's own device pn1a"},
+		{"another's devices, without that", checkDevices(strings.ReplaceAll(dev, "pn0a", "eth0"), &other),
+			"lacks the namespace's own device pn1a"},
 		{"another's packets", checkDevices(dev, &counts), "packets on lo: 107, but there were 108"},
 		{"nothing", checkDevices("", &own), "no devices"},
 		{"outside, inner devices", checkDevices(dev, &outside), "shows pn0a"},
@@ -203,10 +208,13 @@ func TestFailed(t *testing.T) {
 		t.Error(err)
 	}
 	err := Failed(&Result{
-		WrongViews: 2, Wrong: []Wrong{{Path: "/proc/7/net/dev", Why: "shows pn0a"}}, ReadErrors: map[string]uint64{"EINVAL": 3},
-		Renames: map[string]uint64{renamed: 1}, Unkillable: 77, Hangs: []Hang{{Role: "renamer", State: "D", Wchan: "lock_rename", Doing: "renaming"}},
+		WrongViews: 2, Wrong: []Wrong{{Path: "/proc/7/net/dev", Why: "shows pn0a"}},
+		ReadErrors: map[string]uint64{"EINVAL": 3},
+		Renames:    map[string]uint64{renamed: 1}, Unkillable: 77,
+		Hangs: []Hang{{Role: "renamer", State: "D", Wchan: "lock_rename", Doing: "renaming"}},
 	})
-	for _, want := range []string{"2 reading(s) showed", "3 reading(s) failed", "1 rename(s) below /proc succeeded", "process 77 cannot be killed", "state D, in lock_rename"} {
+	for _, want := range []string{"2 reading(s) showed", "3 reading(s) failed", "1 rename(s) below /proc succeeded",
+		"process 77 cannot be killed", "state D, in lock_rename"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}

@@ -64,7 +64,8 @@ func Run(ctx context.Context, cfg Config, command []string, stderr io.Writer) (*
 }
 
 func staysBehind(pid int) error {
-	return fmt.Errorf("process %d cannot be killed, as threads of it wait uninterruptibly: it stays until the next boot", pid)
+	return fmt.Errorf("process %d cannot be killed, as threads of it wait uninterruptibly: it stays until the next boot",
+		pid)
 }
 
 // listen reads messages until the result.

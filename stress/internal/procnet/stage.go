@@ -42,7 +42,8 @@ func newStage(namespaces int, hold []string) (s *stage, err error) {
 		s.spaces = append(s.spaces, ns)
 		device := fmt.Sprintf("pn%da", i)
 		peer := fmt.Sprintf("pn%db", i)
-		if err := netlab.AddVeth(netlab.Endpoint{NetNS: ns, Link: device}, netlab.Endpoint{NetNS: ns, Link: peer}); err != nil {
+		if err := netlab.AddVeth(netlab.Endpoint{NetNS: ns, Link: device},
+			netlab.Endpoint{NetNS: ns, Link: peer}); err != nil {
 			return s, err
 		}
 		s.signs = append(s.signs, sign{device: device, packets: uint64(100*(i+1) + 7)})

@@ -63,7 +63,8 @@ func work(stdin io.Reader, out *json.Encoder, hold []string) (*Result, error) {
 		_, _ = io.Copy(io.Discard, stdin) // until the other process closes it, or ends
 		close(stopped)
 	}()
-	r := &runner{cfg: cfg, stage: s, views: map[string]uint64{}, readErrors: map[string]uint64{}, renames: map[string]uint64{}}
+	r := &runner{cfg: cfg, stage: s, views: map[string]uint64{}, readErrors: map[string]uint64{},
+		renames: map[string]uint64{}}
 	start := time.Now()
 	r.start()
 	hangs, interrupted := r.watch(start, out, stopped)
@@ -189,8 +190,9 @@ func (r *runner) result(start time.Time, hangs []Hang, interrupted bool) *Result
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	res := &Result{
-		Config: r.cfg, Views: r.views, WrongViews: r.wrongViews, Wrong: append([]Wrong{}, r.wrong...), ReadErrors: r.readErrors,
-		Renames: r.renames, Watches: r.watches, Threads: r.threads, Hangs: append([]Hang{}, hangs...),
+		Config: r.cfg, Views: r.views, WrongViews: r.wrongViews, Wrong: append([]Wrong{}, r.wrong...),
+		ReadErrors: r.readErrors,
+		Renames:    r.renames, Watches: r.watches, Threads: r.threads, Hangs: append([]Hang{}, hangs...),
 		Seconds: time.Since(start).Seconds(), Interrupted: interrupted,
 	}
 	for errno := range r.renames {
@@ -252,7 +254,8 @@ func (r *runner) check(w *worker, v *view, n int) {
 }
 
 // moved are entries that exist in every kernel that this is for, folders and files.
-var moved = []string{"stat/nf_conntrack", "stat/rt_cache", "stat", "netfilter/nf_log", "netfilter", "dev_snmp6/lo", "dev_snmp6", "dev"}
+var moved = []string{"stat/nf_conntrack", "stat/rt_cache", "stat", "netfilter/nf_log", "netfilter", "dev_snmp6/lo",
+	"dev_snmp6", "dev"}
 
 // rename tries to move an entry from one name of a directory to another one. None may succeed; all must return.
 func (r *runner) rename(w *worker, random *rand.Rand) {

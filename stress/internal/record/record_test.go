@@ -26,7 +26,8 @@ const knownOops = `[  100.000001] BUG: kernel NULL pointer dereference, address:
 [  100.000009] ---[ end trace 0000000000000000 ]---
 `
 
-var unknownOops = strings.NewReplacer("nf_ct_deliver_cached_events", "ext4_lookup", "nf_confirm", "path_lookupat").Replace(knownOops)
+var unknownOops = strings.NewReplacer("nf_ct_deliver_cached_events", "ext4_lookup", "nf_confirm",
+	"path_lookupat").Replace(knownOops)
 
 // watched is an open result with a log to write to.
 func watched(t *testing.T, path string) (r *Record, log string, stderr *bytes.Buffer) {
@@ -84,7 +85,8 @@ func TestFlush(t *testing.T) {
 		t.Errorf("after a report: %v", got)
 	}
 	err := r.Write("clash", &part{Sent: 9}, func(io.Writer) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "nf_ct_deliver_cached_events") || !strings.Contains(stderr.String(), "THE KERNEL REPORTS") {
+	if err == nil || !strings.Contains(err.Error(), "nf_ct_deliver_cached_events") ||
+		!strings.Contains(stderr.String(), "THE KERNEL REPORTS") {
 		t.Errorf("%v, %s", err, stderr)
 	}
 	if got := readResult(t, path); got["incomplete"] != nil || got["sent"] != 9.0 {
@@ -100,7 +102,8 @@ func TestProgressIsKept(t *testing.T) {
 	told := r.Keep(&struct{}{}, func(traffic.Progress) { shown++ })
 	told(traffic.Progress{Flows: 5, Counts: traffic.Counts{Delivered: 20}})
 	told(traffic.Progress{Flows: 6}) // too soon to be written
-	if got := readResult(t, path); got["flows"] != 5.0 || got["delivered"] != 20.0 || got["incomplete"] != true || shown != 2 {
+	if got := readResult(t, path); got["flows"] != 5.0 || got["delivered"] != 20.0 || got["incomplete"] != true ||
+		shown != 2 {
 		t.Errorf("%v, shown %d times", got, shown)
 	}
 	if err := r.Close(); err != nil {

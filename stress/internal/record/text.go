@@ -55,7 +55,8 @@ func summarizeKernel(to io.Writer, f *crash.Findings) error {
 		_, err = fmt.Fprintf(to, "THE KERNEL BROKE  %s\n", describeFindings(f))
 	}
 	if f.Unread != "" && err == nil {
-		_, err = fmt.Fprintf(to, "kernel log  unknown: %s; the taint mask was %#x before and %#x after\n", f.Unread, f.TaintBefore, f.TaintAfter)
+		_, err = fmt.Fprintf(to, "kernel log  unknown: %s; the taint mask was %#x before and %#x after\n", f.Unread,
+			f.TaintBefore, f.TaintAfter)
 	}
 	if err != nil {
 		return fmt.Errorf("write summary: %w", err)

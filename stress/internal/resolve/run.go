@@ -57,7 +57,8 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 		err = errors.Join(err, fmt.Errorf("dns: %s", warning))
 	}
 	if cfg.FailOnRetry && res.Retried+res.Failed > 0 {
-		err = errors.Join(err, fmt.Errorf("dns: of %d resolutions %d had to ask again, and %d failed", res.Resolutions, res.Retried, res.Failed))
+		err = errors.Join(err, fmt.Errorf("dns: of %d resolutions %d had to ask again, and %d failed", res.Resolutions,
+			res.Retried, res.Failed))
 	}
 	return errors.Join(err, r.Write("dns", res, func(w io.Writer) error { return summarize(w, res) }))
 }
@@ -82,14 +83,18 @@ func summarize(w io.Writer, res *dns.Result) error {
 	case res.TimedOut:
 		ended = ", timed out"
 	}
-	t.Row("dns", "%s, %s client, %s, %d attempts of %s", netip.AddrPortFrom(c.Target, c.Port), c.Client, c.Queries, c.Attempts, c.AttemptTimeout)
+	t.Row("dns", "%s, %s client, %s, %d attempts of %s", netip.AddrPortFrom(c.Target, c.Port), c.Client, c.Queries,
+		c.Attempts, c.AttemptTimeout)
 	t.Row("resolutions", "%d in %.3f s, %d at a time%s", res.Resolutions, res.Seconds, c.Parallel, ended)
-	t.Row("outcome", "%d resolved, %d needed a retry, %d failed, %d wrong", res.Resolved, res.Retried, res.Failed, res.WrongAnswers)
-	t.Row("time", "p50 %.3f ms, p90 %.3f ms, p99 %.3f ms, max %.3f ms", res.Time.P50, res.Time.P90, res.Time.P99, res.Time.Max)
+	t.Row("outcome", "%d resolved, %d needed a retry, %d failed, %d wrong", res.Resolved, res.Retried, res.Failed,
+		res.WrongAnswers)
+	t.Row("time", "p50 %.3f ms, p90 %.3f ms, p99 %.3f ms, max %.3f ms", res.Time.P50, res.Time.P90, res.Time.P99,
+		res.Time.Max)
 	if q := res.Sent; q != nil {
 		t.Row("asked", "%d A, %d AAAA, %d of them again; %d late answers", q.A, q.AAAA, q.Repeated, q.Late)
 	}
-	t.Row("served", "%d A, %d AAAA, %d of them again, %d foreign", res.Served.A, res.Served.AAAA, res.Served.Repeated, res.Served.Foreign)
+	t.Row("served", "%d A, %d AAAA, %d of them again, %d foreign", res.Served.A, res.Served.AAAA, res.Served.Repeated,
+		res.Served.Foreign)
 	if len(res.SocketErrors) > 0 {
 		t.Row("socket errors", "%s", summary.Counts(res.SocketErrors))
 	}

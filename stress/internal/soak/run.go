@@ -90,7 +90,8 @@ func summarize(w io.Writer, res *traffic.SoakResult) error {
 	if res.Interrupted {
 		interrupted = ", interrupted"
 	}
-	t.Row("soak", "%v of %v flows a second to %d targets, seed %d%s", m.Duration, m.Rate, len(m.Targets), m.Seed, interrupted)
+	t.Row("soak", "%v of %v flows a second to %d targets, seed %d%s", m.Duration, m.Rate, len(m.Targets), m.Seed,
+		interrupted)
 	t.Row("flows", "%d in %.1f s: %d IPv6, %d answered, %d longer than 100 ms, %d with a pause of seconds, %d from two threads, %d from a port used before",
 		shape.Flows, res.Seconds, shape.IPv6, shape.Echo, shape.Settling, shape.Paused, shape.Shared, shape.Reused)
 	t.Row("packets", "%d sent, %d of them beyond the MTU, %d answers", sum.Sent, shape.Oversized, res.EchoSent)

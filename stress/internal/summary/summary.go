@@ -69,7 +69,8 @@ func (t *Table) Conntrack(c *results.Conntrack) {
 		name string
 		n    *uint64
 	}{
-		{"clash_resolve", c.ClashResolve}, {"insert_failed", c.InsertFailed}, {"drop", c.Drop}, {"chain_toolong", c.ChainTooLong},
+		{"clash_resolve", c.ClashResolve}, {"insert_failed", c.InsertFailed}, {"drop", c.Drop},
+		{"chain_toolong", c.ChainTooLong},
 	} {
 		if counter.n != nil {
 			parts = append(parts, fmt.Sprintf("%s %d", counter.name, *counter.n))

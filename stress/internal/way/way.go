@@ -40,7 +40,8 @@ type Way struct {
 }
 
 // kinds are the topologies by their names.
-var kinds = map[string]netlab.TopologyKind{"loopback": netlab.Loopback, "veth": netlab.TwoHosts, "router": netlab.Routed}
+var kinds = map[string]netlab.TopologyKind{"loopback": netlab.Loopback, "veth": netlab.TwoHosts,
+	"router": netlab.Routed}
 
 // Open takes the namespaces that are named, or makes some. The caller closes the way.
 func Open(c Config) (*Way, error) {
