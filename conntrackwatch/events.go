@@ -7,7 +7,6 @@ import (
 	"io"
 	"time"
 
-	"verdictd/conntrackwatch/internal/census"
 	"verdictd/conntrackwatch/internal/events"
 	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/internal/ct"
@@ -69,73 +68,44 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	var listener *ct.Listener
-	if err := source.Do(func() (err error) {
-		listener, err = ct.Listen(ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer, MaxReceiveBuffer: e.MaxReceiveBuffer,
-			Filter: filter})
-		return err
-	}); err != nil {
+	watch, err := events.Open(e.config(filter), source, out.results, out.remarks)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, listener.Close()) }()
+	defer func() { err = errors.Join(err, watch.Close()) }()
 	ctx, cancel := e.context(ctx)
 	defer cancel()
-	fmt.Fprintf(out.remarks, "conntrackwatch: listening, with room for %d bytes. While somebody listens, the kernel attaches events to new entries"+
-		" where nf_conntrack_events is 2: on a kernel without the fix of CVE-2022-49561 that takes part in the exposure.\n",
-		listener.ReceiveBuffer())
-
-	start := time.Now()
-	result := func(counts ct.EventCounts, flows *census.Census) *events.Result {
-		r := events.NewResult(version, counts, time.Since(start), listener.ReceiveBuffer())
-		if flows != nil {
-			summary := flows.Summary(e.Top, time.Now())
-			r.Flows = &summary
-		}
-		return r
-	}
-	handler := ct.Handler{Loss: func(loss ct.Loss) { remark(out.remarks, loss) }}
-	switch samples := (events.Samples{}); {
-	case e.Interval > 0:
-		handler.Every = e.Interval
-		handler.Tick = func(counts ct.EventCounts) error {
-			source.PublishEvents(counts)
-			if e.JSON {
-				return printLine(out, result(counts, nil))
-			}
-			return samples.Write(out.results, counts)
-		}
-	case e.Listen != "":
-		handler.Every, handler.Tick = time.Second, observe.Publisher(source)
-	}
+	fmt.Fprintf(out.remarks, "conntrackwatch: listening, with room for %d bytes. While somebody listens, the kernel"+
+		" attaches events to new entries where nf_conntrack_events is 2: on a kernel without the fix of CVE-2022-49561"+
+		" that takes part in the exposure.\n", watch.ReceiveBuffer())
 	stop, err := e.serve([]*observe.Source{source}, out.remarks)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	var flows *census.Census
-	var lines *events.Lines
-	switch {
-	case e.Format != "":
-		lines = events.NewLines(out.results, e.Format)
-		handler.Event, handler.Batch = lines.Event, lines.Flush
-	case !e.Count:
-		if flows, err = e.follow(source, listener, &handler); err != nil {
-			return err
-		}
-	}
 	if err := ready(); err != nil {
 		return err
 	}
 
 	// What was counted up to an error is worth printing too.
-	counts, err := listener.Run(ctx, handler)
-	switch r := result(counts, flows); {
-	case lines != nil:
-		return errors.Join(err, lines.Flush(), writeText(output{results: out.remarks}, r))
+	result, err := watch.Run(ctx)
+	switch {
+	case e.Format != "":
+		return errors.Join(err, writeText(output{results: out.remarks}, result))
 	case e.Interval > 0 && e.JSON:
-		return errors.Join(err, printLine(out, r))
+		return errors.Join(err, result.WriteLine(out.results))
 	default:
-		return errors.Join(err, e.print(out, r))
+		return errors.Join(err, e.print(out, result))
+	}
+}
+
+func (e *eventsCmd) config(filter ct.Filter) events.Config {
+	return events.Config{
+		Version: version,
+		Listen:  ct.ListenConfig{ReceiveBuffer: e.ReceiveBuffer, MaxReceiveBuffer: e.MaxReceiveBuffer, Filter: filter},
+		Format:  e.Format, Count: e.Count,
+		Interval: e.Interval, JSON: e.JSON, Publish: e.Listen != "",
+		Top: e.Top, Flows: e.Flows,
 	}
 }
 
@@ -151,36 +121,4 @@ func (e *eventsCmd) open(remarks io.Writer) (*observe.Source, error) {
 	}
 	sources[0].PublishEvents(ct.EventCounts{})
 	return sources[0], nil
-}
-
-// follow has a census take the events. The table is read where all events come that tell of a change to it.
-func (e *eventsCmd) follow(source *observe.Source, listener *ct.Listener, handler *ct.Handler) (*census.Census, error) {
-	flows := census.New(census.Config{Flows: e.Flows})
-	var now time.Time // of the batch: a rest is longer than it takes to handle one
-	handler.Event = func(event *ct.Event) {
-		if now.IsZero() {
-			now = time.Now()
-		}
-		flows.Event(event, now)
-	}
-	handler.Batch = func() error {
-		now = time.Time{}
-		return nil
-	}
-	if len(e.Type) > 0 {
-		return flows, nil
-	}
-	handler.Resync = flows
-	return flows, source.Do(listener.OpenResync)
-}
-
-// remark tells of a loss when it has happened.
-func remark(w io.Writer, loss ct.Loss) {
-	number := "an unknown number of"
-	if loss.Events.Sent {
-		number = loss.Events.String()
-	}
-	const clock = "15:04:05.000"
-	fmt.Fprintf(w, "conntrackwatch: the kernel dropped %s events between %s and %s, as the receive buffer was full; it has room for %d bytes now.\n",
-		number, loss.From.Format(clock), loss.To.Format(clock), loss.ReceiveBuffer)
 }

@@ -121,6 +121,29 @@ func newStalled() *stalled {
 	return s
 }
 
+// conntrackEvents is the output of conntrack -E, which ends with the test.
+func conntrackEvents(t *testing.T, program string) *os.File {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = read.Close() })
+	conntrack := exec.Command(program, "-E", "-b", "16384")
+	conntrack.Stdout = write
+	if err := conntrack.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conntrack.Process.Kill()
+		_ = conntrack.Wait()
+	})
+	if err := write.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
 // TestEventsSayWhatWasLost has both this program and conntrack -E write to somebody who does not read, until the kernel
 // must drop events: this one says how many.
 func TestEventsSayWhatWasLost(t *testing.T) {
@@ -129,23 +152,7 @@ func TestEventsSayWhatWasLost(t *testing.T) {
 		t.Skipf("no conntrack on this machine: %v", err)
 	}
 	ns := testkit.Namespace(t)
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = read.Close() }()
-	conntrack := exec.Command(program, "-E", "-b", "16384")
-	conntrack.Stdout = write
-	if err := conntrack.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = conntrack.Process.Kill()
-		_ = conntrack.Wait()
-	}()
-	if err := write.Close(); err != nil {
-		t.Fatal(err)
-	}
+	read := conntrackEvents(t, program)
 
 	const flows = 3000
 	out := newStalled()

@@ -217,22 +217,28 @@ func (c *ClashConfig) Validate() error {
 	if c.keepsSockets() && c.Outstanding == 0 {
 		bad("outstanding 0: where packets come back each flow in flight keeps its sockets open, so their number must be bounded")
 	}
-	if c.FlowTimeout <= 0 {
-		bad("flow timeout %s: want more than zero", c.FlowTimeout)
-	}
-	if c.Timeout <= 0 || c.Timeout > MaxTimeout {
-		bad("timeout %s: want more than zero and at most %s", c.Timeout, MaxTimeout)
-	}
-	if c.Duration < 0 || c.Duration > MaxTimeout {
-		bad("duration %s: want zero (no bound) to %s", c.Duration, MaxTimeout)
-	}
-	if c.Linger < 0 || c.Linger >= c.Timeout {
-		bad("linger %s: want zero or more, and less than the timeout of %s, which bounds the whole run", c.Linger, c.Timeout)
-	}
+	errs = append(errs, c.validateTimes()...)
 	if c.ReceiveBuffer < 1 || c.ReceiveBuffer > 1<<30 {
 		bad("receive buffer %d: want 1 to %d bytes", c.ReceiveBuffer, 1<<30)
 	}
 	return errors.Join(errs...)
+}
+
+// validateTimes is about what bounds a run.
+func (c *ClashConfig) validateTimes() (errs []error) {
+	if c.FlowTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("flow timeout %s: want more than zero", c.FlowTimeout))
+	}
+	if c.Timeout <= 0 || c.Timeout > MaxTimeout {
+		errs = append(errs, fmt.Errorf("timeout %s: want more than zero and at most %s", c.Timeout, MaxTimeout))
+	}
+	if c.Duration < 0 || c.Duration > MaxTimeout {
+		errs = append(errs, fmt.Errorf("duration %s: want zero (no bound) to %s", c.Duration, MaxTimeout))
+	}
+	if c.Linger < 0 || c.Linger >= c.Timeout {
+		errs = append(errs, fmt.Errorf("linger %s: want zero or more, and less than the timeout of %s, which bounds the whole run", c.Linger, c.Timeout))
+	}
+	return errs
 }
 
 func (c *ClashConfig) validateProtocol() (errs []error) {

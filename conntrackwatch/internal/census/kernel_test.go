@@ -25,6 +25,20 @@ func (a awaited) Settled() {
 	a.settled <- struct{}{}
 }
 
+// stalling is a census that waits for stall when it is told of a flow to port 1, which is the sign to lose events.
+func stalling(c awaited, stall <-chan struct{}, losses chan<- struct{}) ct.Handler {
+	return ct.Handler{
+		Event: func(e *ct.Event) {
+			if e.Orig.DstPort == 1 {
+				<-stall
+			}
+			c.Event(e, time.Now())
+		},
+		Loss:   func(ct.Loss) { losses <- struct{}{} },
+		Resync: c,
+	}
+}
+
 // TestLossIsPutRight has the kernel lose events of flows that begin, and then of flows that end: after each, the census
 // has to hold what the kernel's table holds.
 func TestLossIsPutRight(t *testing.T) {
@@ -50,19 +64,9 @@ func TestLossIsPutRight(t *testing.T) {
 	defer func() { _ = conn.Close() }()
 
 	c := awaited{New(Config{}), make(chan struct{}, 10)}
-	var losses []ct.Loss
 	lossesSeen := make(chan struct{}, 10)
 	stall := make(chan struct{})
-	handler := ct.Handler{
-		Event: func(e *ct.Event) {
-			if e.Orig.DstPort == 1 { // the sign to lose events
-				<-stall
-			}
-			c.Event(e, time.Now())
-		},
-		Loss:   func(loss ct.Loss) { losses = append(losses, loss); lossesSeen <- struct{}{} },
-		Resync: c,
-	}
+	handler := stalling(c, stall, lossesSeen)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
@@ -74,20 +78,9 @@ func TestLossIsPutRight(t *testing.T) {
 	}()
 	await := func(what string, signal <-chan struct{}) {
 		t.Helper()
-		select {
-		case <-signal:
-		case err := <-ended:
-			t.Fatalf("Run ended before %s: %v", what, err)
-		case <-time.After(20 * time.Second):
-			t.Fatalf("no %s within 20 s", what)
-		}
+		awaitBefore(t, ended, what, signal)
 	}
-	send := func(port int) {
-		t.Helper()
-		if _, err := socket.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	send := func(port int) { sendTo(t, socket, port) }
 
 	await("first reading", c.settled)
 	send(1)
@@ -114,5 +107,24 @@ func TestLossIsPutRight(t *testing.T) {
 	}
 	if open := s.Open[unix.IPPROTO_UDP].Count; open+s.Corrections.New != flows+1 {
 		t.Errorf("%d flows open since a known time and %d found later, want %d together", open, s.Corrections.New, flows+1)
+	}
+}
+
+// awaitBefore waits for a signal that has to come before the end.
+func awaitBefore(t *testing.T, ended <-chan error, what string, signal <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-signal:
+	case err := <-ended:
+		t.Fatalf("Run ended before %s: %v", what, err)
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no %s within 20 s", what)
+	}
+}
+
+func sendTo(t *testing.T, socket *net.UDPConn, port int) {
+	t.Helper()
+	if _, err := socket.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -41,6 +42,14 @@ func NewResult(version string, counts ct.EventCounts, took time.Duration, receiv
 			float64(t.Destroy) / r.Seconds}
 	}
 	return r
+}
+
+// WriteLine writes it as one line of JSON.
+func (r *Result) WriteLine(w io.Writer) error {
+	if err := json.NewEncoder(w).Encode(r); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
 }
 
 // WriteText writes it for people.
