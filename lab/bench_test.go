@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,9 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/testkit"
+	"verdictd/lab/internal/bench/events"
+	"verdictd/lab/internal/bench/queue"
+	"verdictd/lab/internal/bench/send"
 )
 
 // TestBench compares the shipped programs, briefly: what comes of it is no measure of their speed.
@@ -43,14 +47,14 @@ func TestBench(t *testing.T) {
 	if err != nil {
 		t.Fatalf("exit status %d: %v\n%s%s", status, err, &stdout, &stderr)
 	}
-	var b benchResult
+	var b queue.Result
 	if err := json.Unmarshal(text, &b); err != nil {
 		t.Fatal(err)
 	}
 	if status != cli.Failed || b.Verdict.OK || len(b.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "mmsg / mmsg+hold is ") {
 		t.Errorf("exit status %d, %+v\n%s%s", status, b.Verdict, &stdout, &stderr)
 	}
-	if len(b.Variants) != len(variants) {
+	if len(b.Variants) != len(queue.Names()) {
 		t.Fatalf("%d variants in %s", len(b.Variants), text)
 	}
 	for i := range b.Variants {
@@ -81,6 +85,115 @@ func TestBenchUsage(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
+			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
+		}
+	}
+}
+
+// TestBenchEvents compares the listeners, briefly: what comes of it is no measure of their speed. The lab is one of the
+// programs, as it has a listener in itself.
+func TestBenchEvents(t *testing.T) {
+	bin := shipped(t)
+	buildPrograms(t, bin, "lab")
+	path := filepath.Join(t.TempDir(), "b.json")
+	var stdout, stderr bytes.Buffer
+	lab := exec.Command(filepath.Join(bin, "lab"), "bench", "events", "--rounds", "1", "--flows", "2000", "--json", path,
+		"--require", "events/timo<=1000,events/events+flows<=0.000001")
+	lab.Stdout, lab.Stderr = &stdout, &stderr
+	// A bound that cannot hold is the way to see exit status 1 of a run in which all went well.
+	var exit *exec.ExitError
+	if err := lab.Run(); !errors.As(err, &exit) || exit.ExitCode() != cli.Failed {
+		t.Errorf("%v, want exit status %d\n%s%s", err, cli.Failed, &stdout, &stderr)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
+	}
+	var r events.Result
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	_, noConntrack := exec.LookPath("conntrack")
+	for i := range r.Listeners {
+		l := &r.Listeners[i]
+		switch {
+		case l.Listener == "conntrack" && (noConntrack != nil || l.ValidRounds == 0):
+			// It has the system's default for a buffer, and loses what it likes on a busy machine.
+			if l.NotMeasured == "" {
+				t.Error("it does not say why conntrack was not measured")
+			}
+		case l.ValidRounds != 1 || !(l.CPUPerEvent.Median > 0) || !(l.FlowsPerSecond.Median > 0):
+			t.Errorf("%+v\n%s", l, &stderr)
+		}
+	}
+	if len(r.Listeners) != len(events.Names()) || !strings.Contains(stdout.String(), "events / events+flows is ") {
+		t.Errorf("%d listeners in\n%s", len(r.Listeners), &stdout)
+	}
+}
+
+func TestBenchEventsUsage(t *testing.T) {
+	for _, args := range [][]string{{"--rounds", "0"}, {"--flows", "10"}, {"--rate", "1"}, {"--rate", "NaN"}, {"--require", "events/mmsg<=1"}} {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), append([]string{"bench", "events"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
+			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
+		}
+	}
+}
+
+// TestBenchSend compares the shipped stress, briefly: what comes of it is no measure of its speed.
+func TestBenchSend(t *testing.T) {
+	testkit.Require(t)
+	bin := shipped(t)
+	reference := filepath.Join(bin, "send_reference")
+	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference, "reference/send_reference.c").CombinedOutput(); err != nil {
+		t.Logf("without the C program: %v\n%s", err, out)
+	}
+	path := filepath.Join(t.TempDir(), "b.json")
+	var stdout, stderr bytes.Buffer
+	// The time is the difference of two runs, so there are packets enough for it to be above that of starting.
+	// A bound that cannot hold is the way to see exit status 1 of a run in which all went well.
+	status := run(t.Context(), []string{
+		"bench", "send", "--bin", bin, "--rounds", "1", "--packets", "400000", "--clashing", "512", "--reference", reference, "--json", path,
+		"--require", "flood+gso/flood>=0.0001,flood/flood+gso>=1000000",
+	}, streams{&stdout, &stderr})
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("exit status %d: %v\n%s%s", status, err, &stdout, &stderr)
+	}
+	var r send.Result
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	if status != cli.Failed || r.Verdict.OK || len(r.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "less than 1e+06") {
+		t.Errorf("exit status %d, %+v\n%s%s", status, r.Verdict, &stdout, &stderr)
+	}
+	for i := range r.Senders {
+		s := &r.Senders[i]
+		if _, err := exec.LookPath(map[string]string{"c": reference, "trafgen": "trafgen"}[s.Sender]); (s.Sender == "c" || s.Sender == "trafgen") && err != nil {
+			if !strings.Contains(s.NotMeasured, s.Sender) && !strings.Contains(s.NotMeasured, reference) {
+				t.Errorf("it does not say why there is no %s: %q", s.Sender, s.NotMeasured)
+			}
+			continue
+		}
+		clashes := strings.HasSuffix(s.Sender, "clash")
+		switch {
+		case s.ValidRounds != 1 || s.NotMeasured != "":
+			t.Errorf("%+v", s)
+		case clashes && (s.ClashesPerPacket == nil || s.Packets != 512):
+			t.Errorf("%+v", s)
+		case !clashes && (s.Packets < 399_000 || !(s.CPUPerPacket.Median > 0) || !(s.PacketsPerSecond.Median > 0)):
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestBenchSendUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--clashing", "1"}, {"--require", "flood/rust>=1"},
+		{"--require", "flood/udpclash>=1"}, {"--require", "flood/c>1"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), append([]string{"bench", "send"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
 			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
 		}
 	}

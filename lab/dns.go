@@ -2,167 +2,46 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
-	"verdictd/internal/config"
-	"verdictd/internal/crash"
-	"verdictd/internal/netlab"
-	"verdictd/internal/report"
-	"verdictd/internal/traffic/dns"
-	"verdictd/internal/vocabulary"
+	resolver "verdictd/internal/traffic/dns"
+	"verdictd/lab/internal/dns"
+	"verdictd/lab/internal/testbed"
 )
 
-// dnsConfig says what is asked, by whom, and where the queue is.
-type dnsConfig struct {
-	Placement      string
-	Family         string // that the resolver asks over
-	Client         dns.Client
-	Queries        dns.Queries
-	Resolutions    int // in each row
-	Parallel       int // of them at a time
-	AttemptTimeout time.Duration
-	Analysis       analysis // what the daemon takes over a packet
+// dnsCmd is `lab dns`.
+type dnsCmd struct {
+	Placement      string           `help:"Where the queue is." enum:"output,postrouting,input,forward,verdict3" default:"output"`
+	Family         string           `help:"Family that the resolver asks over." enum:"ipv4,ipv6" default:"ipv4"`
+	Client         resolver.Client  `help:"Who resolves: stress itself, or the system's getaddrinfo." enum:"builtin,getaddrinfo" default:"builtin"`
+	Queries        resolver.Queries `help:"How the two questions of a resolution are sent; the others than parallel are resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"parallel"`
+	Resolutions    int              `help:"Names to resolve in each row." default:"100"`
+	Parallel       int              `help:"Resolutions at a time." default:"50"`
+	AttemptTimeout time.Duration    `help:"How long the resolver waits before it asks again; 5s is everybody's default." default:"5s"`
+	Analysis       testbed.Analysis `help:"How long the daemon takes over each packet: [DISTRIBUTION:]DURATION, or none. Distributions: fixed, uniform, lognormal." default:"1ms"`
+	Bin            string           `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON           string           `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
 }
 
-// noQueue is the row without a daemon, in the place of a guard.
-const noQueue = "no queue"
-
-// dnsGuards are the rows. What guard drop does to the second question is what kernels before 4.7 do to the loser of the
-// clash.
-var dnsGuards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardHold}
-
-// resolver is what stress is to do, but for the addresses.
-func (c *dnsConfig) resolver() dns.Config {
-	r := dns.Default()
-	r.Target = netlab.Networks[c.Family].Target
-	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
-	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time besides.
-	attempts := 4 * r.Attempts * (c.Resolutions/max(1, c.Parallel) + 1)
-	r.Timeout = min(dns.MaxTimeout, time.Minute+time.Duration(attempts)*c.AttemptTimeout+time.Duration(8*c.Resolutions)*c.Analysis.Delay)
-	return r
-}
-
-// Validate says all that is wrong.
-func (c *dnsConfig) Validate() error {
-	r := c.resolver()
-	return r.Validate()
-}
-
-// runDNS goes from guard to guard, with its progress on w.
-func runDNS(ctx context.Context, t *testbed, c *dnsConfig, w io.Writer) (*dnsResult, error) {
-	result := &dnsResult{
-		Schema: dnsSchema, Version: t.version, Host: t.host,
-		Placement: c.Placement, Family: c.Family, Analysis: c.Analysis.String(), Notes: kernelNotes(t.host.Kernel), Runs: []dnsRun{},
+func (c *dnsCmd) config() *dns.Config {
+	return &dns.Config{
+		Placement: c.Placement, Family: c.Family, Client: c.Client, Queries: c.Queries, Resolutions: c.Resolutions, Parallel: c.Parallel,
+		AttemptTimeout: c.AttemptTimeout, Analysis: c.Analysis,
 	}
-	if err := c.rows(ctx, t, result, w); err != nil {
-		return nil, err
+}
+
+// Validate is called by kong.
+func (c *dnsCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *dnsCmd) Run(ctx context.Context, std streams) error {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
+		return err
 	}
-	result.Interrupted = ctx.Err() != nil
-	result.judge(c.Queries)
-	return result, nil
-}
-
-func (c *dnsConfig) rows(ctx context.Context, t *testbed, result *dnsResult, w io.Writer) error {
-	return withFiles(func(dir string) {
-		for i, guard := range dnsGuards {
-			r := resolving{dnsConfig: c, programs: t.programs, cpus: t.cpus, dir: filepath.Join(dir, strconv.Itoa(i)), run: dnsRun{Guard: guard}}
-			err := r.do(ctx)
-			if ctx.Err() != nil {
-				break // the interruption, and not a program, is what failed
-			}
-			if err != nil {
-				r.run.Error = err.Error()
-			}
-			result.Runs = append(result.Runs, r.run)
-			fmt.Fprintf(w, "[%d/%d] %s\n", i+1, len(dnsGuards), r.run.line())
-		}
-	})
-}
-
-// resolving is one row: fresh namespaces, the programs in them, and what they saw.
-type resolving struct {
-	*dnsConfig
-	programs
-	cpus []int
-	dir  string // for the programs' files, not made yet
-	run  dnsRun
-}
-
-// do fills in the run. Whatever it started is gone when it returns.
-func (r *resolving) do(ctx context.Context) (err error) {
-	t, err := newTopology(r.Placement, netlab.Families()...) // of both, or getaddrinfo asks for one kind of record only
+	result, err := dns.Run(ctx, t, c.config(), std.err)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	if err := os.Mkdir(r.dir, 0o700); err != nil {
-		return fmt.Errorf("make a directory for the programs' files: %w", err)
-	}
-	g := newGroup(ctx, r.dir)
-	defer g.Close()
-
-	statistics := filepath.Join(r.dir, "statistics.json")
-	var daemon *process
-	if r.run.Guard != noQueue {
-		if daemon, err = g.startDaemon(t.Queue, r.verdictd, r.daemonConfig(statistics)); err != nil {
-			return err
-		}
-	}
-	stats, err := g.startService(t.Queue, r.conntrackwatch, "stats", "--json")
-	if err != nil {
-		return err
-	}
-	stress, err := g.start(t.Sender, true, nil, r.stress, r.stressArgs(t)...)
-	if err != nil {
-		return err
-	}
-	config := r.resolver()
-	if err := stress.wait(config.Timeout + stopWithin); err != nil {
-		return err
-	}
-	if err := r.run.takeStress(stress.stdout.Bytes()); err != nil {
-		return err
-	}
-	var counted report.Run
-	if err := takeCounters(&counted, stats, daemon, statistics, takeDaemon); err != nil {
-		return err
-	}
-	r.run.take(&counted)
-	r.run.Tainted, err = crash.Taint()
-	return err
-}
-
-func (r *resolving) stressArgs(t *netlab.Topology) []string {
-	c := r.resolver()
-	return []string{
-		"dns", "--json", "-", "--target", c.Target.String(), "--client", string(c.Client), "--queries", string(c.Queries),
-		"--resolutions", strconv.Itoa(c.Resolutions), "--parallel", strconv.Itoa(c.Parallel),
-		"--attempt-timeout", c.AttemptTimeout.String(), "--attempts", strconv.Itoa(c.Attempts), "--timeout", c.Timeout.String(),
-		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
-	}
-}
-
-// daemonConfig is the daemon's default but for what the row and the command line say.
-func (r *resolving) daemonConfig(statistics string) *config.Config {
-	const dns = 53
-	c := config.Default()
-	c.Queues.Pin = r.cpus[:min(c.Queues.Count, len(r.cpus))]
-	c.Guard.Mode = vocabulary.GuardMode(r.run.Guard)
-	c.Rules.Placement = vocabulary.Placement(r.Placement)
-	c.Rules.DestinationPorts = []uint16{dns}
-	if r.Placement == "verdict3" {
-		c.Rules.SourcePorts = []uint16{dns}
-	}
-	c.Analysis.Distribution, c.Analysis.Delay = vocabulary.Distribution(r.Analysis.Distribution), r.Analysis.Delay
-	if r.Analysis.Distribution != "none" {
-		c.Queues.Batch = 1 // as in a row of the matrix
-	}
-	c.Statistics.File = statistics
-	return c
+	return std.conclude(c.JSON, result, result.Verdict.OK)
 }

@@ -19,13 +19,9 @@
 // queue, with one, and under each guard, and how many resolvers had to wait for
 // their timeout. In guard drop they do; that row is the control of the others.
 //
-// # Lifetime
-//
-// Nothing outlives the lab. Namespaces are held by descriptors of this process
-// and by the processes in them. Every child dies with the thread that forked
-// it (PR_SET_PDEATHSIG is about the thread, not the process), so that thread
-// waits for the child and does nothing else. What remains of a lab that was
-// killed with SIGKILL is one directory of small files below $TMPDIR.
+// Here are the flags alone. Each experiment is a package in internal, with a plain
+// configuration and the type of its document; package testbed is what they stand on
+// and says what may be left of a run. The documents' schemas are in docs/schema.
 //
 // # Debugging
 //

@@ -4,202 +4,101 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
 
-	"verdictd/internal/kernelfacts"
+	"verdictd/lab/internal/kernels/compare"
+
+	"verdictd/internal/cli"
 	"verdictd/internal/report"
 	"verdictd/lab/internal/kbuild"
-	"verdictd/lab/internal/vm"
+	"verdictd/lab/internal/kernels/crash"
+	"verdictd/lab/internal/kernels/workload"
 )
 
-// el7Allocator is for the command line of a kernel of that shape. SLUB keeps free entries by processor, and a page that was
-// full until one of its entries was freed is used last. With debugging there is one list for all processors; with large
-// pages an entry that a clash frees mostly is in the page in use. Whoever asks next then gets it.
-var el7Allocator = []string{"slub_debug=F,nf_conntrack", "slub_min_order=4"}
-
-// crashConfig says which kernels are tried, and how often.
-type crashConfig struct {
-	workloadMachines
-	Builder *kernelBuilder
-	Variant kbuild.Variant // what the vulnerable kernel is
-	Image   string         // in place of built ones
-	Repeat  int            // of each row, each time in a new machine
+// kernelCrashCmd is `lab kernel crash`.
+type kernelCrashCmd struct {
+	kernelSource
+	Variant     kbuild.Variant `help:"What the vulnerable kernel is: vulnerable, where KASAN sees the use after free, or el7-shape, which dereferences NULL as CentOS 7 did, with the windows of that race widened." enum:"vulnerable,el7-shape" default:"vulnerable"`
+	Image       string         `aliases:"bzimage" help:"Try this kernel in place of built ones: a bzImage or vmlinuz, best with KASAN." placeholder:"IMAGE"`
+	Modules     string         `help:"With --image: the folder /lib/modules/RELEASE of that kernel, for a distribution's." type:"path" placeholder:"DIR"`
+	Flows       int            `help:"Flows in each machine." default:"1000"`
+	Burst       int            `help:"Packets of a flow, sent at once." default:"2"`
+	Repeat      int            `help:"How often each row is run, each time in a new machine." default:"1"`
+	CPUs        int            `name:"cpus" help:"Processors of a machine: a clash in the confirm needs two at least." default:"2"`
+	Memory      int            `help:"Its memory in MiB." default:"768" placeholder:"MIB"`
+	Accelerator string         `help:"How QEMU runs the machine's code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
+	Timeout     time.Duration  `help:"How long one machine may take." default:"10m"`
+	Console     bool           `help:"Show the machines' consoles on stderr."`
+	Bin         string         `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON        string         `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML        string         `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
 }
 
-// Validate says all that is wrong.
-func (c *crashConfig) Validate() error {
-	errs := []error{c.workloadMachines.Validate(), within("--repeat", c.Repeat, 1, 1000)}
-	if c.Modules != "" && c.Image == "" {
-		errs = append(errs, errors.New("--modules goes with --image: kernels that the lab builds have none"))
+func (c *kernelCrashCmd) config() *crash.Config {
+	return &crash.Config{
+		Machines: workload.Machines{
+			Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Timeout: c.Timeout,
+			Modules: c.Modules, Bin: c.Bin, Console: c.Console,
+		},
+		Builder: c.builder(), Variant: c.Variant, Image: c.Image, Repeat: c.Repeat,
 	}
-	return errors.Join(errs...)
 }
 
-// runCrash builds what is to be built and boots one machine after the other, with its progress on w. Version is the lab's.
-func runCrash(ctx context.Context, c *crashConfig, version string, w io.Writer) (*report.CrashReport, error) {
-	if _, err := vm.FindQEMU(); err != nil {
-		return nil, err
+// Validate is called by kong.
+func (c *kernelCrashCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *kernelCrashCmd) Run(ctx context.Context, std streams) error {
+	if err := canWrite(c.JSON, c.HTML); err != nil {
+		return err
 	}
-	if _, err := findPrograms(c.Bin); err != nil {
-		return nil, err
-	}
-	begun := time.Now()
-	kernels, err := c.kernels(ctx, w)
+	rep, err := crash.Run(ctx, c.config(), version, std.err)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	rep, err := c.newReport(begun, version, kernels)
-	if err != nil {
-		return nil, err
+	err = errors.Join(
+		std.write(c.JSON, func(w io.Writer) error { return report.WriteCrashText(w, rep) }, rep),
+		writePage(c.HTML, func(w io.Writer) error { return report.WriteCrashHTML(w, rep) }),
+	)
+	if err == nil && !rep.Verdict.OK {
+		err = cli.ErrReported
 	}
-	c.machines(ctx, rep, kernels, w)
-	rep.Seconds, rep.Interrupted = time.Since(begun).Seconds(), ctx.Err() != nil
-	report.JudgeCrash(rep)
-	return rep, nil
+	return err
 }
 
-// kernels are the images by the names that rows have for them.
-func (c *crashConfig) kernels(ctx context.Context, w io.Writer) (map[string]report.CrashKernel, error) {
-	images := map[string]report.CrashKernel{}
-	if c.Image != "" {
-		images[report.KernelOwn] = report.CrashKernel{Kernel: report.KernelOwn, Image: c.Image}
-		return images, nil
-	}
-	variants := []kbuild.Variant{c.Variant}
-	if c.Variant == kbuild.Vulnerable {
-		variants = append(variants, kbuild.Fixed)
-	}
-	for _, v := range variants {
-		// A NULL dereference shows without KASAN, which would slow down the other side of the race.
-		kasan := v != kbuild.EL7Shape
-		image, err := c.Builder.build(ctx, v, kasan, w)
-		if err != nil {
-			return nil, err
-		}
-		images[string(v)] = report.CrashKernel{Kernel: string(v), Image: image.Path, Release: image.Release, Source: image.Source, KASAN: image.KASAN}
-	}
-	return images, nil
+// kernelCompareCmd is `lab kernel compare`.
+type kernelCompareCmd struct {
+	Before      string        `arg:"" help:"A kernel as for lab kernel run --image: a file, debian[:SUITE], or the name of one that was built."`
+	After       string        `arg:"" help:"The one to compare with it."`
+	Scenario    []string      `help:"What to run; may be repeated. queue: verdict3 without a guard; guard: the same with the guard; pre-conntrack; events-off: queue with nf_conntrack_events=0. Default: queue and guard." enum:"queue,guard,pre-conntrack,events-off" placeholder:"NAME"`
+	Repeat      int           `help:"Samples of each scenario on each kernel, in turns. Fewer than 4 tell no change from chance." default:"5"`
+	Flows       int           `help:"Flows in each machine." default:"500"`
+	Burst       int           `help:"Packets of a flow, sent at once." default:"2"`
+	CPUs        int           `name:"cpus" help:"Processors of a machine." default:"2"`
+	Memory      int           `help:"Its memory in MiB." default:"768" placeholder:"MIB"`
+	Accelerator string        `help:"How QEMU runs the machines' code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
+	Timeout     time.Duration `help:"How long one machine may take." default:"10m"`
+	Bin         string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	Out         string        `help:"Keep the samples in this folder, below before and after, for stress compare. Default: a temporary one." type:"path" placeholder:"DIR"`
+	FailOn      string        `help:"Conditions of stress compare, such as 'clashes>0,lost>0'." placeholder:"FIGURE>X,..."`
+	JSON        string        `name:"json" help:"Write the comparison as JSON to FILE; - writes it to stdout, in place of the tables." placeholder:"FILE"`
+	HTML        string        `name:"html" help:"Write the comparison as a page to FILE." placeholder:"FILE"`
 }
 
-// el7 says that the machines have the kernel of that shape.
-func (c *crashConfig) el7() bool { return c.Variant == kbuild.EL7Shape && c.Image == "" }
-
-// crashRows is what runs on the kernels that there are, in the order of the story.
-func (c *crashConfig) crashRows() []report.CrashRow {
-	row := func(kernel, guard, placement, events, expected string) report.CrashRow {
-		fanout := workloadFanout
-		if placement == report.PlacementPreConntrack {
-			fanout = "balance" // see workloadFanout
-		}
-		return report.CrashRow{Kernel: kernel, Expected: expected, Run: report.Run{Program: report.ProgramVerdictd, Placement: placement, Fanout: fanout, Guard: guard, Events: events}}
-	}
-	const queued, before = "verdict3", report.PlacementPreConntrack
-	broken, first := string(c.Variant), report.OutcomeFires
-	if c.Image != "" {
-		broken, first = report.KernelOwn, ""
-	}
-	rows := []report.CrashRow{row(broken, report.GuardOff, queued, report.EventsListener, first)}
-	if c.Image == "" && c.Variant == kbuild.Vulnerable {
-		rows = append(rows, row(report.KernelFixed, report.GuardOff, queued, report.EventsListener, report.OutcomeClean))
-	}
-	other := func(guard, expected string) report.CrashRow {
-		r := row(broken, guard, queued, report.EventsListener, expected)
-		r.Program = report.ProgramGo
-		return r
-	}
-	rows = append(rows, row(broken, report.GuardHold, queued, report.EventsListener, report.OutcomeClean))
-	if c.el7() {
-		return rows // the other rows are about the fault as it is seen by KASAN
-	}
-	return append(rows,
-		other(report.GuardOff, first), other(report.GuardHold, report.OutcomeClean),
-		row(broken, report.GuardOff, before, report.EventsListener, report.OutcomeClean),
-		row(broken, report.GuardOff, queued, report.EventsOff, report.OutcomeClean))
-}
-
-func (c *crashConfig) newReport(begun time.Time, version string, kernels map[string]report.CrashKernel) (*report.CrashReport, error) {
-	release, err := kernelfacts.Release()
-	if err != nil {
-		return nil, err
-	}
-	rep := &report.CrashReport{
-		Schema: report.CrashSchema, Version: version,
-		Host:     report.CrashHost{Kernel: release, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()},
-		Settings: report.CrashSettings{Flows: c.Flows, Burst: c.Burst, Queues: workloadQueues, CPUs: c.CPUs, Repeat: c.Repeat},
-		Started:  begun, Planned: c.Repeat * len(c.crashRows()), Notes: []string{}, Rows: []report.CrashRow{},
-	}
-	for _, name := range []string{report.KernelVulnerable, report.KernelFixed, report.KernelEL7Shape, report.KernelOwn} {
-		if k, ok := kernels[name]; ok {
-			rep.Kernels = append(rep.Kernels, k)
-		}
-	}
-	return rep, nil
-}
-
-// A noteBook is notes, each once.
-type noteBook struct {
-	rep *report.CrashReport
-}
-
-func (n noteBook) note(text string) {
-	if !slices.Contains(n.rep.Notes, text) {
-		n.rep.Notes = append(n.rep.Notes, text)
+func (c *kernelCompareCmd) config() *compare.Config {
+	return &compare.Config{
+		Machines: workload.Machines{
+			Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Timeout: c.Timeout, Bin: c.Bin,
+		},
+		Before: c.Before, After: c.After, Scenarios: c.Scenario, Repeat: c.Repeat,
+		Out: c.Out, FailOn: c.FailOn, JSON: c.JSON, HTML: c.HTML,
 	}
 }
 
-// machines boots one after the other. The rows take turns, so that what changes on this machine meanwhile meets all of them.
-func (c *crashConfig) machines(ctx context.Context, rep *report.CrashReport, kernels map[string]report.CrashKernel, w io.Writer) {
-	begun, progress, notes := time.Now(), newProgressLine(w), noteBook{rep}
-	machines := c.workloadMachines
-	if c.el7() {
-		machines.Append = append(machines.Append, el7Allocator...)
-		notes.note("el7-shape has its windows WIDENED: 200 µs each before an entry is inserted, after a clash, and in the allocation of an entry; and the allocator hands out first what was freed last (" + strings.Join(el7Allocator, " ") + "). Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
-	} else {
-		notes.note("With pre-conntrack the addresses choose the queue (fan-out balance). Where a flow takes several queues, their verdicts let its packets into conntrack side by side, and these clash without any wait in between: the placement alone prevents nothing then.")
-	}
-	for n := range rep.Planned {
-		if ctx.Err() != nil {
-			break
-		}
-		rows := c.crashRows()
-		row := rows[n%len(rows)]
-		row.Repeat = n/len(rows) + 1
-		progress.rewrite("[%d/%d, %.0f s] %s", n+1, rep.Planned, time.Since(begun).Seconds(), row.Name())
-		accelerator, err := machines.boot(ctx, &row, kernels[row.Kernel].Image, w)
-		progress.clear()
-		if err != nil {
-			if ctx.Err() != nil {
-				break // the interruption is what failed
-			}
-			row.Error = err.Error()
-		}
-		if accelerator != "" {
-			rep.Host.Accelerator = accelerator
-		}
-		row.Judge()
-		progress.say("[%d/%d, %.0f s] %s", n+1, rep.Planned, time.Since(begun).Seconds(), row.Line())
-		for _, text := range kernelNotes(row.Release) {
-			notes.note(text)
-		}
-		rep.Rows = append(rep.Rows, row)
-	}
-	if rep.Host.Accelerator == "tcg" {
-		notes.note("The machines' processors are emulated: their times are for comparing rows, and tell nothing about a real machine.")
-	}
-	takeReleases(rep)
-}
+// Validate is called by kong.
+func (c *kernelCompareCmd) Validate() error { return c.config().Validate() }
 
-// takeReleases fills in what the machines said of their kernels.
-func takeReleases(rep *report.CrashReport) {
-	for i := range rep.Kernels {
-		k := &rep.Kernels[i]
-		for _, row := range rep.Rows {
-			if row.Kernel == k.Kernel && row.Release != "" {
-				k.Release, k.KASAN = row.Release, row.KASAN
-			}
-		}
-	}
+// Run is called by kong.
+func (c *kernelCompareCmd) Run(ctx context.Context, std streams) error {
+	return compare.Run(ctx, c.config(), version, std.out, std.err)
 }

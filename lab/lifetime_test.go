@@ -15,6 +15,7 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
+	"verdictd/lab/internal/fakes"
 )
 
 // confineVariable makes the test binary, before it becomes the lab, give up what an ordinary user has not. "forbidden"
@@ -55,7 +56,7 @@ func labProcess(t *testing.T, bin, how string, args ...string) (*exec.Cmd, *byte
 }
 
 func TestUserNamespaceOfItsOwn(t *testing.T) {
-	bin, pids := fakes(t)
+	bin, pids := fakes.Install(t)
 	path := filepath.Join(t.TempDir(), "m.json")
 	cmd, output := labProcess(t, bin, "confined", "--json", path)
 	if err := cmd.Run(); err != nil {
@@ -64,11 +65,11 @@ func TestUserNamespaceOfItsOwn(t *testing.T) {
 	if rep := readReport(t, path); !rep.Host.UserNamespace || !rep.Verdict.OK || len(rep.Runs) != 1 {
 		t.Errorf("report %+v", rep)
 	}
-	nothingLeft(t, pids)
+	fakes.NothingLeft(t, pids)
 }
 
 func TestUserNamespacesForbidden(t *testing.T) {
-	bin, pids := fakes(t)
+	bin, pids := fakes.Install(t)
 	cmd, output := labProcess(t, bin, "forbidden")
 	netlab.InUserNamespace(cmd)
 	err := cmd.Run()
@@ -85,14 +86,14 @@ func TestUserNamespacesForbidden(t *testing.T) {
 
 // TestInterruptFromOutside sends a signal to the outer process only, as `kill` and a service manager do.
 func TestInterruptFromOutside(t *testing.T) {
-	bin, pids := fakes(t)
-	t.Setenv(moodVariable+"stress", "hangs")
+	bin, pids := fakes.Install(t)
+	t.Setenv(fakes.MoodVariable+"stress", "hangs")
 	path := filepath.Join(t.TempDir(), "m.json")
 	cmd, output := labProcess(t, bin, "confined", "--json", path)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, pids, "stress")
+	fakes.WaitFor(t, pids, "stress")
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Error(err)
 	}
@@ -105,19 +106,19 @@ func TestInterruptFromOutside(t *testing.T) {
 	if rep := readReport(t, path); !rep.Interrupted {
 		t.Errorf("report %+v", rep)
 	}
-	nothingLeft(t, pids)
+	fakes.NothingLeft(t, pids)
 }
 
 // TestKilledLabTakesAllWithIt kills the outer process the hard way: the lab inside and every program have to die of it.
 func TestKilledLabTakesAllWithIt(t *testing.T) {
-	bin, pids := fakes(t)
-	t.Setenv(moodVariable+"stress", "hangs")
+	bin, pids := fakes.Install(t)
+	t.Setenv(fakes.MoodVariable+"stress", "hangs")
 	cmd, _ := labProcess(t, bin, "confined")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, pids, "stress")
-	children := []int{waitFor(t, pids, "verdictd"), waitFor(t, pids, "conntrackwatch"), waitFor(t, pids, "stress")}
+	fakes.WaitFor(t, pids, "stress")
+	children := []int{fakes.WaitFor(t, pids, "verdictd"), fakes.WaitFor(t, pids, "conntrackwatch"), fakes.WaitFor(t, pids, "stress")}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestKilledLabTakesAllWithIt(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		left := 0
 		for _, pid := range children {
-			if alive(pid) {
+			if fakes.Alive(pid) {
 				left++
 			}
 		}

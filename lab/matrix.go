@@ -5,165 +5,58 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
-	"runtime"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 
-	"verdictd/internal/netlab"
+	"verdictd/internal/cli"
 	"verdictd/internal/report"
+	"verdictd/lab/internal/matrix"
+	"verdictd/lab/internal/testbed"
 )
 
-// matrixConfig says which rows run, and what all of them share.
-type matrixConfig struct {
-	// Only are filters such as "placement=output,guard=hold": a row that matches one of them runs. Without any, all rows of
-	// the default matrix do.
-	Only     []string
-	Flows    int      // of each row
-	Burst    int      // packets of a flow, sent at once
-	Analysis analysis // what the program takes over a packet
-	Queues   int
-	Threads  int // that share a burst; 0: as many as it has packets, at most one a CPU
-	// Reference is the C program, "" for the one beside the programs.
-	Reference string
+// matrixCmd is `lab matrix`.
+type matrixCmd struct {
+	Only      []string         `help:"Run only the rows with these values, such as placement=output,guard=hold. May be repeated, for more rows. Keys: placement, family, fanout, nat, traffic, guard, program, backend, events. Values that no row of the default matrix has together are run as rows of their own." sep:"none" placeholder:"KEY=VALUE,..."`
+	Flows     int              `help:"Flows a run." default:"500"`
+	Burst     int              `help:"Packets a flow, sent at once." default:"4"`
+	Analysis  testbed.Analysis `help:"What the program takes over a packet: none, or [fixed:|uniform:|lognormal:]DURATION." default:"300us"`
+	Queues    int              `help:"Queues, each with a thread on a CPU of its own as far as there are CPUs." default:"2"`
+	Threads   int              `help:"Threads that share each burst; 0: as many as the burst has packets, at most one a CPU." default:"0"`
+	Reference string           `help:"The C program on libnetfilter_queue for the rows with it. Default: nfq_reference beside the programs; where it is not, the default matrix does without these rows." type:"path" placeholder:"PATH"`
+	Bin       string           `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string           `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML      string           `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
 }
 
-// Validate says all that is wrong.
-func (m *matrixConfig) Validate() error {
-	var errs []error
-	if _, err := m.rows(true); err != nil {
-		errs = append(errs, err)
+// config is what the flags say.
+func (m *matrixCmd) config() *matrix.Config {
+	return &matrix.Config{
+		Only: m.Only, Flows: m.Flows, Burst: m.Burst, Analysis: m.Analysis, Queues: m.Queues, Threads: m.Threads, Reference: m.Reference,
 	}
-	errs = append(errs, within("--flows", m.Flows, 1, maxFlows), within("--burst", m.Burst, 1, maxBurst),
-		within("--queues", m.Queues, 1, maxQueues), within("--threads", m.Threads, 0, m.Burst))
-	return errors.Join(errs...)
 }
 
-// senders is how many threads share a burst.
-func (m *matrixConfig) senders() int {
-	if m.Threads == 0 {
-		return min(m.Burst, runtime.NumCPU())
-	}
-	return m.Threads
-}
+// Validate is called by kong.
+func (m *matrixCmd) Validate() error { return m.config().Validate() }
 
-// rows is what --only leaves of the default matrix. Ports says that the kernel can hash ports.
-func (m *matrixConfig) rows(ports bool) ([]row, error) {
-	var filters []filter
-	var errs []error
-	for _, s := range m.Only {
-		f, err := parseFilter(s)
-		filters, errs = append(filters, f), append(errs, err)
+// Run is called by kong.
+func (m *matrixCmd) Run(ctx context.Context, std streams) error {
+	t, outside, err := std.prepare(ctx, m.Bin, m.JSON, m.HTML)
+	if outside || err != nil {
+		return err
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return choose(defaultRows(ports), filters)
-}
-
-// withoutLibrary leaves out the rows with the C program where it is missing, and says why, unless they were asked for by name.
-func (m *matrixConfig) withoutLibrary(rows []row, p programs) (rest []row, why, err error) {
-	needs := func(r row) bool { return r[program] == report.ProgramLibrary }
-	if !slices.ContainsFunc(rows, needs) {
-		return rows, nil, nil
-	}
-	named := m.Reference != "" || slices.ContainsFunc(m.Only, func(s string) bool { return strings.Contains(s, "program="+report.ProgramLibrary) })
-	path, why := p.findReference(m.Reference)
-	switch {
-	case why == nil:
-		m.Reference = path
-		return rows, nil, nil
-	case named:
-		return nil, nil, why
-	}
-	return slices.DeleteFunc(slices.Clone(rows), needs), why, nil
-}
-
-// runMatrix runs the rows that are chosen, one after the other, with its progress on w.
-func runMatrix(ctx context.Context, t *testbed, c *matrixConfig, w io.Writer) (*report.Report, error) {
-	settled := *c
-	settled.Threads = c.senders()
-	ports, err := hashesPorts()
+	rep, err := matrix.Run(ctx, t, m.config(), std.err)
 	if err != nil {
-		return nil, fmt.Errorf("find out which fan-outs there are: %w", err)
+		return err
 	}
-	rows, err := settled.rows(ports)
-	if err != nil {
-		return nil, err
+	if err := errors.Join(
+		std.write(m.JSON, func(w io.Writer) error { return report.WriteText(w, rep) }, rep),
+		writePage(m.HTML, func(w io.Writer) error { return report.WriteHTML(w, rep) }),
+	); err != nil {
+		return err
 	}
-	rows, without, err := settled.withoutLibrary(rows, t.programs)
-	if err != nil {
-		return nil, err
+	if rep.Interrupted {
+		fmt.Fprintf(std.err, "lab: interrupted after %d of %d runs; the results so far were written\n", len(rep.Runs), rep.Planned)
 	}
-	rep, err := settled.measure(ctx, t, rows, w)
-	if err == nil && without != nil {
-		rep.Notes = append(rep.Notes, fmt.Sprintf("No rows with program %s: %v.", report.ProgramLibrary, without))
+	if !rep.Verdict.OK {
+		return cli.ErrReported
 	}
-	return rep, err
-}
-
-// measure does one run after the other. A run that fails says so in its row, and the next one follows.
-func (m *matrixConfig) measure(ctx context.Context, t *testbed, rows []row, w io.Writer) (*report.Report, error) {
-	rep := &report.Report{
-		Schema:  report.Schema,
-		Version: t.version,
-		Host:    t.host,
-		Settings: report.Settings{
-			Flows: m.Flows, Burst: m.Burst, Threads: m.Threads, Queues: m.Queues,
-			Outstanding: outstanding, Sources: netlab.SourceCount, Analysis: m.Analysis.String(),
-		},
-		Started: time.Now(),
-		Planned: len(rows),
-		Notes:   notes(t.host.Kernel, rows),
-		Runs:    []report.Run{},
-	}
-	progress := progress{progressLine: newProgressLine(w), total: len(rows), begun: time.Now()}
-	err := withFiles(func(dir string) {
-		for i, r := range rows {
-			if ctx.Err() != nil {
-				break
-			}
-			e := experiment{config: m, programs: t.programs, row: r, dir: filepath.Join(dir, strconv.Itoa(i)), cpus: t.cpus, run: r.run()}
-			progress.starts(i+1, &e.run)
-			if err := e.do(ctx); err != nil {
-				if ctx.Err() != nil {
-					break // the interruption, and not the run, is what failed
-				}
-				e.run.Error = err.Error()
-			}
-			rep.Runs = append(rep.Runs, e.run)
-			progress.ended(i+1, &e.run)
-		}
-	})
-	progress.clear()
-	rep.Seconds = time.Since(rep.Started).Seconds()
-	rep.Interrupted = ctx.Err() != nil
-	rep.Verdict = report.Judge(rep)
-	return rep, err
-}
-
-// progress says how far the matrix is: on a terminal in one line that is rewritten, elsewhere a line a run.
-type progress struct {
-	*progressLine
-	total int
-	begun time.Time
-}
-
-func (p *progress) starts(n int, run *report.Run) {
-	p.rewrite("[%d/%d, %.0f s] %s", n, p.total, time.Since(p.begun).Seconds(), run.Name())
-}
-
-func (p *progress) ended(n int, run *report.Run) {
-	result := fmt.Sprintf("%d clashes, %d of %d packets lost", run.Clashes(), run.Lost, run.Sent)
-	if run.Error != "" {
-		result = "error: " + run.Error
-	}
-	switch {
-	case !p.terminal:
-		p.say("[%d/%d, %.0f s] %s: %s", n, p.total, time.Since(p.begun).Seconds(), run.Name(), result)
-	case run.Error != "":
-		p.say("%s: %s", run.Name(), result)
-	}
+	return nil
 }

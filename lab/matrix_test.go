@@ -6,15 +6,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/report"
+	"verdictd/lab/internal/fakes"
 )
 
 // oneRow is a matrix of output with the guard on, small enough for the fakes.
@@ -36,30 +35,8 @@ func readReport(t *testing.T, path string) *report.Report {
 	return &rep
 }
 
-// nothingLeft checks that every program is gone, and with them the files of the runs.
-func nothingLeft(t *testing.T, pids string) {
-	t.Helper()
-	entries, err := os.ReadDir(pids)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(entries) == 0 {
-		t.Error("no program ever ran")
-	}
-	for _, e := range entries {
-		name, number, _ := strings.Cut(e.Name(), "-")
-		if pid, err := strconv.Atoi(number); err != nil || alive(pid) {
-			t.Errorf("%s (process %s, %v) is still there", name, number, err)
-		}
-	}
-	left, err := os.ReadDir(os.Getenv("TMPDIR"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("files are left: %v, %v", left, err)
-	}
-}
-
 func TestMatrix(t *testing.T) {
-	bin, pids := fakes(t)
+	bin, pids := fakes.Install(t)
 	dir := t.TempDir()
 	var stdout, stderr bytes.Buffer
 	args := append(oneRow(bin, "--json", filepath.Join(dir, "m.json"), "--html", filepath.Join(dir, "m.html")),
@@ -93,11 +70,11 @@ func TestMatrix(t *testing.T) {
 	if lines := strings.Count(stderr.String(), "\n"); lines != 3 || !strings.Contains(stderr.String(), "[3/3, ") {
 		t.Errorf("progress, want 3 lines:\n%s", stderr.String())
 	}
-	nothingLeft(t, pids)
+	fakes.NothingLeft(t, pids)
 }
 
 func TestMatrixJSONToStdout(t *testing.T) {
-	bin, _ := fakes(t)
+	bin, _ := fakes.Install(t)
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), oneRow(bin, "--json", "-"), streams{&stdout, &stderr}); status != cli.Done {
 		t.Fatalf("exit status %d: %s", status, stderr.String())
@@ -113,8 +90,8 @@ func TestMatrixJSONToStdout(t *testing.T) {
 
 // TestMatrixGoesOn has one program fail: each of its runs says so, the others are as they are without it.
 func TestMatrixGoesOn(t *testing.T) {
-	bin, pids := fakes(t)
-	t.Setenv(moodVariable+"verdictd", "fails")
+	bin, pids := fakes.Install(t)
+	t.Setenv(fakes.MoodVariable+"verdictd", "fails")
 	path := filepath.Join(t.TempDir(), "m.json")
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), oneRow(bin, "--json", path, "--only", "placement=none"), streams{&stdout, &stderr}); status != cli.Failed {
@@ -128,12 +105,12 @@ func TestMatrixGoesOn(t *testing.T) {
 	if rep.Runs[2].Error != want || !strings.Contains(stdout.String(), "error: "+want) {
 		t.Errorf("error %q, want %q, and so in the table:\n%s", rep.Runs[2].Error, want, stdout.String())
 	}
-	nothingLeft(t, pids)
+	fakes.NothingLeft(t, pids)
 }
 
 func TestMatrixRefusesAnIncompleteResult(t *testing.T) {
-	bin, _ := fakes(t)
-	t.Setenv(moodVariable+"conntrackwatch", "forgets")
+	bin, _ := fakes.Install(t)
+	t.Setenv(fakes.MoodVariable+"conntrackwatch", "forgets")
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), oneRow(bin), streams{&stdout, &stderr})
 	if status != cli.Failed || !strings.Contains(stdout.String(), `has no "total.clash_resolve"`) {
@@ -158,7 +135,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestMissingPrograms(t *testing.T) {
-	fakes(t)
+	fakes.Install(t)
 	var stderr bytes.Buffer
 	status := run(t.Context(), oneRow(t.TempDir()), streams{&bytes.Buffer{}, &stderr})
 	if status != cli.Failed || !strings.Contains(stderr.String(), "make build") || !strings.Contains(stderr.String(), "no conntrackwatch") {
@@ -167,7 +144,7 @@ func TestMissingPrograms(t *testing.T) {
 }
 
 func TestUnwritableReport(t *testing.T) {
-	bin, pids := fakes(t)
+	bin, pids := fakes.Install(t)
 	var stderr bytes.Buffer
 	status := run(t.Context(), oneRow(bin, "--html", filepath.Join(t.TempDir(), "no", "m.html")), streams{&bytes.Buffer{}, &stderr})
 	if ran, err := os.ReadDir(pids); status != cli.Failed || !strings.Contains(stderr.String(), "no/m.html") || len(ran) > 0 || err != nil {
@@ -176,12 +153,12 @@ func TestUnwritableReport(t *testing.T) {
 }
 
 func TestMatrixInterrupted(t *testing.T) {
-	bin, pids := fakes(t)
-	t.Setenv(moodVariable+"stress", "hangs")
+	bin, pids := fakes.Install(t)
+	t.Setenv(fakes.MoodVariable+"stress", "hangs")
 	path := filepath.Join(t.TempDir(), "m.json")
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		waitFor(t, pids, "stress")
+		fakes.WaitFor(t, pids, "stress")
 		cancel()
 	}()
 	var stdout, stderr bytes.Buffer
@@ -195,19 +172,19 @@ func TestMatrixInterrupted(t *testing.T) {
 	if !strings.Contains(stderr.String(), "lab: interrupted after 0 of ") {
 		t.Errorf("stderr %q", stderr.String())
 	}
-	nothingLeft(t, pids)
+	fakes.NothingLeft(t, pids)
 }
 
 // TestMatrixSurvivesKill kills each program in turn while a run is on: it is reported, and nothing is left.
 func TestMatrixSurvivesKill(t *testing.T) {
 	for _, name := range []string{"verdictd", "conntrackwatch", "stress"} {
 		t.Run(name, func(t *testing.T) {
-			bin, pids := fakes(t)
-			t.Setenv(moodVariable+"stress", "hangs")
+			bin, pids := fakes.Install(t)
+			t.Setenv(fakes.MoodVariable+"stress", "hangs")
 			path := filepath.Join(t.TempDir(), "m.json")
 			go func() {
-				waitFor(t, pids, "stress")
-				if err := unix.Kill(waitFor(t, pids, name), unix.SIGKILL); err != nil {
+				fakes.WaitFor(t, pids, "stress")
+				if err := unix.Kill(fakes.WaitFor(t, pids, name), unix.SIGKILL); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -218,26 +195,7 @@ func TestMatrixSurvivesKill(t *testing.T) {
 			if rep := readReport(t, path); len(rep.Runs) != 1 || rep.Runs[0].Error != name+" was killed by SIGKILL" {
 				t.Errorf("runs %+v", rep.Runs)
 			}
-			nothingLeft(t, pids)
+			fakes.NothingLeft(t, pids)
 		})
 	}
-}
-
-// waitFor waits until a fake of that name has said that it runs, and returns its process number.
-func waitFor(t *testing.T, pids, name string) int {
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		found, err := filepath.Glob(filepath.Join(pids, name+"-*"))
-		if err != nil {
-			t.Error(err)
-		}
-		if len(found) > 0 {
-			pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(found[0]), name+"-"))
-			if err != nil {
-				t.Error(err)
-			}
-			return pid
-		}
-	}
-	t.Errorf("%s never ran", name)
-	return 0
 }

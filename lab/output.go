@@ -13,6 +13,7 @@ import (
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
+	"verdictd/lab/internal/testbed"
 )
 
 // streams is where results and remarks go.
@@ -23,8 +24,8 @@ type streams struct {
 // begin is what every measurement begins with: the programs, the right to make namespaces, and whether the result can be
 // written to its files. Where this process may not make namespaces, the lab runs once more as root of a user namespace:
 // outside is then true, and there is nothing left to do.
-func (std streams) begin(ctx context.Context, bin string, files ...string) (p programs, outside bool, err error) {
-	if p, err = findPrograms(bin); err != nil {
+func (std streams) begin(ctx context.Context, bin string, files ...string) (p testbed.Programs, outside bool, err error) {
+	if p, err = testbed.FindPrograms(bin); err != nil {
 		return p, false, err
 	}
 	if outside, err := netlab.Ensure(ctx, "lab", std.out, std.err); outside {
@@ -34,12 +35,12 @@ func (std streams) begin(ctx context.Context, bin string, files ...string) (p pr
 }
 
 // prepare begins, and looks at the machine. Outside is that of begin.
-func (std streams) prepare(ctx context.Context, bin string, files ...string) (t *testbed, outside bool, err error) {
+func (std streams) prepare(ctx context.Context, bin string, files ...string) (t *testbed.Testbed, outside bool, err error) {
 	p, outside, err := std.begin(ctx, bin, files...)
 	if outside || err != nil {
 		return nil, outside, err
 	}
-	t, err = newTestbed(ctx, p, version)
+	t, err = testbed.New(ctx, p, version)
 	return t, false, err
 }
 

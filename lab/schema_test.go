@@ -3,10 +3,25 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"reflect"
 	"testing"
+	"time"
 
 	"verdictd/internal/report"
 	"verdictd/internal/testkit"
+	"verdictd/lab/internal/bench"
+	"verdictd/lab/internal/bench/events"
+	"verdictd/lab/internal/bench/queue"
+	"verdictd/lab/internal/bench/send"
+	"verdictd/lab/internal/dns"
+	"verdictd/lab/internal/kernels/build"
+	"verdictd/lab/internal/kernels/check"
+	"verdictd/lab/internal/kernels/command"
+	"verdictd/lab/internal/kernels/doctor"
+	"verdictd/lab/internal/kernels/modload"
+	"verdictd/lab/internal/kernels/procnet"
+	"verdictd/lab/internal/kernels/trace"
+	"verdictd/lab/internal/soak"
 )
 
 // labDocuments are what the lab's commands write with --json, by the names of their schemas, with the schema number of each.
@@ -14,12 +29,20 @@ var labDocuments = map[string]struct {
 	document any
 	schema   int
 }{
-	"matrix": {&report.Report{}, report.Schema},
-	"crash":  {&report.CrashReport{}, report.CrashSchema},
-	"soak":   {&soakResult{}, soakSchema},
-	"dns":    {&dnsResult{}, dnsSchema},
-	"bench":  {&benchResult{}, benchSchema},
-	"check":  {&checkReport{}, 1},
+	"matrix":       {&report.Report{}, report.Schema},
+	"soak":         {&soak.Result{}, soak.Schema},
+	"dns":          {&dns.Result{}, dns.Schema},
+	"bench":        {&queue.Result{}, bench.Schema},
+	"bench-events": {&events.Result{}, bench.Schema},
+	"bench-send":   {&send.Result{}, bench.Schema},
+	"crash":        {&report.CrashReport{}, report.CrashSchema},
+	"trace":        {&trace.Report{}, trace.Schema},
+	"modload":      {&modload.Report{}, modload.Schema},
+	"procnet":      {&procnet.Report{}, procnet.Schema},
+	"check":        {&check.Report{}, check.Schema},
+	"doctor":       {&doctor.Diagnosis{}, doctor.Schema},
+	"build":        {&build.Document{}, build.Schema},
+	"run":          {&command.Result{}, command.Schema},
 }
 
 func labSchemaPath(name string) string {
@@ -45,24 +68,11 @@ func followsSchema(t *testing.T, name string, document []byte) {
 
 // Documents made of full values follow, and one that lacks a key does not.
 func TestDocumentsFollowTheirSchemas(t *testing.T) {
-	full := report.Run{
-		Placement: "output", Guard: report.GuardHold, Program: report.ProgramVerdictd, Traffic: report.TrafficUDP, QueuePackets: []uint64{1},
-		Echo: &report.Echo{}, VerdictLatencyUS: &report.Latency{}, RSSKiB: &report.Memory{}, CPUUSPerPacket: new(float64), Error: "none",
-	}
-	full.SetGate(&report.Gate{Held: 3})
-	for name, document := range map[string]any{
-		"matrix": report.Report{Schema: report.Schema, Host: report.Host{Versions: map[string]string{}}, Runs: []report.Run{full, {}}, Notes: []string{}},
-		"crash":  report.CrashReport{Schema: report.CrashSchema, Rows: []report.CrashRow{{Run: full}}, Summary: []report.CrashSum{{}}},
-		"soak":   soakResult{Schema: soakSchema, Shares: []soakShare{cleanShare(), {}}},
-		"dns":    dnsResult{Schema: dnsSchema, Runs: []dnsRun{{}}},
-		"bench":  *judged(t, "mmsg/c<=0.5"),
-		"check":  checkReport{Schema: 1, Checks: []checked{{}}},
-	} {
-		if b, ok := document.(benchResult); ok {
-			b.Schema = benchSchema
-			document = b
-		}
-		text, err := report.Encode(document)
+	for name, d := range labDocuments {
+		document := reflect.New(reflect.TypeOf(d.document).Elem())
+		fill(document.Elem())
+		document.Elem().FieldByName("Schema").SetInt(int64(d.schema))
+		text, err := report.Encode(document.Interface())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,6 +87,32 @@ func TestDocumentsFollowTheirSchemas(t *testing.T) {
 		}
 		if testkit.Validate(t, labSchemaPath(name), text) == nil {
 			t.Errorf("%s: the schema lets a document without its number pass", name)
+		}
+	}
+}
+
+// fill gives every pointer, list and map of a value something, so that every part of a document is there.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		value := reflect.New(v.Type().Elem()).Elem()
+		fill(value)
+		v.SetMapIndex(reflect.ValueOf("key").Convert(v.Type().Key()), value)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				fill(v.Field(i))
+			}
 		}
 	}
 }

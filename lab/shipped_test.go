@@ -11,6 +11,7 @@ import (
 	"verdictd/internal/cli"
 	"verdictd/internal/report"
 	"verdictd/internal/testkit"
+	"verdictd/lab/internal/testbed"
 )
 
 // shipped builds the real programs.
@@ -18,12 +19,12 @@ func shipped(t *testing.T) (bin string) {
 	t.Helper()
 	testkit.Require(t)
 	bin = t.TempDir()
-	build(t, bin, "verdictd", "stress", "conntrackwatch")
+	buildPrograms(t, bin, "verdictd", "stress", "conntrackwatch")
 	return bin
 }
 
-// build puts real programs into a directory.
-func build(t *testing.T, bin string, names ...string) {
+// buildPrograms puts real programs into a directory.
+func buildPrograms(t *testing.T, bin string, names ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command to build the programs with:", err)
@@ -71,7 +72,7 @@ func shippedMatrix(t *testing.T, bin string) {
 		t.Errorf("%d runs, want 23", len(rep.Runs))
 	}
 	// A kernel that resolves clashes without counting them has a note about it.
-	counted := len(kernelNotes(rep.Host.Kernel)) == 0
+	counted := len(testbed.KernelNotes(rep.Host.Kernel)) == 0
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
 		switch {
@@ -99,10 +100,10 @@ func shippedSoak(t *testing.T, bin string) {
 		for i := range r.Shares {
 			s := &r.Shares[i]
 			switch {
-			case guard == report.GuardOff && len(kernelNotes(r.Host.Kernel)) == 0 && s.Clashes == 0:
-				t.Errorf("%s: no clash without a guard", s.line())
+			case guard == report.GuardOff && len(testbed.KernelNotes(r.Host.Kernel)) == 0 && s.Clashes == 0:
+				t.Errorf("%s: no clash without a guard", s.Line())
 			case s.Sent == 0 || s.FilterDropped == 0 || s.Daemon.Dropped == 0 || s.Load.Shape.Reused == 0 && s.Load.Shape.Shared == 0:
-				t.Errorf("%s: nothing was put to the test: %+v", s.line(), s.Load.Shape)
+				t.Errorf("%s: nothing was put to the test: %+v", s.Line(), s.Load.Shape)
 			}
 		}
 	}

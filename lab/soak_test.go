@@ -3,129 +3,15 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/netlab"
-	"verdictd/internal/report"
-	"verdictd/internal/traffic"
+	"verdictd/lab/internal/fakes"
+	"verdictd/lab/internal/soak"
 )
-
-func target(port uint16) traffic.MixTarget {
-	return traffic.MixTarget{
-		Address: netip.AddrPortFrom(netlab.Networks["ipv4"].Target, port),
-		Echo:    port == portEcho, Lossy: port == portPoliced || port == portFiltered,
-	}
-}
-
-// cleanShare is one of 1,000 packets, of which the policy dropped 100 and a later rule 50.
-func cleanShare() soakShare {
-	s := soakShare{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "hold", FilterDropped: 50, RSS: report.Memory{Start: 100, End: 110}}
-	s.take(&traffic.SoakResult{MixResult: traffic.MixResult{
-		Targets: []traffic.MixTargetResult{
-			{MixTarget: target(portEcho), Sent: 400, Counts: traffic.Counts{Delivered: 400}},
-			{MixTarget: target(portPlain), Sent: 300, Counts: traffic.Counts{Delivered: 300}},
-			{MixTarget: target(portPoliced), Sent: 100},
-			{MixTarget: target(portFiltered), Sent: 200, Counts: traffic.Counts{Delivered: 150}},
-		},
-		EchoSent: 400, EchoCounts: traffic.Counts{Delivered: 400}, Shape: traffic.MixShape{Flows: 120},
-	}})
-	s.Daemon = soakCounters{Received: 1400, Dropped: 100, Accepted: 1300}
-	s.Gate = &report.Gate{Received: 620, First: 220, Held: 400, Confirmed: 390, Gone: 10, Announced: 2, Listed: 70}
-	return s
-}
-
-func TestSoakJudge(t *testing.T) {
-	s := cleanShare()
-	s.judge(0)
-	if len(s.Violations) > 0 || !strings.HasSuffix(s.line(), "120 flows, 1000 packets: clean") {
-		t.Errorf("a clean share: %s", s.line())
-	}
-	one := uint64(1)
-	for want, spoil := range map[string]func(*soakShare){
-		"1 clashes":                                     func(s *soakShare) { s.Clashes = 1 },
-		"2 packets lost":                                func(s *soakShare) { s.Load.Targets[1].Delivered = 298 },
-		"3 replies lost":                                func(s *soakShare) { s.Load.EchoCounts.Delivered = 397 },
-		"1 packets duplicate":                           func(s *soakShare) { s.Load.Targets[3].Duplicated = 1 },
-		"4 packets reordered":                           func(s *soakShare) { s.Load.EchoCounts.Reordered = 4 },
-		"5 packets corrupted":                           func(s *soakShare) { s.Load.Targets[0].Corrupted = 5 },
-		"6 packets left from":                           func(s *soakShare) { s.Load.Targets[0].SourcesChanged = 6 },
-		"1 packets delivered that the policy drops":     func(s *soakShare) { s.Load.Targets[2].Delivered = 1 },
-		"51 packets lost behind a rule that dropped 50": func(s *soakShare) { s.Load.Targets[3].Delivered = 149 },
-		"50 packets lost behind a rule that dropped 51": func(s *soakShare) { s.FilterDropped = 51 },
-		"the policy dropped 99 of 100":                  func(s *soakShare) { s.Daemon.Dropped = 99 },
-		"2 sends refused (EPERM)":                       func(s *soakShare) { s.Load.SendErrors = map[string]uint64{"EPERM": 2} },
-		"receiver's own socket":                         func(s *soakShare) { s.Load.Targets[0].ReceiverDropped = &one },
-		"from 2 addresses": func(s *soakShare) {
-			s.NAT = "masquerade"
-			s.Load.Targets[0].ReceivedFrom = netlab.Networks["ipv4"].SourceList()[:2]
-		},
-		"verdictd grew":                     func(s *soakShare) { s.Load.Violations = []string{"verdictd grew from 10 to 20 KiB"} },
-		"2 held packets went on":            func(s *soakShare) { s.Gate.Expired = 2 },
-		"3 packets went on unguarded":       func(s *soakShare) { s.Gate.Unguarded = 3 },
-		"1 held packets were no longer":     func(s *soakShare) { s.Gate.Vanished = 1 },
-		"4 packets not taken":               func(s *soakShare) { s.Gate.UserDropped = 4 },
-		"1 verdicts refused":                func(s *soakShare) { s.Daemon.VerdictErrors = 1 },
-		"1 packets dropped on a full queue": func(s *soakShare) { s.Daemon.QueueDropped = 1 },
-		"only 999 of 1000 packets went":     func(s *soakShare) { s.Daemon.Received = 999 },
-		"nothing to do":                     func(s *soakShare) { s.Gate.Held = 0 },
-		"the mask":                          func(s *soakShare) { s.Tainted = 0x80 },
-		"verdictd was killed":               func(s *soakShare) { s.Error = "verdictd was killed by SIGKILL" },
-	} {
-		s := cleanShare()
-		spoil(&s)
-		again := soakShare{Placement: s.Placement, NAT: s.NAT, Guard: s.Guard, FilterDropped: s.FilterDropped, Daemon: s.Daemon, Gate: s.Gate, Clashes: s.Clashes, Tainted: s.Tainted, Error: s.Error}
-		s.Load.Violations = append(s.Load.Violations, s.Load.MixResult.Violations()...)
-		again.take(s.Load)
-		again.judge(0)
-		if len(again.Violations) != 1 || !strings.Contains(again.Violations[0], want) {
-			t.Errorf("violations %q, want one with %q", again.Violations, want)
-		}
-		result := soakResult{Seed: 7, Guard: "hold", Shares: []soakShare{cleanShare(), again}}
-		result.judge()
-		if result.Verdict.OK || !strings.Contains(result.Verdict.Line, "seed 7") || !strings.Contains(result.Verdict.Line, want) {
-			t.Errorf("verdict %+v, want one that names the seed and %q", result.Verdict, want)
-		}
-	}
-}
-
-func TestSoakSumsUp(t *testing.T) {
-	grown := cleanShare()
-	grown.RSS = report.Memory{Start: 200, End: 300}
-	failed := soakShare{Error: "no figures", Violations: []string{"no figures"}}
-	result := soakResult{Seed: 7, Duration: "2m0s", Guard: "hold", Shares: []soakShare{cleanShare(), grown, failed}}
-	result.judge()
-	var b bytes.Buffer
-	if err := result.WriteText(&b); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"seed 7, 2m0s over 3 places", "packets     2000 sent", "200 dropped by the policy, 100 by a rule", "0 clashes, 0 lost",
-		"2800 packets received", "1240 packets received: 440 first, 800 held (780 confirmed, 20 behind a first that was gone), 4 announced; 140 flows listed", "200 KiB at the start and 300 KiB at the end", "Failed: ",
-	} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("no %q in:\n%s", want, b.String())
-		}
-	}
-}
-
-func TestSoakSeeds(t *testing.T) {
-	var seen []uint64
-	for _, p := range places() {
-		for _, seed := range []uint64{1, 2} {
-			if s := p.seed(seed); slices.Contains(seen, s) || s != p.seed(seed) {
-				t.Errorf("%v, seed %d: %d is somebody else's, or changes", p, seed, s)
-			} else {
-				seen = append(seen, s)
-			}
-		}
-	}
-}
 
 func TestSoakUsage(t *testing.T) {
 	for want, args := range map[string][]string{
@@ -142,8 +28,8 @@ func TestSoakUsage(t *testing.T) {
 
 // TestSoakWithoutADaemon has a daemon that does nothing: the packets arrive, and the soak must not be content with that.
 func TestSoakWithoutADaemon(t *testing.T) {
-	bin, pids := fakes(t)
-	build(t, bin, "stress")
+	bin, pids := fakes.Install(t)
+	buildPrograms(t, bin, "stress")
 	path := filepath.Join(t.TempDir(), "s.json")
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--only", "output/balance", "--json", path}, streams{&stdout, &stderr})
@@ -155,17 +41,17 @@ func TestSoakWithoutADaemon(t *testing.T) {
 		s.Lost+s.EchoLost+s.Reordered > 0 || s.FilteredLost != s.FilterDropped || s.FilterDropped == 0 {
 		t.Errorf("violations %q of %+v", s.Violations, s)
 	}
-	nothingLeft(t, pids)
+	fakes.NothingLeft(t, pids)
 }
 
-func readSoak(t *testing.T, path string) *soakResult {
+func readSoak(t *testing.T, path string) *soak.Result {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	followsSchema(t, "soak", text)
-	var r soakResult
+	var r soak.Result
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}

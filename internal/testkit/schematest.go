@@ -97,6 +97,10 @@ func comments(t *testing.T) map[string]string {
 		return commentMap
 	}
 	commentMap = map[string]string{}
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, folder := range []string{"../internal", "."} {
 		r := &generate.Reflector{}
 		const here = "verdictd/x" // stands for the test's folder, whose package is main
@@ -106,6 +110,7 @@ func comments(t *testing.T) map[string]string {
 		for name, text := range r.CommentMap {
 			name = strings.Replace(name, here+"/../", "verdictd/", 1)
 			name = strings.Replace(name, here+".", "main.", 1)
+			name = strings.Replace(name, here+"/", "verdictd/"+filepath.Base(wd)+"/", 1)
 			commentMap[name] = strings.Join(strings.Fields(text), " ")
 		}
 	}

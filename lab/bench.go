@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"verdictd/lab/internal/bench/events"
+	"verdictd/lab/internal/bench/queue"
+	"verdictd/lab/internal/bench/send"
+)
+
+// benchCmd is `lab bench`: comparisons with what others use for the same.
+type benchCmd struct {
+	Queue      benchQueueCmd  `cmd:"" default:"withargs" help:"What a packet costs verdictd, other programs and the guard, in CPU time. The default: lab bench alone does the same."`
+	Events     benchEventsCmd `cmd:"" help:"What an event of conntrack costs those who listen for it, in CPU time."`
+	ListenTimo benchListenCmd `cmd:"" hidden:""`
+	Send       benchSendCmd   `cmd:"" help:"How fast stress sends, and how surely it provokes clashes, against a C loop, trafgen and the kernel's selftest."`
+}
+
+// benchQueueCmd is `lab bench queue`, and `lab bench` alone.
+type benchQueueCmd struct {
+	Rounds    int      `help:"Rounds; in each one, every program has its turn. Fewer than 9 tell little on a machine that has other things to do." default:"9"`
+	Packets   int      `help:"Packets that are counted in a turn of settled flows." default:"200000"`
+	Fresh     int      `help:"The same in a turn of new flows." default:"40000"`
+	Window    int      `help:"Packets under way at most." default:"256"`
+	Only      []string `sep:"none" help:"Programs to measure, by the names in the table. May be repeated. Default: all." placeholder:"NAME"`
+	Reference string   `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
+	Require   string   `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg+hold@path/mmsg@path<=1.12'; @path is the CPU time of the whole path, sender and rules included." placeholder:"A/B<=X,..."`
+	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+}
+
+func (c *benchQueueCmd) config() *queue.Config {
+	return &queue.Config{
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Only: c.Only, Reference: c.Reference, Require: c.Require,
+	}
+}
+
+// Validate is called by kong.
+func (c *benchQueueCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *benchQueueCmd) Run(ctx context.Context, std streams) error {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
+		return err
+	}
+	result, err := queue.Run(ctx, t, c.config(), std.err)
+	if err != nil {
+		return err
+	}
+	return std.conclude(c.JSON, result, result.Verdict.OK)
+}
+
+// benchEventsCmd is `lab bench events`.
+type benchEventsCmd struct {
+	Rounds  int     `help:"Rounds; in each one, every listener has its turn." default:"5"`
+	Flows   int     `help:"New flows that are counted in a turn." default:"40000"`
+	Rate    float64 `help:"Flows a second, at even distances." default:"20000"`
+	Require string  `help:"Fail unless these ratios of medians hold, such as 'events/conntrack<=0.25,events/timo<=0.12'." placeholder:"A/B<=X,..."`
+	Bin     string  `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON    string  `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+}
+
+func (c *benchEventsCmd) config() *events.Config {
+	return &events.Config{Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, Require: c.Require}
+}
+
+// Validate is called by kong.
+func (c *benchEventsCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
+		return err
+	}
+	result, err := events.Run(ctx, t, c.config(), std.err)
+	if err != nil {
+		return err
+	}
+	return std.conclude(c.JSON, result, result.Verdict.OK)
+}
+
+// benchListenCmd is `lab bench listen-timo`: the loop over the library's Listen that `lab bench events` compares with, in a
+// process of its own.
+type benchListenCmd struct {
+	ReceiveBuffer int `help:"Room for events that wait, in bytes." required:""`
+}
+
+// Run is called by kong.
+func (c *benchListenCmd) Run(ctx context.Context, std streams) error {
+	events, err := events.ListenTimo(ctx, c.ReceiveBuffer)
+	if err == nil {
+		fmt.Fprintln(std.out, events)
+	}
+	return err
+}
+
+// benchSendCmd is `lab bench send`.
+type benchSendCmd struct {
+	Rounds    int      `help:"Rounds; in each one, every sender has its turn." default:"5"`
+	Packets   int      `help:"Packets that are counted in a turn of a fast sender." default:"500000"`
+	Clashing  int      `help:"Packets in a turn of one that provokes clashes." default:"6400"`
+	Only      []string `help:"Senders to measure, by the names in the table. Default: all." placeholder:"NAME"`
+	Reference string   `help:"The C program to compare with; lab/reference/send_reference.c is its source." type:"path" placeholder:"PATH"`
+	Trafgen   string   `help:"trafgen (netsniff-ng)." default:"trafgen" placeholder:"PATH"`
+	Require   string   `help:"Fail unless these ratios hold, such as 'flood/c>=0.9,flood+gso/trafgen>=0.9,clash/udpclash>=1'. One whose sender is not installed fails." placeholder:"A/B>=X,..."`
+	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+}
+
+func (c *benchSendCmd) config() *send.Config {
+	return &send.Config{
+		Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Only: c.Only, Reference: c.Reference, Trafgen: c.Trafgen, Require: c.Require,
+	}
+}
+
+// Validate is called by kong.
+func (c *benchSendCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
+	p, outside, err := std.begin(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
+		return err
+	}
+	result, err := send.Run(ctx, p, version, c.config(), std.err)
+	if err != nil {
+		return err
+	}
+	return std.conclude(c.JSON, result, result.Verdict.OK)
+}

@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errThreadEnded makes a measurement worthless: a thread that ends takes the record of its time with it.
+var errThreadEnded = errors.New("one of its threads ended meanwhile")
+
+// A CpuUsage is how long each thread of a process has been on a CPU, in user space and in the kernel.
+type CpuUsage map[int]time.Duration
+
+// ReadCPU sums nothing up yet: the sum of threads at two times would hide one that has ended.
+func ReadCPU(proc string, pid int) (CpuUsage, error) {
+	tasks := filepath.Join(proc, strconv.Itoa(pid), "task")
+	entries, err := os.ReadDir(tasks)
+	if err != nil {
+		return nil, fmt.Errorf("list the threads of process %d: %w", pid, err)
+	}
+	usage := CpuUsage{}
+	for _, entry := range entries {
+		thread, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			return nil, fmt.Errorf("list the threads of process %d: %w", pid, err)
+		}
+		path := filepath.Join(tasks, entry.Name(), "schedstat")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read a thread's CPU time (needs CONFIG_SCHED_INFO): %w", err)
+		}
+		if usage[thread], err = parseSchedstat(text); err != nil {
+			return nil, fmt.Errorf("read a thread's CPU time from %s: %w", path, err)
+		}
+	}
+	return usage, nil
+}
+
+// parseSchedstat is the first of three fields: the time on a CPU in nanoseconds (Documentation/scheduler/sched-stats.rst).
+func parseSchedstat(text []byte) (time.Duration, error) {
+	fields := bytes.Fields(text)
+	if len(fields) != 3 {
+		return 0, fmt.Errorf("%q has not three fields", text)
+	}
+	ns, err := strconv.ParseInt(string(fields[0]), 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	return time.Duration(ns), nil
+}
+
+// since is the time spent since an earlier reading.
+func (u CpuUsage) Since(before CpuUsage) (time.Duration, error) {
+	var spent time.Duration
+	for thread, then := range before {
+		now, ok := u[thread]
+		if !ok {
+			return 0, errThreadEnded
+		}
+		spent += now - then
+	}
+	for thread, now := range u {
+		if _, ok := before[thread]; !ok {
+			spent += now
+		}
+	}
+	return spent, nil
+}
+
+// PinProcess keeps every thread of a process, and those that they will start, on one CPU.
+func PinProcess(pid, cpu int) error {
+	usage, err := ReadCPU("/proc", pid)
+	if err != nil {
+		return err
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	for thread := range usage {
+		if err := unix.SchedSetaffinity(thread, &set); err != nil {
+			return fmt.Errorf("pin process %d to CPU %d: %w", pid, cpu, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
+
+	"verdictd/lab/internal/testbed"
+)
+
+// A freshLoad is new flows in a closed loop, on the thread that opened it: each is a burst, to an address of 127.0.0.0/8 of its
+// own, which are all local. It polls, as load does.
+type freshLoad struct {
+	source, sink int
+	burst        int
+	answers      bool // the sink sends every packet back, and a packet has arrived when its answer has
+	window       int  // packets under way at most
+
+	next  int // flow
+	out   datagrams
+	in    datagrams // of the sink
+	back  datagrams // of the source
+	meter cpuMeter
+
+	patience time.Duration
+}
+
+// openFresh makes the sockets in the calling thread's network namespace.
+func openFresh(burst int, answers bool, window int) (_ *freshLoad, err error) {
+	l := &freshLoad{
+		source: -1, sink: -1, burst: burst, answers: answers, window: max(burst, window), patience: deliveredWithin,
+		out: newDatagrams(burst), in: newDatagrams(max(burst, window)), back: newDatagrams(max(burst, window)),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
+		}
+	}()
+	for fd, at := range map[*int]unix.SockaddrInet4{&l.sink: {Port: testbed.Port}, &l.source: {Addr: [4]byte{127, 0, 0, 1}}} {
+		if *fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return nil, err
+		}
+		if err := unix.Bind(*fd, &at); err != nil {
+			return nil, err
+		}
+		if err := testbed.RoomToReceive(*fd, l.window); err != nil {
+			return nil, err
+		}
+	}
+	// So that an answer leaves from the address that was asked.
+	if err := unix.SetsockoptInt(l.sink, unix.IPPROTO_IP, unix.IP_PKTINFO, 1); err != nil {
+		return nil, err
+	}
+	for i := range l.out.msgs {
+		l.out.names[i] = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: testbed.Port<<8 | testbed.Port>>8}
+		l.out.address(i, false)
+	}
+	return l, l.meter.open()
+}
+
+// Close closes the sockets.
+func (l *freshLoad) Close() error {
+	var errs []error
+	for _, fd := range []int{l.source, l.sink} {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// packets is how many a flow has, answers included.
+func (l *freshLoad) packets() int {
+	if l.answers {
+		return 2 * l.burst
+	}
+	return l.burst
+}
+
+// send makes so many flows and returns when all of their packets have arrived.
+func (l *freshLoad) send(ctx context.Context, flows int) error {
+	want, sent, arrived := flows*l.burst, 0, 0
+	progress := time.Now()
+	for arrived < want {
+		if sent < want && sent-arrived+l.burst <= l.window {
+			if err := l.flow(); err != nil {
+				return fmt.Errorf("send flow %d of %d: %w", sent/l.burst+1, flows, err)
+			}
+			sent += l.burst
+		}
+		n, err := l.receive()
+		switch {
+		case err != nil:
+			return fmt.Errorf("receive packet %d of %d: %w", arrived+1, want, err)
+		case n > 0:
+			arrived += n
+			progress = time.Now()
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case time.Since(progress) > l.patience:
+			return fmt.Errorf("%d of %d packets sent have not arrived within %v", sent-arrived, sent, l.patience)
+		default:
+			// Others may want this CPU, the daemon among them where there is only one.
+			_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // cannot fail
+		}
+	}
+	return nil
+}
+
+// flow sends the burst of the next one.
+func (l *freshLoad) flow() error {
+	l.next++
+	for i := range l.out.names {
+		l.out.names[i].Addr = [4]byte{127, byte(1 + l.next>>16), byte(l.next >> 8), byte(l.next)}
+	}
+	return l.meter.measure(func() error { return sendMessages(l.source, l.out.msgs) })
+}
+
+// receive takes what has arrived, which may be nothing.
+func (l *freshLoad) receive() (int, error) {
+	n, err := l.in.receive(l.sink)
+	if err != nil || !l.answers {
+		return n, err
+	}
+	if n > 0 {
+		for i := range n {
+			l.in.iovs[i].SetLen(benchPayload)
+		}
+		if err := l.meter.measure(func() error { return sendMessages(l.sink, l.in.msgs[:n]) }); err != nil {
+			return 0, fmt.Errorf("answer: %w", err)
+		}
+	}
+	return l.back.receive(l.source)
+}
+
+// datagrams are the arguments of recvmmsg and sendmmsg, with addresses and room for one IP_PKTINFO each.
+type datagrams struct {
+	msgs     []nfnl.Mmsghdr
+	iovs     []unix.Iovec
+	names    []unix.RawSockaddrInet4
+	controls [][4]uint64
+	bytes    []byte
+}
+
+func newDatagrams(n int) datagrams {
+	d := datagrams{
+		msgs: make([]nfnl.Mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrInet4, n),
+		controls: make([][4]uint64, n), bytes: make([]byte, n*benchPayload),
+	}
+	for i := range n {
+		d.iovs[i].Base = &d.bytes[i*benchPayload]
+		d.iovs[i].SetLen(benchPayload)
+		d.msgs[i].Hdr.Iov = &d.iovs[i]
+		d.msgs[i].Hdr.SetIovlen(1)
+	}
+	return d
+}
+
+// address gives a message its name, and room for control data.
+func (d *datagrams) address(i int, control bool) {
+	h := &d.msgs[i].Hdr
+	h.Name, h.Namelen = (*byte)(unsafe.Pointer(&d.names[i])), unix.SizeofSockaddrInet4
+	if control {
+		h.Control = (*byte)(unsafe.Pointer(&d.controls[i]))
+		h.SetControllen(int(unsafe.Sizeof(d.controls[i])))
+	}
+}
+
+// receive takes what has arrived, which may be nothing, and says how many datagrams that was.
+func (d *datagrams) receive(fd int) (int, error) {
+	for i := range d.msgs {
+		d.address(i, true)
+	}
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.msgs[0])), uintptr(len(d.msgs)), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EAGAIN:
+			return 0, nil
+		case unix.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
+
+// sendMessages sends all, which may wait for room in the socket's send buffer.
+func sendMessages(fd int, msgs []nfnl.Mmsghdr) error {
+	for len(msgs) > 0 {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), 0, 0, 0)
+		switch errno {
+		case 0:
+			msgs = msgs[n:]
+		case unix.EINTR:
+		default:
+			return errno
+		}
+	}
+	return nil
+}
+
+// A cpuMeter sums up the calling thread's time on a CPU within what it measures. A load that polls is always on a CPU: what
+// a packet costs the sender is what its sends take, with all that the kernel does meanwhile on this thread.
+type cpuMeter struct {
+	spent time.Duration
+	self  time.Duration // what measuring nothing comes to
+}
+
+func threadCPU() (time.Duration, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		return 0, fmt.Errorf("read a thread's CPU time: %w", err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// open finds out what the meter itself takes.
+func (m *cpuMeter) open() error {
+	const tries = 1000
+	for range tries {
+		if err := m.measure(func() error { return nil }); err != nil {
+			return err
+		}
+	}
+	m.self, m.spent = m.spent/tries, 0
+	return nil
+}
+
+func (m *cpuMeter) measure(f func() error) error {
+	before, err := threadCPU()
+	if err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	after, err := threadCPU()
+	m.spent += max(0, after-before-m.self)
+	return err
+}

@@ -1,0 +1,279 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"verdictd/internal/netlab"
+	"verdictd/internal/report"
+	"verdictd/lab/internal/bench"
+	"verdictd/lab/internal/testbed"
+)
+
+const (
+	// settleFor is how long the flows send a packet now and then before the load begins: conntrack has confirmed them then,
+	// and the gate, which lists a flow that has been quiet for some milliseconds, has listed them.
+	settleFor = 600 * time.Millisecond
+
+	// settlePause is how long they pause then, as the gate lists flows whose packets are past all queues.
+	settlePause = 200 * time.Millisecond
+
+	// settlePackets are all that are sent for that.
+	settlePackets = 25 * benchFlows
+
+	// WarmPart of the packets are sent before those that count: caches, the Go runtime's heap, the CPU's clock.
+	WarmPart = 10
+
+	// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU, and the
+	// gate list what is quiet.
+	restFor = 30 * time.Millisecond
+)
+
+// A sample is one variant in one round.
+type sample struct {
+	Round   int    `json:"round"`
+	Variant string `json:"variant"`
+	// Invalid says why the figures do not count; empty if they do.
+	Invalid string `json:"invalid"`
+	// CPUPerPacket is the daemon's, and that of verdictd guard beside another program. PathCPUPerPacket has the sends with it,
+	// and so the rules, conntrack, and the queueing.
+	CPUPerPacket     float64 `json:"cpu_us_per_packet"`
+	PathCPUPerPacket float64 `json:"path_cpu_us_per_packet"`
+	PacketsPerSecond float64 `json:"packets_per_second"`
+	QueueDropped     uint32  `json:"queue_dropped"`
+	UserDropped      uint32  `json:"user_dropped"`
+	// From verdictd's statistics, which have the warm-up in them; nil where there are none. First and Held are medians of the
+	// time that the gate had a packet.
+	PacketsPerReceive *float64 `json:"packets_per_receive"`
+	Gate              *uint64  `json:"gate_received"`
+	FirstUS           *float64 `json:"first_us"`
+	HeldUS            *float64 `json:"held_us"`
+}
+
+func (s *sample) Of() (variant string, round int, invalid string) {
+	return s.Variant, s.Round, s.Invalid
+}
+
+func (s *sample) Figures() string {
+	return fmt.Sprintf("%.2f us, %.2f us with the sender", s.CPUPerPacket, s.PathCPUPerPacket)
+}
+
+// measure is one variant's turn: a fresh namespace, the daemon, the load. What makes the sample invalid is in it; whatever
+// was started is gone when it returns.
+func (b *comparison) measure(ctx context.Context, v *variant, round int, dir string) sample {
+	s := sample{Round: round, Variant: v.name()}
+	if err := b.try(ctx, v, dir, &s); err != nil {
+		s.Invalid = err.Error()
+	}
+	return s
+}
+
+func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample) (err error) {
+	t, err := testbed.NewTopology("output", "ipv4")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("make a directory for the daemon's files: %w", err)
+	}
+	g := testbed.NewGroup(ctx, dir)
+	defer g.Close()
+
+	statistics := filepath.Join(dir, "statistics.json")
+	daemons, err := b.start(v, g, t.Queue, statistics)
+	if err != nil {
+		return err
+	}
+	failed := b.load(g.Ctx, v, t.Queue, daemons, s)
+	// Also where packets are missing: here is why.
+	q, err := kernelCount(t.Queue)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	s.QueueDropped, s.UserDropped = q.QueueDropped, q.UserDropped
+	switch {
+	case q.QueueDropped > 0 || q.UserDropped > 0:
+		return errors.Join(failed, fmt.Errorf("the kernel dropped %d packets for the queue's length and %d for the receive buffer; try a smaller --window", q.QueueDropped, q.UserDropped))
+	case failed != nil:
+		return failed
+	case q.IDSequence < uint32(b.judged(v)):
+		return fmt.Errorf("only %d of %d packets came through the queue", q.IDSequence, b.judged(v))
+	}
+	if v.isReference() && !v.guarded() {
+		return nil
+	}
+	if err := daemons[len(daemons)-1].Stop(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return b.takeStatistics(v, statistics, s)
+}
+
+// flows is how many new flows a turn counts.
+func (b *comparison) flows(v *variant) int { return b.fresh / v.load.burstOf() }
+
+// judged is how many packets the queue has at least.
+func (b *comparison) judged(v *variant) int {
+	if v.load == caseSettled {
+		return b.packets
+	}
+	return b.flows(v) * v.load.burstOf()
+}
+
+// A turnLoad is packets that are sent in a closed loop.
+type turnLoad interface {
+	warmUp(ctx context.Context) error
+	run(ctx context.Context) (packets int, err error)
+	sending() time.Duration // CPU time of the sends so far
+	Close() error
+}
+
+// open makes the load of a variant's case in the calling thread's namespace.
+func (b *comparison) open(v *variant) (turnLoad, error) {
+	if v.load != caseSettled {
+		l, err := openFresh(v.load.burstOf(), v.load == caseAnswer, b.window)
+		return &freshTurn{l, b.flows(v)}, err
+	}
+	n := netlab.Networks["ipv4"]
+	l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:benchFlows], b.window)
+	return &settledTurn{l, b.packets}, err
+}
+
+// load sends the packets and measures what the processes take over them, and the sends.
+func (b *comparison) load(ctx context.Context, v *variant, ns *netlab.NetNS, daemons []*testbed.Process, s *sample) error {
+	return OnCPU(b.loadCPU, func() error {
+		return ns.Do(func() (err error) {
+			l, err := b.open(v)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, l.Close()) }()
+			if err := l.warmUp(ctx); err != nil {
+				return fmt.Errorf("warm up: %w", err)
+			}
+			time.Sleep(restFor)
+			before, err := readAll(daemons)
+			if err != nil {
+				return err
+			}
+			sending, begun := l.sending(), time.Now()
+			packets, err := l.run(ctx)
+			if err != nil {
+				return err
+			}
+			s.PacketsPerSecond = float64(packets) / time.Since(begun).Seconds()
+			sending = l.sending() - sending
+			time.Sleep(restFor)
+			after, err := readAll(daemons)
+			if err != nil {
+				return err
+			}
+			spent, err := after.Since(before)
+			if err != nil {
+				return fmt.Errorf("sum up the daemon's CPU time: %w", err)
+			}
+			s.CPUPerPacket = float64(spent.Nanoseconds()) / 1e3 / float64(packets)
+			s.PathCPUPerPacket = float64((spent + sending).Nanoseconds()) / 1e3 / float64(packets)
+			return nil
+		})
+	})
+}
+
+// readAll reads the time of all processes' threads, whose numbers are the machine's.
+func readAll(processes []*testbed.Process) (bench.CpuUsage, error) {
+	sum := bench.CpuUsage{}
+	for _, p := range processes {
+		usage, err := bench.ReadCPU("/proc", p.Cmd.Process.Pid)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(sum, usage)
+	}
+	return sum, nil
+}
+
+// settledTurn is the packets of settled flows that a turn counts.
+type settledTurn struct {
+	*load
+	packets int
+}
+
+// warmUp lets the flows settle, and then runs the load for a while.
+func (l *settledTurn) warmUp(ctx context.Context) error {
+	for range settlePackets {
+		if err := l.send(ctx, 1); err != nil {
+			return err
+		}
+		time.Sleep(settleFor / settlePackets)
+	}
+	time.Sleep(settlePause)
+	return l.send(ctx, l.packets/WarmPart)
+}
+
+func (l *settledTurn) run(ctx context.Context) (int, error) { return l.packets, l.send(ctx, l.packets) }
+func (l *settledTurn) sending() time.Duration               { return l.meter.spent }
+
+// freshTurn is the new flows that a turn counts.
+type freshTurn struct {
+	*freshLoad
+	flows int
+}
+
+func (l *freshTurn) warmUp(ctx context.Context) error { return l.send(ctx, l.flows/WarmPart) }
+
+func (l *freshTurn) run(ctx context.Context) (int, error) {
+	return l.flows * l.packets(), l.send(ctx, l.flows)
+}
+
+func (l *freshTurn) sending() time.Duration { return l.meter.spent }
+
+// takeStatistics takes over what verdictd counted. Settled flows have to pass the gate in the kernel: else their case
+// measures something else.
+func (b *comparison) takeStatistics(v *variant, path string, s *sample) error {
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read what verdictd counted: %w", err)
+	}
+	var o struct {
+		Total struct {
+			Received uint64 `json:"received"`
+			Batches  uint64 `json:"batches"`
+		} `json:"total"`
+		Gate *struct {
+			Total report.Gate `json:"total"`
+		} `json:"gate"`
+	}
+	keys := []string{"total.received", "total.batches"}
+	if v.isReference() {
+		keys = nil // verdictd guard has no queues of its own
+	}
+	if err := testbed.DecodeStatistics(document, &o, keys...); err != nil {
+		return err
+	}
+	if !v.isReference() {
+		perReceive := float64(o.Total.Received) / float64(max(1, o.Total.Batches))
+		s.PacketsPerReceive = &perReceive
+	}
+	if o.Gate == nil {
+		if v.guarded() {
+			return errors.New("verdictd's statistics tell of no gate")
+		}
+		return nil
+	}
+	g := &o.Gate.Total
+	s.Gate, s.FirstUS, s.HeldUS = &g.Received, &g.FirstUS.P50, &g.HeldUS.P50
+	if most := uint64(settlePackets + b.packets/100); v.load == caseSettled && g.Received > most {
+		return fmt.Errorf("%d packets went through the gate, of which settling accounts for %d at most: the flows were not listed", g.Received, most)
+	}
+	if bad := g.Expired + g.Unguarded; bad > 0 {
+		return fmt.Errorf("%d packets went on before their flow was confirmed", bad)
+	}
+	return nil
+}

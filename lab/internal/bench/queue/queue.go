@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"verdictd/internal/report"
+	"verdictd/lab/internal/bench"
+	"verdictd/lab/internal/testbed"
+)
+
+// Config says which programs are compared, and how long.
+type Config struct {
+	Rounds  int
+	Packets int // that are counted in a turn of settled flows
+	Fresh   int // the same in a turn of new flows
+	Window  int // packets under way at most
+	// Only are names of variants, all without any. Reference is the C program. Require are bounds on ratios, see
+	// bench.ParseRequirements.
+	Only      []string
+	Reference string
+	Require   string
+}
+
+// Validate says all that is wrong.
+func (c *Config) Validate() error {
+	_, err := bench.ParseRequirements(c.Require, figureNames())
+	return errors.Join(err, bench.KnownOnly(c.Only, Names()),
+		testbed.Within("--rounds", c.Rounds, 1, 1000), testbed.Within("--packets", c.Packets, 1000, 100_000_000),
+		testbed.Within("--fresh", c.Fresh, 1000, 4_000_000), testbed.Within("--window", c.Window, 1, 4096))
+}
+
+// Run gives every variant its turn in every round, with its progress on w.
+func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Result, error) {
+	required, err := bench.ParseRequirements(c.Require, figureNames())
+	if err != nil {
+		return nil, err
+	}
+	b := comparison{
+		Programs: t.Programs, reference: c.Reference, window: c.Window, packets: c.Packets, fresh: c.Fresh,
+		loadCPU: t.Cpus[0], daemonCPU: t.Cpus[min(1, len(t.Cpus)-1)],
+	}
+	result := &Result{Head: bench.Head[report.Host, settings, sample]{
+		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
+			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: benchFlows, Payload: benchPayload,
+			LoadCPU: b.loadCPU, DaemonCPU: b.daemonCPU,
+		},
+	}}
+	missing := bench.LeftOut(Names(), c.Only, func(i int) error { return b.canRun(&variants[i]) })
+	result.Samples, err = bench.Rounds(ctx, c.Rounds, Names(), missing, w, func(i, round int, dir string) sample {
+		return b.measure(ctx, &variants[i], round, dir)
+	})
+	if err != nil {
+		return nil, err
+	}
+	result.Interrupted = ctx.Err() != nil
+	result.judge(required, missing)
+	return result, nil
+}

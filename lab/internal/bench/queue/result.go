@@ -1,0 +1,168 @@
+package queue
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"verdictd/internal/report"
+	"verdictd/lab/internal/bench"
+)
+
+// Result is what `lab bench --json` writes.
+type Result struct {
+	bench.Head[report.Host, settings, sample]
+	Variants []summary `json:"variants"`
+	bench.Judgement
+}
+
+type settings struct {
+	Rounds    int `json:"rounds"`
+	Packets   int `json:"packets"`
+	Fresh     int `json:"fresh_packets"`
+	Window    int `json:"window"`
+	Flows     int `json:"flows"`
+	Payload   int `json:"payload_bytes"`
+	LoadCPU   int `json:"load_cpu"`
+	DaemonCPU int `json:"daemon_cpu"`
+}
+
+// A summary is one variant over all rounds.
+type summary struct {
+	Variant string `json:"variant"`
+	// NotMeasured says why there are no figures; empty if there are.
+	NotMeasured       string        `json:"not_measured"`
+	ValidRounds       int           `json:"valid_rounds"`
+	CPUPerPacket      *bench.Spread `json:"cpu_us_per_packet"`
+	PathCPUPerPacket  *bench.Spread `json:"path_cpu_us_per_packet"`
+	PacketsPerSecond  *bench.Spread `json:"packets_per_second"`
+	PacketsPerReceive *bench.Spread `json:"packets_per_receive"`
+	FirstUS           *bench.Spread `json:"first_us"`
+	HeldUS            *bench.Spread `json:"held_us"`
+}
+
+// atPath names the figure of the whole path.
+const atPath = "@path"
+
+// figureNames are the names that ratios are of.
+func figureNames() []string {
+	names := Names()
+	for i := range variants {
+		names = append(names, variants[i].name()+atPath)
+	}
+	return names
+}
+
+// ratios are those that are always shown.
+var ratios = []bench.Ratio{
+	bench.RatioOf("mmsg", "c"),
+	bench.RatioOf("mmsg", "gonfqueue"),
+	bench.RatioOf("mmsg+hold", "c"),
+	bench.RatioOf("mmsg+hold", "gonfqueue+hold"),
+	bench.RatioOf("mmsg+hold", "mmsg"),
+	bench.RatioOf("mmsg+hold"+atPath, "mmsg"+atPath),
+	bench.RatioOf("c+hold"+atPath, "c"+atPath),
+	bench.RatioOf("burst:mmsg+hold"+atPath, "burst:mmsg"+atPath),
+	bench.RatioOf("answer:mmsg+hold"+atPath, "answer:mmsg"+atPath),
+}
+
+// summarise puts the rounds of each variant together. Missing says why a variant was not run at all.
+func summarise(samples []sample, missing map[string]error) []summary {
+	var list []summary
+	for i := range variants {
+		s := summary{Variant: variants[i].name()}
+		var cpu, path, rate, receive, first, held []float64
+		invalid := ""
+		add := func(to *[]float64, x *float64) {
+			if x != nil {
+				*to = append(*to, *x)
+			}
+		}
+		for j := range samples {
+			m := &samples[j]
+			switch {
+			case m.Variant != s.Variant:
+				continue
+			case m.Invalid != "":
+				invalid = m.Invalid
+				continue
+			}
+			s.ValidRounds++
+			cpu, path, rate = append(cpu, m.CPUPerPacket), append(path, m.PathCPUPerPacket), append(rate, m.PacketsPerSecond)
+			add(&receive, m.PacketsPerReceive)
+			add(&first, m.FirstUS)
+			add(&held, m.HeldUS)
+		}
+		s.NotMeasured = bench.WhyNot(s.ValidRounds, missing[s.Variant], invalid)
+		s.CPUPerPacket, s.PathCPUPerPacket, s.PacketsPerSecond = bench.NewSpread(cpu), bench.NewSpread(path), bench.NewSpread(rate)
+		s.PacketsPerReceive, s.FirstUS, s.HeldUS = bench.NewSpread(receive), bench.NewSpread(first), bench.NewSpread(held)
+		list = append(list, s)
+	}
+	return list
+}
+
+// judge fills in ratios, notes and the verdict.
+func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
+	b.Variants, b.Notes = summarise(b.Samples, missing), []string{}
+	medians, widths := map[string]float64{}, map[string]float64{}
+	for i := range b.Variants {
+		s := &b.Variants[i]
+		for name, figure := range map[string]*bench.Spread{s.Variant: s.CPUPerPacket, s.Variant + atPath: s.PathCPUPerPacket} {
+			if figure != nil && figure.Median > 0 {
+				medians[name], widths[name] = figure.Median, figure.Relative()
+			}
+		}
+		if s.CPUPerPacket != nil {
+			b.NoteNoise(s.Variant, s.CPUPerPacket)
+		}
+	}
+	b.NoteOneCPU(b.Settings.LoadCPU, b.Settings.DaemonCPU, "the daemon")
+	b.Ratios = bench.CompareMedians(medians, ratios, required)
+	for i := range b.Ratios {
+		if width, ok := widths[b.Ratios[i].Under]; ok {
+			b.Ratios[i].UnderSpread = &width
+		}
+	}
+	b.Verdict = bench.JudgeRatios(b.Ratios, bench.FailedTurns(b.Samples, b.Interrupted), "Every packet of every round arrived; no bounds were required.")
+}
+
+// WriteText writes the tables for people, and the verdict below them.
+func (b *Result) WriteText(w io.Writer) error {
+	var text strings.Builder
+	h, s := &b.Host, &b.Settings
+	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	fmt.Fprintf(&text, "%d rounds of %d packets with %d bytes of payload in %d settled flows, or %d in new flows: bursts of %d, or one packet and its answer;\n",
+		s.Rounds, s.Packets, s.Payload, s.Flows, s.Fresh, caseBurst.burstOf())
+	fmt.Fprintf(&text, "at most %d under way; one queue, everything accepted.\n", s.Window)
+	fmt.Fprintf(&text, "The program runs on CPU %d, the load on CPU %d. CPU is all time of the program's threads, and of verdictd guard's before another one; path adds the sends, in which are rules and conntrack.\n",
+		s.DaemonCPU, s.LoadCPU)
+	fmt.Fprintf(&text, "first and held: how long the gate had a packet, medians.\n\n")
+
+	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "program\tCPU us/packet\tmin..max\tpath us/packet\tmin..max\tpackets/s\tpackets/receive\tfirst us\theld us\trounds")
+	for i := range b.Variants {
+		v := &b.Variants[i]
+		if v.CPUPerPacket == nil {
+			continue
+		}
+		receive := "1" // what the C program does
+		if v.PacketsPerReceive != nil {
+			receive = fmt.Sprintf("%.1f", v.PacketsPerReceive.Median)
+		}
+		c, p := v.CPUPerPacket, v.PathCPUPerPacket
+		fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.2f\t%.2f..%.2f\t%.0f\t%s\t%s\t%s\t%d\n", v.Variant, c.Median, c.Min, c.Max, p.Median, p.Min, p.Max,
+			v.PacketsPerSecond.Median, receive, v.FirstUS.MedianText(), v.HeldUS.MedianText(), v.ValidRounds)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for i := range b.Variants {
+		if v := &b.Variants[i]; v.CPUPerPacket == nil {
+			fmt.Fprintf(&text, "%s: not measured: %s\n", v.Variant, v.NotMeasured)
+		}
+	}
+
+	fmt.Fprintln(&text)
+	return b.Judgement.WriteText(w, &text)
+}

@@ -1,0 +1,205 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
+
+	"verdictd/lab/internal/testbed"
+)
+
+const (
+	// benchFlows is how many flows the load has, all of them as old as the warm-up.
+	benchFlows = 8
+
+	// benchPayload is a small packet's: what a packet costs is measured, and not what its bytes do.
+	benchPayload = 64
+
+	// deliveredWithin is when a load gives up on packets that do not arrive.
+	deliveredWithin = 5 * time.Second
+)
+
+// maxChunk is how many packets one send may hold: UDP_MAX_SEGMENTS was 64 at first, and is 128 now.
+const maxChunk = 64
+
+// A load is UDP flows in a closed loop, on the thread that opened it: packets are sent as long as no more than a window
+// of them is under way, so that none is lost to a full queue, and every daemon has as much to do as it can.
+//
+// One CPU has to send faster than the fastest daemon judges, or that one is measured half idle, with a wake-up for every
+// few packets, and the slower ones are not. Even sendmmsg is too slow for that. So a chunk of packets goes down as one with
+// UDP_SEGMENT (Linux 4.18); it is nfnetlink_queue that makes packets of it, as it does unless NFQA_CFG_F_GSO is set.
+//
+// The thread polls and never sleeps. Were it to wait in a receive, waking it would be work of the daemon, whose verdict
+// delivers the packet, and the more so the faster the daemon is.
+type load struct {
+	flows   []int // sockets, one a flow
+	sink    int   // the socket that all of them send to
+	window  int
+	chunk   int    // packets a send
+	next    int    // flow to send
+	payload []byte // of a chunk
+	in      *inbox
+	meter   cpuMeter
+
+	patience time.Duration // with packets that do not arrive
+}
+
+// openLoad makes the sockets in the calling thread's network namespace.
+func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load, err error) {
+	chunk := min(max(1, window/8), maxChunk)
+	l := &load{sink: -1, window: window, chunk: chunk, payload: make([]byte, chunk*benchPayload), in: newInbox(window), patience: deliveredWithin}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
+		}
+	}()
+	if err := l.meter.open(); err != nil {
+		return nil, err
+	}
+	if l.sink, err = udpSocket(target); err != nil {
+		return nil, err
+	}
+	if err := testbed.RoomToReceive(l.sink, window); err != nil {
+		return nil, err
+	}
+	for _, source := range sources {
+		fd, err := udpSocket(netip.AddrPortFrom(source, 0))
+		if err != nil {
+			return nil, err
+		}
+		l.flows = append(l.flows, fd)
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: target.Addr().As4(), Port: int(target.Port())}); err != nil {
+			return nil, fmt.Errorf("connect to %v: %w", target, err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, benchPayload); err != nil {
+			return nil, fmt.Errorf("set UDP_SEGMENT (needs Linux 4.18): %w", err)
+		}
+	}
+	return l, nil
+}
+
+func udpSocket(local netip.AddrPort) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: local.Addr().As4(), Port: int(local.Port())}); err != nil {
+		return -1, errors.Join(fmt.Errorf("bind to %v: %w", local, err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// Close closes the sockets.
+func (l *load) Close() error {
+	var errs []error
+	for _, fd := range append(l.flows, l.sink) {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// send sends packets and returns when all of them have arrived.
+func (l *load) send(ctx context.Context, packets int) error {
+	sent, arrived := 0, 0
+	progress := time.Now()
+	for arrived < packets {
+		if n := min(l.chunk, packets-sent); n > 0 && sent-arrived+n <= l.window {
+			if err := l.meter.measure(func() error { return sendAll(l.flows[l.next], l.payload[:n*benchPayload]) }); err != nil {
+				return fmt.Errorf("send packet %d of %d: %w", sent+1, packets, err)
+			}
+			l.next = (l.next + 1) % len(l.flows)
+			sent += n
+			continue
+		}
+		n, err := l.in.receive(l.sink)
+		switch {
+		case err != nil:
+			return fmt.Errorf("receive packet %d of %d: %w", arrived+1, packets, err)
+		case n > 0:
+			arrived += n
+			progress = time.Now()
+			continue
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case time.Since(progress) > l.patience:
+			return fmt.Errorf("%d of %d packets sent have not arrived within %v", sent-arrived, sent, l.patience)
+		}
+		// Others may want this CPU, the daemon among them where there is only one.
+		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // cannot fail
+	}
+	if n, err := l.in.receive(l.sink); err != nil || n > 0 {
+		return errors.Join(fmt.Errorf("%d packets too many arrived", n), err)
+	}
+	return nil
+}
+
+// sendAll sends a datagram, which may wait for room in the socket's send buffer.
+func sendAll(fd int, datagram []byte) error {
+	for {
+		// The runtime's own signals interrupt it.
+		if err := unix.Send(fd, datagram, 0); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// An inbox is the arguments of recvmmsg for datagrams whose bytes nobody reads.
+type inbox struct {
+	msgs  []nfnl.Mmsghdr
+	iov   unix.Iovec
+	bytes [benchPayload]byte
+}
+
+func newInbox(packets int) *inbox {
+	in := &inbox{msgs: make([]nfnl.Mmsghdr, packets)}
+	in.iov.Base = &in.bytes[0]
+	in.iov.SetLen(len(in.bytes))
+	for i := range in.msgs {
+		in.msgs[i].Hdr.Iov = &in.iov
+		in.msgs[i].Hdr.SetIovlen(1)
+	}
+	return in
+}
+
+// receive takes what has arrived, which may be nothing, and says how many datagrams that was.
+func (in *inbox) receive(fd int) (int, error) {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.msgs[0])), uintptr(len(in.msgs)), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EAGAIN:
+			return 0, nil
+		case unix.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
+
+// OnCPU runs f on a thread of its own that is pinned, in the calling goroutine's stead.
+func OnCPU(cpu int, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, and no other one comes to be pinned.
+		runtime.LockOSThread()
+		var set unix.CPUSet
+		set.Set(cpu)
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			done <- fmt.Errorf("pin the load to CPU %d: %w", cpu, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}

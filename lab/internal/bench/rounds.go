@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"verdictd/lab/internal/testbed"
+)
+
+// A Head is what each comparison's document begins with: H is what it says of the machine, C its settings, S a sample.
+type Head[H, C, S any] struct {
+	Schema      int    `json:"schema"`
+	Version     string `json:"version"`
+	Host        H      `json:"host"`
+	Settings    C      `json:"settings"`
+	Interrupted bool   `json:"interrupted"`
+	Samples     []S    `json:"samples"`
+}
+
+// A Turn is a sample: what came of one candidate's turn in one round.
+type Turn interface {
+	// of says whose turn it was, in which round, and why its figures do not count; empty if they do.
+	Of() (candidate string, round int, invalid string)
+	// figures are the valid ones, in short.
+	Figures() string
+}
+
+// errNotChosen is why a candidate is not measured.
+var errNotChosen = errors.New("not chosen by --only")
+
+// KnownOnly says which names of --only there are not.
+func KnownOnly(only, candidates []string) error {
+	var errs []error
+	for _, name := range only {
+		if !slices.Contains(candidates, name) {
+			errs = append(errs, fmt.Errorf("--only %s: there are %s", name, strings.Join(candidates, ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// LeftOut says of the candidates that have no turn why not.
+func LeftOut(candidates, only []string, canRun func(i int) error) map[string]error {
+	missing := map[string]error{}
+	for i, name := range candidates {
+		if len(only) > 0 && !slices.Contains(only, name) {
+			missing[name] = errNotChosen
+		} else if err := canRun(i); err != nil {
+			missing[name] = err
+		}
+	}
+	return missing
+}
+
+// Rounds gives every candidate that is not missing its turn, and that again and again: what slows the machine down
+// meanwhile slows all of them. A turn's directory is not made yet.
+func Rounds[S any, P interface {
+	*S
+	Turn
+}](
+	ctx context.Context, n int, candidates []string, missing map[string]error, progressTo io.Writer, turn func(i, round int, dir string) S,
+) ([]S, error) {
+	samples := []S{}
+	err := testbed.WithFiles(func(dir string) {
+		for round := 1; round <= n; round++ {
+			for i, name := range candidates {
+				if missing[name] != nil {
+					continue
+				}
+				s := turn(i, round, filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)))
+				if ctx.Err() != nil {
+					return // the interruption, and not the candidate, is what failed
+				}
+				samples = append(samples, s)
+				line := "does not count: "
+				if _, _, invalid := P(&s).Of(); invalid != "" {
+					line += invalid
+				} else {
+					line = P(&s).Figures()
+				}
+				fmt.Fprintf(progressTo, "[round %d/%d] %s: %s\n", round, n, name, line)
+			}
+		}
+	})
+	return samples, err
+}

@@ -1,0 +1,154 @@
+package fakes
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"verdictd/internal/config"
+	"verdictd/internal/report"
+	"verdictd/internal/testkit"
+)
+
+// The test binary plays the programs that the lab starts, under their names, so that their failures can be arranged.
+const (
+	// variable is set for fakes. Its value is a directory in which each leaves a file with its process number.
+	variable = "LAB_TEST_FAKES"
+
+	// MoodVariable, with a program's name appended, says how that one misbehaves.
+	MoodVariable = "LAB_TEST_MOOD_"
+)
+
+// Install makes a directory with the programs in it, and one in which they say that they run.
+func Install(t *testing.T) (bin, pids string) {
+	t.Helper()
+	testkit.Require(t)
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, pids = t.TempDir(), t.TempDir()
+	for _, name := range []string{"lab", "verdictd", "stress", "conntrackwatch"} {
+		if err := os.Symlink(executable, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv(variable, pids)
+	// The race detector lets each program wait a second at its end.
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	// Every run's directory is made here, and has to be gone afterwards. The names of the test's own directories are long,
+	// and a socket's path may not be.
+	short, err := os.MkdirTemp("", "") //nolint:usetesting // for that reason
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(short); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("TMPDIR", short)
+	return bin, pids
+}
+
+// Playing says whether this process is a fake.
+func Playing() bool { return os.Getenv(variable) != "" }
+
+// Play is one program's life, and its exit status.
+func Play(name string) int {
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		fmt.Println(name, "fake-1")
+		return 0
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	file := filepath.Join(os.Getenv(variable), fmt.Sprintf("%s-%d", name, os.Getpid()))
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	mood := os.Getenv(MoodVariable + name)
+	switch mood {
+	case "fails":
+		fmt.Fprintln(os.Stderr, "first line\nlast line")
+		return 3
+	case "hangs":
+		time.Sleep(time.Hour)
+	}
+	switch name {
+	case "verdictd":
+		return fakeDaemon(ctx)
+	case "conntrackwatch":
+		return fakeWatch(ctx, mood)
+	}
+	return fakeStress()
+}
+
+// GateTotal is a gate's counters as verdictd writes them.
+const GateTotal = `{"received":15,"first":2,"held":6,"confirmed":5,"gone":1,"dropped":4,"expired":7,"unguarded":8,"listed":3,"vanished":0,
+	"queue_dropped":0,"user_dropped":0,"first_us":{"p50":1,"p99":2,"max":3},"held_us":{"p50":4,"p99":5,"max":6}}`
+
+func fakeDaemon(ctx context.Context) int {
+	cfg, err := config.Load(os.Args[3]) // ..run or guard --config FILE
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	if _, err := daemon.SdNotify(false, "STATUS=soon"); err != nil {
+		return 1
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		return 1
+	}
+	<-ctx.Done()
+	gate := ""
+	if cfg.Guard.Mode == report.GuardHold || cfg.Guard.Mode == report.GuardDrop {
+		total := strings.NewReplacer(`"gone":1`, `"gone":0`, `"expired":7`, `"expired":0`, `"unguarded":8`, `"unguarded":0`).Replace(GateTotal)
+		gate = fmt.Sprintf(`"gate":{"queues":[%[1]s],"total":%[1]s},`, total)
+	}
+	document := `{"schema":2,"queues":[{"queue":0,"received":25},{"queue":1,"received":15}],
+		"total":{"received":40,"accepted":40,"dropped":0,"undecodable":0,"verdict_errors":0,"queue_dropped":0,"user_dropped":0,
+		"verdict_latency_us":{"p50":301.5,"p99":1200,"max":1300}},` + gate + `"cpu_us_per_packet":2.5,"rss_kib":{"start":1,"end":2,"max":3}}`
+	if err := os.WriteFile(cfg.Statistics.File, []byte(document), 0o644); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func fakeWatch(ctx context.Context, mood string) int {
+	if mood == "ends" {
+		return 0
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		return 1
+	}
+	<-ctx.Done()
+	switch {
+	case mood == "forgets":
+		fmt.Println(`{"schema":1,"total":{"insert_failed":0,"drop":0}}`)
+	case os.Args[1] == "events":
+		fmt.Println(`{"schema":1,"total":{"new":10,"update":20,"destroy":0}}`)
+	default:
+		fmt.Println(`{"schema":1,"total":{"clash_resolve":0,"insert_failed":0,"drop":0,"chain_toolong":null}}`)
+	}
+	return 0
+}
+
+func fakeStress() int {
+	if !strings.Contains(strings.Join(os.Args, " "), "--flows 10 --burst 4") {
+		fmt.Fprintln(os.Stderr, "unexpected arguments:", os.Args)
+		return 2
+	}
+	fmt.Println(`{"schema":1,"flows":10,"sent":40,"delivered":40,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"split":0,"send_errors":0,"seconds":0.1,"packets_per_second":400}`)
+	return 0
+}

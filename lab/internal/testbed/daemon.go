@@ -1,0 +1,54 @@
+package testbed
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+
+	"verdictd/internal/config"
+	"verdictd/internal/netlab"
+)
+
+// DefaultQueueLength is the kernel's (NFQNL_QMAX_DEFAULT).
+const DefaultQueueLength = 1024
+
+// startDaemon starts verdictd with a configuration, in the namespace that has the queue.
+func (g *Group) StartDaemon(ns *netlab.NetNS, verdictd string, c *config.Config) (*Process, error) {
+	path, err := g.writeConfig("verdictd.yaml", c)
+	if err != nil {
+		return nil, err
+	}
+	return g.StartService(ns, verdictd, "run", "--config", path)
+}
+
+// writeConfig writes a configuration into the group's directory.
+func (g *Group) writeConfig(name string, c *config.Config) (path string, err error) {
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	path = filepath.Join(g.Dir, name)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return "", fmt.Errorf("write verdictd's configuration: %w", err)
+	}
+	return path, nil
+}
+
+// startGuard starts verdictd guard and waits until it holds.
+func (g *Group) startGuard(ns *netlab.NetNS, verdictd string, c *config.Config) (*Process, error) {
+	path, err := g.writeConfig("guard.yaml", guardConfig(c))
+	if err != nil {
+		return nil, err
+	}
+	return g.StartService(ns, verdictd, "guard", "--config", path)
+}
+
+// guardConfig is what verdictd guard is to know of a daemon's configuration: the guard and the statistics, but nothing of
+// the rules, which it reads.
+func guardConfig(c *config.Config) *config.Config {
+	out := config.Default()
+	out.Guard, out.Statistics = c.Guard, c.Statistics
+	return out
+}

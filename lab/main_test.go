@@ -1,0 +1,30 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"verdictd/internal/cli"
+	"verdictd/internal/testkit"
+	"verdictd/lab/internal/fakes"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "reference" {
+		main() // of the lab that is tested, which starts itself
+	}
+	if !fakes.Playing() {
+		testkit.Main(m)
+	}
+	if how := os.Getenv(confineVariable); how != "" {
+		fmt.Fprintln(os.Stderr, "confine the lab:", confine(how))
+		os.Exit(cli.Usage)
+	}
+	name := filepath.Base(os.Args[0])
+	if name == "lab" {
+		main()
+	}
+	os.Exit(fakes.Play(name))
+}
