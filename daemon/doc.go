@@ -10,11 +10,13 @@
 //
 // A request's way through the files:
 //
-//	run.go      the service: start, serve, and the order of its stop
-//	guard.go    `verdictd guard`, and the loop that follows the rules
-//	keeper.go   opens, refills and closes the gate as a plan says
-//	plan.go     makes the plan from the machine's live rules
-//	claim.go    who has a table in this network namespace
+//	run.go           the service: start, serve, and the order of its stop
+//	guard.go         `verdictd guard`
+//	translate.go     what the configuration means to the packages below
+//	statistics.go    what was counted, written at the end
+//	internal/engine  the verdicts
+//	internal/guard   follows the rules; opens and closes the gate
+//	internal/gate    the gate
 //
 // Exit status: 0 done, 1 failed, 64 wrong usage, 78 wrong configuration.
 package main

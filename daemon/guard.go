@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/daemon/internal/exposure"
+	"verdictd/daemon/internal/guard"
 	"verdictd/internal/config"
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
@@ -46,69 +46,41 @@ func runGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	if err := modules.Load(ctx, modules.PartQueue, modules.PartTables); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	claimed, err := claim(guardTable)
+	claimed, err := guard.Claim(guardTable)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
-	k := &keeper{
-		guard: &cfg.Guard, log: log, table: guardTable,
-		judged: func(uint16) (uint32, bool) { return 0, false }, queues: queues, alone: true,
-		install: func() (*ruleset.Installed, error) { return ruleset.InstallGate(gateRules(guardTable, &cfg.Guard)) },
-	}
+	k := guard.New(guard.Options{
+		Guard: &cfg.Guard, Log: log, Table: guardTable, Alone: true, Queues: queues,
+		Install: func() (*ruleset.Installed, error) { return ruleset.InstallGate(gateRules(guardTable, &cfg.Guard)) },
+	})
 	began := startUsage()
-	if err = k.begin(ctx); err == nil {
-		log.Info("guard begins", "version", version, "table", guardTable, "mode", k.mode(&k.now))
+	if err = k.Begin(ctx); err == nil {
+		log.Info("guard begins", "version", version, "table", guardTable, "mode", k.Mode())
 		notify(log, daemon.SdNotifyReady)
-		err = k.serve(ctx)
+		err = k.Serve(ctx)
 	}
 	notify(log, daemon.SdNotifyStopping)
-	return errors.Join(err, k.leave(cfg, began))
-}
-
-// serve follows the rules until the context ends or the gate cannot go on.
-func (k *keeper) serve(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-k.failed():
-			return err
-		case <-k.changed():
-			if k.again == nil {
-				k.again = time.After(rulesPause)
-			}
-		case <-k.ended():
-			if err := k.changes.Err(); err != nil {
-				return fmt.Errorf("the rules are watched no more: %w", err)
-			}
-			return nil // the context's end is its own, too
-		case <-k.again:
-			k.again = nil
-			if err := k.follow(ctx); err != nil {
-				k.log.Error("the guard cannot follow the rules: it stays as it is", "error", err)
-			}
-		}
-	}
+	return errors.Join(err, leave(k, cfg, log, began))
 }
 
 // leave takes the gate's rules out, lets go what is held as soon as it may, and
 // writes the statistics.
-func (k *keeper) leave(cfg *config.Config, began usage) error {
-	k.end()
-	errs := []error{k.gone(k.reopen()), k.gone(k.detach())}
-	time.Sleep(settle)
+func leave(k *guard.Keeper, cfg *config.Config, log *slog.Logger, began usage) error {
+	k.End()
+	errs := []error{k.Reopen(), k.Detach()}
 	cpu := processTime()
-	errs = append(errs, k.stop())
+	errs = append(errs, k.Stop())
 	kernel, err := nfq.ReadKernelQueues()
 	if err != nil {
-		k.log.Warn("the kernel's drop counters are unknown", "error", err)
+		log.Warn("the kernel's drop counters are unknown", "error", err)
 	}
 	st := newStatistics(cfg, began)
-	st.Guard, st.Gate = string(k.mode(&k.now)), k.statistics(kernel)
+	st.Guard, st.Gate = string(k.Mode()), k.Statistics(kernel)
 	if st.Gate != nil {
 		st.CPUPerPacket = began.perPacket(cpu, st.Gate.Total.Received)
 	}
-	errs = append(errs, k.free(), k.gone(k.remove()), writeStatistics(st, cfg.Statistics.File))
+	errs = append(errs, k.Free(), k.Remove(), writeStatistics(st, cfg.Statistics.File))
 	return errors.Join(errs...)
 }

@@ -20,7 +20,7 @@ import (
 // Prometheus until the returned function is called.
 func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 	var guarded []uint16
-	mode := s.keeper.mode(&s.keeper.now)
+	mode := s.keeper.Mode()
 	if mode != vocabulary.GuardOff {
 		for i := range s.cfg.Queues.Count {
 			guarded = append(guarded, s.cfg.Queues.First+uint16(i))

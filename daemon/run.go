@@ -5,12 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"slices"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/daemon/internal/engine"
+	"verdictd/daemon/internal/guard"
 	"verdictd/internal/config"
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
@@ -28,28 +27,26 @@ func (c *runCommand) Run(ctx context.Context) error {
 	return run(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }
 
-// settle is longer than a packet takes from a rule that was just taken out to
-// its queue.
-const settle = 20 * time.Millisecond
-
 // run has the kernel load its modules, starts the queues one after the other on
 // this thread, before any worker runs, and only then has the kernel fill them.
 func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
 	if err = loadModules(ctx, cfg, modules.Load); err != nil {
 		return err
 	}
-	s := service{cfg: cfg, log: log, keeper: newKeeper(cfg, log)}
-	if s.engine, err = engine.Open(engineConfig(cfg, &s.keeper.hints)); err != nil {
+	s := &service{cfg: cfg, log: log}
+	options := guardOptions(cfg, log)
+	options.Judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), s.judged(queue) }
+	s.keeper = guard.New(options)
+	if s.engine, err = engine.Open(engineConfig(cfg, s.keeper.Hints())); err != nil {
 		return err
 	}
-	claimed, err := claim(s.keeper.table)
+	claimed, err := guard.Claim(options.Table)
 	if err != nil {
 		return errors.Join(err, s.engine.Close())
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
-	s.keeper.judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), judgedBy(cfg)(queue) }
 	s.engine.Start()
-	if err := s.keeper.begin(ctx); err != nil {
+	if err := s.keeper.Begin(ctx); err != nil {
 		return errors.Join(err, s.stop())
 	}
 	s.announce()
@@ -70,7 +67,7 @@ type service struct {
 	cfg    *config.Config
 	log    *slog.Logger
 	engine *engine.Engine
-	keeper *keeper
+	keeper *guard.Keeper
 	usage  usage
 }
 
@@ -86,7 +83,7 @@ func (s *service) serve(ctx context.Context) error {
 			end(err)
 		}
 	}()
-	if err := s.keeper.serve(ctx); err != nil {
+	if err := s.keeper.Serve(ctx); err != nil {
 		return err
 	}
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
@@ -112,46 +109,37 @@ func (s *service) serve(ctx context.Context) error {
 // while the queues are unbound are dropped by the kernel; later ones pass where
 // the rule has `bypass`.
 func (s *service) stop() error {
-	var errs []error
-	s.keeper.end()
-	if rules := s.keeper.installed; rules != nil {
-		s.keeper.hush(s.idle)
-		errs = append(errs, s.keeper.gone(rules.DetachVerdicts()))
-		errs = append(errs, s.keeper.gone(s.keeper.reopen()))
-		errs = append(errs, s.keeper.gone(rules.Detach()))
-		time.Sleep(settle)
-	}
-	errs = append(errs, s.keeper.stop())
+	s.keeper.End()
+	s.keeper.Hush(s.idle)
+	errs := []error{s.keeper.DetachVerdicts(), s.keeper.Reopen(), s.keeper.Detach(), s.keeper.Stop()}
 	kernel, err := nfq.ReadKernelQueues()
 	if err != nil {
 		s.log.Warn("the kernel's drop counters are unknown", "error", err)
 	}
 	errs = append(errs, s.engine.Stop())
 	counted := s.collect(kernel)
-	errs = append(errs, s.keeper.free(), s.engine.Close())
-	errs = append(errs, s.keeper.gone(s.keeper.remove()))
+	errs = append(errs, s.keeper.Free(), s.engine.Close())
+	errs = append(errs, s.keeper.Remove())
 	return errors.Join(append(errs, writeStatistics(counted, s.cfg.Statistics.File))...)
 }
 
 // idle reports whether nothing waits for a verdict.
-func (s *service) idle() bool { return idle(s.judged) }
+func (s *service) idle() bool { return guard.Idle(s.judged) }
 
-func (s *service) judged(queue uint16) bool { return judgedBy(s.cfg)(queue) }
-
-// idle reports whether nothing waits in some of the kernel's queues.
-func idle(of func(queue uint16) bool) bool {
-	queues, err := nfq.ReadKernelQueues()
-	return err != nil || !slices.ContainsFunc(queues, func(q nfq.KernelQueue) bool { return q.Queued > 0 && of(q.Queue) })
+// judged tells the queues that the daemon judges.
+func (s *service) judged(queue uint16) bool {
+	n := int(queue) - int(s.cfg.Queues.First)
+	return n >= 0 && n < s.cfg.Queues.Count
 }
 
 // announce logs what an operator should know at the start.
 func (s *service) announce() {
 	attributes := []any{
 		"version", version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
-		"placement", s.cfg.Rules.Placement, "guard", s.keeper.mode(&s.keeper.now),
+		"placement", s.cfg.Rules.Placement, "guard", s.keeper.Mode(),
 	}
-	if s.keeper.installed != nil {
-		attributes = append(attributes, "statement", s.keeper.installed.Kind())
+	if kind := s.keeper.Kind(); kind != "" {
+		attributes = append(attributes, "statement", kind)
 	}
 	s.log.Info("verdicts begin", attributes...)
 	if want, got := s.cfg.Queues.ReceiveBuffer, s.engine.ReceiveBuffer(); got < want {

@@ -74,7 +74,7 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
 	cpu := processTime()
 	queues, total := s.engine.Results()
 	d := newStatistics(s.cfg, s.usage)
-	d.Guard, d.Gate = string(s.keeper.mode(&s.keeper.now)), s.keeper.statistics(kernel)
+	d.Guard, d.Gate = string(s.keeper.Mode()), s.keeper.Statistics(kernel)
 	d.Total = &statistics.Totals{Verdicts: total}
 	d.CPUPerPacket = s.usage.perPacket(cpu, total.Received)
 	for i, r := range queues {
@@ -91,21 +91,6 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
 		d.Queues = append(d.Queues, q)
 	}
 	return d
-}
-
-// statistics of the gate, and of those before it; nil where there was none.
-func (k *keeper) statistics(kernel []nfq.KernelQueue) *statistics.Gate {
-	if k.gate == nil {
-		return nil
-	}
-	queues, total := k.gate.Results()
-	g := &statistics.Gate{Queues: queues, Total: statistics.GateTotals{GateThread: total}}
-	statistics.Add(&g.Total.GateThread, &k.closed)
-	var passed uint64
-	g.Total.QueueDropped, g.Total.UserDropped, passed = k.gate.Drops(kernel)
-	g.Total.Unguarded += passed
-	g.Total.UnguardedSocket += passed
-	return g
 }
 
 // writeStatistics puts them into a file; "-" is standard output, "" nothing.

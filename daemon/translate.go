@@ -1,11 +1,15 @@
 package main
 
 import (
+	"log/slog"
 	"slices"
 
 	"verdictd/daemon/internal/engine"
+	"verdictd/daemon/internal/exposure"
+	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/policy"
 	"verdictd/internal/config"
+	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
@@ -36,6 +40,48 @@ func gateRules(table string, g *config.Guard) ruleset.Config {
 		Table: table, Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
 		Gate: &ruleset.Gate{FirstQueue: g.FirstQueue, Queues: uint16(max(g.Queues, 1))},
 	}
+}
+
+// gateSuffix makes the name of the gate's table where rules.table is the operator's.
+const gateSuffix = "-gate"
+
+// guardOptions say what is guarded: the queues that the daemon judges.
+func guardOptions(cfg *config.Config, log *slog.Logger) guard.Options {
+	first := cfg.Queues.First
+	o := guard.Options{
+		Guard: &cfg.Guard, Log: log, Table: cfg.Rules.Table,
+		Queues: []exposure.QueueRange{{First: first, Last: first + uint16(cfg.Queues.Count-1)}},
+	}
+	if cfg.Rules.Install {
+		o.Own = ownPackets(&cfg.Rules)
+		if cfg.Rules.Fanout == vocabulary.FanoutCPU {
+			o.Spread = cfg.Queues.Count
+		}
+	} else {
+		o.Operators = o.Table
+		o.Table += gateSuffix
+		o.Alone = true
+	}
+	o.Install = func() (*ruleset.Installed, error) { return installRules(cfg, o.Table) }
+	return o
+}
+
+// ownPackets are what the daemon's own rules queue, where that can clash.
+func ownPackets(r *config.Rules) *liverules.Selection {
+	own := &liverules.Selection{}
+	if !r.Placement.Exposed() {
+		return own
+	}
+	for _, f := range r.Families {
+		own.Families = append(own.Families, map[vocabulary.Family]liverules.Family{vocabulary.IPv4: liverules.IPv4, vocabulary.IPv6: liverules.IPv6}[f])
+	}
+	for _, p := range r.Protocols {
+		own.Protocols = append(own.Protocols, liverules.Protocol(p))
+	}
+	for _, port := range slices.Concat(r.DestinationPorts, r.SourcePorts) {
+		own.Ports = append(own.Ports, vocabulary.Ports(port, port))
+	}
+	return own
 }
 
 // installRules installs what the configuration asks for; nil where that is nothing.

@@ -147,11 +147,11 @@ func untracked(v visit, f families, notracks []visit) Answer {
 		var certain []visit
 		for _, n := range notracks {
 			b, of := n.base.base, n.way().families()
-			if b.hook != h || b.priority > lookupPriority || of&f == 0 {
+			if b.hook != h || b.priority > LookupPriority || of&f == 0 {
 				continue
 			}
 			some = true
-			if b.priority < lookupPriority && f&^of == 0 {
+			if b.priority < LookupPriority && f&^of == 0 {
 				certain = append(certain, n)
 			}
 		}

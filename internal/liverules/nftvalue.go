@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/vocabulary"
 )
 
 // A value is what was loaded into a register: its words, and how to write what
@@ -311,7 +313,7 @@ func port(b []byte) string {
 	return fmt.Sprint(binary.BigEndian.Uint16(b))
 }
 
-func protocolsText(b []byte) string { return protocolText(b[0]) }
+func protocolsText(b []byte) string { return vocabulary.ProtocolName(b[0]) }
 
 func familyText(b []byte) string {
 	switch b[0] {

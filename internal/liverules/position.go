@@ -26,7 +26,7 @@ const (
 // Priorities of conntrack's and NAT's own hooks (enum nf_ip_hook_priorities),
 // the same for IPv4, IPv6 and, since 5.3, bridges.
 const (
-	lookupPriority = -200 // PREROUTING and OUTPUT
+	LookupPriority = -200 // PREROUTING and OUTPUT
 	dnatPriority   = -100 // PREROUTING and OUTPUT
 	// Last in INPUT and POSTROUTING. A base chain cannot come behind it for sure:
 	// of two hooks with the same priority the one registered later is called
@@ -47,9 +47,9 @@ func position(f Family, h vocabulary.Hook, priority int) (Position, string) {
 	switch h {
 	case vocabulary.HookPrerouting, vocabulary.HookOutput:
 		switch {
-		case priority < lookupPriority:
+		case priority < LookupPriority:
 			return BeforeLookup, "priority is below -200: before conntrack's lookup"
-		case priority == lookupPriority:
+		case priority == LookupPriority:
 			return Undecided, "priority is -200, that of conntrack's lookup: which comes first depends on which was registered last"
 		}
 	case vocabulary.HookInput, vocabulary.HookPostrouting:

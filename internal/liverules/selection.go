@@ -3,7 +3,6 @@ package liverules
 import (
 	"fmt"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -32,39 +31,19 @@ type Selection struct {
 type Protocol uint8
 
 // String is the protocol's name, or its number.
-func (p Protocol) String() string { return protocolText(uint8(p)) }
+func (p Protocol) String() string { return vocabulary.ProtocolName(uint8(p)) }
 
 // MarshalText gives the name.
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText takes a name or a number.
 func (p *Protocol) UnmarshalText(text []byte) error {
-	for number, name := range protocolNames {
-		if name == string(text) {
-			*p = Protocol(number)
-			return nil
-		}
-	}
-	n, err := strconv.ParseUint(string(text), 10, 8)
-	if err != nil {
-		return fmt.Errorf("IP protocol %q: %w", text, err)
+	n, ok := vocabulary.ProtocolNamed(string(text))
+	if !ok {
+		return fmt.Errorf("%q is no IP protocol", text)
 	}
 	*p = Protocol(n)
 	return nil
-}
-
-// protocolNames are those of the protocols that matter here.
-var protocolNames = map[uint8]string{
-	unix.IPPROTO_ICMP: "icmp", unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_DCCP: "dccp",
-	unix.IPPROTO_GRE: "gre", unix.IPPROTO_ICMPV6: "ipv6-icmp", unix.IPPROTO_SCTP: "sctp", unix.IPPROTO_UDPLITE: "udplite",
-}
-
-// protocolText names a protocol as nft does.
-func protocolText(protocol uint8) string {
-	if name, ok := protocolNames[protocol]; ok {
-		return name
-	}
-	return fmt.Sprint(protocol)
 }
 
 // Takes reports whether packets of a protocol are among them.

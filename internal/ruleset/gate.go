@@ -43,18 +43,6 @@ type Gate struct {
 	ExemptPorts []uint16
 }
 
-// Traffic is packets of some protocols.
-type Traffic struct {
-	IPv4, IPv6 bool
-
-	// Protocols are some of vocabulary.GateProtocols.
-	Protocols []uint8
-
-	// Ports select by the port at either end; none: all packets. Protocols without
-	// ports are then not selected.
-	Ports []vocabulary.PortRange
-}
-
 // Message types with which conntrack begins an entry (icmp_pkt_to_tuple's
 // valid_new).
 var (
@@ -101,10 +89,6 @@ func (g *Gate) listable(f *ipFamily) bool {
 	})
 }
 
-func (t *Traffic) in(f *ipFamily) bool {
-	return f.number == unix.NFPROTO_IPV4 && t.IPv4 || f.number == unix.NFPROTO_IPV6 && t.IPv6
-}
-
 // problems finds what is wrong with a gate.
 func (g *Gate) problems() (problems []error) {
 	problem := func(format string, args ...any) {
@@ -128,22 +112,9 @@ func (g *Gate) problems() (problems []error) {
 	if slices.Contains(g.ExemptPorts, 0) {
 		problem("exempt port 0: ports are from 1 to 65535")
 	}
-	for i, t := range g.Traffic {
-		if !t.IPv4 && !t.IPv6 {
-			problem("traffic %d has no address family: use IPv4, IPv6 or both", i)
-		}
-		if len(t.Protocols) == 0 {
-			problem("traffic %d has no protocol: use some of %v", i, vocabulary.GateProtocols())
-		}
-		for _, p := range t.Protocols {
-			if !vocabulary.Gateable(p) {
-				problem("traffic %d: IP protocol %d cannot be held: use some of %v", i, p, vocabulary.GateProtocols())
-			}
-		}
-		for _, r := range t.Ports {
-			if r.First > r.Last {
-				problem("traffic %d: ports %d to %d: the first comes first", i, r.First, r.Last)
-			}
+	for i := range g.Traffic {
+		for _, text := range g.Traffic[i].problems() {
+			problem("traffic %d%s", i, text)
 		}
 	}
 	return problems

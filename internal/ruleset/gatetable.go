@@ -27,10 +27,13 @@ const (
 	announcePrefix     = "announce-"
 )
 
+// GatePriority is where packets come to the gate.
+const GatePriority = -250
+
 // Where the gate's base chains are: behind raw and defragmentation and before
 // conntrack's lookup at -200, and right behind it, before any NAT.
 const (
-	beforeLookup nftables.ChainPriority = -250
+	beforeLookup nftables.ChainPriority = GatePriority
 	behindLookup nftables.ChainPriority = -199
 )
 

@@ -11,20 +11,47 @@ import (
 // Protocol is an upper-layer protocol number; a configuration may use a name.
 type Protocol uint8
 
-var protocolNames = []struct {
-	name   string
-	number Protocol
+// protocols are those that matter here: by what a configuration calls them, and nft.
+var protocols = []struct {
+	number    uint8
+	name, nft string
 }{
-	{"udp", unix.IPPROTO_UDP},
-	{"tcp", unix.IPPROTO_TCP},
-	{"icmp", unix.IPPROTO_ICMP},
-	{"icmpv6", unix.IPPROTO_ICMPV6},
-	{"udplite", unix.IPPROTO_UDPLITE},
+	{unix.IPPROTO_UDP, "udp", "udp"},
+	{unix.IPPROTO_TCP, "tcp", "tcp"},
+	{unix.IPPROTO_ICMP, "icmp", "icmp"},
+	{unix.IPPROTO_ICMPV6, "icmpv6", "ipv6-icmp"},
+	{unix.IPPROTO_UDPLITE, "udplite", "udplite"},
+	// A configuration has these by number.
+	{unix.IPPROTO_DCCP, "", "dccp"},
+	{unix.IPPROTO_GRE, "", "gre"},
+	{unix.IPPROTO_SCTP, "", "sctp"},
 }
 
+// ProtocolName names a protocol as nft does, or gives its number.
+func ProtocolName(number uint8) string {
+	for _, known := range protocols {
+		if number == known.number {
+			return known.nft
+		}
+	}
+	return strconv.Itoa(int(number))
+}
+
+// ProtocolNamed is ProtocolName's inverse.
+func ProtocolNamed(name string) (number uint8, ok bool) {
+	for _, known := range protocols {
+		if name == known.nft {
+			return known.number, true
+		}
+	}
+	n, err := strconv.ParseUint(name, 10, 8)
+	return uint8(n), err == nil
+}
+
+// String is what a configuration has.
 func (p Protocol) String() string {
-	for _, known := range protocolNames {
-		if p == known.number {
+	for _, known := range protocols {
+		if uint8(p) == known.number && known.name != "" {
 			return known.name
 		}
 	}
@@ -36,9 +63,9 @@ func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 
 // UnmarshalText reads what MarshalText gives.
 func (p *Protocol) UnmarshalText(text []byte) error {
-	for _, known := range protocolNames {
-		if string(text) == known.name {
-			*p = known.number
+	for _, known := range protocols {
+		if known.name != "" && string(text) == known.name {
+			*p = Protocol(known.number)
 			return nil
 		}
 	}

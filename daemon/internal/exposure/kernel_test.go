@@ -11,7 +11,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
-
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/holders"
@@ -181,13 +180,7 @@ func TestGateIsNotItsOwnReason(t *testing.T) {
 	o := Options{Table: "verdictd-guard", Gate: []QueueRange{{100, 101}}}
 	gate := func(p *Plan) ruleset.Gate {
 		g := ruleset.Gate{FirstQueue: 100, Queues: 1, Settled: true, SettledSize: 1000, SettledTimeout: time.Second}
-		for _, traffic := range p.Traffic {
-			to := ruleset.Traffic{IPv4: traffic.IPv4, IPv6: traffic.IPv6, Protocols: traffic.Protocols}
-			for _, r := range traffic.Ports {
-				to.Ports = append(to.Ports, vocabulary.Ports(r.First, r.Last))
-			}
-			g.Traffic = append(g.Traffic, to)
-		}
+		g.Traffic = append(g.Traffic, p.Traffic...)
 		return g
 	}
 	before := made4real(t, o)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"verdictd/internal/liverules"
+	"verdictd/internal/ruleset"
 )
 
 // QueueRange is the queues First to Last.
@@ -39,7 +40,7 @@ type Options struct {
 type Plan struct {
 	// Traffic is what has to pass the gate: each packet of an exposing rule is in
 	// one, in an order that depends on nothing but the content.
-	Traffic []Traffic
+	Traffic []ruleset.Traffic
 
 	// Exposing are the rules that expose, or may.
 	Exposing []Exposing
@@ -59,16 +60,23 @@ type Plan struct {
 	// Zones are the conntrack zones besides 0 that rules put packets into.
 	Zones []uint16
 
+	// TemplateZone is the zone of packets with a conntrack template, nil where it may be
+	// one of several.
+	TemplateZone *uint16
+
+	// Apart are the queues to which no packet comes that has passed the gate.
+	Apart map[uint16]bool
+
 	// Installed: rules of other tables take packets to the gate's queues already.
 	// Missing is what of the traffic these leave out.
 	Installed bool
-	Missing   []Traffic
+	Missing   []ruleset.Traffic
 }
 
 // Same reports whether two plans ask for the same gate.
 func (p *Plan) Same(other *Plan) bool {
-	return slices.EqualFunc(p.Traffic, other.Traffic, Traffic.equal) && slices.Equal(p.Zones, other.Zones) &&
-		p.Installed == other.Installed && slices.EqualFunc(p.Missing, other.Missing, Traffic.equal)
+	return slices.EqualFunc(p.Traffic, other.Traffic, ruleset.Traffic.Equal) && slices.Equal(p.Zones, other.Zones) &&
+		sameZone(p.TemplateZone, other.TemplateZone) && p.Installed == other.Installed && slices.EqualFunc(p.Missing, other.Missing, ruleset.Traffic.Equal)
 }
 
 // Make makes the plan.
@@ -89,13 +97,25 @@ func Make(rules *liverules.Rules, o Options) *Plan {
 		}
 		slices.Sort(p.Activates)
 	}
-	p.Conntrack = before
+	p.Conntrack, p.Apart = before, apart(rules, p.Traffic)
+	return p
+}
+
+// Own plans for rules that are not there yet, and expose what they queue.
+func Own(rules *liverules.Rules, packets liverules.Selection, o Options) *Plan {
+	p := &Plan{Conntrack: rules.Conntrack, Zones: zones(rules), TemplateZone: templateZone(rules)}
+	if len(activeFamilies(rules.Conntrack, o.Insist)) > 0 {
+		wanted := traffic{}
+		wanted.addPackets([]liverules.Selection{packets}, nil)
+		p.Traffic = wanted.list()
+	}
+	p.Apart = apart(rules, p.Traffic)
 	return p
 }
 
 // plan does so for what the rules are taken for.
 func plan(rules *liverules.Rules, o Options) *Plan {
-	p := &Plan{Zones: zones(rules)}
+	p := &Plan{Zones: zones(rules), TemplateZone: templateZone(rules)}
 	active := activeFamilies(rules.Conntrack, o.Insist)
 	wanted := traffic{}
 	for _, q := range rules.Queues {
@@ -137,17 +157,33 @@ func activeFamilies(c liverules.Conntrack, insist bool) []liverules.Family {
 	return list
 }
 
-// zones lists the zones that rules name.
+// zones lists the zones besides 0 that rules name.
 func zones(rules *liverules.Rules) []uint16 {
 	var list []uint16
 	for _, z := range rules.Zones {
-		if !z.Computed {
+		if !z.Computed && z.ID != 0 {
 			list = append(list, z.ID)
 		}
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
 }
+
+// templateZone is the zone of every packet with a template, as far as the rules
+// tell: that which they set, or 0 where they set none. Rules that set a timeout
+// policy or a helper beside one for a zone are not thought of.
+func templateZone(rules *liverules.Rules) *uint16 {
+	zone := uint16(0)
+	for i, z := range rules.Zones {
+		if z.Computed || z.Direction != "" || i > 0 && z.ID != zone {
+			return nil
+		}
+		zone = z.ID
+	}
+	return &zone
+}
+
+func sameZone(a, b *uint16) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // findInstalled looks for gate rules that somebody else made.
 func (p *Plan) findInstalled(rules *liverules.Rules, o Options, wanted traffic) {

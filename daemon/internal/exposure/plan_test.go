@@ -9,6 +9,7 @@ import (
 
 	"verdictd/daemon/internal/holders"
 	"verdictd/internal/liverules"
+	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
 )
 
@@ -55,7 +56,7 @@ func rule(hook vocabulary.Hook, priority int, selections ...liverules.Selection)
 		for _, s := range selections {
 			reach.Families = append(reach.Families, s.Families...)
 		}
-		if priority < lookupPriority {
+		if priority < liverules.LookupPriority {
 			reach.Position, reach.Exposure = liverules.BeforeLookup, liverules.NotExposed
 		}
 		r.Queues = append(r.Queues, liverules.QueueRule{
@@ -104,7 +105,7 @@ func gateRule(chain string) change {
 
 func computed(r *liverules.Rules) { r.Queues[len(r.Queues)-1].Computed = true }
 
-func text(list []Traffic) string {
+func text(list []ruleset.Traffic) string {
 	var words []string
 	for _, t := range list {
 		words = append(words, t.String())

@@ -3,53 +3,13 @@ package exposure
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/liverules"
+	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
 )
-
-// Traffic is packets of some protocols, as the gate's rules select them.
-type Traffic struct {
-	IPv4, IPv6 bool
-
-	// Protocols are some of vocabulary.GateProtocols.
-	Protocols []uint8
-
-	// Ports select by the port at either end; none: all packets. Protocols without
-	// ports are only in traffic without them.
-	Ports []vocabulary.PortRange
-}
-
-func (t Traffic) equal(other Traffic) bool {
-	return t.IPv4 == other.IPv4 && t.IPv6 == other.IPv6 && slices.Equal(t.Protocols, other.Protocols) && slices.Equal(t.Ports, other.Ports)
-}
-
-// String is close to nft's notation.
-func (t Traffic) String() string {
-	var words []string
-	switch {
-	case !t.IPv6:
-		words = append(words, "IPv4")
-	case !t.IPv4:
-		words = append(words, "IPv6")
-	}
-	names := make([]string, len(t.Protocols))
-	for i, p := range t.Protocols {
-		names[i] = liverules.Protocol(p).String()
-	}
-	words = append(words, strings.Join(names, ", "))
-	if len(t.Ports) > 0 {
-		ports := make([]string, len(t.Ports))
-		for i, r := range t.Ports {
-			ports[i] = r.String()
-		}
-		words = append(words, "port "+strings.Join(ports, ", "))
-	}
-	return strings.Join(words, " ")
-}
 
 // A kind is packets of one family and protocol.
 type kind struct {
@@ -69,7 +29,7 @@ func (k kind) exists() bool {
 }
 
 func (k kind) hasPorts() bool {
-	return k.protocol == unix.IPPROTO_UDP || k.protocol == unix.IPPROTO_UDPLITE
+	return vocabulary.HasPorts(k.protocol)
 }
 
 // everyPort stands for packets whatever their ports, also where there are none.
@@ -167,20 +127,20 @@ func (t traffic) without(other traffic) traffic {
 }
 
 // list joins kinds that have the same ports, in the same families.
-func (t traffic) list() []Traffic {
-	list := []Traffic{}
+func (t traffic) list() []ruleset.Traffic {
+	list := []ruleset.Traffic{}
 	// Those with ports first, for ICMP and ICMPv6 to join.
 	for _, protocol := range []uint8{unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_GRE, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} {
 		four, six := t[kind{liverules.IPv4, protocol}], t[kind{liverules.IPv6, protocol}]
 		switch {
 		case len(four) > 0 && slices.Equal(four, six):
-			list = join(list, Traffic{IPv4: true, IPv6: true, Protocols: []uint8{protocol}, Ports: four})
+			list = join(list, ruleset.Traffic{IPv4: true, IPv6: true, Protocols: []uint8{protocol}, Ports: four})
 		default:
 			if len(four) > 0 {
-				list = join(list, Traffic{IPv4: true, Protocols: []uint8{protocol}, Ports: four})
+				list = join(list, ruleset.Traffic{IPv4: true, Protocols: []uint8{protocol}, Ports: four})
 			}
 			if len(six) > 0 {
-				list = join(list, Traffic{IPv6: true, Protocols: []uint8{protocol}, Ports: six})
+				list = join(list, ruleset.Traffic{IPv6: true, Protocols: []uint8{protocol}, Ports: six})
 			}
 		}
 	}
@@ -190,14 +150,14 @@ func (t traffic) list() []Traffic {
 			list[i].Ports = nil
 		}
 	}
-	slices.SortFunc(list, func(a, b Traffic) int {
+	slices.SortFunc(list, func(a, b ruleset.Traffic) int {
 		return cmp.Or(slices.Compare(a.Protocols, b.Protocols), families(a)-families(b))
 	})
 	return list
 }
 
 // families orders traffic of the same protocols: no two have a family in common.
-func families(t Traffic) int {
+func families(t ruleset.Traffic) int {
 	if t.IPv4 {
 		return 0
 	}
@@ -206,7 +166,7 @@ func families(t Traffic) int {
 
 // join puts a protocol to others with the same ports. ICMP and ICMPv6 are in one
 // family each, and so fit with protocols of both.
-func join(list []Traffic, t Traffic) []Traffic {
+func join(list []ruleset.Traffic, t ruleset.Traffic) []ruleset.Traffic {
 	alone := len(t.Protocols) == 1 && (t.Protocols[0] == unix.IPPROTO_ICMP || t.Protocols[0] == unix.IPPROTO_ICMPV6)
 	for i := range list {
 		l := &list[i]

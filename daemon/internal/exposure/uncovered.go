@@ -8,13 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/liverules"
+	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
-)
-
-// Priorities: the gate's, and that of conntrack's lookup.
-const (
-	gatePriority   = -250
-	lookupPriority = -200
 )
 
 // A report collects sentences, each once.
@@ -112,7 +107,7 @@ func places(list []liverules.Rewrite) string {
 func (r *report) sayUnconfirmed(rules *liverules.Rules) {
 	for _, n := range rules.Notracks {
 		for _, way := range n.Ways {
-			if (way.Hook == vocabulary.HookOutput || way.Hook == vocabulary.HookPrerouting) && way.Priority >= gatePriority && way.Priority <= lookupPriority {
+			if (way.Hook == vocabulary.HookOutput || way.Hook == vocabulary.HookPrerouting) && way.Priority >= ruleset.GatePriority && way.Priority <= liverules.LookupPriority {
 				r.say("%s exempts packets from conntrack behind the gate, at priority %d: what the gate holds of their flows waits in vain; put it at -300", n.Place, way.Priority)
 			}
 		}

@@ -1,6 +1,7 @@
-package main
+package guard
 
 import (
+	"slices"
 	"time"
 
 	"verdictd/internal/nfq"
@@ -36,4 +37,10 @@ func quiet() (busy *nfq.KernelQueue) {
 			return busy
 		}
 	}
+}
+
+// Idle reports whether nothing waits in some of the kernel's queues.
+func Idle(of func(queue uint16) bool) bool {
+	queues, err := nfq.ReadKernelQueues()
+	return err != nil || !slices.ContainsFunc(queues, func(q nfq.KernelQueue) bool { return q.Queued > 0 && of(q.Queue) })
 }

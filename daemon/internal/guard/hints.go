@@ -1,4 +1,4 @@
-package main
+package guard
 
 import (
 	"sync/atomic"
@@ -7,24 +7,24 @@ import (
 	"verdictd/internal/packet"
 )
 
-// gateHints are for the verdict engine, which is there before the gate.
-type gateHints struct{ gate atomic.Pointer[runner.Gate] }
+// hints are for the verdict engine, which is there before the gate.
+type hints struct{ gate atomic.Pointer[runner.Gate] }
 
 // Wanted implements engine.Hints.
-func (h *gateHints) Wanted() bool {
+func (h *hints) Wanted() bool {
 	g := h.gate.Load()
 	return g != nil && g.Hints().Wanted()
 }
 
 // Dropped implements engine.Hints.
-func (h *gateHints) Dropped(k *packet.Key, fingerprint uint32) {
+func (h *hints) Dropped(k *packet.Key, fingerprint uint32) {
 	if g := h.gate.Load(); g != nil {
 		g.Hints().Dropped(k, fingerprint)
 	}
 }
 
 // Returned implements engine.Hints.
-func (h *gateHints) Returned(verdicts int) {
+func (h *hints) Returned(verdicts int) {
 	if g := h.gate.Load(); g != nil {
 		g.Hints().Returned(verdicts)
 	}

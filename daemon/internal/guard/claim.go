@@ -1,4 +1,4 @@
-package main
+package guard
 
 import (
 	"errors"
@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claim makes this process the one that has a table in the network namespace of
+// Claim makes this process the one that has a table in the network namespace of
 // the calling thread, until it ends or closes the result. The claim is an abstract
 // socket, which belongs to the namespace and goes with its process, however that
 // ends. So a table without a claim was left by a process that was killed.
-func claim(table string) (net.Listener, error) {
+func Claim(table string) (net.Listener, error) {
 	l, err := net.Listen("unix", "@verdictd/"+table)
 	if errors.Is(err, unix.EADDRINUSE) {
 		if uid, ok := holder("@verdictd/" + table); ok && uid != 0 && uid != os.Getuid() {

@@ -1,0 +1,202 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/gate"
+	"verdictd/daemon/internal/gate/runner"
+	"verdictd/internal/config"
+	"verdictd/internal/kernelfacts"
+	"verdictd/internal/liverules"
+	"verdictd/internal/modules"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+	"verdictd/internal/statistics"
+	"verdictd/internal/vocabulary"
+)
+
+// rules are the gate's chains for a plan.
+func (k *Keeper) rules(p *plan) ruleset.Gate {
+	g := ruleset.Gate{
+		FirstQueue: k.Guard.FirstQueue, Queues: uint16(k.threadsFor(p)), Traffic: p.selected,
+		Settled: k.Guard.Settled, SettledSize: k.Guard.SettledSize, SettledTimeout: k.settledTimeout(),
+		ExemptPorts: k.Guard.ExemptPorts,
+	}
+	if p.Plan != nil {
+		g.Zones, g.TemplateZone = p.Zones, p.TemplateZone
+	}
+	return g
+}
+
+// Bounds of guard.settled_timeout where it is not configured.
+const (
+	settledMost  = 15 * time.Second
+	settledLeast = time.Second
+)
+
+// settledTimeout is below conntrack's, so that a listed flow's element is gone
+// before its entry.
+func (k *Keeper) settledTimeout() time.Duration {
+	if k.Guard.SettledTimeout > 0 {
+		return k.Guard.SettledTimeout
+	}
+	least := 2 * settledMost
+	c := kernelfacts.ReadConntrack(os.DirFS("/"))
+	for _, s := range []kernelfacts.Reading[uint64]{c.UDPTimeout, c.UDPTimeoutStream} {
+		if s.Err == nil {
+			least = min(least, time.Duration(s.Value)*time.Second)
+		}
+	}
+	return max(least/2, settledLeast)
+}
+
+// allowedCPUs are those that this process may run on.
+func allowedCPUs() (list []int) {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) != nil {
+		return nil
+	}
+	for cpu := range len(set) * 64 {
+		if set.IsSet(cpu) {
+			list = append(list, cpu)
+		}
+	}
+	return list
+}
+
+// open opens the gate for a plan, if it is not open for its zones with its threads.
+func (k *Keeper) open(ctx context.Context, p *plan) error {
+	threads := k.threadsFor(p)
+	if k.gate != nil && k.now.Plan != nil && slices.Equal(p.Zones, k.zones) && threads == k.threads {
+		return nil
+	}
+	// With this module conntrack collects events, which a clash needs to do harm:
+	// it is asked for where there are clashes to prevent only.
+	if err := modules.Load(ctx, modules.PartConntrack); err != nil {
+		return fmt.Errorf("the gate asks conntrack for flows, and so needs nf_conntrack_netlink: %w", err)
+	}
+	if err := k.close(); err != nil {
+		return err
+	}
+	g, err := runner.Open(runner.Config{
+		Table: gate.Config{
+			Drop:  k.Guard.Mode == vocabulary.GuardDrop,
+			Flows: k.Guard.Flows, FlowPackets: k.Guard.FlowPackets, Bytes: int64(k.Guard.Bytes),
+			Hold: k.Guard.Hold, HoldLimit: k.Guard.HoldLimit, List: k.Guard.Settled,
+		},
+		FirstQueue: k.Guard.FirstQueue, Queues: threads, Zones: p.Zones,
+		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.changes.BaseChainAdded, Pin: k.pinned(p), Own: k.Judged, Notice: func(s string) { k.Log.Warn(s) },
+	})
+	if err != nil {
+		return err
+	}
+	g.SetBehind(p.rounds, p.Apart)
+	g.Start()
+	k.gate, k.zones, k.threads = g, p.Zones, threads
+	k.hints.gate.Store(g)
+	return nil
+}
+
+// pinned lists CPUs for the gate's threads; none: anywhere. What takes the queue of
+// the CPU that it is on must not change CPUs in the gate.
+func (k *Keeper) pinned(p *plan) []int {
+	if k.spreadOver(p) > 0 {
+		return allowedCPUs()
+	}
+	return nil
+}
+
+// spreadOver is how many queues are filled by the CPU that a packet is on; 0: none.
+func (k *Keeper) spreadOver(p *plan) int {
+	queues := k.Spread
+	if p.Plan == nil {
+		return queues
+	}
+	for _, e := range p.Exposing {
+		if e.Rule.Fanout == liverules.FanoutCPU {
+			queues = max(queues, int(e.Rule.Last)-int(e.Rule.First)+1)
+		}
+	}
+	return queues
+}
+
+// threadsFor is guard.queues. Where that is 0 it is one thread, or for queues that
+// are filled by CPU as many as there are: what one thread lets go is in one queue,
+// which alone would have to take everything. Rules of the operator's own are for one.
+func (k *Keeper) threadsFor(p *plan) int {
+	switch {
+	case k.Guard.Queues > 0:
+		return k.Guard.Queues
+	case p.Plan != nil && p.Installed:
+		return 1
+	}
+	return max(1, min(k.spreadOver(p), len(allowedCPUs()), config.MaxGateQueues))
+}
+
+// gateReceiveBuffer is each gate queue's, in bytes, as the kernel accounts them: as
+// much as the longest queue takes. A packet that finds it full passes unguarded, as the
+// queues are bound with fail-open.
+const gateReceiveBuffer = 96 << 20
+
+// settle tells the gate where to list flows: in the operator's set, where his
+// rules take packets to the gate.
+func (k *Keeper) settle() (err error) {
+	if k.gate == nil {
+		return nil
+	}
+	set, why := k.installed.Settled(), k.installed.NoSettled()
+	if k.now.Installed && k.Guard.Settled {
+		if k.foreign == nil {
+			k.foreign, why = ruleset.OpenSettled(k.Operators)
+		}
+		set = k.foreign
+	}
+	if set != nil {
+		k.changes.Except(set.Port()) // each listing is a change of its own
+		k.gate.SetSettled(set)
+		return nil
+	}
+	k.gate.SetSettled(nil)
+	if why != nil && k.Guard.Settled {
+		k.say(k.Log.Warn, "all packets of guarded flows pass through the gate: "+why.Error())
+	}
+	return nil
+}
+
+// close ends the gate for another one. Its chains are empty meanwhile, and packets
+// pass as without it.
+func (k *Keeper) close() error {
+	if k.gate == nil {
+		return nil
+	}
+	err := k.installed.DetachGate()
+	if err := errors.Join(err, k.Stop()); err != nil {
+		return err
+	}
+	_, total := k.gate.Results()
+	statistics.Add(&k.closed, &total)
+	return k.Free()
+}
+
+// Statistics of the gate, and of those before it; nil where there was none. To be
+// called between Stop and Free.
+func (k *Keeper) Statistics(kernel []nfq.KernelQueue) *statistics.Gate {
+	if k.gate == nil {
+		return nil
+	}
+	queues, total := k.gate.Results()
+	g := &statistics.Gate{Queues: queues, Total: statistics.GateTotals{GateThread: total}}
+	statistics.Add(&g.Total.GateThread, &k.closed)
+	var passed uint64
+	g.Total.QueueDropped, g.Total.UserDropped, passed = k.gate.Drops(kernel)
+	g.Total.Unguarded += passed
+	g.Total.UnguardedSocket += passed
+	return g
+}

@@ -1,0 +1,94 @@
+package guard
+
+import (
+	"context"
+
+	"verdictd/daemon/internal/exposure"
+	"verdictd/daemon/internal/holders"
+	"verdictd/internal/config"
+	"verdictd/internal/liverules"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
+)
+
+// plan is what has to pass the gate, as the rules are now, and what the gate
+// has to know of other queues.
+type plan struct {
+	*exposure.Plan
+	selected []ruleset.Traffic // what the gate's own rules select
+	why      string
+	// rounds is how many queues a packet may meet behind the gate, one after the
+	// other; 0: not known.
+	rounds int
+	// incomplete: not all rules could be read.
+	incomplete bool
+}
+
+func (p *plan) active() bool { return p.Plan != nil && len(p.Traffic) > 0 }
+
+// same reports whether both ask for the same rules and the same gate.
+func (p *plan) same(other *plan) bool {
+	return p.Plan != nil && other.Plan != nil && p.Same(other.Plan) && p.why == other.why
+}
+
+// options are what the plan is for.
+func (k *Keeper) options() exposure.Options {
+	return exposure.Options{Queues: k.Queues, Table: k.Table, Gate: k.numbers(), Insist: k.Guard.Mode != vocabulary.GuardAuto}
+}
+
+// makePlan makes one from the machine's rules.
+func (k *Keeper) makePlan(ctx context.Context) plan {
+	if k.gate != nil {
+		// Each listing changes the rules, which are read as they are at one time.
+		k.gate.PauseListing(true)
+		defer k.gate.PauseListing(false)
+	}
+	rules, _ := liverules.Read(k.Table) // usable whatever could not be read, which it lists
+	p := plan{Plan: exposure.Make(rules, k.options()), incomplete: len(rules.Unread) > 0}
+	if bound, err := nfq.ReadKernelQueues(); err == nil {
+		p.rounds = exposure.Rounds(rules, bound)
+	}
+	p.selected = p.Traffic
+	if p.Installed {
+		p.selected = p.Missing
+	}
+	if p.active() {
+		if by, err := holders.Queues(ctx); err == nil {
+			p.Name(by)
+		}
+	}
+	p.why = p.reason()
+	return p
+}
+
+// planOwn plans for the process's own rules before they queue anything.
+func (k *Keeper) planOwn() plan {
+	rules, _ := liverules.Read(k.Table)
+	own := exposure.Own(rules, *k.Own, k.options())
+	return plan{Plan: own, selected: own.Traffic, why: "the daemon's own rules queue packets that may be unconfirmed"}
+}
+
+// reason is why there is something to guard, or nothing.
+func (p *plan) reason() string {
+	switch {
+	case p.active():
+		return p.Exposing[0].String()
+	case len(p.Exposing) > 0:
+		return "the gate has nothing to do for " + p.Exposing[0].String()
+	case p.Conntrack.IPv4 == liverules.No && p.Conntrack.IPv6 == liverules.No:
+		return "conntrack is not active: " + p.Conntrack.Reason
+	}
+	return "no live rule queues packets of these queues that may be unconfirmed"
+}
+
+// numbers are the gate's queues, for as many zones as there may be.
+func (k *Keeper) numbers() []exposure.QueueRange {
+	const zones = 16
+	threads := k.Guard.Queues
+	if threads == 0 {
+		threads = max(1, min(len(allowedCPUs()), config.MaxGateQueues)) // what threadsFor may come to
+	}
+	last := min(int(k.Guard.FirstQueue)+2*zones*threads-1, 1<<16-1)
+	return []exposure.QueueRange{{First: k.Guard.FirstQueue, Last: uint16(last)}}
+}
