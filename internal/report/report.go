@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"verdictd/internal/ct"
+	"verdictd/internal/statistics"
 )
 
 // Schema is the version of the JSON document. It grows when a key changes its
@@ -156,20 +157,20 @@ type Run struct {
 	// flow was confirmed or known to be gone, as their time was up (Expired) or a
 	// bound was reached (Unguarded). Gate has all of its counters, and is nil
 	// where there was none.
-	Held      uint64 `json:"held"`
-	Expired   uint64 `json:"expired"`
-	Unguarded uint64 `json:"unguarded"`
-	Gate      *Gate  `json:"gate"`
+	Held      uint64                 `json:"held"`
+	Expired   uint64                 `json:"expired"`
+	Unguarded uint64                 `json:"unguarded"`
+	Gate      *statistics.GateTotals `json:"gate"`
 
 	// From verdictd's own statistics; of another program, what the kernel counts
 	// at its queues.
-	QueuePackets     []uint64 `json:"queue_packets"`
-	VerdictErrors    uint64   `json:"verdict_errors"`
-	QueueDropped     uint64   `json:"queue_dropped"`
-	UserDropped      uint64   `json:"user_dropped"`
-	VerdictLatencyUS *Latency `json:"verdict_latency_us"`
-	CPUUSPerPacket   *float64 `json:"cpu_us_per_packet"`
-	RSSKiB           *Memory  `json:"rss_kib"`
+	QueuePackets     []uint64           `json:"queue_packets"`
+	VerdictErrors    uint64             `json:"verdict_errors"`
+	QueueDropped     uint64             `json:"queue_dropped"`
+	UserDropped      uint64             `json:"user_dropped"`
+	VerdictLatencyUS *statistics.Spread `json:"verdict_latency_us"`
+	CPUUSPerPacket   *float64           `json:"cpu_us_per_packet"`
+	RSSKiB           *statistics.Memory `json:"rss_kib"`
 
 	// Tainted is the kernel's taint mask after the run.
 	Tainted uint64 `json:"tainted"`
@@ -185,54 +186,6 @@ type Echo struct {
 	Duplicated uint64 `json:"duplicated"`
 	Reordered  uint64 `json:"reordered"`
 	Corrupted  uint64 `json:"corrupted"`
-}
-
-// Gate is the sum of what all threads of verdictd's gate counted, as its
-// statistics have it.
-type Gate struct {
-	Received      uint64  `json:"received"`
-	First         uint64  `json:"first"`
-	Passed        uint64  `json:"passed"`
-	Exempt        uint64  `json:"exempt"`
-	Held          uint64  `json:"held"`
-	Confirmed     uint64  `json:"confirmed"`
-	Gone          uint64  `json:"gone"`
-	Dropped       uint64  `json:"dropped"`
-	Expired       uint64  `json:"expired"`
-	ExpiredHold   uint64  `json:"expired_hold"`
-	ExpiredLimit  uint64  `json:"expired_limit"`
-	ExpiredSecond uint64  `json:"expired_second"`
-	Unguarded     uint64  `json:"unguarded"`
-	Announced     uint64  `json:"announced"`
-	Reentered     uint64  `json:"reentered"`
-	Vanished      uint64  `json:"vanished"`
-	Asked         uint64  `json:"asked"`
-	AskErrors     uint64  `json:"ask_errors"`
-	Barriers      uint64  `json:"barriers"`
-	Listed        uint64  `json:"listed"`
-	ListFailed    uint64  `json:"list_failed"`
-	VerdictErrors uint64  `json:"verdict_errors"`
-	QueueDropped  uint64  `json:"queue_dropped"`
-	UserDropped   uint64  `json:"user_dropped"`
-	HeldUS        Latency `json:"held_us"`
-	FirstUS       Latency `json:"first_us"`
-	MaxHeld       uint64  `json:"max_held"`
-	MaxBytes      uint64  `json:"max_bytes"`
-	MaxFlows      uint64  `json:"max_flows"`
-}
-
-// Memory is the daemon's resident memory in KiB.
-type Memory struct {
-	Start uint64 `json:"start"`
-	End   uint64 `json:"end"`
-	Max   uint64 `json:"max"`
-}
-
-// Latency is a distribution in microseconds.
-type Latency struct {
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
 }
 
 // Clashes is how often the kernel had two entries for one flow in this run: see [ct.Counters.Clashes].
@@ -253,7 +206,7 @@ func (r *Run) Rate() {
 }
 
 // SetGate takes over what a gate counted.
-func (r *Run) SetGate(g *Gate) {
+func (r *Run) SetGate(g *statistics.GateTotals) {
 	r.Gate = g
 	if g != nil {
 		r.Held, r.Expired, r.Unguarded = g.Held, g.Expired, g.Unguarded

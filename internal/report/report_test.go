@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"verdictd/internal/statistics"
 )
 
 // good is a run of 100 flows of 4 packets in which nothing went wrong.
@@ -16,16 +18,16 @@ func good(placement, guard, family string) Run {
 		Fanout: "balance", NAT: NATNone, Traffic: TrafficUDP, Program: ProgramVerdictd, Backend: "mmsg", Events: EventsNone,
 		Flows: 100, Sent: 400, Delivered: 400, PacketsPerSecond: 5123.4,
 		ClashResolve: new(uint64(0)), ChainTooLong: new(uint64(0)), QueuePackets: []uint64{190, 210},
-		VerdictLatencyUS: &Latency{P50: 301.2, P99: 19244.6, Max: 20000},
+		VerdictLatencyUS: &statistics.Spread{P50: 301.2, P99: 19244.6, Max: 20000},
 	}
 	switch {
 	case placement == PlacementNone:
 		r.Fanout, r.Backend, r.QueuePackets, r.VerdictLatencyUS = "none", "none", nil, nil
 	case guard == GuardHold:
-		r.SetGate(&Gate{First: 100, Held: 300, Confirmed: 300})
+		r.SetGate(&statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{First: 100, Held: 300, Confirmed: 300}}})
 	case guard == GuardDrop:
 		r.Lost, r.Delivered = 300, 100
-		r.SetGate(&Gate{First: 100, Dropped: 300})
+		r.SetGate(&statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{First: 100, Dropped: 300}}})
 	case r.Exposed():
 		r.ClashResolve = new(uint64(299))
 	}
@@ -171,7 +173,9 @@ func TestJudgeFailures(t *testing.T) {
 		{"reply lost", good("verdict3", GuardHold, "ipv4"), func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
 		{"reply reordered", good("verdict3", GuardDrop, "ipv4"), func(r *Run) { r.Echo = &Echo{Lost: 100, Reordered: 3} }, "3 replies reordered"},
 		{"split behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.NAT, r.Split = NATBackends, 4 }, "4 flows were split"},
-		{"taken for gone", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Gate = &Gate{Gone: 4} }, "4 packets waited for a first one"},
+		{"taken for gone", good("forward", GuardHold, "ipv4"), func(r *Run) {
+			r.Gate = &statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{Gone: 4}}}
+		}, "4 packets waited for a first one"},
 		{"expired", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Expired = 4 }, "4 held packets went on as their time was up"},
 		{"unguarded", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Unguarded = 4 }, "4 packets went on unguarded"},
 		{"echo requests lost behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Traffic, r.Lost = TrafficICMP, 4 }, "4 of 400 packets lost"},

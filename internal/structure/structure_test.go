@@ -46,7 +46,7 @@ var imports = map[string][]string{
 	"nfq":         {"nfnl", "statistics", "vocabulary"},
 	"packet":      {},
 	"results":     {"crash", "ct", "kernelfacts", "liverules", "netlab", "traffic", "traffic/dns"},
-	"report":      {"ct"},
+	"report":      {"ct", "statistics"},
 	"ruleset":     {"packet", "vocabulary"},
 	"statistics":  {},
 	"structure":   {},

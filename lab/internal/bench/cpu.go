@@ -56,7 +56,7 @@ func parseSchedstat(text []byte) (time.Duration, error) {
 	return time.Duration(ns), nil
 }
 
-// since is the time spent since an earlier reading.
+// Since is the time spent since an earlier reading.
 func (u CpuUsage) Since(before CpuUsage) (time.Duration, error) {
 	var spent time.Duration
 	for thread, then := range before {

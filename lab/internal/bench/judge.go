@@ -14,7 +14,7 @@ const Schema = 1
 // noisy is a spread, relative to the median, from which on a figure is to be taken with care.
 const noisy = 0.25
 
-// A spread is the median of the valid rounds and the ends of their range.
+// A Spread is the median of the valid rounds and the ends of their range.
 type Spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
@@ -39,7 +39,7 @@ func (s *Spread) MedianText() string {
 	return fmt.Sprintf("%.1f", s.Median)
 }
 
-// relative is the range's width by the median.
+// Relative is the range's width by the median.
 func (s *Spread) Relative() float64 { return (s.Max - s.Min) / s.Median }
 
 // WhyNot is why a candidate has no figures; empty if it has. Missing says why it was not run at all, invalid why its last
@@ -67,14 +67,14 @@ func (j *Judgement) Note(format string, args ...any) {
 	j.Notes = append(j.Notes, fmt.Sprintf(format, args...))
 }
 
-// noteNoise says of a candidate that its rounds differ, if they do.
+// NoteNoise says of a candidate that its rounds differ, if they do.
 func (j *Judgement) NoteNoise(candidate string, s *Spread) {
 	if r := s.Relative(); r > noisy {
 		j.Note("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet one, or with more --rounds.", candidate, 100*r)
 	}
 }
 
-// noteOneCPU says that there was none for the load alone.
+// NoteOneCPU says that there was none for the load alone.
 func (j *Judgement) NoteOneCPU(loadCPU, cpu int, with string) {
 	if loadCPU == cpu {
 		j.Note("There is one CPU only, which the load and %s share.", with)
@@ -98,7 +98,7 @@ func FailedTurns[S any, P interface {
 	return failures
 }
 
-// writeText writes, behind a comparison's own text, the ratios, what is to be said of the figures, and what they come to.
+// WriteText writes, behind a comparison's own text, the ratios, what is to be said of the figures, and what they come to.
 func (j *Judgement) WriteText(w io.Writer, text *strings.Builder) error {
 	t := tabwriter.NewWriter(text, 0, 0, 3, ' ', 0)
 	head := "ratio\tmeasured\tbound"

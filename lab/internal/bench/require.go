@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A ratio is one variant's figure by another's.
+// A Ratio is one variant's figure by another's.
 type Ratio struct{ Over, Under string }
 
 // RatioOf names the two.
@@ -15,7 +15,7 @@ func RatioOf(over, under string) Ratio { return Ratio{over, under} }
 
 func (r Ratio) String() string { return r.Over + " / " + r.Under }
 
-// A requirement bounds a ratio from above or from below; the other bound is 0.
+// A Requirement bounds a ratio from above or from below; the other bound is 0.
 type Requirement struct {
 	Ratio
 	Most, Least float64

@@ -1,6 +1,7 @@
 package fakes
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"verdictd/internal/config"
 	"verdictd/internal/report"
+	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 )
 
@@ -93,12 +95,23 @@ func Play(name string) int {
 	return fakeStress()
 }
 
-// GateTotal is a gate's counters as verdictd writes them.
-const GateTotal = `{"received":15,"first":2,"held":6,"confirmed":5,"gone":1,"dropped":4,"expired":7,"unguarded":8,"listed":3,"vanished":0,
-	"queue_dropped":0,"user_dropped":0,"first_us":{"p50":1,"p99":2,"max":3},"held_us":{"p50":4,"p99":5,"max":6}}`
+// Statistics are what verdictd leaves of 40 packets in two queues, in which its gate has seen all that can happen.
+func Statistics() *statistics.Document {
+	d := &statistics.Document{
+		Schema: statistics.Schema, Queues: []statistics.Queue{{}, {}}, Total: &statistics.Totals{}, Gate: &statistics.Gate{},
+		CPUPerPacket: 2.5, RSS: statistics.Memory{Start: 1, End: 2, Max: 3},
+	}
+	d.Queues[0].Received, d.Queues[1].Received = 25, 15
+	d.Total.Received, d.Total.Accepted, d.Total.Latency = 40, 40, statistics.Spread{P50: 301.5, P99: 1200, Max: 1300}
+	g := &d.Gate.Total
+	g.Received, g.First, g.Held, g.Confirmed, g.Gone, g.Dropped, g.Expired, g.Unguarded, g.Listed = 15, 2, 6, 5, 1, 4, 7, 8, 3
+	g.FirstUS, g.HeldUS = statistics.Spread{P50: 1, P99: 2, Max: 3}, statistics.Spread{P50: 4, P99: 5, Max: 6}
+	d.Gate.Queues = []statistics.GateThread{g.GateThread}
+	return d
+}
 
 func fakeDaemon(ctx context.Context) int {
-	cfg, err := config.Load(os.Args[3]) // ..run or guard --config FILE
+	cfg, err := config.Load(os.Args[3]) // run or guard --config FILE
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
@@ -110,15 +123,17 @@ func fakeDaemon(ctx context.Context) int {
 		return 1
 	}
 	<-ctx.Done()
-	gate := ""
-	if cfg.Guard.Mode == report.GuardHold || cfg.Guard.Mode == report.GuardDrop {
-		total := strings.NewReplacer(`"gone":1`, `"gone":0`, `"expired":7`, `"expired":0`, `"unguarded":8`, `"unguarded":0`).Replace(GateTotal)
-		gate = fmt.Sprintf(`"gate":{"queues":[%[1]s],"total":%[1]s},`, total)
+	d := Statistics()
+	g := &d.Gate.Total
+	g.Gone, g.Expired, g.Unguarded = 0, 0, 0 // or the row fails
+	if cfg.Guard.Mode != report.GuardHold && cfg.Guard.Mode != report.GuardDrop {
+		d.Gate = nil
 	}
-	document := `{"schema":2,"queues":[{"queue":0,"received":25},{"queue":1,"received":15}],
-		"total":{"received":40,"accepted":40,"dropped":0,"undecodable":0,"verdict_errors":0,"queue_dropped":0,"user_dropped":0,
-		"verdict_latency_us":{"p50":301.5,"p99":1200,"max":1300}},` + gate + `"cpu_us_per_packet":2.5,"rss_kib":{"start":1,"end":2,"max":3}}`
-	if err := os.WriteFile(cfg.Statistics.File, []byte(document), 0o644); err != nil {
+	document, err := json.Marshal(d)
+	if err == nil {
+		err = os.WriteFile(cfg.Statistics.File, document, 0o644)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

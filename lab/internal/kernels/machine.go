@@ -15,7 +15,7 @@ import (
 	"verdictd/lab/internal/vm"
 )
 
-// An image is a kernel that can be booted.
+// An Image is a kernel that can be booted.
 type Image struct {
 	Name    string `json:"name"`              // as it was asked for
 	Release string `json:"release,omitempty"` // "" where only the kernel itself could tell
@@ -66,7 +66,7 @@ func FindImage(ctx context.Context, name, modules string, remarks io.Writer) (Im
 // LabPath is where a guest has the lab, which is its init as well.
 const LabPath = "/bin/lab"
 
-// A machine is a virtual one that boots a kernel of its own.
+// A Machine is a virtual one that boots a kernel of its own.
 type Machine struct {
 	Image   string // as [FindImage] takes it
 	Modules string // the folder /lib/modules/RELEASE, "" for where an installed kernel has it
@@ -78,7 +78,7 @@ type Machine struct {
 	Bin         string   // where the programs are, "" for beside this one
 }
 
-// prepare is the machine with the project's programs in it, still without a command.
+// Prepare is the machine with the project's programs in it, still without a command.
 func (m *Machine) Prepare(ctx context.Context, remarks io.Writer) (Image, vm.Config, error) {
 	p, err := testbed.FindPrograms(m.Bin)
 	if err != nil {

@@ -22,7 +22,7 @@ type experiment struct {
 	dir    string // for the run's files, not made yet
 	cpus   []int  // to pin the daemon's threads to
 
-	// kernels.Machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst in
+	// machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst in
 	// one system call, as threads would spend their time in waiting for each other, and every wait may be long.
 	machine bool
 	sending func(*netlab.Topology) func() // called before stress starts; what it returns, after it ended

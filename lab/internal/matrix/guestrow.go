@@ -19,7 +19,7 @@ type GuestRow struct {
 	Sending func(*netlab.Topology) func()
 }
 
-// ..run runs it. What fails in the row is in its result.
+// Run runs it. What fails in the row is in its result.
 func (g *GuestRow) Run(ctx context.Context, p testbed.Programs) (report.Run, error) {
 	r := plain.with(map[int]string{placement: g.Placement, fanout: g.Fanout, guard: g.Guard, program: g.Program, events: g.Events})
 	if err := r.settle(false); err != nil {

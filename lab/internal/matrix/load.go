@@ -63,7 +63,7 @@ func (e *experiment) stressArgs(t *netlab.Topology) []string {
 	return args
 }
 
-// soak.target is where packets are sent to.
+// target is where packets are sent to.
 func (e *experiment) target(n netlab.Network) netip.Addr {
 	if e.row[nat] == report.NATBackends {
 		return n.Virtual

@@ -44,7 +44,7 @@ func (m *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// send.senders is how many threads share a burst.
+// senders is how many threads share a burst.
 func (m *Config) senders() int {
 	if m.Threads == 0 {
 		return min(m.Burst, runtime.NumCPU())

@@ -55,7 +55,7 @@ func (r row) queued() bool { return r[placement] != "none" }
 // echoes says whether the receiver answers: verdict3 queues the replies, too.
 func (r row) echoes() bool { return r[placement] == "verdict3" }
 
-// testbed.Foreign says that another program than verdictd judges.
+// foreign says that another program than verdictd judges.
 func (r row) foreign() bool { return r.queued() && r[program] != report.ProgramVerdictd }
 
 // loses says that the row is to lose packets: to the guard, or to clashes that no kernel resolves.
@@ -63,7 +63,7 @@ func (r row) loses() bool {
 	return r[guard] == report.GuardDrop || r[guard] == report.GuardOff && r[kind] == report.TrafficICMP
 }
 
-// ..run is the row's entry in the report, still without figures.
+// run is the row's entry in the report, still without figures.
 func (r row) run() report.Run {
 	return report.Run{
 		Placement: r[placement], Family: r[family], Fanout: r[fanout], NAT: r[nat],

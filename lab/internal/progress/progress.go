@@ -17,20 +17,20 @@ func NewLine(w io.Writer) *Line {
 	return &Line{w: w, Terminal: cli.IsTerminal(w)}
 }
 
-// rewrite shows what goes on now, on a terminal only.
+// Rewrite shows what goes on now, on a terminal only.
 func (p *Line) Rewrite(format string, args ...any) {
 	if p.Terminal {
 		fmt.Fprintf(p.w, "\r\x1b[K"+format, args...)
 	}
 }
 
-// say writes a line that stays.
+// Say writes a line that stays.
 func (p *Line) Say(format string, args ...any) {
 	p.Clear()
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
-// clear takes the rewritten line away, so that the results do not begin in it.
+// Clear takes the rewritten line away, so that the results do not begin in it.
 func (p *Line) Clear() {
 	if p.Terminal {
 		fmt.Fprint(p.w, "\r\x1b[K")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"verdictd/internal/report"
+	"verdictd/internal/statistics"
 	"verdictd/internal/traffic"
 	"verdictd/lab/internal/testbed"
 )
@@ -66,27 +67,16 @@ type Share struct {
 	ConntrackDrop uint64 `json:"drop"`
 
 	// Daemon is verdictd's engine; of another program what the kernel counts at its queues. Gate is nil without one.
-	Daemon  counters      `json:"daemon"`
-	Gate    *report.Gate  `json:"gate"`
-	RSS     report.Memory `json:"rss_kib"`
-	Tainted uint64        `json:"tainted"`
+	Daemon  statistics.Totals      `json:"daemon"`
+	Gate    *statistics.GateTotals `json:"gate"`
+	RSS     statistics.Memory      `json:"rss_kib"`
+	Tainted uint64                 `json:"tainted"`
 
 	Error      string   `json:"error,omitempty"`
 	Violations []string `json:"violations"`
 }
 
-// counters are verdictd's own.
-type counters struct {
-	Received      uint64 `json:"received"`
-	Accepted      uint64 `json:"accepted"`
-	Dropped       uint64 `json:"dropped"`
-	Undecodable   uint64 `json:"undecodable"`
-	VerdictErrors uint64 `json:"verdict_errors"`
-	QueueDropped  uint64 `json:"queue_dropped"`
-	UserDropped   uint64 `json:"user_dropped"`
-}
-
-// testbed.TakeStress waits for stress, within a time. Its violations are in its result: its exit status says no more than that.
+// takeStress waits for stress, within a time. Its violations are in its result: its exit status says no more than that.
 func (s *Share) takeStress(stress *testbed.Process, within time.Duration) error {
 	ended := stress.Wait(within)
 	if cause := context.Cause(stress.Group.Ctx); cause != nil {
@@ -130,35 +120,31 @@ func (s *Share) take(res *traffic.SoakResult) {
 	}
 }
 
-func (s *Share) takeDaemon(_ *report.Run, document []byte) error {
-	o := struct {
-		Total *counters `json:"total"`
-		Gate  *struct {
-			Total *report.Gate `json:"total"`
-		} `json:"gate"`
-		RSS *report.Memory `json:"rss_kib"`
-	}{Total: &s.Daemon, RSS: &s.RSS}
-	err := testbed.DecodeStatistics(document, &o, "total.received", "total.accepted", "total.dropped", "total.undecodable", "total.verdict_errors",
-		"total.queue_dropped", "total.user_dropped", "rss_kib")
-	if err == nil && o.Gate != nil {
-		s.Gate = o.Gate.Total
+func (s *Share) takeDaemon(_ *report.Run, d *statistics.Document) error {
+	if d.Total == nil {
+		return errors.New("verdictd's statistics tell of no queue")
 	}
-	return err
+	s.Daemon, s.RSS = *d.Total, d.RSS
+	if d.Gate != nil {
+		s.Gate = &d.Gate.Total
+	}
+	return nil
 }
 
 // takeProgram takes over what is known of another program and of verdictd guard before it.
 func (s *Share) takeProgram(counted *report.Run) {
 	s.Gate = counted.Gate
-	s.Daemon = counters{Received: counted.Queued(), QueueDropped: counted.QueueDropped, UserDropped: counted.UserDropped}
+	s.Daemon = statistics.Totals{}
+	s.Daemon.Received, s.Daemon.QueueDropped, s.Daemon.UserDropped = counted.Queued(), counted.QueueDropped, counted.UserDropped
 	if counted.RSSKiB != nil {
 		s.RSS = *counted.RSSKiB
 	}
 }
 
 // gate is what the gate counted, zeros without one.
-func (s *Share) gate() *report.Gate {
+func (s *Share) gate() *statistics.GateTotals {
 	if s.Gate == nil {
-		return &report.Gate{}
+		return &statistics.GateTotals{}
 	}
 	return s.Gate
 }
@@ -210,7 +196,7 @@ func (s *Share) judge(taintedBefore uint64) {
 	slices.Sort(s.Violations)
 }
 
-// line is the share in short.
+// Line is the share in short.
 func (s *Share) Line() string {
 	name := fmt.Sprintf("%s, fan-out %s", s.Placement, s.Fanout)
 	if s.NAT == report.NATMasquerade {
@@ -226,7 +212,7 @@ func (s *Share) Line() string {
 	return name + ": " + strings.Join(s.Violations, "; ")
 }
 
-// matrix.guard is the guard in words, and before whom it stood.
+// guard is the guard in words, and before whom it stood.
 func (r *Result) guard() string {
 	if r.Program == report.ProgramVerdictd || r.Program == "" {
 		return r.Guard
@@ -311,22 +297,12 @@ func (s *Share) add(o *Share) {
 	s.Moved += o.Moved
 	s.FilterDropped += o.FilterDropped
 	s.Clashes += o.Clashes
-	d, p := &s.Daemon, &o.Daemon
-	d.Received += p.Received
-	d.Accepted += p.Accepted
-	d.Dropped += p.Dropped
+	statistics.Add(&s.Daemon, &o.Daemon)
 	if o.Gate != nil {
 		if s.Gate == nil {
-			s.Gate = &report.Gate{}
+			s.Gate = &statistics.GateTotals{}
 		}
-		g, q := s.Gate, o.Gate
-		g.Received += q.Received
-		g.First += q.First
-		g.Held += q.Held
-		g.Confirmed += q.Confirmed
-		g.Gone += q.Gone
-		g.Announced += q.Announced
-		g.Listed += q.Listed
+		statistics.Add(s.Gate, o.Gate)
 	}
 	if s.RSS.End == 0 || o.RSS.End-min(o.RSS.End, o.RSS.Start) > s.RSS.End-min(s.RSS.End, s.RSS.Start) {
 		s.RSS = o.RSS

@@ -59,7 +59,7 @@ type soaking struct {
 	dir       string // for the files of the programs, not made yet
 }
 
-// ..run is the share's result. Whatever it started is gone when it returns.
+// run is the share's result. Whatever it started is gone when it returns.
 func (s *soaking) run(ctx context.Context) Share {
 	share := Share{Placement: s.placement, Fanout: s.fanout, NAT: report.NATNone, Guard: s.guard, Program: s.program}
 	if s.placement == "forward" {
@@ -87,8 +87,8 @@ func (s *soaking) try(ctx context.Context, share *Share) (err error) {
 	g := testbed.NewGroup(ctx, s.dir)
 	defer g.Close()
 
-	statistics := filepath.Join(s.dir, "statistics.json")
-	settings := s.daemonConfig(statistics)
+	file := filepath.Join(s.dir, "statistics.json")
+	settings := s.daemonConfig(file)
 	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch, string(settings.Analysis.Distribution)
 	share.GateQueues, share.Settled = settings.Guard.Queues, settings.Guard.Settled
 	watched, daemon, err := s.start(g, t, settings)
@@ -116,7 +116,7 @@ func (s *soaking) try(ctx context.Context, share *Share) (err error) {
 			return err
 		}
 	}
-	if err := testbed.TakeCounters(&counted, stats, daemon, statistics, take); err != nil {
+	if err := testbed.TakeCounters(&counted, stats, daemon, file, take); err != nil {
 		return err
 	}
 	if s.foreign() {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"verdictd/internal/netlab"
-	"verdictd/internal/report"
+	"verdictd/internal/statistics"
 	"verdictd/internal/traffic"
 )
 
@@ -21,7 +21,7 @@ func target(port uint16) traffic.MixTarget {
 
 // cleanShare is one of 1,000 packets, of which the policy dropped 100 and a later rule 50.
 func cleanShare() Share {
-	s := Share{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "hold", FilterDropped: 50, RSS: report.Memory{Start: 100, End: 110}}
+	s := Share{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "hold", FilterDropped: 50, RSS: statistics.Memory{Start: 100, End: 110}}
 	s.take(&traffic.SoakResult{MixResult: traffic.MixResult{
 		Targets: []traffic.MixTargetResult{
 			{MixTarget: target(portEcho), Sent: 400, Counts: traffic.Counts{Delivered: 400}},
@@ -31,8 +31,10 @@ func cleanShare() Share {
 		},
 		EchoSent: 400, EchoCounts: traffic.Counts{Delivered: 400}, Shape: traffic.MixShape{Flows: 120},
 	}})
-	s.Daemon = counters{Received: 1400, Dropped: 100, Accepted: 1300}
-	s.Gate = &report.Gate{Received: 620, First: 220, Held: 400, Confirmed: 390, Gone: 10, Announced: 2, Listed: 70}
+	s.Daemon.Received, s.Daemon.Dropped, s.Daemon.Accepted = 1400, 100, 1300
+	s.Gate = &statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{
+		Received: 620, First: 220, Held: 400, Confirmed: 390, Gone: 10, Announced: 2, Listed: 70,
+	}}}
 	return s
 }
 
@@ -92,7 +94,7 @@ func TestSoakJudge(t *testing.T) {
 
 func TestSoakSumsUp(t *testing.T) {
 	grown := cleanShare()
-	grown.RSS = report.Memory{Start: 200, End: 300}
+	grown.RSS = statistics.Memory{Start: 200, End: 300}
 	failed := Share{Error: "no figures", Violations: []string{"no figures"}}
 	result := Result{Seed: 7, Duration: "2m0s", Guard: "hold", Shares: []Share{cleanShare(), grown, failed}}
 	result.judge()

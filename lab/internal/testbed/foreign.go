@@ -13,7 +13,7 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// A foreign is a program that knows nothing of verdictd, in its place: the lab installs the queue rules, and verdictd guard
+// A Foreign is a program that knows nothing of verdictd, in its place: the lab installs the queue rules, and verdictd guard
 // stands before them or not.
 type Foreign struct {
 	Program   string // of report's names
@@ -57,7 +57,7 @@ func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) 
 	return first, nil
 }
 
-// startBehindGuard starts the program, the rules that feed it as a daemon's configuration says, and verdictd guard before
+// StartBehindGuard starts the program, the rules that feed it as a daemon's configuration says, and verdictd guard before
 // it: nil where that says that there is none.
 func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, c *config.Config) (program, guard *Process, err error) {
 	if program, err = f.start(g, ns); err != nil {

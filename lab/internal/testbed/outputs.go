@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,12 +12,14 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 	"verdictd/internal/results"
+	"verdictd/internal/statistics"
 )
 
-// What verdictd and conntrackwatch print or write, as far as the report takes it over; package results has what stress does.
-// The documents are contracts between
-// programs: a key that is missing is an error and never a zero, as a zero is what the lab wants to see.
+// What conntrackwatch prints, as far as the report takes it over; verdictd's document is package statistics's, and those of
+// stress are package results's. The documents are contracts between programs: a key that is missing is an error and never a
+// zero, as a zero is what the lab wants to see.
 
+// StatsOutput is the sum of `conntrackwatch stats --json`.
 type StatsOutput struct {
 	Total struct {
 		ClashResolve *uint64 `json:"clash_resolve"`
@@ -34,49 +37,10 @@ type eventsOutput struct {
 	} `json:"total"`
 }
 
-// daemonOutput is the statistics of verdictd run, and of verdictd guard, which has no queues of its own.
-type daemonOutput struct {
-	Queues []struct {
-		Received uint64 `json:"received"`
-	} `json:"queues"`
-	Total struct {
-		VerdictErrors  uint64         `json:"verdict_errors"`
-		QueueDropped   uint64         `json:"queue_dropped"`
-		UserDropped    uint64         `json:"user_dropped"`
-		VerdictLatency report.Latency `json:"verdict_latency_us"`
-	} `json:"total"`
-	Gate *struct {
-		Total report.Gate `json:"total"`
-	} `json:"gate"`
-	CPUPerPacket float64       `json:"cpu_us_per_packet"`
-	RSS          report.Memory `json:"rss_kib"`
-}
-
-// statisticsSchema is that of verdictd's statistics; every other program's document has 1.
-const statisticsSchema = 2
-
-// gateKeys must be there where a gate is.
-var gateKeys = []string{
-	"gate.total.first", "gate.total.held", "gate.total.confirmed", "gate.total.gone", "gate.total.dropped", "gate.total.expired",
-	"gate.total.unguarded", "gate.total.listed", "gate.total.vanished", "gate.total.queue_dropped", "gate.total.user_dropped",
-	"gate.total.held_us", "gate.total.first_us",
-}
-
-// DecodeStatistics reads what verdictd wrote, which must have these keys, and those of a gate if that is told of.
-func DecodeStatistics(data []byte, into any, keys ...string) error {
-	var o struct {
-		Gate json.RawMessage `json:"gate"`
-	}
-	if err := json.Unmarshal(data, &o); err == nil && len(o.Gate) > 0 && string(o.Gate) != "null" {
-		keys = append(keys, gateKeys...)
-	}
-	return decodeAs(statisticsSchema, "verdictd", data, into, keys...)
-}
-
 // TakeCounters ends conntrackwatch stats and then the daemon, if any, whose leave is no part of what the former counts, and
-// takes over what they say: take is told the daemon's statistics.
+// takes over what they say: take is told the statistics in the daemon's file.
 func TakeCounters(
-	run *report.Run, stats, daemon *Process, statistics string, take func(run *report.Run, document []byte) error,
+	run *report.Run, stats, daemon *Process, file string, take func(run *report.Run, d *statistics.Document) error,
 ) error {
 	if err := stats.Stop(syscall.SIGINT); err != nil {
 		return err
@@ -90,19 +54,25 @@ func TakeCounters(
 	if err := daemon.Stop(syscall.SIGTERM); err != nil {
 		return err
 	}
-	document, err := os.ReadFile(statistics)
+	d, err := ReadStatistics(file)
 	if err != nil {
-		return fmt.Errorf("read what verdictd counted: %w", err)
+		return err
 	}
-	return take(run, document)
+	return take(run, d)
+}
+
+// ReadStatistics reads what verdictd left in a file.
+func ReadStatistics(file string) (*statistics.Document, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read what verdictd counted: %w", err)
+	}
+	return statistics.Read(text)
 }
 
 // Decode reads one program's document. Keys are paths that must be there, such as "total.drop".
 func Decode(program string, data []byte, into any, keys ...string) error {
-	return decodeAs(1, program, data, into, keys...)
-}
-
-func decodeAs(known int, program string, data []byte, into any, keys ...string) error {
+	const known = 1
 	var document map[string]json.RawMessage
 	if err := json.Unmarshal(data, &document); err != nil {
 		return fmt.Errorf("read the result of %s: %w", program, err)
@@ -174,36 +144,33 @@ func TakeEvents(run *report.Run, data []byte) error {
 }
 
 // TakeDaemon takes over the statistics of verdictd run.
-func TakeDaemon(run *report.Run, data []byte) error {
-	var o daemonOutput
-	if err := DecodeStatistics(data, &o, "queues", "total.verdict_errors", "total.queue_dropped", "total.user_dropped",
-		"total.verdict_latency_us", "cpu_us_per_packet", "rss_kib"); err != nil {
-		return err
+func TakeDaemon(run *report.Run, d *statistics.Document) error {
+	if d.Total == nil {
+		return errors.New("verdictd's statistics tell of no queue")
 	}
-	for _, q := range o.Queues {
-		run.QueuePackets = append(run.QueuePackets, q.Received)
+	for i := range d.Queues {
+		run.QueuePackets = append(run.QueuePackets, d.Queues[i].Received)
 	}
-	t := &o.Total
+	t := d.Total
 	run.VerdictErrors, run.QueueDropped, run.UserDropped = t.VerdictErrors, t.QueueDropped, t.UserDropped
-	run.VerdictLatencyUS, run.CPUUSPerPacket, run.RSSKiB = &t.VerdictLatency, &o.CPUPerPacket, &o.RSS
-	return takeGate(run, &o)
+	run.VerdictLatencyUS, run.CPUUSPerPacket, run.RSSKiB = &t.Latency, &d.CPUPerPacket, &d.RSS
+	return takeGate(run, d)
 }
 
 // TakeGuard takes over the statistics of verdictd guard.
-func TakeGuard(run *report.Run, data []byte) error {
-	var o daemonOutput
-	if err := DecodeStatistics(data, &o, "gate.total", "rss_kib"); err != nil {
-		return err
+func TakeGuard(run *report.Run, d *statistics.Document) error {
+	if d.Gate == nil {
+		return errors.New("the statistics of verdictd guard tell of no gate")
 	}
-	run.RSSKiB = &o.RSS
-	return takeGate(run, &o)
+	run.RSSKiB = &d.RSS
+	return takeGate(run, d)
 }
 
 // takeGate refuses a row with a guard that has no gate: it would look as if that had had nothing to do.
-func takeGate(run *report.Run, o *daemonOutput) error {
+func takeGate(run *report.Run, d *statistics.Document) error {
 	switch {
-	case o.Gate != nil:
-		run.SetGate(&o.Gate.Total)
+	case d.Gate != nil:
+		run.SetGate(&d.Gate.Total)
 	case run.Guard != "" && run.Guard != report.GuardOff && run.Exposed():
 		return fmt.Errorf("verdictd's statistics tell of no gate, with guard %s", run.Guard)
 	}

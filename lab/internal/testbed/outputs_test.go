@@ -1,13 +1,17 @@
 package testbed
 
 import (
+	"encoding/json"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
+	"verdictd/internal/statistics"
 	"verdictd/lab/internal/fakes"
 )
 
@@ -23,17 +27,50 @@ func TestTakeRefuses(t *testing.T) {
 		{"no total", `{"schema":1}`, `has no "total.clash_resolve"`, takeStats},
 		{"out of time", `{"schema":1,"flows":7,"sent":1,"delivered":1,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"split":0,"send_errors":0,"timed_out":true}`,
 			"ran out of time after 7 of its flows", TakeStress},
-		{"yesterday's statistics", `{"schema":1,"queues":[]}`, "has schema 1, and this lab knows 2", TakeDaemon},
-		{"a gate without its counters", `{"schema":2,"queues":[],"total":{"verdict_errors":0,"queue_dropped":0,"user_dropped":0,"verdict_latency_us":{}},"gate":{"total":{"first":1}},"cpu_us_per_packet":0,"rss_kib":{}}`,
-			`has no "gate.total.held"`, TakeDaemon},
-		{"no gate", `{"schema":2,"queues":[],"total":{"verdict_errors":0,"queue_dropped":0,"user_dropped":0,"verdict_latency_us":{}},"cpu_us_per_packet":0,"rss_kib":{}}`,
-			"tell of no gate, with guard hold", func(r *report.Run, b []byte) error { r.Guard, r.Placement = "hold", "output"; return TakeDaemon(r, b) }},
-		{"no gate of verdictd guard", `{"schema":2,"rss_kib":{}}`, `has no "gate.total"`, TakeGuard},
 		{"a wrong type", `{"schema":1,"total":{"new":"many","update":0,"destroy":0}}`, "read the result of conntrackwatch events", TakeEvents},
 	} {
 		if err := tt.take(&report.Run{}, []byte(tt.document)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+func TestTakeRefusesStatistics(t *testing.T) {
+	text, err := json.Marshal(fakes.Statistics())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, old, with, want string
+		take                  func(*report.Run, *statistics.Document) error
+	}{
+		{"yesterday's", `"schema":2`, `"schema":1`, `have schema "1", and this program knows 2`, TakeDaemon},
+		{"a gate without its counters", `"held":6,`, ``, `.held"`, TakeDaemon},
+		{"no gate", `"gate":`, `"gate":null,"x":`, "unknown field", TakeDaemon},
+	} {
+		file := filepath.Join(t.TempDir(), "statistics.json")
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), tt.old, tt.with, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := ReadStatistics(file)
+		if err == nil {
+			err = tt.take(&report.Run{}, d)
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+	d := fakes.Statistics()
+	d.Gate = nil
+	const want = "tell of no gate"
+	if err := TakeDaemon(&report.Run{Guard: "hold", Placement: "output"}, d); err == nil || !strings.Contains(err.Error(), want+", with guard hold") {
+		t.Errorf("no gate: error %v", err)
+	}
+	if err := TakeGuard(&report.Run{}, d); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("no gate of verdictd guard: error %v", err)
+	}
+	if err := TakeDaemon(&report.Run{}, &statistics.Document{}); err == nil {
+		t.Error("no queue, and no error")
 	}
 }
 
@@ -44,21 +81,25 @@ func TestTake(t *testing.T) {
 			"packets_per_second":14,"receiver_dropped":1,"echo_sent":7,"echo_delivered":6,"echo_lost":1,"echo_duplicated":2,"echo_reordered":3,"echo_corrupted":4}`,
 		new(takeStats):  `{"schema":1,"total":{"clash_resolve":3,"insert_failed":2,"drop":1,"chain_toolong":null}}`,
 		new(TakeEvents): `{"schema":1,"total":{"new":1,"update":2,"destroy":3}}`,
-		new(TakeDaemon): `{"schema":2,"queues":[{"received":5},{"received":3}],"total":{"verdict_errors":12,"queue_dropped":7,"user_dropped":8,
-			"verdict_latency_us":{"p50":1,"p99":2,"max":3}},"gate":{"total":` + fakes.GateTotal + `},"cpu_us_per_packet":2.5,"rss_kib":{"start":97,"end":98,"max":99}}`,
 	} {
 		if err := (*take)(&got, []byte(document)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	daemon := fakes.Statistics()
+	daemon.Total.VerdictErrors, daemon.Total.QueueDropped, daemon.Total.UserDropped = 12, 7, 8
+	if err := TakeDaemon(&got, daemon); err != nil {
+		t.Fatal(err)
 	}
 	one, three, events, cpu := uint64(1), uint64(3), uint64(6), 2.5
 	want := report.Run{
 		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{netlab.Networks["ipv4"].TargetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
 		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
 		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
-		QueuePackets: []uint64{5, 3}, VerdictErrors: 12, Held: 6, Expired: 7, Unguarded: 8, Split: 9,
-		Gate:         &report.Gate{Received: 15, First: 2, Held: 6, Confirmed: 5, Gone: 1, Dropped: 4, Expired: 7, Unguarded: 8, Listed: 3, FirstUS: report.Latency{P50: 1, P99: 2, Max: 3}, HeldUS: report.Latency{P50: 4, P99: 5, Max: 6}},
-		QueueDropped: 7, UserDropped: 8, VerdictLatencyUS: &report.Latency{P50: 1, P99: 2, Max: 3}, CPUUSPerPacket: &cpu, RSSKiB: &report.Memory{Start: 97, End: 98, Max: 99},
+		QueuePackets: []uint64{25, 15}, VerdictErrors: 12, Held: 6, Expired: 7, Unguarded: 8, Split: 9,
+		Gate: &daemon.Gate.Total, QueueDropped: 7, UserDropped: 8,
+		VerdictLatencyUS: &statistics.Spread{P50: 301.5, P99: 1200, Max: 1300}, CPUUSPerPacket: &cpu,
+		RSSKiB: &statistics.Memory{Start: 1, End: 2, Max: 3},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("took %+v\nwant %+v", got, want)

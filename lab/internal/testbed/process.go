@@ -29,7 +29,7 @@ const (
 // Quoted is how many lines of its stderr an error about a child ends with.
 const Quoted = 3
 
-// A group is the processes of one run. The first one that ends without having been asked to ends the whole run: its
+// A Group is the processes of one run. The first one that ends without having been asked to ends the whole run: its
 // context is cancelled with the reason, and that kills the others.
 type Group struct {
 	Ctx    context.Context
@@ -57,7 +57,7 @@ func (g *Group) Close() {
 	}
 }
 
-// A process is one child. Its fields below done are valid once that is closed.
+// A Process is one child. Its fields below done are valid once that is closed.
 type Process struct {
 	name  string
 	Group *Group
@@ -71,13 +71,13 @@ type Process struct {
 	err    error // how it ended, nil for exit status 0
 }
 
-// start runs a program in a namespace. It returns when the program has been forked. A program that ends by itself, such
+// Start runs a program in a namespace. It returns when the program has been forked. A program that ends by itself, such
 // as stress, is told apart from a service by ends.
 func (g *Group) Start(ns *netlab.NetNS, ends bool, env []string, program string, args ...string) (*Process, error) {
 	return g.launch(ns, "", ends, env, program, args...)
 }
 
-// startIn is start, in a folder, of a program that ends by itself.
+// StartIn is Start, in a folder, of a program that ends by itself.
 func (g *Group) StartIn(ns *netlab.NetNS, folder, program string, args ...string) (*Process, error) {
 	return g.launch(ns, folder, true, nil, program, args...)
 }
@@ -124,7 +124,7 @@ func (g *Group) launch(ns *netlab.NetNS, folder string, ends bool, env []string,
 	return p, nil
 }
 
-// startService starts a program that says READY=1 and then runs until it is stopped, and waits for the former.
+// StartService starts a program that says READY=1 and then runs until it is stopped, and waits for the former.
 func (g *Group) StartService(ns *netlab.NetNS, program string, args ...string) (*Process, error) {
 	name := filepath.Base(program)
 	path := filepath.Join(g.Dir, fmt.Sprintf("%d.ready", len(g.processes)))
@@ -173,7 +173,7 @@ func waitReady(conn *net.UnixConn) error {
 	}
 }
 
-// wait waits for the end of a program that ends by itself, or of the run.
+// Wait waits for the end of a program that ends by itself, or of the run.
 func (p *Process) Wait(bound time.Duration) error {
 	select {
 	case <-p.done:
@@ -189,7 +189,7 @@ func (p *Process) Wait(bound time.Duration) error {
 	}
 }
 
-// over says whether the child has ended, so that its output and its end may be read.
+// Over says whether the child has ended, so that its output and its end may be read.
 func (p *Process) Over() bool {
 	select {
 	case <-p.done:
@@ -199,7 +199,7 @@ func (p *Process) Over() bool {
 	}
 }
 
-// stop asks a service to end, and returns how it did.
+// Stop asks a service to end, and returns how it did.
 func (p *Process) Stop(sig os.Signal) error {
 	p.asked.Store(true)
 	if p.Over() {

@@ -61,7 +61,7 @@ func (p Programs) versions(ctx context.Context) (map[string]string, error) {
 // referenceName is what make calls the C program.
 const referenceName = "nfq_reference"
 
-// findReference looks for the C program where it was said to be, or else beside the lab's programs.
+// FindReference looks for the C program where it was said to be, or else beside the lab's programs.
 func (p Programs) FindReference(path string) (string, error) {
 	if path == "" {
 		path = filepath.Join(filepath.Dir(p.Verdictd), referenceName)

@@ -12,7 +12,7 @@ import (
 	"verdictd/internal/report"
 )
 
-// A testbed is what the measurements run on.
+// A Testbed is what the measurements run on.
 type Testbed struct {
 	Programs
 	Version string // the lab's

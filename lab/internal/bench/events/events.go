@@ -114,7 +114,7 @@ func (b *comparison) measure(ctx context.Context, l *listener, dir string, s *sa
 	return p.Stop(syscall.SIGINT)
 }
 
-// queue.load makes the flows and measures what process pid takes over their events.
+// load makes the flows and measures what process pid takes over their events.
 func (b *comparison) load(ctx context.Context, ns *netlab.NetNS, l *listener, pid int, s *sample) error {
 	return queue.OnCPU(b.loadCPU, func() error {
 		return ns.Do(func() (err error) {
@@ -132,7 +132,7 @@ func (b *comparison) load(ctx context.Context, ns *netlab.NetNS, l *listener, pi
 				time.Sleep(rest)
 				return socket, err
 			}
-			warm, err := turn(b.flows / queue.WarmPart)
+			warm, err := turn(b.flows / bench.WarmPart)
 			if err != nil {
 				return fmt.Errorf("warm up: %w", err)
 			}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"verdictd/internal/netlab"
-	"verdictd/internal/report"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
 )
@@ -27,9 +26,6 @@ const (
 
 	// settlePackets are all that are sent for that.
 	settlePackets = 25 * benchFlows
-
-	// WarmPart of the packets are sent before those that count: caches, the Go runtime's heap, the CPU's clock.
-	WarmPart = 10
 
 	// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU, and the
 	// gate list what is quiet.
@@ -214,7 +210,7 @@ func (l *settledTurn) warmUp(ctx context.Context) error {
 		time.Sleep(settleFor / settlePackets)
 	}
 	time.Sleep(settlePause)
-	return l.send(ctx, l.packets/WarmPart)
+	return l.send(ctx, l.packets/bench.WarmPart)
 }
 
 func (l *settledTurn) run(ctx context.Context) (int, error) { return l.packets, l.send(ctx, l.packets) }
@@ -226,7 +222,7 @@ type freshTurn struct {
 	flows int
 }
 
-func (l *freshTurn) warmUp(ctx context.Context) error { return l.send(ctx, l.flows/WarmPart) }
+func (l *freshTurn) warmUp(ctx context.Context) error { return l.send(ctx, l.flows/bench.WarmPart) }
 
 func (l *freshTurn) run(ctx context.Context) (int, error) {
 	return l.flows * l.packets(), l.send(ctx, l.flows)
@@ -237,37 +233,24 @@ func (l *freshTurn) sending() time.Duration { return l.meter.spent }
 // takeStatistics takes over what verdictd counted. Settled flows have to pass the gate in the kernel: else their case
 // measures something else.
 func (b *comparison) takeStatistics(v *variant, path string, s *sample) error {
-	document, err := os.ReadFile(path)
+	d, err := testbed.ReadStatistics(path)
 	if err != nil {
-		return fmt.Errorf("read what verdictd counted: %w", err)
-	}
-	var o struct {
-		Total struct {
-			Received uint64 `json:"received"`
-			Batches  uint64 `json:"batches"`
-		} `json:"total"`
-		Gate *struct {
-			Total report.Gate `json:"total"`
-		} `json:"gate"`
-	}
-	keys := []string{"total.received", "total.batches"}
-	if v.isReference() {
-		keys = nil // verdictd guard has no queues of its own
-	}
-	if err := testbed.DecodeStatistics(document, &o, keys...); err != nil {
 		return err
 	}
+	if !v.isReference() && d.Total == nil {
+		return errors.New("verdictd's statistics tell of no queue")
+	}
 	if !v.isReference() {
-		perReceive := float64(o.Total.Received) / float64(max(1, o.Total.Batches))
+		perReceive := float64(d.Total.Received) / float64(max(1, d.Total.Batches))
 		s.PacketsPerReceive = &perReceive
 	}
-	if o.Gate == nil {
+	if d.Gate == nil {
 		if v.guarded() {
 			return errors.New("verdictd's statistics tell of no gate")
 		}
 		return nil
 	}
-	g := &o.Gate.Total
+	g := &d.Gate.Total
 	s.Gate, s.FirstUS, s.HeldUS = &g.Received, &g.FirstUS.P50, &g.HeldUS.P50
 	if most := uint64(settlePackets + b.packets/100); v.load == caseSettled && g.Received > most {
 		return fmt.Errorf("%d packets went through the gate, of which settling accounts for %d at most: the flows were not listed", g.Received, most)

@@ -45,7 +45,7 @@ func NewDocument(image kbuild.Image) *Document {
 	return &Document{Schema, image.Path, image, image.Cached}
 }
 
-// ..build gives one kernel, with its progress on w.
+// Build gives one kernel, with its progress on w.
 func (s *Builder) Build(ctx context.Context, v kbuild.Variant, kasan bool, w io.Writer) (kbuild.Image, error) {
 	fragments := []kbuild.Fragment{
 		{Name: "lab.config", Text: labConfig},

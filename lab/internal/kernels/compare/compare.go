@@ -93,7 +93,7 @@ func Run(ctx context.Context, c *Config, version string, stdout, stderr io.Write
 	return err
 }
 
-// workload.makeRoom makes the folder for a side's samples.
+// makeRoom makes the folder for a side's samples.
 func (s *side) makeRoom(dir string) error {
 	s.dir = filepath.Join(dir, s.name)
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
@@ -141,7 +141,7 @@ func quoteFirst(titles []string) string {
 	return ": " + titles[0]
 }
 
-// queue.sample boots every scenario on either kernel in turns. A machine that breaks gives what it told, as a sample that failed.
+// sample boots every scenario on either kernel in turns. A machine that breaks gives what it told, as a sample that failed.
 func (c *sampling) sample(ctx context.Context, sides []*side) (accelerator string, err error) {
 	total, begun := c.Repeat*len(c.names)*len(sides), time.Now()
 	for n := range total {

@@ -19,7 +19,7 @@ import (
 const (
 	toRun   = "run"    // lab kernel run and all that boots
 	toBuild = "build"  // lab kernel build and what is built on it
-	toFetch = "debian" // --kernels.Image debian
+	toFetch = "debian" // --image debian
 )
 
 // An item is something that the lab of kernels needs.
@@ -32,7 +32,7 @@ type item struct {
 	// Optional says that the lab does without it, and how.
 	Optional string `json:"optional,omitempty"`
 
-	places         []string // testbed.Programs by their names, files by their paths
+	places         []string // programs by their names, files by their paths
 	debian, fedora string
 }
 

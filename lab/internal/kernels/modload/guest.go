@@ -34,7 +34,7 @@ type Guest struct {
 	Widen    bool
 }
 
-// count counts each row.
+// Count counts each row.
 func (c *Guest) Count(ctx context.Context) ([]Row, error) {
 	p, err := testbed.FindPrograms("")
 	if err != nil {

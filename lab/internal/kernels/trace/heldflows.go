@@ -41,7 +41,7 @@ const (
 	heldWithin     = time.Minute // for a packet to arrive; under emulation, on a loaded machine
 )
 
-// ..run makes the flows in a namespace.
+// run makes the flows in a namespace.
 func (h heldFlows) run(ns *netlab.NetNS) (r heldResult, err error) {
 	var receiver *net.UDPConn
 	var queues []nfq.Queue
@@ -94,7 +94,7 @@ func (h heldFlows) run(ns *netlab.NetNS) (r heldResult, err error) {
 	return r, err
 }
 
-// testbed.RoomToReceive lets the receiver hold all packets.
+// roomToReceive lets the receiver hold all packets.
 func (h heldFlows) roomToReceive(receiver *net.UDPConn) error {
 	conn, err := receiver.SyscallConn()
 	if err != nil {

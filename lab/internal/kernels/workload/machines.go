@@ -45,7 +45,7 @@ func (m *Machines) Validate() error {
 	return errors.Join(errs...)
 }
 
-// boot runs one row in a machine of its own and fills the row in.
+// Boot runs one row in a machine of its own and fills the row in.
 func (c *Machines) Boot(ctx context.Context, row *report.CrashRow, image string, w io.Writer) (accelerator string, err error) {
 	m := kernels.Machine{Image: image, Modules: c.Modules, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Bin: c.Bin}
 	_, config, err := m.Prepare(ctx, w)

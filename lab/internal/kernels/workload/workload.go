@@ -19,7 +19,7 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-// A workload is one row of the matrix in a virtual machine whose kernel may break at any time: what is known goes to
+// A Workload is one row of the matrix in a virtual machine whose kernel may break at any time: what is known goes to
 // stdout line by line, the result to a file at the end.
 type Workload struct {
 	Placement, Fanout, Guard, Program, Events string
@@ -48,7 +48,7 @@ type sample struct {
 	ClashResolve *uint64 `json:"clash_resolve"`
 }
 
-// ..run runs it, with its lines on stdout.
+// Run runs it, with its lines on stdout.
 func (c *Workload) Run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := makeRoom(c.Flows); err != nil {
 		return err
