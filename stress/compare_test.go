@@ -90,4 +90,6 @@ func TestCompareResultFiles(t *testing.T) {
 			t.Errorf("%s: %v, no %s", filepath.Base(path), err, fmt.Sprintf("%q", want))
 		}
 	}
+	got := stress("compare", before, loss, "--json", "-")
+	checkSchema(t, "compare", []byte(got.stdout))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -11,14 +10,13 @@ import (
 	"verdictd/internal/crash"
 	"verdictd/internal/results"
 	"verdictd/internal/testkit"
+	"verdictd/stress/internal/compare"
 )
 
 // noResult are the commands that write no result file.
 var noResult = []string{"compare", workCommand, holdCommand}
 
-func schemaPath(scenario string) string {
-	return filepath.Join("..", "docs", "schema", "stress-"+scenario+".json")
-}
+func schemaPath(t *testing.T, name string) string { return testkit.Schema(t, "stress-"+name) }
 
 // The schemas in docs are those of the types.
 func TestSchemas(t *testing.T) {
@@ -35,14 +33,21 @@ func TestSchemas(t *testing.T) {
 	for scenario, result := range results.Figures() {
 		schema := testkit.Of(t, "Result file of stress "+scenario, &results.Header{}, &crash.Findings{}, result)
 		testkit.Const(schema, "scenario", scenario)
-		testkit.Hold(t, schemaPath(scenario), schema)
+		testkit.Hold(t, schemaPath(t, scenario), schema)
 	}
+}
+
+// The comparison of results is a document as well.
+func TestSchemaOfComparison(t *testing.T) {
+	schema := testkit.Of(t, "Comparison of stress compare", &compare.Comparison{})
+	testkit.Const(schema, "schema", 1)
+	testkit.Hold(t, schemaPath(t, "compare"), schema)
 }
 
 // checkSchema validates a result file against the schema in docs. Whoever tests a scenario calls it.
 func checkSchema(t *testing.T, scenario string, document []byte) {
 	t.Helper()
-	if err := testkit.Validate(t, schemaPath(scenario), document); err != nil {
+	if err := testkit.Validate(t, schemaPath(t, scenario), document); err != nil {
 		t.Errorf("the result of %s does not follow its schema: %v", scenario, err)
 	}
 }
@@ -70,7 +75,7 @@ func TestSchemaCatchesAWrongResult(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if testkit.Validate(t, schemaPath("clash"), text) == nil {
+		if testkit.Validate(t, schemaPath(t, "clash"), text) == nil {
 			t.Errorf("%s: the schema lets it pass", name)
 		}
 	}

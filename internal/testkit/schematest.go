@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"flag"
 	"maps"
@@ -22,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "write docs/schema")
 
 // Of describes values, each a pointer to a struct, as one object: keys of all of them. The first one's comment is the
-// object's. Folder is that of the sources, from the test's, and module the import path of the test's package.
+// object's.
 func Of(t *testing.T, title string, values ...any) *generate.Schema {
 	t.Helper()
 	r := &generate.Reflector{
@@ -88,7 +89,36 @@ func Validate(t *testing.T, path string, document []byte) error {
 	return schema.Validate(v)
 }
 
-// comments are the doc comments of the module's packages that the test's sources name by folder, read once.
+// Schema is the file in docs/schema that describes the documents of a name, such as stress-clash.
+func Schema(t *testing.T, name string) string {
+	t.Helper()
+	root, _ := moduleRoot(t)
+	return filepath.Join(root, "docs", "schema", name+".json")
+}
+
+// moduleRoot is the folder of the module, and the test's own below it.
+func moduleRoot(t *testing.T) (root, here string) {
+	t.Helper()
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for root = folder; ; root = filepath.Dir(root) {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			break
+		}
+		if root == filepath.Dir(root) {
+			t.Fatalf("%s is in no module", folder)
+		}
+	}
+	here, err = filepath.Rel(root, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root, here
+}
+
+// commentMap are the doc comments of the shared packages and of the command's that the test belongs to, read once.
 var commentMap map[string]string
 
 func comments(t *testing.T) map[string]string {
@@ -96,29 +126,32 @@ func comments(t *testing.T) map[string]string {
 	if commentMap != nil {
 		return commentMap
 	}
-	commentMap = map[string]string{}
-	wd, err := os.Getwd()
-	if err != nil {
+	root, here := moduleRoot(t)
+	if err := os.Chdir(root); err != nil { // the generator's names are those of the folders, as seen from here
 		t.Fatal(err)
 	}
-	for _, folder := range []string{"../internal", "."} {
+	defer func() {
+		if err := os.Chdir(filepath.Join(root, here)); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	commentMap = map[string]string{}
+	command, _, _ := strings.Cut(filepath.ToSlash(here), "/")
+	for _, folder := range []string{"internal", command} {
 		r := &generate.Reflector{}
-		const here = "verdictd/x" // stands for the test's folder, whose package is main
-		if err := r.AddGoComments(here, folder, generate.WithFullComment()); err != nil {
+		if err := r.AddGoComments("verdictd", folder, generate.WithFullComment()); err != nil {
 			t.Fatal(err)
 		}
 		for name, text := range r.CommentMap {
-			name = strings.Replace(name, here+"/../", "verdictd/", 1)
-			name = strings.Replace(name, here+".", "main.", 1)
-			name = strings.Replace(name, here+"/", "verdictd/"+filepath.Base(wd)+"/", 1)
+			name = strings.Replace(name, "verdictd/"+command+".", "main.", 1) // as reflection calls a command's package
 			commentMap[name] = strings.Join(strings.Fields(text), " ")
 		}
 	}
 	return commentMap
 }
 
-// adjust teaches a schema what encoding/json does to a struct: the fields of an embedded pointer may be missing, and what
-// can be nil may be null.
+// adjust teaches a schema what encoding/json does to a struct: the fields of an embedded pointer may be missing, and
+// what can be nil may be null.
 func adjust(t reflect.Type, s *generate.Schema) {
 	for f := range t.Fields() {
 		key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -145,9 +178,10 @@ func adjust(t reflect.Type, s *generate.Schema) {
 		}
 		switch {
 		case inner.Kind() != reflect.Struct:
+		case inner.Implements(reflect.TypeFor[json.Marshaler]()):
 		case property.Items != nil && property.Items.Properties != nil:
 			adjust(inner, property.Items)
-		case property.Properties != nil && !inner.Implements(reflect.TypeFor[json.Marshaler]()):
+		case property.Properties != nil:
 			adjust(inner, property)
 		}
 		if inner != f.Type && !strings.Contains(options, "omit") {
@@ -168,7 +202,17 @@ func mapped(t reflect.Type) *generate.Schema {
 	case reflect.TypeFor[time.Time]():
 		return nil
 	}
-	if t.Kind() != reflect.Struct || !t.Implements(reflect.TypeFor[json.Marshaler]()) {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Array, reflect.Map:
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Int:
+		if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+			return &generate.Schema{Type: "string"}
+		}
+		return nil
+	default:
+		return nil
+	}
+	if !t.Implements(reflect.TypeFor[json.Marshaler]()) {
 		return nil
 	}
 	b, err := json.Marshal(reflect.Zero(t).Interface())
