@@ -1,6 +1,9 @@
 package ct
 
-import "strconv"
+import (
+	"encoding/json"
+	"strconv"
+)
 
 // Counter is one of the kernel's per-CPU conntrack statistics. Its number is that of the attribute which carries it
 // (enum ctattr_stats_cpu in linux/netfilter/nfnetlink_conntrack.h).
@@ -98,6 +101,16 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return strconv.AppendUint(nil, v.N, 10), nil
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (v *Value) UnmarshalJSON(b []byte) error {
+	var n *uint64
+	if err := json.Unmarshal(b, &n); err != nil {
+		return err
+	}
+	*v = ValueOf(n)
+	return nil
+}
+
 // Counters holds a value for each [Counter], which is its index. Index 0 is unused.
 type Counters [numCounters]Value
 
@@ -146,6 +159,19 @@ func (c Counters) Zero() bool {
 // MarshalJSON writes an object with every counter in the kernel's order, null where it was not sent.
 func (c Counters) MarshalJSON() ([]byte, error) {
 	return append(c.appendJSON([]byte{'{'}), '}'), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. A counter that is not in it was not sent.
+func (c *Counters) UnmarshalJSON(b []byte) error {
+	var values map[string]Value
+	if err := json.Unmarshal(b, &values); err != nil {
+		return err
+	}
+	*c = Counters{}
+	for _, counter := range AllCounters() {
+		c[counter] = values[counter.String()]
+	}
+	return nil
 }
 
 func (c Counters) appendJSON(b []byte) []byte {

@@ -113,6 +113,21 @@ func TestTotalDoesNotWrap(t *testing.T) {
 	}
 }
 
+func TestCountersAreReadBack(t *testing.T) {
+	want := Counters{ClashResolve: {N: 7, Sent: true}, Drop: {Sent: true}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Counters
+	if err := json.Unmarshal(text, &got); err != nil || got != want {
+		t.Errorf("%s became %+v, %v", text, got, err)
+	}
+	if err := json.Unmarshal([]byte(`{"drop":"many"}`), &got); err == nil {
+		t.Error("a text passes for a number")
+	}
+}
+
 func TestValuePointer(t *testing.T) {
 	for _, want := range []Value{{}, {Sent: true}, {N: 7, Sent: true}} {
 		p := want.Pointer()
