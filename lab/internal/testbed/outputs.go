@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"verdictd/internal/ct"
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
 	"verdictd/internal/report"
@@ -19,22 +20,14 @@ import (
 // stress are package results's. The documents are contracts between programs: a key that is missing is an error and never a
 // zero, as a zero is what the lab wants to see.
 
-// StatsOutput is the sum of `conntrackwatch stats --json`.
+// StatsOutput is what is taken over of `conntrackwatch stats --json`.
 type StatsOutput struct {
-	Total struct {
-		ClashResolve *uint64 `json:"clash_resolve"`
-		InsertFailed uint64  `json:"insert_failed"`
-		Drop         uint64  `json:"drop"`
-		ChainTooLong *uint64 `json:"chain_toolong"`
-	} `json:"total"`
+	Total ct.Counters `json:"total"`
 }
 
+// eventsOutput is what is taken over of `conntrackwatch events --json`.
 type eventsOutput struct {
-	Total struct {
-		New     uint64 `json:"new"`
-		Update  uint64 `json:"update"`
-		Destroy uint64 `json:"destroy"`
-	} `json:"total"`
+	Total ct.Tally `json:"total"`
 }
 
 // TakeCounters ends conntrackwatch stats and then the daemon, if any, whose leave is no part of what the former counts, and
@@ -128,8 +121,8 @@ func takeStats(run *report.Run, data []byte) error {
 	if err := Decode("conntrackwatch stats", data, &o, "total.clash_resolve", "total.insert_failed", "total.drop", "total.chain_toolong"); err != nil {
 		return err
 	}
-	run.ClashResolve, run.InsertFailed = o.Total.ClashResolve, o.Total.InsertFailed
-	run.Drop, run.ChainTooLong = o.Total.Drop, o.Total.ChainTooLong
+	run.ClashResolve, run.InsertFailed = o.Total[ct.ClashResolve].Pointer(), o.Total[ct.InsertFailed].N
+	run.Drop, run.ChainTooLong = o.Total[ct.Drop].N, o.Total[ct.ChainTooLong].Pointer()
 	return nil
 }
 

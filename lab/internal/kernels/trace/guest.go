@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"verdictd/internal/config"
+	"verdictd/internal/ct"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/netlab"
 	"verdictd/internal/results"
@@ -124,12 +125,12 @@ func (c *Guest) do(ctx context.Context, p testbed.Programs, load tracedLoad) (ro
 	if err := testbed.Decode("conntrackwatch stats", stats.Stdout.Bytes(), &counted, "total.clash_resolve", "total.insert_failed"); err != nil {
 		return row, err
 	}
-	if counted.Total.ClashResolve == nil {
+	if !counted.Total[ct.ClashResolve].Sent {
 		return row, errors.New("this kernel does not count clashes that it resolves (Linux 5.10 and later do): there is nothing to compare with")
 	}
 	row = Row{
 		Load: load.name, Probes: summary.Probes, Flows: c.Flows, Packets: c.Flows * c.Burst, Delivered: made.delivered,
-		ClashResolve: *counted.Total.ClashResolve, InsertFailed: counted.Total.InsertFailed,
+		ClashResolve: counted.Total[ct.ClashResolve].N, InsertFailed: counted.Total[ct.InsertFailed].N,
 	}
 	row.judge(made, exact, clashes, summary)
 	return row, nil
