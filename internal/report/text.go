@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+	"text/tabwriter"
 )
 
-// cell is one field of the table; numbers stand to the right.
+// cell is one field of the table; on a page, numbers stand to the right.
 type cell struct {
 	text  string
 	right bool
@@ -108,29 +108,19 @@ func writeTable(b *strings.Builder, rows []Run) {
 }
 
 // writeCells aligns lines of cells; rest ends a line that has fewer.
-func writeCells(b *strings.Builder, table [][]cell, rest func(line int) string) {
-	var widths []int
-	for _, line := range table {
-		for i, c := range line {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
-		}
-	}
+func writeCells(w *strings.Builder, table [][]cell, rest func(line int) string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for n, line := range table {
-		var out strings.Builder
-		for i, c := range line {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text))
-			if c.right {
-				out.WriteString(pad + c.text + "  ")
-			} else {
-				out.WriteString(c.text + pad + "  ")
-			}
+		words := make([]string, 0, len(line)+1)
+		for _, c := range line {
+			words = append(words, c.text)
 		}
-		out.WriteString(rest(n))
-		b.WriteString(strings.TrimRight(out.String(), " ") + "\n")
+		if more := rest(n); more != "" {
+			words = append(words, more)
+		}
+		fmt.Fprintln(t, strings.Join(words, "\t"))
 	}
+	_ = t.Flush() // a strings.Builder never fails
 }
 
 // latencyCells are a dash where no verdict was given.

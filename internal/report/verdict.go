@@ -202,63 +202,71 @@ func whereabouts(r *Run) string {
 }
 
 // summary is the one line for a matrix without a failure. It claims no more
+// tally is what the runs of a matrix come to, by their guards.
+type tally struct {
+	worst                          *Run // the most clashes with guard off
+	off, hold, drop, foreign       int  // runs
+	held, lost, sent, split, flows uint64
+	moved                          float64 // per 1,000 packets
+}
+
+func (t *tally) add(r *Run) {
+	switch {
+	case !r.Exposed():
+	case r.Guard == GuardHold:
+		t.hold++
+		t.held += r.Held
+		if r.foreign() {
+			t.foreign++
+		}
+	case r.Guard == GuardDrop:
+		t.drop++
+		t.lost += r.Lost
+		t.sent += r.Sent
+	default:
+		t.off++
+		if r.NAT == NATMasquerade {
+			t.moved = max(t.moved, 1000*float64(r.SourcesChanged)/float64(max(1, r.Sent)))
+		}
+		if r.NAT == NATBackends {
+			t.split += r.Split
+			t.flows += r.Flows
+		}
+		if t.worst == nil || r.ClashesPer1000 > t.worst.ClashesPer1000 {
+			t.worst = r
+		}
+	}
+}
+
 // than what was run: a guard that had nothing to prevent proves nothing.
 func summary(rep *Report) string {
-	var parts []string
-	var worst *Run
-	var off, hold, drop, foreign int
-	var held, lost, sent, split, flows uint64
-	var moved float64
+	var t tally
 	for i := range rep.Runs {
-		r := &rep.Runs[i]
-		switch {
-		case !r.Exposed():
-		case r.Guard == GuardHold:
-			hold++
-			held += r.Held
-			if r.foreign() {
-				foreign++
-			}
-		case r.Guard == GuardDrop:
-			drop++
-			lost += r.Lost
-			sent += r.Sent
-		default:
-			off++
-			if r.NAT == NATMasquerade {
-				moved = max(moved, 1000*float64(r.SourcesChanged)/float64(max(1, r.Sent)))
-			}
-			if r.NAT == NATBackends {
-				split += r.Split
-				flows += r.Flows
-			}
-			if worst == nil || r.ClashesPer1000 > worst.ClashesPer1000 {
-				worst = r
-			}
-		}
+		t.add(&rep.Runs[i])
 	}
+	var parts []string
 	switch {
-	case worst == nil:
-	case worst.Clashes() == 0:
-		parts = append(parts, fmt.Sprintf("guard off: no clash was counted in %s, so nothing is proved about the guard", runs(off)))
+	case t.worst == nil:
+	case t.worst.Clashes() == 0:
+		parts = append(parts, fmt.Sprintf("guard off: no clash was counted in %s, so nothing is proved about the guard", runs(t.off)))
 	default:
-		parts = append(parts, fmt.Sprintf("guard off: up to %s clashes per 1,000 packets (%s, %s)", rate(worst.ClashesPer1000), worst.Placement, worst.Family))
+		parts = append(parts, fmt.Sprintf("guard off: up to %s clashes per 1,000 packets (%s, %s)", rate(t.worst.ClashesPer1000), t.worst.Placement, t.worst.Family))
 	}
-	if moved > 0 {
-		parts = append(parts, fmt.Sprintf("guard off, masquerading: up to %s per 1,000 packets left from a port that is not their flow's", rate(moved)))
+	if t.moved > 0 {
+		parts = append(parts, fmt.Sprintf("guard off, masquerading: up to %s per 1,000 packets left from a port that is not their flow's", rate(t.moved)))
 	}
-	if split > 0 {
-		parts = append(parts, fmt.Sprintf("guard off, two backends: %s of %s flows were split", count(split), count(flows)))
+	if t.split > 0 {
+		parts = append(parts, fmt.Sprintf("guard off, two backends: %s of %s flows were split", count(t.split), count(t.flows)))
 	}
-	if hold > 0 {
-		in := runs(hold)
-		if foreign > 0 {
-			in += fmt.Sprintf(", %s of them before another program", count(foreign))
+	if t.hold > 0 {
+		in := runs(t.hold)
+		if t.foreign > 0 {
+			in += fmt.Sprintf(", %s of them before another program", count(t.foreign))
 		}
-		parts = append(parts, fmt.Sprintf("guard hold: 0 clashes, 0 lost, 0 duplicated, 0 reordered in %s (%s packets held)", in, count(held)))
+		parts = append(parts, fmt.Sprintf("guard hold: 0 clashes, 0 lost, 0 duplicated, 0 reordered in %s (%s packets held)", in, count(t.held)))
 	}
-	if drop > 0 {
-		parts = append(parts, fmt.Sprintf("guard drop: 0 clashes, %s of %s packets dropped in %s", count(lost), count(sent), runs(drop)))
+	if t.drop > 0 {
+		parts = append(parts, fmt.Sprintf("guard drop: 0 clashes, %s of %s packets dropped in %s", count(t.lost), count(t.sent), runs(t.drop)))
 	}
 	if len(parts) == 0 {
 		return fmt.Sprintf("%s without a queue in conntrack's window: every packet delivered, no more clashes than without a queue", runs(len(rep.Runs)))

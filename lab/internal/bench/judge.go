@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/aclements/go-moremath/stats"
 )
 
 // Schema is the version of the JSON documents.
@@ -26,9 +28,9 @@ func NewSpread(values []float64) *Spread {
 	if len(values) == 0 {
 		return nil
 	}
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return &Spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1]}
+	sample := (&stats.Sample{Xs: values}).Copy().Sort()
+	least, most := sample.Bounds()
+	return &Spread{Median: sample.Quantile(0.5), Min: least, Max: most}
 }
 
 // MedianText is the median as a word, - for no values.

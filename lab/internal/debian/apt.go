@@ -75,20 +75,25 @@ APT::Architectures "amd64";
 APT::Sandbox::User "root";
 Acquire::Languages "none";
 `, dir)
-	var sources strings.Builder
-	entry := func(uri, suite string) {
-		fmt.Fprintf(&sources, "deb [arch=amd64 signed-by=%s] %s %s main\n", key, uri, suite)
-	}
-	entry(mirror, suite)
-	if !strings.Contains(suite, "-") && suite != "sid" && suite != "unstable" {
-		entry(strings.TrimSuffix(mirror, "/")+"-security", suite+"-security")
-	}
-	for name, text := range map[string]string{"apt.conf": conf.String(), "sources.list": sources.String(), "status": ""} {
+	for name, text := range map[string]string{"apt.conf": conf.String(), "sources.list": sources(mirror, suite, key), "status": ""} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return nil, err
 		}
 	}
 	return &apt{dir}, nil
+}
+
+// sources are the lines of sources.list for a suite and its security updates.
+func sources(mirror, suite, key string) string {
+	var lines strings.Builder
+	entry := func(uri, suite string) {
+		fmt.Fprintf(&lines, "deb [arch=amd64 signed-by=%s] %s %s main\n", key, uri, suite)
+	}
+	entry(mirror, suite)
+	if !strings.Contains(suite, "-") && suite != "sid" && suite != "unstable" {
+		entry(strings.TrimSuffix(mirror, "/")+"-security", suite+"-security")
+	}
+	return lines.String()
 }
 
 // run runs one of apt's programs and returns what it wrote to stdout.

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"verdictd/lab/internal/kbuild"
 )
 
@@ -195,7 +197,7 @@ func (f *fetcher) ask(ctx context.Context) (k Kernel, err error) {
 	if err != nil {
 		return k, err
 	}
-	return k, replace(f.note(), text)
+	return k, renameio.WriteFile(f.note(), text, 0o644)
 }
 
 // unpack fetches a package and puts it in place with one rename.
@@ -261,13 +263,4 @@ func findDepmod() (string, error) {
 		}
 	}
 	return "", errors.New("depmod is not installed: install kmod")
-}
-
-// replace writes a file that is whole or as before.
-func replace(name string, text []byte) error {
-	next := name + ".new" // under the lock nobody else writes it
-	if err := os.WriteFile(next, text, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(next, name)
 }

@@ -45,42 +45,13 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	}
 	g := testbed.NewGroup(ctx, e.dir)
 	defer g.Close()
-
-	statistics := filepath.Join(e.dir, "statistics.json")
-	var daemon, listener *testbed.Process
-	if e.row.queued() {
-		if daemon, err = e.startProgram(g, t, statistics); err != nil {
-			return err
-		}
-	}
-	stats, err := g.StartService(t.Queue, e.Conntrackwatch, "stats", "--json")
-	if err != nil {
-		return err
-	}
-	if e.row[events] == report.EventsOff {
-		if err := t.Queue.SetSysctl("netfilter/nf_conntrack_events", "0"); err != nil {
-			return err
-		}
-	}
-	if e.row[events] != report.EventsNone {
-		if listener, err = g.StartService(t.Queue, e.Conntrackwatch, "events", "--json"); err != nil {
-			return err
-		}
-	}
-
-	sent := func() {}
-	if e.sending != nil {
-		sent = e.sending(t)
-	}
-	defer func() { sent() }()
-	sender, err := g.Start(t.Sender, true, nil, e.Stress, e.stressArgs(t)...)
+	s, err := e.startServices(g, t)
 	if err != nil {
 		return err
 	}
 	// Where the kernel broke meanwhile, stress fails and says so, but has its figures. So may the others.
-	broken := sender.Wait(e.timeout() + testbed.StopWithin)
-	sent()
-	if !sender.Over() {
+	sender, broken := e.send(g, t)
+	if sender == nil || !sender.Over() {
 		return broken
 	}
 	if err := testbed.TakeStress(&e.run, sender.Stdout.Bytes()); err != nil {
@@ -92,12 +63,63 @@ func (e *experiment) do(ctx context.Context) (err error) {
 	if err := e.checkSources(); err != nil {
 		return err
 	}
-	// The watchers first, so that the daemon's leave is no part of what they count.
-	if listener != nil {
-		if err := listener.Stop(syscall.SIGINT); err != nil {
+	if err := e.take(s, t); err != nil {
+		return err
+	}
+	e.run.Rate()
+	e.run.Tainted, err = crash.Taint()
+	return errors.Join(broken, err)
+}
+
+// services are what runs beside stress.
+type services struct {
+	daemon     *testbed.Process // writes statistics; nil without
+	statistics string           // its file
+	stats      *testbed.Process // conntrackwatch
+	listener   *testbed.Process // likewise; nil without
+}
+
+// startServices starts who judges and who watches.
+func (e *experiment) startServices(g *testbed.Group, t *netlab.Topology) (s services, err error) {
+	s.statistics = filepath.Join(e.dir, "statistics.json")
+	if e.row.queued() {
+		if s.daemon, err = e.startProgram(g, t, s.statistics); err != nil {
+			return s, err
+		}
+	}
+	if s.stats, err = g.StartService(t.Queue, e.Conntrackwatch, "stats", "--json"); err != nil {
+		return s, err
+	}
+	if e.row[events] == report.EventsOff {
+		if err := t.Queue.SetSysctl("netfilter/nf_conntrack_events", "0"); err != nil {
+			return s, err
+		}
+	}
+	if e.row[events] != report.EventsNone {
+		s.listener, err = g.StartService(t.Queue, e.Conntrackwatch, "events", "--json")
+	}
+	return s, err
+}
+
+// send runs stress to its end. It is nil where it could not be started.
+func (e *experiment) send(g *testbed.Group, t *netlab.Topology) (*testbed.Process, error) {
+	if e.sending != nil {
+		defer e.sending(t)()
+	}
+	sender, err := g.Start(t.Sender, true, nil, e.Stress, e.stressArgs(t)...)
+	if err != nil {
+		return nil, err
+	}
+	return sender, sender.Wait(e.timeout() + testbed.StopWithin)
+}
+
+// take ends the services and takes over what they counted: the watchers first, so that the daemon's leave is no part of it.
+func (e *experiment) take(s services, t *netlab.Topology) error {
+	if s.listener != nil {
+		if err := s.listener.Stop(syscall.SIGINT); err != nil {
 			return err
 		}
-		if err := testbed.TakeEvents(&e.run, listener.Stdout.Bytes()); err != nil {
+		if err := testbed.TakeEvents(&e.run, s.listener.Stdout.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -108,12 +130,7 @@ func (e *experiment) do(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := testbed.TakeCounters(&e.run, stats, daemon, statistics, take); err != nil {
-		return err
-	}
-	e.run.Rate()
-	e.run.Tainted, err = crash.Taint()
-	return errors.Join(broken, err)
+	return testbed.TakeCounters(&e.run, s.stats, s.daemon, s.statistics, take)
 }
 
 // shape makes the namespaces what the row wants beyond its placement.

@@ -129,35 +129,52 @@ func boot(ctx context.Context, c *Config, a accelerator, qemu, initramfs string)
 	broken := <-received
 	up := guest.up.Load()
 
-	result := guest.result
+	if ctx.Err() != nil {
+		return nil, up, fmt.Errorf("virtual machine: %w", context.Cause(ctx))
+	}
+	result := &guest.result
 	result.Accelerator, result.Seconds, result.Console, result.Outputs = a.name, seconds, console.text(), guest.outputs
 	if result.Reports, err = crash.Scan(bytes.NewReader(result.Console)); err != nil {
 		return nil, up, fmt.Errorf("read the console: %w", err)
 	}
+	if ended != nil {
+		ended = fmt.Errorf("QEMU: %s", lastLine(stderr.String(), ended))
+	}
+	if err := guest.judge(bounded.Err() != nil, ended, broken); err != nil {
+		return nil, up, err
+	}
+	if result.Ended == EndedTimeout {
+		result.Reason = fmt.Sprintf("not over after %v", c.Timeout)
+	}
+	return result, up, nil
+}
+
+// judge fills in how the run ended, or says why there is no result. Ended is QEMU's own failure, broken that of reading from
+// the guest.
+func (g *receiver) judge(timedOut bool, ended, broken error) error {
+	result := &g.result
 	panicked := strings.Contains(string(result.Console), "Kernel panic - not syncing")
 	switch {
-	case ctx.Err() != nil:
-		return nil, up, fmt.Errorf("virtual machine: %w", context.Cause(ctx))
-	case guest.failed != "":
-		return nil, up, fmt.Errorf("the guest's init: %s%s", guest.failed, result.lastWords())
-	case guest.exited:
+	case g.failed != "":
+		return fmt.Errorf("the guest's init: %s%s", g.failed, result.lastWords())
+	case g.exited:
 		result.Ended = EndedExited
 	case panicked:
 		result.Ended = EndedPanic
-	case bounded.Err() != nil:
-		result.Ended, result.Reason = EndedTimeout, fmt.Sprintf("not over after %v", c.Timeout)
+	case timedOut:
+		result.Ended = EndedTimeout
 	case ended != nil && len(result.Console) == 0:
-		return nil, up, fmt.Errorf("QEMU: %s", lastLine(stderr.String(), ended))
+		return ended
 	default:
 		result.Ended, result.Reason = EndedLost, "the machine stopped before the command had ended"
 		if broken != nil {
 			result.Reason += ": " + broken.Error()
 		}
 	}
-	if !up && result.Ended != EndedTimeout {
-		return nil, false, fmt.Errorf("the kernel did not get as far as the guest's init%s", result.lastWords())
+	if !g.up.Load() && result.Ended != EndedTimeout {
+		return fmt.Errorf("the kernel did not get as far as the guest's init%s", result.lastWords())
 	}
-	return &result, up, nil
+	return nil
 }
 
 // Failure is nil if the command ran to its end with exit status 0, and otherwise says what became of it.

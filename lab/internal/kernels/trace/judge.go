@@ -47,12 +47,34 @@ type tracedSummary struct {
 // judge counts the clashes and says where they are not what the load made, or not what the kernel counted.
 func (r *Row) judge(made heldResult, exact bool, clashes []tracedClash, summary tracedSummary) {
 	r.Disagreements = []string{}
-	disagree := func(format string, args ...any) {
-		r.Disagreements = append(r.Disagreements, fmt.Sprintf(format, args...))
+	seen, droppedAtConfirm := r.count(made, clashes)
+	if blind := summary.Lost + summary.Unfinished + summary.NoRoom + summary.Missed; blind > 0 {
+		r.disagree("the trace missed %d", blind)
 	}
-	seen := make(map[netip.AddrPort]int)
+	if uint64(len(clashes)) != summary.Shown {
+		r.disagree("%d lines, and the summary says %d", len(clashes), summary.Shown)
+	}
+	if r.Delivered != r.Packets {
+		r.disagree("%d packets of %d arrived", r.Delivered, r.Packets)
+	}
+	if counted := uint64(r.Confirm - droppedAtConfirm); counted != r.ClashResolve {
+		r.disagree("%d clashes resolved at confirm, and the kernel counts %d in clash_resolve", counted, r.ClashResolve)
+	}
+	if exact {
+		r.expect(made, seen, len(clashes))
+	} else if most := r.Packets - r.Flows; len(clashes) == 0 || len(clashes) > most {
+		r.disagree("%d clashes, not 1 to %d", len(clashes), most)
+	}
+}
+
+func (r *Row) disagree(format string, args ...any) {
+	r.Disagreements = append(r.Disagreements, fmt.Sprintf(format, args...))
+}
+
+// count counts the clashes by where they were, and by their flow's source.
+func (r *Row) count(made heldResult, clashes []tracedClash) (seen map[netip.AddrPort]int, droppedAtConfirm int) {
+	seen = make(map[netip.AddrPort]int)
 	strange := 0
-	droppedAtConfirm := 0
 	for _, c := range clashes {
 		if c.Outcome == "dropped" {
 			r.Dropped++
@@ -68,47 +90,34 @@ func (r *Row) judge(made heldResult, exact bool, clashes []tracedClash, summary 
 		}
 		if !c.right(made.target) {
 			if strange++; strange == 1 {
-				disagree("not a clash of this load: %+v", c)
+				r.disagree("not a clash of this load: %+v", c)
 			}
 		}
 		seen[c.Loser.Original.Src]++
 	}
 	if strange > 1 {
-		disagree("%d more that are not of this load", strange-1)
+		r.disagree("%d more that are not of this load", strange-1)
 	}
-	if blind := summary.Lost + summary.Unfinished + summary.NoRoom + summary.Missed; blind > 0 {
-		disagree("the trace missed %d", blind)
-	}
-	if uint64(len(clashes)) != summary.Shown {
-		disagree("%d lines, and the summary says %d", len(clashes), summary.Shown)
-	}
-	if r.Delivered != r.Packets {
-		disagree("%d packets of %d arrived", r.Delivered, r.Packets)
-	}
-	if counted := uint64(r.Confirm - droppedAtConfirm); counted != r.ClashResolve {
-		disagree("%d clashes resolved at confirm, and the kernel counts %d in clash_resolve", counted, r.ClashResolve)
-	}
-	if !exact {
-		if most := r.Packets - r.Flows; len(clashes) == 0 || len(clashes) > most {
-			disagree("%d clashes, not 1 to %d", len(clashes), most)
-		}
-		return
-	}
+	return seen, droppedAtConfirm
+}
+
+// expect holds each flow's clashes against what the load made.
+func (r *Row) expect(made heldResult, seen map[netip.AddrPort]int, clashes int) {
 	expected, wrong := 0, 0
 	for _, source := range slices.SortedFunc(maps.Keys(made.sources), netip.AddrPort.Compare) {
 		n := made.sources[source]
 		expected += n
 		if seen[source] != n {
 			if wrong++; wrong == 1 {
-				disagree("the flow from %v has %d clashes, not %d", source, seen[source], n)
+				r.disagree("the flow from %v has %d clashes, not %d", source, seen[source], n)
 			}
 		}
 	}
 	if wrong > 1 {
-		disagree("%d more flows with another number of clashes", wrong-1)
+		r.disagree("%d more flows with another number of clashes", wrong-1)
 	}
-	if len(clashes) != expected {
-		disagree("%d clashes, not %d", len(clashes), expected)
+	if clashes != expected {
+		r.disagree("%d clashes, not %d", clashes, expected)
 	}
 	r.Expected = &expected
 }
