@@ -30,7 +30,7 @@ func within(path, prefix string) bool { return path == prefix || strings.HasPref
 func TestLibrariesStayBehindTheirPackages(t *testing.T) {
 	used := map[string]bool{}
 	for _, p := range list(t) {
-		folder := strings.TrimPrefix(p.ImportPath, module+"/")
+		folder := p.folder()
 		for _, i := range p.Imports {
 			for library, rule := range behind {
 				if !within(i, library) && !(library != "flag" && strings.HasPrefix(i, library)) {
@@ -41,7 +41,7 @@ func TestLibrariesStayBehindTheirPackages(t *testing.T) {
 					t.Errorf("%s imports %s, which only %v may: %s", folder, i, rule.users, rule.why)
 				}
 			}
-			if slices.Contains(pure, p.short()) && slices.ContainsFunc(notPure, func(n string) bool { return i == n || strings.Contains(n, ".") && within(i, n) }) {
+			if slices.Contains(pure, p.folder()) && slices.ContainsFunc(notPure, func(n string) bool { return i == n || strings.Contains(n, ".") && within(i, n) }) {
 				t.Errorf("%s imports %s: it is to be pure, without sockets, files and programs", folder, i)
 			}
 		}

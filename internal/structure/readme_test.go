@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"verdictd/internal/config"
 )
 
 // reviewed are the commands in the documents that are neither make's nor the
@@ -22,7 +24,6 @@ var reviewed = map[string]string{
 	"sudo install -D -m 644 systemd/verdictd-guard.service /etc/systemd/system/verdictd-guard.service": "changes the machine; the unit's test checks the file",
 	"sudo systemctl daemon-reload && sudo systemctl enable --now verdictd":                             "changes the machine; systemd's own commands",
 	"sudo systemctl daemon-reload && sudo systemctl enable --now verdictd-guard":                       "changes the machine; systemd's own commands",
-	"sudo .ci/run": "runs this test",
 }
 
 // programs are the commands by the folder that each is built from.
@@ -65,11 +66,42 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 	}
 }
 
-// TestReadmeBeginsWithMakeDemo: a stranger types the first command.
-func TestReadmeBeginsWithMakeDemo(t *testing.T) {
-	commands := shellCommands(t, filepath.Join(root, "README.md"))
-	if want := []string{"make demo", "make test"}; len(commands) < 2 || !slices.Equal(commands[:2], want) {
-		t.Errorf("README.md begins with %q, want %q", commands[:min(2, len(commands))], want)
+// TestReadmeIsForAStrangerInAHurry: it asks whether he has the problem, shows it, and
+// leaves the rest to docs/.
+func TestReadmeIsForAStrangerInAHurry(t *testing.T) {
+	const most = 120
+	name := filepath.Join(root, "README.md")
+	if want := []string{"make build && sudo bin/verdictd audit", "make demo", "make test"}; !slices.Equal(shellCommands(t, name)[:3], want) {
+		t.Errorf("README.md begins with %q, want %q", shellCommands(t, name)[:3], want)
+	}
+	text, err := os.ReadFile(filepath.Clean(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "\n"); n > most {
+		t.Errorf("README.md has %d lines, more than %d", n, most)
+	}
+}
+
+// TestConfigurationsInDocuments: a block of YAML is a whole configuration that the
+// daemon takes.
+func TestConfigurationsInDocuments(t *testing.T) {
+	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	found := 0
+	for _, name := range documents(t) {
+		text, err := os.ReadFile(filepath.Clean(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range block.FindAllSubmatch(text, -1) {
+			found++
+			if _, err := config.Parse(filepath.Base(name), m[1]); err != nil {
+				t.Errorf("%v, in\n%s", err, m[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document shows a configuration")
 	}
 }
 

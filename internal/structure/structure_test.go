@@ -19,44 +19,10 @@ import (
 const (
 	module   = "verdictd"
 	internal = module + "/internal/"
-	// daemonInternal is where the daemon has what only it uses.
-	daemonInternal = module + "/daemon/internal/"
-	// maxLines keeps a file at one concept.
-	maxLines = 500
 )
 
 // root is the folder of the module.
 const root = "../.."
-
-// imports says which of the project's own packages a package may import. It is
-// the whole graph, so that a new edge is a decision and not an accident.
-// Commands are at the top: they may import every package, and the language
-// keeps them from importing each other.
-var imports = map[string][]string{
-	"cli":         {},
-	"config":      {"vocabulary"},
-	"crash":       {},
-	"ct":          {"nfnl", "packet"},
-	"traffic/dns": {"netlab", "traffic"},
-	"kernelfacts": {},
-	"liverules":   {"kernelfacts", "nfnl", "nfq", "vocabulary"},
-	"modules":     {},
-	"netlab":      {"cli"},
-	"nfnl":        {},
-	"nfq":         {"nfnl", "statistics", "vocabulary"},
-	"packet":      {},
-	"results":     {"crash", "ct", "kernelfacts", "liverules", "netlab", "traffic", "traffic/dns"},
-	"report":      {"ct", "statistics"},
-	"ruleset":     {"packet", "vocabulary"},
-	"statistics":  {},
-	"structure":   {},
-	"testkit":     {"kernelfacts", "netlab"},
-	"traffic":     {"netlab", "nfnl"},
-	"vocabulary":  {},
-}
-
-// pure packages may use golang.org/x/sys/unix for its constants only.
-var pure = []string{daemonInternal + "gate", "packet", daemonInternal + "policy", "vocabulary"}
 
 type goPackage struct {
 	ImportPath string
@@ -66,7 +32,8 @@ type goPackage struct {
 	GoFiles    []string
 }
 
-func (p *goPackage) short() string { return strings.TrimPrefix(p.ImportPath, internal) }
+// folder is the package's, from the module's.
+func (p *goPackage) folder() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
 
 // list returns the module's packages.
 func list(t *testing.T) []goPackage {
@@ -95,35 +62,11 @@ func list(t *testing.T) []goPackage {
 	}
 }
 
-func TestImportDirection(t *testing.T) {
-	packages := list(t)
-	for _, p := range packages {
-		if !strings.HasPrefix(p.ImportPath, internal) {
-			continue
-		}
-		allowed, known := imports[p.short()]
-		if !known {
-			t.Errorf("internal/%s is not in the list of who may import whom (structure_test.go): add it", p.short())
-			continue
-		}
-		for _, i := range p.Imports {
-			if name, own := strings.CutPrefix(i, internal); own && !slices.Contains(allowed, name) {
-				t.Errorf("internal/%s imports internal/%s: it may import only %v", p.short(), name, allowed)
-			}
-		}
-	}
-	for name := range imports {
-		if !slices.ContainsFunc(packages, func(p goPackage) bool { return p.short() == name }) {
-			t.Errorf("internal/%s is in the list of who may import whom, but does not exist: take it out", name)
-		}
-	}
-}
-
 // Constants of the kernel's interface are no system calls; calls into package
 // unix are.
 func TestPurePackagesMakeNoSystemCalls(t *testing.T) {
 	for _, p := range list(t) {
-		if !slices.Contains(pure, p.short()) {
+		if !slices.Contains(pure, p.folder()) {
 			continue
 		}
 		for _, name := range p.GoFiles {
@@ -159,20 +102,6 @@ func TestEveryPackageSaysWhyItExists(t *testing.T) {
 			t.Errorf("%s: %v", p.ImportPath, err)
 		case f.Doc == nil:
 			t.Errorf("%s: doc.go has no package comment", p.ImportPath)
-		}
-	}
-}
-
-func TestFilesAreShort(t *testing.T) {
-	for _, p := range list(t) {
-		for _, name := range p.GoFiles {
-			b, err := os.ReadFile(filepath.Join(p.Dir, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := bytes.Count(b, []byte("\n")); n > maxLines {
-				t.Errorf("%s/%s has %d lines, more than %d: find the second concept in it", p.ImportPath, name, n, maxLines)
-			}
 		}
 	}
 }
