@@ -87,7 +87,7 @@ bench: build references ## Compare what packets and events cost with what they c
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: generate
-generate: ## Compile the BPF object anew; needs clang and llvm-strip
+generate: ## Compile the BPF object again; needs clang and llvm-strip
 	$(GO) generate ./conntrackwatch/internal/trace
 
 .PHONY: lint
