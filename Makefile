@@ -47,9 +47,10 @@ demo: build references ## See the clashes, and the guard preventing them, on thi
 # The race detector needs cgo and a C compiler, and allocates: the tests that
 # count allocations are built without it. VERDICTD_REQUIRE_KERNEL=1 in the
 # environment turns what a machine without namespaces skips into failures.
+PACKAGES ?= ./...
 .PHONY: test
 test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
-	CGO_ENABLED=1 $(GO) test -race $(TEST) ./...
+	CGO_ENABLED=1 $(GO) test -race $(TEST) $(PACKAGES)
 	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
 
 # Other people's programs through the guard: dnsperf and knot, iperf3, hping3, ping, traceroute, mtr, conntrack, glibc's
