@@ -91,6 +91,10 @@ bench: build references ## Compare what packets and events cost with what they c
 generate: ## Compile the BPF object again; needs clang and llvm-strip
 	$(GO) generate ./conntrackwatch/internal/trace
 
+.PHONY: drawing
+drawing: ## Print which package imports which
+	@$(GO) test -count=1 -run '^TestDrawing$$' -v ./internal/structure
+
 .PHONY: lint
 lint: ## Run golangci-lint; compiled at the first time, which takes minutes
 	$(LINT) run

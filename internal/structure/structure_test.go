@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -38,29 +40,33 @@ func (p *goPackage) folder() string { return strings.TrimPrefix(p.ImportPath, mo
 // list returns the module's packages.
 func list(t *testing.T) []goPackage {
 	t.Helper()
+	packages, err := listed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
+
+var listed = sync.OnceValues(func() (packages []goPackage, err error) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Name,Imports,GoFiles", "./...")
 	cmd.Dir = root
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, stderr.Bytes())
+		return nil, fmt.Errorf("go list: %w\n%s", err, stderr.Bytes())
 	}
-	var packages []goPackage
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p goPackage
 		switch err := d.Decode(&p); {
-		case errors.Is(err, io.EOF):
-			if len(packages) == 0 {
-				t.Fatal("go list names no package")
-			}
-			return packages
+		case errors.Is(err, io.EOF) && len(packages) > 0:
+			return packages, nil
 		case err != nil:
-			t.Fatalf("go list: %v", err)
+			return nil, fmt.Errorf("go list names no package, or ends early: %w", err)
 		}
 		packages = append(packages, p)
 	}
-}
+})
 
 // Constants of the kernel's interface are no system calls; calls into package
 // unix are.
