@@ -119,7 +119,7 @@ func TestGuardLeavesWhatWaits(t *testing.T) {
 	go func() {
 		_ = q.Run(func(b *nfq.Batch) error {
 			for i := range b.Packets {
-				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: nfq.Accept}); err != nil {
+				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: nfq.Accept}); err != nil {
 					return err
 				}
 			}

@@ -52,7 +52,7 @@ func judge(t *testing.T, ns *netlab.NetNS, queue uint16, delay time.Duration) {
 		ended <- q.Run(func(b *nfq.Batch) error {
 			for i := range b.Packets {
 				time.Sleep(delay)
-				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: nfq.Accept}); err != nil {
+				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: nfq.Accept}); err != nil {
 					return err
 				}
 			}

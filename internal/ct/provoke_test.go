@@ -58,7 +58,7 @@ func provoke(t *testing.T, flows, packets int) {
 	go func() {
 		ended <- queue.Run(func(b *nfq.Batch) error {
 			for i := range b.Packets {
-				if err := queue.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: nfq.Accept}); err != nil {
+				if err := queue.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: nfq.Accept}); err != nil {
 					return err
 				}
 			}

@@ -21,8 +21,8 @@ const (
 	CopyMeta
 )
 
-// maxOthers keeps Packet.Of within its type; nobody needs as many.
-const maxOthers = 255
+// maxQueues bounds the queues of a socket, which are searched for each packet.
+const maxQueues = 256
 
 // DefaultBatch is the number of packets that one receive brings at most.
 const DefaultBatch = 64
@@ -32,10 +32,10 @@ const DefaultBatch = 64
 type Config struct {
 	// Queue is the queue's number.
 	Queue uint16
-	// Others are the numbers of further queues with the same socket, so that the
-	// packets of all arrive in one order; Packet.Of tells which one a packet came
+	// MoreQueues are the numbers of further queues with the same socket, so that the
+	// packets of all arrive in one order; Packet.Queue tells which one a packet came
 	// from. Only Mmsg has them.
-	Others []uint16
+	MoreQueues []uint16
 	// MaxLength is how many packets the kernel holds for the queue before it
 	// drops; 0 means the kernel's default, 1,024.
 	MaxLength uint32
@@ -78,8 +78,8 @@ type Config struct {
 	OnRefused func(tag uint32, id uint32, errno unix.Errno)
 }
 
-// numbers are those of all queues, in the order that Packet.Of counts.
-func (c *Config) numbers() []uint16 { return append([]uint16{c.Queue}, c.Others...) }
+// numbers are those of all queues.
+func (c *Config) numbers() []uint16 { return append([]uint16{c.Queue}, c.MoreQueues...) }
 
 func (c *Config) flags() uint32 {
 	var f uint32
@@ -134,13 +134,14 @@ func (c *Config) Validate() error {
 	if c.Batch < 0 || c.Batch > vocabulary.MaxBatch {
 		errs = append(errs, fmt.Errorf("batch of %d packets: recvmmsg takes 1 to %d", c.Batch, vocabulary.MaxBatch))
 	}
-	for i, n := range c.Others {
-		if n == c.Queue || slices.Contains(c.Others[:i], n) {
+	numbers := c.numbers()
+	for i, n := range numbers {
+		if slices.Contains(numbers[:i], n) {
 			errs = append(errs, fmt.Errorf("queue %d is named twice", n))
 		}
 	}
-	if len(c.Others) > maxOthers {
-		errs = append(errs, fmt.Errorf("%d other queues: at most %d", len(c.Others), maxOthers))
+	if len(numbers) > maxQueues {
+		errs = append(errs, fmt.Errorf("%d queues: at most %d", len(numbers), maxQueues))
 	}
 	if c.ReceiveBuffer < 0 {
 		errs = append(errs, fmt.Errorf("receive buffer of %d bytes: must not be negative", c.ReceiveBuffer))

@@ -9,7 +9,7 @@
 //   - Gonf, on github.com/florianl/go-nfqueue: a callback, and one verdict per
 //     system call. It is the reference for what the first one does and costs.
 //
-// A Queue may have further ones on its socket (Config.Others, Mmsg only): their
+// A Queue may have further ones on its socket (Config.MoreQueues, Mmsg only): their
 // packets come in the order in which the kernel queued them, whichever queue that
 // was, and each is answered in its own.
 //

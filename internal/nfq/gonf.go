@@ -47,7 +47,7 @@ func OpenGonf(cfg Config) (*Gonf, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}
-	if len(cfg.Others) > 0 {
+	if len(cfg.MoreQueues) > 0 {
 		return nil, fmt.Errorf("queue %d: further queues on its socket: %w; use the mmsg backend", cfg.Queue, ErrUnsupported)
 	}
 	mode := byte(nfqueue.NfQnlCopyPacket)
@@ -122,6 +122,7 @@ func (q *Gonf) packet(a nfqueue.Attribute) int {
 		q.stats.Malformed++
 		return 0
 	}
+	p.Queue = q.cfg.Queue
 	q.stats.Batches++
 	if err := q.handle(&q.batch); err != nil {
 		q.end(err)
@@ -178,6 +179,8 @@ func (q *Gonf) Reply(r *Reply) error {
 	err := r.validate()
 	switch {
 	case err != nil:
+	case r.Queue != q.cfg.Queue:
+		err = ErrNoQueue
 	case r.Verdict > 0xff:
 		err = fmt.Errorf("requeue to queue %d: %w: go-nfqueue passes 8 of the verdict's 32 bits; use the mmsg backend", r.Verdict>>16, ErrUnsupported)
 	case r.plain():

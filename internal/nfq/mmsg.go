@@ -35,14 +35,13 @@ const flushAt = 128 << 10
 
 // Mmsg is the backend that receives and replies in batches.
 type Mmsg struct {
-	cfg     Config
-	numbers []uint16 // of all queues: Queue and Others
-	socket  *nfnl.Socket
-	recv    *nfnl.Receiver
-	filled  int // datagrams that recv holds and nobody has seen yet
-	batch   Batch
-	stop    atomic.Bool
-	stats   statistics.Transport
+	cfg    Config
+	socket *nfnl.Socket
+	recv   *nfnl.Receiver
+	filled int // datagrams that recv holds and nobody has seen yet
+	batch  Batch
+	stop   atomic.Bool
+	stats  statistics.Transport
 
 	verdicts verdicts
 }
@@ -60,12 +59,11 @@ func OpenMmsg(cfg Config) (*Mmsg, error) {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}
 	q := &Mmsg{
-		cfg:     cfg,
-		numbers: cfg.numbers(),
-		socket:  socket,
-		recv:    nfnl.NewReceiver(cfg.batch(), int(cfg.copyRange())+messageOverhead),
+		cfg:    cfg,
+		socket: socket,
+		recv:   nfnl.NewReceiver(cfg.batch(), int(cfg.copyRange())+messageOverhead),
 	}
-	q.verdicts = newVerdicts(q.numbers)
+	q.verdicts = newVerdicts(cfg.numbers())
 	q.batch.Packets = make([]Packet, 0, cfg.batch())
 	if err := q.bind(); err != nil {
 		return nil, errors.Join(err, socket.Close())
@@ -79,7 +77,7 @@ func OpenMmsg(cfg Config) (*Mmsg, error) {
 // queues go together, as a receive for each one's answer could bring packets.
 func (q *Mmsg) bind() error {
 	var messages []netlink.Message
-	for _, number := range q.numbers {
+	for _, number := range q.verdicts.numbers {
 		m, err := configMessage(&q.cfg, number)
 		if err != nil {
 			return fmt.Errorf("queue %d: lay out configuration: %w", number, err)
@@ -111,7 +109,7 @@ func (q *Mmsg) bind() error {
 		}
 		if errno != 0 {
 			refused := q.cfg
-			refused.Queue = q.numbers[at]
+			refused.Queue = q.verdicts.numbers[at]
 			return explainRefusal(&refused, errno)
 		}
 		q.filled = n
@@ -249,7 +247,9 @@ func (q *Mmsg) decode(n int) {
 func (q *Mmsg) take(m nfnl.Message, whole bool) {
 	packets := q.batch.Packets[:len(q.batch.Packets)+1]
 	p := &packets[len(packets)-1]
-	if !p.decode(m.Attributes()) || !q.setOf(p, m) {
+	decoded := p.decode(m.Attributes())
+	p.Queue, _ = m.Resource()
+	if !decoded || !q.verdicts.received(p.Queue) {
 		q.stats.Malformed++
 		q.verdicts.unknown = true
 		return
@@ -257,7 +257,6 @@ func (q *Mmsg) take(m nfnl.Message, whole bool) {
 	if !whole {
 		q.stats.Malformed++
 	}
-	q.verdicts.received(p.Of)
 	q.batch.Packets = packets
 }
 
@@ -281,27 +280,14 @@ func (q *Mmsg) refused(m nfnl.Message) {
 	}
 }
 
-// setOf finds out which queue a packet came from.
-func (q *Mmsg) setOf(p *Packet, m nfnl.Message) bool {
-	number, _ := m.Resource()
-	for i, n := range q.numbers {
-		if n == number {
-			p.Of = uint8(i)
-			return true
-		}
-	}
-	return false
-}
-
 // Reply implements Queue.
 func (q *Mmsg) Reply(r *Reply) error {
 	if err := r.validate(); err != nil {
 		return fmt.Errorf("queue %d: packet %d: %w", q.cfg.Queue, r.ID, err)
 	}
-	if int(r.Of) >= len(q.numbers) {
-		return fmt.Errorf("queue %d: packet %d: %w", q.cfg.Queue, r.ID, ErrNoQueue)
+	if err := q.verdicts.add(r); err != nil {
+		return fmt.Errorf("queue %d: packet %d: %w", r.Queue, r.ID, err)
 	}
-	q.verdicts.add(r)
 	if q.verdicts.enc.Len() >= flushAt {
 		return q.Flush()
 	}

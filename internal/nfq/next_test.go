@@ -45,7 +45,7 @@ func next(t testing.TB, q *nfq.Mmsg, n int) (packets []nfq.Packet) {
 func answer(t testing.TB, q *nfq.Mmsg, v nfq.Verdict, packets ...nfq.Packet) {
 	t.Helper()
 	for _, p := range packets {
-		if err := q.Reply(&nfq.Reply{ID: p.ID, Of: p.Of, Verdict: v, Tag: 1000 + p.ID}); err != nil {
+		if err := q.Reply(&nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: v, Tag: 1000 + p.ID}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,7 +166,7 @@ func TestOnRefused(t *testing.T) {
 	}
 	var got []refusal
 	q := openMmsg(t, nfq.Config{
-		Queue: 4, Others: []uint16{0},
+		Queue: 4, MoreQueues: []uint16{0},
 		OnRefused: func(tag, id uint32, errno unix.Errno) { got = append(got, refusal{tag, id, errno}) },
 	})
 	rules(t, 1, nil)

@@ -109,7 +109,7 @@ func run(t testing.TB, q nfq.Queue, handle func(nfq.Packet) nfq.Reply) (stop fun
 		ended <- q.Run(func(b *nfq.Batch) error {
 			for _, p := range b.Packets {
 				r := handle(p)
-				r.ID = p.ID
+				r.ID, r.Queue = p.ID, p.Queue
 				if err := q.Reply(&r); err != nil {
 					return err
 				}
@@ -217,7 +217,7 @@ func TestVerdicts(t *testing.T) {
 				stop0 := run(t, q0, func(p nfq.Packet) nfq.Reply {
 					seen.Add(1)
 					r := test.first(p)
-					r.ID = p.ID
+					r.ID, r.Queue = p.ID, p.Queue
 					if backend == vocabulary.BackendGoNFQueue && r.Verdict>>16 != 0 {
 						if err := q0.Reply(&r); !errors.Is(err, nfq.ErrUnsupported) {
 							t.Errorf("requeue: %v, want ErrUnsupported", err)

@@ -9,8 +9,8 @@ import (
 // Packet is one queued packet. Payload borrows the receive buffer.
 type Packet struct {
 	ID uint32
-	// Of is the queue: 0 is Config.Queue, and n the n-th of Config.Others.
-	Of uint8
+	// Queue is the number of the queue that it came from.
+	Queue uint16
 	// Hook is where it was queued, by the kernel's number (vocabulary.HookAt).
 	Hook uint8
 	// Mark is the packet's mark (skb->mark).

@@ -34,8 +34,8 @@ var (
 	ErrVerdict = errors.New("no such verdict; there are drop, accept, repeat and requeue")
 	// ErrPayloadTooLong: a changed packet must fit a netlink attribute.
 	ErrPayloadTooLong = fmt.Errorf("changed payload is longer than the %d bytes that fit a netlink attribute", vocabulary.MaxCopyRange)
-	// ErrNoQueue: Reply.Of is none of the queue's.
-	ErrNoQueue = errors.New("no such queue: a reply's Of is that of its packet")
+	// ErrNoQueue: Reply.Queue is none of this socket's.
+	ErrNoQueue = errors.New("no such queue: a reply's is that of its packet")
 	// ErrUnsupported: the backend's API has no way to say it.
 	ErrUnsupported = errors.New("not supported by this backend")
 )
@@ -43,8 +43,8 @@ var (
 // Reply is the verdict on one packet, and what to change about it.
 type Reply struct {
 	ID uint32
-	// Of is the packet's.
-	Of      uint8
+	// Queue is the packet's.
+	Queue   uint16
 	Verdict Verdict
 	// Tag comes back in Config.OnRefused.
 	Tag uint32

@@ -1,6 +1,8 @@
 package nfq
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
@@ -13,9 +15,9 @@ import (
 // packet that was received of the queue is answered: one that is held, or was not
 // understood, would be swept up with the others.
 type verdicts struct {
-	numbers []uint16 // of the queues, by Reply.Of
+	numbers []uint16 // of the queues
 	enc     nfnl.Encoder
-	// open counts, by Reply.Of, the packets that were received and are not answered.
+	// open counts the packets of each that were received and are not answered.
 	open []int
 	// unknown: a packet was received of which nobody knows the id, or not even the
 	// queue. It stays open for ever.
@@ -26,7 +28,7 @@ type verdicts struct {
 	pending int
 	uniform bool
 	verdict Verdict
-	of      uint8
+	queue   uint16
 	// highest is the id that no other one of the run is after, and tag its reply's.
 	highest, tag uint32
 }
@@ -35,24 +37,39 @@ func newVerdicts(numbers []uint16) verdicts {
 	return verdicts{numbers: numbers, open: make([]int, len(numbers))}
 }
 
-// received says that a packet waits for its reply.
-func (v *verdicts) received(of uint8) { v.open[of]++ }
+// place is a queue's in the lists; below 0 it has none.
+func (v *verdicts) place(queue uint16) int { return slices.Index(v.numbers, queue) }
+
+// received says that a packet of a queue waits for its reply; false: there is no such
+// queue.
+func (v *verdicts) received(queue uint16) bool {
+	at := v.place(queue)
+	if at < 0 {
+		return false
+	}
+	v.open[at]++
+	return true
+}
 
 // add lays out a reply that was found valid.
-func (v *verdicts) add(r *Reply) {
-	if v.pending == 0 {
-		v.uniform, v.verdict, v.of, v.highest, v.tag = true, r.Verdict, r.Of, r.ID, r.Tag
+func (v *verdicts) add(r *Reply) error {
+	at := v.place(r.Queue)
+	if at < 0 {
+		return ErrNoQueue
 	}
-	v.uniform = v.uniform && r.plain() && r.Verdict == v.verdict && r.Of == v.of
+	if v.pending == 0 {
+		v.uniform, v.verdict, v.queue, v.highest, v.tag = true, r.Verdict, r.Queue, r.ID, r.Tag
+	}
+	v.uniform = v.uniform && r.plain() && r.Verdict == v.verdict && r.Queue == v.queue
 	// As the kernel compares them (nfq_id_after), for ids begin again after 2^32.
 	if int32(r.ID-v.highest) > 0 {
 		v.highest, v.tag = r.ID, r.Tag
 	}
 	v.pending++
-	v.open[r.Of]--
+	v.open[at]--
 
 	e := &v.enc
-	v.begin(typeVerdict, r.Of, r.Tag, r.Verdict, r.ID)
+	v.begin(typeVerdict, r.Queue, r.Tag, r.Verdict, r.ID)
 	if r.SetMark {
 		e.Uint32(nfqaMark, r.Mark)
 	}
@@ -65,20 +82,21 @@ func (v *verdicts) add(r *Reply) {
 		e.Raw(nfqaPayload, r.Payload)
 	}
 	e.End()
+	return nil
 }
 
 // begin puts first what a refusal is known by when it comes back.
-func (v *verdicts) begin(typ uint16, of uint8, tag uint32, verdict Verdict, id uint32) {
-	v.enc.Begin(typ, unix.AF_UNSPEC, v.numbers[of])
+func (v *verdicts) begin(typ, queue uint16, tag uint32, verdict Verdict, id uint32) {
+	v.enc.Begin(typ, unix.AF_UNSPEC, queue)
 	v.enc.Seq(tag)
 	v.enc.Uint32Pair(nfqaVerdictHdr, uint32(verdict), id)
 }
 
 // take returns what is to be sent, which may be nothing; valid until the next add.
 func (v *verdicts) take() []byte {
-	if v.pending > 1 && v.uniform && v.open[v.of] == 0 && !v.unknown {
+	if v.pending > 1 && v.uniform && !v.unknown && v.open[v.place(v.queue)] == 0 {
 		v.enc.Reset()
-		v.begin(typeVerdictBatch, v.of, v.tag, v.verdict, v.highest)
+		v.begin(typeVerdictBatch, v.queue, v.tag, v.verdict, v.highest)
 		v.enc.End()
 	}
 	b := v.enc.Bytes()

@@ -75,8 +75,8 @@ func TestVerdictsModel(t *testing.T) {
 				of := random.IntN(len(numbers))
 				next[of]++
 				k.queues[numbers[of]] = append(k.queues[numbers[of]], next[of])
-				v.received(uint8(of))
-				waiting = append(waiting, Reply{ID: next[of], Of: uint8(of)})
+				v.received(numbers[of])
+				waiting = append(waiting, Reply{ID: next[of], Queue: numbers[of]})
 			}
 			if random.IntN(2) == 0 { // out of their order
 				random.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
@@ -91,8 +91,10 @@ func TestVerdictsModel(t *testing.T) {
 					r.Verdict = Verdict(random.IntN(2))
 				}
 				r.SetMark = random.IntN(50) == 0
-				v.add(&r)
-				want[name(numbers[r.Of], r.ID)] = r.Verdict
+				if err := v.add(&r); err != nil {
+					t.Fatal(err)
+				}
+				want[name(r.Queue, r.ID)] = r.Verdict
 			}
 			waiting = waiting[answered:]
 			n := k.apply(t, v.take())
@@ -113,7 +115,9 @@ func TestHighestID(t *testing.T) {
 		v := newVerdicts([]uint16{0})
 		for i, id := range ids {
 			v.received(0)
-			v.add(&Reply{ID: id, Verdict: Accept, Tag: uint32(10 + i)})
+			if err := v.add(&Reply{ID: id, Verdict: Accept, Tag: uint32(10 + i)}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		m, rest, ok := nfnl.Next(v.take())
 		if !ok || m.Type != typeVerdictBatch || len(rest) != 0 {
@@ -132,7 +136,9 @@ func TestUnknownPacketEndsBatches(t *testing.T) {
 	v.unknown = true
 	for id := range uint32(3) {
 		v.received(0)
-		v.add(&Reply{ID: id, Verdict: Accept})
+		if err := v.add(&Reply{ID: id, Verdict: Accept}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if m, rest, ok := nfnl.Next(v.take()); !ok || m.Type != typeVerdict || len(rest) == 0 {
 		t.Errorf("%+v, %d bytes behind it", m, len(rest))

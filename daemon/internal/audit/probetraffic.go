@@ -53,7 +53,7 @@ func (p *Probe) traffic(ctx context.Context, q nfq.Queue) (err error) {
 
 func acceptAll(q nfq.Queue, b *nfq.Batch) error {
 	for i := range b.Packets {
-		if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: nfq.Accept}); err != nil {
+		if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: nfq.Accept}); err != nil {
 			return err
 		}
 	}

@@ -128,7 +128,7 @@ func pass(t *testing.T, queues []*nfq.Mmsg) (seen []sighting) {
 				if !isAnswer(&s.key) {
 					seen = append(seen, s)
 				}
-				if err := q.Reply(&nfq.Reply{ID: p.ID, Verdict: nfq.Accept}); err != nil {
+				if err := q.Reply(&nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: nfq.Accept}); err != nil {
 					t.Fatal(err)
 				}
 			}

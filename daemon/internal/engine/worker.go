@@ -86,7 +86,7 @@ func (w *worker) answer(p *nfq.Packet, action vocabulary.Action) error {
 		w.counters.Accepted++
 	}
 	w.replied++
-	w.reply = nfq.Reply{ID: p.ID, Of: p.Of, Verdict: verdict}
+	w.reply = nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: verdict}
 	return w.queue.Reply(&w.reply)
 }
 

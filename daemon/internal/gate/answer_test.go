@@ -182,8 +182,8 @@ func TestAnnounced(t *testing.T) {
 	equal(t, verdicts(g), []int{1, 2})
 	give(g, 1, 3) // conntrack's answer counts
 	equal(t, verdicts(g), []int{3})
-	g.Packet(&Packet{Key: key(1), ID: 1, Of: 1, Print: 4, Announced: true})
-	if v := g.Verdicts[0]; v.Of != 1 || !v.Accept {
+	g.Packet(&Packet{Key: key(1), ID: 1, Queue: 1, Print: 4, Announced: true})
+	if v := g.Verdicts[0]; v.Queue != 1 || !v.Accept {
 		t.Errorf("verdict %+v", v)
 	}
 	verdicts(g)

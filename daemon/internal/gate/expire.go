@@ -87,7 +87,7 @@ func (t *Table) Try() {
 		return
 	}
 	h := t.take(i)
-	t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: true, First: none, Since: h.at})
+	t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Queue: h.queue, Accept: true, First: none, Since: h.at})
 	t.flows[i].several = true
 	t.setEpoch(i)
 	t.Counters.Expired++

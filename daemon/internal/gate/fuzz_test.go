@@ -93,7 +93,7 @@ func (z *fuzzing) step(op, arg, more byte) {
 	switch op {
 	default: // packets are what there is most of
 		z.packet(&Packet{
-			Key: k, Print: uint32(arg >> 5), Bytes: uint32(more) * 100, Of: arg >> 4 & 1,
+			Key: k, Print: uint32(arg >> 5), Bytes: uint32(more) * 100, Queue: uint16(arg >> 4 & 1),
 			Announced: op == 6, Turned: arg&16 != 0,
 		})
 	case 5:

@@ -6,14 +6,14 @@ type held struct {
 	next      int32
 	at        int64 // since when
 	size      uint32
-	of        uint8
+	queue     uint16
 	turned    bool // as Packet has it
 }
 
 func (t *Table) heldNow(p *Packet) held {
 	return held{
 		id: p.ID, print: p.Print, next: none, at: t.now,
-		size: p.Bytes + packetOverhead, of: p.Of, turned: p.Turned,
+		size: p.Bytes + packetOverhead, queue: p.Queue, turned: p.Turned,
 	}
 }
 
@@ -39,7 +39,7 @@ func (t *Table) hold(i int32, p *Packet) {
 // overtakes another.
 func (t *Table) overflow(i int32, p *Packet, reason *uint64) {
 	n := t.letGo(i) + 1
-	t.accept(p.ID, p.Of, none)
+	t.accept(p.ID, p.Queue, none)
 	t.Counters.Unguarded += n
 	*reason += n
 }
@@ -88,7 +88,7 @@ func (t *Table) release(i int32, accept bool) (n uint64) {
 	for t.flows[i].head != none {
 		t.flows[i].passed = t.epoch
 		h := t.take(i)
-		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Of: h.of, Accept: accept, First: none, Since: h.at})
+		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Queue: h.queue, Accept: accept, First: none, Since: h.at})
 		n++
 	}
 	return n

@@ -178,7 +178,7 @@ func (m *model) judgePacket(w *mWorker, id mID) {
 	}
 	before := w.table.Counters
 	given := len(w.table.Verdicts)
-	w.table.Packet(&Packet{Key: p.key, Turned: p.turned, Print: p.print, Bytes: 100, ID: id.id, Of: uint8(id.of), Announced: id.of == 1})
+	w.table.Packet(&Packet{Key: p.key, Turned: p.turned, Print: p.print, Bytes: 100, ID: id.id, Queue: uint16(id.of), Announced: id.of == 1})
 	after := &w.table.Counters
 	m.note(p.flow, "%v at the gate, epoch %d: first %d, passed %d, held %d, announced %d, again %d", p, w.table.epoch, after.First-before.First,
 		after.Passed-before.Passed, after.Held-before.Held, after.Announced-before.Announced, after.Reentered-before.Reentered)
@@ -196,7 +196,7 @@ func (m *model) judgePacket(w *mWorker, id mID) {
 // loosen marks those verdicts' packets that the gate let go unguarded.
 func (m *model) loosen(w *mWorker, from int) {
 	for _, v := range w.table.Verdicts[from:] {
-		if p := w.waiting[mID{int(v.Of), v.ID}]; p != nil {
+		if p := w.waiting[mID{int(v.Queue), v.ID}]; p != nil {
 			p.loose = true
 		}
 	}
@@ -225,7 +225,7 @@ func (m *model) verdicts(w *mWorker) {
 	if m.opt.forgets && v.First == none && m.IntN(50) == 0 {
 		return
 	}
-	id := mID{int(v.Of), v.ID}
+	id := mID{int(v.Queue), v.ID}
 	p := w.waiting[id]
 	if p == nil {
 		if w.flushed[id] == nil {
@@ -241,7 +241,7 @@ func (m *model) verdicts(w *mWorker) {
 	switch {
 	case !v.Accept:
 		m.end(p, &m.gateDropped)
-	case v.Of == 1:
+	case v.Queue == 1:
 		w.trip.start(p, stagePath, 0)
 	case p.again:
 		p.again, p.reentered = false, true
@@ -267,13 +267,13 @@ func (m *model) answers(w *mWorker) {
 		before, given := w.table.Counters.Gone, len(w.table.Verdicts)
 		w.table.Answer(flow, known)
 		for _, v := range w.table.Verdicts[given:] {
-			if p := w.waiting[mID{int(v.Of), v.ID}]; p != nil {
+			if p := w.waiting[mID{int(v.Queue), v.ID}]; p != nil {
 				p.trusted, p.trustedFrom = known, w.table.now
 			}
 		}
 		if m.opt.two && w.table.Counters.Gone > before && w.table.flows[flow].head != none {
 			h := w.table.take(flow)
-			w.table.accept(h.id, h.of, none)
+			w.table.accept(h.id, h.queue, none)
 		}
 	}
 	w.stage = workerVerdicts

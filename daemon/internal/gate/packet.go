@@ -11,9 +11,9 @@ type Packet struct {
 	Bytes uint32
 	// Turned: its own tuple is the reverse of Key.
 	Turned bool
-	// ID and Of are what a verdict needs.
-	ID uint32
-	Of uint8
+	// ID and Queue are what a verdict needs.
+	ID    uint32
+	Queue uint16
 	// Announced: it passed as one of a listed flow, but conntrack did not have it.
 	Announced bool
 }
@@ -25,7 +25,7 @@ func (t *Table) Packet(p *Packet) {
 	if i == none {
 		t.Counters.Unguarded++
 		t.Counters.UnguardedFlows++
-		t.accept(p.ID, p.Of, none)
+		t.accept(p.ID, p.Queue, none)
 		return
 	}
 	f := &t.flows[i]
@@ -44,7 +44,7 @@ func (t *Table) Packet(p *Packet) {
 		t.first(i, t.heldNow(p))
 	case !f.pending && t.now < f.knownUntil:
 		t.Counters.Passed++
-		t.accept(p.ID, p.Of, none)
+		t.accept(p.ID, p.Queue, none)
 	case unseen:
 		t.awaitLight(i)
 		t.hold(i, p)
@@ -62,10 +62,10 @@ func (t *Table) Packet(p *Packet) {
 
 // Exempt takes a packet that begins no flow of its own, or of which nothing is
 // known.
-func (t *Table) Exempt(id uint32, of uint8) {
+func (t *Table) Exempt(id uint32, queue uint16) {
 	t.Counters.Received++
 	t.Counters.Exempt++
-	t.accept(id, of, none)
+	t.accept(id, queue, none)
 }
 
 // comesAgain reports whether this is the first packet itself, which the kernel
@@ -82,11 +82,11 @@ func (t *Table) first(i int32, h held) {
 	f.pending, f.knownUntil, f.passed = true, 0, t.epoch
 	f.firstID, f.firstPrint, f.firstAt, f.firstSince, f.turned = h.id, h.print, t.now, h.at, h.turned
 	t.setEpoch(i)
-	t.accept(h.id, h.of, i)
+	t.accept(h.id, h.queue, i)
 }
 
-func (t *Table) accept(id uint32, of uint8, first int32) {
-	t.Verdicts = append(t.Verdicts, Verdict{ID: id, Of: of, Accept: true, First: first})
+func (t *Table) accept(id uint32, queue uint16, first int32) {
+	t.Verdicts = append(t.Verdicts, Verdict{ID: id, Queue: queue, Accept: true, First: first})
 }
 
 // open ends the wait for a flow's first packet.

@@ -88,7 +88,7 @@ func (r *reference) held() (packets int, bytes int64) {
 }
 
 func (r *reference) give(p *Packet, first int32) {
-	r.out = append(r.out, Verdict{ID: p.ID, Of: p.Of, Accept: true, First: first})
+	r.out = append(r.out, Verdict{ID: p.ID, Queue: p.Queue, Accept: true, First: first})
 }
 
 // room reports whether a flow that is not remembered can be.
@@ -187,7 +187,7 @@ func (r *reference) hold(f *refFlow, p Packet) {
 func (r *reference) release(f *refFlow, accept bool) {
 	for _, h := range f.held {
 		f.passed = r.epoch
-		r.out = append(r.out, Verdict{ID: h.ID, Of: h.Of, Accept: accept, First: none})
+		r.out = append(r.out, Verdict{ID: h.ID, Queue: h.Queue, Accept: accept, First: none})
 	}
 	f.held = nil
 }
@@ -295,7 +295,7 @@ func (r *reference) try() {
 	if f := r.oldest(); f != nil {
 		h := f.held[0]
 		f.held = f.held[1:]
-		r.out = append(r.out, Verdict{ID: h.ID, Of: h.Of, Accept: true, First: none})
+		r.out = append(r.out, Verdict{ID: h.ID, Queue: h.Queue, Accept: true, First: none})
 		f.several = true
 		r.left(f)
 	}

@@ -48,8 +48,8 @@ type flow struct {
 // A Verdict is for a packet of the gate's queues.
 type Verdict struct {
 	ID uint32
-	// Of is that of the packet (nfq.Packet.Of).
-	Of     uint8
+	// Queue is that of the packet.
+	Queue  uint16
 	Accept bool
 	// First is the flow whose first packet this is, or none: Refused wants it back.
 	First int32

@@ -143,7 +143,7 @@ func TestPendingFlowsDoNotFillTheTable(t *testing.T) {
 func TestExempt(t *testing.T) {
 	g := newTable(t, nil)
 	g.Exempt(7, 3)
-	if v := g.Verdicts; len(v) != 1 || v[0] != (Verdict{ID: 7, Of: 3, Accept: true, First: none}) {
+	if v := g.Verdicts; len(v) != 1 || v[0] != (Verdict{ID: 7, Queue: 3, Accept: true, First: none}) {
 		t.Errorf("verdicts %+v", v)
 	}
 	if c := g.Counters; c.Received != 1 || c.Exempt != 1 || g.Flows() != 0 {

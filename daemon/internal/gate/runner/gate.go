@@ -144,10 +144,10 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 	if w.lookup, err = ct.NewLookup(); err != nil {
 		return w, err
 	}
-	numbers := g.cfg.Numbers(i)
-	w.lastID = make([]uint32, len(numbers))
+	w.numbers = g.cfg.Numbers(i)
+	w.lastID = make([]uint32, len(w.numbers))
 	w.queue, err = nfq.OpenMmsg(nfq.Config{
-		Queue: numbers[0], Others: numbers[1:], MaxLength: queueLength, CopyRange: copyRange,
+		Queue: w.numbers[0], MoreQueues: w.numbers[1:], MaxLength: queueLength, CopyRange: copyRange,
 		FailOpen: true, GSO: true, ReceiveBuffer: g.cfg.ReceiveBuffer, Batch: batch, OnRefused: w.refused,
 	})
 	return w, err

@@ -92,7 +92,7 @@ func serve(t *testing.T, ns *netlab.NetNS, number uint16, judge func(*nfq.Packet
 		ended <- q.Run(func(b *nfq.Batch) error {
 			for i := range b.Packets {
 				v := judge(&b.Packets[i])
-				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Verdict: v}); err != nil {
+				if err := q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: v}); err != nil {
 					return err
 				}
 				if err := q.Flush(); err != nil {

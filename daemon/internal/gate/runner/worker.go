@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,8 +36,9 @@ type worker struct {
 	// zones are those of the queue's numbers; as many numbers follow for what is
 	// announced.
 	zones []uint16
-	// lastID is the id of the last packet of each number.
-	lastID []uint32
+	// numbers are those of the queues, and lastID is the id of the last packet of each.
+	numbers []uint16
+	lastID  []uint32
 
 	view   packet.View
 	packet gate.Packet
@@ -199,10 +201,14 @@ func (w *worker) resolve(all bool) {
 	w.section.news(w.table)
 }
 
+// place is a queue's among those of the worker: a zone's packets, or, above those of all
+// zones, its announcements.
+func (w *worker) place(queue uint16) int { return slices.Index(w.numbers, queue) }
+
 // missed counts packets that the kernel let pass as there was no room in the
 // socket: it had numbered them already.
 func (w *worker) missed(p *nfq.Packet) {
-	last := &w.lastID[p.Of]
+	last := &w.lastID[w.place(p.Queue)]
 	if gap := p.ID - *last - 1; *last != 0 && gap < queueLength<<4 {
 		w.table.Counters.Unguarded += uint64(gap)
 		w.table.Counters.UnguardedSocket += uint64(gap)
@@ -215,17 +221,17 @@ func (w *worker) take(p *nfq.Packet) {
 	w.missed(p)
 	v := &w.view
 	if v.Decode(p.Payload) != nil || !enters(v) {
-		w.table.Exempt(p.ID, p.Of)
+		w.table.Exempt(p.ID, p.Queue)
 		return
 	}
 	g := &w.packet
 	v.Key(&g.Key)
-	zone := int(p.Of)
+	zone := w.place(p.Queue)
 	if g.Announced = zone >= len(w.zones); g.Announced {
 		zone -= len(w.zones)
 	}
 	g.Turned = flowKey(&g.Key, w.zones[zone])
-	g.Print, g.ID, g.Of = v.Fingerprint(), p.ID, p.Of
+	g.Print, g.ID, g.Queue = v.Fingerprint(), p.ID, p.Queue
 	g.Bytes = max(p.CapLen, uint32(len(p.Payload)))
 	w.table.Packet(g)
 }
@@ -257,7 +263,7 @@ func (w *worker) answer() error {
 	}
 	for i := range verdicts {
 		v := &verdicts[i]
-		w.reply = nfq.Reply{ID: v.ID, Of: v.Of, Verdict: nfq.Drop, Tag: uint32(v.First + 1)}
+		w.reply = nfq.Reply{ID: v.ID, Queue: v.Queue, Verdict: nfq.Drop, Tag: uint32(v.First + 1)}
 		if v.Accept {
 			w.reply.Verdict = nfq.Accept
 		}
