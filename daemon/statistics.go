@@ -78,7 +78,7 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
 	d.Total = &statistics.Totals{Verdicts: total}
 	d.CPUPerPacket = s.usage.perPacket(cpu, total.Received)
 	for i, r := range queues {
-		q := statistics.Queue{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, Totals: statistics.Totals{Verdicts: r}}
+		q := statistics.QueueVerdicts{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, Totals: statistics.Totals{Verdicts: r}}
 		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
 			q.CPU = pin[i%len(pin)]
 		}

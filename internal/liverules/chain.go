@@ -31,7 +31,7 @@ type rule struct {
 	number     int
 	conditions []condition
 
-	queue    *Queue
+	queue    *QueueStatement
 	rewrite  string // Rewrite.Kind, of the destination
 	source   string // likewise, of the source
 	mangles  bool   // it writes a packet's ports

@@ -55,7 +55,7 @@ func analyseWith(chains []*chain, s surroundings, conntrack Conntrack) *Rules {
 			}
 			switch {
 			case r.queue != nil:
-				q := QueueRule{Place: place, Queue: *r.queue, Comment: r.comment, Match: match, Reaches: []Reach{}}
+				q := QueueRule{Place: place, QueueStatement: *r.queue, Comment: r.comment, Match: match, Reaches: []Reach{}}
 				for _, v := range visits[r] {
 					q.Reaches = append(q.Reaches, reachOf(v, s, rules.Conntrack, notracks))
 				}

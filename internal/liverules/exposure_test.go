@@ -40,7 +40,7 @@ func TestExposure(t *testing.T) {
 		{"conntrack is not loaded", model(baseChain(vocabulary.HookOutput, 0, queue(1))), surroundings{loaded: No, bridgeCalls: No}, NotExposed, BetweenLookupAndConfirm, "not loaded"},
 		{"unknown whether tracked", model(baseChain(vocabulary.HookOutput, 0, queue(1))), surroundings{loaded: Unknown, bridgeCalls: No}, ExposureUnknown, BetweenLookupAndConfirm, "if conntrack is active"},
 		{"tracked because of its own match", model(baseChain(vocabulary.HookOutput, 0, rule{
-			queue: &Queue{First: 1, Last: 1, Fanout: FanoutNone}, tracks: true, outcomes: absorbed,
+			queue: &QueueStatement{First: 1, Last: 1, Fanout: FanoutNone}, tracks: true, outcomes: absorbed,
 		})), untrackedNamespace, Exposed, BetweenLookupAndConfirm, "between"},
 		{"tracked in the other family", model(in(IPv6, baseChain(vocabulary.HookOutput, 0, queue(1))), in(IPv4, baseChain(vocabulary.HookPrerouting, -100, dnat()))),
 			untrackedNamespace, NotExposed, BetweenLookupAndConfirm, "not active"},

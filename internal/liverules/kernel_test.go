@@ -28,7 +28,7 @@ type told struct {
 
 func tell(q QueueRule) told {
 	place, _, _ := strings.Cut(q.Place.String(), " handle ")
-	said := told{place: place, queue: q.Queue.String(), exposure: q.Exposure}
+	said := told{place: place, queue: q.QueueStatement.String(), exposure: q.Exposure}
 	var hooks []string
 	for _, r := range q.Reaches {
 		hooks = append(hooks, fmt.Sprintf("%s %d", r.Hook, r.Priority))

@@ -87,10 +87,10 @@ func TestLegacyWalk(t *testing.T) {
 				t.Errorf("%s: rule %d: %+v, want %+v", f, i+1, r, want)
 			}
 		}
-		if q := *sub.rules[0].queue; q != (Queue{"NFQUEUE", 5, 6, false, true, FanoutBalance}) {
+		if q := *sub.rules[0].queue; q != (QueueStatement{"NFQUEUE", 5, 6, false, true, FanoutBalance}) {
 			t.Errorf("%s: %+v", f, q)
 		}
-		if q := *sub.rules[1].queue; q != (Queue{"QUEUE", 0, 0, false, false, FanoutNone}) {
+		if q := *sub.rules[1].queue; q != (QueueStatement{"QUEUE", 0, 0, false, false, FanoutNone}) {
 			t.Errorf("%s: %+v", f, q)
 		}
 		if got := matchText(sub.rules[0].conditions); got != "meta mark & 0x1 == 0x1" {

@@ -254,7 +254,7 @@ func (t *translation) queue(a attributes) {
 	bypass, cpu := flags&unix.NFT_QUEUE_FLAG_BYPASS != 0, flags&unix.NFT_QUEUE_FLAG_CPU_FANOUT != 0
 	q := newQueue("queue", a.u16(unix.NFTA_QUEUE_NUM), max(a.u16(unix.NFTA_QUEUE_TOTAL), 1), bypass, cpu)
 	if a.has(unix.NFTA_QUEUE_SREG_QNUM) {
-		q = Queue{Statement: "queue", Computed: true, Bypass: bypass, Fanout: FanoutMap}
+		q = QueueStatement{Statement: "queue", Computed: true, Bypass: bypass, Fanout: FanoutMap}
 	}
 	t.rule.queue = &q
 	t.rule.outcomes |= absorbed

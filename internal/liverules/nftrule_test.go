@@ -65,12 +65,12 @@ func TestNativeQueue(t *testing.T) {
 	tests := []struct {
 		name string
 		expr *expr.Queue
-		want Queue
+		want QueueStatement
 	}{
-		{"one", &expr.Queue{Num: 7}, Queue{"queue", 7, 7, false, false, FanoutNone}},
-		{"range", &expr.Queue{Num: 7, Total: 4}, Queue{"queue", 7, 10, false, false, FanoutBalance}},
-		{"bypass", &expr.Queue{Num: 7, Total: 4, Flag: expr.QueueFlagBypass}, Queue{"queue", 7, 10, false, true, FanoutBalance}},
-		{"cpu", &expr.Queue{Num: 7, Total: 4, Flag: expr.QueueFlagFanout}, Queue{"queue", 7, 10, false, false, FanoutCPU}},
+		{"one", &expr.Queue{Num: 7}, QueueStatement{"queue", 7, 7, false, false, FanoutNone}},
+		{"range", &expr.Queue{Num: 7, Total: 4}, QueueStatement{"queue", 7, 10, false, false, FanoutBalance}},
+		{"bypass", &expr.Queue{Num: 7, Total: 4, Flag: expr.QueueFlagBypass}, QueueStatement{"queue", 7, 10, false, true, FanoutBalance}},
+		{"cpu", &expr.Queue{Num: 7, Total: 4, Flag: expr.QueueFlagFanout}, QueueStatement{"queue", 7, 10, false, false, FanoutCPU}},
 	}
 	for _, test := range tests {
 		r := decode(t, encode(t, Inet, &expr.Counter{}, test.expr), nil)
@@ -86,7 +86,7 @@ func TestComputedQueue(t *testing.T) {
 	list := marshal(t, netlink.Attribute{Type: unix.NFTA_LIST_ELEM, Data: raw(t, "queue",
 		number16(unix.NFTA_QUEUE_FLAGS, unix.NFT_QUEUE_FLAG_BYPASS), number32(unix.NFTA_QUEUE_SREG_QNUM, unix.NFT_REG_1))})
 	r := decode(t, object{Inet, attributes{unix.NFTA_RULE_EXPRESSIONS: list}}, nil)
-	if want := (Queue{Statement: "queue", Computed: true, Bypass: true, Fanout: FanoutMap}); r.queue == nil || *r.queue != want {
+	if want := (QueueStatement{Statement: "queue", Computed: true, Bypass: true, Fanout: FanoutMap}); r.queue == nil || *r.queue != want {
 		t.Errorf("%+v, want %+v", r.queue, want)
 	}
 	if got := r.queue.String(); got != "queue to a computed number bypass fanout map" {
@@ -158,7 +158,7 @@ func TestExpressions(t *testing.T) {
 				return len(r.calls) == 2 && r.outcomes == goesOn|comesBack|absorbed && r.conditions[0].spread
 			}},
 		{"verdict map that queues", Inet, []expr.Any{meta(expr.MetaKeyMARK), &expr.Lookup{SourceRegister: reg, IsDestRegSet: true, SetName: "q"}},
-			"meta mark vmap @q", func(r rule) bool { return *r.queue == Queue{"QUEUE", 5, 5, false, false, FanoutNone} }},
+			"meta mark vmap @q", func(r rule) bool { return *r.queue == QueueStatement{"QUEUE", 5, 5, false, false, FanoutNone} }},
 		{"anonymous verdict map", Inet, []expr.Any{&expr.Numgen{Register: reg, Modulus: 2}, &expr.Lookup{SourceRegister: reg, IsDestRegSet: true, SetName: "__map0"}},
 			"numgen mod 2 vmap { 0 : drop, 1 : goto a }", nil},
 		{"unknown map", Inet, []expr.Any{meta(expr.MetaKeyMARK), &expr.Lookup{SourceRegister: reg, IsDestRegSet: true, SetName: "gone"}},
@@ -177,7 +177,7 @@ func TestExpressions(t *testing.T) {
 		{"counter object", Inet, []expr.Any{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: "o"}}, "", func(r rule) bool { return !r.tracks }},
 		{"helper object", Inet, []expr.Any{&expr.Objref{Type: 3, Name: "o"}}, "[object o]", func(r rule) bool { return r.tracks }},
 		{"xt", IPv4, []expr.Any{&expr.Match{Name: "limit", Info: info(1, 2)}, &expr.Target{Name: "NFQUEUE", Rev: 0, Info: info(words(3)...)}},
-			"xt limit", func(r rule) bool { return *r.queue == Queue{"NFQUEUE", 3, 3, false, false, FanoutNone} }},
+			"xt limit", func(r rule) bool { return *r.queue == QueueStatement{"NFQUEUE", 3, 3, false, false, FanoutNone} }},
 		{"other payload", Inet, []expr.Any{payload(expr.PayloadBaseNetworkHeader, 1, 1), equal(8)}, "@nh,8,8 0x08", nil},
 	}
 	for _, test := range tests {

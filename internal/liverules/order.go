@@ -93,7 +93,7 @@ func (r *Rules) sites() []Site {
 }
 
 // foreign says whether the rule's queues are others than these.
-func (q Queue) foreign(queues []uint16) Answer {
+func (q QueueStatement) foreign(queues []uint16) Answer {
 	if q.Computed {
 		return Unknown
 	}

@@ -25,8 +25,8 @@ func orderText(o Order) (last, followed []string) {
 
 // Queues 1 and 2 are ours in these tests, 9 is foreign.
 func TestBehindOurs(t *testing.T) {
-	computed := rule{queue: &Queue{Statement: "queue", First: 0, Computed: true}, outcomes: absorbed}
-	partly := rule{queue: &Queue{Statement: "queue", First: 2, Last: 4}, outcomes: absorbed}
+	computed := rule{queue: &QueueStatement{Statement: "queue", First: 0, Computed: true}, outcomes: absorbed}
+	partly := rule{queue: &QueueStatement{Statement: "queue", First: 2, Last: 4}, outcomes: absorbed}
 	tests := []struct {
 		name     string
 		chains   []*chain

@@ -115,7 +115,7 @@ func (p Place) String() string {
 // QueueRule is a rule that queues packets.
 type QueueRule struct {
 	Place
-	Queue
+	QueueStatement
 
 	// Comment is what its maker noted; nftables only.
 	Comment string `json:"comment,omitempty"`
@@ -139,11 +139,11 @@ func (q QueueRule) String() string {
 	if q.Match != "" {
 		words = append(words, q.Match)
 	}
-	return strings.Join(append(words, q.Queue.String()), " ")
+	return strings.Join(append(words, q.QueueStatement.String()), " ")
 }
 
-// Queue is what a queue statement says.
-type Queue struct {
+// QueueStatement is what a rule that queues says.
+type QueueStatement struct {
 	// Statement is how the rule says it: "queue" is nftables' own, "NFQUEUE"
 	// xtables' target, be it in a legacy table or through nft_compat, and "QUEUE"
 	// the bare verdict, which goes to queue 0.
@@ -173,7 +173,7 @@ const (
 )
 
 // String is close to nft's notation.
-func (q Queue) String() string {
+func (q QueueStatement) String() string {
 	words := []string{q.Statement}
 	switch {
 	case q.Computed:

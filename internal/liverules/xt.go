@@ -18,10 +18,10 @@ const (
 
 // xtQueue decodes the NFQUEUE target: 16 bits each are the first queue
 // (revision 0), the number of queues (1), bypass (2) or flags (3).
-func xtQueue(revision uint32, info []byte) (Queue, bool) {
+func xtQueue(revision uint32, info []byte) (QueueStatement, bool) {
 	fields := 1 + min(int(revision), 2)
 	if len(info) < 2*fields {
-		return Queue{}, false
+		return QueueStatement{}, false
 	}
 	field := func(i int) uint16 {
 		if i >= fields {
@@ -37,8 +37,8 @@ func xtQueue(revision uint32, info []byte) (Queue, bool) {
 }
 
 // newQueue makes a queue statement from its first queue and their number.
-func newQueue(statement string, first, total uint16, bypass, cpu bool) Queue {
-	q := Queue{Statement: statement, First: first, Last: uint16(min(int(first)+int(total)-1, 0xffff)), Bypass: bypass, Fanout: FanoutNone}
+func newQueue(statement string, first, total uint16, bypass, cpu bool) QueueStatement {
+	q := QueueStatement{Statement: statement, First: first, Last: uint16(min(int(first)+int(total)-1, 0xffff)), Bypass: bypass, Fanout: FanoutNone}
 	switch {
 	case q.First == q.Last:
 	case cpu:
@@ -64,7 +64,7 @@ const (
 const verdictReturn = verdictRepeat
 
 // bareQueue is the verdict NF_QUEUE.
-func bareQueue(code uint32) Queue {
+func bareQueue(code uint32) QueueStatement {
 	return newQueue("QUEUE", uint16(code>>verdictQueueBits), 1, code&verdictBypass != 0, false)
 }
 
@@ -95,7 +95,7 @@ func (r *rule) applyXTTarget(name string, revision uint32, info []byte) {
 	case name == "NFQUEUE":
 		q, ok := xtQueue(revision, info)
 		if !ok {
-			q = Queue{Statement: name, Computed: true, Fanout: FanoutNone}
+			q = QueueStatement{Statement: name, Computed: true, Fanout: FanoutNone}
 		}
 		r.queue = &q
 	case name == "CT" && len(info) >= 2 && binary.NativeEndian.Uint16(info)&1 != 0: // XT_CT_NOTRACK

@@ -20,19 +20,19 @@ func TestXTQueue(t *testing.T) {
 		name     string
 		revision uint32
 		info     []byte
-		want     Queue
+		want     QueueStatement
 	}{
-		{"0", 0, words(7, 99, 99, 99), Queue{"NFQUEUE", 7, 7, false, false, FanoutNone}},
-		{"1", 1, words(7, 4, 99, 99), Queue{"NFQUEUE", 7, 10, false, false, FanoutBalance}},
-		{"2", 2, words(7, 4, 1, 99), Queue{"NFQUEUE", 7, 10, false, true, FanoutBalance}},
-		{"2, bypass is a number", 2, words(7, 1, 2, 0), Queue{"NFQUEUE", 7, 7, false, true, FanoutNone}},
-		{"3", 3, words(7, 4, 0, 0), Queue{"NFQUEUE", 7, 10, false, false, FanoutBalance}},
-		{"3, bypass", 3, words(7, 1, 1, 0), Queue{"NFQUEUE", 7, 7, false, true, FanoutNone}},
-		{"3, by CPU", 3, words(7, 2, 2, 0), Queue{"NFQUEUE", 7, 8, false, false, FanoutCPU}},
-		{"3, both", 3, words(7, 2, 3, 0), Queue{"NFQUEUE", 7, 8, false, true, FanoutCPU}},
-		{"one queue needs no fan-out", 3, words(7, 1, 2, 0), Queue{"NFQUEUE", 7, 7, false, false, FanoutNone}},
-		{"beyond the last queue", 3, words(65535, 4, 0, 0), Queue{"NFQUEUE", 65535, 65535, false, false, FanoutNone}},
-		{"too short", 3, words(7, 1), Queue{Statement: "NFQUEUE", Computed: true, Fanout: FanoutNone}},
+		{"0", 0, words(7, 99, 99, 99), QueueStatement{"NFQUEUE", 7, 7, false, false, FanoutNone}},
+		{"1", 1, words(7, 4, 99, 99), QueueStatement{"NFQUEUE", 7, 10, false, false, FanoutBalance}},
+		{"2", 2, words(7, 4, 1, 99), QueueStatement{"NFQUEUE", 7, 10, false, true, FanoutBalance}},
+		{"2, bypass is a number", 2, words(7, 1, 2, 0), QueueStatement{"NFQUEUE", 7, 7, false, true, FanoutNone}},
+		{"3", 3, words(7, 4, 0, 0), QueueStatement{"NFQUEUE", 7, 10, false, false, FanoutBalance}},
+		{"3, bypass", 3, words(7, 1, 1, 0), QueueStatement{"NFQUEUE", 7, 7, false, true, FanoutNone}},
+		{"3, by CPU", 3, words(7, 2, 2, 0), QueueStatement{"NFQUEUE", 7, 8, false, false, FanoutCPU}},
+		{"3, both", 3, words(7, 2, 3, 0), QueueStatement{"NFQUEUE", 7, 8, false, true, FanoutCPU}},
+		{"one queue needs no fan-out", 3, words(7, 1, 2, 0), QueueStatement{"NFQUEUE", 7, 7, false, false, FanoutNone}},
+		{"beyond the last queue", 3, words(65535, 4, 0, 0), QueueStatement{"NFQUEUE", 65535, 65535, false, false, FanoutNone}},
+		{"too short", 3, words(7, 1), QueueStatement{Statement: "NFQUEUE", Computed: true, Fanout: FanoutNone}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -13,8 +13,8 @@ type Document struct {
 	// Seconds from the start of the service to its stop.
 	Seconds float64 `json:"seconds"`
 	// Queues and Total are absent where the process judges nothing.
-	Queues []Queue `json:"queues,omitempty"`
-	Total  *Totals `json:"total,omitempty"`
+	Queues []QueueVerdicts `json:"queues,omitempty"`
+	Total  *Totals         `json:"total,omitempty"`
 	// Gate is absent where there was none.
 	Gate *Gate `json:"gate,omitempty"`
 	// CPUPerPacket is the process's user and system time in that span, in

@@ -10,7 +10,7 @@ import (
 
 // full is a document in which every counter of a kind has the same number.
 func full(n uint64) *Document {
-	d := &Document{Schema: Schema, Queues: []Queue{{}}, Total: &Totals{}, Gate: &Gate{Queues: []GateThread{{}}}}
+	d := &Document{Schema: Schema, Queues: []QueueVerdicts{{}}, Total: &Totals{}, Gate: &Gate{Queues: []GateThread{{}}}}
 	for _, v := range []any{&d.Queues[0], d.Total, &d.Gate.Queues[0], &d.Gate.Total} {
 		fill(reflect.ValueOf(v).Elem(), n)
 	}

@@ -23,8 +23,8 @@ type Totals struct {
 	KernelDrops
 }
 
-// Queue is one of them.
-type Queue struct {
+// QueueVerdicts are of one of them.
+type QueueVerdicts struct {
 	Queue uint16 `json:"queue"`
 	// CPU that the queue's thread is pinned to; -1: none.
 	CPU int `json:"cpu"`

@@ -67,7 +67,7 @@ func (j *judgement) adviseSettings(m *Machine, add func(do, because, command str
 	if len(strict) > 0 {
 		add("Add bypass to "+strings.Join(strict, ", "), "without it packets are dropped while nobody listens on the queue", "")
 	}
-	if slices.ContainsFunc(m.Queues.Value, func(q Queue) bool { return q.QueueDropped > 0 || q.UserDropped > 0 }) {
+	if slices.ContainsFunc(m.Queues.Value, func(q BoundQueue) bool { return q.QueueDropped > 0 || q.UserDropped > 0 }) {
 		add("Make room for bursts: queues.max_length, queues.receive_buffer and net.core.rmem_max (docs/tuning.md)", "queues have lost packets", "")
 	}
 	if m.tableFull() {

@@ -12,7 +12,7 @@ func TestAdvice(t *testing.T) {
 	out := exposed(vocabulary.HookOutput)
 	listens := func(m *Machine) {
 		m.Rules.Queues[0].Bypass = true
-		m.Queues.Value = []Queue{{Queue: 0, PortID: 1}}
+		m.Queues.Value = []BoundQueue{{Queue: 0, PortID: 1}}
 	}
 	for _, test := range []struct {
 		name    string
@@ -38,7 +38,7 @@ func TestAdvice(t *testing.T) {
 		{"no bypass, DNAT, two queues", fine, []change{dnat, exposed(vocabulary.HookForward), exposed(vocabulary.HookPostrouting)},
 			[]string{"guard.mode", "Add bypass to nftables rule ip made forward handle 1, nftables rule ip made postrouting handle 2", "pre-conntrack", "notrack", "DNAT"}},
 		{"settings", fine, []change{func(m *Machine) {
-			m.Queues.Value = []Queue{{Queue: 1, UserDropped: 1}}
+			m.Queues.Value = []BoundQueue{{Queue: 1, UserDropped: 1}}
 			m.Host.Conntrack.Count = number64(95)
 			m.Host.Kmod.Value.Version = 19
 		}}, []string{"Make room", "nf_conntrack_max", "modules at boot"}},

@@ -48,7 +48,7 @@ func yes(b bool) liverules.Answer {
 func (m *Machine) sites() iter.Seq[liverules.Site] {
 	return func(yield func(liverules.Site) bool) {
 		for _, rule := range m.Rules.Queues {
-			if m.isGuarded(rule.Queue) || exposure.IsGate(rule) {
+			if m.isGuarded(rule.QueueStatement) || exposure.IsGate(rule) {
 				continue
 			}
 			for _, reach := range rule.Reaches {
@@ -70,7 +70,7 @@ func (m *Machine) hasSites() bool {
 }
 
 // isGuarded: all queues of the rule are the caller's.
-func (m *Machine) isGuarded(q liverules.Queue) bool {
+func (m *Machine) isGuarded(q liverules.QueueStatement) bool {
 	if q.Computed || len(m.guarded) == 0 {
 		return false
 	}

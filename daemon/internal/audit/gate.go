@@ -38,7 +38,7 @@ func (m *Machine) findGates() {
 
 // bound: somebody listens on the queue.
 func (m *Machine) bound(queue uint16) bool {
-	return slices.ContainsFunc(m.Queues.Value, func(q Queue) bool { return q.Queue == queue })
+	return slices.ContainsFunc(m.Queues.Value, func(q BoundQueue) bool { return q.Queue == queue })
 }
 
 // behindGate: a gate holds the further packets of the site's new flows.

@@ -23,9 +23,9 @@ type Machine struct {
 
 	Rules *liverules.Rules `json:"rules"`
 	// Queues are those bound now.
-	Queues   kernelfacts.Reading[[]Queue]  `json:"queues"`
-	Events   Events                        `json:"events"`
-	Bridging kernelfacts.Reading[Bridging] `json:"bridging"`
+	Queues   kernelfacts.Reading[[]BoundQueue] `json:"queues"`
+	Events   Events                            `json:"events"`
+	Bridging kernelfacts.Reading[Bridging]     `json:"bridging"`
 
 	// Sequences are the queue rules behind each other on the way to the confirm.
 	Sequences []Sequence `json:"sequences"`
@@ -52,8 +52,8 @@ type Unread struct {
 	Meaning string `json:"meaning"` // for the answer
 }
 
-// Queue is a queue that a program has bound.
-type Queue struct {
+// BoundQueue is a queue that a program has bound.
+type BoundQueue struct {
 	Queue        uint16   `json:"queue"`
 	PortID       uint32   `json:"port_id"`
 	Holder       *Process `json:"holder"`
@@ -85,9 +85,9 @@ func read(ctx context.Context, run kernelfacts.Runner) *Machine {
 	if !errors.Is(err, fs.ErrNotExist) { // without nfnetlink_queue there are no queues
 		m.Queues.Err = err
 	}
-	m.Queues.Value = make([]Queue, 0, len(bound))
+	m.Queues.Value = make([]BoundQueue, 0, len(bound))
 	for _, q := range bound {
-		m.Queues.Value = append(m.Queues.Value, Queue{
+		m.Queues.Value = append(m.Queues.Value, BoundQueue{
 			Queue: q.Queue, PortID: q.PortID, Queued: q.Queued, CopyMode: q.CopyMode, CopyRange: q.CopyRange,
 			QueueDropped: q.QueueDropped, UserDropped: q.UserDropped,
 		})

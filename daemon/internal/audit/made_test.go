@@ -53,8 +53,8 @@ func rule(hook vocabulary.Hook, priority int, e liverules.Exposure, family liver
 		}
 		n := uint16(len(m.Rules.Queues))
 		m.Rules.Queues = append(m.Rules.Queues, liverules.QueueRule{
-			Place: liverules.Place{Source: liverules.NFTables, Family: family, Table: "made", Chain: string(hook), Handle: uint64(n) + 1, Number: 1},
-			Queue: liverules.Queue{Statement: "queue", First: n, Last: n, Fanout: liverules.FanoutNone},
+			Place:          liverules.Place{Source: liverules.NFTables, Family: family, Table: "made", Chain: string(hook), Handle: uint64(n) + 1, Number: 1},
+			QueueStatement: liverules.QueueStatement{Statement: "queue", First: n, Last: n, Fanout: liverules.FanoutNone},
 			Reaches: []liverules.Reach{{
 				Way:      liverules.Way{Hook: hook, Priority: priority, Chains: []string{string(hook)}, Families: []liverules.Family{family}},
 				Position: position, Untracked: liverules.No, Exposure: e, Reason: "made up",
@@ -105,9 +105,9 @@ func gated(m *Machine) {
 		}
 	}
 	q := liverules.QueueRule{
-		Place:   liverules.Place{Source: liverules.NFTables, Family: liverules.Inet, Table: "verdictd-guard", Chain: "gate-queue", Handle: 99},
-		Queue:   liverules.Queue{Statement: "queue", First: 61440, Last: 61440, Bypass: true, Fanout: liverules.FanoutNone},
-		Comment: "verdictd: hold until confirmed", Exposure: liverules.NotExposed,
+		Place:          liverules.Place{Source: liverules.NFTables, Family: liverules.Inet, Table: "verdictd-guard", Chain: "gate-queue", Handle: 99},
+		QueueStatement: liverules.QueueStatement{Statement: "queue", First: 61440, Last: 61440, Bypass: true, Fanout: liverules.FanoutNone},
+		Comment:        "verdictd: hold until confirmed", Exposure: liverules.NotExposed,
 	}
 	for _, hook := range []vocabulary.Hook{vocabulary.HookOutput, vocabulary.HookPrerouting} {
 		q.Reaches = append(q.Reaches, liverules.Reach{
@@ -116,7 +116,7 @@ func gated(m *Machine) {
 		})
 	}
 	m.Rules.Queues = append(m.Rules.Queues, q)
-	m.Queues.Value = append(m.Queues.Value, Queue{Queue: 61440, PortID: 9, Holder: &Process{PID: 77, Name: "verdictd"}})
+	m.Queues.Value = append(m.Queues.Value, BoundQueue{Queue: 61440, PortID: 9, Holder: &Process{PID: 77, Name: "verdictd"}})
 }
 
 func computedZone(m *Machine) { m.Rules.Zones = []liverules.Zone{{Computed: true}} }

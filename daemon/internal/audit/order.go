@@ -26,7 +26,7 @@ func (m *Machine) sequences() []Sequence {
 		if exposure.IsGate(rule) {
 			continue
 		}
-		for _, b := range m.Rules.BehindOurs(numbers(rule.Queue)).Followed {
+		for _, b := range m.Rules.BehindOurs(numbers(rule.QueueStatement)).Followed {
 			if b.Ours.Rule.Place != rule.Place {
 				continue
 			}
@@ -48,7 +48,7 @@ func (m *Machine) sequences() []Sequence {
 
 // sameHolder compares who has bound the queues of two rules.
 func (m *Machine) sameHolder(a, b liverules.QueueRule) liverules.Answer {
-	x, y := m.holdersOf(a.Queue), m.holdersOf(b.Queue)
+	x, y := m.holdersOf(a.QueueStatement), m.holdersOf(b.QueueStatement)
 	switch {
 	case len(x) == 0 || len(y) == 0:
 		return liverules.Unknown
@@ -67,7 +67,7 @@ type holder struct {
 }
 
 // holdersOf lists who has bound the queues, each once.
-func (m *Machine) holdersOf(q liverules.Queue) []holder {
+func (m *Machine) holdersOf(q liverules.QueueStatement) []holder {
 	var list []holder
 	for _, bound := range m.Queues.Value {
 		if q.Computed || bound.Queue < q.First || bound.Queue > q.Last {
@@ -107,7 +107,7 @@ func (m *Machine) translated() []Translated {
 }
 
 // numbers lists the queues of a rule; none where they are computed.
-func numbers(q liverules.Queue) []uint16 {
+func numbers(q liverules.QueueStatement) []uint16 {
 	if q.Computed {
 		return nil
 	}

@@ -119,7 +119,7 @@ func TestWhy(t *testing.T) {
 		{"DNAT", fine, []change{dnat, exposed(vocabulary.HookForward)}, []string{"DNAT before the queue"}, []string{"Two queues"}},
 		{"clones", fine, []change{exposed(vocabulary.HookOutput)}, []string{"Besides, where there is a packet that was cloned"}, nil},
 		{"uncounted", reinjecting, []change{exposed(vocabulary.HookOutput)}, []string{"Counters: clashes of queued packets"}, nil},
-		{"lost", fine, []change{func(m *Machine) { m.Queues.Value = []Queue{{Queue: 7, QueueDropped: 3}} }}, []string{"Queue 7 (process not readable) has lost packets: 3"}, nil},
+		{"lost", fine, []change{func(m *Machine) { m.Queues.Value = []BoundQueue{{Queue: 7, QueueDropped: 3}} }}, []string{"Queue 7 (process not readable) has lost packets: 3"}, nil},
 		{"full table", fine, []change{func(m *Machine) { m.Host.Conntrack.Count = number64(90) }}, []string{"nearly full: 90 of 100"}, nil},
 		{"old kmod", fine, []change{func(m *Machine) { m.Host.Kmod.Value.Version = 19 }}, []string{"Loading modules:"}, nil},
 	} {
@@ -143,7 +143,7 @@ func TestWhy(t *testing.T) {
 func holding(processes ...int) change {
 	return func(m *Machine) {
 		for i, pid := range processes {
-			q := Queue{Queue: uint16(i), PortID: uint32(100 + i)}
+			q := BoundQueue{Queue: uint16(i), PortID: uint32(100 + i)}
 			if pid != 0 {
 				q.Holder = &Process{PID: pid}
 			}

@@ -236,7 +236,7 @@ func (m *Machine) remarks() []string {
 	list = append(list, m.beyondGate()...)
 	for _, q := range m.Rules.Queues {
 		if len(q.Reaches) > 0 && m.Queues.Err == nil && !q.Computed {
-			if missing := m.unbound(q.Queue); len(missing) > 0 {
+			if missing := m.unbound(q.QueueStatement); len(missing) > 0 {
 				fate := "its packets are dropped"
 				if q.Bypass {
 					fate = "its packets pass unjudged"
@@ -283,7 +283,7 @@ func (m *Machine) tableFull() bool {
 }
 
 // unbound lists the rule's queues that nobody holds.
-func (m *Machine) unbound(q liverules.Queue) []uint16 {
+func (m *Machine) unbound(q liverules.QueueStatement) []uint16 {
 	bound := map[uint16]bool{}
 	for _, b := range m.Queues.Value {
 		bound[b.Queue] = true

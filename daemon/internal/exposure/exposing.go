@@ -42,7 +42,7 @@ func (p *Plan) Name(by map[uint16]*holders.Process) {
 		e := &p.Exposing[i]
 		e.Held = nil
 		for _, queue := range sorted(by) {
-			if q := e.Rule.Queue; q.Computed || queue < q.First || queue > q.Last {
+			if q := e.Rule.QueueStatement; q.Computed || queue < q.First || queue > q.Last {
 				continue
 			}
 			if name := by[queue].String(); !slices.Contains(e.Held, name) {

@@ -29,7 +29,7 @@ type Gate struct {
 func FindGate(rules *liverules.Rules, bound func(queue uint16) bool) *Gate {
 	g := &Gate{covered: coverage{}}
 	for _, q := range rules.Queues {
-		if !IsGate(q) || q.Computed || !allBound(q.Queue, bound) {
+		if !IsGate(q) || q.Computed || !allBound(q.QueueStatement, bound) {
 			continue
 		}
 		if g.covered.add(q) {
@@ -42,7 +42,7 @@ func FindGate(rules *liverules.Rules, bound func(queue uint16) bool) *Gate {
 	return g
 }
 
-func allBound(q liverules.Queue, bound func(uint16) bool) bool {
+func allBound(q liverules.QueueStatement, bound func(uint16) bool) bool {
 	for n := int(q.First); n <= int(q.Last); n++ {
 		if !bound(uint16(n)) {
 			return false

@@ -11,12 +11,12 @@ import (
 type QueueRange struct{ First, Last uint16 }
 
 // within reports whether all queues of a rule are in one of the ranges.
-func within(q liverules.Queue, ranges []QueueRange) bool {
+func within(q liverules.QueueStatement, ranges []QueueRange) bool {
 	return !q.Computed && slices.ContainsFunc(ranges, func(r QueueRange) bool { return r.First <= q.First && q.Last <= r.Last })
 }
 
 // touches reports whether a queue of a rule is, or may be, in one of the ranges.
-func touches(q liverules.Queue, ranges []QueueRange) bool {
+func touches(q liverules.QueueStatement, ranges []QueueRange) bool {
 	return q.Computed || slices.ContainsFunc(ranges, func(r QueueRange) bool { return r.First <= q.Last && q.First <= r.Last })
 }
 
@@ -119,7 +119,7 @@ func plan(rules *liverules.Rules, o Options) *Plan {
 	active := activeFamilies(rules.Conntrack, o.Insist)
 	wanted := traffic{}
 	for _, q := range rules.Queues {
-		if IsGate(q) || within(q.Queue, o.Gate) || len(o.Queues) > 0 && !touches(q.Queue, o.Queues) {
+		if IsGate(q) || within(q.QueueStatement, o.Gate) || len(o.Queues) > 0 && !touches(q.QueueStatement, o.Queues) {
 			continue
 		}
 		for _, r := range q.Reaches {
@@ -189,7 +189,7 @@ func sameZone(a, b *uint16) bool { return a == b || a != nil && b != nil && *a =
 func (p *Plan) findInstalled(rules *liverules.Rules, o Options, wanted traffic) {
 	covered := coverage{}
 	for _, q := range rules.Queues {
-		if !o.owns(q) && within(q.Queue, o.Gate) && covered.add(q) {
+		if !o.owns(q) && within(q.QueueStatement, o.Gate) && covered.add(q) {
 			p.Installed = true
 		}
 	}

@@ -60,9 +60,9 @@ func rule(hook vocabulary.Hook, priority int, selections ...liverules.Selection)
 			reach.Position, reach.Exposure = liverules.BeforeLookup, liverules.NotExposed
 		}
 		r.Queues = append(r.Queues, liverules.QueueRule{
-			Place:   liverules.Place{Source: liverules.NFTables, Family: liverules.Inet, Table: "made", Chain: "c", Handle: uint64(n) + 1},
-			Queue:   liverules.Queue{Statement: "queue", First: n, Last: n, Fanout: liverules.FanoutNone},
-			Reaches: []liverules.Reach{reach}, Exposure: reach.Exposure,
+			Place:          liverules.Place{Source: liverules.NFTables, Family: liverules.Inet, Table: "made", Chain: "c", Handle: uint64(n) + 1},
+			QueueStatement: liverules.QueueStatement{Statement: "queue", First: n, Last: n, Fanout: liverules.FanoutNone},
+			Reaches:        []liverules.Reach{reach}, Exposure: reach.Exposure,
 		})
 	}
 }

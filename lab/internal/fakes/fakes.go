@@ -98,7 +98,7 @@ func Play(name string) int {
 // Statistics are what verdictd leaves of 40 packets in two queues, in which its gate has seen all that can happen.
 func Statistics() *statistics.Document {
 	d := &statistics.Document{
-		Schema: statistics.Schema, Queues: []statistics.Queue{{}, {}}, Total: &statistics.Totals{}, Gate: &statistics.Gate{},
+		Schema: statistics.Schema, Queues: []statistics.QueueVerdicts{{}, {}}, Total: &statistics.Totals{}, Gate: &statistics.Gate{},
 		CPUPerPacket: 2.5, RSS: statistics.Memory{Start: 1, End: 2, Max: 3},
 	}
 	d.Queues[0].Received, d.Queues[1].Received = 25, 15
