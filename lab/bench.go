@@ -82,8 +82,8 @@ func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
 	return std.conclude(c.JSON, result, result.Verdict.OK)
 }
 
-// benchListenCmd is `lab bench listen-timo`: the loop over the library's Listen that `lab bench events` compares with, in a
-// process of its own.
+// benchListenCmd is `lab bench listen-timo`: the loop over the library's Listen that `lab bench events` compares
+// with, in a process of its own.
 type benchListenCmd struct {
 	ReceiveBuffer int `help:"Room for events that wait, in bytes." required:""`
 }

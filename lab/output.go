@@ -21,9 +21,9 @@ type streams struct {
 	out, err io.Writer
 }
 
-// begin is what every measurement begins with: the programs, the right to make namespaces, and whether the result can be
-// written to its files. Where this process may not make namespaces, the lab runs once more as root of a user namespace:
-// outside is then true, and there is nothing left to do.
+// begin is what every measurement begins with: the programs, the right to make namespaces, and whether the result can
+// be written to its files. Where this process may not make namespaces, the lab runs once more as root of a user
+// namespace: outside is then true, and there is nothing left to do.
 func (std streams) begin(ctx context.Context, bin string, files ...string) (p testbed.Programs, outside bool, err error) {
 	if p, err = testbed.FindPrograms(bin); err != nil {
 		return p, false, err
@@ -128,8 +128,8 @@ func writePage(path string, write func(io.Writer) error) error {
 	return nil
 }
 
-// writeFile writes beside a file and renames, so that whoever reads it meets a whole document, the old one or the new one.
-// What is no file, such as /dev/null or a pipe, is written to as it is.
+// writeFile writes beside a file and renames, so that whoever reads it meets a whole document, the old one or the new
+// one. What is no file, such as /dev/null or a pipe, is written to as it is.
 func writeFile(path string, b []byte) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return os.WriteFile(path, b, 0o644)

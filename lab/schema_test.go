@@ -24,7 +24,8 @@ import (
 	"verdictd/lab/internal/soak"
 )
 
-// labDocuments are what the lab's commands write with --json, by the names of their schemas, with the schema number of each.
+// labDocuments are what the lab's commands write with --json, by the names of their schemas, with the schema number
+// of each.
 var labDocuments = map[string]struct {
 	document any
 	schema   int

@@ -35,7 +35,8 @@ func buildPrograms(t *testing.T, bin string, names ...string) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err) // go build would write through a link
 		}
-		// Without the repository's state, which git may not tell in a user namespace: there the files are somebody else's.
+		// Without the repository's state, which git may not tell in a user namespace: there the files are somebody
+		// else's.
 		build := exec.Command("go", "build", "-buildvcs=false", "-o", path, pkg)
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", pkg, err, out)

@@ -26,7 +26,8 @@ func TestSoakUsage(t *testing.T) {
 	}
 }
 
-// TestSoakWithoutADaemon has a daemon that does nothing: the packets arrive, and the soak must not be content with that.
+// TestSoakWithoutADaemon has a daemon that does nothing: the packets arrive, and the soak must not be content with
+// that.
 func TestSoakWithoutADaemon(t *testing.T) {
 	bin, pids := fakes.Install(t)
 	buildPrograms(t, bin, "stress")

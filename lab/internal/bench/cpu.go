@@ -43,7 +43,8 @@ func ReadCPU(proc string, pid int) (CpuUsage, error) {
 	return usage, nil
 }
 
-// parseSchedstat is the first of three fields: the time on a CPU in nanoseconds (Documentation/scheduler/sched-stats.rst).
+// parseSchedstat is the first of three fields: the time on a CPU in nanoseconds
+// (Documentation/scheduler/sched-stats.rst).
 func parseSchedstat(text []byte) (time.Duration, error) {
 	fields := bytes.Fields(text)
 	if len(fields) != 3 {

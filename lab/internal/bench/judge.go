@@ -44,8 +44,8 @@ func (s *Spread) MedianText() string {
 // Relative is the range's width by the median.
 func (s *Spread) Relative() float64 { return (s.Max - s.Min) / s.Median }
 
-// WhyNot is why a candidate has no figures; empty if it has. Missing says why it was not run at all, invalid why its last
-// turn does not count.
+// WhyNot is why a candidate has no figures; empty if it has. Missing says why it was not run at all, invalid why its
+// last turn does not count.
 func WhyNot(validRounds int, missing error, invalid string) string {
 	switch {
 	case validRounds > 0:
@@ -100,7 +100,8 @@ func FailedTurns[S any, P interface {
 	return failures
 }
 
-// WriteText writes, behind a comparison's own text, the ratios, what is to be said of the figures, and what they come to.
+// WriteText writes, behind a comparison's own text, the ratios, what is to be said of the figures, and what they come
+// to.
 func (j *Judgement) WriteText(w io.Writer, text *strings.Builder) error {
 	t := tabwriter.NewWriter(text, 0, 0, 3, ' ', 0)
 	head := "ratio\tmeasured\tbound"

@@ -119,7 +119,8 @@ type Verdict struct {
 	Failures []string `json:"failures"`
 }
 
-// JudgeRatios ends with a verdict: on what has failed already, and on the bounds. without is its line where there are none.
+// JudgeRatios ends with a verdict: on what has failed already, and on the bounds. without is its line where there are
+// none.
 func JudgeRatios(ratios []ratioResult, failures []string, without string) Verdict {
 	var holding []string
 	for i := range ratios {

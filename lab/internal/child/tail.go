@@ -24,8 +24,8 @@ func (t *Tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Quote is the last lines, at most so many, for the end of an error message, and empty if nothing was written. Of a crash it
-// is the reason, which stands before the stacks of all goroutines.
+// Quote is the last lines, at most so many, for the end of an error message, and empty if nothing was written. Of a
+// crash it is the reason, which stands before the stacks of all goroutines.
 func (t *Tail) Quote(most int) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

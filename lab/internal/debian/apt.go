@@ -24,8 +24,8 @@ var keyrings = []string{"/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/
 // An apt is apt with everything that it writes below one folder.
 type apt struct{ dir string }
 
-// private matches the settings of the machine that are not taken over: where apt keeps things, what it runs on the way, and
-// the machine's architecture.
+// private matches the settings of the machine that are not taken over: where apt keeps things, what it runs on the
+// way, and the machine's architecture.
 var private = regexp.MustCompile(`^(Dir::(State|Cache|Etc|Log)|APT::Architecture|APT::Update::|APT::Periodic|DPkg::|Acquire::IndexTargets|APT::Sandbox)`)
 
 // newAPT prepares the folder for one suite.

@@ -21,8 +21,9 @@ import (
 
 // Config says which kernel is wanted.
 type Config struct {
-	// Wanted is a suite ("bookworm-backports", "trixie", "sid"), whose newest kernel is meant, "" for DefaultSuite, "backports"
-	// for its backports, or SUITE/RELEASE for one of several that a suite has ("bookworm-backports/6.12.43+deb12").
+	// Wanted is a suite ("bookworm-backports", "trixie", "sid"), whose newest kernel is meant, "" for DefaultSuite,
+	// "backports" for its backports, or SUITE/RELEASE for one of several that a suite has
+	// ("bookworm-backports/6.12.43+deb12").
 	Wanted string
 	Mirror string // "": Mirror
 	Cache  string // "": the user's

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// fakeDebian puts scripts in the place of apt's programs and dpkg-deb, which have one suite with one kernel. What they are
-// asked is in the file that is returned.
+// fakeDebian puts scripts in the place of apt's programs and dpkg-deb, which have one suite with one kernel. What
+// they are asked is in the file that is returned.
 func fakeDebian(t *testing.T) (log string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -43,7 +43,8 @@ func (c *Config) resolver() resolver.Config {
 	r := resolver.Default()
 	r.Target = netlab.Networks[c.Family].Target
 	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
-	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time besides.
+	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time
+	// besides.
 	attempts := 4 * r.Attempts * (c.Resolutions/max(1, c.Parallel) + 1)
 	r.Timeout = min(resolver.MaxTimeout, time.Minute+time.Duration(attempts)*c.AttemptTimeout+time.Duration(8*c.Resolutions)*c.Analysis.Delay)
 	return r

@@ -47,8 +47,8 @@ func Install(t *testing.T) (bin, pids string) {
 	t.Setenv(variable, pids)
 	// The race detector lets each program wait a second at its end.
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
-	// Every run's directory is made here, and has to be gone afterwards. The names of the test's own directories are long,
-	// and a socket's path may not be.
+	// Every run's directory is made here, and has to be gone afterwards. The names of the test's own directories are
+	// long, and a socket's path may not be.
 	short, err := os.MkdirTemp("", "") //nolint:usetesting // for that reason
 	if err != nil {
 		t.Fatal(err)

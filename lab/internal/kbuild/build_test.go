@@ -12,8 +12,8 @@ import (
 
 const header = "include/net/netfilter/nf_conntrack_core.h"
 
-// fakeSource is what passes for a source of Linux: its makefile answers the targets of a build, and its image says which
-// header it was made of. It is also a test of the real make, process groups included.
+// fakeSource is what passes for a source of Linux: its makefile answers the targets of a build, and its image says
+// which header it was made of. It is also a test of the real make, process groups included.
 func fakeSource(t *testing.T) string {
 	t.Helper()
 	// It needs make, tar and gcc's version. What only a kernel needs is made up where this machine has none.

@@ -93,8 +93,8 @@ func editConfirm(source string, v Variant) (string, error) {
 	return source[:start] + before + after + source[start+len(body):], nil
 }
 
-// addRefetch is what ends in the insertion, with the second reading behind it. The statement is the whole branch of an if
-// where nothing stood behind it: it gets braces then.
+// addRefetch is what ends in the insertion, with the second reading behind it. The statement is the whole branch of
+// an if where nothing stood behind it: it gets braces then.
 func addRefetch(body, before string) (string, error) {
 	const again = "if (ret == NF_ACCEPT)\n"
 	indent := insertion.FindStringSubmatch(before)[1]

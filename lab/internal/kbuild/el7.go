@@ -7,11 +7,12 @@ import (
 )
 
 // What EL7Shape changes beside the missing second reading. CentOS 7 crashes where two processors meet: one has lost a
-// clash, freed its entry and is about to deliver that entry's events; the other gets the same memory for a new entry, has
-// zeroed it, and not yet written its namespace. The first one then follows a NULL pointer. In the kernels that can be
-// built here, the delivery looks at other things first and the allocation never zeroes the namespace. So both are put
-// back. That meeting is rare, so three windows are widened: before an entry is inserted, as two verdicts on one flow then
-// clash more often; between a clash and the delivery, where CentOS 7 lets interrupts in; and while an entry has no namespace.
+// clash, freed its entry and is about to deliver that entry's events; the other gets the same memory for a new entry,
+// has zeroed it, and not yet written its namespace. The first one then follows a NULL pointer. In the kernels that
+// can be built here, the delivery looks at other things first and the allocation never zeroes the namespace. So both
+// are put back. That meeting is rare, so three windows are widened: before an entry is inserted, as two verdicts on
+// one flow then clash more often; between a clash and the delivery, where CentOS 7 lets interrupts in; and while an
+// entry has no namespace.
 const widened = "udelay(200); /* WIDENED */"
 
 // widenConfirm waits on both sides of the insertion.

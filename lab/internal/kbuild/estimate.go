@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// estimate tells how far make is, by counting the lines in which it names a step. How many there will be is what the last
-// build of the kind had; the first one has the defaults of estimates.
+// estimate tells how far make is, by counting the lines in which it names a step. How many there will be is what the
+// last build of the kind had; the first one has the defaults of estimates.
 type estimate struct {
 	path  string
 	kind  string

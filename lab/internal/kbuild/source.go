@@ -146,8 +146,8 @@ func walkSource(ctx context.Context, dir string, each func(name string, info fs.
 	})
 }
 
-// debianTarball is the file of the package linux-source-6.1: the installed one's, or one of a package that is fetched into
-// the cache, which needs no root.
+// debianTarball is the file of the package linux-source-6.1: the installed one's, or one of a package that is fetched
+// into the cache, which needs no root.
 func debianTarball(ctx context.Context, c Config) (_ string, err error) {
 	if _, err := os.Stat(installedTarball); err == nil {
 		return installedTarball, nil

@@ -90,7 +90,8 @@ func (t tree) keepPristine(source string) error {
 	return nil
 }
 
-// copyTo brings the tree up to date with a folder: what differs in size or time is copied, what is not there any more goes.
+// copyTo brings the tree up to date with a folder: what differs in size or time is copied, what is not there any more
+// goes.
 func (s source) copyTo(ctx context.Context, t tree) error {
 	edited := editedFiles()
 	wanted := map[string]bool{}

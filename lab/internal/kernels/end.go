@@ -8,7 +8,8 @@ import (
 	"verdictd/lab/internal/vm"
 )
 
-// ReportEnd says how it went where the command's exit status does not. The error is that status, or says that all is told.
+// ReportEnd says how it went where the command's exit status does not. The error is that status, or says that all is
+// told.
 func ReportEnd(w io.Writer, r *vm.Result) error {
 	for _, report := range r.Reports {
 		fmt.Fprintf(w, "lab: the kernel reported: %s\n", report.Title)

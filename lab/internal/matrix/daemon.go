@@ -36,8 +36,8 @@ func (e *experiment) daemonConfig(statistics string) *config.Config {
 	c.Analysis.Distribution = vocabulary.Distribution(e.config.Analysis.Distribution)
 	c.Analysis.Delay = e.config.Analysis.Delay
 	if e.config.Analysis.Distribution != "none" {
-		// Who thinks before each verdict takes one packet at a time, as Verdict3 did: a verdict's latency is then its own, and
-		// not that of those before it in the batch.
+		// Who thinks before each verdict takes one packet at a time, as Verdict3 did: a verdict's latency is then its
+		// own, and not that of those before it in the batch.
 		c.Queues.Batch = 1
 	}
 	c.Statistics.File = statistics

@@ -22,8 +22,8 @@ type experiment struct {
 	dir    string // for the run's files, not made yet
 	cpus   []int  // to pin the daemon's threads to
 
-	// machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst in
-	// one system call, as threads would spend their time in waiting for each other, and every wait may be long.
+	// machine is whether this is a machine of the lab, which may be emulated on a busy host: one thread sends a burst
+	// in one system call, as threads would spend their time in waiting for each other, and every wait may be long.
 	machine bool
 	sending func(*netlab.Topology) func() // called before stress starts; what it returns, after it ended
 
@@ -113,7 +113,8 @@ func (e *experiment) send(g *testbed.Group, t *netlab.Topology) (*testbed.Proces
 	return sender, sender.Wait(e.timeout() + testbed.StopWithin)
 }
 
-// take ends the services and takes over what they counted: the watchers first, so that the daemon's leave is no part of it.
+// take ends the services and takes over what they counted: the watchers first, so that the daemon's leave is no part
+// of it.
 func (e *experiment) take(s services, t *netlab.Topology) error {
 	if s.listener != nil {
 		if err := s.listener.Stop(syscall.SIGINT); err != nil {

@@ -9,8 +9,8 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-// A GuestRow is one row in a virtual machine, which may be emulated on a busy host: one thread sends a burst in one system
-// call, as threads would spend their time in waiting for each other, and every wait may be long.
+// A GuestRow is one row in a virtual machine, which may be emulated on a busy host: one thread sends a burst in one
+// system call, as threads would spend their time in waiting for each other, and every wait may be long.
 type GuestRow struct {
 	Placement, Fanout, Guard, Program, Events string
 	Flows, Burst                              int

@@ -76,7 +76,8 @@ func (e *experiment) backlog() time.Duration {
 	return e.judging(testbed.Outstanding * e.config.Burst)
 }
 
-// judging is how long one thread takes over so many packets, with room for distributions whose mean is above their delay.
+// judging is how long one thread takes over so many packets, with room for distributions whose mean is above their
+// delay.
 func (e *experiment) judging(packets int) time.Duration {
 	if e.row.echoes() {
 		packets *= 2
@@ -84,8 +85,8 @@ func (e *experiment) judging(packets int) time.Duration {
 	return 2 * time.Duration(packets) * e.config.Analysis.Delay
 }
 
-// flowTimeout is when stress gives a flow up to begin another one. Where packets are to be lost that is the rule. Elsewhere a packet is
-// lost, or this machine is too busy: giving up early would then fill the queue.
+// flowTimeout is when stress gives a flow up to begin another one. Where packets are to be lost that is the rule.
+// Elsewhere a packet is lost, or this machine is too busy: giving up early would then fill the queue.
 func (e *experiment) flowTimeout() time.Duration {
 	if e.row.loses() {
 		return 50*time.Millisecond + e.backlog()
@@ -96,8 +97,8 @@ func (e *experiment) flowTimeout() time.Duration {
 	return 2*time.Second + e.backlog()
 }
 
-// linger is how long stress waits for stragglers when all was sent: by then the last flows' packets are still in the queue.
-// It ends when all have arrived, so there can be time for a machine that is busy, but not where some never do.
+// linger is how long stress waits for stragglers when all was sent: by then the last flows' packets are still in the
+// queue. It ends when all have arrived, so there can be time for a machine that is busy, but not where some never do.
 func (e *experiment) linger() time.Duration {
 	if e.row.loses() {
 		return 500*time.Millisecond + e.backlog()

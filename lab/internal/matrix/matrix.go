@@ -21,8 +21,8 @@ import (
 
 // Config says which rows run, and what all of them share.
 type Config struct {
-	// Only are filters such as "placement=output,guard=hold": a row that matches one of them runs. Without any, all rows of
-	// the default matrix do.
+	// Only are filters such as "placement=output,guard=hold": a row that matches one of them runs. Without any, all
+	// rows of the default matrix do.
 	Only     []string
 	Flows    int              // of each row
 	Burst    int              // packets of a flow, sent at once
@@ -66,7 +66,8 @@ func (m *Config) rows(ports bool) ([]row, error) {
 	return choose(defaultRows(ports), filters)
 }
 
-// withoutLibrary leaves out the rows with the C program where it is missing, and says why, unless they were asked for by name.
+// withoutLibrary leaves out the rows with the C program where it is missing, and says why, unless they were asked for
+// by name.
 func (m *Config) withoutLibrary(rows []row, p testbed.Programs) (rest []row, why, err error) {
 	needs := func(r row) bool { return r[program] == report.ProgramLibrary }
 	if !slices.ContainsFunc(rows, needs) {

@@ -81,8 +81,9 @@ func (r row) with(changes map[int]string) row {
 }
 
 // defaultRows is the matrix that runs when nothing is chosen: every placement with the guard off and, where it is
-// exposed, on; the fan-outs that tear flows apart where packets are queued once, late and twice; NAT and the other sorts of
-// traffic where a router has the queue; other programs; and around output each other choice at least once. Ports says that the kernel can hash ports.
+// exposed, on; the fan-outs that tear flows apart where packets are queued once, late and twice; NAT and the other
+// sorts of traffic where a router has the queue; other programs; and around output each other choice at least once.
+// Ports says that the kernel can hash ports.
 func defaultRows(ports bool) []row {
 	var rows []row
 	add := func(changes map[int]string, inFamilies []string, guards ...string) {

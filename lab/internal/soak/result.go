@@ -56,8 +56,8 @@ type Share struct {
 	Corrupted  uint64              `json:"corrupted"`
 	Moved      uint64              `json:"sources_changed"`
 
-	// PolicedSent packets were to be dropped by the policy, and PolicedDelivered were not. FilteredLost did not arrive of
-	// those that a rule behind the queue drops now and then, which counted FilterDropped.
+	// PolicedSent packets were to be dropped by the policy, and PolicedDelivered were not. FilteredLost did not
+	// arrive of those that a rule behind the queue drops now and then, which counted FilterDropped.
 	PolicedSent      uint64 `json:"policed_sent"`
 	PolicedDelivered uint64 `json:"policed_delivered"`
 	FilteredLost     uint64 `json:"filtered_lost"`

@@ -33,8 +33,9 @@ const (
 	// flowRate is new flows a second. They have 8 packets on average.
 	flowRate = 200
 
-	// conntrackTimeout is conntrack's timeout in seconds where addresses are not translated, which flows of the mix exceed: those
-	// that pause or use a port again then find conntrack, the gate and the settled set to know the flow, or only some of them.
+	// conntrackTimeout is conntrack's timeout in seconds where addresses are not translated, which flows of the mix
+	// exceed: those that pause or use a port again then find conntrack, the gate and the settled set to know the
+	// flow, or only some of them.
 	conntrackTimeout = "2"
 
 	// lingerFor bounds the wait for stragglers.
@@ -204,8 +205,8 @@ func (s *soaking) stressArgs(t *netlab.Topology, daemon int) []string {
 	return args
 }
 
-// daemonConfig draws what does not matter to the promise: how many queues there are, how many packets are taken at once,
-// how long the program thinks, how many threads the gate has, and whether settled flows pass it.
+// daemonConfig draws what does not matter to the promise: how many queues there are, how many packets are taken at
+// once, how long the program thinks, how many threads the gate has, and whether settled flows pass it.
 func (s *soaking) daemonConfig(statistics string) *config.Config {
 	random := rand.New(rand.NewPCG(s.seed, 3))
 	c := config.Default()

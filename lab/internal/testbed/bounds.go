@@ -3,8 +3,8 @@ package testbed
 import "fmt"
 
 const (
-	// Outstanding is how many flows are under way at most. Their packets wait in the queue together, which keeps a flow's
-	// later packets behind its first one: the more, the surer is the clash without a guard.
+	// Outstanding is how many flows are under way at most. Their packets wait in the queue together, which keeps a
+	// flow's later packets behind its first one: the more, the surer is the clash without a guard.
 	Outstanding = 64
 
 	// Port is where the bursts go, and all that the rules queue. It is discard's.

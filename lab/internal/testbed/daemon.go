@@ -45,8 +45,8 @@ func (g *Group) startGuard(ns *netlab.NetNS, verdictd string, c *config.Config) 
 	return g.StartService(ns, verdictd, "guard", "--config", path)
 }
 
-// guardConfig is what verdictd guard is to know of a daemon's configuration: the guard and the statistics, but nothing of
-// the rules, which it reads.
+// guardConfig is what verdictd guard is to know of a daemon's configuration: the guard and the statistics, but
+// nothing of the rules, which it reads.
 func guardConfig(c *config.Config) *config.Config {
 	out := config.Default()
 	out.Guard, out.Statistics = c.Guard, c.Statistics

@@ -13,8 +13,8 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// A Foreign is a program that knows nothing of verdictd, in its place: the lab installs the queue rules, and verdictd guard
-// stands before them or not.
+// A Foreign is a program that knows nothing of verdictd, in its place: the lab installs the queue rules, and verdictd
+// guard stands before them or not.
 type Foreign struct {
 	Program   string // of report's names
 	Reference string // the C program, for that one
@@ -26,9 +26,8 @@ type Foreign struct {
 	Cpus          []int
 }
 
-// start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a thread for
-// each.
-// The process is the first of them.
+// start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a
+// thread for each. The process is the first of them.
 func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) {
 	common := []string{"--max-length", strconv.Itoa(f.MaxLength), "--delay", strconv.Itoa(int(f.Delay.Microseconds()))}
 	if f.Program == report.ProgramGo {
@@ -57,8 +56,8 @@ func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) 
 	return first, nil
 }
 
-// StartBehindGuard starts the program, the rules that feed it as a daemon's configuration says, and verdictd guard before
-// it: nil where that says that there is none.
+// StartBehindGuard starts the program, the rules that feed it as a daemon's configuration says, and verdictd guard
+// before it: nil where that says that there is none.
 func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, c *config.Config) (program, guard *Process, err error) {
 	if program, err = f.start(g, ns); err != nil {
 		return program, nil, err

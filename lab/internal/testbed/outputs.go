@@ -16,9 +16,9 @@ import (
 	"verdictd/internal/statistics"
 )
 
-// What conntrackwatch prints, as far as the report takes it over; verdictd's document is package statistics's, and those of
-// stress are package results's. The documents are contracts between programs: a key that is missing is an error and never a
-// zero, as a zero is what the lab wants to see.
+// What conntrackwatch prints, as far as the report takes it over; verdictd's document is package statistics's, and
+// those of stress are package results's. The documents are contracts between programs: a key that is missing is an
+// error and never a zero, as a zero is what the lab wants to see.
 
 // StatsOutput is what is taken over of `conntrackwatch stats --json`.
 type StatsOutput struct {
@@ -30,8 +30,8 @@ type eventsOutput struct {
 	Total ct.Tally `json:"total"`
 }
 
-// TakeCounters ends conntrackwatch stats and then the daemon, if any, whose leave is no part of what the former counts, and
-// takes over what they say: take is told the statistics in the daemon's file.
+// TakeCounters ends conntrackwatch stats and then the daemon, if any, whose leave is no part of what the former
+// counts, and takes over what they say: take is told the statistics in the daemon's file.
 func TakeCounters(
 	run *report.Run, stats, daemon *Process, file string, take func(run *report.Run, d *statistics.Document) error,
 ) error {

@@ -89,7 +89,8 @@ func TestProgramThatCannotStart(t *testing.T) {
 	}
 }
 
-// TestKilledServiceEndsTheRun is about kill -9 of one child: the run ends with that as its reason, and the other is gone.
+// TestKilledServiceEndsTheRun is about kill -9 of one child: the run ends with that as its reason, and the other is
+// gone.
 func TestKilledServiceEndsTheRun(t *testing.T) {
 	bin, _ := fakes.Install(t)
 	g := NewGroup(t.Context(), t.TempDir())

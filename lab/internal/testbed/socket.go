@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RoomToReceive gives a socket's receive buffer twice what so many small packets fill. Where the force is not allowed the
-// system's maximum has to do.
+// RoomToReceive gives a socket's receive buffer twice what so many small packets fill. Where the force is not allowed
+// the system's maximum has to do.
 func RoomToReceive(fd, packets int) error {
 	const truesize = 2 << 10
 	size := 2 * packets * truesize

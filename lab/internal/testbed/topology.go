@@ -2,8 +2,8 @@ package testbed
 
 import "verdictd/internal/netlab"
 
-// NewTopology makes the namespaces that a placement needs: input and verdict3 need a peer, forward a router, and for the
-// others everything is on one loopback.
+// NewTopology makes the namespaces that a placement needs: input and verdict3 need a peer, forward a router, and for
+// the others everything is on one loopback.
 func NewTopology(placement string, families ...string) (*netlab.Topology, error) {
 	kind := netlab.Loopback
 	switch placement {

@@ -23,8 +23,8 @@ type Config struct {
 	LoadableNames []string
 
 	Files []File
-	// Init is the program that calls Guest, "" for this process's own. InitPath is where the guest has it, InitArgs are what
-	// it is started with there.
+	// Init is the program that calls Guest, "" for this process's own. InitPath is where the guest has it, InitArgs
+	// are what it is started with there.
 	Init     string
 	InitPath string
 	InitArgs []string
@@ -40,8 +40,8 @@ type Config struct {
 	// Accelerator is "kvm", "tcg" or "" for the better one that works.
 	Accelerator string
 
-	// Console gets the kernel's console, Stdout and Stderr the command's output, all while it comes. The Result has them as
-	// well.
+	// Console gets the kernel's console, Stdout and Stderr the command's output, all while it comes. The Result has
+	// them as well.
 	Console, Stdout, Stderr io.Writer
 }
 

@@ -106,8 +106,8 @@ func (t *Tree) Has(name string) bool {
 	return t.builtin[name] || t.files[name] != ""
 }
 
-// Order are the files of modules and of what they need, below [Tree.Dir], in the order in which they can be loaded, each
-// once. Those that are built in have none.
+// Order are the files of modules and of what they need, below [Tree.Dir], in the order in which they can be loaded,
+// each once. Those that are built in have none.
 func (t *Tree) Order(names ...string) ([]string, error) {
 	var order, missing []string
 	for _, name := range names {

@@ -29,8 +29,8 @@ type receiver struct {
 	size int    // of all files
 }
 
-// receive reads frames until the guest says that none follows, and then empties the pipe, so that QEMU can never wait for
-// this process.
+// receive reads frames until the guest says that none follows, and then empties the pipe, so that QEMU can never wait
+// for this process.
 func (g *receiver) receive(r io.Reader, begun time.Time) error {
 	defer io.Copy(io.Discard, r) //nolint:errcheck // only to empty it
 	for {

@@ -49,8 +49,8 @@ type Result struct {
 // kvmSilence is how long a guest under KVM may take to come up before it is tried once more without.
 const kvmSilence = 45 * time.Second
 
-// Run boots a kernel, runs the command in it, and returns when the machine is gone. An error says that the run could not be
-// made; that the kernel panicked or the command failed is a result.
+// Run boots a kernel, runs the command in it, and returns when the machine is gone. An error says that the run could
+// not be made; that the kernel panicked or the command failed is a result.
 func Run(ctx context.Context, c Config) (result *Result, err error) {
 	qemu, err := FindQEMU()
 	if err != nil {
@@ -89,7 +89,8 @@ func Run(ctx context.Context, c Config) (result *Result, err error) {
 	return result, err
 }
 
-// grace is how long who inherited QEMU's output may keep it. QEMU has no children, but what is called so may be a script.
+// grace is how long who inherited QEMU's output may keep it. QEMU has no children, but what is called so may be a
+// script.
 const grace = 5 * time.Second
 
 // boot makes one attempt. up says whether the guest's init was heard of.
@@ -149,8 +150,8 @@ func boot(ctx context.Context, c *Config, a accelerator, qemu, initramfs string)
 	return result, up, nil
 }
 
-// judge fills in how the run ended, or says why there is no result. Ended is QEMU's own failure, broken that of reading from
-// the guest.
+// judge fills in how the run ended, or says why there is no result. Ended is QEMU's own failure, broken that of
+// reading from the guest.
 func (g *receiver) judge(timedOut bool, ended, broken error) error {
 	result := &g.result
 	panicked := strings.Contains(string(result.Console), "Kernel panic - not syncing")
@@ -214,8 +215,8 @@ func qemuArgs(c *Config, a accelerator, initramfs string) []string {
 	}, a.args...)
 }
 
-// maxConsole bounds what is kept of each end of the console: what comes first explains what follows, and what comes last is
-// the reason why there is no more.
+// maxConsole bounds what is kept of each end of the console: what comes first explains what follows, and what comes
+// last is the reason why there is no more.
 const maxConsole = 8 << 20
 
 // console takes the carriage returns out of what a serial console says, keeps it and passes it on.

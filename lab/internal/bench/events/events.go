@@ -81,7 +81,8 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 	return result, nil
 }
 
-// measure is one listener's turn: a fresh namespace, the listener, the flows. Whatever was started is gone when it returns.
+// measure is one listener's turn: a fresh namespace, the listener, the flows. Whatever was started is gone when it
+// returns.
 func (b *comparison) measure(ctx context.Context, l *listener, dir string, s *sample) (err error) {
 	ns, err := netlab.NewNetNS()
 	if err != nil {
@@ -128,7 +129,8 @@ func (b *comparison) load(ctx context.Context, ns *netlab.NetNS, l *listener, pi
 					return listenerSocket{}, err
 				}
 				socket, err := awaitSocket(ctx, pid, func(s listenerSocket) bool { return s.waiting == 0 })
-				// What was taken from the socket is handled, and the thread's time brought up to date as it falls asleep.
+				// What was taken from the socket is handled, and the thread's time brought up to date as it falls
+				// asleep.
 				time.Sleep(rest)
 				return socket, err
 			}

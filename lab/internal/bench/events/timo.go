@@ -10,8 +10,8 @@ import (
 	"github.com/ti-mo/netfilter"
 )
 
-// ListenTimo is the loop over the library's Listen that is compared with, in a process of its own. It says how many events
-// came until the context ended.
+// ListenTimo is the loop over the library's Listen that is compared with, in a process of its own. It says how many
+// events came until the context ended.
 func ListenTimo(ctx context.Context, receiveBuffer int) (heard int, err error) {
 	conn, err := conntrack.Dial(nil)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-// A freshLoad is new flows in a closed loop, on the thread that opened it: each is a burst, to an address of 127.0.0.0/8 of its
-// own, which are all local. It polls, as load does.
+// A freshLoad is new flows in a closed loop, on the thread that opened it: each is a burst, to an address of
+// 127.0.0.0/8 of its own, which are all local. It polls, as load does.
 type freshLoad struct {
 	source, sink int
 	burst        int
@@ -206,8 +206,8 @@ func sendMessages(fd int, msgs []nfnl.Mmsghdr) error {
 	return nil
 }
 
-// A cpuMeter sums up the calling thread's time on a CPU within what it measures. A load that polls is always on a CPU: what
-// a packet costs the sender is what its sends take, with all that the kernel does meanwhile on this thread.
+// A cpuMeter sums up the calling thread's time on a CPU within what it measures. A load that polls is always on a
+// CPU: what a packet costs the sender is what its sends take, with all that the kernel does meanwhile on this thread.
 type cpuMeter struct {
 	spent time.Duration
 	self  time.Duration // what measuring nothing comes to

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// settleFor is how long the flows send a packet now and then before the load begins: conntrack has confirmed them then,
-	// and the gate, which lists a flow that has been quiet for some milliseconds, has listed them.
+	// settleFor is how long the flows send a packet now and then before the load begins: conntrack has confirmed them
+	// then, and the gate, which lists a flow that has been quiet for some milliseconds, has listed them.
 	settleFor = 600 * time.Millisecond
 
 	// settlePause is how long they pause then, as the gate lists flows whose packets are past all queues.
@@ -27,8 +27,8 @@ const (
 	// settlePackets are all that are sent for that.
 	settlePackets = 25 * benchFlows
 
-	// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU, and the
-	// gate list what is quiet.
+	// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU,
+	// and the gate list what is quiet.
 	restFor = 30 * time.Millisecond
 )
 
@@ -38,15 +38,15 @@ type sample struct {
 	Variant string `json:"variant"`
 	// Invalid says why the figures do not count; empty if they do.
 	Invalid string `json:"invalid"`
-	// CPUPerPacket is the daemon's, and that of verdictd guard beside another program. PathCPUPerPacket has the sends with it,
-	// and so the rules, conntrack, and the queueing.
+	// CPUPerPacket is the daemon's, and that of verdictd guard beside another program. PathCPUPerPacket has the sends
+	// with it, and so the rules, conntrack, and the queueing.
 	CPUPerPacket     float64 `json:"cpu_us_per_packet"`
 	PathCPUPerPacket float64 `json:"path_cpu_us_per_packet"`
 	PacketsPerSecond float64 `json:"packets_per_second"`
 	QueueDropped     uint32  `json:"queue_dropped"`
 	UserDropped      uint32  `json:"user_dropped"`
-	// From verdictd's statistics, which have the warm-up in them; nil where there are none. First and Held are medians of the
-	// time that the gate had a packet.
+	// From verdictd's statistics, which have the warm-up in them; nil where there are none. First and Held are
+	// medians of the time that the gate had a packet.
 	PacketsPerReceive *float64 `json:"packets_per_receive"`
 	Gate              *uint64  `json:"gate_received"`
 	FirstUS           *float64 `json:"first_us"`
@@ -61,8 +61,8 @@ func (s *sample) Figures() string {
 	return fmt.Sprintf("%.2f us, %.2f us with the sender", s.CPUPerPacket, s.PathCPUPerPacket)
 }
 
-// measure is one variant's turn: a fresh namespace, the daemon, the load. What makes the sample invalid is in it; whatever
-// was started is gone when it returns.
+// measure is one variant's turn: a fresh namespace, the daemon, the load. What makes the sample invalid is in it;
+// whatever was started is gone when it returns.
 func (b *comparison) measure(ctx context.Context, v *variant, round int, dir string) sample {
 	s := sample{Round: round, Variant: v.name()}
 	if err := b.try(ctx, v, dir, &s); err != nil {

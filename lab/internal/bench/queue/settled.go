@@ -33,9 +33,10 @@ const maxChunk = 64
 // A load is UDP flows in a closed loop, on the thread that opened it: packets are sent as long as no more than a window
 // of them is under way, so that none is lost to a full queue, and every daemon has as much to do as it can.
 //
-// One CPU has to send faster than the fastest daemon judges, or that one is measured half idle, with a wake-up for every
-// few packets, and the slower ones are not. Even sendmmsg is too slow for that. So a chunk of packets goes down as one with
-// UDP_SEGMENT (Linux 4.18); it is nfnetlink_queue that makes packets of it, as it does unless NFQA_CFG_F_GSO is set.
+// One CPU has to send faster than the fastest daemon judges, or that one is measured half idle, with a wake-up for
+// every few packets, and the slower ones are not. Even sendmmsg is too slow for that. So a chunk of packets goes down
+// as one with UDP_SEGMENT (Linux 4.18); it is nfnetlink_queue that makes packets of it, as it does unless
+// NFQA_CFG_F_GSO is set.
 //
 // The thread polls and never sleeps. Were it to wait in a receive, waking it would be work of the daemon, whose verdict
 // delivers the packet, and the more so the faster the daemon is.

@@ -40,8 +40,8 @@ type variant struct {
 	base    string
 	backend vocabulary.Backend // empty: the C program
 	guard   vocabulary.GuardMode
-	// taskset pins the whole process from outside. verdictd pins the threads of its own backend; the library receives on
-	// any thread, and runs as its users run it, and once confined to one CPU for comparison.
+	// taskset pins the whole process from outside. verdictd pins the threads of its own backend; the library receives
+	// on any thread, and runs as its users run it, and once confined to one CPU for comparison.
 	taskset bool
 }
 
@@ -105,8 +105,8 @@ func (b *comparison) canRun(v *variant) error {
 	return nil
 }
 
-// start starts a variant in a namespace and waits until it judges. All of its processes' time counts; the last one writes
-// the statistics, but for the C program without a guard.
+// start starts a variant in a namespace and waits until it judges. All of its processes' time counts; the last one
+// writes the statistics, but for the C program without a guard.
 func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, statistics string) ([]*testbed.Process, error) {
 	c := config.Default()
 	c.Guard.Mode = v.guard
@@ -137,8 +137,8 @@ func (b *comparison) startReference(g *testbed.Group, ns *netlab.NetNS, c *confi
 	return []*testbed.Process{program, guard}, err
 }
 
-// kernelCount is what the kernel says: the losses of all queues together, the gate's among them, and how many packets the
-// program's queue had.
+// kernelCount is what the kernel says: the losses of all queues together, the gate's among them, and how many packets
+// the program's queue had.
 func kernelCount(ns *netlab.NetNS) (sum nfq.KernelQueue, err error) {
 	err = ns.Do(func() error {
 		queues, err := nfq.ReadKernelQueues()

@@ -26,9 +26,9 @@ const (
 	sendPort     = 9
 )
 
-// The path of the fast senders: out through one end of a veth pair, and in at the other end, where each packet is thrown
-// away at once, as the hardware address that it is sent to is nobody's. So all of them are measured with the same way behind
-// them, and the packets are counted by the kernel where they come in.
+// The path of the fast senders: out through one end of a veth pair, and in at the other end, where each packet is
+// thrown away at once, as the hardware address that it is sent to is nobody's. So all of them are measured with the
+// same way behind them, and the packets are counted by the kernel where they come in.
 var (
 	sendSource = netip.MustParsePrefix("198.51.100.1/24")
 	sendTarget = netip.MustParseAddr("198.51.100.99")
@@ -81,7 +81,8 @@ type sample struct {
 	Sender string `json:"sender"`
 	// Invalid says why the figures do not count; empty if they do.
 	Invalid string `json:"invalid"`
-	// Of a fast sender: what the CPU time of the whole program, and the time of a clock, rose by for Packets more packets.
+	// Of a fast sender: what the CPU time of the whole program, and the time of a clock, rose by for Packets more
+	// packets.
 	Packets          uint64   `json:"packets"`
 	CPUPerPacket     *float64 `json:"cpu_us_per_packet"`
 	PerCPUSecond     *float64 `json:"packets_per_cpu_second"`

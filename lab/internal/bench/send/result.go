@@ -85,9 +85,9 @@ func summarise(samples []sample, missing map[string]error) []summary {
 	return list
 }
 
-// comparable is what ratios are made of: the median of packets a second of a core, or clashes a packet; 0 where there is
-// neither. Of udpclash without a clash the latter is below 3 by its packets, with a confidence of 95 % (the rule of three);
-// that bound stands in for it, so that a ratio with it is smaller than the true one.
+// comparable is what ratios are made of: the median of packets a second of a core, or clashes a packet; 0 where there
+// is neither. Of udpclash without a clash the latter is below 3 by its packets, with a confidence of 95 % (the rule
+// of three); that bound stands in for it, so that a ratio with it is smaller than the true one.
 func (s *summary) comparable() (figure float64, bound bool) {
 	switch {
 	case s.PerCPUSecond != nil:

@@ -16,8 +16,8 @@ type Config struct {
 	Rounds   int
 	Packets  int // that are counted in a turn of a fast sender
 	Clashing int // packets in a turn of one that provokes clashes
-	// Only are names of senders, all without any. Reference is the C program, Trafgen netsniff-ng's. Require are bounds on
-	// ratios, see bench.ParseRequirements.
+	// Only are names of senders, all without any. Reference is the C program, Trafgen netsniff-ng's. Require are
+	// bounds on ratios, see bench.ParseRequirements.
 	Only      []string
 	Reference string
 	Trafgen   string

@@ -141,7 +141,8 @@ func quoteFirst(titles []string) string {
 	return ": " + titles[0]
 }
 
-// sample boots every scenario on either kernel in turns. A machine that breaks gives what it told, as a sample that failed.
+// sample boots every scenario on either kernel in turns. A machine that breaks gives what it told, as a sample that
+// failed.
 func (c *sampling) sample(ctx context.Context, sides []*side) (accelerator string, err error) {
 	total, begun := c.Repeat*len(c.names)*len(sides), time.Now()
 	for n := range total {

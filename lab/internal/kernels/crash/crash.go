@@ -19,9 +19,9 @@ import (
 	"verdictd/lab/internal/vm"
 )
 
-// el7Allocator is for the command line of a kernel of that shape. SLUB keeps free entries by processor, and a page that was
-// full until one of its entries was freed is used last. With debugging there is one list for all processors; with large
-// pages an entry that a clash frees mostly is in the page in use. Whoever asks next then gets it.
+// el7Allocator is for the command line of a kernel of that shape. SLUB keeps free entries by processor, and a page
+// that was full until one of its entries was freed is used last. With debugging there is one list for all processors;
+// with large pages an entry that a clash frees mostly is in the page in use. Whoever asks next then gets it.
 var el7Allocator = []string{"slub_debug=F,nf_conntrack", "slub_min_order=4"}
 
 // Config says which kernels are tried, and how often.
@@ -154,7 +154,8 @@ func (n noteBook) note(text string) {
 	}
 }
 
-// machines boots one after the other. The rows take turns, so that what changes on this machine meanwhile meets all of them.
+// machines boots one after the other. The rows take turns, so that what changes on this machine meanwhile meets all
+// of them.
 func (c *Config) machines(ctx context.Context, rep *report.CrashReport, kernels map[string]report.CrashKernel, w io.Writer) {
 	begun, progress, notes := time.Now(), progress.NewLine(w), noteBook{rep}
 	machines := c.Machines

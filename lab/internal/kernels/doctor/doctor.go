@@ -36,7 +36,8 @@ type item struct {
 	debian, fedora string
 }
 
-// items are all of them. Programs of root's folders are looked for there as well: an ordinary user's PATH may lack these.
+// items are all of them. Programs of root's folders are looked for there as well: an ordinary user's PATH may lack
+// these.
 func items() []item {
 	return []item{
 		{Name: "qemu", For: toRun, places: []string{"qemu-system-x86_64"}, debian: "qemu-system-x86", fedora: "qemu-system-x86"},

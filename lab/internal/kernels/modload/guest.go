@@ -61,9 +61,9 @@ func (c *Guest) Count(ctx context.Context) ([]Row, error) {
 	return append(rows, row), nil
 }
 
-// widen has the kernel say much on its slow console between the moment at which it makes a module's folder and that at which
-// it makes the initstate in it: some 100 ms instead of less than one, so that a modprobe that is misled has time to end and its
-// thread to look. The words are those of probes, which the boot parameter tp_printk sends there.
+// widen has the kernel say much on its slow console between the moment at which it makes a module's folder and that
+// at which it makes the initstate in it: some 100 ms instead of less than one, so that a modprobe that is misled has
+// time to end and its thread to look. The words are those of probes, which the boot parameter tp_printk sends there.
 func widen() error {
 	const (
 		events = "/sys/kernel/tracing/"

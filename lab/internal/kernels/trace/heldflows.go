@@ -19,9 +19,9 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-// heldFlows is a load whose clashes are known beforehand, one by one: queues on the way to confirm hold every packet of
-// every flow, each with an unconfirmed entry of its own, before the first verdict is given. Then all but one packet of each
-// flow clash. Where there are several queues, their verdicts race.
+// heldFlows is a load whose clashes are known beforehand, one by one: queues on the way to confirm hold every packet
+// of every flow, each with an unconfirmed entry of its own, before the first verdict is given. Then all but one
+// packet of each flow clash. Where there are several queues, their verdicts race.
 type heldFlows struct {
 	address netip.Addr // of the namespace, to send from and to
 	flows   int
@@ -174,8 +174,8 @@ func (h heldFlows) release(receiver *net.UDPConn, queues []nfq.Queue) (delivered
 }
 
 // A startLine lets the verdicts of all queues go at the same moment: the kernel then resolves some clashes at confirm
-// that it would resolve at re-injection otherwise (4.18 to 6.11). As the rules take the queues in turn, they are verdicts on
-// packets of one flow.
+// that it would resolve at re-injection otherwise (4.18 to 6.11). As the rules take the queues in turn, they are
+// verdicts on packets of one flow.
 type startLine struct {
 	racers, races int64
 	arrived       atomic.Int64

@@ -14,9 +14,9 @@ import (
 	"verdictd/lab/internal/vm"
 )
 
-// The rules of every row spread a flow over its queues, so that two processors may give verdicts on it at a time. Before
-// conntrack they must not: there verdicts that race are enough for a clash, as packets are looked up and confirmed in one go.
-// Seen: 5 clashes in 600 flows, and the report.
+// The rules of every row spread a flow over its queues, so that two processors may give verdicts on it at a time.
+// Before conntrack they must not: there verdicts that race are enough for a clash, as packets are looked up and
+// confirmed in one go. Seen: 5 clashes in 600 flows, and the report.
 const (
 	Queues = 2
 	Fanout = report.FanoutNumgen
@@ -56,9 +56,9 @@ func (c *Machines) Boot(ctx context.Context, row *report.CrashRow, image string,
 		kernels.LabPath, "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard", row.Guard, "--program", row.Program, "--events", row.Events,
 		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst),
 	}
-	// An oops leaves the daemon's locks taken, and the machine hanging. A processor that this machine does not get to run looks
-	// like a stall to the guest, which is none.
-	// Without tsc=reliable, emulated processors read the time from an emulated clock chip, at three times the cost of all else.
+	// An oops leaves the daemon's locks taken, and the machine hanging. A processor that this machine does not get to
+	// run looks like a stall to the guest, which is none. Without tsc=reliable, emulated processors read the time
+	// from an emulated clock chip, at three times the cost of all else.
 	config.Append = append([]string{"oops=panic", "rcupdate.rcu_cpu_stall_suppress=1", "tsc=reliable"}, c.Append...)
 	config.Timeout = c.Timeout
 	if c.Console {

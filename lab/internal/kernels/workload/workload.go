@@ -91,8 +91,8 @@ func (c *Workload) Run(ctx context.Context, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// makeRoom lets conntrack hold all flows: a small machine has a small table, which would drop packets for that alone, or
-// as one of its chains is too long.
+// makeRoom lets conntrack hold all flows: a small machine has a small table, which would drop packets for that alone,
+// or as one of its chains is too long.
 func makeRoom(flows int) error {
 	for name, n := range map[string]int{"nf_conntrack_max": 8*flows + 1<<16, "nf_conntrack_buckets": 4*flows + 1<<14} {
 		if err := os.WriteFile("/proc/sys/net/netfilter/"+name, []byte(strconv.Itoa(n)), 0); err != nil {
