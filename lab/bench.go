@@ -32,7 +32,8 @@ type benchQueueCmd struct {
 
 func (c *benchQueueCmd) config() *queue.Config {
 	return &queue.Config{
-		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Only: c.Only, Reference: c.Reference, Require: c.Require,
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Only: c.Only, Reference: c.Reference,
+		Require: c.Require,
 	}
 }
 
@@ -112,7 +113,8 @@ type benchSendCmd struct {
 
 func (c *benchSendCmd) config() *send.Config {
 	return &send.Config{
-		Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Only: c.Only, Reference: c.Reference, Trafgen: c.Trafgen, Require: c.Require,
+		Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Only: c.Only, Reference: c.Reference,
+		Trafgen: c.Trafgen, Require: c.Require,
 	}
 }
 

@@ -24,14 +24,16 @@ func TestBench(t *testing.T) {
 		t.Skip("no go command to build the programs with:", err)
 	}
 	bin := t.TempDir()
-	for name, pkg := range map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress", "conntrackwatch": "verdictd/conntrackwatch"} {
+	for name, pkg := range map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress",
+		"conntrackwatch": "verdictd/conntrackwatch"} {
 		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, name), pkg)
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", pkg, err, out)
 		}
 	}
 	reference := filepath.Join(bin, "nfq_reference")
-	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference, "reference/nfq_reference.c", "-lnetfilter_queue", "-lnfnetlink").CombinedOutput(); err != nil {
+	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference,
+		"reference/nfq_reference.c", "-lnetfilter_queue", "-lnfnetlink").CombinedOutput(); err != nil {
 		t.Logf("without the C program: %v\n%s", err, out)
 	}
 	_, noReference := os.Stat(reference)
@@ -40,7 +42,8 @@ func TestBench(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	// A bound that cannot hold is the way to see exit status 1 of a run in which all went well.
 	status := run(t.Context(), []string{
-		"bench", "--bin", bin, "--rounds", "1", "--packets", "5000", "--fresh", "2000", "--reference", reference, "--json", path,
+		"bench", "--bin", bin, "--rounds", "1", "--packets", "5000", "--fresh", "2000", "--reference", reference,
+		"--json", path,
 		"--require", "mmsg/gonfqueue<=1000,mmsg/mmsg+hold<=0.000001",
 	}, streams{&stdout, &stderr})
 	text, err := os.ReadFile(path)
@@ -51,7 +54,8 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(text, &b); err != nil {
 		t.Fatal(err)
 	}
-	if status != cli.Failed || b.Verdict.OK || len(b.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "mmsg / mmsg+hold is ") {
+	if status != cli.Failed || b.Verdict.OK || len(b.Verdict.Failures) != 1 ||
+		!strings.Contains(stdout.String(), "mmsg / mmsg+hold is ") {
 		t.Errorf("exit status %d, %+v\n%s%s", status, b.Verdict, &stdout, &stderr)
 	}
 	if len(b.Variants) != len(queue.Names()) {
@@ -66,13 +70,15 @@ func TestBench(t *testing.T) {
 			}
 			continue
 		}
-		if v.ValidRounds != 1 || !(v.CPUPerPacket.Median > 0) || !(v.PacketsPerSecond.Median > 0) || v.PathCPUPerPacket.Median <= v.CPUPerPacket.Median {
+		if v.ValidRounds != 1 || !(v.CPUPerPacket.Median > 0) || !(v.PacketsPerSecond.Median > 0) ||
+			v.PathCPUPerPacket.Median <= v.CPUPerPacket.Median {
 			t.Errorf("%+v", v)
 		}
 		if receive := v.PacketsPerReceive; (receive == nil) != ofC || receive != nil && receive.Median < 1 {
 			t.Errorf("%s: packets per receive %v", v.Variant, receive)
 		}
-		if hold := strings.HasSuffix(v.Variant, "+hold"); hold != (v.FirstUS != nil) || hold && !(v.FirstUS.Median > 0) {
+		if hold := strings.HasSuffix(v.Variant, "+hold"); hold != (v.FirstUS != nil) || hold &&
+			!(v.FirstUS.Median > 0) {
 			t.Errorf("%s: the gate had first packets for %+v", v.Variant, v.FirstUS)
 		}
 	}
@@ -81,10 +87,12 @@ func TestBench(t *testing.T) {
 // TestBenchUsage: what is asked for in a wrong way is refused before anything runs.
 func TestBenchUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"}, {"--fresh", "1"}, {"--require", "mmsg/rust<=1"},
+		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"},
+		{"--fresh", "1"}, {"--require", "mmsg/rust<=1"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
+		status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr})
+		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
 			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
 		}
 	}
@@ -97,7 +105,8 @@ func TestBenchEvents(t *testing.T) {
 	buildPrograms(t, bin, "lab")
 	path := filepath.Join(t.TempDir(), "b.json")
 	var stdout, stderr bytes.Buffer
-	lab := exec.Command(filepath.Join(bin, "lab"), "bench", "events", "--rounds", "1", "--flows", "2000", "--json", path,
+	lab := exec.Command(filepath.Join(bin, "lab"), "bench", "events", "--rounds", "1", "--flows", "2000",
+		"--json", path,
 		"--require", "events/timo<=1000,events/events+flows<=0.000001")
 	lab.Stdout, lab.Stderr = &stdout, &stderr
 	// A bound that cannot hold is the way to see exit status 1 of a run in which all went well.
@@ -132,9 +141,11 @@ func TestBenchEvents(t *testing.T) {
 }
 
 func TestBenchEventsUsage(t *testing.T) {
-	for _, args := range [][]string{{"--rounds", "0"}, {"--flows", "10"}, {"--rate", "1"}, {"--rate", "NaN"}, {"--require", "events/mmsg<=1"}} {
+	for _, args := range [][]string{{"--rounds", "0"}, {"--flows", "10"}, {"--rate", "1"}, {"--rate", "NaN"},
+		{"--require", "events/mmsg<=1"}} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), append([]string{"bench", "events"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
+		status := run(t.Context(), append([]string{"bench", "events"}, args...), streams{&stdout, &stderr})
+		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
 			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
 		}
 	}
@@ -145,7 +156,8 @@ func TestBenchSend(t *testing.T) {
 	testkit.Require(t)
 	bin := shipped(t)
 	reference := filepath.Join(bin, "send_reference")
-	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference, "reference/send_reference.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference,
+		"reference/send_reference.c").CombinedOutput(); err != nil {
 		t.Logf("without the C program: %v\n%s", err, out)
 	}
 	path := filepath.Join(t.TempDir(), "b.json")
@@ -153,7 +165,8 @@ func TestBenchSend(t *testing.T) {
 	// The time is the difference of two runs, so there are packets enough for it to be above that of starting.
 	// A bound that cannot hold is the way to see exit status 1 of a run in which all went well.
 	status := run(t.Context(), []string{
-		"bench", "send", "--bin", bin, "--rounds", "1", "--packets", "400000", "--clashing", "512", "--reference", reference, "--json", path,
+		"bench", "send", "--bin", bin, "--rounds", "1", "--packets", "400000", "--clashing", "512", "--reference",
+		reference, "--json", path,
 		"--require", "flood+gso/flood>=0.0001,flood/flood+gso>=1000000",
 	}, streams{&stdout, &stderr})
 	text, err := os.ReadFile(path)
@@ -164,12 +177,14 @@ func TestBenchSend(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	if status != cli.Failed || r.Verdict.OK || len(r.Verdict.Failures) != 1 || !strings.Contains(stdout.String(), "less than 1e+06") {
+	if status != cli.Failed || r.Verdict.OK || len(r.Verdict.Failures) != 1 ||
+		!strings.Contains(stdout.String(), "less than 1e+06") {
 		t.Errorf("exit status %d, %+v\n%s%s", status, r.Verdict, &stdout, &stderr)
 	}
 	for i := range r.Senders {
 		s := &r.Senders[i]
-		if _, err := exec.LookPath(map[string]string{"c": reference, "trafgen": "trafgen"}[s.Sender]); (s.Sender == "c" || s.Sender == "trafgen") && err != nil {
+		if _, err := exec.LookPath(map[string]string{"c": reference,
+			"trafgen": "trafgen"}[s.Sender]); (s.Sender == "c" || s.Sender == "trafgen") && err != nil {
 			if !strings.Contains(s.NotMeasured, s.Sender) && !strings.Contains(s.NotMeasured, reference) {
 				t.Errorf("it does not say why there is no %s: %q", s.Sender, s.NotMeasured)
 			}
@@ -193,7 +208,8 @@ func TestBenchSendUsage(t *testing.T) {
 		{"--require", "flood/udpclash>=1"}, {"--require", "flood/c>1"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), append([]string{"bench", "send"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
+		status := run(t.Context(), append([]string{"bench", "send"}, args...), streams{&stdout, &stderr})
+		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
 			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
 		}
 	}

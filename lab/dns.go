@@ -25,7 +25,8 @@ type dnsCmd struct {
 
 func (c *dnsCmd) config() *dns.Config {
 	return &dns.Config{
-		Placement: c.Placement, Family: c.Family, Client: c.Client, Queries: c.Queries, Resolutions: c.Resolutions, Parallel: c.Parallel,
+		Placement: c.Placement, Family: c.Family, Client: c.Client, Queries: c.Queries, Resolutions: c.Resolutions,
+		Parallel:       c.Parallel,
 		AttemptTimeout: c.AttemptTimeout, Analysis: c.Analysis,
 	}
 }

@@ -23,8 +23,10 @@ func TestDNSUsage(t *testing.T) {
 		"neither none nor [": {"--analysis", "long"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), append([]string{"dns"}, args...), streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), want) {
-			t.Errorf("lab dns %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), cli.Usage, want)
+		status := run(t.Context(), append([]string{"dns"}, args...), streams{&stdout, &stderr})
+		if status != cli.Usage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("lab dns %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(),
+				cli.Usage, want)
 		}
 	}
 }
@@ -73,7 +75,8 @@ func shippedDNS(t *testing.T, bin string) {
 				t.Fatalf("%d rows", len(r.Runs))
 			}
 			drop, hold := &r.Runs[2], &r.Runs[3]
-			if slowest := drop.Resolver.Time.Max; drop.Dropped == 0 || drop.Resolver.Retried == 0 || slowest < 0.95*float64(waits.Milliseconds()) {
+			if slowest := drop.Resolver.Time.Max; drop.Dropped == 0 || drop.Resolver.Retried == 0 ||
+				slowest < 0.95*float64(waits.Milliseconds()) {
 				t.Errorf("%+v: %+v", drop, drop.Resolver)
 			}
 			if hold.Held == 0 || hold.Resolver.Resolved != 10 {

@@ -117,7 +117,8 @@ func (c *kernelRunCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	config := &command.Config{
-		Machine: c.machine(), Load: c.Load, Files: c.File, Env: c.Env, Timeout: c.Timeout, Console: c.Console, Out: c.Out, Command: c.Command,
+		Machine: c.machine(), Load: c.Load, Files: c.File, Env: c.Env, Timeout: c.Timeout, Console: c.Console,
+		Out: c.Out, Command: c.Command,
 	}
 	stdout := std.out
 	if c.JSON == "-" {
@@ -148,5 +149,6 @@ type machineFlags struct {
 }
 
 func (m *machineFlags) machine() kernels.Machine {
-	return kernels.Machine{Image: m.Image, Modules: m.Modules, CPUs: m.CPUs, Memory: m.Memory, Append: m.Append, Accelerator: m.Accelerator, Bin: m.Bin}
+	return kernels.Machine{Image: m.Image, Modules: m.Modules, CPUs: m.CPUs, Memory: m.Memory, Append: m.Append,
+		Accelerator: m.Accelerator, Bin: m.Bin}
 }

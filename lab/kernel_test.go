@@ -29,7 +29,8 @@ func TestCompareUsage(t *testing.T) {
 		"a b --bin " + bin + " --out " + used: "has samples of another run",
 	} {
 		var stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"kernel", "compare"}, strings.Fields(args)...), streams{io.Discard, &stderr})
+		status := run(t.Context(), append([]string{"kernel", "compare"}, strings.Fields(args)...),
+			streams{io.Discard, &stderr})
 		if status != cli.Usage || !strings.Contains(stderr.String(), problem) {
 			t.Errorf("%s: status %d, %q; want %d and %q", args, status, stderr.String(), cli.Usage, problem)
 		}
@@ -47,7 +48,8 @@ func TestCrashUsage(t *testing.T) {
 		"--variant unheard-of": "must be one of",
 	} {
 		var stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"kernel", "crash"}, strings.Fields(args)...), streams{io.Discard, &stderr})
+		status := run(t.Context(), append([]string{"kernel", "crash"}, strings.Fields(args)...),
+			streams{io.Discard, &stderr})
 		if status != cli.Usage || !strings.Contains(stderr.String(), problem) {
 			t.Errorf("%s: status %d, %q; want %d and %q", args, status, stderr.String(), cli.Usage, problem)
 		}

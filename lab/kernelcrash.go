@@ -37,7 +37,8 @@ type kernelCrashCmd struct {
 func (c *kernelCrashCmd) config() *crash.Config {
 	return &crash.Config{
 		Machines: workload.Machines{
-			Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Timeout: c.Timeout,
+			Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator,
+			Timeout: c.Timeout,
 			Modules: c.Modules, Bin: c.Bin, Console: c.Console,
 		},
 		Builder: c.builder(), Variant: c.Variant, Image: c.Image, Repeat: c.Repeat,
@@ -88,7 +89,8 @@ type kernelCompareCmd struct {
 func (c *kernelCompareCmd) config() *compare.Config {
 	return &compare.Config{
 		Machines: workload.Machines{
-			Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Timeout: c.Timeout, Bin: c.Bin,
+			Flows: c.Flows, Burst: c.Burst, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator,
+			Timeout: c.Timeout, Bin: c.Bin,
 		},
 		Before: c.Before, After: c.After, Scenarios: c.Scenario, Repeat: c.Repeat,
 		Out: c.Out, FailOn: c.FailOn, JSON: c.JSON, HTML: c.HTML,

@@ -67,7 +67,8 @@ type kernelModloadGuestCmd struct {
 
 // Run is called by kong.
 func (c *kernelModloadGuestCmd) Run(ctx context.Context, std streams) error {
-	guest := modload.Guest{Modprobe: c.Modprobe, Protocol: c.Protocol, Rounds: c.Rounds, Starts: c.Starts, Threads: c.Threads, Widen: c.Widen}
+	guest := modload.Guest{Modprobe: c.Modprobe, Protocol: c.Protocol, Rounds: c.Rounds, Starts: c.Starts,
+		Threads: c.Threads, Widen: c.Widen}
 	rows, err := guest.Count(ctx)
 	if err != nil {
 		return err

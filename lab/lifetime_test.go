@@ -76,7 +76,8 @@ func TestUserNamespacesForbidden(t *testing.T) {
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != cli.Failed {
 		t.Errorf("ended with %v", err)
 	}
-	if !strings.Contains(output.String(), "sudo sysctl user.max_user_namespaces=15000") || !strings.Contains(output.String(), "Or run lab as root: sudo ") {
+	if !strings.Contains(output.String(), "sudo sysctl user.max_user_namespaces=15000") ||
+		!strings.Contains(output.String(), "Or run lab as root: sudo ") {
 		t.Errorf("it does not say what to do:\n%s", output)
 	}
 	if ran, err := os.ReadDir(pids); err != nil || len(ran) > 0 {
@@ -118,7 +119,8 @@ func TestKilledLabTakesAllWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	fakes.WaitFor(t, pids, "stress")
-	children := []int{fakes.WaitFor(t, pids, "verdictd"), fakes.WaitFor(t, pids, "conntrackwatch"), fakes.WaitFor(t, pids, "stress")}
+	children := []int{fakes.WaitFor(t, pids, "verdictd"), fakes.WaitFor(t, pids, "conntrackwatch"),
+		fakes.WaitFor(t, pids, "stress")}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

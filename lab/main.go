@@ -37,9 +37,10 @@ func run(ctx context.Context, args []string, std streams) int {
 		Kernel    kernelCmd        `cmd:"" help:"Boot kernels in virtual machines and run things in them."`
 	}
 	return cli.Program{
-		Name:        "lab",
-		Description: "Runs verdictd, stress and conntrackwatch together in network namespaces of their own and reports what happened. Needs no root where user namespaces are allowed.",
-		Version:     version,
-		Commands:    &commands,
+		Name: "lab",
+		Description: "Runs verdictd, stress and conntrackwatch together in network namespaces of their own and " +
+			"reports what happened. Needs no root where user namespaces are allowed.",
+		Version:  version,
+		Commands: &commands,
 	}.Run(args, std.out, std.err, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
 }

@@ -29,7 +29,8 @@ type matrixCmd struct {
 // config is what the flags say.
 func (m *matrixCmd) config() *matrix.Config {
 	return &matrix.Config{
-		Only: m.Only, Flows: m.Flows, Burst: m.Burst, Analysis: m.Analysis, Queues: m.Queues, Threads: m.Threads, Reference: m.Reference,
+		Only: m.Only, Flows: m.Flows, Burst: m.Burst, Analysis: m.Analysis, Queues: m.Queues, Threads: m.Threads,
+		Reference: m.Reference,
 	}
 }
 
@@ -53,7 +54,8 @@ func (m *matrixCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if rep.Interrupted {
-		fmt.Fprintf(std.err, "lab: interrupted after %d of %d runs; the results so far were written\n", len(rep.Runs), rep.Planned)
+		fmt.Fprintf(std.err, "lab: interrupted after %d of %d runs; the results so far were written\n", len(rep.Runs),
+			rep.Planned)
 	}
 	if !rep.Verdict.OK {
 		return cli.ErrReported

@@ -18,7 +18,8 @@ import (
 
 // oneRow is a matrix of output with the guard on, small enough for the fakes.
 func oneRow(bin string, args ...string) []string {
-	return append([]string{"matrix", "--bin", bin, "--flows", "10", "--only", "placement=output,guard=hold,family=ipv4,fanout=balance,nat=none,traffic=udp,program=verdictd,backend=mmsg,events=none"}, args...)
+	return append([]string{"matrix", "--bin", bin, "--flows", "10", "--only",
+		"placement=output,guard=hold,family=ipv4,fanout=balance,nat=none,traffic=udp,program=verdictd,backend=mmsg,events=none"}, args...)
 }
 
 func readReport(t *testing.T, path string) *report.Report {
@@ -49,19 +50,23 @@ func TestMatrix(t *testing.T) {
 		t.Fatalf("report %+v", rep)
 	}
 	none, plain, listener := rep.Runs[0], rep.Runs[1], rep.Runs[2]
-	if none.Placement != "none" || none.Family != "ipv6" || none.Sent != 40 || none.VerdictLatencyUS != nil || len(none.QueuePackets) > 0 {
+	if none.Placement != "none" || none.Family != "ipv6" || none.Sent != 40 || none.VerdictLatencyUS != nil ||
+		len(none.QueuePackets) > 0 {
 		t.Errorf("the run without a queue: %+v", none)
 	}
-	if plain.Sent != 40 || plain.Held != 6 || plain.Gate.First != 2 || plain.Queued() != 40 || plain.VerdictLatencyUS.P50 != 301.5 || plain.EventsSeen != nil {
+	if plain.Sent != 40 || plain.Held != 6 || plain.Gate.First != 2 || plain.Queued() != 40 ||
+		plain.VerdictLatencyUS.P50 != 301.5 || plain.EventsSeen != nil {
 		t.Errorf("the plain run: %+v", plain)
 	}
 	if listener.Events != "listener" || listener.EventsSeen == nil || *listener.EventsSeen != 30 {
 		t.Errorf("the run with a listener: %+v", listener)
 	}
-	if rep.Host.Kernel == "" || rep.Host.QueueKind == "" || rep.Host.CPUs < 1 || rep.Host.Versions["verdictd"] != "fake-1" || rep.Host.Versions["lab"] != version {
+	if rep.Host.Kernel == "" || rep.Host.QueueKind == "" || rep.Host.CPUs < 1 ||
+		rep.Host.Versions["verdictd"] != "fake-1" || rep.Host.Versions["lab"] != version {
 		t.Errorf("host %+v", rep.Host)
 	}
-	if page, err := os.ReadFile(filepath.Join(dir, "m.html")); err != nil || !bytes.Contains(page, []byte(rep.Verdict.Line)) {
+	if page, err := os.ReadFile(filepath.Join(dir, "m.html")); err != nil ||
+		!bytes.Contains(page, []byte(rep.Verdict.Line)) {
 		t.Errorf("the page does not say %q (%v)", rep.Verdict.Line, err)
 	}
 	if !strings.HasSuffix(stdout.String(), rep.Verdict.Line+"\n") {
@@ -94,7 +99,8 @@ func TestMatrixGoesOn(t *testing.T) {
 	t.Setenv(fakes.MoodVariable+"verdictd", "fails")
 	path := filepath.Join(t.TempDir(), "m.json")
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), oneRow(bin, "--json", path, "--only", "placement=none"), streams{&stdout, &stderr}); status != cli.Failed {
+	status := run(t.Context(), oneRow(bin, "--json", path, "--only", "placement=none"), streams{&stdout, &stderr})
+	if status != cli.Failed {
 		t.Fatalf("exit status %d\n%s", status, stderr.String())
 	}
 	rep := readReport(t, path)
@@ -128,8 +134,10 @@ func TestUsage(t *testing.T) {
 		"unknown flag":              {"matrix", "--frobnicate"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), want) {
-			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), cli.Usage, want)
+		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage ||
+			!strings.Contains(stderr.String(), want) {
+			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(),
+				cli.Usage, want)
 		}
 	}
 }
@@ -138,7 +146,8 @@ func TestMissingPrograms(t *testing.T) {
 	fakes.Install(t)
 	var stderr bytes.Buffer
 	status := run(t.Context(), oneRow(t.TempDir()), streams{&bytes.Buffer{}, &stderr})
-	if status != cli.Failed || !strings.Contains(stderr.String(), "make build") || !strings.Contains(stderr.String(), "no conntrackwatch") {
+	if status != cli.Failed || !strings.Contains(stderr.String(), "make build") ||
+		!strings.Contains(stderr.String(), "no conntrackwatch") {
 		t.Errorf("exit status %d, stderr %q", status, stderr.String())
 	}
 }
@@ -146,8 +155,10 @@ func TestMissingPrograms(t *testing.T) {
 func TestUnwritableReport(t *testing.T) {
 	bin, pids := fakes.Install(t)
 	var stderr bytes.Buffer
-	status := run(t.Context(), oneRow(bin, "--html", filepath.Join(t.TempDir(), "no", "m.html")), streams{&bytes.Buffer{}, &stderr})
-	if ran, err := os.ReadDir(pids); status != cli.Failed || !strings.Contains(stderr.String(), "no/m.html") || len(ran) > 0 || err != nil {
+	status := run(t.Context(), oneRow(bin, "--html", filepath.Join(t.TempDir(), "no", "m.html")),
+		streams{&bytes.Buffer{}, &stderr})
+	if ran, err := os.ReadDir(pids); status != cli.Failed || !strings.Contains(stderr.String(), "no/m.html") ||
+		len(ran) > 0 || err != nil {
 		t.Errorf("exit status %d, stderr %q, %d programs ran", status, stderr.String(), len(ran))
 	}
 }
@@ -162,11 +173,13 @@ func TestMatrixInterrupted(t *testing.T) {
 		cancel()
 	}()
 	var stdout, stderr bytes.Buffer
-	if status := run(ctx, oneRow(bin, "--json", path, "--only", "guard=off"), streams{&stdout, &stderr}); status != cli.Failed {
+	status := run(ctx, oneRow(bin, "--json", path, "--only", "guard=off"), streams{&stdout, &stderr})
+	if status != cli.Failed {
 		t.Errorf("exit status %d", status)
 	}
 	rep := readReport(t, path)
-	if !rep.Interrupted || rep.Verdict.OK || len(rep.Runs) != 0 || !strings.HasPrefix(rep.Verdict.Line, "INTERRUPTED after 0 of ") {
+	if !rep.Interrupted || rep.Verdict.OK || len(rep.Runs) != 0 ||
+		!strings.HasPrefix(rep.Verdict.Line, "INTERRUPTED after 0 of ") {
 		t.Errorf("report %+v", rep)
 	}
 	if !strings.Contains(stderr.String(), "lab: interrupted after 0 of ") {
@@ -189,7 +202,8 @@ func TestMatrixSurvivesKill(t *testing.T) {
 				}
 			}()
 			var stdout, stderr bytes.Buffer
-			if status := run(t.Context(), oneRow(bin, "--json", path), streams{&stdout, &stderr}); status != cli.Failed {
+			status := run(t.Context(), oneRow(bin, "--json", path), streams{&stdout, &stderr})
+			if status != cli.Failed {
 				t.Errorf("exit status %d", status)
 			}
 			if rep := readReport(t, path); len(rep.Runs) != 1 || rep.Runs[0].Error != name+" was killed by SIGKILL" {

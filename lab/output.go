@@ -24,7 +24,8 @@ type streams struct {
 // begin is what every measurement begins with: the programs, the right to make namespaces, and whether the result can
 // be written to its files. Where this process may not make namespaces, the lab runs once more as root of a user
 // namespace: outside is then true, and there is nothing left to do.
-func (std streams) begin(ctx context.Context, bin string, files ...string) (p testbed.Programs, outside bool, err error) {
+func (std streams) begin(ctx context.Context, bin string, files ...string) (p testbed.Programs, outside bool,
+	err error) {
 	if p, err = testbed.FindPrograms(bin); err != nil {
 		return p, false, err
 	}
@@ -35,7 +36,8 @@ func (std streams) begin(ctx context.Context, bin string, files ...string) (p te
 }
 
 // prepare begins, and looks at the machine. Outside is that of begin.
-func (std streams) prepare(ctx context.Context, bin string, files ...string) (t *testbed.Testbed, outside bool, err error) {
+func (std streams) prepare(ctx context.Context, bin string, files ...string) (t *testbed.Testbed, outside bool,
+	err error) {
 	p, outside, err := std.begin(ctx, bin, files...)
 	if outside || err != nil {
 		return nil, outside, err

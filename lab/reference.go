@@ -18,5 +18,6 @@ type referenceCmd struct {
 
 // Run is called by kong.
 func (c *referenceCmd) Run(ctx context.Context) error {
-	return reference.Run(ctx, reference.Config{Queues: c.Queues, MaxLength: c.MaxLength, Delay: time.Duration(c.Delay) * time.Microsecond})
+	return reference.Run(ctx, reference.Config{Queues: c.Queues, MaxLength: c.MaxLength,
+		Delay: time.Duration(c.Delay) * time.Microsecond})
 }

@@ -30,7 +30,8 @@ func buildPrograms(t *testing.T, bin string, names ...string) {
 		t.Skip("no go command to build the programs with:", err)
 	}
 	for _, name := range names {
-		pkg := map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress", "conntrackwatch": "verdictd/conntrackwatch", "lab": "verdictd/lab"}[name]
+		pkg := map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress",
+			"conntrackwatch": "verdictd/conntrackwatch", "lab": "verdictd/lab"}[name]
 		path := filepath.Join(bin, name)
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err) // go build would write through a link
@@ -57,12 +58,14 @@ func shippedMatrix(t *testing.T, bin string) {
 	path := filepath.Join(t.TempDir(), "m.json")
 	// A packet waits long enough for the others of its burst, however busy the machine is.
 	args := []string{"matrix", "--bin", bin, "--flows", "100", "--analysis", "2ms", "--json", path}
-	for _, p := range []string{"placement=output,family=ipv4", "placement=forward,family=ipv4", "placement=verdict3,family=ipv6"} {
+	for _, p := range []string{"placement=output,family=ipv4", "placement=forward,family=ipv4",
+		"placement=verdict3,family=ipv6"} {
 		args = append(args, "--only", p+",guard=off,guard=hold,fanout=balance,nat=none,traffic=udp,program=verdictd,backend=mmsg,events=none")
 	}
 	args = append(args, "--only", "placement=output,backend=gonfqueue", "--only", "placement=notrack,family=ipv6",
 		"--only", "nat=masquerade,family=ipv4", "--only", "fanout=numgen,placement=postrouting,family=ipv6",
-		"--only", "nat=backends,family=ipv6", "--only", "traffic=both-ends,placement=forward,family=ipv4", "--only", "traffic=icmp,placement=output",
+		"--only", "nat=backends,family=ipv6", "--only", "traffic=both-ends,placement=forward,family=ipv4", "--only",
+		"traffic=icmp,placement=output",
 		"--only", "program=go-nfqueue,placement=forward")
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Done {
@@ -89,7 +92,8 @@ func shippedMatrix(t *testing.T, bin string) {
 func shippedSoak(t *testing.T, bin string) {
 	for guard, want := range map[string]int{report.GuardHold: cli.Done, report.GuardOff: cli.Failed} {
 		path := filepath.Join(t.TempDir(), "s.json")
-		args := []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--guard", guard, "--only", "input/cpu", "--only", "verdict3/balance", "--json", path}
+		args := []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--guard", guard, "--only",
+			"input/cpu", "--only", "verdict3/balance", "--json", path}
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != want {
 			t.Errorf("guard %s: exit status %d, want %d\n%s%s", guard, status, want, stdout.String(), stderr.String())
@@ -103,7 +107,8 @@ func shippedSoak(t *testing.T, bin string) {
 			switch {
 			case guard == report.GuardOff && len(testbed.KernelNotes(r.Host.Kernel)) == 0 && s.Clashes == 0:
 				t.Errorf("%s: no clash without a guard", s.Line())
-			case s.Sent == 0 || s.FilterDropped == 0 || s.Daemon.Dropped == 0 || s.Load.Shape.Reused == 0 && s.Load.Shape.Shared == 0:
+			case s.Sent == 0 || s.FilterDropped == 0 || s.Daemon.Dropped == 0 || s.Load.Shape.Reused == 0 &&
+				s.Load.Shape.Shared == 0:
 				t.Errorf("%s: nothing was put to the test: %+v", s.Line(), s.Load.Shape)
 			}
 		}

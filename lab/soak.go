@@ -20,7 +20,8 @@ type soakCmd struct {
 }
 
 func (c *soakCmd) config() *soak.Config {
-	return &soak.Config{Duration: c.Duration, Seed: c.Seed, Guard: c.Guard, Program: c.Program, Reference: c.Reference, Only: c.Only}
+	return &soak.Config{Duration: c.Duration, Seed: c.Seed, Guard: c.Guard, Program: c.Program, Reference: c.Reference,
+		Only: c.Only}
 }
 
 // Validate is called by kong.

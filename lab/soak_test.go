@@ -20,8 +20,10 @@ func TestSoakUsage(t *testing.T) {
 		"--guard":                     {"soak", "--guard", "drop"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage || !strings.Contains(stderr.String(), want) {
-			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), cli.Usage, want)
+		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage ||
+			!strings.Contains(stderr.String(), want) {
+			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(),
+				cli.Usage, want)
 		}
 	}
 }
@@ -33,12 +35,15 @@ func TestSoakWithoutADaemon(t *testing.T) {
 	buildPrograms(t, bin, "stress")
 	path := filepath.Join(t.TempDir(), "s.json")
 	var stdout, stderr bytes.Buffer
-	status := run(t.Context(), []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--only", "output/balance", "--json", path}, streams{&stdout, &stderr})
-	if status != cli.Failed || !strings.Contains(stderr.String(), "seed 1") || !strings.Contains(stdout.String(), "FAILED: 1 of 1 places (seed 1)") {
+	status := run(t.Context(), []string{"soak", "--bin", bin, "--duration", "5s", "--seed", "1", "--only",
+		"output/balance", "--json", path}, streams{&stdout, &stderr})
+	if status != cli.Failed || !strings.Contains(stderr.String(), "seed 1") ||
+		!strings.Contains(stdout.String(), "FAILED: 1 of 1 places (seed 1)") {
 		t.Errorf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	s := readSoak(t, path).Shares[0]
-	if found := strings.Join(s.Violations, "; "); !strings.Contains(found, "went through the queue") || !strings.Contains(found, "that the policy drops") ||
+	if found := strings.Join(s.Violations, "; "); !strings.Contains(found, "went through the queue") ||
+		!strings.Contains(found, "that the policy drops") ||
 		s.Lost+s.EchoLost+s.Reordered > 0 || s.FilteredLost != s.FilterDropped || s.FilterDropped == 0 {
 		t.Errorf("violations %q of %+v", s.Violations, s)
 	}

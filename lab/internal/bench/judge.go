@@ -72,7 +72,8 @@ func (j *Judgement) Note(format string, args ...any) {
 // NoteNoise says of a candidate that its rounds differ, if they do.
 func (j *Judgement) NoteNoise(candidate string, s *Spread) {
 	if r := s.Relative(); r > noisy {
-		j.Note("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet one, or with more --rounds.", candidate, 100*r)
+		j.Note("%s varies by %.0f %% of its median between rounds: this machine is busy or noisy. Repeat on a quiet "+
+			"one, or with more --rounds.", candidate, 100*r)
 	}
 }
 

@@ -39,7 +39,8 @@ func ParseRequirements(s string, variants []string) ([]Requirement, error) {
 		r := Requirement{Ratio: Ratio{strings.TrimSpace(over), strings.TrimSpace(under)}}
 		for _, name := range []string{r.Over, r.Under} {
 			if !slices.Contains(variants, name) {
-				return nil, fmt.Errorf("--require %s: there is no variant %q; there are %s", s, name, strings.Join(variants, ", "))
+				return nil, fmt.Errorf("--require %s: there is no variant %q; there are %s", s, name,
+					strings.Join(variants, ", "))
 			}
 		}
 		x, err := strconv.ParseFloat(strings.TrimSpace(bound), 64)

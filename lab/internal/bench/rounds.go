@@ -66,7 +66,8 @@ func Rounds[S any, P interface {
 	*S
 	Turn
 }](
-	ctx context.Context, n int, candidates []string, missing map[string]error, progressTo io.Writer, turn func(i, round int, dir string) S,
+	ctx context.Context, n int, candidates []string, missing map[string]error, progressTo io.Writer,
+	turn func(i, round int, dir string) S,
 ) ([]S, error) {
 	samples := []S{}
 	err := testbed.WithFiles(func(dir string) {

@@ -19,7 +19,8 @@ import (
 const Mirror = "http://deb.debian.org/debian"
 
 // keyrings are where Debian's keys are, on Debian and on others that have the package.
-var keyrings = []string{"/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"}
+var keyrings = []string{"/usr/share/keyrings/debian-archive-keyring.gpg",
+	"/usr/share/keyrings/debian-archive-keyring.pgp"}
 
 // An apt is apt with everything that it writes below one folder.
 type apt struct{ dir string }
@@ -32,7 +33,8 @@ var private = regexp.MustCompile(`^(Dir::(State|Cache|Etc|Log)|APT::Architecture
 func newAPT(ctx context.Context, dir, mirror, suite string) (*apt, error) {
 	for _, program := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("Debian's kernels are fetched with %s, which is not installed; give --image FILE and --modules DIR of a kernel that you have: %w", program, err) //nolint:staticcheck // a name begins it
+			return nil, fmt.Errorf("Debian's kernels are fetched with %s, which is not installed; give --image FILE "+
+				"and --modules DIR of a kernel that you have: %w", program, err) //nolint:staticcheck // a name begins it
 		}
 	}
 	key := ""
@@ -42,7 +44,8 @@ func newAPT(ctx context.Context, dir, mirror, suite string) (*apt, error) {
 		}
 	}
 	if key == "" {
-		return nil, fmt.Errorf("there is no %s to check Debian's packages with: install debian-archive-keyring", keyrings[0])
+		return nil, fmt.Errorf("there is no %s to check Debian's packages with: install debian-archive-keyring",
+			keyrings[0])
 	}
 	for _, folder := range []string{"state/lists/partial", "cache/archives/partial", "download"} {
 		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
@@ -75,7 +78,8 @@ APT::Architectures "amd64";
 APT::Sandbox::User "root";
 Acquire::Languages "none";
 `, dir)
-	for name, text := range map[string]string{"apt.conf": conf.String(), "sources.list": sources(mirror, suite, key), "status": ""} {
+	for name, text := range map[string]string{"apt.conf": conf.String(), "sources.list": sources(mirror, suite, key),
+		"status": ""} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return nil, err
 		}
@@ -98,7 +102,8 @@ func sources(mirror, suite, key string) string {
 
 // run runs one of apt's programs and returns what it wrote to stdout.
 func (a *apt) run(ctx context.Context, program string, args ...string) (string, error) {
-	return run(ctx, filepath.Join(a.dir, "download"), []string{"APT_CONFIG=" + filepath.Join(a.dir, "apt.conf")}, program, args...)
+	return run(ctx, filepath.Join(a.dir, "download"), []string{"APT_CONFIG=" + filepath.Join(a.dir, "apt.conf")},
+		program, args...)
 }
 
 // run runs a program, which ends with the context, and so do the processes that it starts, such as apt's methods.

@@ -69,7 +69,8 @@ func Fetch(ctx context.Context, c Config) (Kernel, error) {
 		suite = DefaultSuite + "-backports"
 	}
 	if !suiteName.MatchString(suite) || release != "" && !releaseName.MatchString(release) {
-		return Kernel{}, fmt.Errorf("%q is neither a suite of Debian, such as %s-backports, nor SUITE/RELEASE", c.Wanted, DefaultSuite)
+		return Kernel{}, fmt.Errorf("%q is neither a suite of Debian, such as %s-backports, nor SUITE/RELEASE",
+			c.Wanted, DefaultSuite)
 	}
 	if c.Mirror == "" {
 		c.Mirror = Mirror
@@ -101,7 +102,8 @@ type fetcher struct {
 }
 
 func (f *fetcher) fetch(ctx context.Context) (_ Kernel, err error) {
-	unlock, err := kbuild.Lock(ctx, filepath.Join(f.dir, "lock"), func() { f.Progress("waiting for another run that fetches a kernel") })
+	unlock, err := kbuild.Lock(ctx, filepath.Join(f.dir, "lock"),
+		func() { f.Progress("waiting for another run that fetches a kernel") })
 	if err != nil {
 		return Kernel{}, err
 	}
@@ -258,7 +260,8 @@ func index(ctx context.Context, tree string) error {
 }
 
 func findDepmod() (string, error) {
-	for _, name := range []string{"depmod", "/sbin/depmod", "/usr/sbin/depmod"} { // an ordinary user's PATH may lack sbin
+	// an ordinary user's PATH may lack sbin
+	for _, name := range []string{"depmod", "/sbin/depmod", "/usr/sbin/depmod"} {
 		if at, err := exec.LookPath(name); err == nil {
 			return at, nil
 		}

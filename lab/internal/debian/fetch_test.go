@@ -62,14 +62,16 @@ func TestFetch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.Release != "7.0-cloud-amd64" || k.Version != "1:7.0-1" || k.Suite != "sid" || read(t, k.Path) != "image\n" || read(t, k.Config) != "options\n" {
+	if k.Release != "7.0-cloud-amd64" || k.Version != "1:7.0-1" || k.Suite != "sid" || read(t, k.Path) != "image\n" ||
+		read(t, k.Config) != "options\n" {
 		t.Errorf("%+v", k)
 	}
 	if read(t, filepath.Join(k.Modules, "some.ko")) != "module\n" {
 		t.Error("no modules")
 	}
 	asked := read(t, log)
-	if !strings.Contains(asked, "linux-modules-7.0-cloud-amd64") || !strings.Contains(asked, "linux-binary-7.0-cloud-amd64") {
+	if !strings.Contains(asked, "linux-modules-7.0-cloud-amd64") ||
+		!strings.Contains(asked, "linux-binary-7.0-cloud-amd64") {
 		t.Errorf("the parts were not fetched:\n%s", asked)
 	}
 	// Once a day is enough, for this suite.
@@ -112,7 +114,8 @@ func TestWithoutNetwork(t *testing.T) {
 	if err != nil || again != k || !strings.Contains(said, "Could not resolve") {
 		t.Errorf("%+v, %v; said %q", again, err, said)
 	}
-	if _, err := Fetch(t.Context(), Config{Wanted: "trixie", Cache: cache}); err == nil || !strings.Contains(err.Error(), "Could not resolve") {
+	if _, err := Fetch(t.Context(), Config{Wanted: "trixie", Cache: cache}); err == nil ||
+		!strings.Contains(err.Error(), "Could not resolve") {
 		t.Errorf("a suite that is not known: %v", err)
 	}
 }
@@ -153,7 +156,8 @@ func TestTwoAtOnce(t *testing.T) {
 func TestWantedIsChecked(t *testing.T) {
 	fakeDebian(t)
 	for _, wanted := range []string{"../etc", "Sid", "sid/../x", "sid/;reboot", "-o"} {
-		if _, err := Fetch(t.Context(), Config{Wanted: wanted, Cache: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "neither a suite") {
+		if _, err := Fetch(t.Context(), Config{Wanted: wanted, Cache: t.TempDir()}); err == nil ||
+			!strings.Contains(err.Error(), "neither a suite") {
 			t.Errorf("%s: %v", wanted, err)
 		}
 	}
@@ -179,7 +183,8 @@ func TestSettings(t *testing.T) {
 			}
 		}
 		sources := read(t, filepath.Join(dir, "sources.list"))
-		if got := strings.Contains(sources, "debian-security "+suite+"-security"); got != security || strings.Count(sources, "signed-by=") != strings.Count(sources, "deb ") {
+		if got := strings.Contains(sources, "debian-security "+suite+"-security"); got != security ||
+			strings.Count(sources, "signed-by=") != strings.Count(sources, "deb ") {
 			t.Errorf("%s: sources:\n%s", suite, sources)
 		}
 	}

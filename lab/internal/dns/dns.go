@@ -42,7 +42,8 @@ var Guards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardHo
 func (c *Config) resolver() resolver.Config {
 	r := resolver.Default()
 	r.Target = netlab.Networks[c.Family].Target
-	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel, c.AttemptTimeout
+	r.Client, r.Queries, r.Resolutions, r.Parallel, r.AttemptTimeout = c.Client, c.Queries, c.Resolutions, c.Parallel,
+		c.AttemptTimeout
 	// Every resolution may use up its attempts, with what glibc does beyond them, and the daemon takes its time
 	// besides.
 	attempts := 4 * r.Attempts * (c.Resolutions/max(1, c.Parallel) + 1)
@@ -60,7 +61,8 @@ func (c *Config) Validate() error {
 func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Result, error) {
 	result := &Result{
 		Schema: Schema, Version: t.Version, Host: t.Host,
-		Placement: c.Placement, Family: c.Family, Analysis: c.Analysis.String(), Notes: testbed.KernelNotes(t.Host.Kernel), Runs: []Row{},
+		Placement: c.Placement, Family: c.Family, Analysis: c.Analysis.String(),
+		Notes: testbed.KernelNotes(t.Host.Kernel), Runs: []Row{},
 	}
 	if err := c.rows(ctx, t, result, w); err != nil {
 		return nil, err
@@ -73,7 +75,8 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 func (c *Config) rows(ctx context.Context, t *testbed.Testbed, result *Result, w io.Writer) error {
 	return testbed.WithFiles(func(dir string) {
 		for i, guard := range Guards {
-			r := resolving{Config: c, Programs: t.Programs, cpus: t.Cpus, dir: filepath.Join(dir, strconv.Itoa(i)), run: Row{Guard: guard}}
+			r := resolving{Config: c, Programs: t.Programs, cpus: t.CPUs, dir: filepath.Join(dir, strconv.Itoa(i)),
+				run: Row{Guard: guard}}
 			err := r.do(ctx)
 			if ctx.Err() != nil {
 				break // the interruption, and not a program, is what failed
@@ -98,7 +101,8 @@ type resolving struct {
 
 // do fills in the run. Whatever it started is gone when it returns.
 func (r *resolving) do(ctx context.Context) (err error) {
-	t, err := testbed.NewTopology(r.Placement, netlab.Families()...) // of both, or getaddrinfo asks for one kind of record only
+	// of both, or getaddrinfo asks for one kind of record only
+	t, err := testbed.NewTopology(r.Placement, netlab.Families()...)
 	if err != nil {
 		return err
 	}
@@ -143,9 +147,11 @@ func (r *resolving) do(ctx context.Context) (err error) {
 func (r *resolving) stressArgs(t *netlab.Topology) []string {
 	c := r.resolver()
 	return []string{
-		"dns", "--json", "-", "--target", c.Target.String(), "--client", string(c.Client), "--queries", string(c.Queries),
+		"dns", "--json", "-", "--target", c.Target.String(), "--client", string(c.Client), "--queries",
+		string(c.Queries),
 		"--resolutions", strconv.Itoa(c.Resolutions), "--parallel", strconv.Itoa(c.Parallel),
-		"--attempt-timeout", c.AttemptTimeout.String(), "--attempts", strconv.Itoa(c.Attempts), "--timeout", c.Timeout.String(),
+		"--attempt-timeout", c.AttemptTimeout.String(), "--attempts", strconv.Itoa(c.Attempts), "--timeout",
+		c.Timeout.String(),
 		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
 	}
 }

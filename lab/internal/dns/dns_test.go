@@ -11,7 +11,8 @@ import (
 // dnsRows are those of a lab that has shown what it is to show.
 func dnsRows() *Result {
 	run := func(guard string, retried, held uint64) Row {
-		return Row{Guard: guard, Held: held, Resolver: &resolver.Result{Resolutions: 100, Resolved: 100, Retried: retried}}
+		return Row{Guard: guard, Held: held, Resolver: &resolver.Result{Resolutions: 100, Resolved: 100,
+			Retried: retried}}
 	}
 	return &Result{Runs: []Row{
 		run(noQueue, 0, 0), run(report.GuardOff, 3, 0), run(report.GuardDrop, 90, 0), run(report.GuardHold, 0, 95),
@@ -20,7 +21,8 @@ func dnsRows() *Result {
 
 func TestDNSJudge(t *testing.T) {
 	r := dnsRows()
-	if r.judge(resolver.Parallel); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") || !strings.Contains(r.Verdict.Line, "guard hold: 0 of 100") {
+	if r.judge(resolver.Parallel); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") ||
+		!strings.Contains(r.Verdict.Line, "guard hold: 0 of 100") {
 		t.Errorf("%+v", r.Verdict)
 	}
 	for want, spoil := range map[string]func(r *Result){

@@ -43,7 +43,8 @@ type Row struct {
 
 func (r *Row) takeStress(document []byte) error {
 	var res resolver.Result
-	err := testbed.Decode("stress", document, &res, "resolutions", "resolved", "failed", "wrong_answers", "retried", "resolution_ms.max", "questions_served.aaaa")
+	err := testbed.Decode("stress", document, &res, "resolutions", "resolved", "failed", "wrong_answers", "retried",
+		"resolution_ms.max", "questions_served.aaaa")
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,8 @@ func (r *Row) line() string {
 	if r.Error != "" {
 		return r.name() + ": error: " + r.Error
 	}
-	return fmt.Sprintf("%s: %d of %d resolutions had to ask again, the slowest took %.1f ms", r.name(), r.Resolver.Retried, r.Resolver.Resolutions, r.Resolver.Time.Max)
+	return fmt.Sprintf("%s: %d of %d resolutions had to ask again, the slowest took %.1f ms", r.name(),
+		r.Resolver.Retried, r.Resolver.Resolutions, r.Resolver.Time.Max)
 }
 
 // judge holds the rows against what they promise. The rows in which nobody waits mean something only because of guard
@@ -132,11 +134,13 @@ func (r *Result) judge(queries resolver.Queries) {
 // WriteText writes the table for people.
 func (r *Result) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Linux %s, %d CPUs; queue in %s, %s, analysis %s\n", r.Host.Kernel, r.Host.CPUs, r.Placement, r.Family, r.Analysis)
+	fmt.Fprintf(&b, "Linux %s, %d CPUs; queue in %s, %s, analysis %s\n", r.Host.Kernel, r.Host.CPUs, r.Placement,
+		r.Family, r.Analysis)
 	for i := range r.Runs {
 		if res := r.Runs[i].Resolver; res != nil {
 			c := &res.Config
-			fmt.Fprintf(&b, "%d resolutions, %d at a time, %s client, %s; it asks again after %s\n", c.Resolutions, c.Parallel, c.Client, c.Queries, c.AttemptTimeout)
+			fmt.Fprintf(&b, "%d resolutions, %d at a time, %s client, %s; it asks again after %s\n", c.Resolutions,
+				c.Parallel, c.Client, c.Queries, c.AttemptTimeout)
 			break
 		}
 	}
@@ -149,7 +153,8 @@ func (r *Result) WriteText(w io.Writer) error {
 			continue
 		}
 		d := &run.Resolver.Time
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t\n", run.name(), run.Resolver.Retried, run.Resolver.Failed,
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t\n", run.name(), run.Resolver.Retried,
+			run.Resolver.Failed,
 			d.P50, d.P90, d.P99, d.Max, run.Clashes, run.Dropped, run.Held)
 	}
 	if err := t.Flush(); err != nil {

@@ -98,13 +98,15 @@ func Play(name string) int {
 // Statistics are what verdictd leaves of 40 packets in two queues, in which its gate has seen all that can happen.
 func Statistics() *statistics.Document {
 	d := &statistics.Document{
-		Schema: statistics.Schema, Queues: []statistics.QueueVerdicts{{}, {}}, Total: &statistics.Totals{}, Gate: &statistics.Gate{},
+		Schema: statistics.Schema, Queues: []statistics.QueueVerdicts{{}, {}}, Total: &statistics.Totals{},
+		Gate:         &statistics.Gate{},
 		CPUPerPacket: 2.5, RSS: statistics.Memory{Start: 1, End: 2, Max: 3},
 	}
 	d.Queues[0].Received, d.Queues[1].Received = 25, 15
 	d.Total.Received, d.Total.Accepted, d.Total.Latency = 40, 40, statistics.Spread{P50: 301.5, P99: 1200, Max: 1300}
 	g := &d.Gate.Total
-	g.Received, g.First, g.Held, g.Confirmed, g.Gone, g.Dropped, g.Expired, g.Unguarded, g.Listed = 15, 2, 6, 5, 1, 4, 7, 8, 3
+	g.Received, g.First, g.Held, g.Confirmed, g.Gone, g.Dropped, g.Expired, g.Unguarded, g.Listed = 15, 2, 6, 5, 1, 4,
+		7, 8, 3
 	g.FirstUS, g.HeldUS = statistics.Spread{P50: 1, P99: 2, Max: 3}, statistics.Spread{P50: 4, P99: 5, Max: 6}
 	d.Gate.Queues = []statistics.GateThread{g.GateThread}
 	return d

@@ -28,7 +28,8 @@ func fakeSource(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"Kbuild": "", "Kconfig": "",
-		header: recent, "net/netfilter/nf_conntrack_core.c": allocating, "net/netfilter/nf_conntrack_ecache.c": delivering,
+		header: recent, "net/netfilter/nf_conntrack_core.c": allocating,
+		"net/netfilter/nf_conntrack_ecache.c": delivering,
 		"Makefile": `allnoconfig:
 	sed 's/^CONFIG_ABSENT=.*//' $(KCONFIG_ALLCONFIG) >$(O)/.config
 kernelrelease:
@@ -42,7 +43,8 @@ bzImage:
 `,
 	} {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,10 +93,12 @@ func TestBuildVariantsOfOneSource(t *testing.T) {
 	}
 	c.Variant, c.KASAN = Vulnerable, true
 	vulnerable := mustBuild(t, c)
-	if vulnerable.Release != "6.1.0-lab-vulnerable-kasan" || vulnerable.Path == fixed.Path || text(t, vulnerable.Path) != withoutRefetch.Replace(recent) {
+	if vulnerable.Release != "6.1.0-lab-vulnerable-kasan" || vulnerable.Path == fixed.Path ||
+		text(t, vulnerable.Path) != withoutRefetch.Replace(recent) {
 		t.Errorf("got %+v", vulnerable)
 	}
-	if config := text(t, filepath.Join(filepath.Dir(vulnerable.Path), "config")); !strings.Contains(config, "CONFIG_KASAN=y") {
+	if config := text(t, filepath.Join(filepath.Dir(vulnerable.Path), "config")); !strings.Contains(config,
+		"CONFIG_KASAN=y") {
 		t.Errorf("the configuration kept with the image is %q", config)
 	}
 	if text(t, filepath.Join(source, header)) != recent {
@@ -149,7 +153,8 @@ func TestBuildRefuses(t *testing.T) {
 		{"no such variant", func(c *Config) { c.Variant = "broken" }, `no variant "broken"`},
 		{"no source", func(c *Config) { c.Source = filepath.Join(source, "absent") }, "no such file"},
 		{"another folder", func(c *Config) { c.Source = t.TempDir() }, "no source of Linux"},
-		{"an option that does not come out", func(c *Config) { c.Fragments[0].Text = "CONFIG_ABSENT=y\n" }, "asked for CONFIG_ABSENT=y"},
+		{"an option that does not come out", func(c *Config) { c.Fragments[0].Text = "CONFIG_ABSENT=y\n" },
+			"asked for CONFIG_ABSENT=y"},
 		{"another header", func(*Config) {
 			if err := os.WriteFile(filepath.Join(source, header), []byte("int x;\n"), 0o644); err != nil {
 				t.Fatal(err)
@@ -214,7 +219,8 @@ func TestBuildIsInterrupted(t *testing.T) {
 	}()
 	var pid string
 	for deadline := time.Now().Add(time.Minute); pid == ""; time.Sleep(5 * time.Millisecond) {
-		if found, err := filepath.Glob(filepath.Join(c.Cache, "trees", "*", "objects", "waiting")); err == nil && len(found) == 1 {
+		if found, err := filepath.Glob(filepath.Join(c.Cache, "trees", "*", "objects", "waiting")); err == nil &&
+			len(found) == 1 {
 			pid = strings.TrimSpace(text(t, found[0]))
 		}
 		if time.Now().After(deadline) {
@@ -276,7 +282,8 @@ func TestEstimate(t *testing.T) {
 	}
 	var steps []Step
 	output := strings.Repeat("  CC      a.o\n", 90) + "make: something else\n"
-	if err := e.watch(strings.NewReader(output), func(s Step) { steps = append(steps, s) }); err != nil || e.done != 90 {
+	if err := e.watch(strings.NewReader(output), func(s Step) { steps = append(steps, s) }); err != nil ||
+		e.done != 90 {
 		t.Fatalf("%d steps counted, %v", e.done, err)
 	}
 	if len(steps) == 0 || steps[0].Done != 1 || steps[0].Left != 0 {

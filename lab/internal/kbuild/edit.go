@@ -70,18 +70,23 @@ func editConfirm(source string, v Variant) (string, error) {
 
 	inserted := insertion.FindAllStringSubmatchIndex(body, -1)
 	if len(inserted) != 1 {
-		return "", fmt.Errorf("%s calls __nf_conntrack_confirm(skb) in %d lines that are known, not in one", function, len(inserted))
+		return "", fmt.Errorf("%s calls __nf_conntrack_confirm(skb) in %d lines that are known, not in one", function,
+			len(inserted))
 	}
 	before, after := body[:inserted[0][1]], body[inserted[0][1]:]
 	if !delivery.MatchString(after) {
-		return "", fmt.Errorf("%s does not deliver events after the insertion: the fault is not in this source", function)
+		return "", fmt.Errorf("%s does not deliver events after the insertion: the fault is not in this source",
+			function)
 	}
 	has := refetch.FindStringIndex(after)
 	switch {
-	case has != nil && has[0] != 0, has == nil && anyFetch.MatchString(after), has != nil && anyFetch.MatchString(after[has[1]:]):
-		return "", fmt.Errorf("%s reads the entry again after the insertion, but not in the lines that are known", function)
+	case has != nil && has[0] != 0, has == nil && anyFetch.MatchString(after), has != nil &&
+		anyFetch.MatchString(after[has[1]:]):
+		return "", fmt.Errorf("%s reads the entry again after the insertion, but not in the lines that are known",
+			function)
 	case v == Fixed && has == nil && !strings.Contains(body, "skb_nfct(skb)"):
-		return "", fmt.Errorf("%s does not read the entry by skb_nfct(skb): this source is too old for the fix", function)
+		return "", fmt.Errorf("%s does not read the entry by skb_nfct(skb): this source is too old for the fix",
+			function)
 	case v == Fixed && has == nil:
 		var err error
 		if before, err = addRefetch(body, before); err != nil {

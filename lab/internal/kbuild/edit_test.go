@@ -7,7 +7,8 @@ import (
 
 // confirm is a header around the function that edits are about; body is what it does between its braces.
 func confirm(body string) string {
-	return "int other(void);\n\nstatic inline int nf_conntrack_confirm(struct sk_buff *skb)\n{\n" + body + "\n\treturn ret;\n}\n\nint behind(void);\n"
+	return "int other(void);\n\nstatic inline int nf_conntrack_confirm(struct sk_buff *skb)\n{\n" + body +
+		"\n\treturn ret;\n}\n\nint behind(void);\n"
 }
 
 const declarations = `	struct nf_conn *ct = (struct nf_conn *)skb_nfct(skb);
@@ -91,14 +92,18 @@ func TestConfirmInOtherWordsIsRefused(t *testing.T) {
 		{"no such function", "int main(void);\n", "is there 0 times"},
 		{"twice", recent + recent, "is there 2 times"},
 		{"no end", strings.Split(recent, "return")[0], "has no end"},
-		{"no insertion", strings.ReplaceAll(recent, "ret = __nf_conntrack_confirm(skb);", "ret = insert(skb);"), "in 0 lines"},
-		{"no delivery", strings.ReplaceAll(recent, "nf_ct_deliver_cached_events(ct);", "deliver(ct);"), "the fault is not in this source"},
+		{"no insertion", strings.ReplaceAll(recent, "ret = __nf_conntrack_confirm(skb);", "ret = insert(skb);"),
+			"in 0 lines"},
+		{"no delivery", strings.ReplaceAll(recent, "nf_ct_deliver_cached_events(ct);", "deliver(ct);"),
+			"the fault is not in this source"},
 		{
-			"read again elsewhere", strings.ReplaceAll(withoutRefetch.Replace(recent), "\t\tif (ret == NF_ACCEPT &&", "\t\tct = nf_ct_get(skb, &ctinfo);\n\t\tif (ret == NF_ACCEPT &&"),
+			"read again elsewhere", strings.ReplaceAll(withoutRefetch.Replace(recent), "\t\tif (ret == NF_ACCEPT &&",
+				"\t\tct = nf_ct_get(skb, &ctinfo);\n\t\tif (ret == NF_ACCEPT &&"),
 			"not in the lines that are known",
 		},
 		{
-			"read again twice", strings.ReplaceAll(recent, "\t\tif (ret == NF_ACCEPT &&", "\t\tct = (struct nf_conn *)skb_nfct(skb);\n\t\tif (ret == NF_ACCEPT &&"),
+			"read again twice", strings.ReplaceAll(recent, "\t\tif (ret == NF_ACCEPT &&",
+				"\t\tct = (struct nf_conn *)skb_nfct(skb);\n\t\tif (ret == NF_ACCEPT &&"),
 			"not in the lines that are known",
 		},
 	} {
@@ -152,9 +157,14 @@ func TestEL7Shape(t *testing.T) {
 		from  string
 		parts []string // in this order
 	}{
-		{"confirm", widenConfirm, header, []string{"#include <linux/delay.h>", widened, "ret = __nf_conntrack_confirm(skb);", "if (ct != (struct nf_conn *)skb_nfct(skb))", widened, "nf_ct_deliver_cached_events"}},
-		{"allocation", zeroAllocation, allocating, []string{"#include <linux/delay.h>", "goto out;", "write_pnet(&ct->ct_net, NULL);", widened, "write_pnet(&ct->ct_net, net);"}},
-		{"delivery", deliverAsEL7, delivering, []string{"unsigned int events;", "nf_ct_net(ct)->ct.nf_conntrack_event_cb", "nf_ct_is_confirmed"}},
+		{"confirm", widenConfirm, header, []string{"#include <linux/delay.h>", widened,
+			"ret = __nf_conntrack_confirm(skb);", "if (ct != (struct nf_conn *)skb_nfct(skb))", widened,
+			"nf_ct_deliver_cached_events"}},
+		{"allocation", zeroAllocation, allocating,
+			[]string{"#include <linux/delay.h>", "goto out;", "write_pnet(&ct->ct_net, NULL);", widened,
+				"write_pnet(&ct->ct_net, net);"}},
+		{"delivery", deliverAsEL7, delivering,
+			[]string{"unsigned int events;", "nf_ct_net(ct)->ct.nf_conntrack_event_cb", "nf_ct_is_confirmed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, v := range []Variant{Fixed, Vulnerable} {

@@ -27,7 +27,8 @@ var estimates = map[string]int{"whole": 1600, "again": 300, "whole-kasan": 1650,
 
 // newEstimate is for a build with all its objects to make, or again with some there already.
 func newEstimate(cache string, kasan, again bool) *estimate {
-	e := &estimate{path: filepath.Join(cache, "estimates.json"), kind: "whole", known: map[string]int{}, begun: time.Now()}
+	e := &estimate{path: filepath.Join(cache, "estimates.json"), kind: "whole", known: map[string]int{},
+		begun: time.Now()}
 	if again {
 		e.kind = "again"
 	}

@@ -117,11 +117,13 @@ func check(fragments []Fragment, config io.Reader) error {
 			have = "n"
 		}
 		if ok && have != want.value {
-			errs = append(errs, fmt.Errorf("%s: asked for %s=%s, came out as %s", source[option], option, want.value, have))
+			errs = append(errs, fmt.Errorf("%s: asked for %s=%s, came out as %s", source[option], option, want.value,
+				have))
 		}
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("this source cannot be configured as the lab needs it (does it lack the option, or one that it depends on?):\n%w", errors.Join(errs...))
+		return fmt.Errorf("this source cannot be configured as the lab needs it (does it lack the option, or one "+
+			"that it depends on?):\n%w", errors.Join(errs...))
 	}
 	return nil
 }

@@ -173,7 +173,8 @@ func (b *build) run(ctx context.Context) (_ Image, err error) {
 	if err := m.make(ctx); err != nil {
 		return Image{}, err
 	}
-	b.image.Release, b.image.Built, b.image.Seconds = m.release, begun.UTC().Truncate(time.Second), time.Since(begun).Seconds()
+	b.image.Release, b.image.Built, b.image.Seconds = m.release, begun.UTC().Truncate(time.Second),
+		time.Since(begun).Seconds()
 	return b.store(m)
 }
 

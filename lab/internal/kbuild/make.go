@@ -45,7 +45,8 @@ var libelf = "/usr/include/libelf.h"
 // compilerVersion is what the compiler says of itself. On the way it finds out which tools are missing.
 func compilerVersion(ctx context.Context) (string, error) {
 	if runtime.GOARCH != "amd64" {
-		return "", fmt.Errorf("kernels are built for x86-64 only, by a machine of that kind; this one is %s", runtime.GOARCH)
+		return "", fmt.Errorf("kernels are built for x86-64 only, by a machine of that kind; this one is %s",
+			runtime.GOARCH)
 	}
 	var missing, packages []string
 	for _, t := range tools {
@@ -57,7 +58,8 @@ func compilerVersion(ctx context.Context) (string, error) {
 		missing, packages = append(missing, "libelf's headers"), append(packages, "libelf-dev")
 	}
 	if len(missing) > 0 {
-		return "", fmt.Errorf("a kernel's build needs %s: apt-get install %s (or see lab kernel doctor)", strings.Join(missing, ", "), strings.Join(packages, " "))
+		return "", fmt.Errorf("a kernel's build needs %s: apt-get install %s (or see lab kernel doctor)",
+			strings.Join(missing, ", "), strings.Join(packages, " "))
 	}
 	out, err := exec.CommandContext(ctx, "gcc", "--version").Output()
 	if err != nil {
@@ -79,7 +81,8 @@ func (b *build) localVersion() string {
 // command is make with what all of its runs have. The names of machine, user and time stay out of the image.
 func (m *maker) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "make", append([]string{
-		"-C", m.tree.source(), "O=" + m.objects, "ARCH=x86_64", "CROSS_COMPILE=", "LOCALVERSION=" + m.localVersion(), "V=0",
+		"-C", m.tree.source(), "O=" + m.objects, "ARCH=x86_64", "CROSS_COMPILE=", "LOCALVERSION=" + m.localVersion(),
+		"V=0",
 	}, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "KCFLAGS=",
 		"KBUILD_BUILD_USER=verdictd", "KBUILD_BUILD_HOST=lab", "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970")
@@ -166,7 +169,8 @@ func (m *maker) failed(ctx context.Context, what string, err error) error {
 	if readErr == nil {
 		_, _ = t.Write(text) // never fails
 	}
-	return fmt.Errorf("%s of %s: %w%s; all of its output is in %s", what, m.source.name, err, t.Quote(quoted), m.log.Name())
+	return fmt.Errorf("%s of %s: %w%s; all of its output is in %s", what, m.source.name, err, t.Quote(quoted),
+		m.log.Name())
 }
 
 // grace is how long the processes of a command have to end when they are asked to.

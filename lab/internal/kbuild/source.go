@@ -162,7 +162,8 @@ func debianTarball(ctx context.Context, c Config) (_ string, err error) {
 		return "", fmt.Errorf("make a folder for Debian's package: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	const advice = "%w: is this Debian 12, with its package lists up to date (apt-get update)? Else install " + debianPackage + ", or give --source"
+	const advice = "%w: is this Debian 12, with its package lists up to date (apt-get update)? Else install " +
+		debianPackage + ", or give --source"
 	if err := run(ctx, dir, "apt-get", "download", debianPackage); err != nil {
 		return "", fmt.Errorf(advice, err)
 	}

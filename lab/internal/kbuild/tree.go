@@ -52,12 +52,14 @@ func (s source) provide(ctx context.Context, t tree) error {
 	if err := os.MkdirAll(unpacked, 0o750); err != nil {
 		return fmt.Errorf("make a folder for the source: %w", err)
 	}
-	if err := run(ctx, t.dir, "tar", "--no-same-owner", "--strip-components=1", "-C", unpacked, "-xf", s.path); err != nil {
+	if err := run(ctx, t.dir, "tar", "--no-same-owner", "--strip-components=1", "-C", unpacked, "-xf",
+		s.path); err != nil {
 		return fmt.Errorf("unpack %s: %w", s.path, errors.Join(err, os.RemoveAll(unpacked)))
 	}
 	for _, file := range []string{"Kbuild", "Kconfig", "Makefile"} {
 		if _, err := os.Stat(filepath.Join(unpacked, file)); err != nil {
-			return fmt.Errorf("%s holds no source of Linux in one folder: %w", s.path, errors.Join(err, os.RemoveAll(unpacked)))
+			return fmt.Errorf("%s holds no source of Linux in one folder: %w", s.path,
+				errors.Join(err, os.RemoveAll(unpacked)))
 		}
 	}
 	if err := t.keepPristine(unpacked); err != nil {

@@ -34,7 +34,8 @@ func FindImage(ctx context.Context, name, modules string, remarks io.Writer) (Im
 			Wanted:   strings.TrimPrefix(rest, ":"),
 			Progress: func(s string) { fmt.Fprintln(remarks, "lab:", s) },
 		})
-		return Image{Name: name, Release: k.Release, Package: k.Package + " " + k.Version, Path: k.Path, Modules: k.Modules}, err
+		return Image{Name: name, Release: k.Release, Package: k.Package + " " + k.Version, Path: k.Path,
+			Modules: k.Modules}, err
 	}
 	if !strings.Contains(name, "/") {
 		cache, err := kbuild.Cache()
@@ -46,7 +47,8 @@ func FindImage(ctx context.Context, name, modules string, remarks io.Writer) (Im
 			return Image{Name: name, Path: built, Modules: modules}, nil
 		}
 		if _, err := os.Stat(name); err != nil {
-			return Image{}, fmt.Errorf("--image %s is no file here, no kernel of lab kernel build, and not debian[:SUITE]", name)
+			return Image{}, fmt.Errorf("--image %s is no file here, no kernel of lab kernel build, and not "+
+				"debian[:SUITE]", name)
 		}
 	}
 	path, err := filepath.Abs(name)
@@ -88,7 +90,8 @@ func (m *Machine) Prepare(ctx context.Context, remarks io.Writer) (Image, vm.Con
 	if err != nil {
 		return i, vm.Config{}, err
 	}
-	c := vm.Config{InitPath: LabPath, InitArgs: []string{"kernel", "guest"}, Kernel: i.Path, Modules: i.Modules, CPUs: m.CPUs, Memory: m.Memory, Append: m.Append}
+	c := vm.Config{InitPath: LabPath, InitArgs: []string{"kernel", "guest"}, Kernel: i.Path, Modules: i.Modules,
+		CPUs: m.CPUs, Memory: m.Memory, Append: m.Append}
 	for _, program := range []string{p.Verdictd, p.Stress, p.Conntrackwatch} {
 		c.Files = append(c.Files, vm.File{Host: program, Guest: "/bin/" + filepath.Base(program)})
 	}
@@ -114,8 +117,10 @@ func (m *Machine) Prepare(ctx context.Context, remarks io.Writer) (Image, vm.Con
 // machine would load them on demand.
 var networkModules = []string{
 	"nfnetlink", "nfnetlink_queue", "nf_conntrack", "nf_conntrack_netlink", "nf_tables",
-	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_limit", "nft_counter", "nft_chain_nat", "nft_nat", "nft_masq", "nft_compat",
-	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "ip6table_mangle", "ip6table_nat", "ip6table_raw",
+	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_limit", "nft_counter", "nft_chain_nat", "nft_nat", "nft_masq",
+	"nft_compat",
+	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "ip6table_mangle",
+	"ip6table_nat", "ip6table_raw",
 	"xt_NFQUEUE", "xt_CT", "xt_conntrack", "xt_mark", "xt_connmark", "xt_statistic", "xt_MASQUERADE", "xt_nat",
 	"dummy", "veth", "inet_diag", "udp_diag",
 }

@@ -157,7 +157,8 @@ func (e *experiment) startProgram(g *testbed.Group, t *netlab.Topology, statisti
 		return g.StartDaemon(t.Queue, e.Verdictd, settings)
 	}
 	f := testbed.Foreign{
-		Program: e.row[program], Reference: e.config.Reference, Queues: e.config.Queues, Delay: e.config.Analysis.Delay, Cpus: e.cpus,
+		Program: e.row[program], Reference: e.config.Reference, Queues: e.config.Queues, Delay: e.config.Analysis.Delay,
+		CPUs:      e.cpus,
 		MaxLength: max(testbed.DefaultQueueLength, int(settings.Queues.MaxLength)),
 	}
 	_, guard, err := f.StartBehindGuard(g, t.Queue, e.Verdictd, settings)

@@ -15,8 +15,9 @@ import (
 
 func anExperiment(r row) experiment {
 	return experiment{
-		config: &Config{Flows: 10, Burst: 4, Threads: 2, Queues: 2, Analysis: testbed.Analysis{Distribution: "fixed", Delay: 300 * time.Microsecond}},
-		row:    r, cpus: []int{0, 1, 2, 3},
+		config: &Config{Flows: 10, Burst: 4, Threads: 2, Queues: 2,
+			Analysis: testbed.Analysis{Distribution: "fixed", Delay: 300 * time.Microsecond}},
+		row: r, cpus: []int{0, 1, 2, 3},
 	}
 }
 
@@ -39,8 +40,10 @@ func TestDaemonConfig(t *testing.T) {
 		if again, err := yaml.Marshal(got); err != nil || string(again) != string(text) {
 			t.Errorf("row %v: read back as\n%s, written was\n%s", r, again, text)
 		}
-		if string(got.Rules.Placement) != r[placement] || string(got.Guard.Mode) != r[guard] || !r.foreign() && string(got.Backend) != r[backend] ||
-			string(got.Rules.Fanout) != r[fanout] || got.Analysis.Delay != 300*time.Microsecond || got.Queues.Batch != 1 || !slices.Equal(got.Queues.Pin, []int{0, 1}) {
+		if string(got.Rules.Placement) != r[placement] || string(got.Guard.Mode) != r[guard] || !r.foreign() &&
+			string(got.Backend) != r[backend] ||
+			string(got.Rules.Fanout) != r[fanout] || got.Analysis.Delay != 300*time.Microsecond ||
+			got.Queues.Batch != 1 || !slices.Equal(got.Queues.Pin, []int{0, 1}) {
 			t.Errorf("row %v became %+v", r, got)
 		}
 	}

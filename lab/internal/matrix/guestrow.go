@@ -21,7 +21,8 @@ type GuestRow struct {
 
 // Run runs it. What fails in the row is in its result.
 func (g *GuestRow) Run(ctx context.Context, p testbed.Programs) (report.Run, error) {
-	r := plain.with(map[int]string{placement: g.Placement, fanout: g.Fanout, guard: g.Guard, program: g.Program, events: g.Events})
+	r := plain.with(map[int]string{placement: g.Placement, fanout: g.Fanout, guard: g.Guard, program: g.Program,
+		events: g.Events})
 	if err := r.settle(false); err != nil {
 		return report.Run{}, err
 	}
@@ -29,7 +30,8 @@ func (g *GuestRow) Run(ctx context.Context, p testbed.Programs) (report.Run, err
 	if err != nil {
 		return report.Run{}, err
 	}
-	config := &Config{Flows: g.Flows, Burst: g.Burst, Analysis: testbed.Analysis{Distribution: report.AnalysisNone}, Queues: 2, Threads: 1}
+	config := &Config{Flows: g.Flows, Burst: g.Burst, Analysis: testbed.Analysis{Distribution: report.AnalysisNone},
+		Queues: 2, Threads: 1}
 	e := experiment{config: config, Programs: p, row: r, cpus: cpus, machine: true, sending: g.Sending, run: r.run()}
 	err = testbed.WithFiles(func(dir string) {
 		e.dir = filepath.Join(dir, "row")

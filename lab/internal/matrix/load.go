@@ -42,7 +42,8 @@ func (e *experiment) stressArgs(t *netlab.Topology) []string {
 		"--flows", strconv.Itoa(e.config.Flows), "--burst", strconv.Itoa(e.config.Burst),
 		// Not aimed: that clashes without a queue as well, and what a placement adds is to be seen.
 		"--threads", strconv.Itoa(e.threads()), "--mode", e.mode(), "--no-aim",
-		"--pace", "full", "--outstanding", strconv.Itoa(testbed.Outstanding), "--flow-timeout", e.flowTimeout().String(),
+		"--pace", "full", "--outstanding", strconv.Itoa(testbed.Outstanding), "--flow-timeout",
+		e.flowTimeout().String(),
 		"--linger", e.linger().String(), "--timeout", e.timeout().String(),
 		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
 	}
@@ -111,7 +112,8 @@ func (e *experiment) linger() time.Duration {
 
 // timeout bounds the sending: a minute, a millisecond a flow, and the time that the daemon is made to take.
 func (e *experiment) timeout() time.Duration {
-	bound := time.Minute + e.judging(e.config.Flows*e.config.Burst) + time.Duration(e.config.Flows)*time.Millisecond + e.linger()
+	bound := time.Minute + e.judging(e.config.Flows*e.config.Burst) + time.Duration(e.config.Flows)*time.Millisecond +
+		e.linger()
 	if e.machine {
 		bound += time.Duration(e.config.Flows) * 250 * time.Millisecond
 	}

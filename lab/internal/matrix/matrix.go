@@ -39,7 +39,8 @@ func (m *Config) Validate() error {
 	if _, err := m.rows(true); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, testbed.Within("--flows", m.Flows, 1, testbed.MaxFlows), testbed.Within("--burst", m.Burst, 1, testbed.MaxBurst),
+	errs = append(errs, testbed.Within("--flows", m.Flows, 1, testbed.MaxFlows),
+		testbed.Within("--burst", m.Burst, 1, testbed.MaxBurst),
 		testbed.Within("--queues", m.Queues, 1, testbed.MaxQueues), testbed.Within("--threads", m.Threads, 0, m.Burst))
 	return errors.Join(errs...)
 }
@@ -73,7 +74,8 @@ func (m *Config) withoutLibrary(rows []row, p testbed.Programs) (rest []row, why
 	if !slices.ContainsFunc(rows, needs) {
 		return rows, nil, nil
 	}
-	named := m.Reference != "" || slices.ContainsFunc(m.Only, func(s string) bool { return strings.Contains(s, "program="+report.ProgramLibrary) })
+	named := m.Reference != "" || slices.ContainsFunc(m.Only,
+		func(s string) bool { return strings.Contains(s, "program="+report.ProgramLibrary) })
 	path, why := p.FindReference(m.Reference)
 	switch {
 	case why == nil:
@@ -129,7 +131,8 @@ func (m *Config) measure(ctx context.Context, t *testbed.Testbed, rows []row, w 
 			if ctx.Err() != nil {
 				break
 			}
-			e := experiment{config: m, Programs: t.Programs, row: r, dir: filepath.Join(dir, strconv.Itoa(i)), cpus: t.Cpus, run: r.run()}
+			e := experiment{config: m, Programs: t.Programs, row: r, dir: filepath.Join(dir, strconv.Itoa(i)),
+				cpus: t.CPUs, run: r.run()}
 			shown.starts(i+1, &e.run)
 			if err := e.do(ctx); err != nil {
 				if ctx.Err() != nil {

@@ -23,7 +23,8 @@ func hashesPorts() (bool, error) {
 	err = ns.Do(func() error {
 		_, refused = ruleset.Install(ruleset.Config{
 			Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutPorts,
-			Queues: 2, Bypass: true, IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{testbed.Port},
+			Queues: 2, Bypass: true, IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP},
+			DestinationPorts: []uint16{testbed.Port},
 		})
 		return nil // the rules go with the namespace
 	})
@@ -34,18 +35,26 @@ func hashesPorts() (bool, error) {
 func notes(release string, rows []row) []string {
 	out := testbed.KernelNotes(release)
 	if slices.ContainsFunc(rows, func(r row) bool { return r[fanout] == report.FanoutNumgen }) {
-		out = append(out, "With fan-out numgen the packets of one sending thread would take different queues, which have no common order: in those rows every packet of a burst is sent by a thread of its own.")
+		out = append(out, "With fan-out numgen the packets of one sending thread would take different queues, which "+
+			"have no common order: in those rows every packet of a burst is sent by a thread of its own.")
 	}
 	if slices.ContainsFunc(rows, row.foreign) {
-		out = append(out, "Where another program than verdictd gives the verdicts, its queues' figures are the kernel's counters, there is no latency, and a distribution of the analysis delay is its delay for every packet.")
+		out = append(out, "Where another program than verdictd gives the verdicts, its queues' figures are the "+
+			"kernel's counters, there is no latency, and a distribution of the analysis delay is its delay for "+
+			"every packet.")
 	}
 	if slices.ContainsFunc(rows, func(r row) bool {
 		return r[guard] == report.GuardOff && (r[kind] != report.TrafficUDP || r[nat] == report.NATBackends)
 	}) {
-		out = append(out, "Without a guard, clashes of ICMP cost the packet, and those of flows from both ends or to drawn backends may: such losses are shown and are no failure of the row.")
+		out = append(out, "Without a guard, clashes of ICMP cost the packet, and those of flows from both ends or to "+
+			"drawn backends may: such losses are shown and are no failure of the row.")
 	}
-	if slices.ContainsFunc(rows, func(r row) bool { return r[nat] == report.NATMasquerade && r[guard] == report.GuardOff }) {
-		out = append(out, "Masquerading without a guard, the loser of a clash has drawn a port of its own, and leaves from it (moved) or is dropped, depending on the kernel.")
+	if slices.ContainsFunc(rows, func(r row) bool {
+		return r[nat] == report.NATMasquerade &&
+			r[guard] == report.GuardOff
+	}) {
+		out = append(out, "Masquerading without a guard, the loser of a clash has drawn a port of its own, and "+
+			"leaves from it (moved) or is dropped, depending on the kernel.")
 	}
 	return out
 }

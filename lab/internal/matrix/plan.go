@@ -24,7 +24,8 @@ const (
 	dimensions
 )
 
-var dimensionNames = [dimensions]string{"placement", "family", "fanout", "nat", "traffic", "guard", "program", "backend", "events"}
+var dimensionNames = [dimensions]string{"placement", "family", "fanout", "nat", "traffic", "guard", "program",
+	"backend", "events"}
 
 // values are what each dimension may be, in the order of the report.
 var values = [dimensions][]string{
@@ -43,11 +44,13 @@ var values = [dimensions][]string{
 type row [dimensions]string
 
 // plain is the row that the others vary.
-var plain = row{placement: "output", family: "ipv4", fanout: "balance", nat: report.NATNone, kind: report.TrafficUDP, guard: "off", program: report.ProgramVerdictd, backend: "mmsg", events: "none"}
+var plain = row{placement: "output", family: "ipv4", fanout: "balance", nat: report.NATNone, kind: report.TrafficUDP,
+	guard: "off", program: report.ProgramVerdictd, backend: "mmsg", events: "none"}
 
 // baseline is the row without a queue, in which nothing but the family can vary.
 func baseline(inFamily string) row {
-	return row{placement: "none", family: inFamily, fanout: "none", nat: report.NATNone, kind: report.TrafficUDP, guard: "off", program: "none", backend: "none", events: "none"}
+	return row{placement: "none", family: inFamily, fanout: "none", nat: report.NATNone, kind: report.TrafficUDP,
+		guard: "off", program: "none", backend: "none", events: "none"}
 }
 
 func (r row) queued() bool { return r[placement] != "none" }
@@ -145,10 +148,12 @@ func parseFilter(s string) (filter, error) {
 		}
 		d := slices.Index(dimensionNames[:], key)
 		if d < 0 {
-			return f, fmt.Errorf("--only %s: there is no %q to choose by; there are %s", s, key, strings.Join(dimensionNames[:], ", "))
+			return f, fmt.Errorf("--only %s: there is no %q to choose by; there are %s", s, key,
+				strings.Join(dimensionNames[:], ", "))
 		}
 		if !slices.Contains(values[d], value) {
-			return f, fmt.Errorf("--only %s: there is no %s %q; there are %s", s, key, value, strings.Join(values[d], ", "))
+			return f, fmt.Errorf("--only %s: there is no %s %q; there are %s", s, key, value,
+				strings.Join(values[d], ", "))
 		}
 		f[d] = append(f[d], value)
 	}
@@ -204,7 +209,8 @@ func (f filter) combine() ([]row, error) {
 			f[placement] = []string{"forward"}
 		}
 		if !slices.Equal(f[placement], []string{"forward"}) {
-			return nil, fmt.Errorf("--only: nat %s needs a router: it goes with placement forward alone", strings.Join(f[nat], " and "))
+			return nil, fmt.Errorf("--only: nat %s needs a router: it goes with placement forward alone",
+				strings.Join(f[nat], " and "))
 		}
 	}
 	rows := []row{plain}
@@ -243,7 +249,8 @@ func (r *row) settle(backendNamed bool) error {
 	case !plainTraffic && r[placement] == "verdict3":
 		return fmt.Errorf("--only: traffic %s does not go with placement verdict3, where the receiver answers", r[kind])
 	case !plainTraffic && r[nat] == report.NATBackends:
-		return fmt.Errorf("--only: traffic %s does not go with nat %s: nothing can be sent back from the backend that was drawn", r[kind], r[nat])
+		return fmt.Errorf("--only: traffic %s does not go with nat %s: nothing can be sent back from the backend "+
+			"that was drawn", r[kind], r[nat])
 	case r.foreign() && backendNamed:
 		return fmt.Errorf("--only: a backend is verdictd's: it does not go with program %s", r[program])
 	case r.foreign() && r[guard] == report.GuardDrop:

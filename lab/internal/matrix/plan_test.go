@@ -45,7 +45,8 @@ func TestDefaultRows(t *testing.T) {
 	for _, f := range values[family] {
 		for _, changes := range []map[int]string{
 			{placement: "forward", nat: "masquerade"}, {placement: "forward", nat: "backends"},
-			{kind: "both-ends"}, {kind: "icmp"}, {placement: "forward", kind: "both-ends"}, {placement: "forward", kind: "icmp"},
+			{kind: "both-ends"}, {kind: "icmp"}, {placement: "forward", kind: "both-ends"},
+			{placement: "forward", kind: "icmp"},
 			{program: "libnetfilter_queue", backend: "none"}, {program: "go-nfqueue", backend: "none"},
 			{fanout: "cpu"}, {placement: "postrouting", fanout: "cpu"}, {placement: "verdict3", fanout: "cpu"},
 			{fanout: "numgen"}, {placement: "postrouting", fanout: "numgen"}, {placement: "verdict3", fanout: "numgen"},
@@ -83,7 +84,9 @@ func TestChoose(t *testing.T) {
 		{"a repeated key is either", []string{"placement=input,family=ipv6,guard=off,guard=hold"},
 			[]row{output.with(map[int]string{placement: "input", family: "ipv6"}),
 				output.with(map[int]string{placement: "input", family: "ipv6", guard: "hold"})}},
-		{"a repeated flag is more, in the matrix's order", []string{"placement=verdict3,family=ipv4,guard=off,fanout=balance", "placement=none", "placement=none,family=ipv4"},
+		{"a repeated flag is more, in the matrix's order",
+			[]string{"placement=verdict3,family=ipv4,guard=off,fanout=balance", "placement=none",
+				"placement=none,family=ipv4"},
 			[]row{baseline("ipv4"), baseline("ipv6"), output.with(map[int]string{placement: "verdict3"})}},
 		{"outside of the default matrix", []string{"placement=forward,guard=drop"},
 			[]row{output.with(map[int]string{placement: "forward", guard: "drop"}),
@@ -91,8 +94,10 @@ func TestChoose(t *testing.T) {
 		{"outside, guard not named", []string{"fanout=numgen,family=ipv6,events=listener"},
 			[]row{output.with(map[int]string{fanout: "numgen", family: "ipv6", events: "listener"}),
 				output.with(map[int]string{fanout: "numgen", family: "ipv6", events: "listener", guard: "hold"})}},
-		{"outside, another program has no backend", []string{"program=go-nfqueue,family=ipv6,placement=verdict3,guard=hold"},
-			[]row{output.with(map[int]string{program: "go-nfqueue", family: "ipv6", placement: "verdict3", guard: "hold", backend: "none"})}},
+		{"outside, another program has no backend",
+			[]string{"program=go-nfqueue,family=ipv6,placement=verdict3,guard=hold"},
+			[]row{output.with(map[int]string{program: "go-nfqueue", family: "ipv6", placement: "verdict3",
+				guard: "hold", backend: "none"})}},
 		{"outside, masquerading takes a router", []string{"nat=masquerade,family=ipv6,guard=drop"},
 			[]row{output.with(map[int]string{placement: "forward", nat: "masquerade", family: "ipv6", guard: "drop"})}},
 	} {

@@ -97,7 +97,8 @@ func TestSomebodyElseWasFaster(t *testing.T) {
 func TestVersion(t *testing.T) {
 	s, inserted := machine(t)
 	var out strings.Builder
-	if err := modprobe(s, []string{"--version"}, &out); err != nil || out.String() != Version+"\n" || len(*inserted) != 0 {
+	if err := modprobe(s, []string{"--version"}, &out); err != nil || out.String() != Version+"\n" ||
+		len(*inserted) != 0 {
 		t.Errorf("%q, %v, inserted %v", out.String(), err, *inserted)
 	}
 }

@@ -46,7 +46,8 @@ func Run(ctx context.Context, c Config) (err error) {
 // bind receives from one queue on a goroutine of the library's.
 func (c *Config) bind(ctx context.Context, queue uint16, failed chan<- error) (*nfqueue.Nfqueue, error) {
 	nf, err := nfqueue.Open(&nfqueue.Config{
-		NfQueue: queue, MaxQueueLen: c.MaxLength, MaxPacketLen: 0xffff, Copymode: nfqueue.NfQnlCopyPacket, AfFamily: unix.AF_UNSPEC,
+		NfQueue: queue, MaxQueueLen: c.MaxLength, MaxPacketLen: 0xffff, Copymode: nfqueue.NfQnlCopyPacket,
+		AfFamily: unix.AF_UNSPEC,
 	})
 	if err != nil {
 		return nil, err

@@ -89,7 +89,8 @@ func (s *Share) takeStress(stress *testbed.Process, within time.Duration) error 
 		return ended
 	}
 	var res traffic.SoakResult
-	err := testbed.Decode("stress", stress.Stdout.Bytes(), &res, "targets", "shape", "echo_sent", "echo", "send_errors", "echo_errors", "watched", "violations")
+	err := testbed.Decode("stress", stress.Stdout.Bytes(), &res, "targets", "shape", "echo_sent", "echo", "send_errors",
+		"echo_errors", "watched", "violations")
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,8 @@ func (s *Share) takeDaemon(_ *report.Run, d *statistics.Document) error {
 func (s *Share) takeProgram(counted *report.Run) {
 	s.Gate = counted.Gate
 	s.Daemon = statistics.Totals{}
-	s.Daemon.Received, s.Daemon.QueueDropped, s.Daemon.UserDropped = counted.Queued(), counted.QueueDropped, counted.UserDropped
+	s.Daemon.Received, s.Daemon.QueueDropped, s.Daemon.UserDropped = counted.Queued(), counted.QueueDropped,
+		counted.UserDropped
 	if counted.RSSKiB != nil {
 		s.RSS = *counted.RSSKiB
 	}
@@ -166,8 +168,10 @@ func (s *Share) judge(taintedBefore uint64) {
 		{s.Clashes, "clashes"},
 		{s.PolicedDelivered, "packets delivered that the policy drops"},
 		{s.Daemon.VerdictErrors + g.VerdictErrors, "verdicts refused by the kernel"},
-		{s.Daemon.QueueDropped + g.QueueDropped, "packets dropped on a full queue"}, {s.Daemon.UserDropped + g.UserDropped, "packets not taken by a socket"},
-		{g.Expired, "held packets went on as their time was up"}, {g.Unguarded, "packets went on unguarded, over a bound"},
+		{s.Daemon.QueueDropped + g.QueueDropped, "packets dropped on a full queue"},
+		{s.Daemon.UserDropped + g.UserDropped, "packets not taken by a socket"},
+		{g.Expired, "held packets went on as their time was up"},
+		{g.Unguarded, "packets went on unguarded, over a bound"},
 		{g.Vanished, "held packets were no longer there"}, {s.Daemon.Undecodable, "packets could not be decoded"},
 		{s.Tainted &^ taintedBefore, "is the mask with which the kernel tainted itself"},
 	} {
@@ -203,8 +207,10 @@ func (s *Share) Line() string {
 		name += ", masquerade"
 	}
 	if s.Error == "" {
-		name += fmt.Sprintf(" (%d queues, batch %d, analysis %s; gate: %d queues, settled flows %s): %d flows, %d packets",
-			s.Queues, s.Batch, s.Analysis, s.GateQueues, map[bool]string{true: "pass", false: "enter"}[s.Settled], s.Load.Shape.Flows, s.Sent)
+		name += fmt.Sprintf(" (%d queues, batch %d, analysis %s; gate: %d queues, settled flows %s): %d flows, "+
+			"%d packets",
+			s.Queues, s.Batch, s.Analysis, s.GateQueues, map[bool]string{true: "pass", false: "enter"}[s.Settled],
+			s.Load.Shape.Flows, s.Sent)
 	}
 	if len(s.Violations) == 0 {
 		return name + ": clean"
@@ -236,12 +242,14 @@ func (r *Result) judge() {
 	seed := fmt.Sprintf("seed %d", r.Seed)
 	switch {
 	case r.Interrupted:
-		v.Line = fmt.Sprintf("INTERRUPTED after %d places, %d of them failed (%s)", len(r.Shares), len(v.Failures), seed)
+		v.Line = fmt.Sprintf("INTERRUPTED after %d places, %d of them failed (%s)", len(r.Shares),
+			len(v.Failures), seed)
 	case len(v.Failures) > 0:
 		v.Line = fmt.Sprintf("FAILED: %d of %d places (%s): %s", len(v.Failures), len(r.Shares), seed, v.Failures[0])
 	default:
 		v.OK = true
-		v.Line = fmt.Sprintf("guard %s: 0 clashes, 0 lost, 0 duplicated, 0 reordered, 0 corrupted of %d packets in %d places (%d held; %s)",
+		v.Line = fmt.Sprintf("guard %s: 0 clashes, 0 lost, 0 duplicated, 0 reordered, 0 corrupted of %d packets in "+
+			"%d places (%d held; %s)",
 			r.guard(), sent, len(r.Shares), held, seed)
 	}
 }
@@ -249,7 +257,8 @@ func (r *Result) judge() {
 // WriteText writes the summary for people.
 func (r *Result) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Linux %s, %d CPUs; seed %d, %s over %d places, guard %s\n\n", r.Host.Kernel, r.Host.CPUs, r.Seed, r.Duration, len(r.Shares), r.guard())
+	fmt.Fprintf(&b, "Linux %s, %d CPUs; seed %d, %s over %d places, guard %s\n\n", r.Host.Kernel, r.Host.CPUs, r.Seed,
+		r.Duration, len(r.Shares), r.guard())
 	var shape traffic.MixShape
 	var sum Share
 	var echoes uint64
@@ -265,15 +274,18 @@ func (r *Result) WriteText(w io.Writer) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-12s"+format+"\n", append([]any{name}, args...)...)
 	}
-	row("flows", "%d: %d IPv6, %d answered, %d longer than 100 ms, %d with a pause of seconds, %d from two threads, %d from a port used before",
+	row("flows", "%d: %d IPv6, %d answered, %d longer than 100 ms, %d with a pause of seconds, %d from two threads, "+
+		"%d from a port used before",
 		shape.Flows, shape.IPv6, shape.Echo, shape.Settling, shape.Paused, shape.Shared, shape.Reused)
 	row("packets", "%d sent, %d of them beyond the MTU, %d answers", sum.Sent, shape.Oversized, echoes)
 	row("expected", "%d dropped by the policy, %d by a rule behind the queue", sum.Daemon.Dropped, sum.FilterDropped)
-	row("faults", "%d clashes, %d lost, %d answers lost, %d duplicated, %d reordered, %d corrupted, %d from a changed port",
+	row("faults", "%d clashes, %d lost, %d answers lost, %d duplicated, %d reordered, %d corrupted, %d from a "+
+		"changed port",
 		sum.Clashes, sum.Lost, sum.EchoLost, sum.Duplicated, sum.Reordered, sum.Corrupted, sum.Moved)
 	row("queues", "%d packets received, %d accepted by verdictd", sum.Daemon.Received, sum.Daemon.Accepted)
 	g := sum.gate()
-	row("gate", "%d packets received: %d first, %d held (%d confirmed, %d behind a first that was gone), %d announced; %d flows listed",
+	row("gate", "%d packets received: %d first, %d held (%d confirmed, %d behind a first that was gone), %d "+
+		"announced; %d flows listed",
 		g.Received, g.First, g.Held, g.Confirmed, g.Gone, g.Announced, g.Listed)
 	row("memory", "%d KiB at the start and %d KiB at the end, where it grew most", sum.RSS.Start, sum.RSS.End)
 	for _, failure := range r.Verdict.Failures {

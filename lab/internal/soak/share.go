@@ -90,7 +90,8 @@ func (s *soaking) try(ctx context.Context, share *Share) (err error) {
 
 	file := filepath.Join(s.dir, "statistics.json")
 	settings := s.daemonConfig(file)
-	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch, string(settings.Analysis.Distribution)
+	share.Queues, share.Batch, share.Analysis = settings.Queues.Count, settings.Queues.Batch,
+		string(settings.Analysis.Distribution)
 	share.GateQueues, share.Settled = settings.Guard.Queues, settings.Guard.Settled
 	watched, daemon, err := s.start(g, t, settings)
 	if err != nil {
@@ -132,14 +133,16 @@ func (s *soaking) foreign() bool { return s.program != report.ProgramVerdictd }
 
 // start starts who gives the verdicts, and the guard. Watched is whose memory is, daemon who writes statistics: nil for
 // another program without a guard.
-func (s *soaking) start(g *testbed.Group, t *netlab.Topology, settings *config.Config) (watched, daemon *testbed.Process, err error) {
+func (s *soaking) start(g *testbed.Group, t *netlab.Topology, settings *config.Config) (watched,
+	daemon *testbed.Process, err error) {
 	if !s.foreign() {
 		daemon, err = g.StartDaemon(t.Queue, s.Verdictd, settings)
 		return daemon, daemon, err
 	}
 	f := testbed.Foreign{
-		Program: s.program, Reference: s.reference, Queues: settings.Queues.Count, MaxLength: int(settings.Queues.MaxLength),
-		Delay: settings.Analysis.Delay, Cpus: s.cpus,
+		Program: s.program, Reference: s.reference, Queues: settings.Queues.Count,
+		MaxLength: int(settings.Queues.MaxLength),
+		Delay:     settings.Analysis.Delay, CPUs: s.cpus,
 	}
 	watched, daemon, err = f.StartBehindGuard(g, t.Queue, s.Verdictd, settings)
 	if daemon != nil {
@@ -158,7 +161,8 @@ func (s *soaking) prepare(t *netlab.Topology, nat string) (*netlab.Filter, error
 	} else {
 		// Once conntrack has forgotten a masqueraded flow, its port changes rightly.
 		for _, name := range []string{"nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"} {
-			if err := t.Queue.SetSysctl("netfilter/"+name, conntrackTimeout); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := t.Queue.SetSysctl("netfilter/"+name, conntrackTimeout); err != nil &&
+				!errors.Is(err, os.ErrNotExist) {
 				return nil, err // some older kernels do not have it outside of the initial user namespace
 			}
 		}
@@ -179,7 +183,8 @@ func (s *soaking) prepare(t *netlab.Topology, nat string) (*netlab.Filter, error
 // stressArgs are the flows, and what else is watched.
 func (s *soaking) stressArgs(t *netlab.Topology, daemon int) []string {
 	args := []string{
-		"soak", "--json", "-", "--duration", s.duration.String(), "--rate", strconv.Itoa(flowRate), "--seed", strconv.FormatUint(s.seed, 10),
+		"soak", "--json", "-", "--duration", s.duration.String(), "--rate", strconv.Itoa(flowRate), "--seed",
+		strconv.FormatUint(s.seed, 10),
 		"--sender-netns", t.Sender.Path(), "--receiver-netns", t.Receiver.Path(),
 		"--linger", lingerFor.String(), "--watch-pid", strconv.Itoa(daemon),
 	}
@@ -220,13 +225,15 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	c.Rules.DestinationPorts = ports[:]
 	c.Rules.SourcePorts = []uint16{portEcho}
 	c.Policy.Rules = []config.PolicyRule{{
-		Name: "policed", Action: vocabulary.Drop, DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(portPoliced, portPoliced)}},
+		Name: "policed", Action: vocabulary.Drop,
+		DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(portPoliced, portPoliced)}},
 	}}
 	switch random.IntN(3) {
 	case 1:
 		c.Analysis.Distribution, c.Analysis.Delay = vocabulary.DistributionFixed, 200*time.Microsecond
 	case 2:
-		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = vocabulary.DistributionLogNormal, 100*time.Microsecond, 5*time.Millisecond
+		c.Analysis.Distribution, c.Analysis.Delay, c.Analysis.Max = vocabulary.DistributionLogNormal,
+			100*time.Microsecond, 5*time.Millisecond
 	}
 	c.Guard.Queues, c.Guard.Settled = 1+random.IntN(2), random.IntN(4) > 0
 	if c.Rules.Fanout == vocabulary.FanoutCPU {

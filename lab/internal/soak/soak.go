@@ -52,7 +52,8 @@ func (c *Config) Validate() error {
 	all := places()
 	for _, name := range c.Only {
 		if !slices.ContainsFunc(all, func(p place) bool { return p.String() == name }) {
-			errs = append(errs, fmt.Errorf("--only %s: there is no such place; there are %s", name, strings.Trim(fmt.Sprint(all), "[]")))
+			errs = append(errs, fmt.Errorf("--only %s: there is no such place; there are %s", name,
+				strings.Trim(fmt.Sprint(all), "[]")))
 		}
 	}
 	if least := time.Duration(len(all)) * minShare; c.Duration < least || c.Duration > 24*time.Hour {
@@ -72,7 +73,8 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 		}
 	}
 	result := &Result{
-		Schema: Schema, Version: t.Version, Host: t.Host, Seed: settled.Seed, Duration: c.Duration.String(), Guard: c.Guard, Program: c.Program,
+		Schema: Schema, Version: t.Version, Host: t.Host, Seed: settled.Seed, Duration: c.Duration.String(),
+		Guard: c.Guard, Program: c.Program,
 		Shares: []Share{},
 	}
 	fmt.Fprintf(w, "lab: seed %d\n", settled.Seed)
@@ -95,7 +97,8 @@ func (c *Config) shares(ctx context.Context, t *testbed.Testbed, result *Result,
 				continue
 			}
 			s := soaking{
-				Programs: t.Programs, place: at, cpus: t.Cpus, guard: c.Guard, program: c.Program, reference: c.Reference, seed: at.seed(c.Seed),
+				Programs: t.Programs, place: at, cpus: t.CPUs, guard: c.Guard, program: c.Program,
+				reference: c.Reference, seed: at.seed(c.Seed),
 				duration: c.Duration / time.Duration(len(all)), dir: filepath.Join(dir, strconv.Itoa(i)),
 			}
 			share := s.run(ctx)

@@ -21,7 +21,8 @@ func target(port uint16) traffic.MixTarget {
 
 // cleanShare is one of 1,000 packets, of which the policy dropped 100 and a later rule 50.
 func cleanShare() Share {
-	s := Share{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "hold", FilterDropped: 50, RSS: statistics.Memory{Start: 100, End: 110}}
+	s := Share{Placement: "output", Fanout: "cpu", NAT: "none", Guard: "hold", FilterDropped: 50,
+		RSS: statistics.Memory{Start: 100, End: 110}}
 	s.take(&traffic.SoakResult{MixResult: traffic.MixResult{
 		Targets: []traffic.MixTargetResult{
 			{MixTarget: target(portEcho), Sent: 400, Counts: traffic.Counts{Delivered: 400}},
@@ -77,7 +78,8 @@ func TestSoakJudge(t *testing.T) {
 	} {
 		s := cleanShare()
 		spoil(&s)
-		again := Share{Placement: s.Placement, NAT: s.NAT, Guard: s.Guard, FilterDropped: s.FilterDropped, Daemon: s.Daemon, Gate: s.Gate, Clashes: s.Clashes, Tainted: s.Tainted, Error: s.Error}
+		again := Share{Placement: s.Placement, NAT: s.NAT, Guard: s.Guard, FilterDropped: s.FilterDropped,
+			Daemon: s.Daemon, Gate: s.Gate, Clashes: s.Clashes, Tainted: s.Tainted, Error: s.Error}
 		s.Load.Violations = append(s.Load.Violations, s.Load.MixResult.Violations()...)
 		again.take(s.Load)
 		again.judge(0)
@@ -86,7 +88,8 @@ func TestSoakJudge(t *testing.T) {
 		}
 		result := Result{Seed: 7, Guard: "hold", Shares: []Share{cleanShare(), again}}
 		result.judge()
-		if result.Verdict.OK || !strings.Contains(result.Verdict.Line, "seed 7") || !strings.Contains(result.Verdict.Line, want) {
+		if result.Verdict.OK || !strings.Contains(result.Verdict.Line, "seed 7") ||
+			!strings.Contains(result.Verdict.Line, want) {
 			t.Errorf("verdict %+v, want one that names the seed and %q", result.Verdict, want)
 		}
 	}
@@ -103,7 +106,8 @@ func TestSoakSumsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"seed 7, 2m0s over 3 places", "packets     2000 sent", "200 dropped by the policy, 100 by a rule", "0 clashes, 0 lost",
+		"seed 7, 2m0s over 3 places", "packets     2000 sent", "200 dropped by the policy, 100 by a rule",
+		"0 clashes, 0 lost",
 		"2800 packets received", "1240 packets received: 440 first, 800 held (780 confirmed, 20 behind a first that was gone), 4 announced; 140 flows listed", "200 KiB at the start and 300 KiB at the end", "Failed: ",
 	} {
 		if !strings.Contains(b.String(), want) {

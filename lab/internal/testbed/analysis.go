@@ -27,7 +27,8 @@ func (a *Analysis) UnmarshalText(text []byte) error {
 	switch distribution {
 	case "fixed", "uniform", "lognormal":
 	default:
-		return fmt.Errorf("there is no distribution %q; there are fixed, uniform, lognormal, and none without a delay", distribution)
+		return fmt.Errorf("there is no distribution %q; there are fixed, uniform, lognormal, and none without a delay",
+			distribution)
 	}
 	d, err := time.ParseDuration(delay)
 	if err != nil {

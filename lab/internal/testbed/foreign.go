@@ -23,7 +23,7 @@ type Foreign struct {
 	// receiveBuffer is in bytes; 0: what the program chooses.
 	ReceiveBuffer int
 	Delay         time.Duration // over each packet
-	Cpus          []int
+	CPUs          []int
 }
 
 // start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a
@@ -42,8 +42,8 @@ func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) 
 		if f.ReceiveBuffer > 0 {
 			args = append(args, "--receive-buffer", strconv.Itoa(f.ReceiveBuffer))
 		}
-		if i < len(f.Cpus) {
-			args = append(args, "--cpu", strconv.Itoa(f.Cpus[i]))
+		if i < len(f.CPUs) {
+			args = append(args, "--cpu", strconv.Itoa(f.CPUs[i]))
 		}
 		p, err := g.StartService(ns, f.Reference, args...)
 		if err != nil {
@@ -58,7 +58,8 @@ func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) 
 
 // StartBehindGuard starts the program, the rules that feed it as a daemon's configuration says, and verdictd guard
 // before it: nil where that says that there is none.
-func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, c *config.Config) (program, guard *Process, err error) {
+func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, c *config.Config) (program,
+	guard *Process, err error) {
 	if program, err = f.start(g, ns); err != nil {
 		return program, nil, err
 	}
@@ -75,7 +76,8 @@ const foreignTable = "foreign"
 // queueRules feed a program's queues as verdictd's own configuration would.
 func queueRules(ns *netlab.NetNS, c *config.Config) error {
 	r := ruleset.Config{
-		Table: foreignTable, Placement: vocabulary.Placement(c.Rules.Placement), Fanout: vocabulary.Fanout(c.Rules.Fanout),
+		Table: foreignTable, Placement: vocabulary.Placement(c.Rules.Placement),
+		Fanout:     vocabulary.Fanout(c.Rules.Fanout),
 		FirstQueue: c.Queues.First, Queues: uint16(c.Queues.Count), Bypass: true,
 		DestinationPorts: c.Rules.DestinationPorts, SourcePorts: c.Rules.SourcePorts,
 	}

@@ -70,7 +70,9 @@ func readInt(path string) *int {
 func KernelNotes(release string) []string {
 	out := []string{}
 	if clashesUncounted(release) {
-		out = append(out, "Linux 4.18 to 6.11 resolves clashes at the queue's re-injection without counting them: the clashes of this kernel are more than the table shows. Without a guard all packets of a burst but the first are exposed to them.")
+		out = append(out, "Linux 4.18 to 6.11 resolves clashes at the queue's re-injection without counting them: "+
+			"the clashes of this kernel are more than the table shows. Without a guard all packets of a burst but "+
+			"the first are exposed to them.")
 	}
 	if before, known := olderThan(release, 5, 10); known && before {
 		out = append(out, "Before Linux 5.10 there is no clash_resolve: clashes are counted from insert_failed.")

@@ -72,7 +72,8 @@ func Decode(program string, data []byte, into any, keys ...string) error {
 	}
 	var schema int
 	if err := json.Unmarshal(document["schema"], &schema); err != nil || schema != known {
-		return fmt.Errorf("the result of %s has schema %s, and this lab knows %d: use programs of one build", program, document["schema"], known)
+		return fmt.Errorf("the result of %s has schema %s, and this lab knows %d: use programs of one build", program,
+			document["schema"], known)
 	}
 	for _, key := range keys {
 		if !has(document, strings.Split(key, ".")) {
@@ -96,7 +97,8 @@ func has(document map[string]json.RawMessage, path []string) bool {
 
 func TakeStress(run *report.Run, data []byte) error {
 	var o results.Clash
-	if err := Decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted", "sources_changed", "received_from", "split", "send_errors"); err != nil {
+	if err := Decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted",
+		"sources_changed", "received_from", "split", "send_errors"); err != nil {
 		return err
 	}
 	run.Flows, run.Sent, run.Delivered = o.Flows, o.Sent, o.Delivered
@@ -111,14 +113,16 @@ func TakeStress(run *report.Run, data []byte) error {
 		}
 	}
 	if o.TimedOut {
-		return fmt.Errorf("stress ran out of time after %d of its flows: is the daemon too slow for --analysis?", o.Flows)
+		return fmt.Errorf("stress ran out of time after %d of its flows: is the daemon too slow for --analysis?",
+			o.Flows)
 	}
 	return nil
 }
 
 func takeStats(run *report.Run, data []byte) error {
 	var o StatsOutput
-	if err := Decode("conntrackwatch stats", data, &o, "total.clash_resolve", "total.insert_failed", "total.drop", "total.chain_toolong"); err != nil {
+	if err := Decode("conntrackwatch stats", data, &o, "total.clash_resolve", "total.insert_failed", "total.drop",
+		"total.chain_toolong"); err != nil {
 		return err
 	}
 	run.ClashResolve, run.InsertFailed = o.Total[ct.ClashResolve].Pointer(), o.Total[ct.InsertFailed].N

@@ -23,11 +23,13 @@ func TestTakeRefuses(t *testing.T) {
 		{"not JSON", "oops", "read the result of stress", TakeStress},
 		{"another schema", `{"schema":2}`, "has schema 2, and this lab knows 1", TakeStress},
 		{"no schema", `{}`, "has schema , and this lab knows 1", takeStats},
-		{"a key is missing", `{"schema":1,"total":{"insert_failed":0,"drop":0,"chain_toolong":0}}`, `has no "total.clash_resolve"`, takeStats},
+		{"a key is missing", `{"schema":1,"total":{"insert_failed":0,"drop":0,"chain_toolong":0}}`,
+			`has no "total.clash_resolve"`, takeStats},
 		{"no total", `{"schema":1}`, `has no "total.clash_resolve"`, takeStats},
 		{"out of time", `{"schema":1,"flows":7,"sent":1,"delivered":1,"lost":0,"duplicated":0,"reordered":0,"corrupted":0,"sources_changed":0,"received_from":[],"split":0,"send_errors":0,"timed_out":true}`,
 			"ran out of time after 7 of its flows", TakeStress},
-		{"a wrong type", `{"schema":1,"total":{"new":"many","update":0,"destroy":0}}`, "read the result of conntrackwatch events", TakeEvents},
+		{"a wrong type", `{"schema":1,"total":{"new":"many","update":0,"destroy":0}}`,
+			"read the result of conntrackwatch events", TakeEvents},
 	} {
 		if err := tt.take(&report.Run{}, []byte(tt.document)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
@@ -63,7 +65,8 @@ func TestTakeRefusesStatistics(t *testing.T) {
 	d := fakes.Statistics()
 	d.Gate = nil
 	const want = "tell of no gate"
-	if err := TakeDaemon(&report.Run{Guard: "hold", Placement: "output"}, d); err == nil || !strings.Contains(err.Error(), want+", with guard hold") {
+	if err := TakeDaemon(&report.Run{Guard: "hold", Placement: "output"}, d); err == nil ||
+		!strings.Contains(err.Error(), want+", with guard hold") {
 		t.Errorf("no gate: error %v", err)
 	}
 	if err := TakeGuard(&report.Run{}, d); err == nil || !strings.Contains(err.Error(), want) {
@@ -93,8 +96,11 @@ func TestTake(t *testing.T) {
 	}
 	one, three, events, cpu := uint64(1), uint64(3), uint64(6), 2.5
 	want := report.Run{
-		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6, ReceivedFrom: []netip.Addr{netlab.Networks["ipv4"].TargetGateway}, SendErrors: 5, Seconds: 0.5, PacketsPerSecond: 14,
-		ReceiverDropped: &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4},
+		Flows: 2, Sent: 8, Delivered: 7, Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, SourcesChanged: 6,
+		ReceivedFrom: []netip.Addr{netlab.Networks["ipv4"].TargetGateway}, SendErrors: 5, Seconds: 0.5,
+		PacketsPerSecond: 14,
+		ReceiverDropped:  &one, Echo: &report.Echo{Sent: 7, Delivered: 6, Lost: 1, Duplicated: 2, Reordered: 3,
+			Corrupted: 4},
 		ClashResolve: &three, InsertFailed: 2, Drop: 1, EventsSeen: &events,
 		QueuePackets: []uint64{25, 15}, VerdictErrors: 12, Held: 6, Expired: 7, Unguarded: 8, Split: 9,
 		Gate: &daemon.Gate.Total, QueueDropped: 7, UserDropped: 8,

@@ -82,7 +82,8 @@ func (g *Group) StartIn(ns *netlab.NetNS, folder, program string, args ...string
 	return g.launch(ns, folder, true, nil, program, args...)
 }
 
-func (g *Group) launch(ns *netlab.NetNS, folder string, ends bool, env []string, program string, args ...string) (*Process, error) {
+func (g *Group) launch(ns *netlab.NetNS, folder string, ends bool, env []string, program string,
+	args ...string) (*Process, error) {
 	p := &Process{name: filepath.Base(program), Group: g, done: make(chan struct{})}
 	p.asked.Store(ends)
 	p.Cmd = exec.CommandContext(g.Ctx, program, args...)
@@ -130,7 +131,8 @@ func (g *Group) StartService(ns *netlab.NetNS, program string, args ...string) (
 	path := filepath.Join(g.Dir, fmt.Sprintf("%d.ready", len(g.processes)))
 	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
-		return nil, fmt.Errorf("listen for the readiness of %s (a socket's path has at most 107 bytes: set a shorter TMPDIR?): %w", name, err)
+		return nil, fmt.Errorf("listen for the readiness of %s (a socket's path has at most 107 bytes: set a shorter "+
+			"TMPDIR?): %w", name, err)
 	}
 	g.sockets = append(g.sockets, ready)
 
@@ -221,7 +223,8 @@ func (p *Process) Stop(sig os.Signal) error {
 // early is how a service ended that nobody had asked to.
 func (p *Process) early() error {
 	if p.err == nil {
-		return fmt.Errorf("%s ended by itself, with exit status 0, before it was asked to%s", p.name, p.Stderr.Quote(Quoted))
+		return fmt.Errorf("%s ended by itself, with exit status 0, before it was asked to%s", p.name,
+			p.Stderr.Quote(Quoted))
 	}
 	return p.err
 }

@@ -137,7 +137,8 @@ func TestProgramThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Wait(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "stress has not ended after 50ms") {
+	if err := p.Wait(50 * time.Millisecond); err == nil ||
+		!strings.Contains(err.Error(), "stress has not ended after 50ms") {
 		t.Errorf("error %v", err)
 	}
 	g.Close()

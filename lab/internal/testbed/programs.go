@@ -29,7 +29,8 @@ func FindPrograms(dir string) (Programs, error) {
 	}
 	var p Programs
 	var missing []string
-	for name, path := range map[string]*string{"verdictd": &p.Verdictd, "stress": &p.Stress, "conntrackwatch": &p.Conntrackwatch} {
+	for name, path := range map[string]*string{"verdictd": &p.Verdictd, "stress": &p.Stress,
+		"conntrackwatch": &p.Conntrackwatch} {
 		found, err := exec.LookPath(filepath.Join(dir, name))
 		if err != nil {
 			missing = append(missing, name)
@@ -37,7 +38,8 @@ func FindPrograms(dir string) (Programs, error) {
 		*path = found
 	}
 	if len(missing) > 0 {
-		return Programs{}, fmt.Errorf("no %s in %s: build the programs (make build) and use bin/lab, or say with --bin where they are", strings.Join(missing, ", no "), dir)
+		return Programs{}, fmt.Errorf("no %s in %s: build the programs (make build) and use bin/lab, or say with "+
+			"--bin where they are", strings.Join(missing, ", no "), dir)
 	}
 	return p, nil
 }
@@ -68,7 +70,8 @@ func (p Programs) FindReference(path string) (string, error) {
 	}
 	found, err := exec.LookPath(path)
 	if err != nil {
-		return "", fmt.Errorf("the program on libnetfilter_queue is not there: %w (make references builds it where there are cc and, on Debian, libnetfilter-queue-dev)", err)
+		return "", fmt.Errorf("the program on libnetfilter_queue is not there: %w (make references builds it where "+
+			"there are cc and, on Debian, libnetfilter-queue-dev)", err)
 	}
 	return found, nil
 }

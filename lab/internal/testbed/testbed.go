@@ -17,7 +17,7 @@ type Testbed struct {
 	Programs
 	Version string // the lab's
 	Host    report.Host
-	Cpus    []int // those that the programs may run on
+	CPUs    []int // those that the programs may run on
 }
 
 // New looks at the machine.
@@ -27,7 +27,7 @@ func New(ctx context.Context, p Programs, version string) (t *Testbed, err error
 		return nil, fmt.Errorf("look at this machine: %w", err)
 	}
 	t.Host.Versions["lab"] = version
-	t.Cpus, err = AllowedCPUs()
+	t.CPUs, err = AllowedCPUs()
 	return t, err
 }
 

@@ -10,7 +10,8 @@ import (
 // TestTopologyOfPlacements checks where the queue is: on the way, and nowhere else.
 func TestTopologyOfPlacements(t *testing.T) {
 	testkit.Require(t)
-	for p, want := range map[string]int{"none": 1, "output": 1, "postrouting": 1, "input": 2, "verdict3": 2, "forward": 3} {
+	for p, want := range map[string]int{"none": 1, "output": 1, "postrouting": 1, "input": 2, "verdict3": 2,
+		"forward": 3} {
 		top, err := NewTopology(p, "ipv4")
 		if err != nil {
 			t.Fatal(err)

@@ -65,7 +65,8 @@ var trials struct {
 func FindQEMU() (string, error) {
 	at, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
-		return "", fmt.Errorf("%w: install it (Debian: apt-get install qemu-system-x86; Fedora: dnf install qemu-system-x86)", ErrNoQEMU)
+		return "", fmt.Errorf("%w: install it (Debian: apt-get install qemu-system-x86; Fedora: dnf install "+
+			"qemu-system-x86)", ErrNoQEMU)
 	}
 	return at, nil
 }
@@ -114,8 +115,10 @@ func tryAll(ctx context.Context, qemu string, all []accelerator) (done []Trial, 
 func (a accelerator) try(ctx context.Context, qemu, disk string) Trial {
 	ctx, cancel := context.WithTimeout(ctx, a.within)
 	defer cancel()
-	args := append([]string{"-m", "32", "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
-		"-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-drive", "file=" + disk + ",format=raw,if=ide,snapshot=on"}, a.args...)
+	args := append([]string{"-m", "32", "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
+		"-no-reboot",
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-drive", "file=" + disk + ",format=raw,if=ide,snapshot=on"},
+		a.args...)
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, qemu, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -19,7 +19,8 @@ func TestAccelerators(t *testing.T) {
 		reason         string // part of the first one's
 	}{
 		{"both work", "printf ok; exit 33", "exit 1", "kvm", "works"},
-		{"no KVM", "echo 'qemu-system-x86_64: Could not access KVM' >&2; exit 1", "printf ok; exit 33", "tcg", "Could not access KVM"},
+		{"no KVM", "echo 'qemu-system-x86_64: Could not access KVM' >&2; exit 1", "printf ok; exit 33", "tcg",
+			"Could not access KVM"},
 		{"KVM hangs", "exec /bin/sleep 1000", "printf ok; exit 33", "tcg", "within 1s"},
 		{"KVM dies", "kill -ABRT $$", "printf ok; exit 33", "tcg", "signal: aborted"},
 		{"KVM is silent", "exit 33", "printf ok; exit 33", "tcg", "exit status 33"},

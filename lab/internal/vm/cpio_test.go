@@ -49,7 +49,8 @@ func unpackCPIO(t *testing.T, archive []byte) []unpacked {
 		}
 		name := string(take(int(field[11])))
 		align()
-		e := unpacked{name: strings.TrimSuffix(name, "\x00"), mode: uint32(field[1]), rdev: [2]uint64{field[9], field[10]}}
+		e := unpacked{name: strings.TrimSuffix(name, "\x00"), mode: uint32(field[1]),
+			rdev: [2]uint64{field[9], field[10]}}
 		if len(e.name)+1 != len(name) {
 			t.Fatalf("the name %q does not end with its only zero", name)
 		}

@@ -115,7 +115,8 @@ func (r *resolver) find(name string, machine elf.Machine, own []string) (library
 			return library{host, filepath.Join(r.standard(), name)}, nil
 		}
 	}
-	return library{}, fmt.Errorf("%s is not in %s, nor where /etc/ld.so.conf leads", name, strings.Join(slices.Concat(own, libraryFolders), ", "))
+	return library{}, fmt.Errorf("%s is not in %s, nor where /etc/ld.so.conf leads", name,
+		strings.Join(slices.Concat(own, libraryFolders), ", "))
 }
 
 func (r *resolver) standard() string {

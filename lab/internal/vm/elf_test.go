@@ -60,7 +60,8 @@ func TestLibraryConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "ld.so.conf")
 	for name, text := range map[string]string{
-		"ld.so.conf": "# comment\n/first\ninclude conf.d/*.conf\n", "conf.d/a.conf": "/second # why\n", "conf.d/b.conf": "include " + conf + "\n/third\n",
+		"ld.so.conf": "# comment\n/first\ninclude conf.d/*.conf\n", "conf.d/a.conf": "/second # why\n",
+		"conf.d/b.conf": "include " + conf + "\n/third\n",
 	} {
 		name = filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

@@ -19,8 +19,10 @@ func TestFramesComeBack(t *testing.T) {
 	for _, f := range []struct {
 		kind kind
 		body []byte
-	}{{kindReady, nil}, {kindStart, nil}, {kindStdout, large}, {kindStderr, []byte("\r\n\x00")}, {kindName, []byte("a/b")},
-		{kindData, large[:7]}, {kindData, large[7:frameLimit]}, {kindName, []byte("empty")}, {kindExit, []byte{0xff, 0xff, 0xff, 0xfe}}, {kindEnd, nil}} {
+	}{{kindReady, nil}, {kindStart, nil}, {kindStdout, large}, {kindStderr, []byte("\r\n\x00")},
+		{kindName, []byte("a/b")},
+		{kindData, large[:7]}, {kindData, large[7:frameLimit]}, {kindName, []byte("empty")},
+		{kindExit, []byte{0xff, 0xff, 0xff, 0xfe}}, {kindEnd, nil}} {
 		if err := w.write(f.kind, f.body); err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +37,8 @@ func TestFramesComeBack(t *testing.T) {
 	case !g.up.Load() || !g.exited || g.result.ExitStatus != -2:
 		t.Errorf("ready %v, exited %v with %d, want true, true, -2", g.up.Load(), g.exited, g.result.ExitStatus)
 	case !bytes.Equal(g.result.Stdout, large) || !bytes.Equal(live.Bytes(), large):
-		t.Errorf("of %d bytes of output %d are kept and %d were passed on, or others", len(large), len(g.result.Stdout), live.Len())
+		t.Errorf("of %d bytes of output %d are kept and %d were passed on, or others", len(large), len(g.result.Stdout),
+			live.Len())
 	case string(g.result.Stderr) != "\r\n\x00":
 		t.Errorf("stderr %q", g.result.Stderr)
 	case !bytes.Equal(g.outputs["a/b"], large[:frameLimit]):

@@ -36,7 +36,8 @@ func mountAll() error {
 		}
 	}
 	for link, target := range map[string]string{
-		"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
+		"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
+		"/dev/stderr": "/proc/self/fd/2",
 	} {
 		if err := os.Symlink(target, link); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
@@ -54,7 +55,8 @@ func settle() error {
 		return fmt.Errorf("set lo up: %w", err)
 	}
 	for name, value := range map[string]string{
-		"PATH": "/bin:/sbin:/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin", "HOME": "/root", "TMPDIR": "/tmp", "TERM": "dumb",
+		"PATH": "/bin:/sbin:/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin", "HOME": "/root", "TMPDIR": "/tmp",
+		"TERM": "dumb",
 	} {
 		if err := os.Setenv(name, value); err != nil {
 			return err

@@ -34,7 +34,8 @@ func writeInitramfs(c *Config, name string) (size int64, err error) {
 	}
 	defer f.Close() //nolint:errcheck // the errors of writing come before
 	archive := newCPIO(f)
-	for _, folder := range []string{"bin", "dev", "etc", "out", "proc", "root", "run", "sbin", "sys", "tmp", "var/tmp", "mnt"} {
+	for _, folder := range []string{"bin", "dev", "etc", "out", "proc", "root", "run", "sbin", "sys", "tmp", "var/tmp",
+		"mnt"} {
 		archive.folder(folder)
 	}
 	archive.device("dev/console", 5, 1) // the kernel opens it before init has mounted anything
@@ -125,7 +126,8 @@ func writeModules(archive *cpioWriter, c *Config) ([]string, error) {
 		return nil, nil
 	}
 	if c.Modules == "" {
-		return nil, fmt.Errorf("kernel modules %v: there is no folder to take them from", append(c.ModuleNames, c.LoadableNames...))
+		return nil, fmt.Errorf("kernel modules %v: there is no folder to take them from",
+			append(c.ModuleNames, c.LoadableNames...))
 	}
 	tree, err := OpenTree(c.Modules)
 	if err != nil {

@@ -53,7 +53,8 @@ func inside(what string) int {
 		fmt.Fprint(os.Stderr, "on stderr")
 		return 3
 	case "panic":
-		time.Sleep(time.Second) // or the line above may still be on its way to the serial port, and is lost with the machine
+		// or the line above may still be on its way to the serial port, and is lost with the machine
+		time.Sleep(time.Second)
 		fail(os.WriteFile("/proc/sys/kernel/sysrq", []byte("1"), 0))
 		fail(os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0))
 	}
@@ -78,7 +79,8 @@ func fakeQEMU(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
 	if script != "" {
-		if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte("#!/bin/sh\n"+script),
+			0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

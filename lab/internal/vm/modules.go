@@ -48,7 +48,8 @@ func OpenTree(dir string) (*Tree, error) {
 	dep, err := os.Open(filepath.Join(dir, "modules.dep"))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s has no modules.dep: give the folder /lib/modules/RELEASE, after depmod has run (depmod -b ROOT RELEASE)", dir)
+			return nil, fmt.Errorf("%s has no modules.dep: give the folder /lib/modules/RELEASE, after depmod has "+
+				"run (depmod -b ROOT RELEASE)", dir)
 		}
 		return nil, fmt.Errorf("kernel modules: %w", err)
 	}

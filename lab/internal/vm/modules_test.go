@@ -60,7 +60,8 @@ func TestModuleOrder(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %s", test.names, order, err, test.want)
 		}
 	}
-	if _, err := tree.Order("top", "absent", "gone"); err == nil || !strings.Contains(err.Error(), "6.9.0-test has no module absent, gone") {
+	if _, err := tree.Order("top", "absent", "gone"); err == nil ||
+		!strings.Contains(err.Error(), "6.9.0-test has no module absent, gone") {
 		t.Errorf("absent modules: %v", err)
 	}
 	if !tree.Has("middle_one") || !tree.Has("inside") || tree.Has("absent") {
@@ -74,7 +75,8 @@ func TestModuleOrder(t *testing.T) {
 func TestModulesInTheArchive(t *testing.T) {
 	var b bytes.Buffer
 	archive := newCPIO(&b)
-	load, err := writeModules(archive, &Config{Modules: moduleTree(t), ModuleNames: []string{"middle_one"}, LoadableNames: []string{"top"}})
+	load, err := writeModules(archive, &Config{Modules: moduleTree(t), ModuleNames: []string{"middle_one"},
+		LoadableNames: []string{"top"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +91,8 @@ func TestModulesInTheArchive(t *testing.T) {
 	for _, e := range unpackCPIO(t, b.Bytes()) {
 		found["/"+e.name] = string(e.body)
 	}
-	for name, text := range map[string]string{"kernel/net/middle-one.ko": "middle", "kernel/net/top.ko": "top", "modules.alias": "alias net-pf-16-proto-12 middle_one\n"} {
+	for name, text := range map[string]string{"kernel/net/middle-one.ko": "middle", "kernel/net/top.ko": "top",
+		"modules.alias": "alias net-pf-16-proto-12 middle_one\n"} {
 		if found[dir+name] != text {
 			t.Errorf("%s has %q, want %q", name, found[dir+name], text)
 		}
@@ -117,7 +120,8 @@ func TestModulesOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kernel, want := range map[string]string{
-		"boot/vmlinuz-6.1.0-9": "lib/modules/6.1.0-9", "lib/modules/7.3/vmlinuz": "lib/modules/7.3", "boot/vmlinuz-5": "", "bzImage": "",
+		"boot/vmlinuz-6.1.0-9": "lib/modules/6.1.0-9", "lib/modules/7.3/vmlinuz": "lib/modules/7.3",
+		"boot/vmlinuz-5": "", "bzImage": "",
 	} {
 		if want != "" {
 			want = filepath.Join(root, want)

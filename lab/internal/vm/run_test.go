@@ -53,7 +53,8 @@ func TestCommandEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Ended != EndedExited || r.ExitStatus != 5 || string(r.Stdout) != "hi" || string(r.Console) != "booting\n" || live.String() != "booting\n" {
+	if r.Ended != EndedExited || r.ExitStatus != 5 || string(r.Stdout) != "hi" || string(r.Console) != "booting\n" ||
+		live.String() != "booting\n" {
 		t.Errorf("%+v, console %q and %q", r, r.Console, live.String())
 	}
 	emptied(t)
@@ -69,7 +70,8 @@ func TestLongConsole(t *testing.T) {
 		}
 	}
 	text := string(c.text())
-	if len(text) < 2*maxConsole || len(text) > 3*maxConsole || !strings.HasPrefix(text, "10x") || !strings.Contains(text[len(text)-1<<20:], "49x") || strings.Contains(text, "\r") {
+	if len(text) < 2*maxConsole || len(text) > 3*maxConsole || !strings.HasPrefix(text, "10x") ||
+		!strings.Contains(text[len(text)-1<<20:], "49x") || strings.Contains(text, "\r") {
 		t.Errorf("%d bytes, from %.5q to %.5q", len(text), text, text[len(text)-1<<20:])
 	}
 }
@@ -103,7 +105,8 @@ func TestMachinesThatFail(t *testing.T) {
 		{"hang", ready + "echo running; exec /bin/sleep 1000", EndedTimeout, ""},
 		{"hang before init", "echo booting; exec /bin/sleep 1000", EndedTimeout, ""},
 		{"no init", "echo '[    1.0] Kernel panic - not syncing: No working init found.'", "", "No working init found"},
-		{"QEMU refuses", "echo 'qemu-system-x86_64: invalid kernel header' >&2; exit 1", "", "QEMU: invalid kernel header"},
+		{"QEMU refuses", "echo 'qemu-system-x86_64: invalid kernel header' >&2; exit 1", "",
+			"QEMU: invalid kernel header"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := fakeConfig(t, test.script)
@@ -169,7 +172,8 @@ type writerFunc func([]byte)
 func (f writerFunc) Write(b []byte) (int, error) { f(b); return len(b), nil }
 
 func TestEverythingWrongIsSaid(t *testing.T) {
-	c := Config{Kernel: "/does/not/exist", CPUs: 1000, Memory: 3, Files: []File{{Host: "relative"}}, Append: []string{"a -- b"}, Timeout: -1}
+	c := Config{Kernel: "/does/not/exist", CPUs: 1000, Memory: 3, Files: []File{{Host: "relative"}},
+		Append: []string{"a -- b"}, Timeout: -1}
 	err := c.check()
 	for _, part := range []string{"/does/not/exist", "no command", "1000 CPUs", "3 MiB", "relative", "a -- b", "-1ns"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
@@ -188,7 +192,8 @@ func TestGuest(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, "sub/file"), []byte("what was given"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"}, Command: []string{testInit, "inside", "report"}, Env: []string{"LAB_TEST=set"},
+	c := Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"},
+		Command: []string{testInit, "inside", "report"}, Env: []string{"LAB_TEST=set"},
 		Files: []File{{Host: data, Guest: "/data"}}, Timeout: 3 * time.Minute}
 	if c.Modules = ModulesOf(c.Kernel); c.Modules == "" {
 		t.Fatalf("%s has no modules beside it", c.Kernel)
@@ -198,11 +203,13 @@ func TestGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Ended != EndedExited || r.ExitStatus != 3 || string(r.Stderr) != "on stderr" || r.BootSeconds <= 0 || r.Seconds < r.BootSeconds {
+	if r.Ended != EndedExited || r.ExitStatus != 3 || string(r.Stderr) != "on stderr" || r.BootSeconds <= 0 ||
+		r.Seconds < r.BootSeconds {
 		t.Errorf("%+v; stderr %q", r, r.Stderr)
 	}
 	lines := strings.Split(string(r.Stdout), "\n")
-	for _, want := range []string{"module: nf_conntrack", "module: nft_queue", "module: nf_conntrack_netlink", "module: dummy", "lo: 0x9 set"} {
+	for _, want := range []string{"module: nf_conntrack", "module: nft_queue", "module: nf_conntrack_netlink",
+		"module: dummy", "lo: 0x9 set"} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("no %q in the command's output:\n%s", want, r.Stdout)
 		}
@@ -216,7 +223,8 @@ func TestGuest(t *testing.T) {
 }
 
 func TestGuestPanics(t *testing.T) {
-	r, err := Run(t.Context(), Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"}, Command: []string{testInit, "inside", "panic"}, Timeout: 3 * time.Minute})
+	r, err := Run(t.Context(), Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"},
+		Command: []string{testInit, "inside", "panic"}, Timeout: 3 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,8 @@ type Config struct {
 // Validate says all that is wrong.
 func (c *Config) Validate() error {
 	_, err := bench.ParseRequirements(c.Require, Names())
-	errs := []error{err, testbed.Within("--rounds", c.Rounds, 1, 1000), testbed.Within("--flows", c.Flows, 1000, maxEventFlows)}
+	errs := []error{err, testbed.Within("--rounds", c.Rounds, 1, 1000),
+		testbed.Within("--flows", c.Flows, 1000, maxEventFlows)}
 	if !(c.Rate >= 1000 && c.Rate <= 1e6) {
 		errs = append(errs, fmt.Errorf("--rate %g is not within 1000 to 1000000", c.Rate))
 	}
@@ -55,10 +56,12 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 	if err != nil {
 		return nil, fmt.Errorf("find the lab's own executable, which is one of the listeners: %w", err)
 	}
-	b := comparison{Programs: t.Programs, lab: lab, flows: c.Flows, rate: c.Rate, loadCPU: t.Cpus[0], listenerAt: t.Cpus[min(1, len(t.Cpus)-1)]}
+	b := comparison{Programs: t.Programs, lab: lab, flows: c.Flows, rate: c.Rate, loadCPU: t.CPUs[0],
+		listenerAt: t.CPUs[min(1, len(t.CPUs)-1)]}
 	result := &Result{Head: bench.Head[report.Host, settings, sample]{
 		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
-			Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU, ListenerCPU: b.listenerAt,
+			Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU,
+			ListenerCPU: b.listenerAt,
 		},
 	}}
 	missing := map[string]error{}
@@ -160,7 +163,8 @@ func (b *comparison) load(ctx context.Context, ns *netlab.NetNS, l *listener, pi
 			received := b.flows - int(s.Lost)
 			s.CPUPerEvent = float64(spent.Nanoseconds()) / 1e3 / float64(max(1, received))
 			if l.ours && s.Lost > 0 || received < b.flows/2 {
-				return fmt.Errorf("the kernel dropped %d of %d events, as the listener's buffer was full", s.Lost, b.flows)
+				return fmt.Errorf("the kernel dropped %d of %d events, as the listener's buffer was full", s.Lost,
+					b.flows)
 			}
 			return nil
 		})

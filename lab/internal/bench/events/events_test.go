@@ -14,9 +14,12 @@ import (
 
 func TestParseEventSocket(t *testing.T) {
 	const header = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"
-	const other = "00000000b08fdcd5 0   0          00000007 9        0        0     2        9        4       \n" + // not netfilter's
-		"00000000b08fdcd6 12  0          00000000 9        0        0     2        9        5       \n" // not a listener
-	s, found, err := parseSocket(header + other + "0000000078eb1b31 12  4242       00000007 768      0        0     2        31       6       \n")
+	// not netfilter's
+	const other = "00000000b08fdcd5 0   0          00000007 9        0        0     2        9        4       \n" +
+		// not a listener
+		"00000000b08fdcd6 12  0          00000000 9        0        0     2        9        5       \n"
+	s, found, err := parseSocket(header + other +
+		"0000000078eb1b31 12  4242       00000007 768      0        0     2        31       6       \n")
 	if err != nil || !found || s != (listenerSocket{768, 31}) {
 		t.Errorf("%+v, %v, %v; want 768 bytes and 31 drops", s, found, err)
 	}
@@ -91,14 +94,17 @@ func TestJudgeEvents(t *testing.T) {
 		{"events/conntrack<=0.125", nil, true, "events / conntrack is 0.125, at most 0.125"},
 		{"events/conntrack<=0.12", nil, false, "events / conntrack is 0.125, more than 0.12"},
 		{"events/timo<=1", nil, false, "events / timo <= 1 is required, and was not measured"},
-		{"", []sample{{Round: 2, Listener: "events", Invalid: "lost some"}}, false, "events, round 2 does not count: lost some"},
-		{"", []sample{{Round: 2, Listener: "events", CPUPerEvent: 1, FlowsPerSecond: 9000}}, true, "was given 14500 flows a second"},
+		{"", []sample{{Round: 2, Listener: "events", Invalid: "lost some"}}, false,
+			"events, round 2 does not count: lost some"},
+		{"", []sample{{Round: 2, Listener: "events", CPUPerEvent: 1, FlowsPerSecond: 9000}}, true,
+			"was given 14500 flows a second"},
 		{"", nil, true, "timo: not measured: it is not built"},
 		{"", nil, true, "events+flows: not measured: interrupted"},
 	} {
 		r, text := judged(test.require, test.more...)
 		if r.Verdict.OK != test.ok || !strings.Contains(text, test.says) {
-			t.Errorf("%q %v: ok is %v, want %v and %q in:\n%s", test.require, test.more, r.Verdict.OK, test.ok, test.says, text)
+			t.Errorf("%q %v: ok is %v, want %v and %q in:\n%s", test.require, test.more, r.Verdict.OK, test.ok,
+				test.says, text)
 		}
 	}
 	if r, _ := judged(""); r.Listeners[3].Lost != 12 {

@@ -26,7 +26,8 @@ var listeners = []listener{
 		return []string{b.Conntrackwatch, "events", "--receive-buffer", bufferSize}
 	}},
 	{"events+lines", true, func(b *comparison) []string {
-		return []string{"sh", "-c", `exec "$0" events --format table --receive-buffer "$1" >/dev/null`, b.Conntrackwatch, bufferSize}
+		return []string{"sh", "-c", `exec "$0" events --format table --receive-buffer "$1" >/dev/null`,
+			b.Conntrackwatch, bufferSize}
 	}},
 	{"conntrack", false, func(*comparison) []string {
 		return []string{"sh", "-c", `exec conntrack -E -b "$0" >/dev/null`, bufferSize}
@@ -39,7 +40,8 @@ var listeners = []listener{
 var bufferSize = strconv.Itoa(ct.DefaultReceiveBuffer)
 
 // ratios are those that are always shown.
-var ratios = []bench.Ratio{bench.RatioOf("events", "conntrack"), bench.RatioOf("events", "timo"), bench.RatioOf("events+flows", "conntrack"), bench.RatioOf("events+lines", "conntrack")}
+var ratios = []bench.Ratio{bench.RatioOf("events", "conntrack"), bench.RatioOf("events", "timo"),
+	bench.RatioOf("events+flows", "conntrack"), bench.RatioOf("events+lines", "conntrack")}
 
 func Names() []string {
 	names := make([]string, len(listeners))

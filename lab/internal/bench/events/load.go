@@ -64,7 +64,8 @@ func (f *newFlows) send(ctx context.Context, flows int, rate float64) error {
 		due := min(flows, 1+int(time.Since(begun).Seconds()*rate))
 		for ; sent < due; sent++ {
 			f.next++
-			to := unix.SockaddrInet4{Port: discard, Addr: [4]byte{127, byte(1 + f.next>>16), byte(f.next >> 8), byte(f.next)}}
+			to := unix.SockaddrInet4{Port: discard,
+				Addr: [4]byte{127, byte(1 + f.next>>16), byte(f.next >> 8), byte(f.next)}}
 			for {
 				err := unix.Sendto(f.source, []byte{0}, 0, &to)
 				if errors.Is(err, unix.EINTR) {

@@ -78,14 +78,16 @@ func (r *Result) judge(required []bench.Requirement, missing map[string]error) {
 			medians[name] = s.CPUPerEvent.Median
 			r.NoteNoise(name, s.CPUPerEvent)
 			if slow := s.FlowsPerSecond.Median; slow < 0.9*r.Settings.Rate {
-				r.Note("%s was given %.0f flows a second, not %.0f: the load could make no more.", name, slow, r.Settings.Rate)
+				r.Note("%s was given %.0f flows a second, not %.0f: the load could make no more.", name, slow,
+					r.Settings.Rate)
 			}
 		}
 		r.Listeners = append(r.Listeners, s)
 	}
 	r.NoteOneCPU(r.Settings.LoadCPU, r.Settings.ListenerCPU, "the listener")
 	r.Ratios = bench.CompareMedians(medians, ratios, required)
-	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted), "conntrackwatch lost no event; no bounds were required.")
+	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted),
+		"conntrackwatch lost no event; no bounds were required.")
 }
 
 // WriteText writes the tables for people, and the verdict below them.
@@ -93,15 +95,18 @@ func (r *Result) WriteText(w io.Writer) error {
 	var text strings.Builder
 	h, s := &r.Host, &r.Settings
 	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
-	fmt.Fprintf(&text, "%d rounds of %d new flows, %.0f a second at even distances; a receive buffer of %d bytes for each listener.\n",
+	fmt.Fprintf(&text, "%d rounds of %d new flows, %.0f a second at even distances; a receive buffer of %d bytes for "+
+		"each listener.\n",
 		s.Rounds, s.Flows, s.Rate, s.ReceiveBuffer)
-	fmt.Fprintf(&text, "The listener runs on CPU %d, the load on CPU %d. CPU per event is all of the listener's threads' time, user and system, by the events that it received.\n\n", s.ListenerCPU, s.LoadCPU)
+	fmt.Fprintf(&text, "The listener runs on CPU %d, the load on CPU %d. CPU per event is all of the listener's "+
+		"threads' time, user and system, by the events that it received.\n\n", s.ListenerCPU, s.LoadCPU)
 	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "listener\tCPU us/event\tmin..max\tflows/s\tlost\trounds")
 	for i := range r.Listeners {
 		if l := &r.Listeners[i]; l.CPUPerEvent != nil {
 			c := l.CPUPerEvent
-			fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.0f\t%d\t%d\n", l.Listener, c.Median, c.Min, c.Max, l.FlowsPerSecond.Median, l.Lost, l.ValidRounds)
+			fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.0f\t%d\t%d\n", l.Listener, c.Median, c.Min, c.Max,
+				l.FlowsPerSecond.Median, l.Lost, l.ValidRounds)
 		}
 	}
 	if err := t.Flush(); err != nil {

@@ -34,7 +34,8 @@ func awaitSocket(ctx context.Context, pid int, right func(listenerSocket) bool) 
 		case ctx.Err() != nil:
 			return listenerSocket{}, context.Cause(ctx)
 		case time.Now().After(deadline):
-			return listenerSocket{}, fmt.Errorf("the listener is not ready, or has not taken its events, within %v", testbed.ReadyWithin)
+			return listenerSocket{}, fmt.Errorf("the listener is not ready, or has not taken its events, within %v",
+				testbed.ReadyWithin)
 		}
 	}
 }

@@ -42,7 +42,8 @@ func openFresh(burst int, answers bool, window int) (_ *freshLoad, err error) {
 			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
 		}
 	}()
-	for fd, at := range map[*int]unix.SockaddrInet4{&l.sink: {Port: testbed.Port}, &l.source: {Addr: [4]byte{127, 0, 0, 1}}} {
+	for fd, at := range map[*int]unix.SockaddrInet4{&l.sink: {Port: testbed.Port},
+		&l.source: {Addr: [4]byte{127, 0, 0, 1}}} {
 		if *fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 			return nil, err
 		}
@@ -178,7 +179,8 @@ func (d *datagrams) receive(fd int) (int, error) {
 		d.address(i, true)
 	}
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.msgs[0])), uintptr(len(d.msgs)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.msgs[0])),
+			uintptr(len(d.msgs)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
@@ -194,7 +196,8 @@ func (d *datagrams) receive(fd int) (int, error) {
 // sendMessages sends all, which may wait for room in the socket's send buffer.
 func sendMessages(fd int, msgs []nfnl.Mmsghdr) error {
 	for len(msgs) > 0 {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), 0, 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])),
+			uintptr(len(msgs)), 0, 0, 0)
 		switch errno {
 		case 0:
 			msgs = msgs[n:]

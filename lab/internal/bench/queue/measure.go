@@ -97,7 +97,8 @@ func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample)
 	s.QueueDropped, s.UserDropped = q.QueueDropped, q.UserDropped
 	switch {
 	case q.QueueDropped > 0 || q.UserDropped > 0:
-		return errors.Join(failed, fmt.Errorf("the kernel dropped %d packets for the queue's length and %d for the receive buffer; try a smaller --window", q.QueueDropped, q.UserDropped))
+		return errors.Join(failed, fmt.Errorf("the kernel dropped %d packets for the queue's length and %d for the "+
+			"receive buffer; try a smaller --window", q.QueueDropped, q.UserDropped))
 	case failed != nil:
 		return failed
 	case q.IDSequence < uint32(b.judged(v)):
@@ -143,7 +144,8 @@ func (b *comparison) open(v *variant) (turnLoad, error) {
 }
 
 // load sends the packets and measures what the processes take over them, and the sends.
-func (b *comparison) load(ctx context.Context, v *variant, ns *netlab.NetNS, daemons []*testbed.Process, s *sample) error {
+func (b *comparison) load(ctx context.Context, v *variant, ns *netlab.NetNS, daemons []*testbed.Process,
+	s *sample) error {
 	return OnCPU(b.loadCPU, func() error {
 		return ns.Do(func() (err error) {
 			l, err := b.open(v)
@@ -253,7 +255,8 @@ func (b *comparison) takeStatistics(v *variant, path string, s *sample) error {
 	g := &d.Gate.Total
 	s.Gate, s.FirstUS, s.HeldUS = &g.Received, &g.FirstUS.P50, &g.HeldUS.P50
 	if most := uint64(settlePackets + b.packets/100); v.load == caseSettled && g.Received > most {
-		return fmt.Errorf("%d packets went through the gate, of which settling accounts for %d at most: the flows were not listed", g.Received, most)
+		return fmt.Errorf("%d packets went through the gate, of which settling accounts for %d at most: the flows "+
+			"were not listed", g.Received, most)
 	}
 	if bad := g.Expired + g.Unguarded; bad > 0 {
 		return fmt.Errorf("%d packets went on before their flow was confirmed", bad)

@@ -39,11 +39,12 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 	}
 	b := comparison{
 		Programs: t.Programs, reference: c.Reference, window: c.Window, packets: c.Packets, fresh: c.Fresh,
-		loadCPU: t.Cpus[0], daemonCPU: t.Cpus[min(1, len(t.Cpus)-1)],
+		loadCPU: t.CPUs[0], daemonCPU: t.CPUs[min(1, len(t.CPUs)-1)],
 	}
 	result := &Result{Head: bench.Head[report.Host, settings, sample]{
 		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
-			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: benchFlows, Payload: benchPayload,
+			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: benchFlows,
+			Payload: benchPayload,
 			LoadCPU: b.loadCPU, DaemonCPU: b.daemonCPU,
 		},
 	}}

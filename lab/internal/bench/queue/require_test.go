@@ -10,12 +10,14 @@ import (
 
 func TestParseRequirements(t *testing.T) {
 	for text, want := range map[string][]bench.Requirement{
-		"":                                      nil,
-		"mmsg/c<=0.6":                           {{Ratio: bench.RatioOf("mmsg", "c"), Most: 0.6}},
-		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15":      {{Ratio: bench.RatioOf("mmsg", "c"), Most: 0.6}, {Ratio: bench.RatioOf("mmsg", "gonfqueue"), Most: 0.15}},
+		"":            nil,
+		"mmsg/c<=0.6": {{Ratio: bench.RatioOf("mmsg", "c"), Most: 0.6}},
+		"mmsg/c<=0.6,mmsg/gonfqueue<=0.15": {{Ratio: bench.RatioOf("mmsg", "c"), Most: 0.6},
+			{Ratio: bench.RatioOf("mmsg", "gonfqueue"), Most: 0.15}},
 		"mmsg/c>=0.9":                           {{Ratio: bench.RatioOf("mmsg", "c"), Least: 0.9}},
 		" mmsg+hold / gonfqueue+hold <= 15e-2 ": {{Ratio: bench.RatioOf("mmsg+hold", "gonfqueue+hold"), Most: 0.15}},
-		"burst:mmsg+hold@path/burst:mmsg@path<=1.5": {{Ratio: bench.RatioOf("burst:mmsg+hold@path", "burst:mmsg@path"), Most: 1.5}},
+		"burst:mmsg+hold@path/burst:mmsg@path<=1.5": {{Ratio: bench.RatioOf("burst:mmsg+hold@path", "burst:mmsg@path"),
+			Most: 1.5}},
 	} {
 		if got, err := bench.ParseRequirements(text, figureNames()); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
@@ -37,7 +39,8 @@ func TestParseRequirementsRefuses(t *testing.T) {
 		"mmsg/c/mmsg<=0.7":  `no variant "c/mmsg"`,
 		"mmsg /c <= -1e300": "not a number above 0",
 	} {
-		if list, err := bench.ParseRequirements(text, figureNames()); err == nil || !strings.Contains(err.Error(), says) {
+		if list, err := bench.ParseRequirements(text, figureNames()); err == nil ||
+			!strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, %v; want it to say %q", text, list, err, says)
 		}
 	}

@@ -89,14 +89,17 @@ func summarise(samples []sample, missing map[string]error) []summary {
 				continue
 			}
 			s.ValidRounds++
-			cpu, path, rate = append(cpu, m.CPUPerPacket), append(path, m.PathCPUPerPacket), append(rate, m.PacketsPerSecond)
+			cpu, path, rate = append(cpu, m.CPUPerPacket), append(path, m.PathCPUPerPacket),
+				append(rate, m.PacketsPerSecond)
 			add(&receive, m.PacketsPerReceive)
 			add(&first, m.FirstUS)
 			add(&held, m.HeldUS)
 		}
 		s.NotMeasured = bench.WhyNot(s.ValidRounds, missing[s.Variant], invalid)
-		s.CPUPerPacket, s.PathCPUPerPacket, s.PacketsPerSecond = bench.NewSpread(cpu), bench.NewSpread(path), bench.NewSpread(rate)
-		s.PacketsPerReceive, s.FirstUS, s.HeldUS = bench.NewSpread(receive), bench.NewSpread(first), bench.NewSpread(held)
+		s.CPUPerPacket, s.PathCPUPerPacket, s.PacketsPerSecond = bench.NewSpread(cpu), bench.NewSpread(path),
+			bench.NewSpread(rate)
+		s.PacketsPerReceive, s.FirstUS, s.HeldUS = bench.NewSpread(receive), bench.NewSpread(first),
+			bench.NewSpread(held)
 		list = append(list, s)
 	}
 	return list
@@ -108,7 +111,8 @@ func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
 	medians, widths := map[string]float64{}, map[string]float64{}
 	for i := range b.Variants {
 		s := &b.Variants[i]
-		for name, figure := range map[string]*bench.Spread{s.Variant: s.CPUPerPacket, s.Variant + atPath: s.PathCPUPerPacket} {
+		for name, figure := range map[string]*bench.Spread{s.Variant: s.CPUPerPacket,
+			s.Variant + atPath: s.PathCPUPerPacket} {
 			if figure != nil && figure.Median > 0 {
 				medians[name], widths[name] = figure.Median, figure.Relative()
 			}
@@ -124,7 +128,8 @@ func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
 			b.Ratios[i].UnderSpread = &width
 		}
 	}
-	b.Verdict = bench.JudgeRatios(b.Ratios, bench.FailedTurns(b.Samples, b.Interrupted), "Every packet of every round arrived; no bounds were required.")
+	b.Verdict = bench.JudgeRatios(b.Ratios, bench.FailedTurns(b.Samples, b.Interrupted),
+		"Every packet of every round arrived; no bounds were required.")
 }
 
 // WriteText writes the tables for people, and the verdict below them.
@@ -132,15 +137,18 @@ func (b *Result) WriteText(w io.Writer) error {
 	var text strings.Builder
 	h, s := &b.Host, &b.Settings
 	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
-	fmt.Fprintf(&text, "%d rounds of %d packets with %d bytes of payload in %d settled flows, or %d in new flows: bursts of %d, or one packet and its answer;\n",
+	fmt.Fprintf(&text, "%d rounds of %d packets with %d bytes of payload in %d settled flows, or %d in new flows: "+
+		"bursts of %d, or one packet and its answer;\n",
 		s.Rounds, s.Packets, s.Payload, s.Flows, s.Fresh, caseBurst.burstOf())
 	fmt.Fprintf(&text, "at most %d under way; one queue, everything accepted.\n", s.Window)
-	fmt.Fprintf(&text, "The program runs on CPU %d, the load on CPU %d. CPU is all time of the program's threads, and of verdictd guard's before another one; path adds the sends, in which are rules and conntrack.\n",
+	fmt.Fprintf(&text, "The program runs on CPU %d, the load on CPU %d. CPU is all time of the program's threads, "+
+		"and of verdictd guard's before another one; path adds the sends, in which are rules and conntrack.\n",
 		s.DaemonCPU, s.LoadCPU)
 	fmt.Fprintf(&text, "first and held: how long the gate had a packet, medians.\n\n")
 
 	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "program\tCPU us/packet\tmin..max\tpath us/packet\tmin..max\tpackets/s\tpackets/receive\tfirst us\theld us\trounds")
+	fmt.Fprintln(t, "program\tCPU us/packet\tmin..max\tpath us/packet\tmin..max\tpackets/s\tpackets/receive\tfirst "+
+		"us\theld us\trounds")
 	for i := range b.Variants {
 		v := &b.Variants[i]
 		if v.CPUPerPacket == nil {
@@ -151,7 +159,8 @@ func (b *Result) WriteText(w io.Writer) error {
 			receive = fmt.Sprintf("%.1f", v.PacketsPerReceive.Median)
 		}
 		c, p := v.CPUPerPacket, v.PathCPUPerPacket
-		fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.2f\t%.2f..%.2f\t%.0f\t%s\t%s\t%s\t%d\n", v.Variant, c.Median, c.Min, c.Max, p.Median, p.Min, p.Max,
+		fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.2f\t%.2f..%.2f\t%.0f\t%s\t%s\t%s\t%d\n", v.Variant, c.Median, c.Min,
+			c.Max, p.Median, p.Min, p.Max,
 			v.PacketsPerSecond.Median, receive, v.FirstUS.MedianText(), v.HeldUS.MedianText(), v.ValidRounds)
 	}
 	if err := t.Flush(); err != nil {

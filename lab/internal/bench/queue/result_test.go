@@ -42,10 +42,13 @@ func TestJudgeBench(t *testing.T) {
 		{"mmsg/c<=0.49", nil, false, "mmsg / c is 0.500, more than 0.49"},
 		{"c/mmsg<=2", nil, true, "c / mmsg is 2.000, at most 2"},
 		{"mmsg/c<=1,mmsg/gonfqueue<=1", nil, false, "mmsg / gonfqueue <= 1 is required, and was not measured"},
-		{"", []sample{{Round: 3, Variant: "mmsg", CPUPerPacket: 9, Invalid: "lost some"}}, false, "mmsg, round 3 does not count: lost some"},
+		{"", []sample{{Round: 3, Variant: "mmsg", CPUPerPacket: 9, Invalid: "lost some"}}, false,
+			"mmsg, round 3 does not count: lost some"},
 		// The invalid round is no part of the median.
-		{"mmsg/c<=0.5", []sample{{Round: 3, Variant: "c", CPUPerPacket: 0.1, Invalid: "lost some"}}, false, "c, round 3 does not count"},
-		{"mmsg/c<=0.5", []sample{{Round: 3, Variant: "mmsg", CPUPerPacket: 2.6, PacketsPerSecond: 1}}, true, "mmsg varies by 30 % of its median"},
+		{"mmsg/c<=0.5", []sample{{Round: 3, Variant: "c", CPUPerPacket: 0.1, Invalid: "lost some"}}, false,
+			"c, round 3 does not count"},
+		{"mmsg/c<=0.5", []sample{{Round: 3, Variant: "mmsg", CPUPerPacket: 2.6, PacketsPerSecond: 1}}, true,
+			"mmsg varies by 30 % of its median"},
 	} {
 		b := judged(t, test.require, test.more...)
 		var text bytes.Buffer
@@ -53,7 +56,8 @@ func TestJudgeBench(t *testing.T) {
 			t.Fatal(err)
 		}
 		if b.Verdict.OK != test.ok || !strings.Contains(text.String(), test.says) {
-			t.Errorf("%q %v: ok is %v, want %v and %q in:\n%s", test.require, test.more, b.Verdict.OK, test.ok, test.says, &text)
+			t.Errorf("%q %v: ok is %v, want %v and %q in:\n%s", test.require, test.more, b.Verdict.OK, test.ok,
+				test.says, &text)
 		}
 		if !strings.Contains(text.String(), "gonfqueue: not measured: it is not built") {
 			t.Errorf("it does not say why a variant is missing:\n%s", &text)

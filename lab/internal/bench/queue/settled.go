@@ -56,7 +56,8 @@ type load struct {
 // openLoad makes the sockets in the calling thread's network namespace.
 func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load, err error) {
 	chunk := min(max(1, window/8), maxChunk)
-	l := &load{sink: -1, window: window, chunk: chunk, payload: make([]byte, chunk*benchPayload), in: newInbox(window), patience: deliveredWithin}
+	l := &load{sink: -1, window: window, chunk: chunk, payload: make([]byte, chunk*benchPayload), in: newInbox(window),
+		patience: deliveredWithin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
@@ -77,7 +78,8 @@ func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load,
 			return nil, err
 		}
 		l.flows = append(l.flows, fd)
-		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: target.Addr().As4(), Port: int(target.Port())}); err != nil {
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: target.Addr().As4(),
+			Port: int(target.Port())}); err != nil {
 			return nil, fmt.Errorf("connect to %v: %w", target, err)
 		}
 		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, benchPayload); err != nil {
@@ -115,7 +117,10 @@ func (l *load) send(ctx context.Context, packets int) error {
 	progress := time.Now()
 	for arrived < packets {
 		if n := min(l.chunk, packets-sent); n > 0 && sent-arrived+n <= l.window {
-			if err := l.meter.measure(func() error { return sendAll(l.flows[l.next], l.payload[:n*benchPayload]) }); err != nil {
+			if err := l.meter.measure(func() error {
+				return sendAll(l.flows[l.next],
+					l.payload[:n*benchPayload])
+			}); err != nil {
 				return fmt.Errorf("send packet %d of %d: %w", sent+1, packets, err)
 			}
 			l.next = (l.next + 1) % len(l.flows)
@@ -175,7 +180,8 @@ func newInbox(packets int) *inbox {
 // receive takes what has arrived, which may be nothing, and says how many datagrams that was.
 func (in *inbox) receive(fd int) (int, error) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.msgs[0])), uintptr(len(in.msgs)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.msgs[0])),
+			uintptr(len(in.msgs)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil

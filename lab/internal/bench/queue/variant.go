@@ -100,17 +100,20 @@ func (b *comparison) canRun(v *variant) error {
 		return errors.New("no --reference given; make bench builds it and gives it")
 	}
 	if _, err := exec.LookPath(b.reference); err != nil {
-		return fmt.Errorf("%w; make bench builds it where there are cc and libnetfilter_queue (Debian: libnetfilter-queue-dev)", err)
+		return fmt.Errorf("%w; make bench builds it where there are cc and libnetfilter_queue (Debian: "+
+			"libnetfilter-queue-dev)", err)
 	}
 	return nil
 }
 
 // start starts a variant in a namespace and waits until it judges. All of its processes' time counts; the last one
 // writes the statistics, but for the C program without a guard.
-func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, statistics string) ([]*testbed.Process, error) {
+func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, statistics string) ([]*testbed.Process,
+	error) {
 	c := config.Default()
 	c.Guard.Mode = v.guard
-	c.Queues.First, c.Queues.Count, c.Queues.Pin, c.Queues.MaxLength = queueNumber, 1, []int{b.daemonCPU}, uint32(b.maxLength())
+	c.Queues.First, c.Queues.Count, c.Queues.Pin, c.Queues.MaxLength = queueNumber, 1, []int{b.daemonCPU},
+		uint32(b.maxLength())
 	c.Rules.Placement, c.Rules.Fanout = vocabulary.PlacementOutput, vocabulary.FanoutBalance
 	c.Rules.Families, c.Rules.DestinationPorts = []vocabulary.Family{vocabulary.IPv4}, []uint16{testbed.Port}
 	c.Statistics.File = statistics
@@ -127,8 +130,9 @@ func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, stati
 
 func (b *comparison) startReference(g *testbed.Group, ns *netlab.NetNS, c *config.Config) ([]*testbed.Process, error) {
 	f := testbed.Foreign{
-		Program: report.ProgramLibrary, Reference: b.reference, Queues: 1, MaxLength: b.maxLength(), ReceiveBuffer: c.Queues.ReceiveBuffer,
-		Cpus: c.Queues.Pin,
+		Program: report.ProgramLibrary, Reference: b.reference, Queues: 1, MaxLength: b.maxLength(),
+		ReceiveBuffer: c.Queues.ReceiveBuffer,
+		CPUs:          c.Queues.Pin,
 	}
 	program, guard, err := f.StartBehindGuard(g, ns, b.Verdictd, c)
 	if guard == nil {

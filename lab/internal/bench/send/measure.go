@@ -50,12 +50,15 @@ type senderKind struct {
 
 // senders are what is compared, in the order in which each round measures them.
 var senders = []senderKind{
-	{name: "flood", what: "stress flood: UDP sockets, sendmmsg; each packet numbered, stamped and checksummed for the ledger"},
+	{name: "flood", what: "stress flood: UDP sockets, sendmmsg; each packet numbered, stamped and checksummed for " +
+		"the ledger"},
 	{name: "flood+gso", what: "the same with UDP_SEGMENT; the kernel cuts the packets apart before the interface"},
 	{name: "c", what: "lab/reference/send_reference.c: UDP sockets, sendmmsg, the same bytes again and again"},
-	{name: "trafgen", what: "trafgen: AF_PACKET with a transmit ring, the same frame again and again, past the UDP, IP and netfilter code"},
+	{name: "trafgen", what: "trafgen: AF_PACKET with a transmit ring, the same frame again and again, past the UDP, " +
+		"IP and netfilter code"},
 	{name: "clash", what: "stress clash: bursts of two packets from two threads, aimed", clashes: true},
-	{name: "udpclash", what: "stress clash --udpclash: the kernel's selftest, 128 threads with one packet each", clashes: true},
+	{name: "udpclash", what: "stress clash --udpclash: the kernel's selftest, 128 threads with one packet each",
+		clashes: true},
 }
 
 func Names() []string {
@@ -107,7 +110,8 @@ func (b *comparison) canRun(name string) error {
 	switch name {
 	case "c":
 		if b.reference == "" {
-			return errors.New("no --reference given; cc -O2 -o bin/send_reference lab/reference/send_reference.c makes one")
+			return errors.New("no --reference given; cc -O2 -o bin/send_reference lab/reference/send_reference.c " +
+				"makes one")
 		}
 		_, err := exec.LookPath(b.reference)
 		return err
@@ -153,7 +157,8 @@ func (b *comparison) measure(ctx context.Context, s senderKind, dir string, into
 // between takes over how two runs differ.
 func (s *sample) between(few, many sendRun) error {
 	if many.packets <= few.packets || many.cpu <= few.cpu || many.took <= few.took {
-		return fmt.Errorf("%d packets took %v and %v of CPU time, %d took %v and %v: this machine is too busy, or --packets too small",
+		return fmt.Errorf("%d packets took %v and %v of CPU time, %d took %v and %v: this machine is too busy, or "+
+			"--packets too small",
 			few.packets, few.took, few.cpu, many.packets, many.took, many.cpu)
 	}
 	s.Packets = many.packets - few.packets
@@ -171,7 +176,8 @@ func sendPath() (near, far *netlab.NetNS, err error) {
 	if far, err = netlab.NewNetNS(); err != nil {
 		return nil, nil, errors.Join(err, near.Close())
 	}
-	err = netlab.AddVeth(netlab.Endpoint{NetNS: near, Link: nearLink, Addresses: []netip.Prefix{sendSource}}, netlab.Endpoint{NetNS: far, Link: farLink})
+	err = netlab.AddVeth(netlab.Endpoint{NetNS: near, Link: nearLink, Addresses: []netip.Prefix{sendSource}},
+		netlab.Endpoint{NetNS: far, Link: farLink})
 	if err == nil {
 		err = errors.Join(near.AddNeighbor(nearLink, sendTarget, nobody), near.SeparateSegments(nearLink))
 	}
@@ -216,7 +222,8 @@ func (b *comparison) run(g *testbed.Group, name string, near, far *netlab.NetNS,
 	r.packets = after - before
 	const strangers = 100 // neighbor and router discovery
 	if r.packets < uint64(packets) || r.packets > uint64(packets)+strangers {
-		return r, fmt.Errorf("%d packets came in at the far end of %d that %s was to send%s", r.packets, packets, name, p.Stderr.Quote(testbed.Quoted))
+		return r, fmt.Errorf("%d packets came in at the far end of %d that %s was to send%s", r.packets, packets, name,
+			p.Stderr.Quote(testbed.Quoted))
 	}
 	return r, nil
 }
@@ -227,12 +234,14 @@ func (b *comparison) command(dir, name string, packets int) (program string, arg
 	switch name {
 	case "c":
 		return b.reference, []string{
-			"--target", sendTarget.String(), "--port", strconv.Itoa(sendPort), "--packets", count, "--size", strconv.Itoa(sendSize),
+			"--target", sendTarget.String(), "--port", strconv.Itoa(sendPort), "--packets", count, "--size",
+			strconv.Itoa(sendSize),
 			"--batch", strconv.Itoa(sendBatch), "--flows", strconv.Itoa(sendFlows), "--cpu", "0",
 		}, nil
 	case "trafgen":
 		config := filepath.Join(dir, "frame.cfg")
-		return b.trafgen, []string{"--dev", nearLink, "--conf", config, "--num", count, "--cpus", "1", "--no-cpu-stats"},
+		return b.trafgen, []string{"--dev", nearLink, "--conf", config, "--num", count, "--cpus", "1",
+				"--no-cpu-stats"},
 			os.WriteFile(config, []byte(trafgenFrame()), 0o600)
 	}
 	segments := 1
@@ -249,18 +258,21 @@ func (b *comparison) command(dir, name string, packets int) (program string, arg
 // trafgenFrame is what the others' packets look like on the wire, in trafgen's words.
 func trafgenFrame() string {
 	const udp, ip = 8, 20
-	return fmt.Sprintf("{\n eth(da=%s, proto=0x800),\n ipv4(saddr=%s, daddr=%s, ttl=64, prot=17, len=%d),\n udp(sp=4000, dp=%d, len=%d),\n fill(0x5a, %d)\n}\n",
+	return fmt.Sprintf("{\n eth(da=%s, proto=0x800),\n ipv4(saddr=%s, daddr=%s, ttl=64, prot=17, len=%d),\n "+
+		"udp(sp=4000, dp=%d, len=%d),\n fill(0x5a, %d)\n}\n",
 		nobody, sendSource.Addr(), sendTarget, ip+udp+sendSize, sendPort, udp+sendSize, sendSize)
 }
 
 // provoke counts the clashes of a run that makes namespaces of its own.
 func (b *comparison) provoke(g *testbed.Group, name string, into *sample) error {
 	const perSelftest, perBurst = 128, 2
-	args := []string{"clash", "--topology", "router", "--nat", "dnat", "--flow-timeout", "1s", "--timeout", "2m", "--json", "-"}
+	args := []string{"clash", "--topology", "router", "--nat", "dnat", "--flow-timeout", "1s", "--timeout", "2m",
+		"--json", "-"}
 	if name == "udpclash" {
 		args = append(args, "--udpclash", "--flows", strconv.Itoa(b.clashing/perSelftest))
 	} else {
-		args = append(args, "--burst", strconv.Itoa(perBurst), "--threads", "2", "--flows", strconv.Itoa(b.clashing/perBurst))
+		args = append(args, "--burst", strconv.Itoa(perBurst), "--threads", "2", "--flows",
+			strconv.Itoa(b.clashing/perBurst))
 	}
 	here, err := netlab.NewNetNS()
 	if err != nil {

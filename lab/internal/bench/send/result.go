@@ -44,7 +44,8 @@ type summary struct {
 }
 
 // ratios are those that are always shown.
-var ratios = []bench.Ratio{bench.RatioOf("flood", "c"), bench.RatioOf("flood", "trafgen"), bench.RatioOf("flood+gso", "trafgen"), bench.RatioOf("flood+gso", "c"), bench.RatioOf("clash", "udpclash")}
+var ratios = []bench.Ratio{bench.RatioOf("flood", "c"), bench.RatioOf("flood", "trafgen"),
+	bench.RatioOf("flood+gso", "trafgen"), bench.RatioOf("flood+gso", "c"), bench.RatioOf("clash", "udpclash")}
 
 // summarise puts the rounds of each sender together. Missing says why one was not run at all.
 func summarise(samples []sample, missing map[string]error) []summary {
@@ -72,9 +73,11 @@ func summarise(samples []sample, missing map[string]error) []summary {
 				s.Clashes = &sum
 				continue
 			}
-			cpu, core, rate = append(cpu, *m.CPUPerPacket), append(core, *m.PerCPUSecond), append(rate, *m.PacketsPerSecond)
+			cpu, core, rate = append(cpu, *m.CPUPerPacket), append(core, *m.PerCPUSecond),
+				append(rate, *m.PacketsPerSecond)
 		}
-		s.CPUPerPacket, s.PerCPUSecond, s.PacketsPerSecond = bench.NewSpread(cpu), bench.NewSpread(core), bench.NewSpread(rate)
+		s.CPUPerPacket, s.PerCPUSecond, s.PacketsPerSecond = bench.NewSpread(cpu), bench.NewSpread(core),
+			bench.NewSpread(rate)
 		if s.Clashes != nil {
 			per := float64(*s.Clashes) / float64(max(1, s.Packets))
 			s.ClashesPerPacket = &per
@@ -113,11 +116,13 @@ func (r *Result) judge(required []bench.Requirement, missing map[string]error) {
 			r.NoteNoise(s.Sender, s.PerCPUSecond)
 		}
 		if bound {
-			r.Note("%s had no clash in %d packets: its ratio is with %.2g clashes a packet, below which its rate is with a confidence of 95 %%.", s.Sender, s.Packets, figure)
+			r.Note("%s had no clash in %d packets: its ratio is with %.2g clashes a packet, below which its rate is "+
+				"with a confidence of 95 %%.", s.Sender, s.Packets, figure)
 		}
 	}
 	r.Ratios = bench.CompareMedians(by, ratios, required)
-	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted), "Every packet of every round was counted at the far end; no bounds were required.")
+	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted),
+		"Every packet of every round was counted at the far end; no bounds were required.")
 }
 
 // WriteText writes the tables for people, and the verdict below them.
@@ -125,9 +130,12 @@ func (r *Result) WriteText(w io.Writer) error {
 	var text strings.Builder
 	h, s := &r.Host, &r.Settings
 	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
-	fmt.Fprintf(&text, "%d rounds. Fast senders: %d packets with %d bytes of payload each, over a veth pair to a hardware address that nobody has,\n", s.Rounds, s.Packets, s.Size)
-	fmt.Fprintf(&text, "counted where they come in. CPU is the whole program's, without what a tenth of the packets takes it to start and end.\n")
-	fmt.Fprintf(&text, "Clashing ones: %d packets through a router that translates the destination, counted by its conntrack.\n\n", s.Clashing)
+	fmt.Fprintf(&text, "%d rounds. Fast senders: %d packets with %d bytes of payload each, over a veth pair to a "+
+		"hardware address that nobody has,\n", s.Rounds, s.Packets, s.Size)
+	fmt.Fprintf(&text, "counted where they come in. CPU is the whole program's, without what a tenth of the packets "+
+		"takes it to start and end.\n")
+	fmt.Fprintf(&text, "Clashing ones: %d packets through a router that translates the destination, counted by its "+
+		"conntrack.\n\n", s.Clashing)
 
 	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "sender\tpackets/s of a core\tmin..max\tCPU us/packet\tpackets/s\tclashes/packet\trounds")
@@ -135,9 +143,11 @@ func (r *Result) WriteText(w io.Writer) error {
 		switch v := &r.Senders[i]; {
 		case v.PerCPUSecond != nil:
 			c := v.PerCPUSecond
-			fmt.Fprintf(t, "%s\t%.0f\t%.0f..%.0f\t%.3f\t%.0f\t-\t%d\n", v.Sender, c.Median, c.Min, c.Max, v.CPUPerPacket.Median, v.PacketsPerSecond.Median, v.ValidRounds)
+			fmt.Fprintf(t, "%s\t%.0f\t%.0f..%.0f\t%.3f\t%.0f\t-\t%d\n", v.Sender, c.Median, c.Min, c.Max,
+				v.CPUPerPacket.Median, v.PacketsPerSecond.Median, v.ValidRounds)
 		case v.ClashesPerPacket != nil:
-			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t%.5f (%d of %d)\t%d\n", v.Sender, *v.ClashesPerPacket, *v.Clashes, v.Packets, v.ValidRounds)
+			fmt.Fprintf(t, "%s\t-\t-\t-\t-\t%.5f (%d of %d)\t%d\n", v.Sender, *v.ClashesPerPacket, *v.Clashes,
+				v.Packets, v.ValidRounds)
 		}
 	}
 	if err := t.Flush(); err != nil {

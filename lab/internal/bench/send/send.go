@@ -30,10 +30,12 @@ func (c *Config) Validate() error {
 	errs := []error{err, bench.KnownOnly(c.Only, Names())}
 	for _, r := range required {
 		if provokes(r.Over) != provokes(r.Under) {
-			errs = append(errs, fmt.Errorf("--require %s: one is measured in packets a second, the other in clashes a packet", r.Ratio))
+			errs = append(errs, fmt.Errorf("--require %s: one is measured in packets a second, the other in clashes "+
+				"a packet", r.Ratio))
 		}
 	}
-	errs = append(errs, testbed.Within("--rounds", c.Rounds, 1, 1000), testbed.Within("--packets", c.Packets, 10_000, 100_000_000),
+	errs = append(errs, testbed.Within("--rounds", c.Rounds, 1, 1000),
+		testbed.Within("--packets", c.Packets, 10_000, 100_000_000),
 		testbed.Within("--clashing", c.Clashing, 128, 100_000))
 	return errors.Join(errs...)
 }
@@ -48,10 +50,12 @@ func Run(ctx context.Context, p testbed.Programs, version string, c *Config, w i
 	if err != nil {
 		return nil, fmt.Errorf("look at this machine: %w", err)
 	}
-	b := comparison{stress: p.Stress, reference: c.Reference, trafgen: c.Trafgen, packets: c.Packets, clashing: c.Clashing}
+	b := comparison{stress: p.Stress, reference: c.Reference, trafgen: c.Trafgen, packets: c.Packets,
+		clashing: c.Clashing}
 	result := &Result{Head: bench.Head[results.Host, settings, sample]{
 		Schema: bench.Schema, Version: version, Host: host, Settings: settings{
-			Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Size: sendSize, Batch: sendBatch, Flows: sendFlows, Segments: sendSegments,
+			Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Size: sendSize, Batch: sendBatch,
+			Flows: sendFlows, Segments: sendSegments,
 		},
 	}}
 	missing := bench.LeftOut(Names(), c.Only, func(i int) error { return b.canRun(senders[i].name) })

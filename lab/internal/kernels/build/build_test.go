@@ -15,7 +15,8 @@ import (
 func TestKernelConfiguration(t *testing.T) {
 	line := regexp.MustCompile(`^CONFIG_[A-Z0-9_]+=(y|[0-9]+)$`)
 	seen := map[string]string{}
-	for name, text := range map[string]string{"lab.config": labConfig, "optional.config": optionalConfig, "kasan.config": kasanConfig} {
+	for name, text := range map[string]string{"lab.config": labConfig, "optional.config": optionalConfig,
+		"kasan.config": kasanConfig} {
 		for n, l := range strings.Split(text, "\n") {
 			if l == "" || strings.HasPrefix(l, "#") {
 				continue
@@ -31,7 +32,8 @@ func TestKernelConfiguration(t *testing.T) {
 		}
 	}
 	for _, option := range []string{
-		"IPV6", "NFT_QUEUE", "NETFILTER_XT_TARGET_NFQUEUE", "NETFILTER_NETLINK_GLUE_CT", "NF_CONNTRACK_EVENTS", "NF_CT_NETLINK", "VETH", "USER_NS", "NET_NS", "SMP",
+		"IPV6", "NFT_QUEUE", "NETFILTER_XT_TARGET_NFQUEUE", "NETFILTER_NETLINK_GLUE_CT", "NF_CONNTRACK_EVENTS",
+		"NF_CT_NETLINK", "VETH", "USER_NS", "NET_NS", "SMP",
 	} {
 		if seen["CONFIG_"+option] != "lab.config" {
 			t.Errorf("%s is not asked of every kernel", option)
@@ -48,9 +50,12 @@ func TestBuildProgress(t *testing.T) {
 		want string
 	}{
 		{kbuild.Step{What: "unpacking the source"}, "unpacking the source"},
-		{kbuild.Step{What: "compiling", Done: 1, Total: 1600, Elapsed: 2 * time.Second}, "compiling, 1 of about 1600 steps in 2s"},
-		{kbuild.Step{What: "compiling", Done: 400, Total: 1600, Elapsed: time.Minute, Left: 3 * time.Minute}, "compiling, 400 of about 1600 steps in 1m0s, about 3m0s left"},
-		{kbuild.Step{What: "compiling", Done: 1700, Elapsed: time.Minute}, "compiling, 1700 steps in 1m0s, more than the last time"},
+		{kbuild.Step{What: "compiling", Done: 1, Total: 1600, Elapsed: 2 * time.Second},
+			"compiling, 1 of about 1600 steps in 2s"},
+		{kbuild.Step{What: "compiling", Done: 400, Total: 1600, Elapsed: time.Minute, Left: 3 * time.Minute},
+			"compiling, 400 of about 1600 steps in 1m0s, about 3m0s left"},
+		{kbuild.Step{What: "compiling", Done: 1700, Elapsed: time.Minute},
+			"compiling, 1700 steps in 1m0s, more than the last time"},
 	} {
 		if got := describeStep(test.step); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

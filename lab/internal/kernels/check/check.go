@@ -55,7 +55,8 @@ func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 			fmt.Fprintf(w, "lab: %s: %s: %s\n", image, check.name, check.promise)
 			row := checked{Image: image, Check: check.name}
 			started := time.Now()
-			text, err := check.run(ctx, c, kernels.Machine{Image: image, CPUs: 2, Accelerator: c.Accelerator, Bin: c.Bin})
+			text, err := check.run(ctx, c, kernels.Machine{Image: image, CPUs: 2, Accelerator: c.Accelerator,
+				Bin: c.Bin})
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
@@ -114,11 +115,13 @@ func checkRules(ctx context.Context, c *Config, m kernels.Machine) (string, erro
 			return "", err
 		}
 	}
-	return fmt.Sprintf("Linux %s: %d and %d packets held, none lost, no clash", r.Host.Kernel, r.Runs[0].Held, r.Runs[1].Held), nil
+	return fmt.Sprintf("Linux %s: %d and %d packets held, none lost, no clash", r.Host.Kernel, r.Runs[0].Held,
+		r.Runs[1].Held), nil
 }
 
 func checkProgram(ctx context.Context, c *Config, m kernels.Machine) (string, error) {
-	result, err := c.inGuest(ctx, m, kernels.LabPath, "kernel", "workload", "--placement", "output", "--fanout", "balance", "--guard", "hold",
+	result, err := c.inGuest(ctx, m, kernels.LabPath, "kernel", "workload", "--placement", "output", "--fanout",
+		"balance", "--guard", "hold",
 		"--program", report.ProgramGo, "--events", "none", "--flows", "100", "--burst", "4")
 	if err != nil {
 		return "", err
@@ -180,11 +183,13 @@ func checkTrace(ctx context.Context, c *Config, m kernels.Machine) (string, erro
 
 // The old modprobe takes its time: it is not a matter of the kernel, and lab kernel modload shows it.
 func checkModload(ctx context.Context, c *Config, m kernels.Machine) (string, error) {
-	config := &modload.Config{Machine: m, Rounds: 10, Starts: 1, Threads: 8, Protocol: "xfrm", Modprobe: modload.ModprobeHost, Timeout: c.Timeout}
-	return "10 rounds of 8 threads as they are and modules-first, and a start of verdictd: no failure", quiet(func(w io.Writer) (textWriter, bool, error) {
-		r, err := modload.Run(ctx, config, w)
-		return r, err == nil && r.OK, err
-	})
+	config := &modload.Config{Machine: m, Rounds: 10, Starts: 1, Threads: 8, Protocol: "xfrm",
+		Modprobe: modload.ModprobeHost, Timeout: c.Timeout}
+	return "10 rounds of 8 threads as they are and modules-first, and a start of verdictd: no failure",
+		quiet(func(w io.Writer) (textWriter, bool, error) {
+			r, err := modload.Run(ctx, config, w)
+			return r, err == nil && r.OK, err
+		})
 }
 
 func checkProcnet(ctx context.Context, c *Config, m kernels.Machine) (string, error) {

@@ -32,10 +32,13 @@ type Config struct {
 
 // scenarios are rows by their names.
 var scenarios = map[string]report.Run{
-	"queue":         {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardOff, Events: report.EventsListener},
-	"guard":         {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardHold, Events: report.EventsListener},
-	"pre-conntrack": {Placement: report.PlacementPreConntrack, Fanout: "balance", Guard: report.GuardOff, Events: report.EventsListener},
-	"events-off":    {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardOff, Events: report.EventsOff},
+	"queue": {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardOff,
+		Events: report.EventsListener},
+	"guard": {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardHold,
+		Events: report.EventsListener},
+	"pre-conntrack": {Placement: report.PlacementPreConntrack, Fanout: "balance", Guard: report.GuardOff,
+		Events: report.EventsListener},
+	"events-off": {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardOff, Events: report.EventsOff},
 }
 
 // Validate says all that is wrong.
@@ -82,10 +85,13 @@ func Run(ctx context.Context, c *Config, version string, stdout, stderr io.Write
 	}
 	err = c.compare(ctx, p.Stress, sides, stdout, stderr)
 	if accelerator == "tcg" {
-		fmt.Fprintln(stderr, "lab: these machines were emulated: clashes, losses and crashes mean what they say; packets per second and latencies are those of the emulator, and a change in them is no change of the kernel's speed")
+		fmt.Fprintln(stderr, "lab: these machines were emulated: clashes, losses and crashes mean what they say; "+
+			"packets per second and latencies are those of the emulator, and a change in them is no change of the "+
+			"kernel's speed")
 	}
 	for _, s := range sides {
-		fmt.Fprintf(stderr, "lab: %s (%s): %d of %d machines reported a fault%s\n", s.name, s.image, len(s.broke), s.runs, quoteFirst(s.broke))
+		fmt.Fprintf(stderr, "lab: %s (%s): %d of %d machines reported a fault%s\n", s.name, s.image, len(s.broke),
+			s.runs, quoteFirst(s.broke))
 	}
 	if err == nil && len(sides[1].broke) > 0 {
 		return cli.ErrReported
@@ -160,7 +166,8 @@ func (c *sampling) sample(ctx context.Context, sides []*side) (accelerator strin
 			s.broke = append(s.broke, titles[0])
 			row.Error = "" // the kernel broke, and the row's figures are still those of its workload
 		}
-		fmt.Fprintf(c.w, "[%d/%d, %.0f s] %s, %s: %s\n", n+1, total, time.Since(begun).Seconds(), s.name, name, strings.TrimPrefix(row.Line(), row.Name()+": "))
+		fmt.Fprintf(c.w, "[%d/%d, %.0f s] %s, %s: %s\n", n+1, total, time.Since(begun).Seconds(), s.name, name,
+			strings.TrimPrefix(row.Line(), row.Name()+": "))
 		if err := c.keep(s, n, &row); err != nil {
 			return accelerator, err
 		}
@@ -175,8 +182,9 @@ func (c *sampling) keep(s *side, n int, row *report.CrashRow) error {
 	}
 	rep := report.Report{
 		Schema: report.Schema, Version: c.version, Host: report.Host{Kernel: row.Release, CPUs: c.CPUs},
-		Settings: report.Settings{Flows: c.Flows, Burst: c.Burst, Threads: 1, Queues: workload.Queues, Analysis: report.AnalysisNone},
-		Started:  time.Now(), Planned: 1, Notes: []string{}, Runs: []report.Run{row.Run},
+		Settings: report.Settings{Flows: c.Flows, Burst: c.Burst, Threads: 1, Queues: workload.Queues,
+			Analysis: report.AnalysisNone},
+		Started: time.Now(), Planned: 1, Notes: []string{}, Runs: []report.Run{row.Run},
 	}
 	rep.Verdict = report.Judge(&rep)
 	b, err := report.Encode(rep)

@@ -83,7 +83,8 @@ func (c *Config) kernels(ctx context.Context, w io.Writer) (map[string]report.Cr
 		if err != nil {
 			return nil, err
 		}
-		images[string(v)] = report.CrashKernel{Kernel: string(v), Image: image.Path, Release: image.Release, Source: image.Source, KASAN: image.KASAN}
+		images[string(v)] = report.CrashKernel{Kernel: string(v), Image: image.Path, Release: image.Release,
+			Source: image.Source, KASAN: image.KASAN}
 	}
 	return images, nil
 }
@@ -98,7 +99,9 @@ func (c *Config) crashRows() []report.CrashRow {
 		if placement == report.PlacementPreConntrack {
 			fanout = "balance" // see workload.Fanout
 		}
-		return report.CrashRow{Kernel: kernel, Expected: expected, Run: report.Run{Program: report.ProgramVerdictd, Placement: placement, Fanout: fanout, Guard: guard, Events: events}}
+		return report.CrashRow{Kernel: kernel, Expected: expected,
+			Run: report.Run{Program: report.ProgramVerdictd, Placement: placement, Fanout: fanout, Guard: guard,
+				Events: events}}
 	}
 	const queued, before = "verdict3", report.PlacementPreConntrack
 	broken, first := string(c.Variant), report.OutcomeFires
@@ -107,7 +110,8 @@ func (c *Config) crashRows() []report.CrashRow {
 	}
 	rows := []report.CrashRow{row(broken, report.GuardOff, queued, report.EventsListener, first)}
 	if c.Image == "" && c.Variant == kbuild.Vulnerable {
-		rows = append(rows, row(report.KernelFixed, report.GuardOff, queued, report.EventsListener, report.OutcomeClean))
+		rows = append(rows, row(report.KernelFixed, report.GuardOff, queued, report.EventsListener,
+			report.OutcomeClean))
 	}
 	other := func(guard, expected string) report.CrashRow {
 		r := row(broken, guard, queued, report.EventsListener, expected)
@@ -124,18 +128,21 @@ func (c *Config) crashRows() []report.CrashRow {
 		row(broken, report.GuardOff, queued, report.EventsOff, report.OutcomeClean))
 }
 
-func (c *Config) newReport(begun time.Time, version string, kernels map[string]report.CrashKernel) (*report.CrashReport, error) {
+func (c *Config) newReport(begun time.Time, version string, kernels map[string]report.CrashKernel) (*report.CrashReport,
+	error) {
 	release, err := kernelfacts.Release()
 	if err != nil {
 		return nil, err
 	}
 	rep := &report.CrashReport{
 		Schema: report.CrashSchema, Version: version,
-		Host:     report.CrashHost{Kernel: release, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()},
-		Settings: report.CrashSettings{Flows: c.Flows, Burst: c.Burst, Queues: workload.Queues, CPUs: c.CPUs, Repeat: c.Repeat},
-		Started:  begun, Planned: c.Repeat * len(c.crashRows()), Notes: []string{}, Rows: []report.CrashRow{},
+		Host: report.CrashHost{Kernel: release, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()},
+		Settings: report.CrashSettings{Flows: c.Flows, Burst: c.Burst, Queues: workload.Queues, CPUs: c.CPUs,
+			Repeat: c.Repeat},
+		Started: begun, Planned: c.Repeat * len(c.crashRows()), Notes: []string{}, Rows: []report.CrashRow{},
 	}
-	for _, name := range []string{report.KernelVulnerable, report.KernelFixed, report.KernelEL7Shape, report.KernelOwn} {
+	for _, name := range []string{report.KernelVulnerable, report.KernelFixed, report.KernelEL7Shape,
+		report.KernelOwn} {
 		if k, ok := kernels[name]; ok {
 			rep.Kernels = append(rep.Kernels, k)
 		}
@@ -156,14 +163,20 @@ func (n noteBook) note(text string) {
 
 // machines boots one after the other. The rows take turns, so that what changes on this machine meanwhile meets all
 // of them.
-func (c *Config) machines(ctx context.Context, rep *report.CrashReport, kernels map[string]report.CrashKernel, w io.Writer) {
+func (c *Config) machines(ctx context.Context, rep *report.CrashReport, kernels map[string]report.CrashKernel,
+	w io.Writer) {
 	begun, progress, notes := time.Now(), progress.NewLine(w), noteBook{rep}
 	machines := c.Machines
 	if c.el7() {
 		machines.Append = append(machines.Append, el7Allocator...)
-		notes.note("el7-shape has its windows WIDENED: 200 µs each before an entry is inserted, after a clash, and in the allocation of an entry; and the allocator hands out first what was freed last (" + strings.Join(el7Allocator, " ") + "). Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
+		notes.note("el7-shape has its windows WIDENED: 200 µs each before an entry is inserted, after a clash, and " +
+			"in the allocation of an entry; and the allocator hands out first what was freed last (" +
+			strings.Join(el7Allocator, " ") +
+			"). Where it fires it shows that CentOS 7's trace comes from this fault, not how often it comes.")
 	} else {
-		notes.note("With pre-conntrack the addresses choose the queue (fan-out balance). Where a flow takes several queues, their verdicts let its packets into conntrack side by side, and these clash without any wait in between: the placement alone prevents nothing then.")
+		notes.note("With pre-conntrack the addresses choose the queue (fan-out balance). Where a flow takes several " +
+			"queues, their verdicts let its packets into conntrack side by side, and these clash without any wait in " +
+			"between: the placement alone prevents nothing then.")
 	}
 	for n := range rep.Planned {
 		if ctx.Err() != nil {
@@ -192,7 +205,8 @@ func (c *Config) machines(ctx context.Context, rep *report.CrashReport, kernels 
 		rep.Rows = append(rep.Rows, row)
 	}
 	if rep.Host.Accelerator == "tcg" {
-		notes.note("The machines' processors are emulated: their times are for comparing rows, and tell nothing about a real machine.")
+		notes.note("The machines' processors are emulated: their times are for comparing rows, and tell nothing " +
+			"about a real machine.")
 	}
 	takeReleases(rep)
 }

@@ -41,7 +41,8 @@ func TestCrashRows(t *testing.T) {
 			continue
 		}
 		for i, r := range rows {
-			if got := (key{r.Kernel, r.Guard, r.Program, r.Placement, r.Fanout, r.Events, r.Expected}); got != test.want[i] {
+			if got := (key{r.Kernel, r.Guard, r.Program, r.Placement, r.Fanout, r.Events,
+				r.Expected}); got != test.want[i] {
 				t.Errorf("%s: row %d is %v, want %v", test.name, i, got, test.want[i])
 			}
 		}

@@ -40,24 +40,35 @@ type item struct {
 // these.
 func items() []item {
 	return []item{
-		{Name: "qemu", For: toRun, places: []string{"qemu-system-x86_64"}, debian: "qemu-system-x86", fedora: "qemu-system-x86"},
+		{Name: "qemu", For: toRun, places: []string{"qemu-system-x86_64"}, debian: "qemu-system-x86",
+			fedora: "qemu-system-x86"},
 		{Name: "gcc", For: toBuild, places: []string{"gcc"}, debian: "gcc", fedora: "gcc"},
 		{Name: "make", For: toBuild, places: []string{"make"}, debian: "make", fedora: "make"},
 		{Name: "flex", For: toBuild, places: []string{"flex"}, debian: "flex", fedora: "flex"},
 		{Name: "bison", For: toBuild, places: []string{"bison"}, debian: "bison", fedora: "bison"},
 		{Name: "bc", For: toBuild, places: []string{"bc"}, debian: "bc", fedora: "bc"},
-		{Name: "libelf headers", For: toBuild, places: []string{"/usr/include/libelf.h", "/usr/include/libelf/libelf.h"}, debian: "libelf-dev", fedora: "elfutils-libelf-devel"},
-		{Name: "libssl headers", For: toBuild, places: []string{"/usr/include/openssl/opensslv.h"}, debian: "libssl-dev", fedora: "openssl-devel",
+		{Name: "libelf headers", For: toBuild,
+			places: []string{"/usr/include/libelf.h", "/usr/include/libelf/libelf.h"}, debian: "libelf-dev",
+			fedora: "elfutils-libelf-devel"},
+		{Name: "libssl headers", For: toBuild, places: []string{"/usr/include/openssl/opensslv.h"},
+			debian: "libssl-dev", fedora: "openssl-devel",
 			Optional: "only kernels that sign their modules need them"},
 		{Name: "xz", For: toBuild, places: []string{"xz"}, debian: "xz-utils", fedora: "xz"},
-		{Name: "kernel source", For: toBuild, places: []string{"/usr/src/linux-source-6.1.tar.xz"}, debian: "linux-source-6.1",
+		{Name: "kernel source", For: toBuild, places: []string{"/usr/src/linux-source-6.1.tar.xz"},
+			debian:   "linux-source-6.1",
 			Optional: "on Debian 12 lab kernel build fetches it; elsewhere give it --source DIR or TARBALL"},
-		{Name: "apt-get", For: toFetch, places: []string{"apt-get"}, debian: "apt", fedora: "apt", Optional: "without it give --image FILE"},
-		{Name: "dpkg-deb", For: toFetch, places: []string{"dpkg-deb"}, debian: "dpkg", fedora: "dpkg", Optional: "without it give --image FILE"},
-		{Name: "Debian's keys", For: toFetch, places: []string{"/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"},
+		{Name: "apt-get", For: toFetch, places: []string{"apt-get"}, debian: "apt", fedora: "apt",
+			Optional: "without it give --image FILE"},
+		{Name: "dpkg-deb", For: toFetch, places: []string{"dpkg-deb"}, debian: "dpkg", fedora: "dpkg",
+			Optional: "without it give --image FILE"},
+		{Name: "Debian's keys", For: toFetch,
+			places: []string{"/usr/share/keyrings/debian-archive-keyring.gpg",
+				"/usr/share/keyrings/debian-archive-keyring.pgp"},
 			debian: "debian-archive-keyring", fedora: "debian-keyring", Optional: "without them give --image FILE"},
-		{Name: "depmod", For: toFetch, places: []string{"depmod", "/sbin/depmod", "/usr/sbin/depmod"}, debian: "kmod", fedora: "kmod"},
-		{Name: "zstd", For: toFetch, places: []string{"zstd"}, debian: "zstd", fedora: "zstd", Optional: "only for kernels whose modules it packed"},
+		{Name: "depmod", For: toFetch, places: []string{"depmod", "/sbin/depmod", "/usr/sbin/depmod"}, debian: "kmod",
+			fedora: "kmod"},
+		{Name: "zstd", For: toFetch, places: []string{"zstd"}, debian: "zstd", fedora: "zstd",
+			Optional: "only for kernels whose modules it packed"},
 	}
 }
 
@@ -170,7 +181,8 @@ func (d *Diagnosis) WriteText(w io.Writer) error {
 	case d.Install != "":
 		fmt.Fprintf(w, "To install what is missing: %s\n", d.Install)
 	case !d.OK && slices.ContainsFunc(d.Items, func(i item) bool { return i.Found == "" && i.Optional == "" }):
-		fmt.Fprintln(w, "Install what is missing by this distribution's means: the names of its packages are not known here.")
+		fmt.Fprintln(w, "Install what is missing by this distribution's means: the names of its packages are not "+
+			"known here.")
 	}
 	if d.OK {
 		fmt.Fprintf(w, "Ready: kernels run under %s.\n", d.Accelerator)

@@ -30,8 +30,10 @@ func TestDiagnose(t *testing.T) {
 		text          string // part of it
 	}{
 		{"all there", debian, everything, true, "", "Debian GNU/Linux 12 (bookworm)\n"},
-		{"no qemu", debian, but("qemu-system-x86_64"), false, "sudo apt-get install --no-install-recommends qemu-system-x86", "run     qemu            MISSING"},
-		{"two missing", ubuntu, but("flex", "/usr/include/libelf.h", "/usr/include/libelf/libelf.h"), false, "sudo apt-get install --no-install-recommends flex libelf-dev", "Ubuntu 24.04"},
+		{"no qemu", debian, but("qemu-system-x86_64"), false,
+			"sudo apt-get install --no-install-recommends qemu-system-x86", "run     qemu            MISSING"},
+		{"two missing", ubuntu, but("flex", "/usr/include/libelf.h", "/usr/include/libelf/libelf.h"), false,
+			"sudo apt-get install --no-install-recommends flex libelf-dev", "Ubuntu 24.04"},
 		{"libelf elsewhere", ubuntu, but("/usr/include/libelf.h"), true, "", "/found//usr/include/libelf/libelf.h"},
 		{"depmod in sbin", debian, but("depmod"), true, "", "/found//sbin/depmod"},
 		{"Rocky", rocky, but("qemu-system-x86_64", "gcc"), false, "sudo dnf install qemu-system-x86 gcc", ""},
@@ -45,7 +47,8 @@ func TestDiagnose(t *testing.T) {
 			t.Fatal(err)
 		}
 		if d.OK != test.ok || d.Install != test.install || !strings.Contains(text.String(), test.text) {
-			t.Errorf("%s: ok %v, install %q, want %v, %q; text:\n%s", test.name, d.OK, d.Install, test.ok, test.install, text.String())
+			t.Errorf("%s: ok %v, install %q, want %v, %q; text:\n%s", test.name, d.OK, d.Install, test.ok, test.install,
+				text.String())
 		}
 	}
 }

@@ -157,7 +157,8 @@ func unloadAll() error {
 			name, _, _ := strings.Cut(string(line), " ")
 			names = append(names, name)
 			// In whatever order they depend on each other: in the next pass there is one fewer.
-			if err := unix.DeleteModule(name, unix.O_NONBLOCK); err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
+			if err := unix.DeleteModule(name, unix.O_NONBLOCK); err != nil && !errors.Is(err, unix.EAGAIN) &&
+				!errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
 				return fmt.Errorf("unload %s: %w", name, err)
 			}
 		}

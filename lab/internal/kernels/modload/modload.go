@@ -30,7 +30,8 @@ type Config struct {
 // Validate says what is wrong.
 func (c *Config) Validate() error {
 	if c.Rounds < 1 || c.Starts < 0 || c.Threads < 1 {
-		return fmt.Errorf("--rounds %d, --starts %d and --threads %d: there is nothing to do", c.Rounds, c.Starts, c.Threads)
+		return fmt.Errorf("--rounds %d, --starts %d and --threads %d: there is nothing to do", c.Rounds, c.Starts,
+			c.Threads)
 	}
 	return nil
 }
@@ -60,7 +61,8 @@ func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 		if c.Modprobe != "both" && c.Modprobe != modprobe {
 			continue
 		}
-		fmt.Fprintf(w, "lab: modprobe %s: %d rounds naive, %d modules-first, %d starts of verdictd\n", modprobe, c.Rounds, c.Rounds, c.Starts)
+		fmt.Fprintf(w, "lab: modprobe %s: %d rounds naive, %d modules-first, %d starts of verdictd\n", modprobe,
+			c.Rounds, c.Rounds, c.Starts)
 		rows, seconds, err := c.count(ctx, config, modprobe, w)
 		if err != nil {
 			report.OK = false
@@ -83,12 +85,14 @@ func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 // count runs the rows of one modprobe in a machine of their own.
 func (c *Config) count(ctx context.Context, config vm.Config, modprobe string, w io.Writer) ([]Row, float64, error) {
 	if config.Modules == "" {
-		return nil, 0, fmt.Errorf("%s has no modules: this takes the kernel of a distribution, such as --image debian", config.Kernel)
+		return nil, 0, fmt.Errorf("%s has no modules: this takes the kernel of a distribution, such as --image debian",
+			config.Kernel)
 	}
 	// Nothing is loaded before: that is the kernel's and modprobe's to do.
 	config.LoadableNames, config.ModuleNames = config.ModuleNames, nil
 	if tree, err := vm.OpenTree(config.Modules); err == nil && tree.Has("xfrm_user") {
-		config.LoadableNames = append(config.LoadableNames, "xfrm_user") // netlink's protocol xfrm is a module wherever there are some
+		// netlink's protocol xfrm is a module wherever there are some
+		config.LoadableNames = append(config.LoadableNames, "xfrm_user")
 	}
 	if modprobe == modprobeStand {
 		config.Files = append(config.Files, vm.File{Guest: "/sbin/modprobe", Link: kernels.LabPath})

@@ -13,7 +13,8 @@ func TestModloadRows(t *testing.T) {
 	}{
 		{Row{Modprobe: modprobeStand, Strategy: strategyNaive, Rounds: 10, Failed: 3, Errors: proto}, ""},
 		{Row{Modprobe: modprobeStand, Strategy: strategyNaive, Rounds: 10}, "did not show"},
-		{Row{Modprobe: modprobeStand, Strategy: strategyNaive, Rounds: 10, Failed: 3, Errors: map[string]uint64{"EMFILE": 3}}, "did not show"},
+		{Row{Modprobe: modprobeStand, Strategy: strategyNaive, Rounds: 10, Failed: 3,
+			Errors: map[string]uint64{"EMFILE": 3}}, "did not show"},
 		{Row{Modprobe: modprobeStand, Strategy: strategyFirst, Rounds: 10, Failed: 3, Errors: proto}, "failures"},
 		{Row{Modprobe: modprobeStand, Strategy: strategyVerdictd, Rounds: 10}, ""},
 		{Row{Modprobe: modprobeStand, Strategy: strategyVerdictd, Rounds: 10, Failed: 1}, "failures"},

@@ -55,9 +55,11 @@ type Report struct {
 
 // WriteText writes the table for people.
 func (r *Report) WriteText(w io.Writer) error {
-	fmt.Fprintf(w, "%s (%s): %d threads open a socket at the same moment, %.0f s\n", r.Image.Name, r.Image.Release, r.Threads, r.Seconds)
+	fmt.Fprintf(w, "%s (%s): %d threads open a socket at the same moment, %.0f s\n", r.Image.Name, r.Image.Release,
+		r.Threads, r.Seconds)
 	if r.Widened {
-		fmt.Fprintln(w, "The window of the race is widened: the kernel prints some lines between the two steps that it lies between.")
+		fmt.Fprintln(w, "The window of the race is widened: the kernel prints some lines between the two steps that "+
+			"it lies between.")
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -67,7 +69,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		if !row.Expected {
 			verdict = "NO: " + row.Problem
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", row.Modprobe, row.Strategy, row.Rounds, row.Attempts, row.Failed, errorCounts(row.Errors), verdict)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", row.Modprobe, row.Strategy, row.Rounds, row.Attempts, row.Failed,
+			errorCounts(row.Errors), verdict)
 	}
 	return t.Flush()
 }

@@ -110,7 +110,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		views += n
 	}
 	fmt.Fprintf(w, "%s (%s): %.0f s\n", r.Image.Name, r.Image.Release, r.Seconds)
-	fmt.Fprintf(w, "  the kernel        %d readings, %d of them wrong; %d watches; %d threads hang\n", views, r.Kernel.WrongViews, r.Kernel.Watches, len(r.Kernel.Hangs))
+	fmt.Fprintf(w, "  the kernel        %d readings, %d of them wrong; %d watches; %d threads hang\n", views,
+		r.Kernel.WrongViews, r.Kernel.Watches, len(r.Kernel.Hangs))
 	for _, h := range r.Planted.Hangs {
 		fmt.Fprintf(w, "  the planted hang  was found: %s, state %s, %s\n", h.Role, h.State, h.Doing)
 	}

@@ -12,7 +12,8 @@ func TestProcnetJudgement(t *testing.T) {
 	const found, clean = `{"role":"planted","doing":"waiting","state":"S"}`, ""
 	result := func(views, wrong, hangs, reached string) *results.Procnet {
 		o, err := takeProcnet(&vm.Result{Ended: vm.EndedExited, ExitStatus: 1, Stdout: []byte(
-			`{"schema":1,"views":{"self/net":` + views + `},"wrong_views":` + wrong + `,"hangs":[` + hangs + `],"locks_reached":` + reached + `}`)})
+			`{"schema":1,"views":{"self/net":` + views + `},"wrong_views":` + wrong + `,"hangs":[` + hangs +
+				`],"locks_reached":` + reached + `}`)})
 		if err != nil {
 			t.Fatal(err)
 		}

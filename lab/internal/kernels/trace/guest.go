@@ -48,8 +48,10 @@ var tracedLoads = []tracedLoad{
 	{name: "held in one queue, IPv6", address: tracedIPv6, queues: 1},
 	{name: "racing in two queues", address: tracedIPv4, queues: 2},
 	{name: "racing in two queues", address: tracedIPv4, queues: 2, args: []string{"--method", "kprobe"}},
-	{name: "racing in two queues", address: tracedIPv4, queues: 2, args: []string{"--function", "__nf_conntrack_confirm"}},
-	{name: "racing in two queues", address: tracedIPv4, queues: 2, args: []string{"--function", "__nf_conntrack_confirm", "--method", "kprobe"}},
+	{name: "racing in two queues", address: tracedIPv4, queues: 2,
+		args: []string{"--function", "__nf_conntrack_confirm"}},
+	{name: "racing in two queues", address: tracedIPv4, queues: 2,
+		args: []string{"--function", "__nf_conntrack_confirm", "--method", "kprobe"}},
 	{name: "verdictd and stress", address: tracedIPv4, queues: 2, programs: true},
 }
 
@@ -122,11 +124,13 @@ func (c *Guest) do(ctx context.Context, p testbed.Programs, load tracedLoad) (ro
 		return row, err
 	}
 	var counted testbed.StatsOutput
-	if err := testbed.Decode("conntrackwatch stats", stats.Stdout.Bytes(), &counted, "total.clash_resolve", "total.insert_failed"); err != nil {
+	if err := testbed.Decode("conntrackwatch stats", stats.Stdout.Bytes(), &counted, "total.clash_resolve",
+		"total.insert_failed"); err != nil {
 		return row, err
 	}
 	if !counted.Total[ct.ClashResolve].Sent {
-		return row, errors.New("this kernel does not count clashes that it resolves (Linux 5.10 and later do): there is nothing to compare with")
+		return row, errors.New("this kernel does not count clashes that it resolves (Linux 5.10 and later do): there " +
+			"is nothing to compare with")
 	}
 	row = Row{
 		Load: load.name, Probes: summary.Probes, Flows: c.Flows, Packets: c.Flows * c.Burst, Delivered: made.delivered,
@@ -137,7 +141,8 @@ func (c *Guest) do(ctx context.Context, p testbed.Programs, load tracedLoad) (ro
 }
 
 // runPrograms is what people run: verdictd without its guard, and stress. Which packets clash is not known beforehand.
-func (c *Guest) runPrograms(g *testbed.Group, p testbed.Programs, t *netlab.Topology, load tracedLoad) (heldResult, error) {
+func (c *Guest) runPrograms(g *testbed.Group, p testbed.Programs, t *netlab.Topology, load tracedLoad) (heldResult,
+	error) {
 	cfg := config.Default()
 	cfg.Queues.Count = load.queues
 	cfg.Guard.Mode = vocabulary.GuardOff
@@ -148,8 +153,10 @@ func (c *Guest) runPrograms(g *testbed.Group, p testbed.Programs, t *netlab.Topo
 	if err != nil {
 		return heldResult{}, err
 	}
-	sender, err := g.Start(t.Sender, true, nil, p.Stress, "clash", "--json", "-", "--target", load.address.String(), "--port", strconv.Itoa(testbed.Port),
-		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst), "--outstanding", strconv.Itoa(testbed.Outstanding),
+	sender, err := g.Start(t.Sender, true, nil, p.Stress, "clash", "--json", "-", "--target", load.address.String(),
+		"--port", strconv.Itoa(testbed.Port),
+		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst), "--outstanding",
+		strconv.Itoa(testbed.Outstanding),
 		"--timeout", heldWithin.String(), "--linger", "5s")
 	if err != nil {
 		return heldResult{}, err

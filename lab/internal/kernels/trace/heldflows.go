@@ -140,7 +140,9 @@ func (h heldFlows) release(receiver *net.UDPConn, queues []nfq.Queue) (delivered
 			err := q.Run(func(b *nfq.Batch) error {
 				for i := range b.Packets {
 					race++
-					if err := errors.Join(line.wait(race), q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: nfq.Accept}), q.Flush()); err != nil {
+					if err := errors.Join(line.wait(race),
+						q.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: nfq.Accept}),
+						q.Flush()); err != nil {
 						return err
 					}
 				}

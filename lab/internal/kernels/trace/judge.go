@@ -125,6 +125,8 @@ func (r *Row) expect(made heldResult, seen map[netip.AddrPort]int, clashes int) 
 // right says whether a clash is one of two entries of the same flow, without NAT, to the target.
 func (c tracedClash) right(target netip.AddrPort) bool {
 	o, reply := c.Loser.Original, c.Loser.Reply
-	return o.Dst == target && o.Protocol == "udp" && reply.Src == o.Dst && reply.Dst == o.Src && reply.Protocol == o.Protocol &&
-		c.Outcome == "adopted" && c.Winner != nil && c.Winner.Address != c.Loser.Address && c.Winner.Original == o && c.Winner.Reply == reply
+	return o.Dst == target && o.Protocol == "udp" && reply.Src == o.Dst && reply.Dst == o.Src &&
+		reply.Protocol == o.Protocol &&
+		c.Outcome == "adopted" && c.Winner != nil && c.Winner.Address != c.Loser.Address && c.Winner.Original == o &&
+		c.Winner.Reply == reply
 }

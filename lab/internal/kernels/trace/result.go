@@ -63,7 +63,8 @@ func (r *Report) WriteText(w io.Writer) error {
 		if len(row.Disagreements) > 0 {
 			verdict = "DISAGREES"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\n", row.Load, probesText(row.Probes), row.Packets, expected, row.Confirm, row.ClashResolve, row.Reinjection, verdict)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\n", row.Load, probesText(row.Probes), row.Packets, expected,
+			row.Confirm, row.ClashResolve, row.Reinjection, verdict)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -74,7 +75,8 @@ func (r *Report) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "%s, %s: %s\n", row.Load, probesText(row.Probes), d)
 		}
 	}
-	fmt.Fprintf(&b, "Linux %s; clashes at re-injection are in no counter of the kernel's; %.0f s\n", r.Kernel, r.Seconds)
+	fmt.Fprintf(&b, "Linux %s; clashes at re-injection are in no counter of the kernel's; %.0f s\n", r.Kernel,
+		r.Seconds)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

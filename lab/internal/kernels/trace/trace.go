@@ -25,7 +25,8 @@ type Config struct {
 func (c *Config) Validate() error {
 	const most = 10_000 // packets that wait at a time
 	if c.Flows < 1 || c.Burst < 2 || c.Burst > testbed.MaxBurst || c.Flows > most/c.Burst {
-		return fmt.Errorf("--flows %d of --burst %d are not possible: at least 1 of 2 to %d packets, and %d packets in all", c.Flows, c.Burst, testbed.MaxBurst, most)
+		return fmt.Errorf("--flows %d of --burst %d are not possible: at least 1 of 2 to %d packets, and %d "+
+			"packets in all", c.Flows, c.Burst, testbed.MaxBurst, most)
 	}
 	return nil
 }
@@ -36,7 +37,8 @@ func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Command = []string{kernels.LabPath, "kernel", "trace-guest", "--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst)}
+	config.Command = []string{kernels.LabPath, "kernel", "trace-guest", "--flows", strconv.Itoa(c.Flows), "--burst",
+		strconv.Itoa(c.Burst)}
 	config.Timeout = c.Timeout
 	config.Stderr = w
 	if c.Console {

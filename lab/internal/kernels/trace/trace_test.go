@@ -47,7 +47,10 @@ func TestTraceIsJudged(t *testing.T) {
 			*c = append(*c, (*c)[1])
 			s.Shown++
 		}, "has 3 clashes, not 2"},
-		{"one in place of another", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) { (*c)[1] = (*c)[3] }, "has 1 clashes, not 2"},
+		{"one in place of another", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary,
+			_ *uint64) {
+			(*c)[1] = (*c)[3]
+		}, "has 1 clashes, not 2"},
 		{"another port", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) {
 			(*c)[0].Loser.Original.Dst = netip.MustParseAddrPort("127.0.0.1:1")
 		}, "not a clash of this load"},
@@ -57,14 +60,24 @@ func TestTraceIsJudged(t *testing.T) {
 		{"loser is winner", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) {
 			(*c)[0].Winner.Address = (*c)[0].Loser.Address
 		}, "not a clash of this load"},
-		{"no winner", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) { (*c)[0].Winner = nil }, "not a clash of this load"},
-		{"another flow's winner", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) { (*c)[0].Winner = (*c)[2].Winner }, "not a clash of this load"},
-		{"dropped", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) { (*c)[0].Outcome = "dropped" }, "not a clash of this load"},
-		{"the kernel counts more", func(_ *heldResult, _ *[]tracedClash, _ *tracedSummary, n *uint64) { *n++ }, "counts 6 in clash_resolve"},
-		{"the kernel counts none", func(_ *heldResult, _ *[]tracedClash, _ *tracedSummary, n *uint64) { *n = 0 }, "counts 0 in clash_resolve"},
-		{"the trace missed some", func(_ *heldResult, _ *[]tracedClash, s *tracedSummary, _ *uint64) { s.Missed = 3 }, "missed 3"},
-		{"lines are missing", func(_ *heldResult, _ *[]tracedClash, s *tracedSummary, _ *uint64) { s.Shown++ }, "the summary says 11"},
-		{"packets are missing", func(m *heldResult, _ *[]tracedClash, _ *tracedSummary, _ *uint64) { m.delivered-- }, "14 packets of 15"},
+		{"no winner", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) { (*c)[0].Winner = nil },
+			"not a clash of this load"},
+		{"another flow's winner", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary,
+			_ *uint64) {
+			(*c)[0].Winner = (*c)[2].Winner
+		}, "not a clash of this load"},
+		{"dropped", func(_ *heldResult, c *[]tracedClash, _ *tracedSummary, _ *uint64) { (*c)[0].Outcome = "dropped" },
+			"not a clash of this load"},
+		{"the kernel counts more", func(_ *heldResult, _ *[]tracedClash, _ *tracedSummary, n *uint64) { *n++ },
+			"counts 6 in clash_resolve"},
+		{"the kernel counts none", func(_ *heldResult, _ *[]tracedClash, _ *tracedSummary, n *uint64) { *n = 0 },
+			"counts 0 in clash_resolve"},
+		{"the trace missed some", func(_ *heldResult, _ *[]tracedClash, s *tracedSummary, _ *uint64) { s.Missed = 3 },
+			"missed 3"},
+		{"lines are missing", func(_ *heldResult, _ *[]tracedClash, s *tracedSummary, _ *uint64) { s.Shown++ },
+			"the summary says 11"},
+		{"packets are missing", func(m *heldResult, _ *[]tracedClash, _ *tracedSummary, _ *uint64) { m.delivered-- },
+			"14 packets of 15"},
 	} {
 		for _, exact := range []bool{true, false} {
 			made, clashes, summary := tracedBy(flows)
@@ -74,7 +87,8 @@ func TestTraceIsJudged(t *testing.T) {
 			}
 			row := Row{Flows: flows, Packets: 3 * flows, Delivered: made.delivered, ClashResolve: counted}
 			row.judge(made, exact, clashes, summary)
-			found := slices.ContainsFunc(row.Disagreements, func(s string) bool { return strings.Contains(s, test.reason) })
+			found := slices.ContainsFunc(row.Disagreements,
+				func(s string) bool { return strings.Contains(s, test.reason) })
 			switch {
 			case test.reason == "" && len(row.Disagreements) > 0:
 				t.Errorf("%s, exact %v: %q", test.name, exact, row.Disagreements)
@@ -133,7 +147,8 @@ func TestTraceDecodes(t *testing.T) {
 	if c := clashes[1]; c.Path != "confirm" || c.Loser.Original.Dst.Port() != 2 || c.Winner != nil {
 		t.Errorf("%+v", c)
 	}
-	for what, text := range map[string]string{"empty": "", "no summary": clash, "cut short": clash + summary[:20], "other schema": strings.Replace(summary, `"schema":1`, `"schema":2`, 1)} {
+	for what, text := range map[string]string{"empty": "", "no summary": clash, "cut short": clash + summary[:20],
+		"other schema": strings.Replace(summary, `"schema":1`, `"schema":2`, 1)} {
 		if _, _, err := decodeTrace([]byte(text)); err == nil {
 			t.Errorf("%s: no error", what)
 		}

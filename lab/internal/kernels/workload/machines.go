@@ -38,7 +38,8 @@ type Machines struct {
 
 // Validate says all that is wrong.
 func (m *Machines) Validate() error {
-	errs := []error{testbed.Within("--flows", m.Flows, 1, testbed.MaxFlows), testbed.Within("--burst", m.Burst, 2, testbed.MaxBurst), testbed.Within("--cpus", m.CPUs, 2, 8)}
+	errs := []error{testbed.Within("--flows", m.Flows, 1, testbed.MaxFlows),
+		testbed.Within("--burst", m.Burst, 2, testbed.MaxBurst), testbed.Within("--cpus", m.CPUs, 2, 8)}
 	if m.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("--timeout %v is not above zero", m.Timeout))
 	}
@@ -46,14 +47,17 @@ func (m *Machines) Validate() error {
 }
 
 // Boot runs one row in a machine of its own and fills the row in.
-func (c *Machines) Boot(ctx context.Context, row *report.CrashRow, image string, w io.Writer) (accelerator string, err error) {
-	m := kernels.Machine{Image: image, Modules: c.Modules, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator, Bin: c.Bin}
+func (c *Machines) Boot(ctx context.Context, row *report.CrashRow, image string, w io.Writer) (accelerator string,
+	err error) {
+	m := kernels.Machine{Image: image, Modules: c.Modules, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator,
+		Bin: c.Bin}
 	_, config, err := m.Prepare(ctx, w)
 	if err != nil {
 		return "", err
 	}
 	config.Command = []string{
-		kernels.LabPath, "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard", row.Guard, "--program", row.Program, "--events", row.Events,
+		kernels.LabPath, "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard",
+		row.Guard, "--program", row.Program, "--events", row.Events,
 		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst),
 	}
 	// An oops leaves the daemon's locks taken, and the machine hanging. A processor that this machine does not get to

@@ -29,7 +29,8 @@ func takeMachine(row *report.CrashRow, result *vm.Result) error {
 			row.Flows, row.ClashResolve = sample.Entries, sample.ClashResolve
 		}
 		if result.Ended == vm.EndedExited {
-			row.Error = fmt.Sprintf("the workload failed with exit status %d: %s", result.ExitStatus, bytes.TrimSpace(result.Stderr))
+			row.Error = fmt.Sprintf("the workload failed with exit status %d: %s", result.ExitStatus,
+				bytes.TrimSpace(result.Stderr))
 		}
 		return nil
 	}

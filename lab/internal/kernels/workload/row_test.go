@@ -55,7 +55,8 @@ func TestMachineThatFinished(t *testing.T) {
 	result := consoleResult(t, crashConsole)
 	clashes := uint64(531)
 	done, err := json.Marshal(Result{Schema: 1, Release: "6.1.192-lab-vulnerable-kasan", KASAN: true, Run: report.Run{
-		Placement: "verdict3", Guard: "off", Events: "listener", Flows: 2000, Sent: 4000, ClashResolve: &clashes, Error: "stress: the kernel broke",
+		Placement: "verdict3", Guard: "off", Events: "listener", Flows: 2000, Sent: 4000, ClashResolve: &clashes,
+		Error: "stress: the kernel broke",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,8 @@ func TestMachineThatFinished(t *testing.T) {
 		t.Errorf("fires after %v", row.SecondsToFire)
 	}
 	quoted := strings.Join(row.Report, "\n")
-	for _, part := range []string{"BUG: KASAN: use-after-free in nf_conntrack_confirm", " nf_reinject+", "Freed by task 81", "__nf_ct_resolve_clash"} {
+	for _, part := range []string{"BUG: KASAN: use-after-free in nf_conntrack_confirm", " nf_reinject+",
+		"Freed by task 81", "__nf_ct_resolve_clash"} {
 		if !strings.Contains(quoted, part) {
 			t.Errorf("the quotation lacks %q:\n%s", part, quoted)
 		}
@@ -91,11 +93,13 @@ func TestMachineThatDied(t *testing.T) {
 	result.Stdout = []byte(`{"release":"6.1.192","kasan":true,"seconds":0.2,"entries":100,"clash_resolve":3}
 {"release":"6.1.192","kasan":true,"seconds":0.5,"entries":240,"clash_resolve":11}
 {"release":"6.1.192","kasan":true,"seconds":0.7,"entr`)
-	row := report.CrashRow{Kernel: "vulnerable", Expected: report.OutcomeFires, Run: report.Run{Placement: "verdict3", Guard: "off", Events: "listener"}}
+	row := report.CrashRow{Kernel: "vulnerable", Expected: report.OutcomeFires,
+		Run: report.Run{Placement: "verdict3", Guard: "off", Events: "listener"}}
 	if err := takeMachine(&row, result); err != nil {
 		t.Fatal(err)
 	}
-	if row.Judge() || row.Outcome != report.OutcomeInconclusive || !row.Partial || row.Flows != 240 || row.Clashes() != 11 || row.Release != "6.1.192" {
+	if row.Judge() || row.Outcome != report.OutcomeInconclusive || !row.Partial || row.Flows != 240 ||
+		row.Clashes() != 11 || row.Release != "6.1.192" {
 		t.Errorf("got %+v", row)
 	}
 }

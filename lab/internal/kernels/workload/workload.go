@@ -66,7 +66,8 @@ func (c *Workload) Run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	row := matrix.GuestRow{
-		Placement: c.Placement, Fanout: c.Fanout, Guard: c.Guard, Program: c.Program, Events: c.Events, Flows: c.Flows, Burst: c.Burst,
+		Placement: c.Placement, Fanout: c.Fanout, Guard: c.Guard, Program: c.Program, Events: c.Events, Flows: c.Flows,
+		Burst: c.Burst,
 	}
 	lines := json.NewEncoder(stdout)
 	row.Sending = func(t *netlab.Topology) func() {
