@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/prometheus/procfs"
+
 	"verdictd/internal/crash"
 	"verdictd/internal/kernelfacts"
 )
@@ -60,16 +62,15 @@ func ReadHost() (Host, error) {
 
 // cpuModel is empty where /proc/cpuinfo names none, as on arm64.
 func cpuModel() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
+	proc, err := procfs.NewDefaultFS()
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(text)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
+	cpus, err := proc.CPUInfo()
+	if err != nil || len(cpus) == 0 {
+		return ""
 	}
-	return ""
+	return cpus[0].ModelName
 }
 
 // readSysctls reads those that there are, of the calling thread's namespaces.

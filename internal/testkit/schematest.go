@@ -127,14 +127,9 @@ func comments(t *testing.T) map[string]string {
 		return commentMap
 	}
 	root, here := moduleRoot(t)
-	if err := os.Chdir(root); err != nil { // the generator's names are those of the folders, as seen from here
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := os.Chdir(filepath.Join(root, here)); err != nil {
-			t.Fatal(err)
-		}
-	}()
+	// The generator's names are those of the folders, as seen from the module's root.
+	t.Chdir(root)
+	defer t.Chdir(filepath.Join(root, here))
 	commentMap = map[string]string{}
 	command, _, _ := strings.Cut(filepath.ToSlash(here), "/")
 	for _, folder := range []string{"internal", command} {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -154,65 +155,73 @@ func run(t *testing.T, m *machine, strategy Strategy) *results.Modload {
 
 // What the old modprobe does to threads that start as they are, it does not do to those that start behind the module.
 func TestStrategies(t *testing.T) {
-	old := newMachine()
-	old.early, old.kmod = true, "kmod version 18\n"
-	res := run(t, old, Naive)
-	if res.Failed == 0 || res.Errors["EPROTONOSUPPORT"] != res.Failed || res.FailedRounds == 0 || res.FirstFailure == 0 ||
-		res.KmodRace != kernelfacts.Affected {
-		t.Errorf("naive, old modprobe: %+v", res)
-	}
-	for _, early := range []bool{true, false} {
-		m := newMachine()
-		m.early = early
-		if res := run(t, m, ModulesFirst); res.Failed > 0 || res.FirstFailure > 0 || res.StartErrors > 0 {
-			t.Errorf("modules first, early %v: %+v", early, res)
+	synctest.Test(t, func(t *testing.T) {
+		old := newMachine()
+		old.early, old.kmod = true, "kmod version 18\n"
+		res := run(t, old, Naive)
+		if res.Failed == 0 || res.Errors["EPROTONOSUPPORT"] != res.Failed || res.FailedRounds == 0 || res.FirstFailure == 0 ||
+			res.KmodRace != kernelfacts.Affected {
+			t.Errorf("naive, old modprobe: %+v", res)
 		}
-	}
-	if res := run(t, newMachine(), Naive); res.Failed > 0 || res.KmodRace != kernelfacts.Fixed {
-		t.Errorf("naive, new modprobe: %+v", res)
-	}
+		for _, early := range []bool{true, false} {
+			m := newMachine()
+			m.early = early
+			if res := run(t, m, ModulesFirst); res.Failed > 0 || res.FirstFailure > 0 || res.StartErrors > 0 {
+				t.Errorf("modules first, early %v: %+v", early, res)
+			}
+		}
+		if res := run(t, newMachine(), Naive); res.Failed > 0 || res.KmodRace != kernelfacts.Fixed {
+			t.Errorf("naive, new modprobe: %+v", res)
+		}
+	})
 }
 
 // Modules that were there before stay.
 func TestUnloadsOnlyItsOwn(t *testing.T) {
-	m := newMachine()
-	run(t, m, Naive)
-	if slices.Contains(m.removed, "dummy") || !slices.Contains(m.removed, "xfrm_algo") {
-		t.Errorf("unloaded %v", m.removed)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		run(t, m, Naive)
+		if slices.Contains(m.removed, "dummy") || !slices.Contains(m.removed, "xfrm_algo") {
+			t.Errorf("unloaded %v", m.removed)
+		}
+	})
 }
 
 func TestModuleThatWasLoadedIsLoadedAgain(t *testing.T) {
-	m := newMachine()
-	if err := m.Ask(xfrm(t)); err != nil {
-		t.Fatal(err)
-	}
-	target, err := Prepare(t.Context(), m, xfrm(t), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Run(t.Context(), m, target, Config{2, 3, Naive}, nil); err != nil || m.state != "live" {
-		t.Errorf("%v, the module is %q", err, m.state)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		if err := m.Ask(xfrm(t)); err != nil {
+			t.Fatal(err)
+		}
+		target, err := Prepare(t.Context(), m, xfrm(t), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), m, target, Config{2, 3, Naive}, nil); err != nil || m.state != "live" {
+			t.Errorf("%v, the module is %q", err, m.state)
+		}
+	})
 }
 
 func TestModuleInUse(t *testing.T) {
-	m := newMachine()
-	target, err := Prepare(t.Context(), m, xfrm(t), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.inUse = 5 // for a moment, as sockets are that were just closed
-	if _, err := Run(t.Context(), m, target, Config{2, 3, Naive}, nil); err != nil {
-		t.Error(err)
-	}
-	m.inUse = 1 << 30
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	res, err := Run(ctx, m, target, Config{2, 3, Naive}, nil)
-	if err == nil || res == nil || res.Rounds != 0 || !res.TimedOut {
-		t.Errorf("%+v, %v", res, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		target, err := Prepare(t.Context(), m, xfrm(t), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.inUse = 5 // for a moment, as sockets are that were just closed
+		if _, err := Run(t.Context(), m, target, Config{2, 3, Naive}, nil); err != nil {
+			t.Error(err)
+		}
+		m.inUse = 1 << 30
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		res, err := Run(ctx, m, target, Config{2, 3, Naive}, nil)
+		if err == nil || res == nil || res.Rounds != 0 || !res.TimedOut {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
 }
 
 func TestCannot(t *testing.T) {
@@ -266,14 +275,16 @@ func TestValidate(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
-	m := newMachine()
-	target, err := Prepare(t.Context(), m, xfrm(t), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	res, err := Run(ctx, m, target, Config{2, maxRounds, Naive}, func(*results.Modload) { cancel() })
-	if err == nil || !res.Interrupted || res.Rounds == 0 || res.Rounds == maxRounds {
-		t.Errorf("%+v, %v", res, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine()
+		target, err := Prepare(t.Context(), m, xfrm(t), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		res, err := Run(ctx, m, target, Config{2, maxRounds, Naive}, func(*results.Modload) { cancel() })
+		if err == nil || !res.Interrupted || res.Rounds == 0 || res.Rounds == maxRounds {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
 }

@@ -129,7 +129,7 @@ func (t *Target) round(ctx context.Context, s System, strategy Strategy, w *work
 		}
 		failed = true
 		r.Failed++
-		r.Errors[errnoName(err)]++
+		r.Errors[results.ErrnoName(err)]++
 	}
 	if failed {
 		r.FailedRounds++
@@ -138,15 +138,6 @@ func (t *Target) round(ctx context.Context, s System, strategy Strategy, w *work
 		}
 	}
 	return nil
-}
-
-func errnoName(err error) string {
-	if errno, ok := errors.AsType[unix.Errno](err); ok {
-		if name := unix.ErrnoName(errno); name != "" {
-			return name
-		}
-	}
-	return err.Error()
 }
 
 // unload takes the module out, and what came in with it.

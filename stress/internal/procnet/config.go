@@ -8,12 +8,16 @@ import (
 	"verdictd/internal/results"
 )
 
-// What a run does and sees is what its result file says.
+// What a run does and sees, as its result file has it.
 type (
+	// Config says what a run does.
 	Config = results.ProcnetConfig
+	// Result is what a run saw.
 	Result = results.Procnet
-	Wrong  = results.WrongView
-	Hang   = results.Hang
+	// Wrong is a reading that showed what it should not.
+	Wrong = results.WrongView
+	// Hang is a thread that takes no step.
+	Hang = results.Hang
 )
 
 // Default is a run of ten seconds.

@@ -1,12 +1,13 @@
 package procnet
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // worker is a thread whose steps are counted.
@@ -59,17 +60,20 @@ func describe(w *worker, since, now time.Time) Hang {
 	if doing := w.doing.Load(); doing != nil {
 		h.Doing = *doing
 	}
-	folder := fmt.Sprintf("/proc/self/task/%d/", h.Thread)
-	if b, err := os.ReadFile(folder + "stat"); err == nil {
-		// The name, in brackets, may hold anything.
-		if i := bytes.LastIndexByte(b, ')'); i >= 0 && len(b) > i+2 {
-			h.State = string(b[i+2])
-		}
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return h
 	}
-	if b, err := os.ReadFile(folder + "wchan"); err == nil && string(b) != "0" {
-		h.Wchan = strings.TrimSpace(string(b))
+	thread, err := proc.Thread(os.Getpid(), h.Thread)
+	if err != nil {
+		return h
 	}
-	if b, err := os.ReadFile(folder + "stack"); err == nil {
+	if stat, err := thread.Stat(); err == nil {
+		h.State = stat.State
+	}
+	h.Wchan, _ = thread.Wchan() // empty where it may not be read
+	stack := fmt.Sprintf("/proc/self/task/%d/stack", h.Thread)
+	if b, err := os.ReadFile(stack); err == nil {
 		for line := range strings.Lines(string(b)) {
 			h.Stack = append(h.Stack, strings.TrimSpace(line))
 		}

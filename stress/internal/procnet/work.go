@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/netlab"
+	"verdictd/internal/results"
 )
 
 // message is a line that the working process writes.
@@ -241,7 +242,7 @@ func (r *runner) check(w *worker, v *view, n int) {
 	defer r.mu.Unlock()
 	switch {
 	case err != nil:
-		r.readErrors[errnoName(err)]++
+		r.readErrors[results.ErrnoName(err)]++
 	case why != "":
 		r.wrongViews++
 		if len(r.wrong) < keptWrong {
@@ -270,7 +271,7 @@ func (r *runner) rename(w *worker, random *rand.Rand) {
 	err := unix.Rename(from, to)
 	name := renamed
 	if err != nil {
-		name = errnoName(err)
+		name = results.ErrnoName(err)
 	}
 	r.mu.Lock()
 	r.renames[name]++
@@ -306,7 +307,7 @@ func (r *runner) churn(w *worker, random *rand.Rand) {
 		defer close(done)
 		if err := visit(r, w, r.stage.spaces[i], &r.stage.signs[i], n); err != nil {
 			r.mu.Lock()
-			r.readErrors[errnoName(err)]++
+			r.readErrors[results.ErrnoName(err)]++
 			r.mu.Unlock()
 		}
 	})
@@ -341,13 +342,4 @@ func plant(w *worker, _ *rand.Rand) {
 			return
 		}
 	}
-}
-
-func errnoName(err error) string {
-	if errno, ok := errors.AsType[unix.Errno](err); ok {
-		if name := unix.ErrnoName(errno); name != "" {
-			return name
-		}
-	}
-	return err.Error()
 }
