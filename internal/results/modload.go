@@ -31,7 +31,8 @@ type Modload struct {
 
 // ModloadConfig says what the run did.
 type ModloadConfig struct {
-	// Part is the name of what the threads ask for: a protocol or a subsystem. Alias is what the kernel asks modprobe for.
+	// Part is the name of what the threads ask for: a protocol or a subsystem. Alias is what the kernel asks modprobe
+	// for.
 	Part  string `json:"part"`
 	Alias string `json:"alias"`
 	// Module is what is unloaded before each round, with those of Needs that were not loaded before the run.

@@ -20,8 +20,8 @@ type Namespace struct {
 	Path string `json:"path"`
 	// Sysctls are net.netfilter.* and those of net.ipv4 that matter to senders.
 	Sysctls map[string]string `json:"sysctls"`
-	// Rules are those that queue, rewrite or exempt packets, one a line, as far as the process may read them; Unread says
-	// which it may not.
+	// Rules are those that queue, rewrite or exempt packets, one a line, as far as the process may read them; Unread
+	// says which it may not.
 	Rules  []string `json:"rules"`
 	Unread []string `json:"unread"`
 }

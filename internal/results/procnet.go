@@ -12,8 +12,8 @@ type Procnet struct {
 	Wrong      []WrongView `json:"wrong"`
 	// ReadErrors are names that should be there and could not be read, by errno.
 	ReadErrors map[string]uint64 `json:"read_errors"`
-	// Renames are the attempts to rename, by errno; "none" would be a success. LocksReached says that they came to where
-	// the kernel takes the directories' locks, which a read-only /proc does not let them.
+	// Renames are the attempts to rename, by errno; "none" would be a success. LocksReached says that they came to
+	// where the kernel takes the directories' locks, which a read-only /proc does not let them.
 	Renames      map[string]uint64 `json:"renames"`
 	LocksReached bool              `json:"locks_reached"`
 	// Watches counts inotify watches that were set, Threads those that came and went.

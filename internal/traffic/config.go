@@ -65,14 +65,14 @@ type ClashConfig struct {
 	Size  int `json:"size"`
 
 	// Threads share each burst evenly. 0: as many as the burst has packets, at most one a CPU (ModeSendmmsg: one;
-	// ModeReuseport, ModeCross and ModeReply: at least two). Sockets is how many share a flow's 5-tuple in ModeReuseport;
-	// 0: one for each thread.
+	// ModeReuseport, ModeCross and ModeReply: at least two). Sockets is how many share a flow's 5-tuple in
+	// ModeReuseport; 0: one for each thread.
 	Mode    Mode `json:"mode"`
 	Threads int  `json:"threads"`
 	Sockets int  `json:"sockets"`
 
-	// Aim makes the threads of a burst wait for one instant, which brings their first packets some 100 ns together where
-	// each has a CPU. Without it the thread that leads is ahead by the time that a word takes to another CPU.
+	// Aim makes the threads of a burst wait for one instant, which brings their first packets some 100 ns together
+	// where each has a CPU. Without it the thread that leads is ahead by the time that a word takes to another CPU.
 	Aim bool `json:"aim"`
 
 	// Spacing is between two packets that one thread sends of a burst; not for ModeSendmmsg.
@@ -94,13 +94,13 @@ type ClashConfig struct {
 	// Seed decides the order of ports and the filling of payloads. 0: draw one.
 	Seed uint64 `json:"seed"`
 
-	// Duration ends the sending, as does Enough, which is asked now and then, when it returns true. A run that they end is
-	// complete. 0 and nil: only Flows does.
+	// Duration ends the sending, as does Enough, which is asked now and then, when it returns true. A run that they end
+	// is complete. 0 and nil: only Flows does.
 	Duration time.Duration `json:"-"`
 	Enough   func() bool   `json:"-"`
 
-	// Timeout bounds the whole run, Linger within it the wait for stragglers after the last send. Linger ends early once
-	// everything has arrived and nothing more did for a while.
+	// Timeout bounds the whole run, Linger within it the wait for stragglers after the last send. Linger ends early
+	// once everything has arrived and nothing more did for a while.
 	Timeout time.Duration `json:"-"`
 	Linger  time.Duration `json:"-"`
 

@@ -25,8 +25,8 @@ type FloodResult struct {
 	SendErrno  map[string]uint64 `json:"send_errno,omitempty"`
 	Calls      uint64            `json:"calls"`
 
-	// SendSeconds is from the start of the threads to the last send, SentPerSecond the packets that the kernel took over
-	// it.
+	// SendSeconds is from the start of the threads to the last send, SentPerSecond the packets that the kernel took
+	// over it.
 	SendSeconds   float64 `json:"send_seconds"`
 	SentPerSecond float64 `json:"sent_per_second"`
 

@@ -31,15 +31,15 @@ type FloodConfig struct {
 	Duration time.Duration `json:"-"`
 	Size     int           `json:"size"` // bytes of payload
 
-	// Threads share the flows. Each gives a system call Batch messages at most, and each message Segments packets, which
-	// the kernel separates (UDP GSO, UDP_SEGMENT, Linux 4.18); 1: no GSO. A flow has its turn of Batch times Segments
-	// packets, then the next one has.
+	// Threads share the flows. Each gives a system call Batch messages at most, and each message Segments packets,
+	// which the kernel separates (UDP GSO, UDP_SEGMENT, Linux 4.18); 1: no GSO. A flow has its turn of Batch times
+	// Segments packets, then the next one has.
 	Threads  int `json:"threads"`
 	Batch    int `json:"batch"`
 	Segments int `json:"segments"`
 
-	// Pace is in packets a second, of all threads. A packet carries the time at which it was due, so that a stall shows in
-	// the latency of all that it delayed.
+	// Pace is in packets a second, of all threads. A packet carries the time at which it was due, so that a stall shows
+	// in the latency of all that it delayed.
 	Pace Pace `json:"pace"`
 
 	// Blind does without a receiver: loss and latency are not measured.

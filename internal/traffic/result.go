@@ -25,8 +25,8 @@ const (
 type ClashResult struct {
 	Config ClashConfig `json:"config"` // as it ran: threads, sources and seed that were left open are filled in
 
-	// Flows is how many bursts were sent, Sent how many packets were offered to the kernel for them, Delivered how many of
-	// those arrived intact. Lost is the rest: whatever was dropped on the way, refused at the send, or corrupted.
+	// Flows is how many bursts were sent, Sent how many packets were offered to the kernel for them, Delivered how many
+	// of those arrived intact. Lost is the rest: whatever was dropped on the way, refused at the send, or corrupted.
 	Flows     uint64 `json:"flows"`
 	Sent      uint64 `json:"sent"`
 	Delivered uint64 `json:"delivered"`
@@ -37,8 +37,8 @@ type ClashResult struct {
 	Corrupted  uint64 `json:"corrupted"`  // arrivals with a damaged payload
 	Foreign    uint64 `json:"foreign"`    // intact arrivals of another run
 
-	// SourcesChanged is packets that arrived from another address or port than the first of their flow, ReceivedFrom the
-	// addresses that flows arrived from: not the sources of Config where addresses are translated on the way.
+	// SourcesChanged is packets that arrived from another address or port than the first of their flow, ReceivedFrom
+	// the addresses that flows arrived from: not the sources of Config where addresses are translated on the way.
 	SourcesChanged uint64       `json:"sources_changed"`
 	ReceivedFrom   []netip.Addr `json:"received_from"`
 

@@ -48,7 +48,8 @@ type receiverSocket struct {
 	at       netip.AddrPort
 	buffer   int
 	protocol Protocol
-	// several: flows arrive at several addresses, and each packet tells at which. The address of at is then that of all.
+	// several: flows arrive at several addresses, and each packet tells at which. The address of at is then that of
+	// all.
 	several bool
 }
 

@@ -39,19 +39,26 @@ func stalling(c awaited, stall <-chan struct{}, losses chan<- struct{}) ct.Handl
 	}
 }
 
+// listening is a listener with a small buffer that can read the table.
+func listening(t *testing.T, buffer int) *ct.Listener {
+	t.Helper()
+	l, err := ct.Listen(ct.ListenConfig{ReceiveBuffer: buffer, MaxReceiveBuffer: buffer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	if err := l.OpenResync(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // TestLossIsPutRight has the kernel lose events of flows that begin, and then of flows that end: after each, the census
 // has to hold what the kernel's table holds.
 func TestLossIsPutRight(t *testing.T) {
 	testkit.Namespace(t)
 	const flows, buffer = 400, 8192
-	l, err := ct.Listen(ct.ListenConfig{ReceiveBuffer: buffer, MaxReceiveBuffer: buffer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	if err := l.OpenResync(); err != nil {
-		t.Fatal(err)
-	}
+	l := listening(t, buffer)
 	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -80,12 +87,10 @@ func TestLossIsPutRight(t *testing.T) {
 		t.Helper()
 		awaitBefore(t, ended, what, signal)
 	}
-	send := func(port int) { sendTo(t, socket, port) }
-
 	await("first reading", c.settled)
-	send(1)
+	sendTo(t, socket, 1)
 	for port := range flows {
-		send(20000 + port)
+		sendTo(t, socket, 20000+port)
 	}
 	stall <- struct{}{}
 	await("loss", lossesSeen)

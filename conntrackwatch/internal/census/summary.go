@@ -20,13 +20,14 @@ type Quantiles struct {
 
 // Summary is what a [Census] has found.
 type Summary struct {
-	// Lifetimes are those of flows that have ended, by protocol. Exact is how many of them are by the kernel's own times.
+	// Lifetimes are those of flows that have ended, by protocol. Exact is how many of them are by the kernel's own
+	// times.
 	Lifetimes map[ct.Protocol]Quantiles `json:"lifetimes_seconds"`
 	Exact     uint64                    `json:"lifetimes_exact"`
 	// Open are the flows that have begun and not ended, by protocol, and how old they are.
 	Open map[ct.Protocol]Quantiles `json:"open_seconds"`
-	// Older is how many flows were there already when the watch began, OlderEnded how many have ended whose beginning was
-	// not seen.
+	// Older is how many flows were there already when the watch began, OlderEnded how many have ended whose beginning
+	// was not seen.
 	Older      uint64 `json:"older"`
 	OlderEnded uint64 `json:"older_ended"`
 	// Untracked is how many flows found no room in the table: they are missing among Lifetimes and Open.

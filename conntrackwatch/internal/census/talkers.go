@@ -10,8 +10,8 @@ import (
 type Talker struct {
 	Address netip.Addr `json:"address"`
 	Flows   uint64     `json:"flows"`
-	// Overcount is how many of Flows may be those of others: an address that comes in when all places are taken inherits
-	// the count of the one that it displaces. 0 means exact.
+	// Overcount is how many of Flows may be those of others: an address that comes in when all places are taken
+	// inherits the count of the one that it displaces. 0 means exact.
 	Overcount uint64 `json:"overcount"`
 	// Packets and Bytes are of flows that have ended while the address had its place, both directions; 0 unless
 	// net.netfilter.nf_conntrack_acct is 1.

@@ -16,8 +16,8 @@ import (
 type Config struct {
 	Version string // of the program
 	Listen  ct.ListenConfig
-	// Format has each event written as a line: see [NewLines]. Empty: flows are followed, unless Count has events counted
-	// only.
+	// Format has each event written as a line: see [NewLines]. Empty: flows are followed, unless Count has events
+	// counted only.
 	Format string
 	Count  bool
 	// Interval is the time between samples, 0: none. JSON has them as objects.

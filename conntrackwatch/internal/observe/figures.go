@@ -17,8 +17,8 @@ type Figures struct {
 	EventsLost *float64
 	// Entries of Limit are in conntrack's table.
 	Entries, Limit ct.Value
-	// Backlog is packets waiting in all queues, QueueDropped those dropped a second by full queues or sockets; nil where
-	// the queues cannot be listed.
+	// Backlog is packets waiting in all queues, QueueDropped those dropped a second by full queues or sockets; nil
+	// where the queues cannot be listed.
 	Backlog      *float64
 	QueueDropped *float64
 }

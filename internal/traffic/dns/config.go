@@ -42,8 +42,8 @@ const (
 
 // Config says what Run resolves. Default has the values to start from.
 type Config struct {
-	// Target and Port are the server's, which listens there. An address outside loopback and the documentation ranges must
-	// be given in AllowTarget too.
+	// Target and Port are the server's, which listens there. An address outside loopback and the documentation ranges
+	// must be given in AllowTarget too.
 	Target      netip.Addr `json:"target"`
 	Port        uint16     `json:"port"`
 	AllowTarget netip.Addr `json:"allow_target,omitzero"`

@@ -11,12 +11,13 @@ import (
 
 // Config says what a run does.
 type Config struct {
-	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Flows is chosen as
-	// below.
+	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Flows is chosen
+	// as below.
 	Traffic traffic.ClashConfig
 	Way     way.Config
 
-	// Flows is how many there are at most; nil: the default, or with Clashes or a duration as many as the addresses give.
+	// Flows is how many there are at most; nil: the default, or with Clashes or a duration as many as the addresses
+	// give.
 	Flows *int
 	// Clashes ends the run when conntrack has counted so many; 0: no such end. Fewer are an error.
 	Clashes uint64

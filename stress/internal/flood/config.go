@@ -9,8 +9,8 @@ import (
 
 // Config says what a run does.
 type Config struct {
-	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Packets is chosen as
-	// below.
+	// Traffic is what is sent. Of its fields that say where, those that the way brings are filled in; Packets is chosen
+	// as below.
 	Traffic traffic.FloodConfig
 	Way     way.Config
 

@@ -11,10 +11,11 @@
 //
 // # Traps
 //
-//   - Nothing can be shown where the part is built in, where modules may not be loaded or unloaded, or where there is no
-//     modprobe. [Prepare] finds out, and says which.
-//   - Unloading a module takes away what it holds. Modules that were loaded before the run are left alone, but for the one
-//     in question, which is loaded again at the end.
-//   - A module's reference by a socket lasts until the socket is closed, and by RCU a little longer: unloading is tried for a while.
+//   - Nothing can be shown where the part is built in, where modules may not be loaded or unloaded, or where there is
+//     no modprobe. [Prepare] finds out, and says which.
+//   - Unloading a module takes away what it holds. Modules that were loaded before the run are left alone, but for the
+//     one in question, which is loaded again at the end.
+//   - A module's reference by a socket lasts until the socket is closed, and by RCU a little longer: unloading is
+//     tried for a while.
 //   - The threads belong to one process. The kernel does not care: modprobe runs once for each request.
 package modrace
