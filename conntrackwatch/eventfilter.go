@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 // eventFilter is which events to receive. The kernel applies it: what does not pass costs this program nothing.
@@ -38,7 +39,7 @@ func (f *eventFilter) filter() (filter ct.Filter, err error) {
 		}
 	}
 	for _, name := range f.Protocol {
-		protocol, err := ct.ParseProtocol(name)
+		protocol, err := vocabulary.ParseProtocol(name)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--protocol: %w", err))
 		}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
+	"verdictd/internal/vocabulary"
 )
 
 // EventType is what happened to an entry.
@@ -46,7 +47,7 @@ const (
 // Tuple is one direction of a flow.
 type Tuple struct {
 	Src, Dst netip.Addr
-	Protocol Protocol
+	Protocol vocabulary.Protocol
 	// SrcPort and DstPort are ports, or GRE's keys.
 	SrcPort, DstPort             uint16
 	ICMPType, ICMPCode           uint8
@@ -135,7 +136,7 @@ func eventType(m *nfnl.Message) (t EventType, ok bool) {
 }
 
 // protocolOf finds an event's protocol, which is all that counting needs: it stands in the first of its attributes.
-func protocolOf(attrs nfnl.Attributes) (p Protocol, ok bool) {
+func protocolOf(attrs nfnl.Attributes) (p vocabulary.Protocol, ok bool) {
 	tuple, ok := find(attrs, ctaTupleOrig)
 	if !ok {
 		return 0, false
@@ -148,7 +149,7 @@ func protocolOf(attrs nfnl.Attributes) (p Protocol, ok bool) {
 	if !ok || len(number) < 1 {
 		return 0, false
 	}
-	return Protocol(number[0]), true
+	return vocabulary.Protocol(number[0]), true
 }
 
 func find(attrs nfnl.Attributes, want uint16) (nfnl.Attributes, bool) {
@@ -282,7 +283,7 @@ func (t *Tuple) protocol(attrs nfnl.Attributes) {
 		}
 		switch typ {
 		case ctaProtoNum:
-			t.Protocol = Protocol(number8(data))
+			t.Protocol = vocabulary.Protocol(number8(data))
 		case ctaProtoSrcPort:
 			t.SrcPort, t.HasPorts = number16(data), true
 		case ctaProtoDstPort:

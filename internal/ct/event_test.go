@@ -14,6 +14,7 @@ import (
 
 	"verdictd/internal/nfnl"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // setting writes a sysctl of the thread's namespace.
@@ -170,7 +171,7 @@ func compare(t *testing.T, e *Event, want *conntrack.Event) {
 		counter conntrack.Counter
 	}{{"orig", e.Orig, f.TupleOrig, f.CountersOrig}, {"reply", e.Reply, f.TupleReply, f.CountersReply}} {
 		w := Tuple{
-			Src: d.want.IP.SourceAddress, Dst: d.want.IP.DestinationAddress, Protocol: Protocol(d.want.Proto.Protocol),
+			Src: d.want.IP.SourceAddress, Dst: d.want.IP.DestinationAddress, Protocol: vocabulary.Protocol(d.want.Proto.Protocol),
 			SrcPort: d.want.Proto.SourcePort, DstPort: d.want.Proto.DestinationPort,
 			ICMPType: d.want.Proto.ICMPType, ICMPCode: d.want.Proto.ICMPCode, ICMPID: d.want.Proto.ICMPID,
 			Zone: d.want.Zone, Packets: d.counter.Packets, Bytes: d.counter.Bytes,

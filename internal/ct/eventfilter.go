@@ -8,17 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
+	"verdictd/internal/vocabulary"
 )
 
 // Filter chooses events. The zero value lets every one pass. Types are told apart by the kernel's groups, all else by a
 // program that it runs for each message before it goes to the socket: what does not pass takes no room in the receive
 // buffer and wakes nobody.
 type Filter struct {
-	Types     []EventType // none: all
-	Protocols []Protocol  // none: all
-	Family    uint8       // AF_INET or AF_INET6; 0: both
-	Zone      *uint16     // of either direction; nil: all
-	Mark      *Mark       // nil: all
+	Types     []EventType           // none: all
+	Protocols []vocabulary.Protocol // none: all
+	Family    uint8                 // AF_INET or AF_INET6; 0: both
+	Zone      *uint16               // of either direction; nil: all
+	Mark      *Mark                 // nil: all
 }
 
 // Mark is a connection mark to look for: bits outside of Mask do not matter.

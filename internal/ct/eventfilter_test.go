@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // TestFilterInKernel has the kernel filter, and holds what passes against the same filter over everything that there was.
@@ -18,8 +19,8 @@ func TestFilterInKernel(t *testing.T) {
 		{},
 		{Family: unix.AF_INET6},
 		{Family: unix.AF_INET},
-		{Protocols: []Protocol{unix.IPPROTO_TCP}},
-		{Protocols: []Protocol{unix.IPPROTO_ICMP, unix.IPPROTO_UDPLITE, unix.IPPROTO_ICMPV6, 253}},
+		{Protocols: []vocabulary.Protocol{unix.IPPROTO_TCP}},
+		{Protocols: []vocabulary.Protocol{unix.IPPROTO_ICMP, unix.IPPROTO_UDPLITE, unix.IPPROTO_ICMPV6, 253}},
 		{Zone: zone(5)},
 		{Zone: zone(0)},
 		{Zone: zone(3)},
@@ -28,9 +29,9 @@ func TestFilterInKernel(t *testing.T) {
 		{Mark: &Mark{0x100, 0xff00}},
 		{Mark: &Mark{0, 0xff}},
 		{Mark: &Mark{0x108, 0xffffffff}},
-		{Family: unix.AF_INET, Protocols: []Protocol{unix.IPPROTO_UDP}, Zone: zone(0), Mark: &Mark{7, 7}},
+		{Family: unix.AF_INET, Protocols: []vocabulary.Protocol{unix.IPPROTO_UDP}, Zone: zone(0), Mark: &Mark{7, 7}},
 		{Types: []EventType{EventNew}},
-		{Types: []EventType{EventDestroy, EventUpdate}, Protocols: []Protocol{unix.IPPROTO_TCP}},
+		{Types: []EventType{EventDestroy, EventUpdate}, Protocols: []vocabulary.Protocol{unix.IPPROTO_TCP}},
 	}
 	var listeners []*Listener
 	for _, f := range filters {
@@ -79,13 +80,13 @@ func TestFilterRefused(t *testing.T) {
 	for want, f := range map[string]Filter{
 		"want AF_INET":   {Family: unix.AF_UNIX},
 		"the mask hides": {Mark: &Mark{Value: 3, Mask: 1}},
-		"65 protocols":   {Protocols: make([]Protocol, 65)},
+		"65 protocols":   {Protocols: make([]vocabulary.Protocol, 65)},
 	} {
 		if _, err := Listen(ListenConfig{Filter: f}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error %v, want %q", f, err, want)
 		}
 	}
-	full := Filter{Protocols: make([]Protocol, maxProtocols), Family: unix.AF_INET, Mark: &Mark{1, 1}, Zone: new(uint16)}
+	full := Filter{Protocols: make([]vocabulary.Protocol, maxProtocols), Family: unix.AF_INET, Mark: &Mark{1, 1}, Zone: new(uint16)}
 	if program, err := full.program(); err != nil || len(program) == 0 {
 		t.Errorf("the longest filter: %v", err)
 	}

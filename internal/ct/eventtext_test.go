@@ -94,19 +94,3 @@ func TestLinesEqualConntracks(t *testing.T) {
 		t.Errorf("%d lines were compared, want more", len(datagrams))
 	}
 }
-
-func TestParseProtocol(t *testing.T) {
-	for p := range 256 {
-		if got, err := ParseProtocol(Protocol(p).String()); err != nil || got != Protocol(p) {
-			t.Errorf("%v was read as %v, %v", Protocol(p), got, err)
-		}
-	}
-	if p, err := ParseProtocol("17"); err != nil || p.String() != "udp" {
-		t.Errorf("17 is %v, %v", p, err)
-	}
-	for _, s := range []string{"", "256", "-1", "UDP ", "nonsense"} {
-		if p, err := ParseProtocol(s); err == nil {
-			t.Errorf("%q was read as %v", s, p)
-		}
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // tableReader is a Resyncer that notes what it is told.
@@ -27,7 +28,7 @@ func (r *tableReader) Settled() { r.settled <- len(r.entries) }
 func TestResyncAfterLoss(t *testing.T) {
 	testkit.Namespace(t)
 	const flows, larger = 500, 32 << 10
-	l := listen(t, ListenConfig{ReceiveBuffer: 4096, MaxReceiveBuffer: larger, Filter: Filter{Protocols: []Protocol{unix.IPPROTO_UDP}}})
+	l := listen(t, ListenConfig{ReceiveBuffer: 4096, MaxReceiveBuffer: larger, Filter: Filter{Protocols: []vocabulary.Protocol{unix.IPPROTO_UDP}}})
 	if err := l.OpenResync(); err != nil {
 		t.Fatal(err)
 	}

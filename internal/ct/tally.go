@@ -1,6 +1,9 @@
 package ct
 
-import "verdictd/internal/nfnl"
+import (
+	"verdictd/internal/nfnl"
+	"verdictd/internal/vocabulary"
+)
 
 // Tally counts events by type.
 type Tally struct {
@@ -28,8 +31,8 @@ func (t Tally) plus(o Tally) Tally {
 
 // EventCounts is what a [Listener] counted.
 type EventCounts struct {
-	Total     Tally              `json:"total"`
-	Protocols map[Protocol]Tally `json:"protocols"`
+	Total     Tally                         `json:"total"`
+	Protocols map[vocabulary.Protocol]Tally `json:"protocols"`
 
 	// Lost is how many times the kernel said that it had dropped events because the receive buffer was full
 	// (ENOBUFS). It says so once for all that it drops until the buffer has been emptied.
@@ -61,10 +64,10 @@ func (t *tallies) add(m *nfnl.Message) {
 
 // counts puts together what was counted.
 func (t *tallies) counts() EventCounts {
-	c := EventCounts{Protocols: make(map[Protocol]Tally), Undecodable: t.undecodable, Losses: []Loss{}}
+	c := EventCounts{Protocols: make(map[vocabulary.Protocol]Tally), Undecodable: t.undecodable, Losses: []Loss{}}
 	for i, tally := range t.protocols {
 		if tally != (Tally{}) {
-			c.Protocols[Protocol(i)] = tally
+			c.Protocols[vocabulary.Protocol(i)] = tally
 			c.Total = c.Total.plus(tally)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
+	"verdictd/internal/vocabulary"
 )
 
 func TestUndecodableEventsAreCounted(t *testing.T) {
@@ -27,7 +28,7 @@ func TestUndecodableEventsAreCounted(t *testing.T) {
 func TestEventCountsJSON(t *testing.T) {
 	b, err := json.Marshal(EventCounts{
 		Total:     Tally{New: 3},
-		Protocols: map[Protocol]Tally{17: {New: 1}, 6: {}, 1: {}, 58: {}, 136: {}, 132: {}, 47: {}, 253: {New: 2}},
+		Protocols: map[vocabulary.Protocol]Tally{17: {New: 1}, 6: {}, 1: {}, 58: {}, 136: {}, 132: {}, 47: {}, 253: {New: 2}},
 		Lost:      1,
 	})
 	if err != nil {

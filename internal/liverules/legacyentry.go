@@ -195,7 +195,7 @@ func (l layout) conditions(header []byte) []condition {
 	}
 	protocol := binary.NativeEndian.Uint16(header[l.protocol:])
 	if protocol != 0 && (l.protocolFlag == 0 || header[l.flags]&l.protocolFlag != 0) {
-		add(condition{stable: true, limits: ofProtocols(byteSetOf(uint8(protocol)))}, "meta l4proto", invertProto, vocabulary.ProtocolName(uint8(protocol)))
+		add(condition{stable: true, limits: ofProtocols(byteSetOf(uint8(protocol)))}, "meta l4proto", invertProto, vocabulary.Protocol(protocol).NFT())
 	}
 	if l.family == IPv4 && header[l.flags]&flagFragment != 0 {
 		add(condition{}, "fragment", invertFragment, "1")

@@ -313,7 +313,7 @@ func port(b []byte) string {
 	return fmt.Sprint(binary.BigEndian.Uint16(b))
 }
 
-func protocolsText(b []byte) string { return vocabulary.ProtocolName(b[0]) }
+func protocolsText(b []byte) string { return vocabulary.Protocol(b[0]).NFT() }
 
 func familyText(b []byte) string {
 	switch b[0] {

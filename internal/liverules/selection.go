@@ -1,7 +1,6 @@
 package liverules
 
 import (
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -31,16 +30,16 @@ type Selection struct {
 type Protocol uint8
 
 // String is the protocol's name, or its number.
-func (p Protocol) String() string { return vocabulary.ProtocolName(uint8(p)) }
+func (p Protocol) String() string { return vocabulary.Protocol(p).NFT() }
 
 // MarshalText gives the name.
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText takes a name or a number.
 func (p *Protocol) UnmarshalText(text []byte) error {
-	n, ok := vocabulary.ProtocolNamed(string(text))
-	if !ok {
-		return fmt.Errorf("%q is no IP protocol", text)
+	n, err := vocabulary.ParseProtocol(string(text))
+	if err != nil {
+		return err
 	}
 	*p = Protocol(n)
 	return nil

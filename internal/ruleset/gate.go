@@ -43,13 +43,6 @@ type Gate struct {
 	ExemptPorts []uint16
 }
 
-// Message types with which conntrack begins an entry (icmp_pkt_to_tuple's
-// valid_new).
-var (
-	queriesICMP   = []uint8{8, 13, 15, 17} // echo, timestamp, information, address mask
-	queriesICMPv6 = []uint8{128, 139}      // echo, node information
-)
-
 // zones counts the zones served.
 func (g *Gate) zones() int { return 1 + len(g.Zones) }
 

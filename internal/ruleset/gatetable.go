@@ -216,8 +216,8 @@ func (t *table) addGateSelection(g *Gate, pick *chain) {
 			protocol uint8
 			types    []uint8
 		}{
-			{ipv4, unix.IPPROTO_ICMP, queriesICMP},
-			{ipv6, unix.IPPROTO_ICMPV6, queriesICMPv6},
+			{ipv4, unix.IPPROTO_ICMP, vocabulary.Queries(unix.IPPROTO_ICMP)},
+			{ipv6, unix.IPPROTO_ICMPV6, vocabulary.Queries(unix.IPPROTO_ICMPV6)},
 		} {
 			if slices.Contains(traffic.Protocols, q.protocol) && traffic.in(q.family) {
 				pick.add("enter: queries", append(t.messageIs(q.family, q.protocol, q.types), enter)...)

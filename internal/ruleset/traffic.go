@@ -38,7 +38,7 @@ func (t Traffic) String() string {
 	}
 	names := make([]string, len(t.Protocols))
 	for i, p := range t.Protocols {
-		names[i] = vocabulary.ProtocolName(p)
+		names[i] = vocabulary.Protocol(p).NFT()
 	}
 	words = append(words, strings.Join(names, ", "))
 	if len(t.Ports) > 0 {

@@ -78,6 +78,9 @@ func TestProtocols(t *testing.T) {
 	if !slices.IsSorted(GateProtocols()) {
 		t.Errorf("in disorder: %v", GateProtocols())
 	}
+	if p, err := ParseProtocol("ipv6-icmp"); err != nil || p.String() != "icmpv6" || p.NFT() != "ipv6-icmp" {
+		t.Errorf("nft's name was read as %v, %v", p, err)
+	}
 	PortProtocols()[0], GateProtocols()[0] = 0, 0
 	if HasPorts(0) || Gateable(0) {
 		t.Error("a caller changes the list of all")
@@ -89,7 +92,7 @@ func TestText(t *testing.T) {
 	for text, v := range map[string]interface {
 		encoding.TextMarshaler
 		encoding.TextUnmarshaler
-	}{"icmpv6": new(Protocol), "47": new(Protocol), "accept": new(Action), "drop": new(Action)} {
+	}{"icmpv6": new(Protocol), "gre": new(Protocol), "99": new(Protocol), "accept": new(Action), "drop": new(Action)} {
 		if err := v.UnmarshalText([]byte(text)); err != nil {
 			t.Error(err)
 		}
@@ -97,7 +100,7 @@ func TestText(t *testing.T) {
 			t.Errorf("%s is written as %s, %v", text, got, err)
 		}
 	}
-	for text, v := range map[string]encoding.TextUnmarshaler{"ipv6": new(Protocol), "256": new(Protocol), "allow": new(Action)} {
+	for text, v := range map[string]encoding.TextUnmarshaler{"ipv6": new(Protocol), "allow": new(Action)} {
 		if v.UnmarshalText([]byte(text)) == nil {
 			t.Errorf("%q passes for a %T", text, v)
 		}
@@ -127,6 +130,32 @@ func TestTableNames(t *testing.T) {
 	} {
 		if err := CheckTableName(name); (err == nil) != good {
 			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestParseProtocol(t *testing.T) {
+	for p := range 256 {
+		if got, err := ParseProtocol(Protocol(p).String()); err != nil || got != Protocol(p) {
+			t.Errorf("%v was read as %v, %v", Protocol(p), got, err)
+		}
+	}
+	if p, err := ParseProtocol("17"); err != nil || p.String() != "udp" {
+		t.Errorf("17 is %v, %v", p, err)
+	}
+	for _, s := range []string{"", "256", "-1", "UDP ", "nonsense"} {
+		if p, err := ParseProtocol(s); err == nil {
+			t.Errorf("%q was read as %v", s, p)
+		}
+	}
+}
+
+func TestQueries(t *testing.T) {
+	for protocol, want := range map[uint8][]uint8{
+		unix.IPPROTO_ICMP: {8, 13, 15, 17}, unix.IPPROTO_ICMPV6: {128, 139}, unix.IPPROTO_UDP: nil,
+	} {
+		if got := Queries(protocol); !slices.Equal(got, want) {
+			t.Errorf("protocol %d: %v; want %v", protocol, got, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
 	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 // Config bounds a [Census]. The zero value works.
@@ -28,7 +29,7 @@ type key struct {
 	icmp         uint16
 	zone         uint16
 	id           uint32
-	protocol     ct.Protocol
+	protocol     vocabulary.Protocol
 	family       uint8
 }
 
@@ -70,7 +71,7 @@ type Census struct {
 	max       int
 	flows     map[key]flow
 	talkers   *talkers
-	lifetimes map[ct.Protocol]*hdr.Histogram
+	lifetimes map[vocabulary.Protocol]*hdr.Histogram
 	exact     uint64
 
 	reading     uint32
@@ -91,7 +92,7 @@ func New(cfg Config) *Census {
 	}
 	return &Census{
 		max: cfg.Flows, flows: make(map[key]flow), talkers: newTalkers(cfg.Talkers),
-		lifetimes: make(map[ct.Protocol]*hdr.Histogram),
+		lifetimes: make(map[vocabulary.Protocol]*hdr.Histogram),
 	}
 }
 
@@ -145,7 +146,7 @@ const (
 	digits  = 2
 )
 
-func (c *Census) lived(p ct.Protocol, d time.Duration) {
+func (c *Census) lived(p vocabulary.Protocol, d time.Duration) {
 	h := c.lifetimes[p]
 	if h == nil {
 		h = hdr.New(1, longest.Microseconds(), digits)

@@ -6,7 +6,7 @@ import (
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
-	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 // Quantiles of times, in seconds.
@@ -22,10 +22,10 @@ type Quantiles struct {
 type Summary struct {
 	// Lifetimes are those of flows that have ended, by protocol. Exact is how many of them are by the kernel's own
 	// times.
-	Lifetimes map[ct.Protocol]Quantiles `json:"lifetimes_seconds"`
-	Exact     uint64                    `json:"lifetimes_exact"`
+	Lifetimes map[vocabulary.Protocol]Quantiles `json:"lifetimes_seconds"`
+	Exact     uint64                            `json:"lifetimes_exact"`
 	// Open are the flows that have begun and not ended, by protocol, and how old they are.
-	Open map[ct.Protocol]Quantiles `json:"open_seconds"`
+	Open map[vocabulary.Protocol]Quantiles `json:"open_seconds"`
 	// Older is how many flows were there already when the watch began, OlderEnded how many have ended whose beginning
 	// was not seen.
 	Older      uint64 `json:"older"`
@@ -39,14 +39,14 @@ type Summary struct {
 // Summary puts together what was found up to a time, with so many talkers.
 func (c *Census) Summary(talkers int, at time.Time) Summary {
 	s := Summary{
-		Lifetimes: make(map[ct.Protocol]Quantiles), Exact: c.exact, Open: make(map[ct.Protocol]Quantiles),
+		Lifetimes: make(map[vocabulary.Protocol]Quantiles), Exact: c.exact, Open: make(map[vocabulary.Protocol]Quantiles),
 		Older: c.older, OlderEnded: c.olderEnded, Untracked: c.untracked,
 		Talkers: c.talkers.top(talkers), Corrections: c.corrections,
 	}
 	for protocol, h := range c.lifetimes {
 		s.Lifetimes[protocol] = quantiles(h)
 	}
-	ages := make(map[ct.Protocol][]float64)
+	ages := make(map[vocabulary.Protocol][]float64)
 	for k, f := range c.flows {
 		if f.began != 0 {
 			ages[k.protocol] = append(ages[k.protocol], max(0, at.Sub(time.Unix(0, f.began)).Seconds()))

@@ -8,12 +8,13 @@ import (
 
 	"verdictd/conntrackwatch/internal/census"
 	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 func TestEventsTable(t *testing.T) {
 	counts := ct.EventCounts{
 		Total:     ct.Tally{New: 1234, Update: 5, Destroy: 6},
-		Protocols: map[ct.Protocol]ct.Tally{17: {New: 1230}, 6: {New: 4, Update: 5, Destroy: 6}},
+		Protocols: map[vocabulary.Protocol]ct.Tally{17: {New: 1230}, 6: {New: 4, Update: 5, Destroy: 6}},
 		Lost:      2, LostEvents: ct.Value{N: 99, Sent: true},
 		Undecodable: 1,
 	}
@@ -36,8 +37,8 @@ func TestEventsTable(t *testing.T) {
 func TestFlowsTable(t *testing.T) {
 	quantiles := census.Quantiles{Count: 90, P50: 0.5, P90: 1, P99: 2.25, Max: 10}
 	s := census.Summary{
-		Lifetimes: map[ct.Protocol]census.Quantiles{17: quantiles, 6: quantiles},
-		Open:      map[ct.Protocol]census.Quantiles{17: quantiles},
+		Lifetimes: map[vocabulary.Protocol]census.Quantiles{17: quantiles, 6: quantiles},
+		Open:      map[vocabulary.Protocol]census.Quantiles{17: quantiles},
 		Talkers: []census.Talker{{Address: netip.MustParseAddr("2001:db8::1"), Flows: 7, Overcount: 2, Packets: 3,
 			Bytes: 400}},
 		Older: 1, OlderEnded: 2, Untracked: 3,

@@ -9,13 +9,13 @@ import (
 	"text/tabwriter"
 
 	"verdictd/conntrackwatch/internal/census"
-	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 // writeFlows writes what the census has found.
 func writeFlows(w io.Writer, s *census.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	table := func(title string, rows map[ct.Protocol]census.Quantiles) {
+	table := func(title string, rows map[vocabulary.Protocol]census.Quantiles) {
 		if len(rows) == 0 {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"verdictd/conntrackwatch/internal/census"
 	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 // Result is what is printed at the end, or every so often.
@@ -20,8 +21,8 @@ type Result struct {
 	Seconds       float64 `json:"seconds"`
 	ReceiveBuffer int     `json:"receive_buffer"`
 	ct.EventCounts
-	PerSecond map[ct.Protocol]Rates `json:"per_second"`
-	Flows     *census.Summary       `json:"flows"` // null with --count
+	PerSecond map[vocabulary.Protocol]Rates `json:"per_second"`
+	Flows     *census.Summary               `json:"flows"` // null with --count
 }
 
 // Rates are events a second.
@@ -35,7 +36,7 @@ type Rates struct {
 func NewResult(version string, counts ct.EventCounts, took time.Duration, receiveBuffer int) *Result {
 	r := &Result{
 		Schema: 1, Version: version, Seconds: took.Seconds(), ReceiveBuffer: receiveBuffer,
-		EventCounts: counts, PerSecond: make(map[ct.Protocol]Rates),
+		EventCounts: counts, PerSecond: make(map[vocabulary.Protocol]Rates),
 	}
 	for protocol, t := range counts.Protocols {
 		r.PerSecond[protocol] = Rates{float64(t.New) / r.Seconds, float64(t.Update) / r.Seconds,

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 // Path is where the kernel met a clash.
@@ -52,9 +52,9 @@ const (
 
 // Tuple is one direction of an entry.
 type Tuple struct {
-	Src      netip.AddrPort `json:"src"`
-	Dst      netip.AddrPort `json:"dst"`
-	Protocol ct.Protocol    `json:"protocol"`
+	Src      netip.AddrPort      `json:"src"`
+	Dst      netip.AddrPort      `json:"dst"`
+	Protocol vocabulary.Protocol `json:"protocol"`
 }
 
 // Entry is a struct nf_conn.
@@ -200,7 +200,7 @@ func decodeTuple(b []byte) Tuple {
 	return Tuple{
 		Src:      netip.AddrPortFrom(address(b, family), binary.BigEndian.Uint16(b[32:])),
 		Dst:      netip.AddrPortFrom(address(b[16:], family), binary.BigEndian.Uint16(b[34:])),
-		Protocol: ct.Protocol(b[38]),
+		Protocol: vocabulary.Protocol(b[38]),
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/ct"
+	"verdictd/internal/vocabulary"
 )
 
 // Text is a clash in one line: when, what packet, how it ended, between which entries, whose; netns adds the namespace.
@@ -64,7 +64,7 @@ func tupleText(t Tuple) string { return t.Protocol.String() + " " + directionTex
 
 // directionText gives ICMP, which has no ports, what the kernel keeps in their place: an identifier, type and code.
 func directionText(t Tuple) string {
-	if p := t.Protocol; p == ct.Protocol(unix.IPPROTO_ICMP) || p == ct.Protocol(unix.IPPROTO_ICMPV6) {
+	if p := t.Protocol; p == vocabulary.Protocol(unix.IPPROTO_ICMP) || p == vocabulary.Protocol(unix.IPPROTO_ICMPV6) {
 		return fmt.Sprintf("%s > %s id %d type %d code %d", t.Src.Addr(), t.Dst.Addr(), t.Src.Port(), t.Dst.Port()>>8,
 			t.Dst.Port()&0xff)
 	}

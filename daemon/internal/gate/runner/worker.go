@@ -15,6 +15,7 @@ import (
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/statistics"
+	"verdictd/internal/vocabulary"
 )
 
 // flowKey is gate's; a name of its own, as gate is a variable in places.
@@ -242,15 +243,11 @@ func enters(v *packet.View) bool {
 	if v.Fragment {
 		return false // conntrack puts fragments together before the gate, or is not there
 	}
-	const echo, timestamp, information, mask = 8, 13, 15, 17
-	const echo6, nodeInformation = 128, 139
-	switch t := v.ICMPType; v.Protocol {
+	switch v.Protocol {
 	case unix.IPPROTO_TCP:
 		return false
-	case unix.IPPROTO_ICMP:
-		return t == echo || t == timestamp || t == information || t == mask
-	case unix.IPPROTO_ICMPV6:
-		return t == echo6 || t == nodeInformation
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		return vocabulary.IsQuery(v.Protocol, v.ICMPType)
 	}
 	return true
 }
