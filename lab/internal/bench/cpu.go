@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -15,17 +16,17 @@ import (
 // errThreadEnded makes a measurement worthless: a thread that ends takes the record of its time with it.
 var errThreadEnded = errors.New("one of its threads ended meanwhile")
 
-// A CpuUsage is how long each thread of a process has been on a CPU, in user space and in the kernel.
-type CpuUsage map[int]time.Duration
+// A CPUUsage is how long each thread of a process has been on a CPU, in user space and in the kernel.
+type CPUUsage map[int]time.Duration
 
 // ReadCPU sums nothing up yet: the sum of threads at two times would hide one that has ended.
-func ReadCPU(proc string, pid int) (CpuUsage, error) {
+func ReadCPU(proc string, pid int) (CPUUsage, error) {
 	tasks := filepath.Join(proc, strconv.Itoa(pid), "task")
 	entries, err := os.ReadDir(tasks)
 	if err != nil {
 		return nil, fmt.Errorf("list the threads of process %d: %w", pid, err)
 	}
-	usage := CpuUsage{}
+	usage := CPUUsage{}
 	for _, entry := range entries {
 		thread, err := strconv.Atoi(entry.Name())
 		if err != nil {
@@ -58,7 +59,7 @@ func parseSchedstat(text []byte) (time.Duration, error) {
 }
 
 // Since is the time spent since an earlier reading.
-func (u CpuUsage) Since(before CpuUsage) (time.Duration, error) {
+func (u CPUUsage) Since(before CPUUsage) (time.Duration, error) {
 	var spent time.Duration
 	for thread, then := range before {
 		now, ok := u[thread]
@@ -89,4 +90,21 @@ func PinProcess(pid, cpu int) error {
 		}
 	}
 	return nil
+}
+
+// OnCPU runs f on a thread of its own that is pinned, in the calling goroutine's stead.
+func OnCPU(cpu int, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, and no other one comes to be pinned.
+		runtime.LockOSThread()
+		var set unix.CPUSet
+		set.Set(cpu)
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			done <- fmt.Errorf("pin the load to CPU %d: %w", cpu, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
 }

@@ -33,7 +33,7 @@ func NewSpread(values []float64) *Spread {
 	return &Spread{Median: sample.Quantile(0.5), Min: least, Max: most}
 }
 
-// MedianText is the median as a word, - for no values.
+// MedianText is the median in words, - for no values.
 func (s *Spread) MedianText() string {
 	if s == nil {
 		return "-"
@@ -60,11 +60,12 @@ func WhyNot(validRounds int, missing error, invalid string) string {
 
 // A Judgement is what each comparison's document ends with.
 type Judgement struct {
-	Ratios  []ratioResult `json:"ratios"`
+	Ratios  []RatioResult `json:"ratios"`
 	Notes   []string      `json:"notes"`
 	Verdict Verdict       `json:"verdict"`
 }
 
+// Note adds what is to be said of the figures.
 func (j *Judgement) Note(format string, args ...any) {
 	j.Notes = append(j.Notes, fmt.Sprintf(format, args...))
 }
@@ -106,7 +107,7 @@ func FailedTurns[S any, P interface {
 func (j *Judgement) WriteText(w io.Writer, text *strings.Builder) error {
 	t := tabwriter.NewWriter(text, 0, 0, 3, ' ', 0)
 	head := "ratio\tmeasured\tbound"
-	withSpread := slices.ContainsFunc(j.Ratios, func(r ratioResult) bool { return r.UnderSpread != nil })
+	withSpread := slices.ContainsFunc(j.Ratios, func(r RatioResult) bool { return r.UnderSpread != nil })
 	if withSpread {
 		head += "\tspread of the second"
 	}

@@ -57,8 +57,8 @@ func ParseRequirements(s string, variants []string) ([]Requirement, error) {
 	return list, nil
 }
 
-// A ratioResult is a ratio of medians, with its bound where there is one.
-type ratioResult struct {
+// A RatioResult is a ratio of medians, with its bound where there is one.
+type RatioResult struct {
 	Over  string   `json:"over"`
 	Under string   `json:"under"`
 	Ratio *float64 `json:"ratio"` // nil: one of them was not measured
@@ -70,7 +70,7 @@ type ratioResult struct {
 }
 
 // bound is the bound as it was required, - where there is none.
-func (r *ratioResult) bound() string {
+func (r *RatioResult) bound() string {
 	switch {
 	case r.Most != nil:
 		return fmt.Sprintf("<= %g", *r.Most)
@@ -80,13 +80,13 @@ func (r *ratioResult) bound() string {
 	return "-"
 }
 
-func (r *ratioResult) name() string { return Ratio{r.Over, r.Under}.String() }
+func (r *RatioResult) name() string { return Ratio{r.Over, r.Under}.String() }
 
 // CompareMedians is the usual ratios of medians and those that are required.
-func CompareMedians(medians map[string]float64, usual []Ratio, required []Requirement) []ratioResult {
-	var results []ratioResult
+func CompareMedians(medians map[string]float64, usual []Ratio, required []Requirement) []RatioResult {
+	var results []RatioResult
 	add := func(r Requirement) {
-		result := ratioResult{Over: r.Over, Under: r.Under}
+		result := RatioResult{Over: r.Over, Under: r.Under}
 		if over, under := medians[r.Over], medians[r.Under]; over > 0 && under > 0 {
 			x := over / under
 			result.Ratio = &x
@@ -122,7 +122,7 @@ type Verdict struct {
 
 // JudgeRatios ends with a verdict: on what has failed already, and on the bounds. without is its line where there are
 // none.
-func JudgeRatios(ratios []ratioResult, failures []string, without string) Verdict {
+func JudgeRatios(ratios []RatioResult, failures []string, without string) Verdict {
 	var holding []string
 	for i := range ratios {
 		r := &ratios[i]

@@ -33,8 +33,8 @@ var private = regexp.MustCompile(`^(Dir::(State|Cache|Etc|Log)|APT::Architecture
 func newAPT(ctx context.Context, dir, mirror, suite string) (*apt, error) {
 	for _, program := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("Debian's kernels are fetched with %s, which is not installed; give --image FILE "+
-				"and --modules DIR of a kernel that you have: %w", program, err) //nolint:staticcheck // a name begins it
+			return nil, fmt.Errorf("kernels of Debian are fetched with %s, which is not installed; give --image FILE "+
+				"and --modules DIR of a kernel that you have: %w", program, err)
 		}
 	}
 	key := ""

@@ -74,7 +74,7 @@ func Play(name string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	file := filepath.Join(os.Getenv(variable), fmt.Sprintf("%s-%d", name, os.Getpid()))
-	if err := os.WriteFile(file, nil, 0o644); err != nil {
+	if err := os.WriteFile(file, nil, 0o644); err != nil { //nolint:gosec // the test said where
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -133,7 +133,7 @@ func fakeDaemon(ctx context.Context) int {
 	}
 	document, err := json.Marshal(d)
 	if err == nil {
-		err = os.WriteFile(cfg.Statistics.File, document, 0o644)
+		err = os.WriteFile(cfg.Statistics.File, document, 0o644) //nolint:gosec // likewise
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

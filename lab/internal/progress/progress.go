@@ -13,6 +13,7 @@ type Line struct {
 	Terminal bool
 }
 
+// NewLine is a line on w, which may be a terminal.
 func NewLine(w io.Writer) *Line {
 	return &Line{w: w, Terminal: cli.IsTerminal(w)}
 }

@@ -76,8 +76,7 @@ const foreignTable = "foreign"
 // queueRules feed a program's queues as verdictd's own configuration would.
 func queueRules(ns *netlab.NetNS, c *config.Config) error {
 	r := ruleset.Config{
-		Table: foreignTable, Placement: vocabulary.Placement(c.Rules.Placement),
-		Fanout:     vocabulary.Fanout(c.Rules.Fanout),
+		Table: foreignTable, Placement: c.Rules.Placement, Fanout: c.Rules.Fanout,
 		FirstQueue: c.Queues.First, Queues: uint16(c.Queues.Count), Bypass: true,
 		DestinationPorts: c.Rules.DestinationPorts, SourcePorts: c.Rules.SourcePorts,
 	}

@@ -95,6 +95,7 @@ func has(document map[string]json.RawMessage, path []string) bool {
 	return json.Unmarshal(value, &inner) == nil && has(inner, path[1:])
 }
 
+// TakeStress takes over the ledger of `stress clash`.
 func TakeStress(run *report.Run, data []byte) error {
 	var o results.Clash
 	if err := Decode("stress", data, &o, "sent", "delivered", "lost", "duplicated", "reordered", "corrupted",
@@ -130,6 +131,7 @@ func takeStats(run *report.Run, data []byte) error {
 	return nil
 }
 
+// TakeEvents takes over how many events `conntrackwatch events` has seen.
 func TakeEvents(run *report.Run, data []byte) error {
 	var o eventsOutput
 	if err := Decode("conntrackwatch events", data, &o, "total.new", "total.update", "total.destroy"); err != nil {

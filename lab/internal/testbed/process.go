@@ -40,6 +40,7 @@ type Group struct {
 	sockets   []*net.UnixConn // to be closed when the processes that they are for have ended
 }
 
+// NewGroup is one that ends with the context. Its children say in the directory that they are ready.
 func NewGroup(ctx context.Context, dir string) *Group {
 	g := &Group{Dir: dir}
 	g.Ctx, g.cancel = context.WithCancelCause(ctx)

@@ -14,7 +14,6 @@ import (
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
 	"verdictd/lab/internal/bench"
-	"verdictd/lab/internal/bench/queue"
 	"verdictd/lab/internal/testbed"
 )
 
@@ -120,7 +119,7 @@ func (b *comparison) measure(ctx context.Context, l *listener, dir string, s *sa
 
 // load makes the flows and measures what process pid takes over their events.
 func (b *comparison) load(ctx context.Context, ns *netlab.NetNS, l *listener, pid int, s *sample) error {
-	return queue.OnCPU(b.loadCPU, func() error {
+	return bench.OnCPU(b.loadCPU, func() error {
 		return ns.Do(func() (err error) {
 			load, err := openFlows()
 			if err != nil {

@@ -43,6 +43,7 @@ var bufferSize = strconv.Itoa(ct.DefaultReceiveBuffer)
 var ratios = []bench.Ratio{bench.RatioOf("events", "conntrack"), bench.RatioOf("events", "timo"),
 	bench.RatioOf("events+flows", "conntrack"), bench.RatioOf("events+lines", "conntrack")}
 
+// Names are the listeners, in their order.
 func Names() []string {
 	names := make([]string, len(listeners))
 	for i := range listeners {

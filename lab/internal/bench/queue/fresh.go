@@ -131,7 +131,7 @@ func (l *freshLoad) receive() (int, error) {
 	}
 	if n > 0 {
 		for i := range n {
-			l.in.iovs[i].SetLen(benchPayload)
+			l.in.iovs[i].SetLen(payloadSize)
 		}
 		if err := l.meter.measure(func() error { return sendMessages(l.sink, l.in.msgs[:n]) }); err != nil {
 			return 0, fmt.Errorf("answer: %w", err)
@@ -152,11 +152,11 @@ type datagrams struct {
 func newDatagrams(n int) datagrams {
 	d := datagrams{
 		msgs: make([]nfnl.Mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrInet4, n),
-		controls: make([][4]uint64, n), bytes: make([]byte, n*benchPayload),
+		controls: make([][4]uint64, n), bytes: make([]byte, n*payloadSize),
 	}
 	for i := range n {
-		d.iovs[i].Base = &d.bytes[i*benchPayload]
-		d.iovs[i].SetLen(benchPayload)
+		d.iovs[i].Base = &d.bytes[i*payloadSize]
+		d.iovs[i].SetLen(payloadSize)
 		d.msgs[i].Hdr.Iov = &d.iovs[i]
 		d.msgs[i].Hdr.SetIovlen(1)
 	}

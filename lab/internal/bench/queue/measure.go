@@ -25,7 +25,7 @@ const (
 	settlePause = 200 * time.Millisecond
 
 	// settlePackets are all that are sent for that.
-	settlePackets = 25 * benchFlows
+	settlePackets = 25 * settledFlows
 
 	// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU,
 	// and the gate list what is quiet.
@@ -139,14 +139,14 @@ func (b *comparison) open(v *variant) (turnLoad, error) {
 		return &freshTurn{l, b.flows(v)}, err
 	}
 	n := netlab.Networks["ipv4"]
-	l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:benchFlows], b.window)
+	l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows], b.window)
 	return &settledTurn{l, b.packets}, err
 }
 
 // load sends the packets and measures what the processes take over them, and the sends.
 func (b *comparison) load(ctx context.Context, v *variant, ns *netlab.NetNS, daemons []*testbed.Process,
 	s *sample) error {
-	return OnCPU(b.loadCPU, func() error {
+	return bench.OnCPU(b.loadCPU, func() error {
 		return ns.Do(func() (err error) {
 			l, err := b.open(v)
 			if err != nil {
@@ -185,8 +185,8 @@ func (b *comparison) load(ctx context.Context, v *variant, ns *netlab.NetNS, dae
 }
 
 // readAll reads the time of all processes' threads, whose numbers are the machine's.
-func readAll(processes []*testbed.Process) (bench.CpuUsage, error) {
-	sum := bench.CpuUsage{}
+func readAll(processes []*testbed.Process) (bench.CPUUsage, error) {
+	sum := bench.CPUUsage{}
 	for _, p := range processes {
 		usage, err := bench.ReadCPU("/proc", p.Cmd.Process.Pid)
 		if err != nil {

@@ -43,8 +43,8 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 	}
 	result := &Result{Head: bench.Head[report.Host, settings, sample]{
 		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
-			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: benchFlows,
-			Payload: benchPayload,
+			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: settledFlows,
+			Payload: payloadSize,
 			LoadCPU: b.loadCPU, DaemonCPU: b.daemonCPU,
 		},
 	}}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"time"
 	"unsafe"
 
@@ -17,11 +16,11 @@ import (
 )
 
 const (
-	// benchFlows is how many flows the load has, all of them as old as the warm-up.
-	benchFlows = 8
+	// settledFlows is how many flows the load has, all of them as old as the warm-up.
+	settledFlows = 8
 
-	// benchPayload is a small packet's: what a packet costs is measured, and not what its bytes do.
-	benchPayload = 64
+	// payloadSize is a small packet's: what a packet costs is measured, and not what its bytes do.
+	payloadSize = 64
 
 	// deliveredWithin is when a load gives up on packets that do not arrive.
 	deliveredWithin = 5 * time.Second
@@ -56,7 +55,7 @@ type load struct {
 // openLoad makes the sockets in the calling thread's network namespace.
 func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load, err error) {
 	chunk := min(max(1, window/8), maxChunk)
-	l := &load{sink: -1, window: window, chunk: chunk, payload: make([]byte, chunk*benchPayload), in: newInbox(window),
+	l := &load{sink: -1, window: window, chunk: chunk, payload: make([]byte, chunk*payloadSize), in: newInbox(window),
 		patience: deliveredWithin}
 	defer func() {
 		if err != nil {
@@ -82,7 +81,7 @@ func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load,
 			Port: int(target.Port())}); err != nil {
 			return nil, fmt.Errorf("connect to %v: %w", target, err)
 		}
-		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, benchPayload); err != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, payloadSize); err != nil {
 			return nil, fmt.Errorf("set UDP_SEGMENT (needs Linux 4.18): %w", err)
 		}
 	}
@@ -119,7 +118,7 @@ func (l *load) send(ctx context.Context, packets int) error {
 		if n := min(l.chunk, packets-sent); n > 0 && sent-arrived+n <= l.window {
 			if err := l.meter.measure(func() error {
 				return sendAll(l.flows[l.next],
-					l.payload[:n*benchPayload])
+					l.payload[:n*payloadSize])
 			}); err != nil {
 				return fmt.Errorf("send packet %d of %d: %w", sent+1, packets, err)
 			}
@@ -163,7 +162,7 @@ func sendAll(fd int, datagram []byte) error {
 type inbox struct {
 	msgs  []nfnl.Mmsghdr
 	iov   unix.Iovec
-	bytes [benchPayload]byte
+	bytes [payloadSize]byte
 }
 
 func newInbox(packets int) *inbox {
@@ -192,21 +191,4 @@ func (in *inbox) receive(fd int) (int, error) {
 		}
 		return 0, errno
 	}
-}
-
-// OnCPU runs f on a thread of its own that is pinned, in the calling goroutine's stead.
-func OnCPU(cpu int, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine, and no other one comes to be pinned.
-		runtime.LockOSThread()
-		var set unix.CPUSet
-		set.Set(cpu)
-		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			done <- fmt.Errorf("pin the load to CPU %d: %w", cpu, err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
 }

@@ -12,6 +12,7 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
 )
 
@@ -29,9 +30,9 @@ func withLoad(t *testing.T, window int, f func(*load) error) error {
 		t.Fatal(err)
 	}
 	n := netlab.Networks["ipv4"]
-	return OnCPU(cpus[0], func() error {
+	return bench.OnCPU(cpus[0], func() error {
 		return top.Queue.Do(func() error {
-			l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:benchFlows], window)
+			l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows], window)
 			if err != nil {
 				return err
 			}

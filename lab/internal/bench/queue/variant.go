@@ -17,17 +17,17 @@ import (
 // queueNumber is the queue's number.
 const queueNumber = 0
 
-// A benchCase is what the packets are.
-type benchCase string
+// A loadCase is what the packets are.
+type loadCase string
 
 const (
-	caseSettled benchCase = ""       // of a few flows that are confirmed, and listed where there is a gate
-	caseBurst   benchCase = "burst"  // bursts of new flows
-	caseAnswer  benchCase = "answer" // new flows of one packet and its answer
+	caseSettled loadCase = ""       // of a few flows that are confirmed, and listed where there is a gate
+	caseBurst   loadCase = "burst"  // bursts of new flows
+	caseAnswer  loadCase = "answer" // new flows of one packet and its answer
 )
 
 // burstOf is how many packets a new flow has.
-func (c benchCase) burstOf() int {
+func (c loadCase) burstOf() int {
 	if c == caseBurst {
 		return 4
 	}
@@ -36,7 +36,7 @@ func (c benchCase) burstOf() int {
 
 // A variant is a program that accepts all, with or without a guard, in one of the cases.
 type variant struct {
-	load    benchCase
+	load    loadCase
 	base    string
 	backend vocabulary.Backend // empty: the C program
 	guard   vocabulary.GuardMode
@@ -158,6 +158,7 @@ func kernelCount(ns *netlab.NetNS) (sum nfq.KernelQueue, err error) {
 	return sum, err
 }
 
+// Names are the variants, in their order.
 func Names() []string {
 	names := make([]string, len(variants))
 	for i := range variants {

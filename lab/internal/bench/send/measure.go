@@ -61,6 +61,7 @@ var senders = []senderKind{
 		clashes: true},
 }
 
+// Names are the senders, in their order.
 func Names() []string {
 	names := make([]string, len(senders))
 	for i := range senders {

@@ -41,6 +41,7 @@ type Document struct {
 	Cached bool `json:"cached"`
 }
 
+// NewDocument is what is written of an image.
 func NewDocument(image kbuild.Image) *Document {
 	return &Document{Schema, image.Path, image, image.Cached}
 }

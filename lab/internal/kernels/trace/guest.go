@@ -146,8 +146,8 @@ func (c *Guest) runPrograms(g *testbed.Group, p testbed.Programs, t *netlab.Topo
 	cfg := config.Default()
 	cfg.Queues.Count = load.queues
 	cfg.Guard.Mode = vocabulary.GuardOff
-	cfg.Rules.Placement = vocabulary.Placement(vocabulary.PlacementOutput)
-	cfg.Rules.Fanout = vocabulary.Fanout(vocabulary.FanoutNumgen)
+	cfg.Rules.Placement = vocabulary.PlacementOutput
+	cfg.Rules.Fanout = vocabulary.FanoutNumgen
 	cfg.Rules.DestinationPorts = []uint16{testbed.Port}
 	daemon, err := g.StartDaemon(t.Queue, p.Verdictd, cfg)
 	if err != nil {

@@ -41,6 +41,7 @@ type Row struct {
 	Disagreements []string `json:"disagreements"`
 }
 
+// Disagrees says that a row does, or that there is none.
 func (r *Report) Disagrees() bool {
 	for _, row := range r.Rows {
 		if len(row.Disagreements) > 0 {

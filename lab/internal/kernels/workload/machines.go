@@ -47,25 +47,25 @@ func (m *Machines) Validate() error {
 }
 
 // Boot runs one row in a machine of its own and fills the row in.
-func (c *Machines) Boot(ctx context.Context, row *report.CrashRow, image string, w io.Writer) (accelerator string,
+func (m *Machines) Boot(ctx context.Context, row *report.CrashRow, image string, w io.Writer) (accelerator string,
 	err error) {
-	m := kernels.Machine{Image: image, Modules: c.Modules, CPUs: c.CPUs, Memory: c.Memory, Accelerator: c.Accelerator,
-		Bin: c.Bin}
-	_, config, err := m.Prepare(ctx, w)
+	one := kernels.Machine{Image: image, Modules: m.Modules, CPUs: m.CPUs, Memory: m.Memory, Accelerator: m.Accelerator,
+		Bin: m.Bin}
+	_, config, err := one.Prepare(ctx, w)
 	if err != nil {
 		return "", err
 	}
 	config.Command = []string{
 		kernels.LabPath, "kernel", "workload", "--placement", row.Placement, "--fanout", row.Fanout, "--guard",
 		row.Guard, "--program", row.Program, "--events", row.Events,
-		"--flows", strconv.Itoa(c.Flows), "--burst", strconv.Itoa(c.Burst),
+		"--flows", strconv.Itoa(m.Flows), "--burst", strconv.Itoa(m.Burst),
 	}
 	// An oops leaves the daemon's locks taken, and the machine hanging. A processor that this machine does not get to
 	// run looks like a stall to the guest, which is none. Without tsc=reliable, emulated processors read the time
 	// from an emulated clock chip, at three times the cost of all else.
-	config.Append = append([]string{"oops=panic", "rcupdate.rcu_cpu_stall_suppress=1", "tsc=reliable"}, c.Append...)
-	config.Timeout = c.Timeout
-	if c.Console {
+	config.Append = append([]string{"oops=panic", "rcupdate.rcu_cpu_stall_suppress=1", "tsc=reliable"}, m.Append...)
+	config.Timeout = m.Timeout
+	if m.Console {
 		config.Console = w
 	}
 	result, err := vm.Run(ctx, config)
