@@ -36,7 +36,6 @@ func (s *statsCmd) Validate() error {
 	case s.Once && (s.Interval > 0 || s.Duration > 0 || s.Listen != ""):
 		return errors.New("--once ends at once: leave out --interval, --duration and --listen")
 	}
-	s.PerCPU = s.PerCPU || s.All
 	return errors.Join(s.places.Validate(), s.window.Validate())
 }
 
@@ -50,7 +49,7 @@ func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
 	}
 	defer func() { err = errors.Join(err, observe.CloseAll(sources)) }()
 	options := stats.Options{
-		Version: version, Interval: s.Interval > 0, Once: s.Once, Named: s.named(), PerCPU: s.PerCPU, All: s.All,
+		Version: version, Interval: s.Interval > 0, Once: s.Once, Named: s.named(), PerCPU: s.PerCPU || s.All, All: s.All,
 	}
 	var all []*stats.Readings
 	for _, source := range sources {

@@ -18,7 +18,7 @@ import (
 // 1,400 bytes and some beyond the MTU, that follow each other at once or after gaps of up to 200 ms; some pause for
 // seconds, some are sent by two threads, some have a source port that another flow had seconds ago.
 type MixConfig struct {
-	// Targets are where flows go, each as likely as another. Their addresses must be safe to load, as Target of
+	// Targets are where flows go, each as likely as another. Their addresses must be safe to send to, as Target of
 	// ClashConfig.
 	Targets []MixTarget `json:"targets"`
 	// Sources4 and Sources6 are the addresses that flows come from, by family.

@@ -36,7 +36,10 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 			return errors.Join(fmt.Errorf("clash: --clashes %d: they cannot be counted: %w", cfg.Clashes, err), counter.Close(),
 				r.Close())
 		}
-		cfg.Traffic.Enough = func() bool { return counter.Reached(cfg.Clashes) }
+		cfg.Traffic.Enough = func() bool {
+			counter.Read()
+			return counter.Err() != nil || counter.Clashes() >= cfg.Clashes
+		}
 	}
 	if cfg.UDPClash {
 		return runUDPClash(ctx, &cfg, to, r, counter)

@@ -4,9 +4,9 @@
 // Each round unloads the module, lines the threads up, and has them ask for it at once: by opening a netlink socket of
 // its protocol, or by a request to its subsystem of nfnetlink. The kernel then runs modprobe for each of them. With
 // kmod up to 19 one modprobe can take the module that another one is just loading for built in, and its thread gets
-// EPROTONOSUPPORT, or EINVAL from nfnetlink ([kernel.Load] has the sources).
+// EPROTONOSUPPORT, or EINVAL from nfnetlink ([modules.Load] has the sources).
 //
-// Two strategies start the threads: naive lets them go as they are; modules-first has [kernel.Load] bring the module in
+// Two strategies start the threads: naive lets them go as they are; modules-first has [modules.Load] bring the module in
 // before, which is how verdictd starts.
 //
 // # Traps

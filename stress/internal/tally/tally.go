@@ -70,8 +70,8 @@ func (t *Tally) open(path string, seen map[[2]uint64]bool) error {
 	return nil
 }
 
-// read reads all counters.
-func (t *Tally) read() {
+// Read reads all counters.
+func (t *Tally) Read() {
 	if t.err != nil {
 		return
 	}
@@ -92,18 +92,15 @@ func (t *Tally) total() (sum ct.Counters) {
 	return sum
 }
 
-// Err is why nothing is counted.
+// Err is why nothing is counted, or no longer.
 func (t *Tally) Err() error { return t.err }
 
-// Reached reads the counters and says whether there were so many clashes, or whether they cannot be counted.
-func (t *Tally) Reached(target uint64) bool {
-	t.read()
-	return t.err != nil || t.total().Clashes().N >= target
-}
+// Clashes is how many there were up to the last reading.
+func (t *Tally) Clashes() uint64 { return t.total().Clashes().N }
 
 // End reads the counters for the last time, for so many packets, and closes.
 func (t *Tally) End(packets uint64) (c results.Conntrack, err error) {
-	t.read()
+	t.Read()
 	c.ClashesCount = describeClashes(kernelfacts.CountersOf(kernelfacts.ReadBuild(os.DirFS("/")).Value))
 	if t.err != nil {
 		c.ConntrackUnread = t.err.Error()
