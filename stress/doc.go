@@ -8,8 +8,8 @@
 //	stress procnet  threads that read, rename and watch the many names of /proc/net
 //	stress compare  what changed from one set of results to another
 //
-// Here are the flags and the wiring; each experiment is a package below internal/, and what it writes is a type of package
-// results.
+// Here are the flags and the wiring; each experiment is a package below internal/, and what it writes is a type of
+// package results.
 //
 // What its words mean, and what to do when its figures look wrong, is in package traffic. It sends to loopback, to
 // documentation addresses, and elsewhere only where the target is named twice.

@@ -6,8 +6,8 @@
 // kmod up to 19 one modprobe can take the module that another one is just loading for built in, and its thread gets
 // EPROTONOSUPPORT, or EINVAL from nfnetlink ([modules.Load] has the sources).
 //
-// Two strategies start the threads: naive lets them go as they are; modules-first has [modules.Load] bring the module in
-// before, which is how verdictd starts.
+// Two strategies start the threads: naive lets them go as they are; modules-first has [modules.Load] bring the module
+// in before, which is how verdictd starts.
 //
 // # Traps
 //
