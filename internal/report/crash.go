@@ -85,13 +85,14 @@ type CrashRow struct {
 	// Partial says that the machine ended before its workload: flows and clashes are then those that it had told of.
 	Partial bool   `json:"partial"`
 	Ended   string `json:"ended"` // as package vm says it: exited, panic, timeout, lost
-	// SecondsToFire is from the start of stress, which begins to send a moment later, to the report, by the guest's clock; nil
-	// without either.
+	// SecondsToFire is from the start of stress, which begins to send a moment later, to the report, by the guest's
+	// clock; nil without either.
 	SecondsToFire *float64 `json:"seconds_to_fire"`
 	BootSeconds   float64  `json:"boot_seconds"`
 	TotalSeconds  float64  `json:"total_seconds"`
 
-	// Report is the first lines of what the kernel reported, Signature what it was recognised as, About what is known of it.
+	// Report is the first lines of what the kernel reported, Signature what it was recognised as, About what is known
+	// of it.
 	Report    []string `json:"report"`
 	Signature string   `json:"signature"`
 	About     string   `json:"about"`
@@ -193,7 +194,8 @@ func (r *CrashRow) Judge() (ok bool) {
 		r.Outcome = OutcomeInconclusive
 		return false
 	}
-	// Beyond the outcome, a guard and a placement promise more. A report that comes in spite of them is judged by that alone.
+	// Beyond the outcome, a guard and a placement promise more. A report that comes in spite of them is judged by
+	// that alone.
 	if !r.exposed() && !fires {
 		if n := r.Clashes(); n > 0 {
 			problem("%s clashes", count(n))
@@ -242,12 +244,14 @@ func JudgeCrash(rep *CrashReport) {
 // sum adds a row to its line of the summary.
 func (rep *CrashReport) sum(r *CrashRow) {
 	at := slices.IndexFunc(rep.Summary, func(s CrashSum) bool {
-		return s.Kernel == r.Kernel && s.Guard == r.Guard && s.Program == r.Program && s.Placement == r.Placement && s.Events == r.Events
+		return s.Kernel == r.Kernel && s.Guard == r.Guard && s.Program == r.Program && s.Placement == r.Placement &&
+			s.Events == r.Events
 	})
 	if at < 0 {
 		at = len(rep.Summary)
 		rep.Summary = append(rep.Summary, CrashSum{
-			Kernel: r.Kernel, Guard: r.Guard, Program: r.Program, Placement: r.Placement, Fanout: r.Fanout, Events: r.Events, Expected: r.Expected, Seconds: []float64{},
+			Kernel: r.Kernel, Guard: r.Guard, Program: r.Program, Placement: r.Placement, Fanout: r.Fanout,
+			Events: r.Events, Expected: r.Expected, Seconds: []float64{},
 		})
 	}
 	s := &rep.Summary[at]

@@ -41,7 +41,8 @@ func pageCells(line []cell) []pageCell {
 // WriteCrashHTML writes one self-contained page.
 func WriteCrashHTML(w io.Writer, rep *CrashReport) error {
 	v := crashView{
-		CrashReport: rep, HostLine: rep.hostLine(), SettingsLine: rep.settingsLine(), Head: pageCells(crashHead), Quoted: rep.quoted(),
+		CrashReport: rep, HostLine: rep.hostLine(), SettingsLine: rep.settingsLine(), Head: pageCells(crashHead),
+		Quoted:   rep.quoted(),
 		Glossary: []glossary{{"Kernels", rep.terms()}, {"Columns", crashColumns}},
 	}
 	for i := range rep.Summary {

@@ -22,7 +22,8 @@ var crashColumns = []Term{
 
 func (rep *CrashReport) hostLine() string {
 	h := &rep.Host
-	return fmt.Sprintf("Virtual machines with %d CPUs each, by %s, on Linux %s, %s, %d CPUs", rep.Settings.CPUs, h.Accelerator, h.Kernel, h.Architecture, h.CPUs)
+	return fmt.Sprintf("Virtual machines with %d CPUs each, by %s, on Linux %s, %s, %d CPUs", rep.Settings.CPUs,
+		h.Accelerator, h.Kernel, h.Architecture, h.CPUs)
 }
 
 func (rep *CrashReport) settingsLine() string {
@@ -58,7 +59,8 @@ func (rep *CrashReport) quoted() *CrashRow {
 // cells is a row of the summary.
 func (s *CrashSum) cells() []cell {
 	return []cell{
-		left(s.Kernel), left(s.Guard), left(s.Program), left(s.Placement), left(s.Fanout), left(s.Events), right(count(s.Flows)), right(count(s.Clashes)), right(count(s.Lost)), right(count(s.Held)),
+		left(s.Kernel), left(s.Guard), left(s.Program), left(s.Placement), left(s.Fanout), left(s.Events),
+		right(count(s.Flows)), right(count(s.Clashes)), right(count(s.Lost)), right(count(s.Held)),
 		left(s.outcome()), left(s.expected()), right(s.after()),
 	}
 }
@@ -101,7 +103,8 @@ func (s *CrashSum) after() string {
 }
 
 var crashHead = []cell{
-	left("kernel"), left("guard"), left("program"), left("placement"), left("fan-out"), left("events"), right("flows"), right("clashes"), right("lost"), right("held"),
+	left("kernel"), left("guard"), left("program"), left("placement"), left("fan-out"), left("events"), right("flows"),
+	right("clashes"), right("lost"), right("held"),
 	left("outcome"), left("expected"), right("fires after"),
 }
 

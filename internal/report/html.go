@@ -98,7 +98,8 @@ func WriteHTML(w io.Writer, rep *Report) error {
 func clashCharts(rep *Report) (plain, varied []chartGroup) {
 	for i := range rep.Runs {
 		r := &rep.Runs[i]
-		b := bar{Label: barLabel(r), Guard: r.Guard, Percent: min(100, r.ClashesPer1000/10), Value: rate(r.ClashesPer1000)}
+		b := bar{Label: barLabel(r), Guard: r.Guard, Percent: min(100, r.ClashesPer1000/10),
+			Value: rate(r.ClashesPer1000)}
 		if r.Placement == PlacementNone {
 			b.Guard = PlacementNone // a colour of its own
 		}

@@ -7,6 +7,7 @@ import (
 
 	"verdictd/internal/ct"
 	"verdictd/internal/statistics"
+	"verdictd/internal/vocabulary"
 )
 
 // Schema is the version of the JSON document. It grows when a key changes its
@@ -16,13 +17,24 @@ const Schema = 2
 // Names of the rows that the judgement treats in a way of their own. They are
 // the same words as in verdictd's configuration.
 const (
-	PlacementNone         = "none"
-	PlacementPreConntrack = "pre-conntrack"
-	PlacementNotrack      = "notrack"
+	PlacementNone         = string(vocabulary.PlacementNone)
+	PlacementPreConntrack = string(vocabulary.PlacementPreConntrack)
+	PlacementNotrack      = string(vocabulary.PlacementNotrack)
+	PlacementOutput       = string(vocabulary.PlacementOutput)
+	PlacementPostrouting  = string(vocabulary.PlacementPostrouting)
+	PlacementInput        = string(vocabulary.PlacementInput)
+	PlacementForward      = string(vocabulary.PlacementForward)
+	PlacementVerdict3     = string(vocabulary.PlacementVerdict3)
 
-	GuardOff  = "off"
-	GuardHold = "hold"
-	GuardDrop = "drop"
+	GuardOff  = string(vocabulary.GuardOff)
+	GuardHold = string(vocabulary.GuardHold)
+	GuardDrop = string(vocabulary.GuardDrop)
+
+	FanoutBalance = string(vocabulary.FanoutBalance)
+	FanoutCPU     = string(vocabulary.FanoutCPU)
+	FanoutPorts   = string(vocabulary.FanoutPorts)
+	// FanoutNumgen is the one under which a flow has no order to keep.
+	FanoutNumgen = string(vocabulary.FanoutNumgen)
 
 	// ProgramVerdictd and the others are the values of Run.Program: who gives
 	// verdicts. Those that are not verdictd know nothing of a gate; with a guard,
@@ -51,10 +63,7 @@ const (
 	NATBackends   = "backends"
 
 	// AnalysisNone is Settings.Analysis where the program takes no time over a packet.
-	AnalysisNone = "none"
-
-	// FanoutNumgen is the fan-out under which a flow has no order to keep.
-	FanoutNumgen = "numgen"
+	AnalysisNone = string(vocabulary.DistributionNone)
 )
 
 // Report is one matrix, complete or interrupted.
@@ -128,8 +137,8 @@ type Run struct {
 	Duplicated uint64 `json:"duplicated"`
 	Reordered  uint64 `json:"reordered"`
 	Corrupted  uint64 `json:"corrupted"`
-	// SourcesChanged is packets that arrived from another address or port than the first of their flow, ReceivedFrom the
-	// addresses that flows arrived from: the router's own where it masquerades.
+	// SourcesChanged is packets that arrived from another address or port than the first of their flow, ReceivedFrom
+	// the addresses that flows arrived from: the router's own where it masquerades.
 	SourcesChanged uint64       `json:"sources_changed"`
 	ReceivedFrom   []netip.Addr `json:"received_from"`
 	// Split is flows whose packets arrived at more than one backend.
@@ -233,11 +242,7 @@ func (r *Run) Queued() uint64 {
 // Exposed says whether the row's queue holds packets between conntrack's lookup
 // and its confirm, which is where clashes come from.
 func (r *Run) Exposed() bool {
-	switch r.Placement {
-	case PlacementNone, PlacementPreConntrack, PlacementNotrack:
-		return false
-	}
-	return true
+	return vocabulary.Placement(r.Placement).Exposed()
 }
 
 // Name is the row in words, for progress and failures.

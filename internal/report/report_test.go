@@ -15,8 +15,9 @@ import (
 func good(placement, guard, family string) Run {
 	r := Run{
 		Placement: placement, Guard: guard, Family: family,
-		Fanout: "balance", NAT: NATNone, Traffic: TrafficUDP, Program: ProgramVerdictd, Backend: "mmsg", Events: EventsNone,
-		Flows: 100, Sent: 400, Delivered: 400, PacketsPerSecond: 5123.4,
+		Fanout: "balance", NAT: NATNone, Traffic: TrafficUDP, Program: ProgramVerdictd, Backend: "mmsg",
+		Events: EventsNone,
+		Flows:  100, Sent: 400, Delivered: 400, PacketsPerSecond: 5123.4,
 		ClashResolve: new(uint64(0)), ChainTooLong: new(uint64(0)), QueuePackets: []uint64{190, 210},
 		VerdictLatencyUS: &statistics.Spread{P50: 301.2, P99: 19244.6, Max: 20000},
 	}
@@ -24,10 +25,12 @@ func good(placement, guard, family string) Run {
 	case placement == PlacementNone:
 		r.Fanout, r.Backend, r.QueuePackets, r.VerdictLatencyUS = "none", "none", nil, nil
 	case guard == GuardHold:
-		r.SetGate(&statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{First: 100, Held: 300, Confirmed: 300}}})
+		r.SetGate(&statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{First: 100,
+			Held: 300, Confirmed: 300}}})
 	case guard == GuardDrop:
 		r.Lost, r.Delivered = 300, 100
-		r.SetGate(&statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{First: 100, Dropped: 300}}})
+		r.SetGate(&statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{First: 100,
+			Dropped: 300}}})
 	case r.Exposed():
 		r.ClashResolve = new(uint64(299))
 	}
@@ -66,7 +69,8 @@ func masqueraded(guard string) Run {
 func whole() *Report {
 	cpu := good("output", GuardHold, "ipv4")
 	cpu.Fanout = "cpu"
-	return matrix(good("none", GuardOff, "ipv4"), good("pre-conntrack", GuardOff, "ipv4"), good("output", GuardOff, "ipv4"),
+	return matrix(good("none", GuardOff, "ipv4"), good("pre-conntrack", GuardOff, "ipv4"),
+		good("output", GuardOff, "ipv4"),
 		good("output", GuardHold, "ipv4"), good("output", GuardDrop, "ipv4"), cpu)
 }
 
@@ -79,7 +83,8 @@ func TestClashes(t *testing.T) {
 		{"5.15 and later", Run{ClashResolve: new(uint64(7)), InsertFailed: 5, ChainTooLong: new(uint64(2))}, 10},
 		{"5.10", Run{ClashResolve: new(uint64(7)), InsertFailed: 5}, 12},
 		{"before 5.10", Run{InsertFailed: 5}, 5},
-		{"counters read at different times", Run{ClashResolve: new(uint64(1)), InsertFailed: 1, ChainTooLong: new(uint64(2))}, 1},
+		{"counters read at different times", Run{ClashResolve: new(uint64(1)), InsertFailed: 1,
+			ChainTooLong: new(uint64(2))}, 1},
 	} {
 		if got := tt.run.Clashes(); got != tt.want {
 			t.Errorf("%s: %d clashes, want %d", tt.name, got, tt.want)
@@ -113,14 +118,16 @@ func TestJudgeMasquerading(t *testing.T) {
 
 // What clashes cost in rows without a guard is theirs to show.
 func TestJudgeCostOfClashes(t *testing.T) {
-	icmp, ends, backends := good("output", GuardOff, "ipv4"), good("forward", GuardOff, "ipv4"), good("forward", GuardOff, "ipv4")
+	icmp, ends, backends := good("output", GuardOff, "ipv4"), good("forward", GuardOff, "ipv4"),
+		good("forward", GuardOff, "ipv4")
 	icmp.Traffic, icmp.Lost, icmp.InsertFailed, icmp.ClashResolve = TrafficICMP, 297, 297, new(uint64(0))
 	ends.Traffic, ends.Lost = TrafficBothEnds, 2
 	backends.NAT, backends.Split, backends.Reordered = NATBackends, 70, 24
 	foreign := good("output", GuardHold, "ipv4")
 	foreign.Program, foreign.Backend = ProgramGo, "none"
 	v := matrix(icmp, ends, backends, foreign).Verdict
-	for _, want := range []string{"guard off, two backends: 70 of 100 flows were split", "in 1 run, 1 of them before another program (300 packets held)"} {
+	for _, want := range []string{"guard off, two backends: 70 of 100 flows were split",
+		"in 1 run, 1 of them before another program (300 packets held)"} {
 		if !v.OK || !strings.Contains(v.Line, want) {
 			t.Errorf("verdict %+v, want OK and %q", v, want)
 		}
@@ -161,33 +168,52 @@ func TestJudgeFailures(t *testing.T) {
 		spoil func(*Run)
 		want  string
 	}{
-		{"clash behind hold", good("input", GuardHold, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "2 clashes behind the guard"},
-		{"unresolved clash behind hold", good("input", GuardHold, "ipv6"), func(r *Run) { r.InsertFailed = 1 }, "1 clashes behind the guard"},
-		{"clash behind drop", good("output", GuardDrop, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "2 clashes behind the guard"},
-		{"lost", good("output", GuardHold, "ipv4"), func(r *Run) { r.Lost, r.QueueDropped = 5, 3 }, "5 of 400 packets lost (3 dropped on a full queue"},
-		{"lost without a guard", good("output", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
+		{"clash behind hold", good("input", GuardHold, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) },
+			"2 clashes behind the guard"},
+		{"unresolved clash behind hold", good("input", GuardHold, "ipv6"), func(r *Run) { r.InsertFailed = 1 },
+			"1 clashes behind the guard"},
+		{"clash behind drop", good("output", GuardDrop, "ipv6"), func(r *Run) { r.ClashResolve = new(uint64(2)) },
+			"2 clashes behind the guard"},
+		{"lost", good("output", GuardHold, "ipv4"), func(r *Run) { r.Lost, r.QueueDropped = 5, 3 },
+			"5 of 400 packets lost (3 dropped on a full queue"},
+		{"lost without a guard", good("output", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 },
+			"1 of 400 packets lost"},
 		{"lost without a queue", good("none", GuardOff, "ipv4"), func(r *Run) { r.Lost = 1 }, "1 of 400 packets lost"},
-		{"lost more than dropped", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Lost++ }, "301 packets lost, but the guard dropped only 300"},
+		{"lost more than dropped", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Lost++ },
+			"301 packets lost, but the guard dropped only 300"},
 		{"duplicated", good("output", GuardHold, "ipv4"), func(r *Run) { r.Duplicated = 1 }, "1 packets duplicated"},
 		{"reordered", good("output", GuardOff, "ipv4"), func(r *Run) { r.Reordered = 1 }, "1 packets reordered"},
-		{"reply lost", good("verdict3", GuardHold, "ipv4"), func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
-		{"reply reordered", good("verdict3", GuardDrop, "ipv4"), func(r *Run) { r.Echo = &Echo{Lost: 100, Reordered: 3} }, "3 replies reordered"},
-		{"split behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.NAT, r.Split = NATBackends, 4 }, "4 flows were split"},
+		{"reply lost", good("verdict3", GuardHold, "ipv4"),
+			func(r *Run) { r.Echo = &Echo{Sent: 400, Delivered: 398, Lost: 2} }, "2 replies lost"},
+		{"reply reordered", good("verdict3", GuardDrop, "ipv4"),
+			func(r *Run) { r.Echo = &Echo{Lost: 100, Reordered: 3} }, "3 replies reordered"},
+		{"split behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.NAT, r.Split = NATBackends, 4 },
+			"4 flows were split"},
 		{"taken for gone", good("forward", GuardHold, "ipv4"), func(r *Run) {
 			r.Gate = &statistics.GateTotals{GateThread: statistics.GateThread{Flows: statistics.Flows{Gone: 4}}}
 		}, "4 packets waited for a first one"},
-		{"expired", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Expired = 4 }, "4 held packets went on as their time was up"},
-		{"unguarded", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Unguarded = 4 }, "4 packets went on unguarded"},
-		{"echo requests lost behind the guard", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Traffic, r.Lost = TrafficICMP, 4 }, "4 of 400 packets lost"},
-		{"too few clashes", good("forward", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = new(uint64(149)) }, "only 149 of 300 possible clashes"},
+		{"expired", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Expired = 4 },
+			"4 held packets went on as their time was up"},
+		{"unguarded", good("forward", GuardHold, "ipv4"), func(r *Run) { r.Unguarded = 4 },
+			"4 packets went on unguarded"},
+		{"echo requests lost behind the guard", good("forward", GuardHold, "ipv4"),
+			func(r *Run) { r.Traffic, r.Lost = TrafficICMP, 4 }, "4 of 400 packets lost"},
+		{"too few clashes", good("forward", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = new(uint64(149)) },
+			"only 149 of 300 possible clashes"},
 		{"corrupted", good("output", GuardDrop, "ipv4"), func(r *Run) { r.Corrupted = 1 }, "1 packets corrupted"},
-		{"port changed behind the guard", masqueraded(GuardHold), func(r *Run) { r.SourcesChanged = 3 }, "3 packets left from another address or port"},
-		{"port changed without masquerading", good("forward", GuardOff, "ipv4"), func(r *Run) { r.SourcesChanged = 3 }, "3 packets left from another address or port"},
-		{"not all sent", good("output", GuardOff, "ipv4"), func(r *Run) { r.Sent, r.SendErrors = 399, 1 }, "399 of 400 packets were sent (1 send errors)"},
-		{"rule matches nothing", good("output", GuardHold, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} }, "only 0 of 400 packets went through the queue"},
-		{"stray clashes before conntrack", good("pre-conntrack", GuardOff, "ipv4"), func(r *Run) { r.ClashResolve = new(uint64(2)) }, "5.0 clashes per 1,000 packets, where no more than 4.5"},
+		{"port changed behind the guard", masqueraded(GuardHold), func(r *Run) { r.SourcesChanged = 3 },
+			"3 packets left from another address or port"},
+		{"port changed without masquerading", good("forward", GuardOff, "ipv4"), func(r *Run) { r.SourcesChanged = 3 },
+			"3 packets left from another address or port"},
+		{"not all sent", good("output", GuardOff, "ipv4"), func(r *Run) { r.Sent, r.SendErrors = 399, 1 },
+			"399 of 400 packets were sent (1 send errors)"},
+		{"rule matches nothing", good("output", GuardHold, "ipv4"), func(r *Run) { r.QueuePackets = []uint64{0, 0} },
+			"only 0 of 400 packets went through the queue"},
+		{"stray clashes before conntrack", good("pre-conntrack", GuardOff, "ipv4"),
+			func(r *Run) { r.ClashResolve = new(uint64(2)) }, "5.0 clashes per 1,000 packets, where no more than 4.5"},
 		{"taint", good("output", GuardOff, "ipv4"), func(r *Run) { r.Tainted = 0x80 }, "tainted itself (mask 0x80)"},
-		{"error", good("output", GuardOff, "ipv4"), func(r *Run) { r.Error = "verdictd was killed by SIGKILL" }, "verdictd was killed by SIGKILL"},
+		{"error", good("output", GuardOff, "ipv4"), func(r *Run) { r.Error = "verdictd was killed by SIGKILL" },
+			"verdictd was killed by SIGKILL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			baseline := good("none", GuardOff, "ipv4")
@@ -333,7 +359,8 @@ func TestHTML(t *testing.T) {
 		t.Error("text of a program reached the page as markup")
 	}
 	// Self-contained: nothing on the page makes a browser ask anybody for anything.
-	for _, reference := range []string{"http:", "https:", "//", "src=", "href=", "url(", "@import", "<link", "<iframe"} {
+	for _, reference := range []string{"http:", "https:", "//", "src=", "href=", "url(", "@import", "<link",
+		"<iframe"} {
 		if strings.Contains(html, reference) {
 			t.Errorf("the page refers to something outside: %q", reference)
 		}
@@ -358,7 +385,8 @@ func TestNumbers(t *testing.T) {
 		count(0): "0", count(999): "999", count(1000): "1,000", count(1234567): "1,234,567",
 		rate(0): "0", rate(0.04): "<0.1", rate(2): "2.0", rate(747.53): "747.5",
 		micros(2.25): "2.2", micros(301.5): "302", micros(19244): "19,244",
-		duration(1): "1 µs", duration(301.2): "301 µs", duration(19244.6): "19.2 ms", duration(1.14e6): "1.14 s", duration(999.6): "1 ms", duration(999_600): "1 s",
+		duration(1): "1 µs", duration(301.2): "301 µs", duration(19244.6): "19.2 ms", duration(1.14e6): "1.14 s",
+		duration(999.6): "1 ms", duration(999_600): "1 s",
 	} {
 		if got != want {
 			t.Errorf("%s, want %s", got, want)

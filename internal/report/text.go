@@ -80,7 +80,8 @@ func settingsLine(rep *Report) string {
 
 func writeTable(b *strings.Builder, rows []Run) {
 	head := []cell{
-		left("placement"), left("family"), left("fan-out"), left("nat"), left("traffic"), left("guard"), left("program"), left("events"),
+		left("placement"), left("family"), left("fan-out"), left("nat"), left("traffic"), left("guard"),
+		left("program"), left("events"),
 		right("clashes"), right("lost"), right("dup"), right("reord"), right("moved"), right("split"), right("held"),
 		right("p50 us"), right("p99 us"), right("packets/s"),
 	}
@@ -88,13 +89,15 @@ func writeTable(b *strings.Builder, rows []Run) {
 	errs := map[int]string{} // by line of the table
 	for i := range rows {
 		r := &rows[i]
-		line := []cell{left(r.Placement), left(r.Family), left(r.Fanout), left(r.NAT), left(r.Traffic), left(r.Guard), left(r.judge()), left(r.Events)}
+		line := []cell{left(r.Placement), left(r.Family), left(r.Fanout), left(r.NAT), left(r.Traffic), left(r.Guard),
+			left(r.judge()), left(r.Events)}
 		if r.Error != "" {
 			errs[len(table)] = r.Error
 		} else {
 			p50, p99 := latencyCells(r)
 			line = append(line, right(rate(r.ClashesPer1000)),
-				right(count(r.Lost)), right(count(r.Duplicated)), right(count(r.Reordered)), right(count(r.SourcesChanged)), right(count(r.Split)), right(count(r.Held)),
+				right(count(r.Lost)), right(count(r.Duplicated)), right(count(r.Reordered)),
+				right(count(r.SourcesChanged)), right(count(r.Split)), right(count(r.Held)),
 				right(p50), right(p99), right(count(uint64(r.PacketsPerSecond))))
 		}
 		table = append(table, line)

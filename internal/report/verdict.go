@@ -23,12 +23,11 @@ type Verdict struct {
 
 // Judge holds every run against what its row promises.
 //
-// Every row delivers each packet once, unharmed and in order; guard drop may
-// lose those packets that it says it dropped, and under fan-out numgen replies have no
-// order to keep. Behind a guard there are no clashes, all packets of a flow leave from
-// one address and port and arrive at one backend, and no packet went on unguarded or as its time was up. Without
-// one, an exposed row has clashes, or it shows nothing; what a clash costs is for it to show. A placement outside of conntrack's
-// window has no more clashes than the row without a queue has.
+// Every row delivers each packet once, unharmed and in order; guard drop may lose those packets that it says it
+// dropped, and under fan-out numgen replies have no order to keep. Behind a guard there are no clashes, all packets
+// of a flow leave from one address and port and arrive at one backend, and no packet went on unguarded or as its time
+// was up. Without one, an exposed row has clashes, or it shows nothing; what a clash costs is for it to show. A
+// placement outside of conntrack's window has no more clashes than the row without a queue has.
 func Judge(rep *Report) Verdict {
 	v := Verdict{Failures: []string{}}
 	baseline := make(map[string]float64) // by family
@@ -82,11 +81,13 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		failed("%s clashes behind the guard, %s per 1,000 packets", count(r.Clashes()), rate(r.ClashesPer1000))
 	}
 	if low, possible := rep.tooFewClashes(r); low {
-		failed("only %s of %s possible clashes: the row shows nothing about a guard", count(r.Clashes()), count(possible))
+		failed("only %s of %s possible clashes: the row shows nothing about a guard", count(r.Clashes()),
+			count(possible))
 	}
 	if r.Placement == PlacementPreConntrack || r.Placement == PlacementNotrack {
 		if bound := baseline[r.Family] + strayPer1000; r.ClashesPer1000 > bound {
-			failed("%s clashes per 1,000 packets, where no more than %s come without a queue", rate(r.ClashesPer1000), rate(bound))
+			failed("%s clashes per 1,000 packets, where no more than %s come without a queue", rate(r.ClashesPer1000),
+				rate(bound))
 		}
 	}
 	if r.Guard == GuardDrop {
@@ -112,8 +113,10 @@ func failures(r *Run, rep *Report, baseline map[string]float64) []string {
 		{r.misplaced(), "packets left from another address or port than the first of their flow"},
 		{r.torn(), "flows were split over backends"},
 		{r.mistaken(), "packets waited for a first one that was taken for gone, where nothing was dropped"},
-		{r.Expired, "held packets went on as their time was up"}, {r.Unguarded, "packets went on unguarded, over a bound"},
-		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"}, {r.disorder(echo.Reordered), "replies reordered"}, {echo.Corrupted, "replies corrupted"},
+		{r.Expired, "held packets went on as their time was up"},
+		{r.Unguarded, "packets went on unguarded, over a bound"},
+		{echo.Lost, "replies lost"}, {echo.Duplicated, "replies duplicated"},
+		{r.disorder(echo.Reordered), "replies reordered"}, {echo.Corrupted, "replies corrupted"},
 	} {
 		if c.n > 0 {
 			failed("%s %s", count(c.n), c.what)
@@ -139,7 +142,8 @@ func (rep *Report) tooFewClashes(r *Run) (low bool, possible uint64) {
 // mayLose says of a row without a guard that its clashes may cost packets: no kernel
 // resolves those of ICMP, and not every one those of both directions or of an entry that drew another backend.
 func (r *Run) mayLose() bool {
-	return r.Guard == GuardOff && r.Exposed() && (r.Traffic == TrafficICMP || r.Traffic == TrafficBothEnds || r.NAT == NATBackends)
+	return r.Guard == GuardOff && r.Exposed() &&
+		(r.Traffic == TrafficICMP || r.Traffic == TrafficBothEnds || r.NAT == NATBackends)
 }
 
 // overtaken is how many of the reordered packets nobody can excuse: the way to one
@@ -190,7 +194,8 @@ func (r *Run) misplaced() uint64 {
 
 // whereabouts says what is known about lost packets.
 func whereabouts(r *Run) string {
-	s := fmt.Sprintf("%s dropped on a full queue, %s not taken by the program's socket", count(r.QueueDropped), count(r.UserDropped))
+	s := fmt.Sprintf("%s dropped on a full queue, %s not taken by the program's socket", count(r.QueueDropped),
+		count(r.UserDropped))
 	if g := r.Gate; g != nil {
 		s += fmt.Sprintf(", %s and %s the same before the gate, %s dropped by it, %s of its packets vanished",
 			count(g.QueueDropped), count(g.UserDropped), count(g.Dropped), count(g.Vanished))
@@ -248,15 +253,18 @@ func summary(rep *Report) string {
 	switch {
 	case t.worst == nil:
 	case t.worst.Clashes() == 0:
-		parts = append(parts, fmt.Sprintf("guard off: no clash was counted in %s, so nothing is proved about the guard", runs(t.off)))
+		parts = append(parts, fmt.Sprintf("guard off: no clash was counted in %s, so nothing is proved about the guard",
+			runs(t.off)))
 	default:
-		parts = append(parts, fmt.Sprintf("guard off: up to %s clashes per 1,000 packets (%s, %s)", rate(t.worst.ClashesPer1000), t.worst.Placement, t.worst.Family))
+		parts = append(parts, fmt.Sprintf("guard off: up to %s clashes per 1,000 packets (%s, %s)",
+			rate(t.worst.ClashesPer1000), t.worst.Placement, t.worst.Family))
 	}
 	if t.moved > 0 {
 		parts = append(parts, fmt.Sprintf("guard off, masquerading: up to %s per 1,000 packets left from a port that is not their flow's", rate(t.moved)))
 	}
 	if t.split > 0 {
-		parts = append(parts, fmt.Sprintf("guard off, two backends: %s of %s flows were split", count(t.split), count(t.flows)))
+		parts = append(parts, fmt.Sprintf("guard off, two backends: %s of %s flows were split", count(t.split),
+			count(t.flows)))
 	}
 	if t.hold > 0 {
 		in := runs(t.hold)
@@ -266,7 +274,8 @@ func summary(rep *Report) string {
 		parts = append(parts, fmt.Sprintf("guard hold: 0 clashes, 0 lost, 0 duplicated, 0 reordered in %s (%s packets held)", in, count(t.held)))
 	}
 	if t.drop > 0 {
-		parts = append(parts, fmt.Sprintf("guard drop: 0 clashes, %s of %s packets dropped in %s", count(t.lost), count(t.sent), runs(t.drop)))
+		parts = append(parts, fmt.Sprintf("guard drop: 0 clashes, %s of %s packets dropped in %s", count(t.lost),
+			count(t.sent), runs(t.drop)))
 	}
 	if len(parts) == 0 {
 		return fmt.Sprintf("%s without a queue in conntrack's window: every packet delivered, no more clashes than without a queue", runs(len(rep.Runs)))

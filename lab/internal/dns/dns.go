@@ -164,7 +164,7 @@ func (r *resolving) daemonConfig(statistics string) *config.Config {
 	c.Guard.Mode = vocabulary.GuardMode(r.run.Guard)
 	c.Rules.Placement = vocabulary.Placement(r.Placement)
 	c.Rules.DestinationPorts = []uint16{dns}
-	if r.Placement == "verdict3" {
+	if r.Placement == report.PlacementVerdict3 {
 		c.Rules.SourcePorts = []uint16{dns}
 	}
 	c.Analysis.Distribution, c.Analysis.Delay = vocabulary.Distribution(r.Analysis.Distribution), r.Analysis.Delay

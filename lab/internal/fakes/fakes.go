@@ -16,9 +16,9 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/internal/config"
-	"verdictd/internal/report"
 	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // The test binary plays the programs that the lab starts, under their names, so that their failures can be arranged.
@@ -128,7 +128,7 @@ func fakeDaemon(ctx context.Context) int {
 	d := Statistics()
 	g := &d.Gate.Total
 	g.Gone, g.Expired, g.Unguarded = 0, 0, 0 // or the row fails
-	if cfg.Guard.Mode != report.GuardHold && cfg.Guard.Mode != report.GuardDrop {
+	if cfg.Guard.Mode != vocabulary.GuardHold && cfg.Guard.Mode != vocabulary.GuardDrop {
 		d.Gate = nil
 	}
 	document, err := json.Marshal(d)

@@ -18,7 +18,7 @@ func (e *experiment) daemonConfig(statistics string) *config.Config {
 	c.Queues.Count = e.config.Queues
 	c.Queues.Pin = e.cpus[:min(e.config.Queues, len(e.cpus))]
 	// All that may be under way has to fit into one queue, replies included: a full queue is another experiment.
-	if waiting := 2 * testbed.Outstanding * e.config.Burst; waiting > testbed.DefaultQueueLength {
+	if waiting := 2 * testbed.Outstanding * e.config.Burst; waiting > vocabulary.DefaultQueueLength {
 		c.Queues.MaxLength = uint32(waiting)
 	}
 	c.Guard.Mode = vocabulary.GuardMode(e.row[guard])

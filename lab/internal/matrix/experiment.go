@@ -11,6 +11,7 @@ import (
 	"verdictd/internal/crash"
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
+	"verdictd/internal/vocabulary"
 	"verdictd/lab/internal/testbed"
 )
 
@@ -159,7 +160,7 @@ func (e *experiment) startProgram(g *testbed.Group, t *netlab.Topology, statisti
 	f := testbed.Foreign{
 		Program: e.row[program], Reference: e.config.Reference, Queues: e.config.Queues, Delay: e.config.Analysis.Delay,
 		CPUs:      e.cpus,
-		MaxLength: max(testbed.DefaultQueueLength, int(settings.Queues.MaxLength)),
+		MaxLength: max(vocabulary.DefaultQueueLength, int(settings.Queues.MaxLength)),
 	}
 	_, guard, err := f.StartBehindGuard(g, t.Queue, e.Verdictd, settings)
 	return guard, err

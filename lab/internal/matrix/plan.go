@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"verdictd/internal/report"
+	"verdictd/internal/vocabulary"
 )
 
 // The dimensions of the matrix, by the names that --only and the report use.
@@ -29,34 +30,37 @@ var dimensionNames = [dimensions]string{"placement", "family", "fanout", "nat", 
 
 // values are what each dimension may be, in the order of the report.
 var values = [dimensions][]string{
-	placement: {"none", "pre-conntrack", "notrack", "output", "postrouting", "input", "forward", "verdict3"},
-	family:    {"ipv4", "ipv6"},
-	fanout:    {"balance", "cpu", "ports", "numgen"},
+	placement: vocabulary.Placement("").Values(),
+	family:    vocabulary.Family("").Values(),
+	fanout:    vocabulary.Fanout("").Values(),
 	nat:       {report.NATNone, report.NATMasquerade, report.NATBackends},
 	kind:      {report.TrafficUDP, report.TrafficBothEnds, report.TrafficICMP},
 	guard:     {report.GuardOff, report.GuardHold, report.GuardDrop},
 	program:   {report.ProgramVerdictd, report.ProgramLibrary, report.ProgramGo},
-	backend:   {"mmsg", "gonfqueue"},
-	events:    {"none", "listener", "off"},
+	backend:   vocabulary.Backend("").Values(),
+	events:    {report.EventsNone, report.EventsListener, report.EventsOff},
 }
 
 // A row is one run to be done: a value for each dimension.
 type row [dimensions]string
 
 // plain is the row that the others vary.
-var plain = row{placement: "output", family: "ipv4", fanout: "balance", nat: report.NATNone, kind: report.TrafficUDP,
-	guard: "off", program: report.ProgramVerdictd, backend: "mmsg", events: "none"}
+var plain = row{placement: report.PlacementOutput, family: string(vocabulary.IPv4), fanout: report.FanoutBalance,
+	nat: report.NATNone, kind: report.TrafficUDP,
+	guard: report.GuardOff, program: report.ProgramVerdictd, backend: string(vocabulary.BackendMmsg),
+	events: report.EventsNone}
 
 // baseline is the row without a queue, in which nothing but the family can vary.
 func baseline(inFamily string) row {
-	return row{placement: "none", family: inFamily, fanout: "none", nat: report.NATNone, kind: report.TrafficUDP,
-		guard: "off", program: "none", backend: "none", events: "none"}
+	return row{placement: report.PlacementNone, family: inFamily, fanout: "none", nat: report.NATNone,
+		kind:  report.TrafficUDP,
+		guard: report.GuardOff, program: "none", backend: "none", events: report.EventsNone}
 }
 
-func (r row) queued() bool { return r[placement] != "none" }
+func (r row) queued() bool { return r[placement] != report.PlacementNone }
 
 // echoes says whether the receiver answers: verdict3 queues the replies, too.
-func (r row) echoes() bool { return r[placement] == "verdict3" }
+func (r row) echoes() bool { return r[placement] == report.PlacementVerdict3 }
 
 // foreign says that another program than verdictd judges.
 func (r row) foreign() bool { return r.queued() && r[program] != report.ProgramVerdictd }
@@ -100,34 +104,35 @@ func defaultRows(ports bool) []row {
 	for _, f := range both {
 		rows = append(rows, baseline(f))
 	}
-	add(map[int]string{placement: "pre-conntrack"}, both, "off")
-	add(map[int]string{placement: "notrack"}, both, "off")
+	add(map[int]string{placement: report.PlacementPreConntrack}, both, report.GuardOff)
+	add(map[int]string{placement: report.PlacementNotrack}, both, report.GuardOff)
 	exposed := []string{report.GuardOff, report.GuardHold}
-	add(nil, both, "off", "hold", "drop")
+	add(nil, both, report.GuardOff, report.GuardHold, report.GuardDrop)
 	if ports {
-		add(map[int]string{fanout: "ports"}, both, exposed...)
+		add(map[int]string{fanout: report.FanoutPorts}, both, exposed...)
 	}
-	add(map[int]string{backend: "gonfqueue"}, v4, exposed...)
-	add(map[int]string{events: "listener"}, v4, exposed...)
-	for _, p := range []string{"postrouting", "input", "forward", "verdict3"} {
+	add(map[int]string{backend: string(vocabulary.BackendGoNFQueue)}, v4, exposed...)
+	add(map[int]string{events: report.EventsListener}, v4, exposed...)
+	for _, p := range []string{report.PlacementPostrouting, report.PlacementInput, report.PlacementForward,
+		report.PlacementVerdict3} {
 		add(map[int]string{placement: p}, both, exposed...)
 	}
-	for _, p := range []string{"output", "postrouting", "verdict3"} {
-		add(map[int]string{placement: p, fanout: "cpu"}, both, exposed...)
-		add(map[int]string{placement: p, fanout: "numgen"}, both, exposed...)
+	for _, p := range []string{report.PlacementOutput, report.PlacementPostrouting, report.PlacementVerdict3} {
+		add(map[int]string{placement: p, fanout: report.FanoutCPU}, both, exposed...)
+		add(map[int]string{placement: p, fanout: report.FanoutNumgen}, both, exposed...)
 	}
 	for _, n := range []string{report.NATMasquerade, report.NATBackends} {
-		add(map[int]string{placement: "forward", nat: n}, both, exposed...)
+		add(map[int]string{placement: report.PlacementForward, nat: n}, both, exposed...)
 	}
 	for _, t := range []string{report.TrafficBothEnds, report.TrafficICMP} {
-		for _, p := range []string{"output", "forward"} {
+		for _, p := range []string{report.PlacementOutput, report.PlacementForward} {
 			add(map[int]string{placement: p, kind: t}, both, exposed...)
 		}
 	}
 	for _, name := range []string{report.ProgramLibrary, report.ProgramGo} {
 		other := map[int]string{program: name, backend: "none"}
 		add(other, both, exposed...)
-		for _, p := range []string{"postrouting", "input", "forward"} {
+		for _, p := range []string{report.PlacementPostrouting, report.PlacementInput, report.PlacementForward} {
 			other[placement] = p
 			add(other, v4, exposed...)
 		}
@@ -170,7 +175,7 @@ func (f filter) matches(r row) bool {
 }
 
 // choose is the rows that some filter wants, each once and in the matrix's order. A filter that no row of the default
-// matrix matches is taken as a wish for that very combination.
+// matrix matches asks for that very combination.
 func choose(rows []row, filters []filter) ([]row, error) {
 	if len(filters) == 0 {
 		return rows, nil
@@ -201,14 +206,14 @@ func choose(rows []row, filters []filter) ([]row, error) {
 // combine is every combination of the wanted values; what is not named is as in the plain row, in both families and
 // with the guard off and on.
 func (f filter) combine() ([]row, error) {
-	if slices.Contains(f[placement], "none") {
+	if slices.Contains(f[placement], report.PlacementNone) {
 		return nil, fmt.Errorf("--only: placement none has no queue, so only family can be chosen with it")
 	}
 	if slices.ContainsFunc(f[nat], func(n string) bool { return n != report.NATNone }) {
 		if len(f[placement]) == 0 {
-			f[placement] = []string{"forward"}
+			f[placement] = []string{report.PlacementForward}
 		}
-		if !slices.Equal(f[placement], []string{"forward"}) {
+		if !slices.Equal(f[placement], []string{report.PlacementForward}) {
 			return nil, fmt.Errorf("--only: nat %s needs a router: it goes with placement forward alone",
 				strings.Join(f[nat], " and "))
 		}
@@ -246,7 +251,7 @@ func (f filter) combine() ([]row, error) {
 func (r *row) settle(backendNamed bool) error {
 	plainTraffic := r[kind] == report.TrafficUDP
 	switch {
-	case !plainTraffic && r[placement] == "verdict3":
+	case !plainTraffic && r[placement] == report.PlacementVerdict3:
 		return fmt.Errorf("--only: traffic %s does not go with placement verdict3, where the receiver answers", r[kind])
 	case !plainTraffic && r[nat] == report.NATBackends:
 		return fmt.Errorf("--only: traffic %s does not go with nat %s: nothing can be sent back from the backend "+

@@ -63,7 +63,7 @@ type soaking struct {
 // run is the share's result. Whatever it started is gone when it returns.
 func (s *soaking) run(ctx context.Context) Share {
 	share := Share{Placement: s.placement, Fanout: s.fanout, NAT: report.NATNone, Guard: s.guard, Program: s.program}
-	if s.placement == "forward" {
+	if s.placement == report.PlacementForward {
 		share.NAT = report.NATMasquerade
 	}
 	if err := s.try(ctx, &share); err != nil {
@@ -174,8 +174,9 @@ func (s *soaking) prepare(t *netlab.Topology, nat string) (*netlab.Filter, error
 	}
 	// Behind the queue: what the rule drops must stay dropped, and the packets held behind it must go on.
 	hook := map[string]*netlab.Hook{
-		"output": netlab.HookOutput, "postrouting": netlab.HookPostrouting, "forward": netlab.HookForward,
-		"input": netlab.HookInput, "verdict3": netlab.HookInput,
+		report.PlacementOutput: netlab.HookOutput, report.PlacementPostrouting: netlab.HookPostrouting,
+		report.PlacementForward: netlab.HookForward,
+		report.PlacementInput:   netlab.HookInput, report.PlacementVerdict3: netlab.HookInput,
 	}[s.placement]
 	return t.Queue.DropAtRandom(hook, portFiltered, filteredOneOf)
 }
@@ -217,7 +218,7 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	c := config.Default()
 	c.Queues.Count = 2 + random.IntN(3)
 	c.Queues.Pin = s.cpus[:min(c.Queues.Count, len(s.cpus))]
-	c.Queues.MaxLength = 16 * testbed.DefaultQueueLength // a full queue is another experiment
+	c.Queues.MaxLength = 16 * vocabulary.DefaultQueueLength // a full queue is another experiment
 	c.Queues.Batch = []int{1, c.Queues.Batch}[random.IntN(2)]
 	c.Guard.Mode = vocabulary.GuardMode(s.guard)
 	c.Rules.Placement = vocabulary.Placement(s.placement)

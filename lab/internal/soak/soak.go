@@ -35,8 +35,9 @@ func (p place) String() string { return p.placement + "/" + p.fanout }
 // places are those with a promise of order, numgen being without.
 func places() []place {
 	var all []place
-	for _, f := range []string{"balance", "cpu"} {
-		for _, p := range []string{"output", "postrouting", "input", "forward", "verdict3"} {
+	for _, f := range []string{report.FanoutBalance, report.FanoutCPU} {
+		for _, p := range []string{report.PlacementOutput, report.PlacementPostrouting, report.PlacementInput,
+			report.PlacementForward, report.PlacementVerdict3} {
 			all = append(all, place{p, f})
 		}
 	}

@@ -11,9 +11,6 @@ import (
 	"verdictd/internal/netlab"
 )
 
-// DefaultQueueLength is the kernel's (NFQNL_QMAX_DEFAULT).
-const DefaultQueueLength = 1024
-
 // StartDaemon starts verdictd with a configuration, in the namespace that has the queue.
 func (g *Group) StartDaemon(ns *netlab.NetNS, verdictd string, c *config.Config) (*Process, error) {
 	path, err := g.writeConfig("verdictd.yaml", c)

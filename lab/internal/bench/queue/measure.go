@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"verdictd/internal/netlab"
+	"verdictd/internal/report"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
 )
@@ -72,7 +73,7 @@ func (b *comparison) measure(ctx context.Context, v *variant, round int, dir str
 }
 
 func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample) (err error) {
-	t, err := testbed.NewTopology("output", "ipv4")
+	t, err := testbed.NewTopology(report.PlacementOutput, "ipv4")
 	if err != nil {
 		return err
 	}

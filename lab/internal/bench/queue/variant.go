@@ -89,7 +89,7 @@ type comparison struct {
 }
 
 // maxLength is the queue's: longer than the window, so that it is never full.
-func (b *comparison) maxLength() int { return max(testbed.DefaultQueueLength, 2*b.window) }
+func (b *comparison) maxLength() int { return max(vocabulary.DefaultQueueLength, 2*b.window) }
 
 // canRun says why a variant cannot be measured on this machine.
 func (b *comparison) canRun(v *variant) error {

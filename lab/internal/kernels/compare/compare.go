@@ -32,13 +32,14 @@ type Config struct {
 
 // scenarios are rows by their names.
 var scenarios = map[string]report.Run{
-	"queue": {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardOff,
+	"queue": {Placement: report.PlacementVerdict3, Fanout: workload.Fanout, Guard: report.GuardOff,
 		Events: report.EventsListener},
-	"guard": {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardHold,
+	"guard": {Placement: report.PlacementVerdict3, Fanout: workload.Fanout, Guard: report.GuardHold,
 		Events: report.EventsListener},
-	"pre-conntrack": {Placement: report.PlacementPreConntrack, Fanout: "balance", Guard: report.GuardOff,
+	"pre-conntrack": {Placement: report.PlacementPreConntrack, Fanout: report.FanoutBalance, Guard: report.GuardOff,
 		Events: report.EventsListener},
-	"events-off": {Placement: "verdict3", Fanout: workload.Fanout, Guard: report.GuardOff, Events: report.EventsOff},
+	"events-off": {Placement: report.PlacementVerdict3, Fanout: workload.Fanout, Guard: report.GuardOff,
+		Events: report.EventsOff},
 }
 
 // Validate says all that is wrong.

@@ -97,13 +97,13 @@ func (c *Config) crashRows() []report.CrashRow {
 	row := func(kernel, guard, placement, events, expected string) report.CrashRow {
 		fanout := workload.Fanout
 		if placement == report.PlacementPreConntrack {
-			fanout = "balance" // see workload.Fanout
+			fanout = report.FanoutBalance // see workload.Fanout
 		}
 		return report.CrashRow{Kernel: kernel, Expected: expected,
 			Run: report.Run{Program: report.ProgramVerdictd, Placement: placement, Fanout: fanout, Guard: guard,
 				Events: events}}
 	}
-	const queued, before = "verdict3", report.PlacementPreConntrack
+	const queued, before = report.PlacementVerdict3, report.PlacementPreConntrack
 	broken, first := string(c.Variant), report.OutcomeFires
 	if c.Image != "" {
 		broken, first = report.KernelOwn, ""
