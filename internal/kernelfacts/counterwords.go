@@ -4,8 +4,8 @@ package kernelfacts
 // new, delete and delete_list were no longer sent (8e8118f89313).
 var hotPathSince = V(4, 9, 0)
 
-// CounterInWords says what one of conntrack's per-CPU counters counts on a kernel. The counters are named as in package ct;
-// of a name that is not known the answer is empty.
+// CounterInWords says what one of conntrack's per-CPU counters counts on a kernel. The counters are named as in package
+// ct; of a name that is not known the answer is empty.
 func CounterInWords(b Build, counter string) string {
 	m := CountersOf(b)
 	switch counter {

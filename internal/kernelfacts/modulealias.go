@@ -11,8 +11,8 @@ import (
 // ModuleFile is a module below /lib/modules.
 type ModuleFile struct {
 	Name string
-	// Needs are the modules that have to be loaded for it, those that it needs itself first: the order in which they can be
-	// unloaded.
+	// Needs are the modules that have to be loaded for it, those that it needs itself first: the order in which they
+	// can be unloaded.
 	Needs []string
 	// BuiltIn says that it is a part of the kernel itself, and can be neither loaded nor unloaded.
 	BuiltIn bool

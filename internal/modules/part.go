@@ -84,9 +84,9 @@ var ErrNotThere = errors.New("that part of the kernel is not there")
 // answerTimeout bounds the wait for an answer that the kernel has given when sendto returns.
 const answerTimeout = 5 * time.Second
 
-// Ask opens a socket, asks the subsystem if the part is one, and closes the
-// socket. It returns ErrNotThere with the kernel's errno where that is how it says so: EPROTONOSUPPORT for a protocol,
-// EINVAL for a subsystem. Any other answer shows that the part is there, and is no error; but what forbade asking is one (EPERM).
+// Ask opens a socket, asks the subsystem if the part is one, and closes the socket. It returns ErrNotThere with the
+// kernel's errno where that is how it says so: EPROTONOSUPPORT for a protocol, EINVAL for a subsystem. Any other answer
+// shows that the part is there, and is no error; but what forbade asking is one (EPERM).
 //
 // While modprobe runs Ask waits inside the kernel, for as long as that takes.
 func (p Part) Ask() error {

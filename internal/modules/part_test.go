@@ -10,8 +10,8 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// The real kernel has what the product needs. The request that asks for it must never be answered with EINVAL, which would
-// be taken for its absence.
+// The real kernel has what the product needs. The request that asks for it must never be answered with EINVAL, which
+// would be taken for its absence.
 func TestAskRealKernel(t *testing.T) {
 	testkit.Namespace(t)
 	for _, part := range []modules.Part{modules.PartQueue, modules.PartConntrack, modules.PartTables} {

@@ -12,9 +12,9 @@ import (
 // DNATTable is the nftables table (family ip or ip6) of [NetNS.RedirectTo].
 const DNATTable = "dnat"
 
-// RedirectTo makes the namespace translate the destination address of what goes to one address, whether it comes in or is
-// sent here, to another one: of several, one that is drawn at random for each conntrack entry. Ports stay as they are. It is
-// for one address of each family.
+// RedirectTo makes the namespace translate the destination address of what goes to one address, whether it comes in or
+// is sent here, to another one: of several, one that is drawn at random for each conntrack entry. Ports stay as they
+// are. It is for one address of each family.
 //
 // The chains at the other two hooks are empty, for kernels before 4.18, which translate replies only where one is
 // registered (nft(8), NAT statements).

@@ -25,8 +25,8 @@ const endWithin = 30 * time.Second
 // Inside says whether this process was started by [Ensure] in a user namespace.
 func Inside() bool { return os.Getenv(insideVariable) != "" }
 
-// Ensure makes sure that this process can make network namespaces. Where it cannot, it runs the same command once more as
-// root of a user namespace; outside is then true and err tells how that went. The program's name is for messages.
+// Ensure makes sure that this process can make network namespaces. Where it cannot, it runs the same command once more
+// as root of a user namespace; outside is then true and err tells how that went. The program's name is for messages.
 func Ensure(ctx context.Context, program string, stdout, stderr io.Writer) (outside bool, err error) {
 	cannot := CanMakeNetNS()
 	if cannot == nil {

@@ -21,7 +21,8 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// asProgram makes this test binary a program that calls Ensure: first "confined", which it makes itself, then "program".
+// asProgram makes this test binary a program that calls Ensure: first "confined", which it makes itself, then
+// "program".
 const asProgram = "USERNS_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {

@@ -130,7 +130,8 @@ func (n *NetNS) EnableForwarding() error {
 
 // links runs f with a route netlink handle in the namespace.
 func (n *NetNS) links(f func(*netlink.Handle) error) error {
-	// Without the family the library opens one socket of each that it knows, and fails where the kernel lacks one (XFRM).
+	// Without the family the library opens one socket of each that it knows, and fails where the kernel lacks one
+	// (XFRM).
 	h, err := netlink.NewHandleAt(netns.NsHandle(n.file.Fd()), unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("open route netlink in %s: %w", n.Path(), err)

@@ -35,9 +35,9 @@ func FindNetNS(nameOrPath string) (NetNSName, error) {
 	return NetNSName{nameOrPath, path}, nil
 }
 
-// ListNetNS lists each namespace once: the calling thread's, named "self"; those of `ip netns`; and those that processes
-// are in, by the first of these. It cannot see namespaces that only an open file or a bind mount elsewhere holds, nor those of
-// processes that the caller may not inspect (CAP_SYS_PTRACE).
+// ListNetNS lists each namespace once: the calling thread's, named "self"; those of `ip netns`; and those that
+// processes are in, by the first of these. It cannot see namespaces that only an open file or a bind mount elsewhere
+// holds, nor those of processes that the caller may not inspect (CAP_SYS_PTRACE).
 func ListNetNS() ([]NetNSName, error) {
 	own, err := namespaceOf("/proc/thread-self/ns/net")
 	if err != nil {

@@ -137,8 +137,8 @@ func (t *Topology) Redirect(family string) error {
 	return t.redirect(family, Networks[family].Target)
 }
 
-// Spread makes what is sent to the family's virtual address arrive at one of the receiver's addresses, drawn at random for
-// each conntrack entry, as service proxies do it.
+// Spread makes what is sent to the family's virtual address arrive at one of the receiver's addresses, drawn at random
+// for each conntrack entry, as service proxies do it.
 func (t *Topology) Spread(family string) error {
 	return t.redirect(family, Networks[family].Backends()...)
 }

@@ -26,9 +26,9 @@ type Socket struct {
 
 // Config configures a Socket. The zero value works.
 type Config struct {
-	// ReceiveBuffer is the size to ask for in bytes, as the kernel accounts them; 0 leaves the system's default (net.core.rmem_default).
-	// It is set past net.core.rmem_max where the caller may do that, else as far
-	// as rmem_max allows; Socket.ReceiveBuffer tells what came of it.
+	// ReceiveBuffer is the size to ask for in bytes, as the kernel accounts them; 0 leaves the system's default
+	// (net.core.rmem_default). It is set past net.core.rmem_max where the caller may do that, else as far as rmem_max
+	// allows; Socket.ReceiveBuffer tells what came of it.
 	ReceiveBuffer int
 
 	// ReportLoss makes Receive return ENOBUFS, once, where the kernel had to drop
