@@ -87,7 +87,7 @@ func (l *freshLoad) packets() int {
 // send makes so many flows and returns when all of their packets have arrived.
 func (l *freshLoad) send(ctx context.Context, flows int) error {
 	want, sent, arrived := flows*l.burst, 0, 0
-	progress := time.Now()
+	lull := newLull(l.patience)
 	for arrived < want {
 		if sent < want && sent-arrived+l.burst <= l.window {
 			if err := l.flow(); err != nil {
@@ -96,19 +96,12 @@ func (l *freshLoad) send(ctx context.Context, flows int) error {
 			sent += l.burst
 		}
 		n, err := l.receive()
-		switch {
-		case err != nil:
+		if err != nil {
 			return fmt.Errorf("receive packet %d of %d: %w", arrived+1, want, err)
-		case n > 0:
-			arrived += n
-			progress = time.Now()
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case time.Since(progress) > l.patience:
-			return fmt.Errorf("%d of %d packets sent have not arrived within %v", sent-arrived, sent, l.patience)
-		default:
-			// Others may want this CPU, the daemon among them where there is only one.
-			_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // cannot fail
+		}
+		arrived += n
+		if err := lull.after(ctx, n, sent, arrived); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -178,73 +171,5 @@ func (d *datagrams) receive(fd int) (int, error) {
 	for i := range d.msgs {
 		d.address(i, true)
 	}
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&d.msgs[0])),
-			uintptr(len(d.msgs)), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EAGAIN:
-			return 0, nil
-		case unix.EINTR:
-			continue
-		}
-		return 0, errno
-	}
-}
-
-// sendMessages sends all, which may wait for room in the socket's send buffer.
-func sendMessages(fd int, msgs []nfnl.Mmsghdr) error {
-	for len(msgs) > 0 {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])),
-			uintptr(len(msgs)), 0, 0, 0)
-		switch errno {
-		case 0:
-			msgs = msgs[n:]
-		case unix.EINTR:
-		default:
-			return errno
-		}
-	}
-	return nil
-}
-
-// A cpuMeter sums up the calling thread's time on a CPU within what it measures. A load that polls is always on a
-// CPU: what a packet costs the sender is what its sends take, with all that the kernel does meanwhile on this thread.
-type cpuMeter struct {
-	spent time.Duration
-	self  time.Duration // what measuring nothing comes to
-}
-
-func threadCPU() (time.Duration, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		return 0, fmt.Errorf("read a thread's CPU time: %w", err)
-	}
-	return time.Duration(ts.Nano()), nil
-}
-
-// open finds out what the meter itself takes.
-func (m *cpuMeter) open() error {
-	const tries = 1000
-	for range tries {
-		if err := m.measure(func() error { return nil }); err != nil {
-			return err
-		}
-	}
-	m.self, m.spent = m.spent/tries, 0
-	return nil
-}
-
-func (m *cpuMeter) measure(f func() error) error {
-	before, err := threadCPU()
-	if err != nil {
-		return err
-	}
-	if err := f(); err != nil {
-		return err
-	}
-	after, err := threadCPU()
-	m.spent += max(0, after-before-m.self)
-	return err
+	return receiveAll(fd, d.msgs)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -113,13 +112,11 @@ func (l *load) Close() error {
 // send sends packets and returns when all of them have arrived.
 func (l *load) send(ctx context.Context, packets int) error {
 	sent, arrived := 0, 0
-	progress := time.Now()
+	lull := newLull(l.patience)
 	for arrived < packets {
 		if n := min(l.chunk, packets-sent); n > 0 && sent-arrived+n <= l.window {
-			if err := l.meter.measure(func() error {
-				return sendAll(l.flows[l.next],
-					l.payload[:n*payloadSize])
-			}); err != nil {
+			send := func() error { return sendAll(l.flows[l.next], l.payload[:n*payloadSize]) }
+			if err := l.meter.measure(send); err != nil {
 				return fmt.Errorf("send packet %d of %d: %w", sent+1, packets, err)
 			}
 			l.next = (l.next + 1) % len(l.flows)
@@ -127,20 +124,13 @@ func (l *load) send(ctx context.Context, packets int) error {
 			continue
 		}
 		n, err := l.in.receive(l.sink)
-		switch {
-		case err != nil:
+		if err != nil {
 			return fmt.Errorf("receive packet %d of %d: %w", arrived+1, packets, err)
-		case n > 0:
-			arrived += n
-			progress = time.Now()
-			continue
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case time.Since(progress) > l.patience:
-			return fmt.Errorf("%d of %d packets sent have not arrived within %v", sent-arrived, sent, l.patience)
 		}
-		// Others may want this CPU, the daemon among them where there is only one.
-		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // cannot fail
+		arrived += n
+		if err := lull.after(ctx, n, sent, arrived); err != nil {
+			return err
+		}
 	}
 	if n, err := l.in.receive(l.sink); err != nil || n > 0 {
 		return errors.Join(fmt.Errorf("%d packets too many arrived", n), err)
@@ -177,18 +167,4 @@ func newInbox(packets int) *inbox {
 }
 
 // receive takes what has arrived, which may be nothing, and says how many datagrams that was.
-func (in *inbox) receive(fd int) (int, error) {
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.msgs[0])),
-			uintptr(len(in.msgs)), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EAGAIN:
-			return 0, nil
-		case unix.EINTR:
-			continue
-		}
-		return 0, errno
-	}
-}
+func (in *inbox) receive(fd int) (int, error) { return receiveAll(fd, in.msgs) }

@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/report"
+	"verdictd/lab/internal/child"
 	"verdictd/lab/internal/kernels/workload"
 	"verdictd/lab/internal/testbed"
 )
@@ -126,7 +128,8 @@ func (c *Config) compare(ctx context.Context, stress string, sides []*side, stdo
 	}
 	compare := exec.CommandContext(ctx, stress, args...)
 	compare.Stdout, compare.Stderr = stdout, stderr
-	err := compare.Run()
+	const grace = 5 * time.Second
+	err := child.Run(ctx, compare, syscall.SIGTERM, grace)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
 		err = cli.ErrReported
 	}
