@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/testkit"
 	"verdictd/lab/internal/bench/events"
 	"verdictd/lab/internal/bench/queue"
 	"verdictd/lab/internal/bench/send"
@@ -19,18 +18,7 @@ import (
 
 // TestBench compares the shipped programs, briefly: what comes of it is no measure of their speed.
 func TestBench(t *testing.T) {
-	testkit.Require(t)
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("no go command to build the programs with:", err)
-	}
-	bin := t.TempDir()
-	for name, pkg := range map[string]string{"verdictd": "verdictd/daemon", "stress": "verdictd/stress",
-		"conntrackwatch": "verdictd/conntrackwatch"} {
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(bin, name), pkg)
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", pkg, err, out)
-		}
-	}
+	bin := shipped(t)
 	reference := filepath.Join(bin, "nfq_reference")
 	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference,
 		"reference/nfq_reference.c", "-lnetfilter_queue", "-lnfnetlink").CombinedOutput(); err != nil {
@@ -77,8 +65,8 @@ func TestBench(t *testing.T) {
 		if receive := v.PacketsPerReceive; (receive == nil) != ofC || receive != nil && receive.Median < 1 {
 			t.Errorf("%s: packets per receive %v", v.Variant, receive)
 		}
-		if hold := strings.HasSuffix(v.Variant, "+hold"); hold != (v.FirstUS != nil) || hold &&
-			!(v.FirstUS.Median > 0) {
+		hold := strings.HasSuffix(v.Variant, "+hold")
+		if hold != (v.FirstUS != nil) || hold && !(v.FirstUS.Median > 0) {
 			t.Errorf("%s: the gate had first packets for %+v", v.Variant, v.FirstUS)
 		}
 	}
@@ -153,7 +141,6 @@ func TestBenchEventsUsage(t *testing.T) {
 
 // TestBenchSend compares the shipped stress, briefly: what comes of it is no measure of its speed.
 func TestBenchSend(t *testing.T) {
-	testkit.Require(t)
 	bin := shipped(t)
 	reference := filepath.Join(bin, "send_reference")
 	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", reference,

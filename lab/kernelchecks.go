@@ -23,12 +23,10 @@ type kernelTraceCmd struct {
 
 // Help is called by kong.
 func (c *kernelTraceCmd) Help() string {
-	return "Checks conntrackwatch trace against loads whose clashes are known: queues hold all packets of all flows, " +
-		"so that all but one of each" +
-		" flow clash. Each has to be shown once with its tuple, and those at confirm have to be as many as the " +
-		"kernel counts in clash_resolve." +
-		" The kernel has to describe its types (CONFIG_DEBUG_INFO_BTF) and to have fentry and kprobes, as those of " +
-		"distributions do."
+	return "Checks conntrackwatch trace against loads whose clashes are known: queues hold all packets of all " +
+		"flows, so that all but one of each flow clash. Each has to be shown once with its tuple, and those " +
+		"at confirm have to be as many as the kernel counts in clash_resolve. The kernel has to describe its " +
+		"types (CONFIG_DEBUG_INFO_BTF) and to have fentry and kprobes, as those of distributions do."
 }
 
 func (c *kernelTraceCmd) config() *trace.Config {
@@ -66,13 +64,11 @@ type kernelModloadCmd struct {
 
 // Help is called by kong.
 func (c *kernelModloadCmd) Help() string {
-	return "Boots the kernel of a distribution twice, with this machine's modprobe and with a stand-in that has the " +
-		"race of kmod up to 19" +
-		" (it takes a module that is being loaded for built in). In each, threads open netlink sockets at the same " +
-		"moment while the module" +
-		" behind them is not loaded: as they are (naive), and after the module was brought in as verdictd does " +
-		"(modules-first). Then verdictd" +
-		" itself is started without its modules. The stand-in must make naive threads fail, and nothing else may."
+	return "Boots the kernel of a distribution twice, with this machine's modprobe and with a stand-in that has " +
+		"the race of kmod up to 19 (it takes a module that is being loaded for built in). In each, threads " +
+		"open netlink sockets at the same moment while the module behind them is not loaded: as they are " +
+		"(naive), and after the module was brought in as verdictd does (modules-first). Then verdictd itself " +
+		"is started without its modules. The stand-in must make naive threads fail, and nothing else may."
 }
 
 func (c *kernelModloadCmd) config() *modload.Config {
@@ -112,8 +108,8 @@ type kernelProcnetCmd struct {
 
 // Help is called by kong.
 func (c *kernelProcnetCmd) Help() string {
-	return "Runs stress procnet in a virtual machine, which must find nothing, and once more with a thread that is " +
-		"made to hang, which must be found."
+	return "Runs stress procnet in a virtual machine, which must find nothing, and once more with a thread that " +
+		"is made to hang, which must be found."
 }
 
 // Run is called by kong.
