@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"verdictd/daemon/internal/audit"
-
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
@@ -82,6 +81,9 @@ func TestAuditExitStatus(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
 		t.Fatalf("%v: %s", err, stdout)
+	}
+	if err := testkit.Validate(t, testkit.Schema(t, "verdictd-audit"), []byte(stdout)); err != nil {
+		t.Errorf("the report does not follow its schema: %v", err)
 	}
 	if status != 1 || report.Verdict == audit.NotExposed || stderr != "verdictd: audit: "+report.Answer+"\n" {
 		t.Errorf("exposed: exit status %d, %+v, %q", status, report, stderr)

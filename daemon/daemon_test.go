@@ -89,7 +89,7 @@ func (r *running) stop() statistics.Document {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if err := testkit.Validate(r.t, statisticsSchema, b); err != nil {
+	if err := testkit.Validate(r.t, testkit.Schema(r.t, statisticsSchema), b); err != nil {
 		r.t.Errorf("the statistics do not follow their schema: %v", err)
 	}
 	d, err := statistics.Read(b)
@@ -215,6 +215,21 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// judged is how many packets have left the daemon's queue.
+func judged(t *testing.T) (n uint32) {
+	t.Helper()
+	queues, err := nfq.ReadKernelQueues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range queues {
+		if q.Queue == 0 {
+			n += q.IDSequence - q.Queued
+		}
+	}
+	return n
+}
+
 // TestStopLosesNothing stops the daemon in the middle of traffic.
 func TestStopLosesNothing(t *testing.T) {
 	ns := testkit.Namespace(t)
@@ -226,7 +241,9 @@ func TestStopLosesNothing(t *testing.T) {
 	go func() {
 		_ = ns.Do(func() error { counted <- burst(t, netip.MustParseAddr("127.0.0.1"), 500); return nil })
 	}()
-	time.Sleep(150 * time.Millisecond)
+	for until := time.Now().Add(5 * time.Second); judged(t) < 100 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
 	go func() { stopped <- d.stop() }()
 	s := <-stopped
 	arrived := <-counted

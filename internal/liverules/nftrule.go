@@ -140,34 +140,14 @@ type translation struct {
 // expression translates one. What it does not know is a condition that may or
 // may not be met.
 func (t *translation) expression(name string, a attributes) error {
+	if t.loads(name, a) || t.translates(name, a) {
+		return nil
+	}
 	r := &t.rule
 	switch name {
 	case "counter", "log", "dup", "last", "secmark", "flow_offload":
 		// Statements after which the rule goes on.
 		r.tracks = r.tracks || name == "flow_offload"
-	case "meta":
-		t.load(a, unix.NFTA_META_DREG, metaValue(a.u32(unix.NFTA_META_KEY)))
-	case "ct":
-		r.tracks = true
-		if a.has(unix.NFTA_CT_SREG) && a.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_ZONE {
-			r.zone = t.zone(a)
-		}
-		t.load(a, unix.NFTA_CT_DREG, ctValue(a.u32(unix.NFTA_CT_KEY)))
-	case "payload":
-		r.mangles = r.mangles || a.has(unix.NFTA_PAYLOAD_SREG) && a.u32(unix.NFTA_PAYLOAD_BASE) == unix.NFT_PAYLOAD_TRANSPORT_HEADER
-		t.load(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))
-	case "hash":
-		t.load(a, unix.NFTA_HASH_DREG, value{name: fmt.Sprintf("hash mod %d", a.u32(unix.NFTA_HASH_MODULUS)), spread: true, format: decimal})
-	case "numgen":
-		t.load(a, unix.NFTA_NG_DREG, value{name: fmt.Sprintf("numgen mod %d", a.u32(unix.NFTA_NG_MODULUS)), spread: true, format: decimal})
-	case "bitwise":
-		t.load(a, unix.NFTA_BITWISE_DREG, t.bitwise(a))
-	case "byteorder":
-		v := t.at(a.u32(unix.NFTA_BYTEORDER_SREG))
-		if v.key.most() > 0xff { // of a single byte there is no order
-			v.key = otherValue
-		}
-		t.load(a, unix.NFTA_BYTEORDER_DREG, v)
 	case "cmp":
 		r.conditions = append(r.conditions, t.compare(a))
 	case "range":
@@ -186,26 +166,6 @@ func (t *translation) expression(name string, a attributes) error {
 		t.queue(a)
 	case "notrack":
 		r.notrack = true
-	case "nat":
-		r.tracks = true
-		if a.u32(unix.NFTA_NAT_TYPE) == unix.NFT_NAT_DNAT {
-			r.rewrite = "dnat"
-			if a.u32(unix.NFTA_NAT_FLAGS)&natNetmap != 0 {
-				r.rewrite = "netmap"
-			}
-		} else {
-			r.source = "snat"
-		}
-		r.outcomes |= absorbed
-	case "redir":
-		r.tracks, r.rewrite = true, "redirect"
-		r.outcomes |= absorbed
-	case "masq":
-		r.tracks, r.source = true, "masquerade"
-		r.outcomes |= absorbed
-	case "tproxy":
-		r.rewrite = "tproxy"
-		r.outcomes |= goesOn
 	case "reject":
 		r.outcomes |= absorbed
 	case "synproxy":
@@ -229,6 +189,77 @@ func (t *translation) expression(name string, a attributes) error {
 		clear(t.loaded) // it may have written anywhere
 	}
 	return nil
+}
+
+// loads translates an expression that puts something into a register; false: it is
+// another one.
+func (t *translation) loads(name string, a attributes) bool {
+	r := &t.rule
+	switch name {
+	case "meta":
+		t.load(a, unix.NFTA_META_DREG, metaValue(a.u32(unix.NFTA_META_KEY)))
+	case "ct":
+		r.tracks = true
+		if a.has(unix.NFTA_CT_SREG) && a.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_ZONE {
+			r.zone = t.zone(a)
+		}
+		t.load(a, unix.NFTA_CT_DREG, ctValue(a.u32(unix.NFTA_CT_KEY)))
+	case "payload":
+		writes := a.has(unix.NFTA_PAYLOAD_SREG)
+		r.mangles = r.mangles || writes && a.u32(unix.NFTA_PAYLOAD_BASE) == unix.NFT_PAYLOAD_TRANSPORT_HEADER
+		t.load(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))
+	case "hash":
+		t.load(a, unix.NFTA_HASH_DREG, spread("hash", a.u32(unix.NFTA_HASH_MODULUS)))
+	case "numgen":
+		t.load(a, unix.NFTA_NG_DREG, spread("numgen", a.u32(unix.NFTA_NG_MODULUS)))
+	case "bitwise":
+		t.load(a, unix.NFTA_BITWISE_DREG, t.bitwise(a))
+	case "byteorder":
+		v := t.at(a.u32(unix.NFTA_BYTEORDER_SREG))
+		if v.key.most() > 0xff { // of a single byte there is no order
+			v.key = otherValue
+		}
+		t.load(a, unix.NFTA_BYTEORDER_DREG, v)
+	default:
+		return false
+	}
+	return true
+}
+
+// spread is a number below a modulus, by which packets are spread.
+func spread(name string, modulus uint32) value {
+	return value{name: fmt.Sprintf("%s mod %d", name, modulus), spread: true, format: decimal}
+}
+
+// translates takes a statement that gives packets another address; false: it is another
+// one.
+func (t *translation) translates(name string, a attributes) bool {
+	r := &t.rule
+	switch name {
+	case "nat":
+		r.tracks = true
+		if a.u32(unix.NFTA_NAT_TYPE) == unix.NFT_NAT_DNAT {
+			r.rewrite = "dnat"
+			if a.u32(unix.NFTA_NAT_FLAGS)&natNetmap != 0 {
+				r.rewrite = "netmap"
+			}
+		} else {
+			r.source = "snat"
+		}
+		r.outcomes |= absorbed
+	case "redir":
+		r.tracks, r.rewrite = true, "redirect"
+		r.outcomes |= absorbed
+	case "masq":
+		r.tracks, r.source = true, "masquerade"
+		r.outcomes |= absorbed
+	case "tproxy":
+		r.rewrite = "tproxy"
+		r.outcomes |= goesOn
+	default:
+		return false
+	}
+	return true
 }
 
 // natNetmap is NF_NAT_RANGE_NETMAP.

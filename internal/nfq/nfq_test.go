@@ -328,58 +328,6 @@ func TestMaxLength(t *testing.T) {
 	})
 }
 
-// TestStopJudgesWhatHasArrived stops a queue behind a backlog.
-func TestStopJudgesWhatHasArrived(t *testing.T) {
-	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
-		testkit.Namespace(t)
-		s := newSocket(t)
-		q := open(t, backend, nfq.Config{})
-		rules(t, 1, nil)
-		const sent = 100
-		for range sent {
-			s.send("hey")
-		}
-		stop := run(t, q, func(nfq.Packet) nfq.Reply {
-			time.Sleep(100 * time.Microsecond)
-			return nfq.Reply{Verdict: nfq.Accept}
-		})
-		stop()
-		if got := s.receive(100 * time.Millisecond); len(got) != sent {
-			t.Fatalf("%d of %d packets were judged before the queue closed", len(got), sent)
-		}
-	})
-}
-
-// TestVanishedPackets answers packets that the kernel has flushed meanwhile.
-func TestVanishedPackets(t *testing.T) {
-	testkit.Namespace(t)
-	s := newSocket(t)
-	q := open(t, vocabulary.BackendMmsg, nfq.Config{})
-	rules(t, 1, nil)
-	s.send("one")
-	s.send("two")
-	held, removed := make(chan struct{}, 2), make(chan struct{})
-	stop := run(t, q, func(nfq.Packet) nfq.Reply {
-		held <- struct{}{}
-		<-removed
-		return nfq.Reply{Verdict: nfq.Accept}
-	})
-	<-held
-	if err := ruleset.Remove("nfqtest"); err != nil { // its chain's packets are dropped
-		t.Fatal(err)
-	}
-	close(removed)
-	got := s.receive(200 * time.Millisecond)
-	stop()
-	if len(got) != 0 {
-		t.Errorf("arrived: %q, though the kernel had dropped both", got)
-	}
-	// A batch verdict on nothing is one refusal.
-	if n := q.Stats().VerdictErrors; n == 0 {
-		t.Error("no refusal was counted")
-	}
-}
-
 func TestReceiveBuffer(t *testing.T) {
 	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {
 		testkit.Namespace(t)

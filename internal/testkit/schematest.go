@@ -17,6 +17,8 @@ import (
 
 	generate "github.com/invopop/jsonschema"
 	validate "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"verdictd/internal/kernelfacts"
 )
 
 // update makes Hold write the schemas: go test ./stress ./lab -run TestSchemas -update
@@ -217,6 +219,10 @@ func mapped(t reflect.Type) *generate.Schema {
 	}
 	if err != nil {
 		panic(err)
+	}
+	if t.PkgPath() == reflect.TypeFor[kernelfacts.Reading[int]]().PkgPath() && strings.HasPrefix(t.Name(), "Reading[") {
+		unreadable := shape(map[string]any{"unreadable": ""})
+		return &generate.Schema{AnyOf: []*generate.Schema{shape(v), unreadable}}
 	}
 	return shape(v)
 }

@@ -35,6 +35,7 @@ func TestJSON(t *testing.T) {
 	if err := reportOf(t).WriteJSON(&b); err != nil {
 		t.Fatal(err)
 	}
+	follows(t, b.Bytes())
 	var got map[string]json.RawMessage
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
 		t.Fatal(err)
