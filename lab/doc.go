@@ -20,8 +20,10 @@
 // their timeout. In guard drop they do; that row is the control of the others.
 //
 // Here are the flags alone. Each experiment is a package in internal, with a plain
-// configuration and the type of its document; package testbed is what they stand on
-// and says what may be left of a run. The documents' schemas are in docs/schema.
+// configuration and the type of its document; those of the matrix and of the crash
+// are in package report, with their pages. Package testbed is what the experiments
+// stand on and says what may be left of a run. Every document has a schema in
+// docs/schema.
 //
 // # Debugging
 //
