@@ -71,7 +71,7 @@ func (h *hook) chain() string {
 
 // number is the kernel's.
 func (h *hook) number() *nftables.ChainHook {
-	return nftables.ChainHookRef(nftables.ChainHook(h.at.Number()))
+	return new(nftables.ChainHook(h.at.Number()))
 }
 
 // sendsErrors tells hooks that a host's own messages pass.

@@ -25,8 +25,12 @@ func Read(document []byte) (*Document, error) {
 	if err := decoder.Decode(d); err != nil {
 		return nil, fmt.Errorf("read the statistics of verdictd: %w: use programs of one build", err)
 	}
-	if key, err := missing(document, d); err != nil || key != "" {
-		return nil, fmt.Errorf("the statistics of verdictd have no %q (%v): use programs of one build", key, err)
+	key, err := missing(document, d)
+	if err != nil {
+		return nil, fmt.Errorf("read the statistics of verdictd: %w", err)
+	}
+	if key != "" {
+		return nil, fmt.Errorf("the statistics of verdictd have no %q: use programs of one build", key)
 	}
 	return d, nil
 }

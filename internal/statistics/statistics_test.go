@@ -18,8 +18,8 @@ func full(n uint64) *Document {
 }
 
 func fill(v reflect.Value, n uint64) {
-	for i := range v.NumField() {
-		switch f := v.Field(i); f.Kind() {
+	for _, f := range v.Fields() {
+		switch f.Kind() {
 		case reflect.Struct:
 			fill(f, n)
 		case reflect.Uint64:
