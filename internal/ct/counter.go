@@ -132,12 +132,13 @@ func (c Counters) since(before Counters) Counters {
 	return c
 }
 
-// Clashes is how many clashes the kernel has counted: those that it resolved ([ClashResolve]) and those whose loser it dropped.
-// The latter are in [InsertFailed], on kernels before 5.10 both kinds are; from 5.15 on, that counts the insertions as well that
-// [ChainTooLong] counts, which were no clash. Readings of several CPUs are not of one instant: less than nothing is nothing.
+// Clashes is how many clashes the kernel has counted: those that it resolved ([ClashResolve]) and those whose loser
+// it dropped. The latter are in [InsertFailed], on kernels before 5.10 both kinds are; from 5.15 on, that counts the
+// insertions as well that [ChainTooLong] counts, which were no clash. Readings of several CPUs are not of one
+// instant: less than nothing is nothing.
 //
-// Clashes that no counter of a kernel sees (4.18 to 6.11, where a queue gives a packet back) are not in it. It is not sent
-// where the kernel sent neither counter.
+// Clashes that no counter of a kernel sees (4.18 to 6.11, where a queue gives a packet back) are not in it. It is not
+// sent where the kernel sent neither counter.
 func (c Counters) Clashes() Value {
 	resolved, failed := c[ClashResolve], c[InsertFailed]
 	return Value{

@@ -3,8 +3,9 @@
 //
 // It exists because the libraries at hand stop short: github.com/ti-mo/conntrack decodes neither of these two
 // counters, and a kernel that does not send a counter cannot be told there from one that counted nothing. Here a
-// [Value] says whether it was sent. And it allocates for each event, where a [Listener] takes them in batches and allocates
-// nothing: tens of thousands a second are what a load of short flows makes. In the tests the library is the oracle.
+// [Value] says whether it was sent. And it allocates for each event, where a [Listener] takes them in batches and
+// allocates nothing: tens of thousands a second are what a load of short flows makes. In the tests the library is the
+// oracle.
 //
 // # Statistics and events are not alike
 //
@@ -15,9 +16,9 @@
 //
 // # Loss
 //
-// A listener that is too slow is told so once (ENOBUFS), and from then on the kernel drops every event until the receive
-// buffer is empty: a [Loss] has a beginning and an end. NETLINK_BROADCAST_ERROR, by which conntrackd has the kernel keep
-// for later what it could not deliver, is not set: it changes what is watched.
+// A listener that is too slow is told so once (ENOBUFS), and from then on the kernel drops every event until the
+// receive buffer is empty: a [Loss] has a beginning and an end. NETLINK_BROADCAST_ERROR, by which conntrackd has the
+// kernel keep for later what it could not deliver, is not set: it changes what is watched.
 //
 // # Namespaces
 //
@@ -27,7 +28,7 @@
 // # Debugging
 //
 // NLDEBUG=level=1 in the environment makes the netlink library print each message. The same counters are in
-// /proc/thread-self/net/stat/nf_conntrack (in hexadecimal, one row a CPU that may exist). Do not read /proc/net/stat: it
-// belongs to the process's first thread. A listener's own socket is a row in /proc/thread-self/net/netlink, with its
-// drops.
+// /proc/thread-self/net/stat/nf_conntrack (in hexadecimal, one row a CPU that may exist). Do not read /proc/net/stat:
+// it belongs to the process's first thread. A listener's own socket is a row in /proc/thread-self/net/netlink, with
+// its drops.
 package ct

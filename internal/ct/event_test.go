@@ -83,7 +83,8 @@ func makeEntries(t *testing.T) {
 	}
 }
 
-// makeDirectional makes an entry with a zone for one direction only, and one of GRE, where the program is there that can.
+// makeDirectional makes an entry with a zone for one direction only, and one of GRE, where the program is there that
+// can.
 func makeDirectional(t *testing.T) {
 	t.Helper()
 	program, err := exec.LookPath("conntrack")

@@ -132,7 +132,8 @@ func (p *program) nested(typ uint32) {
 	p.add(bpf.LoadConstant{Dst: bpf.RegX, Val: typ}, bpf.LoadExtension{Num: bpf.ExtNetlinkAttrNested})
 }
 
-// value loads a number of some bytes from the attribute that register A points to, and leaves the 0 where there is none.
+// value loads a number of some bytes from the attribute that register A points to, and leaves the 0 where there is
+// none.
 func (p *program) value(size int) {
 	p.add(
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 2},

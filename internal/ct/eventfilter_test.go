@@ -11,7 +11,8 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// TestFilterInKernel has the kernel filter, and holds what passes against the same filter over everything that there was.
+// TestFilterInKernel has the kernel filter, and holds what passes against the same filter over everything that there
+// was.
 func TestFilterInKernel(t *testing.T) {
 	testkit.Namespace(t)
 	zone := func(n uint16) *uint16 { return &n }

@@ -13,8 +13,8 @@ import (
 
 // Sizes of a listener's receive buffer.
 const (
-	// DefaultReceiveBuffer holds some 10,000 events: one of 200 to 300 bytes takes more than 1 KiB of kernel memory while
-	// it waits.
+	// DefaultReceiveBuffer holds some 10,000 events: one of 200 to 300 bytes takes more than 1 KiB of kernel memory
+	// while it waits.
 	DefaultReceiveBuffer = 8 << 20
 	// DefaultMaxReceiveBuffer is how far it is made larger after losses.
 	DefaultMaxReceiveBuffer = 64 << 20
@@ -25,12 +25,13 @@ const (
 	batchLen = 128
 	// eventLen has room for one: some 300 bytes, more with a helper, labels or a security context.
 	eventLen = 4096
-	// headLen has room for what counting looks at: the headers and the first attribute, the original tuple, of 112 bytes
-	// at most (ICMPv6 with a zone). The kernel copies no more than there is room for, and copying is most of what it does.
+	// headLen has room for what counting looks at: the headers and the first attribute, the original tuple, of 112
+	// bytes at most (ICMPv6 with a zone). The kernel copies no more than there is room for, and copying is most of
+	// what it does.
 	headLen = 128
 
-	// maxRest is the longest sleep after a receive that has emptied the buffer. To be woken is what costs: for each event it
-	// would be most of the work.
+	// maxRest is the longest sleep after a receive that has emptied the buffer. To be woken is what costs: for each
+	// event it would be most of the work.
 	maxRest = 20 * time.Millisecond
 	// eventMemory is what the kernel accounts for an event that waits, and fastest how many a second a listener must be
 	// ready for: a rest is to fill half of the buffer at most.

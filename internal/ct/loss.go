@@ -14,8 +14,8 @@ type Loss struct {
 	To   time.Time `json:"to"`
 	// Events is how many were lost; known since Linux 4.12.
 	Events Value `json:"events"`
-	// ReceiveBuffer is its size from then on: it is made larger after a loss, as far as the configuration and the kernel
-	// allow.
+	// ReceiveBuffer is its size from then on: it is made larger after a loss, as far as the configuration and the
+	// kernel allow.
 	ReceiveBuffer int `json:"receive_buffer"`
 }
 

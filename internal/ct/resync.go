@@ -13,11 +13,11 @@ import (
 
 // Resyncer keeps a table of entries by their events, and is told what the kernel's table holds after a loss.
 //
-// Events go on while the table is read. So an entry that the dump shows may be one whose EventNew is still to come, and one
-// that it does not show one whose EventDestroy is: what is amiss is certain only when Settled is called.
+// Events go on while the table is read. So an entry that the dump shows may be one whose EventNew is still to come,
+// and one that it does not show one whose EventDestroy is: what is amiss is certain only when Settled is called.
 type Resyncer interface {
-	// Begin says that the table is about to be read. It may come again without Settled in between, where more events were
-	// lost meanwhile.
+	// Begin says that the table is about to be read. It may come again without Settled in between, where more events
+	// were lost meanwhile.
 	Begin()
 	// Entry says that the table holds e, which is overwritten by the next one.
 	Entry(e *Event)

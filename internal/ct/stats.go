@@ -82,9 +82,10 @@ func (s Snapshot) Plus(o Snapshot) Snapshot {
 // second answer to the same question may still be on its way.
 func (c *Conn) Snapshot() (Snapshot, error) {
 	const op = "read the statistics"
-	// Two questions in one send, and the dump last: the kernel marks the answer to GET_STATS as one of several although
-	// nothing follows it (ctnetlink_stat_ct_fill_info sets NLM_F_MULTI). A reader that waits for the end of the answer, as
-	// the netlink library does (its pull request 315), waits for ever. Here the end of the dump is the end of both.
+	// Two questions in one send, and the dump last: the kernel marks the answer to GET_STATS as one of several
+	// although nothing follows it (ctnetlink_stat_ct_fill_info sets NLM_F_MULTI). A reader that waits for the end of
+	// the answer, as the netlink library does (its pull request 315), waits for ever. Here the end of the dump is the
+	// end of both.
 	requests, err := c.nl.SendMessages([]netlink.Message{
 		request(msgGetStats, 0),
 		request(msgGetStatsCPU, netlink.Dump),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -321,12 +320,5 @@ func TestOpenSettled(t *testing.T) {
 	}
 	if _, err := OpenSettled("mine"); !errors.Is(err, ErrNoSettled) || !strings.Contains(err.Error(), "settled-ipv6") {
 		t.Errorf("a wrong type: error %v", err)
-	}
-}
-
-func TestMergePorts(t *testing.T) {
-	got := vocabulary.MergePorts([]vocabulary.PortRange{vocabulary.Ports(50, 60), vocabulary.Ports(1, 2), vocabulary.Ports(61, 61), vocabulary.Ports(55, 58), vocabulary.Ports(65535, 65535), vocabulary.Ports(2, 3)})
-	if want := []vocabulary.PortRange{vocabulary.Ports(1, 3), vocabulary.Ports(50, 61), vocabulary.Ports(65535, 65535)}; !slices.Equal(got, want) {
-		t.Errorf("merged to %v, want %v", got, want)
 	}
 }

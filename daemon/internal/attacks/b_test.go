@@ -179,7 +179,8 @@ func programTunnel(t testing.TB, near, far *netlab.NetNS) {
 		if i == 1 {
 			local, remote = farEnd, nearEnd
 		}
-		// The neighbour's hardware address is not the other end's: the kernel does not take the frames for its own there.
+		// The neighbour's hardware address is not the other end's: the kernel does not take the frames for its own
+		// there.
 		shell(t, ns, fmt.Sprintf(`
 			ip link add tun0 address 02:00:00:00:00:0%d type veth peer name program0
 			for d in tun0 program0; do echo 1 >/proc/sys/net/ipv6/conf/$d/disable_ipv6; done

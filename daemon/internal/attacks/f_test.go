@@ -44,7 +44,8 @@ func TestAnswersThroughDNAT(t *testing.T) {
 	}
 }
 
-// TestDropModeSparesSettled: mode drop, packets of a flow some time apart: none of them meets a pending one, and none is dropped.
+// TestDropModeSparesSettled: mode drop, packets of a flow some time apart: none of them meets a pending one, and none
+// is dropped.
 func TestDropModeSparesSettled(t *testing.T) {
 	sideBySide(t, scenario{mode: "drop", arrive: 200, play: func(r *run) outcome {
 		h := routed(r, "ipv4")
@@ -73,7 +74,8 @@ func TestDropModeSparesSettled(t *testing.T) {
 	}})
 }
 
-// TestDropModeCounts: mode drop, bursts: what does not arrive was dropped as further packets of a pending flow, and counted.
+// TestDropModeCounts: mode drop, bursts: what does not arrive was dropped as further packets of a pending flow, and
+// counted.
 func TestDropModeCounts(t *testing.T) {
 	testkit.Require(t)
 	r := &run{T: t, mode: "drop"}
@@ -89,7 +91,8 @@ func TestDropModeCounts(t *testing.T) {
 	}
 }
 
-// TestFirewallComesLater: the daemon starts before the firewall, where nothing is tracked yet. The guard follows when rules come.
+// TestFirewallComesLater: the daemon starts before the firewall, where nothing is tracked yet. The guard follows when
+// rules come.
 func TestFirewallComesLater(t *testing.T) {
 	sideBySide(t, scenario{
 		mode: "auto", arrive: 80, clashes: 20, unjudged: true, confirmed: true,
@@ -130,8 +133,8 @@ func untracked(t testing.TB) *netlab.NetNS {
 	return ns
 }
 
-// TestOwnICMPErrors: a router that queues ICMP sends errors of its own. The kernel gives them a clone of an entry that may not be
-// confirmed, and refuses to take such packets back from a queue: they must not get there.
+// TestOwnICMPErrors: a router that queues ICMP sends errors of its own. The kernel gives them a clone of an entry
+// that may not be confirmed, and refuses to take such packets back from a queue: they must not get there.
 func TestOwnICMPErrors(t *testing.T) {
 	for name, test := range map[string]struct{ family, protocol, placement string }{
 		"output":            {"ipv4", "icmp", "output"},
@@ -218,8 +221,8 @@ func errorsOf(fd, level, hopOption, hops, discover, recvErr int) error {
 	return nil
 }
 
-// TestStopKeepsOrder: the daemon is stopped while packets wait for their verdicts and new ones come. None overtakes another, and
-// none is lost.
+// TestStopKeepsOrder: the daemon is stopped while packets wait for their verdicts and new ones come. None overtakes
+// another, and none is lost.
 func TestStopKeepsOrder(t *testing.T) {
 	const streams, packets = 4, 1500
 	for _, placement := range []string{"forward", "postrouting"} {

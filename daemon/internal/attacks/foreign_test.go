@@ -43,8 +43,8 @@ type foreignConfig struct {
 	// WantsSecond keeps each flow's first packet until the second has come, as
 	// a program does that puts a QUIC ClientHello together, or for so long.
 	WantsSecond time.Duration
-	// GSO takes long packets whole. Without it the kernel cuts them before the queue, and drops all segments but the first of a
-	// packet whose entry is not confirmed.
+	// GSO takes long packets whole. Without it the kernel cuts them before the queue, and drops all segments but the
+	// first of a packet whose entry is not confirmed.
 	GSO bool
 	// DropNumbers are packet numbers of each flow (see [packet]) that it drops.
 	DropNumbers []uint32

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What happens on a machine while packets are held: programs die, links go down, entries time out, protocols are others.
+// What happens on a machine while packets are held: programs die, links go down, entries time out, protocols are
+// others.
 
 // TestForeignProgramDies: another program is killed with packets in its queue,
 // and started again. The kernel drops what was in its queue; what the gate holds

@@ -15,7 +15,8 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// What nobody has reported, and a gate might get wrong: its bounds, its end, many flows at once, and who shares a host with it.
+// What nobody has reported, and a gate might get wrong: its bounds, its end, many flows at once, and who shares a
+// host with it.
 
 // cpuTime is the processor time that a child has used.
 func (c *child) cpuTime() time.Duration {

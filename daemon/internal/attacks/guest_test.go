@@ -40,8 +40,8 @@ func TestVRF(t *testing.T) {
 	}
 }
 
-// TestESP: a policy requires ESP; packets pass the hooks twice, as ESP and decrypted or not yet encrypted. Clear text is
-// dropped.
+// TestESP: a policy requires ESP; packets pass the hooks twice, as ESP and decrypted or not yet encrypted. Clear text
+// is dropped.
 func TestESP(t *testing.T) {
 	needsESP(t)
 	for _, mode := range []string{"transport", "tunnel"} {

@@ -208,8 +208,8 @@ func (r *run) end(in *sink, expected int) outcome {
 	return o
 }
 
-// awaitIdle returns when no packet waits in a namespace's queues any more, and has not for a moment: each packet that the
-// gate lets go comes to the next queue in between.
+// awaitIdle returns when no packet waits in a namespace's queues any more, and has not for a moment: each packet that
+// the gate lets go comes to the next queue in between.
 func awaitIdle(t testing.TB, ns *netlab.NetNS) {
 	t.Helper()
 	const patience, moment = 5 * time.Second, 30 * time.Millisecond

@@ -93,7 +93,8 @@ func startChild(t testing.TB, ns *netlab.NetNS, cmd *exec.Cmd) *child {
 	started := make(chan error, 1)
 	go func() {
 		defer close(c.done)
-		// Do keeps this goroutine on one thread until the child is gone: the end of the thread that forked it would kill it.
+		// Do keeps this goroutine on one thread until the child is gone: the end of the thread that forked it would
+		// kill it.
 		err := ns.Do(func() error {
 			err := cmd.Start()
 			if started <- err; err == nil {

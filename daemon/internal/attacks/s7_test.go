@@ -12,8 +12,8 @@ import (
 	"verdictd/internal/netlab"
 )
 
-// TestExtensionHeadersHidePort: a port hides behind extension headers. The policy drops it and accepts by default. Packets that the decoder
-// follows to their end are dropped by the rule, others as undecodable.
+// TestExtensionHeadersHidePort: a port hides behind extension headers. The policy drops it and accepts by default.
+// Packets that the decoder follows to their end are dropped by the rule, others as undecodable.
 func TestExtensionHeadersHidePort(t *testing.T) {
 	const packets = 4
 	for name, test := range map[string]struct {

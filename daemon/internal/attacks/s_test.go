@@ -70,7 +70,8 @@ func TestQueueBeforeForwardPolicy(t *testing.T) {
 	})
 }
 
-// TestRuleBehindLooksAtEachPacket: a rule behind the queue looks at each packet; a flow's first packet passes it, the others do not.
+// TestRuleBehindLooksAtEachPacket: a rule behind the queue looks at each packet; a flow's first packet passes it, the
+// others do not.
 func TestRuleBehindLooksAtEachPacket(t *testing.T) {
 	for name, test := range map[string]struct {
 		hosts        func(testing.TB, ...string) hosts
@@ -100,8 +101,8 @@ func TestRuleBehindLooksAtEachPacket(t *testing.T) {
 	}
 }
 
-// TestPolicyRequiresESP: a policy requires ESP of what comes in; clear text is dropped when it gets to its socket. Whether ESP that
-// is decrypted here passes cannot be tried where the kernel has no ESP: lab kernel does.
+// TestPolicyRequiresESP: a policy requires ESP of what comes in; clear text is dropped when it gets to its socket.
+// Whether ESP that is decrypted here passes cannot be tried where the kernel has no ESP: lab kernel does.
 func TestPolicyRequiresESP(t *testing.T) {
 	sideBySide(t, scenario{
 		guard: patient, arrive: 200, clashes: 50, beside: true,

@@ -169,8 +169,8 @@ func number(t testing.TB, pattern *regexp.Regexp, text string) (n int) {
 	return n
 }
 
-// overflows is how many datagrams did not fit the receive buffers of programs in some namespaces, which do not read as fast as
-// they come: nobody's loss but theirs.
+// overflows is how many datagrams did not fit the receive buffers of programs in some namespaces, which do not read
+// as fast as they come: nobody's loss but theirs.
 func overflows(t testing.TB, namespaces ...*netlab.NetNS) (n int) {
 	t.Helper()
 	for _, ns := range namespaces {
@@ -188,7 +188,8 @@ func overflows(t testing.TB, namespaces ...*netlab.NetNS) (n int) {
 // selfPlaces are where queues are in the selftests: the sender's end, a router, the receiver's end.
 var selfPlaces = []string{"output", "postrouting", "forward", "input", "verdict3"}
 
-// place makes a sender and a receiver with the daemon where a placement has its queue, with more of a configuration's rules.
+// place makes a sender and a receiver with the daemon where a placement has its queue, with more of a configuration's
+// rules.
 func (r *run) place(placement, more, config string) (sender, receiver *netlab.NetNS, source, target netip.Addr) {
 	r.Helper()
 	rules := fmt.Sprintf("%s\nrules: {placement: %s, %s}", config, placement, more)

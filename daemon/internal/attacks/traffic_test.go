@@ -137,7 +137,8 @@ type sink struct {
 	answer bool
 }
 
-// listen opens UDP sockets with large buffers, and receives until the test ends. Several calls can feed one sink by add.
+// listen opens UDP sockets with large buffers, and receives until the test ends. Several calls can feed one sink by
+// add.
 func listen(t testing.TB, ns *netlab.NetNS, at ...netip.AddrPort) *sink {
 	t.Helper()
 	s := &sink{}

@@ -8,10 +8,9 @@ import (
 )
 
 const (
-	// Whether a program wants a second packet is tried once it has judged nothing
-	// for tryAfter though it has read all, and for twice as long as it ever took. It does if it then judges several packets
-	// within triedWithin, twice. After a miss it is not tried for tryAgain, and twice
-	// as long each time, up to tryRarely.
+	// Whether a program wants a second packet is tried once it has judged nothing for tryAfter though it has read
+	// all, and for twice as long as it ever took. It does if it then judges several packets within triedWithin,
+	// twice. After a miss it is not tried for tryAgain, and twice as long each time, up to tryRarely.
 	tryAfter    = int64(time.Second)
 	triedWithin = int64(50 * time.Millisecond)
 	tryTwice    = 2
