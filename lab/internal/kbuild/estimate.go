@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/google/renameio/v2"
 )
 
 // estimate tells how far make is, by counting the lines in which it names a step. How many there will be is what the
@@ -88,19 +90,8 @@ func (e *estimate) watch(output io.Reader, progress func(Step)) error {
 func (e *estimate) remember() error {
 	e.known[e.kind] = e.done
 	text, err := json.Marshal(e.known)
-	if err != nil {
-		return fmt.Errorf("remember the number of steps: %w", err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(e.path), ".estimates-")
-	if err != nil {
-		return fmt.Errorf("remember the number of steps: %w", err)
-	}
-	_, err = f.Write(text)
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
 	if err == nil {
-		err = os.Rename(f.Name(), e.path)
+		err = renameio.WriteFile(e.path, text, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("remember the number of steps: %w", err)
