@@ -54,17 +54,7 @@ func provoke(t *testing.T, flows, packets int) {
 		}
 	}
 
-	ended := make(chan error, 1)
-	go func() {
-		ended <- queue.Run(func(b *nfq.Batch) error {
-			for i := range b.Packets {
-				if err := queue.Reply(&nfq.Reply{ID: b.Packets[i].ID, Queue: b.Packets[i].Queue, Verdict: nfq.Accept}); err != nil {
-					return err
-				}
-			}
-			return queue.Flush()
-		})
-	}()
+	ended := acceptAll(queue)
 	if err := receiver.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -80,4 +70,20 @@ func provoke(t *testing.T, flows, packets int) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// acceptAll lets everything pass that comes to a queue, until that is stopped.
+func acceptAll(queue nfq.Queue) (ended chan error) {
+	ended = make(chan error, 1)
+	go func() {
+		ended <- queue.Run(func(b *nfq.Batch) error {
+			for _, p := range b.Packets {
+				if err := queue.Reply(&nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: nfq.Accept}); err != nil {
+					return err
+				}
+			}
+			return queue.Flush()
+		})
+	}()
+	return ended
 }
