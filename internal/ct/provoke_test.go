@@ -55,20 +55,26 @@ func provoke(t *testing.T, flows, packets int) {
 	}
 
 	ended := acceptAll(queue)
-	if err := receiver.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	for i := range flows * packets {
-		if _, err := receiver.Read(make([]byte, 16)); err != nil {
-			t.Errorf("packet %d of %d did not arrive: %v", i, flows*packets, err)
-			break
-		}
-	}
+	receiveAll(t, receiver, flows*packets)
 	if err := queue.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// receiveAll takes so many packets.
+func receiveAll(t *testing.T, receiver *net.UDPConn, packets int) {
+	t.Helper()
+	if err := receiver.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range packets {
+		if _, err := receiver.Read(make([]byte, 16)); err != nil {
+			t.Errorf("packet %d of %d did not arrive: %v", i, packets, err)
+			return
+		}
 	}
 }
 

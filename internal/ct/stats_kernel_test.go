@@ -139,6 +139,12 @@ func TestStatsEqualProcAndLibrary(t *testing.T) {
 	if len(proc) != len(s.CPUs) || len(oracle) != len(s.CPUs) {
 		t.Fatalf("%d CPUs by netlink, %d by proc, %d by the library", len(s.CPUs), len(proc), len(oracle))
 	}
+	equalEach(t, s, proc, oracle)
+}
+
+// equalEach holds each CPU's counters against what others read.
+func equalEach(t *testing.T, s Snapshot, proc []Counters, oracle []conntrack.Stats) {
+	t.Helper()
 	for i, cpu := range s.CPUs {
 		for _, c := range AllCounters() {
 			if v := cpu.Counters[c]; v.Sent && v != proc[i][c] {

@@ -158,101 +158,136 @@ func compare(t testing.TB, b []byte) (compared int) {
 		}
 		return 0
 	}
-	same := func(name string, got, want any) {
-		t.Helper()
-		compared++
-		if got != want {
-			t.Errorf("%s = %v, gopacket says %v:\n%s", name, got, want, p.Dump())
-		}
-	}
-	protocol := uint8(0)
+	c := comparison{TB: t, v: &v, p: p}
 	for _, layer := range p.Layers() {
 		if v.Version == 4 && extensions.Contains(layer.LayerType()) {
-			return compared // in IPv4 these are upper protocols
+			break // in IPv4 these are upper protocols
 		}
 		if len(layer.LayerContents()) == 0 && layer.LayerType() != layers.LayerTypeICMPv6Echo {
-			return compared // refused, and in the list all the same
+			break // refused, and in the list all the same
 		}
-		switch l := layer.(type) {
-		case *layers.IPv4:
-			if compared > 0 {
-				return compared // a packet inside the packet
-			}
-			same("version", v.Version, l.Version)
-			same("source", v.Src().String(), l.SrcIP.String())
-			same("destination", v.Dst().String(), l.DstIP.String())
-			same("TTL", v.TTL, l.TTL)
-			same("traffic class", v.TrafficClass, l.TOS)
-			same("header length", v.HeaderLen, int(l.IHL)*4)
-			same("protocol", v.Protocol, uint8(l.Protocol))
-			same("fragment offset", v.FragmentOffset, int(l.FragOffset)*8)
-			same("more fragments", v.MoreFragments, l.Flags&layers.IPv4MoreFragments != 0)
-			protocol = uint8(l.Protocol)
-		case *layers.IPv6:
-			if compared > 0 {
-				return compared
-			}
-			same("version", v.Version, l.Version)
-			same("source", v.Src().String(), ip6String(l.SrcIP))
-			same("destination", v.Dst().String(), ip6String(l.DstIP))
-			same("hop limit", v.TTL, l.HopLimit)
-			same("traffic class", v.TrafficClass, l.TrafficClass)
-			same("flow label", v.FlowLabel, l.FlowLabel)
-			protocol = uint8(l.NextHeader)
-		case *layers.IPv6HopByHop:
-			protocol = uint8(l.NextHeader)
-		case *layers.IPv6Routing:
-			protocol = uint8(l.NextHeader)
-		case *layers.IPv6Destination:
-			protocol = uint8(l.NextHeader)
-		case *layers.IPSecAH:
-			protocol = uint8(l.NextHeader)
-		case *layers.IPv6Fragment: // gopacket goes no further
-			same("fragment offset", v.FragmentOffset, int(l.FragmentOffset)*8)
-			same("more fragments", v.MoreFragments, l.MoreFragments)
-			return compared
-		case *gopacket.Fragment:
-			return compared
-		case *layers.UDP:
-			same("protocol", v.Protocol, protocol)
-			same("source port", v.SrcPort, uint16(l.SrcPort))
-			same("destination port", v.DstPort, uint16(l.DstPort))
-			same("UDP length", v.UDPLen, l.Length)
-			return compared
-		case *layers.UDPLite:
-			same("source port", v.SrcPort, uint16(l.SrcPort))
-			same("destination port", v.DstPort, uint16(l.DstPort))
-			return compared
-		case *layers.TCP:
-			same("protocol", v.Protocol, protocol)
-			same("source port", v.SrcPort, uint16(l.SrcPort))
-			same("destination port", v.DstPort, uint16(l.DstPort))
-			same("TCP flags", v.TCPFlags, l.Contents[13])
-			same("payload", string(v.Payload()), string(l.Payload))
-			return compared
-		case *layers.SCTP:
-			same("source port", v.SrcPort, uint16(l.SrcPort))
-			same("destination port", v.DstPort, uint16(l.DstPort))
-			same("payload", string(v.Payload()), string(l.Payload))
-			return compared
-		case *layers.ICMPv4:
-			same("ICMP type", v.ICMPType, l.TypeCode.Type())
-			same("ICMP code", v.ICMPCode, l.TypeCode.Code())
-			same("ICMP identifier", v.ICMPID, l.Id)
-			return compared
-		case *layers.ICMPv6:
-			if len(v.L4()) < icmpHeaderLen {
-				return compared // gopacket takes 4 bytes for enough
-			}
-			same("protocol", v.Protocol, protocol)
-			same("ICMP type", v.ICMPType, l.TypeCode.Type())
-			same("ICMP code", v.ICMPCode, l.TypeCode.Code())
-		case *layers.ICMPv6Echo:
-			same("ICMP identifier", v.ICMPID, l.Identifier)
-			return compared
+		if c.network(layer) || c.transport(layer) || c.icmp(layer) {
+			break
 		}
 	}
-	return compared
+	return c.compared
+}
+
+// comparison is of one packet, layer by layer.
+type comparison struct {
+	testing.TB
+	v        *View
+	p        gopacket.Packet
+	protocol uint8 // that the last header has named
+	compared int
+}
+
+func (c *comparison) same(name string, got, want any) {
+	c.Helper()
+	c.compared++
+	if got != want {
+		c.Errorf("%s = %v, gopacket says %v:\n%s", name, got, want, c.p.Dump())
+	}
+}
+
+// network compares an IP header or an extension. It reports the end of what can be
+// compared, as transport and icmp do.
+func (c *comparison) network(layer gopacket.Layer) (end bool) {
+	c.Helper()
+	v := c.v
+	switch l := layer.(type) {
+	case *layers.IPv4:
+		if c.compared > 0 {
+			return true // a packet inside the packet
+		}
+		c.same("version", v.Version, l.Version)
+		c.same("source", v.Src().String(), l.SrcIP.String())
+		c.same("destination", v.Dst().String(), l.DstIP.String())
+		c.same("TTL", v.TTL, l.TTL)
+		c.same("traffic class", v.TrafficClass, l.TOS)
+		c.same("header length", v.HeaderLen, int(l.IHL)*4)
+		c.same("protocol", v.Protocol, uint8(l.Protocol))
+		c.same("fragment offset", v.FragmentOffset, int(l.FragOffset)*8)
+		c.same("more fragments", v.MoreFragments, l.Flags&layers.IPv4MoreFragments != 0)
+		c.protocol = uint8(l.Protocol)
+	case *layers.IPv6:
+		if c.compared > 0 {
+			return true
+		}
+		c.same("version", v.Version, l.Version)
+		c.same("source", v.Src().String(), ip6String(l.SrcIP))
+		c.same("destination", v.Dst().String(), ip6String(l.DstIP))
+		c.same("hop limit", v.TTL, l.HopLimit)
+		c.same("traffic class", v.TrafficClass, l.TrafficClass)
+		c.same("flow label", v.FlowLabel, l.FlowLabel)
+		c.protocol = uint8(l.NextHeader)
+	case *layers.IPv6HopByHop:
+		c.protocol = uint8(l.NextHeader)
+	case *layers.IPv6Routing:
+		c.protocol = uint8(l.NextHeader)
+	case *layers.IPv6Destination:
+		c.protocol = uint8(l.NextHeader)
+	case *layers.IPSecAH:
+		c.protocol = uint8(l.NextHeader)
+	case *layers.IPv6Fragment: // gopacket goes no further
+		c.same("fragment offset", v.FragmentOffset, int(l.FragmentOffset)*8)
+		c.same("more fragments", v.MoreFragments, l.MoreFragments)
+		return true
+	case *gopacket.Fragment:
+		return true
+	}
+	return false
+}
+
+func (c *comparison) transport(layer gopacket.Layer) (end bool) {
+	c.Helper()
+	v := c.v
+	switch l := layer.(type) {
+	case *layers.UDP:
+		c.same("protocol", v.Protocol, c.protocol)
+		c.same("source port", v.SrcPort, uint16(l.SrcPort))
+		c.same("destination port", v.DstPort, uint16(l.DstPort))
+		c.same("UDP length", v.UDPLen, l.Length)
+	case *layers.UDPLite:
+		c.same("source port", v.SrcPort, uint16(l.SrcPort))
+		c.same("destination port", v.DstPort, uint16(l.DstPort))
+	case *layers.TCP:
+		c.same("protocol", v.Protocol, c.protocol)
+		c.same("source port", v.SrcPort, uint16(l.SrcPort))
+		c.same("destination port", v.DstPort, uint16(l.DstPort))
+		c.same("TCP flags", v.TCPFlags, l.Contents[13])
+		c.same("payload", string(v.Payload()), string(l.Payload))
+	case *layers.SCTP:
+		c.same("source port", v.SrcPort, uint16(l.SrcPort))
+		c.same("destination port", v.DstPort, uint16(l.DstPort))
+		c.same("payload", string(v.Payload()), string(l.Payload))
+	default:
+		return false
+	}
+	return true
+}
+
+func (c *comparison) icmp(layer gopacket.Layer) (end bool) {
+	c.Helper()
+	v := c.v
+	switch l := layer.(type) {
+	case *layers.ICMPv4:
+		c.same("ICMP type", v.ICMPType, l.TypeCode.Type())
+		c.same("ICMP code", v.ICMPCode, l.TypeCode.Code())
+		c.same("ICMP identifier", v.ICMPID, l.Id)
+		return true
+	case *layers.ICMPv6:
+		if len(v.L4()) < icmpHeaderLen {
+			return true // gopacket takes 4 bytes for enough
+		}
+		c.same("protocol", v.Protocol, c.protocol)
+		c.same("ICMP type", v.ICMPType, l.TypeCode.Type())
+		c.same("ICMP code", v.ICMPCode, l.TypeCode.Code())
+	case *layers.ICMPv6Echo:
+		c.same("ICMP identifier", v.ICMPID, l.Identifier)
+		return true
+	}
+	return false
 }
 
 // ip6String keeps a mapped IPv4 address apart from an IPv4 address.

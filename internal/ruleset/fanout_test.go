@@ -107,9 +107,11 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 
 	// Fragments stay such only where conntrack does not put them together, so
 	// these namespaces have none.
-	t.Run("fragments", func(t *testing.T) {
-		bothFamilies(t, func(t *testing.T, ipv6 bool) {
-			testkit.Require(t)
+	t.Run("fragments", func(t *testing.T) { bothFamilies(t, fragmentsInQueues) })
+}
+
+func fragmentsInQueues(t *testing.T, ipv6 bool) {
+	testkit.Require(t)
 			sender, receiver := namespace(t), namespace(t)
 			local, remote := testkit.LocalIPv4, testkit.RemoteIPv4
 			if ipv6 {
@@ -143,8 +145,6 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 			if len(distinctQueues(got)) > 2 {
 				t.Errorf("fragments in queues %v: want one queue for the two without ports", got)
 			}
-		})
-	})
 }
 
 // Packets go to the queues in turn.

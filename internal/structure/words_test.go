@@ -60,7 +60,7 @@ func TestDocumentsAreReadable(t *testing.T) {
 }
 
 func TestCommentsAreReadable(t *testing.T) {
-	sources(t, func(name string, text []byte, set *token.FileSet, file *ast.File) {
+	sources(t, func(_ string, text []byte, set *token.FileSet, file *ast.File) {
 		all := strings.Split(string(text), "\n")
 		for _, group := range file.Comments {
 			plain(t, set.Position(group.Pos()).String(), group.Text())
