@@ -160,7 +160,7 @@ func (g *Gate) Start() {
 	for _, w := range g.workers {
 		g.group.Go(func() {
 			runtime.LockOSThread() // for good: the thread ends with the goroutine
-			if err := w.pin(); err != nil {
+			if err := w.prepare(); err != nil {
 				g.failed <- err
 				return
 			}

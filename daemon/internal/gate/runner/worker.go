@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -60,6 +59,8 @@ type worker struct {
 	inDark  atomic.Uint64 // gate.Table.Dark
 
 	behind int // turns since the socket was seen empty
+	crowd  crowd
+	pause  nfnl.Pause
 	// refusals came while the queue was received from, and wait for the next turn.
 	refusals []refusal
 
@@ -88,42 +89,6 @@ func (w *worker) run() error {
 			return fmt.Errorf("gate: %w", err)
 		}
 	}
-}
-
-// pin binds the thread to its CPU, if it has one.
-func (w *worker) pin() error {
-	if len(w.gate.cfg.Pin) == 0 {
-		return nil
-	}
-	cpu := w.gate.cfg.Pin[w.number%len(w.gate.cfg.Pin)]
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin a thread of the gate to CPU %d: %w", cpu, err)
-	}
-	return nil
-}
-
-// stopTurn is how often a worker that stops looks whether it may end.
-const stopTurn = time.Millisecond
-
-// next waits for packets, for a hint, or for what the table has to do.
-func (w *worker) next() (*nfq.Batch, error) {
-	wait := nfnl.Forever
-	if d := w.table.Wait(); d >= 0 {
-		wait = time.Duration(d)
-	}
-	if w.behind > 0 {
-		wait = 0
-	}
-	if w.gate.stopping.Load() && (wait < 0 || wait > stopTurn) {
-		wait = stopTurn
-	}
-	if w.shut.Load() {
-		err := w.bell.Sleep(wait)
-		return &nfq.Batch{Received: nfq.Now()}, err
-	}
-	return w.queue.Next(w.bell.Alarm, wait)
 }
 
 // turn takes a batch, which may be empty, and does what is due.

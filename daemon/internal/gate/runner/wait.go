@@ -1,0 +1,81 @@
+package runner
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfnl"
+	"verdictd/internal/nfq"
+)
+
+// Where packets come one by one but fast, a thread that wakes up for each one spends
+// more time with waking up than with packets. From so many turns in a millisecond on
+// it pauses before the next one, for more to come; a lone burst is below.
+const (
+	crowdTurns = 10
+	crowdTime  = int64(time.Millisecond)
+	crowdPause = 50 * time.Microsecond
+)
+
+// crowd counts turns.
+type crowd struct {
+	began   int64
+	turns   int
+	crowded bool
+}
+
+// turn notes one, and reports whether there are many.
+func (c *crowd) turn(now int64) bool {
+	c.turns++
+	if passed := now - c.began; passed >= crowdTime {
+		c.crowded = passed < 2*crowdTime && c.turns >= crowdTurns
+		c.began, c.turns = now, 0
+	}
+	return c.crowded
+}
+
+// prepare makes a thread of the calling one that wakes up in time, on its CPU if it
+// has one.
+func (w *worker) prepare() error {
+	// For the pauses of a crowd, which are as long as the default slack.
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set timer slack: %w", err)
+	}
+	if len(w.gate.cfg.Pin) == 0 {
+		return nil
+	}
+	cpu := w.gate.cfg.Pin[w.number%len(w.gate.cfg.Pin)]
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin a thread of the gate to CPU %d: %w", cpu, err)
+	}
+	return nil
+}
+
+// stopTurn is how often a worker that stops looks whether it may end.
+const stopTurn = time.Millisecond
+
+// next waits for packets, for a hint, or for what the table has to do.
+func (w *worker) next() (*nfq.Batch, error) {
+	wait := nfnl.Forever
+	if d := w.table.Wait(); d >= 0 {
+		wait = time.Duration(d)
+	}
+	if w.behind > 0 {
+		wait = 0
+	}
+	if w.gate.stopping.Load() && (wait < 0 || wait > stopTurn) {
+		wait = stopTurn
+	}
+	if w.shut.Load() {
+		err := w.bell.Sleep(wait)
+		return &nfq.Batch{Received: nfq.Now()}, err
+	}
+	if w.crowd.turn(nfq.Now()) {
+		w.pause.Wait(crowdPause)
+	}
+	return w.queue.Next(w.bell.Alarm, wait)
+}
