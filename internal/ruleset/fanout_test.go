@@ -112,39 +112,39 @@ func TestFanoutPortsWithoutPorts(t *testing.T) {
 
 func fragmentsInQueues(t *testing.T, ipv6 bool) {
 	testkit.Require(t)
-			sender, receiver := namespace(t), namespace(t)
-			local, remote := testkit.LocalIPv4, testkit.RemoteIPv4
-			if ipv6 {
-				local, remote = testkit.LocalIPv6, testkit.RemoteIPv6
-			}
-			err := netlab.AddVeth(
-				netlab.Endpoint{NetNS: sender, Link: "a", Addresses: []netip.Prefix{local}},
-				netlab.Endpoint{NetNS: receiver, Link: "b", Addresses: []netip.Prefix{remote}},
-			)
-			if err != nil {
-				t.Fatal(err)
-			}
-			leave, err := receiver.Enter()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = leave() })
+	sender, receiver := namespace(t), namespace(t)
+	local, remote := testkit.LocalIPv4, testkit.RemoteIPv4
+	if ipv6 {
+		local, remote = testkit.LocalIPv6, testkit.RemoteIPv6
+	}
+	err := netlab.AddVeth(
+		netlab.Endpoint{NetNS: sender, Link: "a", Addresses: []netip.Prefix{local}},
+		netlab.Endpoint{NetNS: receiver, Link: "b", Addresses: []netip.Prefix{remote}},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave, err := receiver.Enter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = leave() })
 
-			c := udpRules(vocabulary.PlacementPreConntrack, vocabulary.FanoutPorts, fanoutQueues)
-			l := listen(t, c, nil)
-			install(t, c)
-			f := open(t, sender, receiver, at(remote.Addr()))
-			f.send(4000) // three fragments on a link of 1500 bytes
-			if !f.receive(surely) {
-				t.Fatal("a datagram in fragments was lost")
-			}
-			got := l.takeQueues()
-			if len(got) != 3 {
-				t.Fatalf("fragments in queues %v, want 3", got)
-			}
-			if len(distinctQueues(got)) > 2 {
-				t.Errorf("fragments in queues %v: want one queue for the two without ports", got)
-			}
+	c := udpRules(vocabulary.PlacementPreConntrack, vocabulary.FanoutPorts, fanoutQueues)
+	l := listen(t, c, nil)
+	install(t, c)
+	f := open(t, sender, receiver, at(remote.Addr()))
+	f.send(4000) // three fragments on a link of 1500 bytes
+	if !f.receive(surely) {
+		t.Fatal("a datagram in fragments was lost")
+	}
+	got := l.takeQueues()
+	if len(got) != 3 {
+		t.Fatalf("fragments in queues %v, want 3", got)
+	}
+	if len(distinctQueues(got)) > 2 {
+		t.Errorf("fragments in queues %v: want one queue for the two without ports", got)
+	}
 }
 
 // Packets go to the queues in turn.
