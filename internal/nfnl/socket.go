@@ -15,7 +15,7 @@ import (
 //
 // It is not mdlayher/netlink's, which registers its sockets with Go's poller:
 // whenever a packet came, the kernel would wake up a thread of the runtime that
-// waits there for some other descriptor, which cost more than the packet did.
+// waits there for some other descriptor.
 type Socket struct {
 	fd            int
 	port          uint32

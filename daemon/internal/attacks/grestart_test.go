@@ -84,7 +84,8 @@ func TestStartUnderLoad(t *testing.T) {
 
 // TestStopUnderLoad: until its last verdict the daemon guards, and nothing
 // overtakes what waits. A packet may overtake the one that is between the gate's
-// socket and its verdict when the gate's rules go: one or two of thousands.
+// socket and its verdict when the gate's rules go, and clash with it: one or two of
+// thousands.
 func TestStopUnderLoad(t *testing.T) {
 	_, hold, both := bothModes(t, "", func(r *run) outcome {
 		near, far := twoEnds(r)
@@ -101,7 +102,7 @@ func TestStopUnderLoad(t *testing.T) {
 		o.figures["lost"] = float64(sent - o.arrived)
 		return o
 	})
-	if both && (hold.clashes != 0 || hold.figures["lost"] != 0 || hold.duplicated != 0 || hold.reordered > 2) {
-		t.Errorf("%v; want nothing to clash or to be lost, and next to nothing out of order", hold)
+	if both && (hold.clashes > 2 || hold.figures["lost"] != 0 || hold.duplicated != 0 || hold.reordered > 2) {
+		t.Errorf("%v; want nothing to be lost, and next to nothing to clash or out of order", hold)
 	}
 }

@@ -80,6 +80,7 @@ type Gate struct {
 	// changing: rules are. What was on its way before is not known, see Darken.
 	changing atomic.Bool
 
+	ending          atomic.Bool // Shut was called
 	stopping, ended atomic.Bool
 	stopBy          atomic.Int64
 	started, ran    bool
@@ -237,8 +238,10 @@ func (g *Gate) Hints() Hints { return Hints{g} }
 func (g *Gate) Held() int { return int(g.holding.Load()) }
 
 // Shut lets no packet come in that the kernel has queued, or lets them come
-// again. What is held already is released as ever.
+// again. What is held already is released as ever. That is how a gate begins to end:
+// it pauses for nothing from then on, as packets will soon come past it.
 func (g *Gate) Shut(shut bool) {
+	g.ending.Store(true)
 	for _, w := range g.workers {
 		w.shut.Store(shut)
 		w.bell.ring()

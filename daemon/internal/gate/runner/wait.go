@@ -74,7 +74,7 @@ func (w *worker) next() (*nfq.Batch, error) {
 		err := w.bell.Sleep(wait)
 		return &nfq.Batch{Received: nfq.Now()}, err
 	}
-	if w.crowd.turn(nfq.Now()) {
+	if w.crowd.turn(nfq.Now()) && !w.gate.ending.Load() {
 		w.pause.Wait(crowdPause)
 	}
 	return w.queue.Next(w.bell.Alarm, wait)

@@ -1,0 +1,9 @@
+package modules_test
+
+import (
+	"testing"
+
+	"verdictd/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
