@@ -13,21 +13,6 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// knownOops is what a kernel prints that delivers events from a freed entry.
-const knownOops = `[  100.000001] BUG: kernel NULL pointer dereference, address: 0000000000000a30
-[  100.000002] Oops: 0000 [#1] SMP
-[  100.000003] CPU: 1 PID: 5027 Comm: verdictd Not tainted 5.15.40 #1
-[  100.000004] RIP: 0010:nf_ct_deliver_cached_events+0x2d/0x110 [nf_conntrack]
-[  100.000005] Call Trace:
-[  100.000006]  nf_confirm+0x4e/0x100 [nf_conntrack]
-[  100.000007]  nf_reinject+0x160/0x1b0
-[  100.000008]  nfqnl_recv_verdict+0x216/0x310 [nfnetlink_queue]
-[  100.000009] ---[ end trace 0000000000000000 ]---
-`
-
-var unknownOops = strings.NewReplacer("nf_ct_deliver_cached_events", "ext4_lookup", "nf_confirm",
-	"path_lookupat").Replace(knownOops)
-
 // printsDuring runs a scenario with a log of its own, into which text comes while it runs.
 func printsDuring(t *testing.T, text string, args ...string) outcome {
 	t.Helper()
@@ -78,10 +63,10 @@ func TestPlantedReports(t *testing.T) {
 		status          int
 		says            []string
 	}{
-		"known": {knownOops, "nf_ct_deliver_cached_events", cli.Failed,
+		"known": {testkit.KnownOops, "nf_ct_deliver_cached_events", cli.Failed,
 			[]string{"the kernel broke: oops (nf_ct_deliver_cached_events:", "CVE-2022-49561",
 				"  | RIP: 0010:nf_ct_deliver_cached_events+0x2d/0x110"}},
-		"unknown": {unknownOops, "", cli.Failed,
+		"unknown": {testkit.UnknownOops, "", cli.Failed,
 			[]string{"the kernel broke: oops (unknown:", "not one that this program knows",
 				"  | RIP: 0010:ext4_lookup+0x2d/0x110"}},
 		"sound": {"[  100.000001] eth0: link becomes ready\n[  100.000002] this line speaks of nf_ct_deliver_cached_events\n", "", cli.Done, nil},

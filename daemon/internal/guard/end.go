@@ -43,6 +43,7 @@ func (k *Keeper) Reopen() error {
 	if k.gate == nil {
 		return nil
 	}
+	k.gate.Hurry()
 	k.gate.Shut(false)
 	for until := time.Now().Add(hushWithin); time.Now().Before(until) && !Idle(k.gate.Owns); {
 		time.Sleep(time.Millisecond)

@@ -176,6 +176,7 @@ func (k *Keeper) close() error {
 	if k.gate == nil {
 		return nil
 	}
+	k.gate.Hurry()
 	err := k.installed.DetachGate()
 	if err := errors.Join(err, k.Stop()); err != nil {
 		return err

@@ -11,23 +11,9 @@ import (
 	"time"
 
 	"verdictd/internal/crash"
+	"verdictd/internal/testkit"
 	"verdictd/internal/traffic"
 )
-
-// knownOops is what a kernel prints that delivers events from a freed entry.
-const knownOops = `[  100.000001] BUG: kernel NULL pointer dereference, address: 0000000000000a30
-[  100.000002] Oops: 0000 [#1] SMP
-[  100.000003] CPU: 1 PID: 5027 Comm: verdictd Not tainted 5.15.40 #1
-[  100.000004] RIP: 0010:nf_ct_deliver_cached_events+0x2d/0x110 [nf_conntrack]
-[  100.000005] Call Trace:
-[  100.000006]  nf_confirm+0x4e/0x100 [nf_conntrack]
-[  100.000007]  nf_reinject+0x160/0x1b0
-[  100.000008]  nfqnl_recv_verdict+0x216/0x310 [nfnetlink_queue]
-[  100.000009] ---[ end trace 0000000000000000 ]---
-`
-
-var unknownOops = strings.NewReplacer("nf_ct_deliver_cached_events", "ext4_lookup", "nf_confirm",
-	"path_lookupat").Replace(knownOops)
 
 // watched is an open result with a log to write to.
 func watched(t *testing.T, path string) (r *Record, log string, stderr *bytes.Buffer) {
@@ -74,7 +60,7 @@ func TestFlush(t *testing.T) {
 		t.Errorf("after a step: %v", got)
 	}
 	// A report is written as soon as it is seen: the machine may have no later.
-	if err := os.WriteFile(log, []byte(knownOops), 0o600); err != nil {
+	if err := os.WriteFile(log, []byte(testkit.KnownOops), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	seen := func() bool { reports, _ := readResult(t, path)["kernel_reports"].([]any); return len(reports) == 1 }
@@ -115,7 +101,7 @@ func TestProgressIsKept(t *testing.T) {
 func TestCloseTells(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "result.json")
 	r, log, _ := watched(t, path)
-	if err := os.WriteFile(log, []byte(unknownOops), 0o600); err != nil {
+	if err := os.WriteFile(log, []byte(testkit.UnknownOops), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Close(); err == nil || !strings.Contains(err.Error(), "the kernel broke") {

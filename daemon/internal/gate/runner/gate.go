@@ -80,7 +80,7 @@ type Gate struct {
 	// changing: rules are. What was on its way before is not known, see Darken.
 	changing atomic.Bool
 
-	ending          atomic.Bool // Shut was called
+	hurried         atomic.Bool
 	stopping, ended atomic.Bool
 	stopBy          atomic.Int64
 	started, ran    bool
@@ -237,11 +237,13 @@ func (g *Gate) Hints() Hints { return Hints{g} }
 // Held is how many packets are held now.
 func (g *Gate) Held() int { return int(g.holding.Load()) }
 
+// Hurry has the gate pause for nothing from now on: its rules are about to go, and
+// packets come past it that may overtake those in its sockets.
+func (g *Gate) Hurry() { g.hurried.Store(true) }
+
 // Shut lets no packet come in that the kernel has queued, or lets them come
-// again. What is held already is released as ever. That is how a gate begins to end:
-// it pauses for nothing from then on, as packets will soon come past it.
+// again. What is held already is released as ever.
 func (g *Gate) Shut(shut bool) {
-	g.ending.Store(true)
 	for _, w := range g.workers {
 		w.shut.Store(shut)
 		w.bell.ring()

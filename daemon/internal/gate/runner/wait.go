@@ -26,12 +26,12 @@ type crowd struct {
 	crowded bool
 }
 
-// turn notes one, and reports whether there are many.
-func (c *crowd) turn(now int64) bool {
+// turn notes one that began at a time, and reports whether there are many.
+func (c *crowd) turn(began int64) bool {
 	c.turns++
-	if passed := now - c.began; passed >= crowdTime {
+	if passed := began - c.began; passed >= crowdTime {
 		c.crowded = passed < 2*crowdTime && c.turns >= crowdTurns
-		c.began, c.turns = now, 0
+		c.began, c.turns = began, 0
 	}
 	return c.crowded
 }
@@ -74,7 +74,7 @@ func (w *worker) next() (*nfq.Batch, error) {
 		err := w.bell.Sleep(wait)
 		return &nfq.Batch{Received: nfq.Now()}, err
 	}
-	if w.crowd.turn(nfq.Now()) && !w.gate.ending.Load() {
+	if w.crowd.turn(w.turnBegan) && !w.gate.hurried.Load() {
 		w.pause.Wait(crowdPause)
 	}
 	return w.queue.Next(w.bell.Alarm, wait)
