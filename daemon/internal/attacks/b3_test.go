@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -22,10 +23,10 @@ func TestBridgeKeepsPackets(t *testing.T) {
 		sender, bridge, receiver := bridged(r)
 		manager := emptyHost(r)
 		cable(r, bridge, "manage0", "203.0.113.1/24", manager, "eth0", "203.0.113.2/24")
-		shell(r, bridge, "ip route add default via 203.0.113.2")
+		childtest.Shell(r, bridge, "ip route add default via 203.0.113.2")
 		countAt(r, manager, map[string]string{"strayed": "udp dport 5300"})
-		mac := strings.TrimSpace(shell(r, sender, "ip -br link show eth0 | awk '{print $3}'"))
-		nft(r, bridge, `
+		mac := strings.TrimSpace(childtest.Shell(r, sender, "ip -br link show eth0 | awk '{print $3}'"))
+		childtest.NFT(r, bridge, `
 			add table bridge count
 			add counter bridge count kept
 			add chain bridge count leave { type filter hook postrouting priority 300; }
@@ -34,7 +35,7 @@ func TestBridgeKeepsPackets(t *testing.T) {
 		in := listen(r, receiver, to)
 		burst{to: to, flows: 50, packets: 4}.send(r, sender)
 		o := r.end(in, 200)
-		kept := packetsOf.FindStringSubmatch(shell(r, bridge, "nft list counter bridge count kept"))
+		kept := packetsOf.FindStringSubmatch(childtest.Shell(r, bridge, "nft list counter bridge count kept"))
 		if strayed := counted(r, manager, "strayed"); strayed != 0 || kept == nil || kept[1] != "200" {
 			r.Errorf("%d packets in the other network, %v with the sender's hardware address; want 0 and 200", strayed, kept)
 		}
@@ -165,7 +166,7 @@ func TestSlowUplink(t *testing.T) {
 			near, far := twoEnds(r)
 			slow := emptyHost(r)
 			cable(r, near, "slow0", "198.51.100.1/24", slow, "eth0", "198.51.100.2/24")
-			shell(r, near, "tc qdisc add dev slow0 root tbf rate 1mbit burst 2000 limit 100000")
+			childtest.Shell(r, near, "tc qdisc add dev slow0 root tbf rate 1mbit burst 2000 limit 100000")
 			r.daemon(near, "rules: {placement: output, destination_ports: [5300]}")
 			to := netip.AddrPortFrom(farEnd, port)
 			in := listen(r, far, to)

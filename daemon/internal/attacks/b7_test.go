@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+	"verdictd/daemon/internal/childtest"
 )
 
 // TestDroppedBursts: somebody sends bursts that a rule behind the queue drops, all the time. Each of their packets is a
@@ -16,7 +17,7 @@ func TestDroppedBursts(t *testing.T) {
 		late: true,
 		play: func(r *run) outcome {
 			h := routed(r, "ipv4")
-			shell(r, h.Queue, "iptables -A FORWARD -p udp --dport 5301 -j DROP")
+			childtest.Shell(r, h.Queue, "iptables -A FORWARD -p udp --dport 5301 -j DROP")
 			r.daemon(h.Queue, "rules: {placement: forward, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port))
 			ended := make(chan struct{})

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -46,8 +47,8 @@ func newUplinks(t testing.TB, family string) uplinks {
 		mustNot(t, ns.AddAddress("lo", netip.PrefixFrom(target, target.BitLen())))
 	}
 	ip := map[string]string{"ipv4": "ip", "ipv6": "ip -6"}[family]
-	shell(t, u.client, fmt.Sprintf("%s route add %v via %s", ip, target, bare(n.client, 2)))
-	shell(t, u.router, fmt.Sprintf("%s route add %v via %s; %s route add %v via %s table 100",
+	childtest.Shell(t, u.client, fmt.Sprintf("%s route add %v via %s", ip, target, bare(n.client, 2)))
+	childtest.Shell(t, u.router, fmt.Sprintf("%s route add %v via %s; %s route add %v via %s table 100",
 		ip, target, bare(n.wrong, 2), ip, target, bare(n.right, 2)))
 	u.target = netip.AddrPortFrom(target, port)
 	return u
@@ -73,7 +74,7 @@ func TestRuleChoosesUplink(t *testing.T) {
 				sideBySide(t, scenario{arrive: 100, clashes: 50, confirmed: true, beside: true, play: func(r *run) outcome {
 					u := newUplinks(r, family)
 					ip := map[string]string{"ipv4": "ip", "ipv6": "ip -6"}[family]
-					shell(r, u.router, ip+" rule add "+rule+" lookup 100")
+					childtest.Shell(r, u.router, ip+" rule add "+rule+" lookup 100")
 					place, sender := "output", u.router
 					if test.forwarded {
 						place, sender = "forward", u.client
@@ -152,7 +153,7 @@ func kernelTunnel(t testing.TB, near, far *netlab.NetNS, kind string) {
 	for i, ns := range []*netlab.NetNS{near, far} {
 		remote := []netip.Addr{farEnd, nearEnd}[i]
 		// Fixed neighbours, and no IPv6 that looks for some: all packets are the test's.
-		shell(t, ns, fmt.Sprintf(`
+		childtest.Shell(t, ns, fmt.Sprintf(`
 			ip link add tun0 address 02:00:00:00:00:0%d type %s %v
 			echo 1 >/proc/sys/net/ipv6/conf/tun0/disable_ipv6
 			ip address add 198.51.100.%d/24 dev tun0
@@ -164,7 +165,7 @@ func kernelTunnel(t testing.TB, near, far *netlab.NetNS, kind string) {
 // needsLinks skips the test where the kernel does not make links of a kind.
 func needsLinks(t testing.TB, kind string) {
 	t.Helper()
-	out := shell(t, emptyHost(t), "ip link add probe0 type "+kind+" 2>&1 || true")
+	out := childtest.Shell(t, emptyHost(t), "ip link add probe0 type "+kind+" 2>&1 || true")
 	if strings.Contains(out, "Unknown device type") || strings.Contains(out, "not supported") {
 		t.Skipf("this kernel has no %s: %s", kind, out)
 	}
@@ -181,7 +182,7 @@ func programTunnel(t testing.TB, near, far *netlab.NetNS) {
 		}
 		// The neighbour's hardware address is not the other end's: the kernel does not take the frames for its own
 		// there.
-		shell(t, ns, fmt.Sprintf(`
+		childtest.Shell(t, ns, fmt.Sprintf(`
 			ip link add tun0 address 02:00:00:00:00:0%d type veth peer name program0
 			for d in tun0 program0; do echo 1 >/proc/sys/net/ipv6/conf/$d/disable_ipv6; done
 			ip address add 198.51.100.%d/24 dev tun0

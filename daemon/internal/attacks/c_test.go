@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -25,7 +26,7 @@ func TestSecondDroppedBehind(t *testing.T) {
 		arrive: 150, clashes: 50,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
-			nft(r, h.Queue, "table inet behind { chain post { type filter hook postrouting priority 0; "+sequenceIs(1)+" drop; }; }")
+			childtest.NFT(r, h.Queue, "table inet behind { chain post { type filter hook postrouting priority 0; "+sequenceIs(1)+" drop; }; }")
 			r.daemon(h.Queue, analysis+"rules: {placement: postrouting, destination_ports: [5300]}")
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 50, packets: 4, pause: 2 * time.Millisecond}.send(r, h.Sender)
@@ -44,7 +45,7 @@ func TestFirstDroppedBehind(t *testing.T) {
 		arrive: 150, clashes: 50,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
-			nft(r, h.Queue, "table inet behind { chain post { type filter hook postrouting priority 0; "+sequenceIs(0)+" drop; }; }")
+			childtest.NFT(r, h.Queue, "table inet behind { chain post { type filter hook postrouting priority 0; "+sequenceIs(0)+" drop; }; }")
 			r.daemon(h.Queue, analysis+"rules: {placement: postrouting, destination_ports: [5300]}")
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 50, packets: 4, pause: 2 * time.Millisecond}.send(r, h.Sender)
@@ -153,8 +154,8 @@ func TestExactMarkChoosesUplink(t *testing.T) {
 		play: func(r *run) outcome {
 			near, far := twoEnds(r)
 			cable(r, near, "near1", "198.51.100.1/24", far, "far1", "198.51.100.2/24")
-			shell(r, far, "ip addr add 203.0.113.5/32 dev lo")
-			shell(r, near, "ip route add default via 192.0.2.2; ip route add default via 198.51.100.2 table 100; ip rule add fwmark 1 lookup 100")
+			childtest.Shell(r, far, "ip addr add 203.0.113.5/32 dev lo")
+			childtest.Shell(r, near, "ip route add default via 192.0.2.2; ip route add default via 198.51.100.2 table 100; ip rule add fwmark 1 lookup 100")
 			countAt(r, far, map[string]string{"second": "iifname far1 udp dport 5300"})
 			r.daemon(near, slowly+"rules: {placement: output, destination_ports: [5300]}")
 			in := listen(r, far, target)
@@ -199,7 +200,7 @@ func TestAcceptedByInterface(t *testing.T) {
 		arrive: 40, clashes: 10,
 		play: func(r *run) outcome {
 			h := twoHosts(r, "ipv4")
-			nft(r, h.Queue, "table inet firewall { chain in { type filter hook input priority 0; policy drop; iifname eth0 accept; }; }")
+			childtest.NFT(r, h.Queue, "table inet firewall { chain in { type filter hook input priority 0; policy drop; iifname eth0 accept; }; }")
 			r.daemon(h.Queue, slowly+"rules: {placement: input, destination_ports: [5300]}")
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 10, packets: 4}.send(r, h.Sender)
@@ -214,7 +215,7 @@ func TestRateLimitCountsOnce(t *testing.T) {
 		arrive: 40, clashes: 10,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
-			nft(r, h.Queue, `table inet limits { chain out { type filter hook output priority 0;
+			childtest.NFT(r, h.Queue, `table inet limits { chain out { type filter hook output priority 0;
 				udp dport 5300 limit rate 1/minute burst 45 packets accept
 				udp dport 5300 drop
 			}; }`)
@@ -233,7 +234,7 @@ func TestDropByTurnsBeforeQueuesInTurn(t *testing.T) {
 		arrive: 80, clashes: 20,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
-			nft(r, h.Queue, `table inet turns { chain out { type filter hook output priority 0;
+			childtest.NFT(r, h.Queue, `table inet turns { chain out { type filter hook output priority 0;
 				udp dport 5300 numgen inc mod 3 2 drop
 			}; }`)
 			r.daemon(h.Queue, slowly+"queues: {count: 2}\nrules: {placement: postrouting, fanout: numgen, destination_ports: [5300]}")

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -56,7 +57,7 @@ func TestLongDatagramsOverTwoQueues(t *testing.T) {
 		arrive: 4 * flows,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv6")
-			shell(r, h.Queue, "ip link set lo mtu 1500")
+			childtest.Shell(r, h.Queue, "ip link set lo mtu 1500")
 			r.daemon(h.Queue, "queues: {count: 2, max_length: 65535, receive_buffer: 67108864}\nrules: {placement: output, destination_ports: [5300]}")
 			in := listenLarge(r, h.Receiver, h.target(port))
 			from := h.SourceList()
@@ -79,7 +80,7 @@ func TestTypeOfServiceKeepsOrder(t *testing.T) {
 				arrive: 120, clashes: 30,
 				play: func(r *run) outcome {
 					near, far := twoEnds(r)
-					shell(r, near, discipline)
+					childtest.Shell(r, near, discipline)
 					to := netip.AddrPortFrom(farEnd, port)
 					// What else leaves has no such mark, and waits in another band.
 					noise := startStream(r, dial(r, near, netip.AddrPort{}, netip.AddrPortFrom(farEnd, 9), nil), 200*time.Microsecond)
@@ -110,10 +111,10 @@ func TestDaemonStopped(t *testing.T) {
 			c := r.daemon(h.Queue, "analysis: {distribution: fixed, delay: 20ms, per: flow}\nrules: {placement: output, destination_ports: [5300]}")
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 10, packets: 4}.send(r, h.Sender)
-			c.signal(syscall.SIGSTOP)
+			c.Signal(syscall.SIGSTOP)
 			burst{to: h.target(port), flows: 10, packets: 4}.send(r, h.Sender)
 			time.Sleep(stopped)
-			c.signal(syscall.SIGCONT)
+			c.Signal(syscall.SIGCONT)
 			return r.end(in, 80)
 		},
 	})
@@ -127,15 +128,15 @@ func bridged(t testing.TB) (sender, bridge, receiver *netlab.NetNS) {
 	cable(t, sender, "eth0", "192.0.2.1/24", bridge, "port0", "")
 	cable(t, bridge, "port1", "", router, "eth0", "192.0.2.254/24")
 	cable(t, router, "eth1", "198.51.100.254/24", receiver, "eth0", "198.51.100.1/24")
-	shell(t, sender, "ip route add default via 192.0.2.254")
-	shell(t, receiver, "ip route add default via 198.51.100.254")
+	childtest.Shell(t, sender, "ip route add default via 192.0.2.254")
+	childtest.Shell(t, receiver, "ip route add default via 198.51.100.254")
 	if err := router.EnableForwarding(); err != nil {
 		t.Fatal(err)
 	}
-	shell(t, bridge, `ip link add bridge0 type bridge forward_delay 0
+	childtest.Shell(t, bridge, `ip link add bridge0 type bridge forward_delay 0
 		ip link set port0 master bridge0; ip link set port1 master bridge0; ip link set bridge0 up
 		sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1`)
-	shell(t, sender, "ping -c 1 -W 5 198.51.100.1") // for the neighbours' addresses
+	childtest.Shell(t, sender, "ping -c 1 -W 5 198.51.100.1") // for the neighbours' addresses
 	return sender, bridge, receiver
 }
 
@@ -157,7 +158,7 @@ func TestBridgeWithoutAddresses(t *testing.T) {
 // linkIndex is an interface's number in a namespace.
 func linkIndex(t testing.TB, ns *netlab.NetNS, link string) string {
 	t.Helper()
-	text := shell(t, ns, "ip -o link show "+link)
+	text := childtest.Shell(t, ns, "ip -o link show "+link)
 	index, _, _ := strings.Cut(text, ":")
 	return index
 }
@@ -168,8 +169,8 @@ func TestLinkLocalAtInput(t *testing.T) {
 		arrive: 45, clashes: 15,
 		play: func(r *run) outcome {
 			h := twoHosts(r, "ipv6")
-			shell(r, h.Receiver, "ip addr add fe80::1/64 dev eth0 nodad")
-			shell(r, h.Sender, "ip addr add fe80::2/64 dev eth0 nodad; ping -c 1 -W 5 fe80::1%eth0")
+			childtest.Shell(r, h.Receiver, "ip addr add fe80::1/64 dev eth0 nodad")
+			childtest.Shell(r, h.Sender, "ip addr add fe80::2/64 dev eth0 nodad; ping -c 1 -W 5 fe80::1%eth0")
 			to := netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone(linkIndex(r, h.Sender, "eth0")), port)
 			at := netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone(linkIndex(r, h.Receiver, "eth0")), port)
 			r.daemon(h.Queue, slowly+"rules: {placement: input, destination_ports: [5300]}")
@@ -202,7 +203,7 @@ func TestGroupWithoutLoop(t *testing.T) {
 		arrive: 45, clashes: 15,
 		play: func(r *run) outcome {
 			near, far := twoEnds(r)
-			shell(r, near, "ip route add 233.252.0.0/24 dev near0")
+			childtest.Shell(r, near, "ip route add 233.252.0.0/24 dev near0")
 			r.daemon(near, slowly+"rules: {placement: output, destination_ports: [5300]}")
 			in, home := &sink{}, &sink{}
 			in.add(r, far, join(r, far, "far0"), to)
@@ -222,7 +223,7 @@ var pinged = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(?:, \
 // ping runs ping in a namespace, and tells how many requests were answered, and how many answers there were too many.
 func ping(t testing.TB, ns *netlab.NetNS, args string) (sent, answered, twice int) {
 	t.Helper()
-	text := shell(t, ns, "ping "+args+" || true")
+	text := childtest.Shell(t, ns, "ping "+args+" || true")
 	m := pinged.FindStringSubmatch(text)
 	if m == nil {
 		t.Fatalf("ping said %q", text)
@@ -249,8 +250,8 @@ func TestEchoToGroup(t *testing.T) {
 			}
 			r := &run{T: t, mode: mode}
 			near, far := twoEnds(r)
-			shell(r, near, "ip route add 233.252.0.0/24 dev near0")
-			shell(r, far, "sysctl -qw net.ipv4.icmp_echo_ignore_broadcasts=0")
+			childtest.Shell(r, near, "ip route add 233.252.0.0/24 dev near0")
+			childtest.Shell(r, far, "sysctl -qw net.ipv4.icmp_echo_ignore_broadcasts=0")
 			in := &sink{}
 			in.add(r, far, join(r, far, "far0"), netip.AddrPortFrom(group, port))
 			r.daemon(near, slowly+"rules: {placement: output, protocols: [icmp]}")

@@ -3,6 +3,7 @@ package attacks
 import (
 	"net/netip"
 	"testing"
+	"verdictd/daemon/internal/childtest"
 )
 
 // balancers send a flow to one of two backends at random, as kube-proxy's rules do.
@@ -25,7 +26,7 @@ func TestRandomBackends(t *testing.T) {
 				arrive: flows * packets, clashes: flows / 2, disorder: true, confirmed: true, beside: true,
 				play: func(r *run) outcome {
 					h := routed(r, "ipv4")
-					shell(r, h.Queue, rules)
+					childtest.Shell(r, h.Queue, rules)
 					r.daemon(h.Queue, analysis+"rules: {placement: forward, destination_ports: [5300]}")
 					in := listen(r, h.Receiver, h.target(port), netip.AddrPortFrom(h.Second, port))
 					burst{to: netip.AddrPortFrom(h.Virtual, port), flows: flows, packets: packets}.send(r, h.Sender)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -49,14 +50,14 @@ func containerHost(t testing.TB) (container, host *netlab.NetNS) {
 	cable(t, container, "eth0", "203.0.113.2/24", host, "veth0", "")
 	cable(t, host, "eth0", "192.0.2.1/24", server, "eth0", "192.0.2.53/24")
 	mustNot(t, host.EnableForwarding())
-	shell(t, host, `
+	childtest.Shell(t, host, `
 		ip link add docker0 type bridge forward_delay 0
 		ip link set veth0 master docker0
 		ip address add 203.0.113.1/24 dev docker0
 		ip link set docker0 up
 		iptables -t nat -A POSTROUTING -s 203.0.113.0/24 ! -o docker0 -j MASQUERADE
 		iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 203.0.113.2:80`)
-	shell(t, container, "ip route add default via 203.0.113.1; ping -c 1 -W 5 192.0.2.53")
+	childtest.Shell(t, container, "ip route add default via 203.0.113.1; ping -c 1 -W 5 192.0.2.53")
 	var conn net.PacketConn
 	mustNot(t, server.Do(func() (err error) {
 		conn, err = net.ListenPacket("udp", nameServer.String())
@@ -97,7 +98,7 @@ func resolveGlibc(t testing.TB, ns *netlab.NetNS, names int) int {
 	} {
 		mustNot(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
-	shell(t, ns, fmt.Sprintf(`
+	childtest.Shell(t, ns, fmt.Sprintf(`
 		exec unshare -m sh -euc '
 			for f in resolv.conf nsswitch.conf; do mount --bind %s/$f /etc/$f; done
 			i=0

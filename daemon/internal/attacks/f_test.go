@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -100,7 +101,7 @@ func TestFirewallComesLater(t *testing.T) {
 			ns := untracked(r)
 			target := netip.MustParseAddrPort("127.0.0.1:5300")
 			d := r.daemon(ns, analysis+"rules: {install: false}")
-			shell(r, ns, `
+			childtest.Shell(r, ns, `
 				iptables -t nat -A POSTROUTING -p udp --dport 5999 -j MASQUERADE
 				iptables -A OUTPUT -p udp --dport 5300 -j NFQUEUE --queue-num 0 --queue-bypass`)
 			// The guard has some time to follow.
@@ -243,7 +244,7 @@ func TestStopKeepsOrder(t *testing.T) {
 				}
 				time.Sleep(400 * time.Millisecond)
 				before := r.clashes
-				o := outcome{statistics: r.child.stop(), clashes: clashes(r, r.ns) - before}
+				o := outcome{statistics: r.child.Stop(), clashes: clashes(r, r.ns) - before}
 				for range streams {
 					<-ended
 				}

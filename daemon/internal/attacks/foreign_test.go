@@ -22,6 +22,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -253,7 +254,7 @@ func foreignParse(b []byte) (flow foreignFlow, sequence uint32) {
 
 // foreign is the running program.
 type foreign struct {
-	*child
+	*childtest.Child
 	lines chan string // of its output
 }
 
@@ -279,7 +280,7 @@ func startForeign(t testing.TB, ns *netlab.NetNS, cfg foreignConfig) *foreign {
 			f.lines <- s.Text()
 		}
 	}()
-	f.child = startChild(t, ns, cmd)
+	f.Child = childtest.Start(t, ns, cmd)
 	t.Cleanup(func() { _ = says.Close() })
 	if line := f.line(); line != "ready" {
 		t.Fatalf("the foreign program said %q, and not that it is ready", line)
@@ -289,34 +290,34 @@ func startForeign(t testing.TB, ns *netlab.NetNS, cfg foreignConfig) *foreign {
 
 // line is the next line of its output.
 func (f *foreign) line() string {
-	f.t.Helper()
+	f.T.Helper()
 	select {
 	case line := <-f.lines:
 		return line
-	case <-f.done:
+	case <-f.Done:
 		select {
 		case line := <-f.lines:
 			return line
 		case <-time.After(time.Second): // what it said is still on its way
-			f.t.Fatalf("the foreign program ended and said nothing: %v", f.err)
+			f.T.Fatalf("the foreign program ended and said nothing: %v", f.Err)
 		}
-	case <-time.After(readyWithin):
-		f.t.Fatalf("the foreign program said nothing for %v", readyWithin)
+	case <-time.After(childtest.ReadyWithin):
+		f.T.Fatalf("the foreign program said nothing for %v", childtest.ReadyWithin)
 	}
 	return ""
 }
 
 // end stops the program and returns what it counted.
 func (f *foreign) end() (r foreignResult) {
-	f.t.Helper()
-	f.signal(unix.SIGTERM)
-	<-f.done
-	if f.err != nil {
-		f.t.Fatalf("the foreign program: %v", f.err)
+	f.T.Helper()
+	f.Signal(unix.SIGTERM)
+	<-f.Done
+	if f.Err != nil {
+		f.T.Fatalf("the foreign program: %v", f.Err)
 	}
 	line := f.line()
 	if err := json.Unmarshal([]byte(line), &r); err != nil {
-		f.t.Fatalf("the foreign program said %q: %v", line, err)
+		f.T.Fatalf("the foreign program said %q: %v", line, err)
 	}
 	return r
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -20,7 +21,7 @@ import (
 // matches. They come by and by: an ordinary user's transactions are small.
 func manyRules(t testing.TB, ns *netlab.NetNS) {
 	t.Helper()
-	nft(t, ns, "table inet many { chain out { type filter hook output priority 0; }; }")
+	childtest.NFT(t, ns, "table inet many { chain out { type filter hook output priority 0; }; }")
 	const rules, together = 5000, 250
 	name := filepath.Join(t.TempDir(), "rules.nft") // longer than a command line may be
 	for first := 0; first < rules; first += together {
@@ -31,7 +32,7 @@ func manyRules(t testing.TB, ns *netlab.NetNS) {
 		if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		shell(t, ns, "nft -f "+name)
+		childtest.Shell(t, ns, "nft -f "+name)
 	}
 }
 
@@ -177,7 +178,7 @@ func TestThreeDroppedWhileAnotherQueueIsBusy(t *testing.T) {
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			end := busyQueue(r, h.Queue)
-			nft(r, h.Queue, "table inet behind { chain out { type filter hook output priority 0;\n"+
+			childtest.NFT(r, h.Queue, "table inet behind { chain out { type filter hook output priority 0;\n"+
 				sequenceIs(0)+" drop\n"+sequenceIs(1)+" drop\n"+sequenceIs(2)+" drop\n}; }")
 			r.daemon(h.Queue, "rules: {placement: output, destination_ports: [5300]}")
 			in := listen(r, h.Receiver, h.target(port))
@@ -206,7 +207,7 @@ func TestFilteredPortThenGoodOne(t *testing.T) {
 					if busy {
 						end = busyQueue(r, h.Queue)
 					}
-					nft(r, h.Queue, "table inet behind { chain out { type filter hook output priority 0; udp dport 5301 drop; }; }")
+					childtest.NFT(r, h.Queue, "table inet behind { chain out { type filter hook output priority 0; udp dport 5301 drop; }; }")
 					r.daemon(h.Queue, "rules: {placement: output, destination_ports: [5300, 5301]}")
 					in, out := listen(r, h.Receiver, h.target(port)), listen(r, h.Sender, netip.AddrPortFrom(h.Sources, 0)).conns[0]
 					began, buf := time.Now(), make([]byte, 1400)
@@ -246,10 +247,10 @@ func TestJudgeStandsStill(t *testing.T) {
 			f := startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue})
 			r.before(h.Queue, fmt.Sprint(foreignQueue))
 			in := listen(r, h.Receiver, h.target(port))
-			f.signal(syscall.SIGSTOP)
+			f.Signal(syscall.SIGSTOP)
 			burst{to: h.target(port), flows: 100, packets: 4, pause: time.Millisecond}.send(r, h.Sender)
 			time.Sleep(3400 * time.Millisecond)
-			f.signal(syscall.SIGCONT)
+			f.Signal(syscall.SIGCONT)
 			return r.endBefore(in, 400)
 		},
 	})
@@ -268,7 +269,7 @@ func TestZone(t *testing.T) {
 				arrive: 120, clashes: 60,
 				play: func(r *run) outcome {
 					h := hosts(r, "ipv4")
-					nft(r, h.Queue, zone)
+					childtest.NFT(r, h.Queue, zone)
 					r.daemon(h.Queue, analysis+"rules: {placement: "+placement+", destination_ports: [5300]}")
 					in := listen(r, h.Receiver, h.target(port))
 					burst{to: h.target(port), flows: 20, packets: 6}.send(r, h.Sender)
@@ -297,7 +298,7 @@ func TestWantsSecondPacket(t *testing.T) {
 		r.ns, r.clashes = h.Queue, clashes(r, h.Queue)
 		if r.mode == "hold" {
 			log = &recorder{TB: r}
-			r.child = startGuard(log, h.Queue, "guard: {mode: hold}", "--queue", fmt.Sprint(foreignQueue))
+			r.child = childtest.Guard(log, h.Queue, "guard: {mode: hold}", "--queue", fmt.Sprint(foreignQueue))
 		}
 		in := listen(r, h.Receiver, h.target(port))
 		first := flowNumber.Load() + 1

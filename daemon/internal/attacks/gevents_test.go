@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"verdictd/daemon/internal/childtest"
 )
 
 // What happens on a machine while packets are held: programs die, links go down, entries time out, protocols are
@@ -28,8 +29,8 @@ func TestForeignProgramDies(t *testing.T) {
 			burst{packets: 4}.sendFlow(r, conn)
 		}
 		time.Sleep(100 * time.Millisecond)
-		f.signal(syscall.SIGKILL)
-		<-f.done
+		f.Signal(syscall.SIGKILL)
+		<-f.Done
 		startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue, Think: 200 * time.Microsecond})
 		second := flowNumber.Load()
 		for _, conn := range conns {
@@ -61,14 +62,14 @@ func TestLinkDownWhileHeld(t *testing.T) {
 		r.before(near, fmt.Sprint(foreignQueue))
 		in := listen(r, far, to)
 		conns := flows(r, near, to, 20)
-		f.signal(syscall.SIGSTOP)
+		f.Signal(syscall.SIGSTOP)
 		for _, conn := range conns {
 			burst{packets: 4}.sendFlow(r, conn)
 		}
 		time.Sleep(50 * time.Millisecond)
-		shell(r, near, "ip link set near0 down")
-		f.signal(syscall.SIGCONT)
-		shell(r, near, "ip link set near0 up; ip neigh replace 192.0.2.2 lladdr $(ip -o link show near0 | sed 's/.*ether \\([^ ]*\\) .*/\\1/') dev near0 nud permanent; ip neigh del 192.0.2.2 dev near0; ping -q -c 1 -W 5 192.0.2.2")
+		childtest.Shell(r, near, "ip link set near0 down")
+		f.Signal(syscall.SIGCONT)
+		childtest.Shell(r, near, "ip link set near0 up; ip neigh replace 192.0.2.2 lladdr $(ip -o link show near0 | sed 's/.*ether \\([^ ]*\\) .*/\\1/') dev near0 nud permanent; ip neigh del 192.0.2.2 dev near0; ping -q -c 1 -W 5 192.0.2.2")
 		second := flowNumber.Load()
 		for _, conn := range conns {
 			burst{packets: 4}.sendFlow(r, conn)
@@ -98,7 +99,7 @@ func TestShortTimeouts(t *testing.T) {
 			near, far := twoEnds(r)
 			to := netip.AddrPortFrom(farEnd, port)
 			r.daemon(near, analysis+"rules: {placement: output, destination_ports: [5300]}")
-			shell(r, near, "sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1 net.netfilter.nf_conntrack_udp_timeout_stream=1")
+			childtest.Shell(r, near, "sysctl -qw net.netfilter.nf_conntrack_udp_timeout=1 net.netfilter.nf_conntrack_udp_timeout_stream=1")
 			in := listen(r, far, to)
 			conns := flows(r, near, to, 20)
 			for round := range 3 {

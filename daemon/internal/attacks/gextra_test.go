@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/testkit"
 )
 
@@ -19,11 +20,11 @@ import (
 // host with it.
 
 // cpuTime is the processor time that a child has used.
-func (c *child) cpuTime() time.Duration {
-	c.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+func cpuTime(c *childtest.Child) time.Duration {
+	c.T.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Cmd.Process.Pid))
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(string(b), ") ")
 	fields := strings.Fields(rest)
@@ -32,7 +33,7 @@ func (c *child) cpuTime() time.Duration {
 	for _, i := range []int{user, system} {
 		n, err := strconv.Atoi(fields[i])
 		if err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 		ticks += n
 	}
@@ -79,19 +80,19 @@ func TestManyFlowsHeld(t *testing.T) {
 			f := startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue})
 			r.before(h.Queue, fmt.Sprint(foreignQueue))
 			in := listenLarge(r, h.Receiver, h.target(port))
-			f.signal(syscall.SIGSTOP)
+			f.Signal(syscall.SIGSTOP)
 			var began time.Duration
 			if r.child != nil {
-				began = r.child.cpuTime()
+				began = cpuTime(r.child)
 			}
 			burst{to: h.target(port), flows: many, packets: 2}.send(r, h.Sender)
 			if r.child != nil {
 				time.Sleep(200 * time.Millisecond) // for what is in the gate's socket still
-				taken := r.child.cpuTime()
+				taken := cpuTime(r.child)
 				time.Sleep(time.Second)
-				intake, standing = taken-began, r.child.cpuTime()-taken
+				intake, standing = taken-began, cpuTime(r.child)-taken
 			}
-			f.signal(syscall.SIGCONT)
+			f.Signal(syscall.SIGCONT)
 			o := r.endBefore(in, 2*many)
 			o.longest()
 			if r.child != nil {
@@ -134,7 +135,7 @@ func TestGuardEndsWhileHolding(t *testing.T) {
 func TestUntrackedBehindTheGate(t *testing.T) {
 	_, hold, both := bothModes(t, "", func(r *run) outcome {
 		h := oneHost(r, "ipv4")
-		nft(r, h.Queue, "table inet exempt { chain out { type filter hook output priority -225; udp dport 5300 notrack; }; }")
+		childtest.NFT(r, h.Queue, "table inet exempt { chain out { type filter hook output priority -225; udp dport 5300 notrack; }; }")
 		r.daemon(h.Queue, analysis+"rules: {placement: output, destination_ports: [5300]}")
 		in := listen(r, h.Receiver, h.target(port))
 		burst{to: h.target(port), flows: 20, packets: 4}.send(r, h.Sender)
@@ -190,7 +191,7 @@ func TestReusedPorts(t *testing.T) {
 			for round := range 10 {
 				burst{from: nearEnd, ports: 40000, to: to, flows: 20, packets: 3, control: option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)}.send(r, near)
 				in.await(60*(round+1), time.Second)
-				shell(r, near, "conntrack -D -p udp --dport 5300 >/dev/null")
+				childtest.Shell(r, near, "conntrack -D -p udp --dport 5300 >/dev/null")
 			}
 			return r.end(in, 20*10*3)
 		},
@@ -233,7 +234,7 @@ func TestWithoutSettledSet(t *testing.T) {
 				}
 				if n == 200 {
 					time.Sleep(50 * time.Millisecond)
-					shell(r, near, "conntrack -F")
+					childtest.Shell(r, near, "conntrack -F")
 				}
 			}
 			return r.end(in, many*400)
@@ -256,7 +257,7 @@ func TestRulesetFlushed(t *testing.T) {
 			queueTo(r, h.Queue, "OUTPUT", foreignQueue)
 			startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue, Think: 300 * time.Microsecond})
 			r.before(h.Queue, fmt.Sprint(foreignQueue))
-			shell(r, h.Queue, "nft flush ruleset")
+			childtest.Shell(r, h.Queue, "nft flush ruleset")
 			if err := h.Queue.ActivateConntrack(); err != nil {
 				r.Fatal(err)
 			}
@@ -285,7 +286,7 @@ func TestSecondGuard(t *testing.T) {
 	var out []byte
 	var ended error
 	if err := h.Queue.Do(func() error {
-		cmd := program(t, "guard", "--queue", fmt.Sprint(foreignQueue))
+		cmd := childtest.Program(t, "guard", "--queue", fmt.Sprint(foreignQueue))
 		out, ended = cmd.CombinedOutput()
 		return nil
 	}); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -24,7 +25,7 @@ func (r *run) before(ns *netlab.NetNS, queues string) {
 	if r.guard != "" {
 		keys = append(keys, r.guard)
 	}
-	r.child = startGuard(r, ns, "guard: {"+strings.Join(keys, ", ")+"}", "--queue", queues)
+	r.child = childtest.Guard(r, ns, "guard: {"+strings.Join(keys, ", ")+"}", "--queue", queues)
 }
 
 // endBefore is end where there may be no daemon.

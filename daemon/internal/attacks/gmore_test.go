@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -22,18 +23,18 @@ func TestBaseChainDeletedWhileHeld(t *testing.T) {
 	_, hold, both := bothModes(t, "", func(r *run) outcome {
 		h := oneHost(r, "ipv4")
 		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
-		nft(r, h.Queue, "table inet unrelated { chain c { type filter hook input priority 100; }; }")
+		childtest.NFT(r, h.Queue, "table inet unrelated { chain c { type filter hook input priority 100; }; }")
 		f := startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue})
 		r.before(h.Queue, fmt.Sprint(foreignQueue))
 		in := listen(r, h.Receiver, h.target(port))
 		conns := flows(r, h.Sender, h.target(port), 20)
-		f.signal(syscall.SIGSTOP)
+		f.Signal(syscall.SIGSTOP)
 		for _, conn := range conns {
 			burst{packets: 4}.sendFlow(r, conn)
 		}
 		time.Sleep(100 * time.Millisecond)
-		shell(r, h.Queue, "nft delete table inet unrelated")
-		f.signal(syscall.SIGCONT)
+		childtest.Shell(r, h.Queue, "nft delete table inet unrelated")
+		f.Signal(syscall.SIGCONT)
 		time.Sleep(20 * time.Millisecond)
 		good := flowNumber.Load()
 		for _, conn := range conns {
@@ -69,7 +70,7 @@ func TestBaseChainAddedWhileHeld(t *testing.T) {
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 20, packets: 4}.send(r, h.Sender)
 			time.Sleep(50 * time.Millisecond)
-			nft(r, h.Queue, "table inet early { chain c { type filter hook output priority -400; }; }")
+			childtest.NFT(r, h.Queue, "table inet early { chain c { type filter hook output priority -400; }; }")
 			o := r.endBefore(in, 80)
 			if d := o.longest(); d > time.Second {
 				r.Errorf("a packet was on its way for %v", d)
@@ -86,8 +87,8 @@ func TestControlNeverEnters(t *testing.T) {
 	_, hold, both := bothModes(t, "", func(r *run) outcome {
 		near, far := emptyHost(r), emptyHost(r)
 		cable(r, near, "near0", "2001:db8::1/64", far, "far0", "2001:db8::2/64")
-		shell(r, near, "ip addr add 192.0.2.1/24 dev near0; sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0")
-		shell(r, far, "ip addr add 192.0.2.2/24 dev far0")
+		childtest.Shell(r, near, "ip addr add 192.0.2.1/24 dev near0; sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0")
+		childtest.Shell(r, far, "ip addr add 192.0.2.2/24 dev far0")
 		countAt(r, far, map[string]string{"refused": "icmp type destination-unreachable", "refused6": "icmpv6 type destination-unreachable"})
 		r.daemon(near, slowly+"rules: {placement: output, protocols: [icmp, icmpv6]}")
 		in := listen(r, far, netip.MustParseAddrPort("192.0.2.2:9"))
@@ -98,7 +99,7 @@ func TestControlNeverEnters(t *testing.T) {
 			absent := netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8::f%02x", i)), 9)
 			burst{to: absent, flows: 1, packets: 4}.send(r, near)
 		}
-		shell(r, near, "ip addr add 2001:db8::77/64 dev near0; ip maddr show dev near0 >/dev/null; ip addr del 2001:db8::77/64 dev near0")
+		childtest.Shell(r, near, "ip addr add 2001:db8::77/64 dev near0; ip maddr show dev near0 >/dev/null; ip addr del 2001:db8::77/64 dev near0")
 		o := r.end(in, 0)
 		o.figures["refused"] = float64(counted(r, far, "refused") + counted(r, far, "refused6"))
 		return o
@@ -133,7 +134,7 @@ func TestGateKilledAndStartedAgain(t *testing.T) {
 		}
 		if r.child != nil {
 			time.Sleep(50 * time.Millisecond)
-			r.child.kill()
+			r.child.Kill()
 			before := r.clashes
 			r.before(h.Queue, fmt.Sprint(foreignQueue))
 			r.clashes = before

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -18,7 +19,7 @@ type load struct {
 // startLoad sends 3,000 packets a second: every millisecond a new flow's burst and now and then packets of an old one.
 func startLoad(t testing.TB, ns *netlab.NetNS, to netip.AddrPort) *load {
 	t.Helper()
-	if _, err := verdictd(); err != nil { // built before, not under load
+	if _, err := childtest.Build(); err != nil { // built before, not under load
 		t.Fatal(err)
 	}
 	l := &load{stopped: make(chan struct{}), sent: make(chan int, 1)}
@@ -93,7 +94,7 @@ func TestStopUnderLoad(t *testing.T) {
 		r.daemon(near, analysis+"rules: {placement: output, destination_ports: [5300]}")
 		in, l := listenLarge(r, far, to), startLoad(r, near, to)
 		time.Sleep(200 * time.Millisecond)
-		s := r.child.stop()
+		s := r.child.Stop()
 		time.Sleep(50 * time.Millisecond)
 		sent := l.stop()
 		in.await(sent, 500*time.Millisecond)

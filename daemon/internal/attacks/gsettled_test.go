@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -86,7 +87,7 @@ func TestEntriesOfListedFlowsDie(t *testing.T) {
 					for round := range 3 {
 						in.await(many*(warm+4*round), 2*time.Second)
 						time.Sleep(200 * time.Millisecond) // to be listed
-						shell(r, near, kill)
+						childtest.Shell(r, near, kill)
 						for _, conn := range conns {
 							burst{packets: 4}.sendFlow(r, conn)
 						}
@@ -154,7 +155,7 @@ func TestEntriesDieUnderSeveralSenders(t *testing.T) {
 			if round > 0 {
 				in.await(round*many*6, time.Second)
 				time.Sleep(100 * time.Millisecond) // to be listed
-				shell(r, near, "conntrack -F")
+				childtest.Shell(r, near, "conntrack -F")
 			}
 			for _, conn := range conns {
 				begin, done := make(chan struct{}), make(chan struct{})

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -20,7 +21,7 @@ func TestVRF(t *testing.T) {
 		t.Run(place, func(t *testing.T) {
 			sideBySide(t, scenario{arrive: 200, clashes: 50, unjudged: true, confirmed: true, play: func(r *run) outcome {
 				near, far := twoEnds(r)
-				shell(r, near, `
+				childtest.Shell(r, near, `
 					ip link add red type vrf table 100
 					ip link set red up
 					ip link set near0 master red
@@ -55,14 +56,14 @@ func TestESP(t *testing.T) {
 					}
 					receiver := map[netip.Addr]*netlab.NetNS{nearEnd: near, farEnd: far}[to]
 					for ns, direction := range map[*netlab.NetNS]string{from: "out", receiver: "in"} {
-						shell(r, ns, espState(other, to, mode)+fmt.Sprintf(
+						childtest.Shell(r, ns, espState(other, to, mode)+fmt.Sprintf(
 							"\nip xfrm policy add src %v dst %v proto udp dport %d dir %s tmpl src %[1]v dst %[2]v proto esp spi 0x100 mode %[5]s", other, to, port, direction, mode))
 					}
 					r.daemon(near, analysis+"rules: {placement: "+place+", "+bothPorts+"}")
 					in := listen(r, receiver, netip.AddrPortFrom(to, port))
 					burst{to: netip.AddrPortFrom(to, port), flows: 50, packets: 4}.send(r, from)
 					o := r.end(in, 200)
-					if n := shell(r, receiver, "ip -s xfrm state"); !strings.Contains(n, "replay") {
+					if n := childtest.Shell(r, receiver, "ip -s xfrm state"); !strings.Contains(n, "replay") {
 						r.Errorf("no state: %s", n)
 					}
 					return o
@@ -82,7 +83,7 @@ func espState(from, to netip.Addr, mode string) string {
 // needsESP skips the test where the kernel has none.
 func needsESP(t testing.TB) {
 	t.Helper()
-	out := shell(t, emptyHost(t), espState(nearEnd, farEnd, "transport")+" 2>&1 || true")
+	out := childtest.Shell(t, emptyHost(t), espState(nearEnd, farEnd, "transport")+" 2>&1 || true")
 	if strings.Contains(out, "not supported") || strings.Contains(out, "not found") {
 		t.Skipf("this kernel has no ESP: %s", out)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/ct"
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
@@ -56,7 +57,7 @@ type scenario struct {
 type outcome struct {
 	arrived, duplicated, reordered int
 	clashes                        uint64
-	statistics                     counts
+	statistics                     childtest.Counts
 	arrivals                       []arrival
 	// figures of the scenario's own, by name.
 	figures map[string]float64
@@ -73,10 +74,10 @@ type run struct {
 	mode  string
 	guard string
 
-	child   *child
-	gate    *child        // `verdictd guard`, or nil
-	ns      *netlab.NetNS // where the daemon is
-	clashes uint64        // there, before
+	child   *childtest.Child
+	gate    *childtest.Child // `verdictd guard`, or nil
+	ns      *netlab.NetNS    // where the daemon is
+	clashes uint64           // there, before
 }
 
 // sideBySide plays a scenario with the guard off and with packets held, and compares.
@@ -164,12 +165,12 @@ func holds(t *testing.T) bool {
 	if err := os.WriteFile(name, []byte("guard: {mode: hold}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return program(t, "check", "--config", name).Run() == nil
+	return childtest.Program(t, "check", "--config", name).Run() == nil
 }
 
 // daemon starts `verdictd run` in a namespace under the run's mode. The configuration is in YAML, without guard and
 // statistics.
-func (r *run) daemon(ns *netlab.NetNS, config string) *child {
+func (r *run) daemon(ns *netlab.NetNS, config string) *childtest.Child {
 	r.Helper()
 	section := func(mode string) string {
 		if r.guard != "" && mode != "off" {
@@ -179,11 +180,11 @@ func (r *run) daemon(ns *netlab.NetNS, config string) *child {
 	}
 	r.ns, r.clashes = ns, clashes(r, ns)
 	if r.mode != besideIt {
-		r.child = startDaemon(r, ns, config+section(r.mode))
+		r.child = childtest.Daemon(r, ns, config+section(r.mode))
 		return r.child
 	}
-	r.child = startDaemon(r, ns, config+section("off"))
-	r.gate = startGuard(r, ns, section("hold"))
+	r.child = childtest.Daemon(r, ns, config+section("off"))
+	r.gate = childtest.Guard(r, ns, section("hold"))
 	return r.child
 }
 
@@ -196,11 +197,11 @@ func (r *run) end(in *sink, expected int) outcome {
 	awaitIdle(r, r.ns)
 	o := outcome{clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}}
 	if r.gate != nil {
-		gate := r.gate.stop()
-		o.statistics = r.child.stop()
+		gate := r.gate.Stop()
+		o.statistics = r.child.Stop()
 		o.statistics.Guard, o.statistics.Gate = gate.Guard, gate.Gate
 	} else {
-		o.statistics = r.child.stop()
+		o.statistics = r.child.Stop()
 	}
 	time.Sleep(20 * time.Millisecond)
 	o.arrivals = in.arrivals()

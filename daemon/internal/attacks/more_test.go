@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/testkit"
 )
 
@@ -24,7 +25,7 @@ func TestSamePackets(t *testing.T) {
 					in := listen(r, h.Receiver, h.target(port))
 					for i := range flows {
 						if i%3 == 0 {
-							nft(r, h.Queue, "add table inet other\nadd chain inet other c")
+							childtest.NFT(r, h.Queue, "add table inet other\nadd chain inet other c")
 						}
 						conn := dial(r, h.Sender, netip.AddrPort{}, h.target(port), nil)
 						for range packets {
@@ -52,13 +53,13 @@ func TestRulesChangeAllTheTime(t *testing.T) {
 	const flows = 400
 	sideBySide(t, scenario{arrive: 4 * flows, clashes: flows, confirmed: true, beside: true, play: func(r *run) outcome {
 		h := routed(r, "ipv4")
-		nft(r, h.Queue, "add table inet other\nadd chain inet other c")
+		childtest.NFT(r, h.Queue, "add table inet other\nadd chain inet other c")
 		r.daemon(h.Queue, analysis+"rules: {placement: forward, destination_ports: [5300]}")
 		in := listen(r, h.Receiver, h.target(port))
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			shell(r, h.Queue, `
+			childtest.Shell(r, h.Queue, `
 				i=0
 				while [ $i -lt 3000 ]; do
 					echo "add rule inet other c counter"
@@ -97,11 +98,11 @@ func TestGateOverrun(t *testing.T) {
 	d := r.daemon(near, "queues: {max_length: 65535}\nrules: {placement: input, destination_ports: [5300]}")
 	to := netip.AddrPortFrom(nearEnd, port)
 	in := listen(r, near, to)
-	d.signal(syscall.SIGSTOP)
-	again := time.AfterFunc(1500*time.Millisecond, func() { d.signal(syscall.SIGCONT) })
+	d.Signal(syscall.SIGSTOP)
+	again := time.AfterFunc(1500*time.Millisecond, func() { d.Signal(syscall.SIGCONT) })
 	burst{to: to, flows: flows, packets: packets, closing: true}.send(r, far)
 	if again.Stop() {
-		d.signal(syscall.SIGCONT)
+		d.Signal(syscall.SIGCONT)
 	}
 	o := r.end(in, flows*packets)
 	t.Log(o)
@@ -135,7 +136,7 @@ func TestDeviceGoes(t *testing.T) {
 				burst{to: netip.MustParseAddrPort("198.51.100.1:5300"), flows: 1, packets: packets}.send(r, gone)
 				burst{to: netip.AddrPortFrom(nearEnd, port), flows: 1, packets: packets}.send(r, far)
 			}
-			shell(r, near, "ip link delete gone0")
+			childtest.Shell(r, near, "ip link delete gone0")
 			o := r.end(in, 2*flows*packets)
 			t.Log(o)
 			kept := o.arrivals[:0]

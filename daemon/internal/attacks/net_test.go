@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -96,7 +97,7 @@ func listenLarge(t testing.TB, ns *netlab.NetNS, at ...netip.AddrPort) *sink {
 func iptables(t testing.TB, ns *netlab.NetNS, rules string) {
 	t.Helper()
 	for rule := range strings.Lines(rules) {
-		shell(t, ns, "iptables -w "+rule)
+		childtest.Shell(t, ns, "iptables -w "+rule)
 	}
 }
 
@@ -114,7 +115,7 @@ var packetsOf = regexp.MustCompile(`packets (\d+)`)
 // counted reads a counter of table inet count (see countAt).
 func counted(t testing.TB, ns *netlab.NetNS, name string) int {
 	t.Helper()
-	text := shell(t, ns, "nft list counter inet count "+name)
+	text := childtest.Shell(t, ns, "nft list counter inet count "+name)
 	m := packetsOf.FindStringSubmatch(text)
 	if m == nil {
 		t.Fatalf("no counter in %q", text)
@@ -138,7 +139,7 @@ func countAt(t testing.TB, ns *netlab.NetNS, matches map[string]string) {
 	for name, match := range matches {
 		fmt.Fprintf(&b, "%s counter name %s\n", match, name)
 	}
-	nft(t, ns, b.String()+"}\n}")
+	childtest.NFT(t, ns, b.String()+"}\n}")
 }
 
 // longest notes the longest way of a packet, in milliseconds.

@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -29,7 +30,7 @@ func TestOwnerDenied(t *testing.T) {
 			h := oneHost(r, "ipv4")
 			// In a user namespace there is no second user: then the rule is for the only one, and one port.
 			uid := someUser()
-			shell(r, h.Queue, fmt.Sprintf("iptables -A OUTPUT -m owner --uid-owner %d -p udp --dport 5300 -j DROP", uid))
+			childtest.Shell(r, h.Queue, fmt.Sprintf("iptables -A OUTPUT -m owner --uid-owner %d -p udp --dport 5300 -j DROP", uid))
 			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			asUser(r, uid, func() {

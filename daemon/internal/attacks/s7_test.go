@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -56,7 +57,7 @@ func TestUndecodable(t *testing.T) {
 					// The receiver's kernel does not take them either: they are counted before.
 					countAt(r, h.Receiver, map[string]string{"undecodable": "ip6 nexthdr 60"})
 					// The daemon's own rules are for protocols, and these packets have none.
-					shell(r, h.Queue, "ip6tables -t mangle -A FORWARD -j NFQUEUE --queue-num 0 --queue-bypass")
+					childtest.Shell(r, h.Queue, "ip6tables -t mangle -A FORWARD -j NFQUEUE --queue-num 0 --queue-bypass")
 					r.daemon(h.Queue, policy+"\nrules: {install: false}")
 					in := listen(r, h.Receiver, h.target(port))
 					for range packets {

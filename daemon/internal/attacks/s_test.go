@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"verdictd/daemon/internal/childtest"
 )
 
 // other is a port that the rules queue as well, for what must arrive while packets to the first do not.
@@ -57,7 +58,7 @@ func TestQueueBeforeForwardPolicy(t *testing.T) {
 		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := routed(r, "ipv4")
-			shell(r, h.Queue, `
+			childtest.Shell(r, h.Queue, `
 				iptables -t mangle -A PREROUTING -p udp --dport 5300:5301 -j NFQUEUE --queue-num 0 --queue-bypass
 				iptables -P FORWARD DROP
 				iptables -A FORWARD -p udp --dport 5301 -j ACCEPT`)
@@ -84,7 +85,7 @@ func TestRuleBehindLooksAtEachPacket(t *testing.T) {
 				guard: patient, arrive: 50,
 				play: func(r *run) outcome {
 					h := test.hosts(r, "ipv4")
-					shell(r, h.Queue, "iptables -A "+test.chain+" -p udp -m length --length 128:65535 -j DROP")
+					childtest.Shell(r, h.Queue, "iptables -A "+test.chain+" -p udp -m length --length 128:65535 -j DROP")
 					r.daemon(h.Queue, analysis+"rules: {placement: "+test.place+", destination_ports: [5300]}")
 					in := listen(r, h.Receiver, h.target(port))
 					long := func(i int) int { return i * 200 }
@@ -108,7 +109,7 @@ func TestPolicyRequiresESP(t *testing.T) {
 		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := twoHosts(r, "ipv4")
-			shell(r, h.Queue, `ip xfrm policy add dir in proto udp dport 5300 tmpl proto esp mode transport`)
+			childtest.Shell(r, h.Queue, `ip xfrm policy add dir in proto udp dport 5300 tmpl proto esp mode transport`)
 			r.daemon(h.Queue, analysis+"rules: {placement: input, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			h.both(r)
@@ -172,7 +173,7 @@ func TestMarksPassNothing(t *testing.T) {
 		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
-			shell(r, h.Queue, `
+			childtest.Shell(r, h.Queue, `
 				iptables -t mangle -A OUTPUT -j CONNMARK --restore-mark
 				iptables -t mangle -A POSTROUTING -j CONNMARK --save-mark`)
 			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}\n"+dropPort)
@@ -203,13 +204,13 @@ func TestTwoDaemons(t *testing.T) {
 			if r.mode != "off" {
 				second = "guard: {mode: hold, first_queue: 50000, hold: 5s}\n"
 			}
-			b := startDaemon(r, h.Queue, second+analysis+dropPort+
+			b := childtest.Daemon(r, h.Queue, second+analysis+dropPort+
 				"queues: {first: 7}\nrules: {table: second, placement: postrouting, "+bothPorts+"}")
 			r.daemon(h.Queue, analysis+"rules: {placement: output, "+bothPorts+"}")
 			in := listen(r, h.Receiver, h.target(port), h.target(other))
 			h.both(r)
 			o := r.end(in, 200)
-			s := b.stop()
+			s := b.Stop()
 			r.Logf("the second daemon: verdicts %+v, gate %+v", s.Total, s.Gate.Total)
 			if s.Total.Received != 400 || s.Total.Dropped != 200 {
 				r.Error("the second daemon was to judge 400 packets and drop 200")
@@ -226,7 +227,7 @@ func TestTransparentProxy(t *testing.T) {
 		guard: patient, arrive: 200, clashes: 50, beside: true,
 		play: func(r *run) outcome {
 			h := routed(r, "ipv4")
-			shell(r, h.Queue, `
+			childtest.Shell(r, h.Queue, `
 				iptables -t mangle -A PREROUTING -p udp --dport 5300 -j MARK --set-mark 1
 				ip rule add fwmark 1 lookup 100
 				ip route add local default dev lo table 100`)

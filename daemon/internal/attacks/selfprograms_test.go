@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -51,11 +52,11 @@ func (w *wireGuard) start(t testing.TB, program string, peer *wireGuard) {
 	t.Helper()
 	cmd := exec.Command(program, "-f", w.link)
 	cmd.Env = append(os.Environ(), "LOG_LEVEL=error")
-	startChild(t, w.ns, cmd)
+	childtest.Start(t, w.ns, cmd)
 	control := "/var/run/wireguard/" + w.link + ".sock"
 	t.Cleanup(func() { _ = os.Remove(control) })
 	var conn net.Conn
-	for deadline := time.Now().Add(readyWithin); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(childtest.ReadyWithin); ; time.Sleep(20 * time.Millisecond) {
 		var err error
 		if conn, err = net.Dial("unix", control); err == nil {
 			break
@@ -74,7 +75,7 @@ func (w *wireGuard) start(t testing.TB, program string, peer *wireGuard) {
 	if n, err := conn.Read(answer); err != nil || !strings.HasPrefix(string(answer[:n]), "errno=0") {
 		t.Fatalf("wireguard-go answers %q, %v", answer[:n], err)
 	}
-	shell(t, w.ns, fmt.Sprintf("ip addr add %s dev %s; ip link set %s up", w.inside, w.link, w.link))
+	childtest.Shell(t, w.ns, fmt.Sprintf("ip addr add %s dev %s; ip link set %s up", w.inside, w.link, w.link))
 }
 
 // TestSelfWireGuard: both ends have something to send at once, and the same port.
@@ -113,7 +114,7 @@ func TestSelfWireGuard(t *testing.T) {
 		if sent, answered, _ := ping(r, near, "-q -f -c 1000 -w 5 203.0.113.2"); sent != answered {
 			r.Errorf("through the tunnel %d of %d were answered", answered, sent)
 		}
-		startChild(r, far, exec.Command("iperf3", "-s", "-p", "5201", "-B", "203.0.113.2"))
+		childtest.Start(r, far, exec.Command("iperf3", "-s", "-p", "5201", "-B", "203.0.113.2"))
 		time.Sleep(200 * time.Millisecond)
 		for _, direction := range []string{"", "-R"} {
 			var got iperfResult
@@ -136,7 +137,7 @@ func TestSelfQUIC(t *testing.T) {
 		sender, receiver, _, target := r.place(placement, "destination_ports: [5300], source_ports: [5300]", "queues: {max_length: 65535, receive_buffer: 67108864, gso: true}")
 		at := netip.AddrPortFrom(target, port).String()
 		server := exec.Command(program, "-serve", at)
-		startChild(r, receiver, server)
+		childtest.Start(r, receiver, server)
 		time.Sleep(300 * time.Millisecond)
 		r.Log(output(r, sender, time.Minute, program, "-connect", at))
 		r.finish()
@@ -207,10 +208,10 @@ func TestSelfConntrack(t *testing.T) {
 		}
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Stdout = file
-		c := startChild(r, h.Queue, cmd)
+		c := childtest.Start(r, h.Queue, cmd)
 		return func() []string {
-			c.signal(syscall.SIGINT)
-			<-c.done
+			c.Signal(syscall.SIGINT)
+			<-c.Done
 			b, err := os.ReadFile(file.Name())
 			if err != nil {
 				r.Fatal(err)
@@ -243,7 +244,7 @@ func TestSelfConntrack(t *testing.T) {
 func (r *run) compareCounters(program string, ns *netlab.NetNS) {
 	r.Helper()
 	sums := map[string]int{}
-	for _, m := range regexp.MustCompile(`(\w+)=(\d+)`).FindAllStringSubmatch(shell(r, ns, "conntrack -S"), -1) {
+	for _, m := range regexp.MustCompile(`(\w+)=(\d+)`).FindAllStringSubmatch(childtest.Shell(r, ns, "conntrack -S"), -1) {
 		var n int
 		_, _ = fmt.Sscan(m[2], &n)
 		sums[m[1]] += n
@@ -254,7 +255,7 @@ func (r *run) compareCounters(program string, ns *netlab.NetNS) {
 			Entries int `json:"entries"`
 		} `json:"table"`
 	}
-	if err := json.Unmarshal([]byte(shell(r, ns, program+" stats --once --json")), &ours); err != nil {
+	if err := json.Unmarshal([]byte(childtest.Shell(r, ns, program+" stats --once --json")), &ours); err != nil {
 		r.Fatal(err)
 	}
 	compared := 0
@@ -267,7 +268,7 @@ func (r *run) compareCounters(program string, ns *netlab.NetNS) {
 		}
 	}
 	var entries int
-	if _, err := fmt.Sscan(shell(r, ns, "conntrack -C"), &entries); err != nil || entries != ours.Table.Entries || compared < 5 {
+	if _, err := fmt.Sscan(childtest.Shell(r, ns, "conntrack -C"), &entries); err != nil || entries != ours.Table.Entries || compared < 5 {
 		r.Errorf("%v; %d entries to conntrack, %d to conntrackwatch; %d counters compared of %v and %v", err, entries, ours.Table.Entries, compared, sums, ours.Absolute)
 	}
 }
@@ -278,7 +279,7 @@ func TestSelfRestarts(t *testing.T) {
 		sender, receiver, _, target := r.place(placement, "destination_ports: [5300]", room)
 		to := netip.AddrPortFrom(target, port)
 		in := listenLarge(r, receiver, to)
-		config := r.child.cmd.Args[len(r.child.cmd.Args)-1]
+		config := r.child.Cmd.Args[len(r.child.Cmd.Args)-1]
 		stop, sent := make(chan struct{}), make(chan int)
 		go func() {
 			n, buf := 0, make([]byte, headerBytes)
@@ -308,10 +309,10 @@ func TestSelfRestarts(t *testing.T) {
 		}()
 		for range 10 {
 			time.Sleep(100 * time.Millisecond)
-			file := r.child.file
-			r.child.stop()
-			r.child = startService(r, r.ns, "run", "--config", config)
-			r.child.file = file
+			file := r.child.File
+			r.child.Stop()
+			r.child = childtest.Service(r, r.ns, "run", "--config", config)
+			r.child.File = file
 		}
 		time.Sleep(100 * time.Millisecond)
 		close(stop)
@@ -322,7 +323,7 @@ func TestSelfRestarts(t *testing.T) {
 		if arrived != n || duplicated != 0 {
 			r.Errorf("%d of %d arrived, %d twice", arrived, n, duplicated)
 		}
-		r.child.stop()
+		r.child.Stop()
 	})
 }
 
@@ -379,7 +380,7 @@ func (r *run) udpClash(program, placement string, nat bool) {
 			r.Fatal(err)
 		}
 		if placement != "forward" {
-			shell(r, sender, "ip neigh replace 192.0.2.99 lladdr 02:00:00:00:00:99 dev near0")
+			childtest.Shell(r, sender, "ip neigh replace 192.0.2.99 lladdr 02:00:00:00:00:99 dev near0")
 		}
 	}
 	for range 5 {

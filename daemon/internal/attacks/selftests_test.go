@@ -18,6 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -64,9 +65,9 @@ func (r *run) sub(name string, f func(r *run)) {
 }
 
 // finish stops the daemon and checks what is right of every selftest.
-func (r *run) finish() counts {
+func (r *run) finish() childtest.Counts {
 	r.Helper()
-	s := r.child.stop()
+	s := r.child.Stop()
 	n := clashes(r, r.ns) - r.clashes
 	g, v := s.Gate.Total, s.Total
 	r.Logf("%d clashes; verdicts %+v; gate %+v", n, v, g)
@@ -132,8 +133,8 @@ zone:
     storage: %s
     file: %s
 `, dir, at.Addr(), at.Port(), dir, dir, zone))
-	startChild(t, ns, exec.Command("knotd", "-c", conf))
-	for deadline := time.Now().Add(readyWithin); ; time.Sleep(50 * time.Millisecond) {
+	childtest.Start(t, ns, exec.Command("knotd", "-c", conf))
+	for deadline := time.Now().Add(childtest.ReadyWithin); ; time.Sleep(50 * time.Millisecond) {
 		var err error
 		if e := ns.Do(func() error {
 			question := new(dns.Msg).SetQuestion("ready.example.", dns.TypeA)
@@ -174,7 +175,7 @@ func number(t testing.TB, pattern *regexp.Regexp, text string) (n int) {
 func overflows(t testing.TB, namespaces ...*netlab.NetNS) (n int) {
 	t.Helper()
 	for _, ns := range namespaces {
-		fields := strings.Fields(shell(t, ns, "grep ^Udp: /proc/thread-self/net/snmp | tail -1"))
+		fields := strings.Fields(childtest.Shell(t, ns, "grep ^Udp: /proc/thread-self/net/snmp | tail -1"))
 		const rcvbufErrors = 5
 		var one int
 		if _, err := fmt.Sscan(fields[rcvbufErrors], &one); err != nil {
@@ -264,7 +265,7 @@ type iperfResult struct {
 func TestSelfIperf(t *testing.T) {
 	selfTest(t, "iperf3").each(selfPlaces, func(r *run, placement string) {
 		sender, receiver, _, target := r.place(placement, "protocols: [udp, tcp], destination_ports: [5201], source_ports: [5201]", room)
-		startChild(r, receiver, exec.Command("iperf3", "-s", "-p", "5201", "-B", target.String()))
+		childtest.Start(r, receiver, exec.Command("iperf3", "-s", "-p", "5201", "-B", target.String()))
 		time.Sleep(200 * time.Millisecond)
 		for _, args := range []string{"", "-u -b 50M -l 1400", "-u -b 100M -l 8000"} {
 			for _, direction := range []string{"", "-R"} {
@@ -347,8 +348,8 @@ func TestSelfPingFlood(t *testing.T) {
 func TestSelfTraceroute(t *testing.T) {
 	r := selfTest(t, "traceroute", "mtr")
 	h := routed(r, "ipv4")
-	shell(r, h.Queue, "sysctl -qw net.ipv4.icmp_ratelimit=0")
-	shell(r, h.Receiver, "sysctl -qw net.ipv4.icmp_ratelimit=0")
+	childtest.Shell(r, h.Queue, "sysctl -qw net.ipv4.icmp_ratelimit=0")
+	childtest.Shell(r, h.Receiver, "sysctl -qw net.ipv4.icmp_ratelimit=0")
 	r.daemon(h.Queue, "rules: {placement: forward, protocols: [udp, icmp]}")
 	for _, way := range []string{"-U", "-I", ""} {
 		text := output(r, h.Sender, 20*time.Second, strings.Fields("traceroute -n -w 1 -q 3 -m 4 "+way+" "+h.Target.String())...)
