@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"verdictd/daemon/internal/audit"
+	"verdictd/daemon/internal/service"
+	"verdictd/internal/config"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
@@ -69,9 +71,9 @@ func TestAuditExitStatus(t *testing.T) {
 	if status != 0 || !strings.HasPrefix(stdout, "Not exposed: ") || stderr != "" {
 		t.Errorf("without rules: exit status %d, printed %q and %q", status, stdout, stderr)
 	}
-	cfg := testConfig()
+	cfg := config.Default()
 	cfg.Rules.Placement = vocabulary.PlacementOutput
-	if _, err := ruleset.Install(rulesConfig(cfg)); err != nil {
+	if _, err := ruleset.Install(service.Rules(cfg)); err != nil {
 		t.Fatal(err)
 	}
 	status, stdout, stderr = owned(t, "audit", "--json")

@@ -8,12 +8,9 @@
 //	verdictd rules apply|remove|show
 //	verdictd audit                  can packets clash here, and what then?
 //
-// A request's way through the files:
+// A request's way through the packages:
 //
-//	run.go           the service: start, serve, and the order of its stop
-//	guard.go         `verdictd guard`
-//	translate.go     what the configuration means to the packages below
-//	statistics.go    what was counted, written at the end
+//	internal/service the life: start, serve, and the order of the stop
 //	internal/engine  the verdicts
 //	internal/guard   follows the rules; opens and closes the gate
 //	internal/gate    the gate

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"verdictd/daemon/internal/service"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
 )
@@ -21,7 +22,7 @@ func (c *rulesApply) Run() error {
 	if err != nil {
 		return err
 	}
-	installed, err := ruleset.Install(rulesConfig(cfg))
+	installed, err := ruleset.Install(service.Rules(cfg))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +26,8 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 const port = 5300
 
+func options(log *slog.Logger) Options { return Options{Version: "devel", Log: log} }
+
 // running is a daemon or a guard in the test's namespace.
 type running struct {
 	t      *testing.T
@@ -39,7 +40,7 @@ type running struct {
 // start returns when the daemon is ready.
 func start(t *testing.T, ns *netlab.NetNS, cfg *config.Config) *running {
 	t.Helper()
-	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return run(ctx, cfg, log) })
+	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return Run(ctx, cfg, options(log)) })
 }
 
 // launch returns when what it starts is ready.
@@ -266,7 +267,7 @@ func TestStopLosesNothing(t *testing.T) {
 func TestTwoDaemons(t *testing.T) {
 	ns := testkit.Namespace(t)
 	d := start(t, ns, testConfig())
-	err := run(context.Background(), testConfig(), slog.New(slog.DiscardHandler))
+	err := Run(context.Background(), testConfig(), options(discard))
 	var inUse *nfq.InUseError
 	if !errors.As(err, &inUse) || int(inUse.PortID) == 0 {
 		t.Errorf("second daemon: %v, want an InUseError with the holder", err)
@@ -282,10 +283,10 @@ func TestTwoDaemons(t *testing.T) {
 // TestRulesFailed: what was opened is closed again.
 func TestRulesFailed(t *testing.T) {
 	testkit.Namespace(t)
-	if _, err := ruleset.Install(rulesConfig(testConfig())); err != nil {
+	if _, err := ruleset.Install(Rules(testConfig())); err != nil {
 		t.Fatal(err)
 	}
-	err := run(context.Background(), testConfig(), slog.New(slog.DiscardHandler))
+	err := Run(context.Background(), testConfig(), options(discard))
 	if !errors.Is(err, ruleset.ErrExists) {
 		t.Errorf("%v, want ErrExists", err)
 	}
@@ -308,65 +309,4 @@ func TestGuardHasNothingToDo(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestCommands(t *testing.T) {
-	testkit.Namespace(t)
-	dir := t.TempDir()
-	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	for name, text := range map[string]string{good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n"} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, test := range []struct {
-		args   string
-		status int
-		words  []string
-	}{
-		{"check --config " + good, 0, []string{"ok"}},
-		{"check --config ../configs/verdictd.yaml", 0, []string{"ok"}},
-		{"check --config " + bad, 78, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
-		{"check --config " + filepath.Join(dir, "none.yaml"), 78, []string{"none.yaml"}},
-		{"check", 64, []string{"--config", "--help"}},
-		{"fly", 64, []string{"fly"}},
-		{"rules show --config " + good, 1, []string{"verdictd"}},
-		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
-		{"rules apply --config " + good, 1, []string{"exists"}},
-		{"rules show --config " + good, 0, []string{"table inet verdictd", "output"}},
-		{"rules remove --config " + good, 0, []string{"removed"}},
-		{"rules remove --config " + good, 1, []string{"no such table"}},
-		{"run --config " + bad, 78, []string{"bad.yaml:1:"}},
-	} {
-		status, output := runCommandLine(t, strings.Fields(test.args)...)
-		if status != test.status {
-			t.Errorf("%s: exit status %d, want %d; printed %s", test.args, status, test.status, output)
-		}
-		for _, word := range test.words {
-			if !strings.Contains(output, word) {
-				t.Errorf("%s: printed %q, without %q", test.args, output, word)
-			}
-		}
-	}
-}
-
-// runCommandLine returns the exit status and what was printed to both outputs.
-func runCommandLine(t *testing.T, args ...string) (status int, output string) {
-	t.Helper()
-	f, err := os.CreateTemp(t.TempDir(), "output")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, stderr := os.Stdout, os.Stderr
-	os.Stdout, os.Stderr = f, f
-	status = execute(context.Background(), args)
-	os.Stdout, os.Stderr = stdout, stderr
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return status, string(b)
 }

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"net/netip"
@@ -130,7 +130,7 @@ func TestGuardModes(t *testing.T) {
 		testkit.Namespace(t)
 		cfg := config.Default()
 		cfg.Guard.Mode = vocabulary.GuardOff
-		if err := runGuard(t.Context(), cfg, nil, discard); err == nil || !strings.Contains(err.Error(), "guard.mode") {
+		if err := RunGuard(t.Context(), cfg, nil, options(discard)); err == nil || !strings.Contains(err.Error(), "guard.mode") {
 			t.Errorf("%v, want it to be refused", err)
 		}
 	})

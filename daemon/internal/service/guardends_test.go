@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"errors"
@@ -51,7 +51,7 @@ func TestSecondGuard(t *testing.T) {
 	judge(t, ns, foreign, slow)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	g := startGuard(t, ns, config.Default())
-	if err := runGuard(t.Context(), config.Default(), nil, discard); err == nil || !strings.Contains(err.Error(), guardTable) {
+	if err := RunGuard(t.Context(), config.Default(), nil, options(discard)); err == nil || !strings.Contains(err.Error(), guardTable) {
 		t.Errorf("the second guard: %v, want an error that names the table", err)
 	}
 	guarded(t, 10)
@@ -65,7 +65,7 @@ func TestGateQueueTaken(t *testing.T) {
 	cfg := config.Default()
 	judge(t, ns, cfg.Guard.FirstQueue, 0)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	err := runGuard(t.Context(), cfg, nil, discard)
+	err := RunGuard(t.Context(), cfg, nil, options(discard))
 	var inUse *nfq.InUseError
 	if !errors.As(err, &inUse) || inUse.Queue != cfg.Guard.FirstQueue {
 		t.Errorf("%v, want an InUseError", err)

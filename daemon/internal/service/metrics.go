@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 		return nil, fmt.Errorf("serve metrics (metrics.listen): %w", err)
 	}
 	server := &http.Server{
-		Handler:           promhttp.HandlerFor(auditMetrics(answer.Verdict, machine.Facts, mode), promhttp.HandlerOpts{}),
+		Handler:           promhttp.HandlerFor(auditMetrics(s.version, answer.Verdict, machine.Facts, mode), promhttp.HandlerOpts{}),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	go func() {
@@ -55,7 +55,7 @@ func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
 }
 
 // auditMetrics are gauges that are 1, with what they say in their labels.
-func auditMetrics(verdict audit.Verdict, facts []kernelfacts.Finding, mode vocabulary.GuardMode) *prometheus.Registry {
+func auditMetrics(version string, verdict audit.Verdict, facts []kernelfacts.Finding, mode vocabulary.GuardMode) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	info := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"errors"
@@ -42,7 +42,7 @@ func tool(t *testing.T, input string, args ...string) error {
 // ruleFile is one of configs/.
 func ruleFile(t *testing.T, path ...string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(append([]string{"..", "configs"}, path...)...))
+	text, err := os.ReadFile(filepath.Join(append([]string{"..", "..", "..", "configs"}, path...)...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -33,7 +33,7 @@ var discard = slog.New(slog.DiscardHandler)
 // startGuard starts `verdictd guard` in the namespace.
 func startGuard(t *testing.T, ns *netlab.NetNS, cfg *config.Config, queues ...exposure.QueueRange) *running {
 	t.Helper()
-	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return runGuard(ctx, cfg, queues, log) })
+	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return RunGuard(ctx, cfg, queues, options(log)) })
 }
 
 // judge serves a queue as a simple program does: one packet at a time, each after a

@@ -1,10 +1,9 @@
-package main
+package service
 
 import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -16,24 +15,22 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-type runCommand struct{ configFlag }
-
-// Run is the service.
-func (c *runCommand) Run(ctx context.Context) error {
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	return run(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+// Options are what a life needs besides its configuration.
+type Options struct {
+	// Version is the program's, as logs, metrics and statistics tell it.
+	Version string
+	Log     *slog.Logger
 }
 
-// run has the kernel load its modules, starts the queues one after the other on
-// this thread, before any worker runs, and only then has the kernel fill them.
-func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+// Run is the life of `verdictd run`: it ends with the context, or when something
+// cannot go on. It has the kernel load its modules, starts the queues one after the
+// other on this thread, before any worker runs, and only then has the kernel fill them.
+func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
+	log := o.Log
 	if err = loadModules(ctx, cfg, modules.Load); err != nil {
 		return err
 	}
-	s := &service{cfg: cfg, log: log}
+	s := &service{cfg: cfg, log: log, version: o.Version}
 	options := guardOptions(cfg, log)
 	options.Judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), s.judged(queue) }
 	s.keeper = guard.New(options)
@@ -64,11 +61,12 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) 
 
 // service is what has to be stopped.
 type service struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	engine *engine.Engine
-	keeper *guard.Keeper
-	usage  usage
+	cfg     *config.Config
+	log     *slog.Logger
+	version string
+	engine  *engine.Engine
+	keeper  *guard.Keeper
+	usage   usage
 }
 
 // serve follows the rules until the context ends or something cannot go on.
@@ -135,7 +133,7 @@ func (s *service) judged(queue uint16) bool {
 // announce logs what an operator should know at the start.
 func (s *service) announce() {
 	attributes := []any{
-		"version", version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
+		"version", s.version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
 		"placement", s.cfg.Rules.Placement, "guard", s.keeper.Mode(),
 	}
 	if kind := s.keeper.Kind(); kind != "" {

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"encoding/json"
@@ -52,7 +52,7 @@ func memory() (now, peak uint64) {
 }
 
 // newStatistics are those of a process without queues.
-func newStatistics(cfg *config.Config, began usage) *statistics.Document {
+func newStatistics(cfg *config.Config, began usage, version string) *statistics.Document {
 	now, peak := memory()
 	return &statistics.Document{
 		Schema: statistics.Schema, Version: version, Backend: string(cfg.Backend),
@@ -73,7 +73,7 @@ func (u *usage) perPacket(cpu time.Duration, packets uint64) float64 {
 func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
 	cpu := processTime()
 	queues, total := s.engine.Results()
-	d := newStatistics(s.cfg, s.usage)
+	d := newStatistics(s.cfg, s.usage, s.version)
 	d.Guard, d.Gate = string(s.keeper.Mode()), s.keeper.Statistics(kernel)
 	d.Total = &statistics.Totals{Verdicts: total}
 	d.CPUPerPacket = s.usage.perPacket(cpu, total.Received)

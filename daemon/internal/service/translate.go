@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"log/slog"
@@ -15,8 +15,8 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// rulesConfig says which rules for verdicts the configuration asks for.
-func rulesConfig(cfg *config.Config) ruleset.Config {
+// Rules says which rules for verdicts the configuration asks for.
+func Rules(cfg *config.Config) ruleset.Config {
 	r := &cfg.Rules
 	return ruleset.Config{
 		Table:            r.Table,
@@ -89,7 +89,7 @@ func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) 
 	gate := cfg.Guard.Mode != vocabulary.GuardOff
 	switch {
 	case cfg.Rules.Install:
-		c := rulesConfig(cfg)
+		c := Rules(cfg)
 		if gate {
 			c.Gate = gateRules(table, &cfg.Guard).Gate
 			c.Detached = true // until the gate is open

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"verdictd/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+func TestCommands(t *testing.T) {
+	testkit.Namespace(t)
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	for name, text := range map[string]string{good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		args   string
+		status int
+		words  []string
+	}{
+		{"check --config " + good, 0, []string{"ok"}},
+		{"check --config ../configs/verdictd.yaml", 0, []string{"ok"}},
+		{"check --config " + bad, 78, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
+		{"check --config " + filepath.Join(dir, "none.yaml"), 78, []string{"none.yaml"}},
+		{"check", 64, []string{"--config", "--help"}},
+		{"fly", 64, []string{"fly"}},
+		{"rules show --config " + good, 1, []string{"verdictd"}},
+		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
+		{"rules apply --config " + good, 1, []string{"exists"}},
+		{"rules show --config " + good, 0, []string{"table inet verdictd", "output"}},
+		{"rules remove --config " + good, 0, []string{"removed"}},
+		{"rules remove --config " + good, 1, []string{"no such table"}},
+		{"run --config " + bad, 78, []string{"bad.yaml:1:"}},
+	} {
+		status, output := runCommandLine(t, strings.Fields(test.args)...)
+		if status != test.status {
+			t.Errorf("%s: exit status %d, want %d; printed %s", test.args, status, test.status, output)
+		}
+		for _, word := range test.words {
+			if !strings.Contains(output, word) {
+				t.Errorf("%s: printed %q, without %q", test.args, output, word)
+			}
+		}
+	}
+}
+
+// runCommandLine returns the exit status and what was printed to both outputs.
+func runCommandLine(t *testing.T, args ...string) (status int, output string) {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "output")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = f, f
+	status = execute(context.Background(), args)
+	os.Stdout, os.Stderr = stdout, stderr
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, string(b)
+}
