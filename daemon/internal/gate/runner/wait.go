@@ -17,6 +17,12 @@ const (
 	crowdTurns = 10
 	crowdTime  = int64(time.Millisecond)
 	crowdPause = 50 * time.Microsecond
+	// A kernel without timers of a high resolution (highres=off, some virtual machines)
+	// wakes up at its next tick, up to 10 ms later. After some pauses in a row that took
+	// so long there is none for a while. One alone only says that the CPU had other work.
+	crowdLate   = int64(time.Millisecond)
+	crowdLates  = 4
+	crowdWithin = int64(10 * time.Second)
 )
 
 // crowd counts turns.
@@ -24,16 +30,30 @@ type crowd struct {
 	began   int64
 	turns   int
 	crowded bool
+	lates   int   // pauses in a row that took too long
+	without int64 // no pauses until then
 }
 
-// turn notes one that began at a time, and reports whether there are many.
+// paused notes how long a pause took.
+func (c *crowd) paused(began, ended int64) {
+	if ended-began <= crowdLate {
+		c.lates = 0
+		return
+	}
+	if c.lates++; c.lates >= crowdLates {
+		c.lates, c.without = 0, ended+crowdWithin
+	}
+}
+
+// turn notes one that began at a time, and reports whether there are so many that
+// a pause is of use.
 func (c *crowd) turn(began int64) bool {
 	c.turns++
 	if passed := began - c.began; passed >= crowdTime {
 		c.crowded = passed < 2*crowdTime && c.turns >= crowdTurns
 		c.began, c.turns = began, 0
 	}
-	return c.crowded
+	return c.crowded && began > c.without
 }
 
 // prepare makes a thread of the calling one that wakes up in time, on its CPU if it
@@ -75,7 +95,9 @@ func (w *worker) next() (*nfq.Batch, error) {
 		return &nfq.Batch{Received: nfq.Now()}, err
 	}
 	if w.crowd.turn(w.turnBegan) && !w.gate.hurried.Load() {
+		began := nfq.Now()
 		w.pause.Wait(crowdPause)
+		w.crowd.paused(began, nfq.Now())
 	}
 	return w.queue.Next(w.bell.Alarm, wait)
 }

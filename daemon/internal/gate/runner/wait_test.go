@@ -41,6 +41,37 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
+// TestLatePauses: where the kernel's timers are coarse nothing pauses, and it is tried
+// again later.
+func TestLatePauses(t *testing.T) {
+	now := int64(time.Hour)
+	crowded := func(c *crowd, pause time.Duration) (pauses int) {
+		for end := now + int64(5*time.Second); now < end; now += int64(20 * time.Microsecond) {
+			if c.turn(now) {
+				c.paused(now, now+int64(pause))
+				now += int64(pause)
+				pauses++
+			}
+		}
+		return pauses
+	}
+	var c crowd
+	if n := crowded(&c, 4*time.Millisecond); n != crowdLates {
+		t.Errorf("%d pauses of 4 ms, want %d", n, crowdLates)
+	}
+	now += crowdWithin
+	if n := crowded(&c, crowdPause); n < 1000 {
+		t.Errorf("%d pauses of the right length in 5 s", n)
+	}
+	for range 2 * crowdLates { // the CPU has other work now and then
+		c.paused(now, now+2*crowdLate)
+		c.paused(now, now+int64(crowdPause))
+	}
+	if n := crowded(&c, crowdPause); n < 1000 {
+		t.Errorf("%d pauses in 5 s after some that were late", n)
+	}
+}
+
 // TestPauseIsShort: it is about as long as it says.
 func TestPauseIsShort(t *testing.T) {
 	var p nfnl.Pause
