@@ -1,8 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"os"
 	"time"
 
 	"verdictd/internal/vocabulary"
@@ -151,14 +149,4 @@ func Default() *Config {
 		Policy:   Policy{Undecodable: vocabulary.Drop},
 		Analysis: Analysis{Distribution: vocabulary.DistributionNone, Sigma: 1, Per: vocabulary.PerPacket},
 	}
-}
-
-// Load reads a file. Its errors are those of Parse, or say why the file cannot
-// be read.
-func Load(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	return Parse(path, data)
 }

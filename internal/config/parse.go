@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"encoding"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
@@ -41,8 +43,18 @@ func (e *KeyError) Error() string {
 func Parse(name string, data []byte) (*Config, error) {
 	f := &file{name: name, at: map[string]*token.Position{}, bad: map[string]bool{}}
 	c := Default()
+	data, other := decodeMark(data)
+	if other != "" {
+		f.report("", nil, "is in %s: save it as UTF-8", other)
+		return nil, f.err()
+	}
 	// Keys that are written twice are found below, together with the rest.
-	parsed, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	tokens := lexer.Tokenize(string(data))
+	if at := tooDeep(tokens); at != nil {
+		f.report("", at, "lists or sections are more than %d deep", maxDepth)
+		return nil, f.err()
+	}
+	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		where, message := syntax(err)
 		f.report("", where, "not YAML: %s", message)
@@ -65,6 +77,43 @@ func Parse(name string, data []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// decodeMark takes a byte order mark off, which editors put before UTF-8 and which YAML allows there. The marks of
+// other encodings name these.
+func decodeMark(data []byte) (text []byte, other string) {
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xfe\x00\x00")), bytes.HasPrefix(data, []byte("\x00\x00\xfe\xff")):
+		return nil, "UTF-32"
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return nil, "UTF-16"
+	}
+	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), ""
+}
+
+// maxDepth bounds what may be within what on one line: goccy/go-yaml goes into itself for each bracket and dash, and a
+// stack that has no more room ends a program at once. Indentation needs no bound, as it takes n bytes to be n deep.
+const maxDepth = 64
+
+// tooDeep is where something is deeper than maxDepth, or nil.
+func tooDeep(tokens token.Tokens) *token.Position {
+	brackets, dashes := 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		case token.SequenceEntryType:
+			dashes++
+		default:
+			dashes = 0
+		}
+		if brackets > maxDepth || dashes > maxDepth {
+			return t.Position
+		}
+	}
+	return nil
 }
 
 // syntax takes a parser's error apart.
