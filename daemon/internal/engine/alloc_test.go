@@ -25,7 +25,7 @@ func TestNoAllocation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := Config{
-				Queues: 1, Policy: dropPort(t, 9),
+				Queues: 1, Judgement: Judgement{Policy: dropPort(t, 9)},
 				Open: func(nfq.Config) (nfq.Queue, error) { return &nullQueue{}, nil },
 			}
 			change(&cfg)

@@ -79,7 +79,7 @@ func TestAnalysisErrors(t *testing.T) {
 		{Distribution: vocabulary.DistributionFixed, Delay: 1, Max: -1},
 		{Distribution: vocabulary.DistributionLogNormal, Delay: 1, Sigma: -1},
 	} {
-		if _, err := Open(Config{Analysis: a}); err == nil {
+		if _, err := Open(Config{Judgement: Judgement{Analysis: a}}); err == nil {
 			t.Errorf("%+v was accepted", a)
 		}
 	}

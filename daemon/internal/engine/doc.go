@@ -8,7 +8,8 @@
 //	worker.go    flush: the verdicts go to the kernel, ids ascending
 //	hints.go     what became of them is told to who waits for it
 //
-// Nothing on this way allocates, locks or logs; alloc_test.go holds it to that.
+// What a batch is judged by is one pointer, loaded once a batch: [Engine.Judge] changes
+// it while packets come. Nothing on this way allocates, locks or logs; alloc_test.go holds it to that.
 // A packet has one verdict. What keeps further packets of a flow from the queue while
 // its first one is judged stands before conntrack, and is not the engine's.
 //

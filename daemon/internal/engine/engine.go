@@ -28,14 +28,27 @@ type Config struct {
 	// Pin lists CPUs; queue i runs on Pin[i modulo its length]. Empty: anywhere.
 	Pin []int
 
+	Judgement
+
+	// Hints is told of drops and returned verdicts; nil: nobody listens.
+	Hints Hints
+}
+
+// Judgement is what packets are judged by. It can be changed while workers run.
+type Judgement struct {
 	Policy *policy.Policy
 	// Undecodable is what becomes of packets whose headers cannot be decoded to their
 	// end, so that no rule can look at them.
 	Undecodable vocabulary.Action
 	Analysis    Analysis
+}
 
-	// Hints is told of drops and returned verdicts; nil: nobody listens.
-	Hints Hints
+// Validate says what is wrong with it.
+func (j *Judgement) Validate() error {
+	if j.Undecodable > vocabulary.Drop {
+		return fmt.Errorf("undecodable packets: there is no action %d: use accept or drop", j.Undecodable)
+	}
+	return j.Analysis.validate()
 }
 
 // Engine runs one worker per queue.
@@ -52,11 +65,8 @@ type Engine struct {
 // then on the kernel queues packets; Start has them judged. On an error nothing
 // stays open.
 func Open(cfg Config) (*Engine, error) {
-	if err := cfg.Analysis.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
-	}
-	if cfg.Undecodable > vocabulary.Drop {
-		return nil, fmt.Errorf("undecodable packets: there is no action %d: use accept or drop", cfg.Undecodable)
 	}
 	e := &Engine{first: cfg.Queue.Queue, failed: make(chan error, max(cfg.Queues, 1))}
 	for i := range cfg.Queues {
@@ -71,12 +81,10 @@ func Open(cfg Config) (*Engine, error) {
 
 func newWorker(cfg *Config, i int) (w *worker, err error) {
 	w = &worker{
-		policy:      cfg.Policy,
-		undecodable: cfg.Undecodable,
-		analyst:     newAnalyst(cfg.Analysis, uint64(i)),
-		hints:       cfg.Hints,
-		latency:     statistics.NewHistogram(longestTime),
+		hints:   cfg.Hints,
+		latency: statistics.NewHistogram(longestTime),
 	}
+	w.next.Store(newJudge(&cfg.Judgement, i))
 	if w.hints != nil {
 		w.drops = make([]drop, 0, cmp.Or(cfg.Queue.Batch, nfq.DefaultBatch))
 	}
@@ -85,6 +93,18 @@ func newWorker(cfg *Config, i int) (w *worker, err error) {
 	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
 	w.queue, err = cfg.Open(q)
 	return w, err
+}
+
+// Judge has packets judged by another judgement from each worker's next batch on: one
+// that is received after Judge has returned is judged by it. On an error nothing changes.
+func (e *Engine) Judge(j Judgement) error {
+	if err := j.Validate(); err != nil {
+		return err
+	}
+	for i, w := range e.workers {
+		w.next.Store(newJudge(&j, i))
+	}
+	return nil
 }
 
 // prepareThread sets up the calling thread for worker i.

@@ -64,7 +64,7 @@ func TestUndecodable(t *testing.T) {
 			})
 		}
 	}
-	if _, err := Open(Config{Undecodable: 7}); err == nil {
+	if _, err := Open(Config{Judgement: Judgement{Undecodable: 7}}); err == nil {
 		t.Error("action 7 was accepted")
 	}
 }

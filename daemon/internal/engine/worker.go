@@ -13,16 +13,15 @@ import (
 // worker owns one queue and everything that a packet meets on its way. All of
 // it belongs to the thread that receives.
 type worker struct {
-	queue       nfq.Queue
-	policy      *policy.Policy
-	undecodable vocabulary.Action
-	analyst     *analyst // nil: no analysis
-	hints       Hints    // nil: nobody listens
-	drops       []drop   // since the last flush, for hints; a batch at most
-	view        packet.View
-	key         packet.Key
-	reply       nfq.Reply
-	replied     int // replies since the last flush
+	queue   nfq.Queue
+	next    atomic.Pointer[judge] // of the next batch; others set it
+	judge   *judge                // of this batch
+	hints   Hints                 // nil: nobody listens
+	drops   []drop                // since the last flush, for hints; a batch at most
+	view    packet.View
+	key     packet.Key
+	reply   nfq.Reply
+	replied int // replies since the last flush
 	// answered is the id of the last packet whose verdict has returned, which are
 	// given in the order of ids. Others read it.
 	answered atomic.Uint32
@@ -30,12 +29,26 @@ type worker struct {
 	latency  *statistics.Histogram
 }
 
+// judge is what a worker judges a batch by. Those who change it make another one for
+// each worker.
+type judge struct {
+	policy      *policy.Policy
+	undecodable vocabulary.Action
+	analyst     *analyst // nil: no analysis
+}
+
+// newJudge makes worker i's.
+func newJudge(j *Judgement, i int) *judge {
+	return &judge{policy: j.Policy, undecodable: j.Undecodable, analyst: newAnalyst(j.Analysis, uint64(i))}
+}
+
 // handle judges a batch, in the order in which the kernel queued it.
 func (w *worker) handle(b *nfq.Batch) error {
+	w.judge = w.next.Load()
 	w.counters.Received += uint64(len(b.Packets))
 	for i := range b.Packets {
 		p := &b.Packets[i]
-		action := w.judge(p)
+		action := w.decide(p)
 		analysed := w.analyse()
 		if err := w.answer(p, action); err != nil {
 			return err
@@ -50,27 +63,27 @@ func (w *worker) handle(b *nfq.Batch) error {
 	return w.flush(b)
 }
 
-// judge decides on a packet, which is in w.view then. The view is empty, without a
+// decide judges a packet, which is in w.view then. The view is empty, without a
 // version, where it could not be decoded.
-func (w *worker) judge(p *nfq.Packet) vocabulary.Action {
+func (w *worker) decide(p *nfq.Packet) vocabulary.Action {
 	if p.CapLen > uint32(len(p.Payload)) {
 		w.counters.Truncated++
 	}
 	if w.view.Decode(p.Payload) != nil {
 		w.counters.Undecodable++
-		return w.undecodable
+		return w.judge.undecodable
 	}
-	return w.policy.Decide(&w.view)
+	return w.judge.policy.Decide(&w.view)
 }
 
 // analyse spends the time that an analysis of the packet in w.view takes, and reports
 // whether it took any.
 func (w *worker) analyse() bool {
-	if w.analyst == nil || w.view.Version == 0 {
+	if w.judge.analyst == nil || w.view.Version == 0 {
 		return false
 	}
 	w.view.Key(&w.key)
-	return w.analyst.spend(&w.key)
+	return w.judge.analyst.spend(&w.key)
 }
 
 // answer lays out the verdict on a packet.

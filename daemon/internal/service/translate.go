@@ -103,22 +103,30 @@ func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) 
 
 // engineConfig says how the packets are judged.
 func engineConfig(cfg *config.Config, h engine.Hints) engine.Config {
-	q, a := &cfg.Queues, &cfg.Analysis
+	q := &cfg.Queues
 	return engine.Config{
 		Queue: nfq.Config{
 			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
 			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: q.Conntrack, UIDGID: q.UIDGID,
 			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch,
 		},
-		Queues: q.Count,
-		Open:   func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(cfg.Backend, c) },
-		Pin:    q.Pin,
+		Queues:    q.Count,
+		Open:      func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(cfg.Backend, c) },
+		Pin:       q.Pin,
+		Judgement: judgement(cfg),
+		Hints:     h,
+	}
+}
+
+// judgement is what packets are judged by.
+func judgement(cfg *config.Config) engine.Judgement {
+	a := &cfg.Analysis
+	return engine.Judgement{
 		Policy: policyOf(&cfg.Policy), Undecodable: cfg.Policy.Undecodable,
 		Analysis: engine.Analysis{
 			Distribution: a.Distribution, Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == vocabulary.PerFlow,
 		},
-		Hints: h,
 	}
 }
 
