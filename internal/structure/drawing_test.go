@@ -9,7 +9,10 @@ import (
 
 // pure packages compute: they may use golang.org/x/sys/unix for its constants only,
 // and import nothing of the project's that is not pure.
-var pure = []string{"internal/packet", "internal/statistics", "internal/vocabulary", "daemon/internal/policy", "daemon/internal/gate"}
+var pure = []string{
+	"internal/packet", "internal/statistics", "internal/vocabulary", "daemon/internal/policy", "daemon/internal/gate",
+	"daemon/internal/names", "daemon/internal/names/dns", "daemon/internal/names/http1",
+}
 
 // laboratory are packages that make traffic, and tests. A daemon that runs in
 // production has nothing of them in it.
