@@ -5,10 +5,31 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GO ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# From the last tag, such as v0.2.0 or, three commits later, v0.2.0-3-g1234567.
+VERSION ?= $(shell git describe --tags --always --dirty --match 'v[0-9]*' 2>/dev/null || echo devel)
+
+# The same for packages, where a hyphen has a meaning of its own and later is what sorts later: 0.2.0, 0.2.0+3.g1234567.
+# Without a tag it is before all of them.
+RELEASE = $(shell sed -E 's/^v([0-9])/\1/; s/-([0-9]+)-g/+\1.g/; s/-dirty$$/.dirty/; /^[0-9]+\.[0-9]/!s/^/0~git./; s/-/~/g' <<<'$(VERSION)')
+
+# Files in packages bear the time of the last commit, so that the same source makes the same bytes.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+export SOURCE_DATE_EPOCH
+
+# For make install.
+prefix ?= /usr/local
+sysconfdir ?= /etc
+DESTDIR ?=
+
+# Where packages and what they are made of are written.
+DIST ?= dist
+export DIST
 
 # A linter of another module than the product: its dependencies stay out of go.mod.
 LINT := $(GO) tool -modfile=tools/go.mod golangci-lint
+
+# What makes packages, likewise.
+NFPM := $(GO) tool -modfile=tools/release/go.mod nfpm
 
 # The version comes from the linker's flag, so go need not stamp it as well.
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)'
@@ -87,6 +108,75 @@ bench: build references ## Compare what packets and events cost with what they c
 	bin/lab bench events --require "$$bounds"
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+# Pages and completions are made of what the programs say of themselves.
+.PHONY: manual
+manual: build ## Write manual pages and shell completions to dist/manual
+	@rm -rf $(DIST)/manual
+	$(GO) -C tools/release run ./manual -out $(abspath $(DIST))/manual -version '$(RELEASE)' -date "$$(date -u -d @$(SOURCE_DATE_EPOCH) +%F)" \
+		-config $(CURDIR)/configs/verdictd.yaml $(addprefix $(CURDIR)/bin/,verdictd conntrackwatch stress lab)
+
+# Programs of a package with their pages and completions. Usage: $(call install_programs,NAMES)
+define install_programs
+	install -d $(addprefix $(DESTDIR)$(prefix)/,bin share/man/man1 share/man/man8 share/bash-completion/completions share/zsh/vendor-completions share/fish/vendor_completions.d)
+	for p in $(1); do \
+		install -m 755 "bin/$$p" "$(DESTDIR)$(prefix)/bin/$$p"; \
+		for page in $(DIST)/manual/man[18]/"$$p".[18]; do \
+			gzip -9nc "$$page" >"$(DESTDIR)$(prefix)/share/man/man$${page##*.}/$${page##*/}.gz"; done; \
+		install -m 644 "$(DIST)/manual/bash/$$p" "$(DESTDIR)$(prefix)/share/bash-completion/completions/$$p"; \
+		install -m 644 "$(DIST)/manual/zsh/_$$p" "$(DESTDIR)$(prefix)/share/zsh/vendor-completions/_$$p"; \
+		install -m 644 "$(DIST)/manual/fish/$$p.fish" "$(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$$p.fish"; \
+	done
+	rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR)$(prefix)/share/man/,man1 man8)
+endef
+
+.PHONY: install
+install: install-service install-lab ## Install all of it below DESTDIR and prefix (/usr/local); starts nothing
+
+# Documents lie to each other as in the source, so that their links lead.
+.PHONY: install-service
+install-service: manual ## Install verdictd and conntrackwatch, units, configuration and documents
+	$(call install_programs,verdictd conntrackwatch)
+	install -d $(addprefix $(DESTDIR)$(prefix)/,lib/systemd/system lib/modules-load.d lib/sysctl.d share/man/man5 share/doc/verdictd) $(DESTDIR)$(sysconfdir)/verdictd
+	gzip -9nc $(DIST)/manual/man5/verdictd.yaml.5 >$(DESTDIR)$(prefix)/share/man/man5/verdictd.yaml.5.gz
+	for unit in systemd/*.service; do \
+		sed -e 's|/usr/bin/|$(prefix)/bin/|g; s|/usr/share/doc|$(prefix)/share/doc|g; s|/etc/verdictd|$(sysconfdir)/verdictd|g' "$$unit" \
+			>"$(DESTDIR)$(prefix)/lib/systemd/system/$${unit##*/}"; done
+	install -m 644 configs/modules-load.d/verdictd.conf $(DESTDIR)$(prefix)/lib/modules-load.d/verdictd.conf
+	install -m 644 configs/sysctl.d/90-verdictd.conf $(DESTDIR)$(prefix)/lib/sysctl.d/90-verdictd.conf
+	test -e $(DESTDIR)$(sysconfdir)/verdictd/verdictd.yaml || install -m 640 configs/verdictd.yaml $(DESTDIR)$(sysconfdir)/verdictd/verdictd.yaml
+	cp -r README.md CHANGELOG.md docs configs $(DESTDIR)$(prefix)/share/doc/verdictd/
+	install -m 644 LICENSE $(DESTDIR)$(prefix)/share/doc/verdictd/copyright
+	chmod -R u=rwX,go=rX $(DESTDIR)$(prefix)/share/doc/verdictd
+
+.PHONY: install-lab
+install-lab: manual ## Install stress and lab
+	$(call install_programs,stress lab)
+	install -d $(DESTDIR)$(prefix)/share/doc/verdictd-lab
+	install -m 644 LICENSE $(DESTDIR)$(prefix)/share/doc/verdictd-lab/copyright
+
+# The folders that the packages are made of are listed by what make install puts there.
+GOARCH ?= $(shell $(GO) env GOARCH)
+export GOARCH
+.PHONY: package
+package: ## Make .deb and .rpm of verdictd and of verdictd-lab in dist/
+	@rm -rf $(DIST)/stage
+	umask 022; $(MAKE) --no-print-directory install-service prefix=/usr DESTDIR=$(DIST)/stage/service
+	umask 022; $(MAKE) --no-print-directory install-lab prefix=/usr DESTDIR=$(DIST)/stage/lab
+	find $(DIST)/stage -exec touch -h -d @$(SOURCE_DATE_EPOCH) {} +
+	for p in verdictd lab; do for kind in deb rpm; do \
+		RELEASE='$(RELEASE)' $(NFPM) package --config "packaging/$$p.yaml" --packager "$$kind" --target $(DIST)/; done; done
+
+.PHONY: rootfs
+rootfs: build ## Make a container's root file system and its OCI image, as tarballs in dist/
+	@mkdir -p $(DIST)
+	$(GO) -C tools/release run ./rootfs -out $(abspath $(DIST))/verdictd-rootfs.tar -oci $(abspath $(DIST))/verdictd-image.tar \
+		-arch $(GOARCH) -version '$(RELEASE)' $(addprefix $(CURDIR)/bin/,verdictd conntrackwatch)
+
+# Tests of the tools that make releases: packages, pages, completions, images, and what Kubernetes gets.
+.PHONY: release-check
+release-check: ## Test what make package, install, manual and rootfs make, and configs/kubernetes
+	$(GO) -C tools/release test $(TEST) ./...
+
 .PHONY: generate
 generate: ## Compile the BPF object again; needs clang and llvm-strip
 	$(GO) generate ./conntrackwatch/internal/trace
@@ -113,7 +203,8 @@ check-tidy: ## Fail where go.mod and go.sum are not what the imports ask for
 	$(GO) mod tidy -diff
 	$(GO) -C tools mod tidy -diff
 	$(GO) -C tools/selftests mod tidy -diff
+	$(GO) -C tools/release mod tidy -diff
 
 .PHONY: clean
-clean: ## Remove what build, demo and lab-crash made
-	rm -rf bin demo.json demo.html crash.json crash.html
+clean: ## Remove what build, demo, lab-crash and package made
+	rm -rf bin dist demo.json demo.html crash.json crash.html

@@ -72,6 +72,7 @@ func (p Program) run(args []string, stdout, stderr io.Writer, options []kong.Opt
 		kong.Description(p.Description),
 		kong.Vars{"version": p.Name + " " + p.Version},
 		kong.Writers(stdout, stderr),
+		kong.Embed(&describe{}),
 		kong.Exit(func(int) { exited = true }), // after --help and --version
 	)...)
 	if err != nil {

@@ -40,6 +40,8 @@ func TestStatuses(t *testing.T) {
 		{"fly", Usage, "", "see program --help"},
 		{"--version", Done, "program 1.2", ""},
 		{"--help", Done, "Usage: program", ""},
+		{"--describe", Done, `"name": "end",`, ""},
+		{"end --describe", Done, `"name": "end",`, ""},
 	} {
 		var stdout, stderr bytes.Buffer
 		p := Program{Name: "program", Description: "Does it.", Version: "1.2", Commands: &commands{}}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// describe is the hidden flag of every program, --describe, of which manual pages and completions are made: they cannot
+// differ from what the program takes.
+type describe struct {
+	Describe describeFlag `hidden:"" help:"Print the commands and flags as JSON."`
+}
+
+type describeFlag bool
+
+// BeforeReset is called by kong, before anything that is required can be missing.
+func (describeFlag) BeforeReset(app *kong.Kong) error {
+	encoder := json.NewEncoder(app.Stdout)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(describeNode(app.Model.Node)); err != nil {
+		return err
+	}
+	app.Exit(Done)
+	return nil
+}
+
+// described is a program or one of its commands.
+type described struct {
+	Name      string      `json:"name"`
+	Help      string      `json:"help"`
+	Detail    string      `json:"detail,omitempty"`
+	Arguments []argument  `json:"arguments,omitempty"`
+	Flags     []flag      `json:"flags,omitempty"` // those of the commands above it are not repeated
+	Commands  []described `json:"commands,omitempty"`
+}
+
+type argument struct {
+	Name     string `json:"name"`
+	Help     string `json:"help"`
+	Required bool   `json:"required,omitempty"`
+	Repeated bool   `json:"repeated,omitempty"`
+}
+
+type flag struct {
+	Name      string `json:"name"`
+	Short     string `json:"short,omitempty"`
+	Help      string `json:"help"`
+	Required  bool   `json:"required,omitempty"`
+	Negatable bool   `json:"negatable,omitempty"` // there is --no-NAME as well
+	// Value is what stands for the value in help texts, "" where there is none.
+	Value   string   `json:"value,omitempty"`
+	Values  []string `json:"values,omitempty"` // all there are, where that is a list
+	File    bool     `json:"file,omitempty"`   // the value is the name of a file or folder
+	Default string   `json:"default,omitempty"`
+}
+
+// describeNode leaves out what is hidden.
+func describeNode(n *kong.Node) described {
+	d := described{Name: n.Name, Help: n.Help, Detail: n.Detail}
+	for _, p := range n.Positional {
+		d.Arguments = append(d.Arguments, argument{Name: p.Name, Help: p.Help, Required: p.Required, Repeated: p.IsCumulative()})
+	}
+	for _, f := range n.Flags {
+		if !f.Hidden {
+			d.Flags = append(d.Flags, describeOne(f))
+		}
+	}
+	for _, c := range n.Children {
+		if !c.Hidden {
+			d.Commands = append(d.Commands, describeNode(c))
+		}
+	}
+	return d
+}
+
+func describeOne(f *kong.Flag) flag {
+	d := flag{Name: f.Name, Help: f.Help, Required: f.Required, Negatable: f.Tag.Negatable != ""}
+	if f.Short != 0 {
+		d.Short = string(f.Short)
+	}
+	if f.IsBool() {
+		return d
+	}
+	d.Value, d.Default = f.FormatPlaceHolder(), f.Default
+	switch f.Tag.Type {
+	case "path", "existingfile", "existingdir", "filecontent":
+		d.File = true
+	}
+	d.File = d.File || strings.HasPrefix(d.Value, "FILE") || strings.HasPrefix(d.Value, "DIR")
+	if f.Enum != "" {
+		d.Values = slices.DeleteFunc(f.EnumSlice(), func(v string) bool { return v == "" })
+	}
+	return d
+}
