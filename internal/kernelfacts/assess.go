@@ -37,7 +37,7 @@ func (f *Fact) AppliesTo(b Build) (Status, string) {
 	}
 	for _, r := range f.rebuilds {
 		if r.dist == b.rpm.dist && r.base == b.Version && (r.streams || b.rpm.stream == "") && b.rpm.within(r.from, r.before) {
-			return r.status, r.reason
+			return r.status, doubt(r.reason, r.confidence)
 		}
 	}
 	var status Status
@@ -46,6 +46,9 @@ func (f *Fact) AppliesTo(b Build) (Status, string) {
 		status, reason = f.candidate(b.Version)
 	} else {
 		status, reason = f.Upstream(b.Version)
+	}
+	if status != Unknown {
+		reason = doubt(reason, f.Confidence)
 	}
 	if b.Exact || status == Unknown {
 		return status, reason
@@ -56,6 +59,14 @@ func (f *Fact) AppliesTo(b Build) (Status, string) {
 	}
 	return Unknown, fmt.Sprintf("%s as such: %s; the kernel has changes of its own%s that its version does not tell",
 		b.Version, reason, by(b.Distributor))
+}
+
+// doubt says of what is not quite certain that it is not.
+func doubt(reason string, c Confidence) string {
+	if c == Medium {
+		return "probably: " + reason
+	}
+	return reason
 }
 
 func by(distributor string) string {

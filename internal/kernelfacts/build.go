@@ -36,10 +36,10 @@ type Build struct {
 	rpm rpmBuild
 }
 
-// rpmBuild is the part of a RHEL-like release that orders the builds of one
-// version: 1160.66.1 of el7.
+// rpmBuild is the part of a RHEL-like or Amazon's release that orders the builds of
+// one version: 1160.66.1 of el7.
 type rpmBuild struct {
-	dist   string // el7
+	dist   string // el7, amzn2
 	stream string // 6 in el8_6: a minor release's own stream of updates
 	number []int
 }
@@ -48,7 +48,7 @@ var (
 	debianVersion   = regexp.MustCompile(`\bDebian (\d+\.\d+[\d.]*)[-~+]`)
 	ubuntuSignature = regexp.MustCompile(`^Ubuntu \S+ (\d+\.\d+\.\d+)\s*$`)
 	candidate       = regexp.MustCompile(`[-~.]rc\d+`)
-	rpmRelease      = regexp.MustCompile(`^-(\d+(?:\.\d+)*)\.(el\d+)(?:_(\d+))?(?:\.|$)`)
+	rpmRelease      = regexp.MustCompile(`^-(\d+(?:\.\d+)*)\.(el\d+|amzn\d+)(?:_(\d+))?(?:\.|$)`)
 	preemption      = regexp.MustCompile(`\bPREEMPT(_[A-Z]+)?\b`)
 )
 

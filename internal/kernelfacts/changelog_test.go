@@ -50,19 +50,19 @@ const (
 )
 
 func TestChangelogSettlesWhatTheVersionLeavesOpen(t *testing.T) {
-	const el9, el7 = "5.14.0-427.el9.x86_64", "3.10.0-1160.el7.x86_64"
+	const el9, el7, suse = "5.14.0-427.el9.x86_64", "3.10.0-1160.el7.x86_64", "5.14.21-150500.55.7-default"
 	for _, c := range []struct{ release, pkg, log, want string }{
-		{el9, "kernel-core-" + el9, el9Log, "FF?? F? FF?? ????"},
-		{el9, "/boot/vmlinuz-" + el9, el9Log, "FF?? F? FF?? ????"},
+		{el9, "kernel-core-" + el9, el9Log, "FF?? F? FFAA ???F"},
+		{el9, "/boot/vmlinuz-" + el9, el9Log, "FF?? F? FFAA ???F"},
 		// The cause without the fix, for both faults that it brings.
-		{el9, "kernel-core-" + el9, causeLog, "FF?? F? ??AA ????"},
-		{el9, "kernel-core-" + el9, revertLog, "FF?? F? ???? ????"},
+		{suse, "/boot/vmlinuz-" + suse, causeLog, "FF?? F? ??AA ????"},
+		{el9, "kernel-core-" + el9, revertLog, "FF?? F? ??AA ???F"},
 		// One CVE of a row that has two settles nothing.
-		{el9, "kernel-core-" + el9, cveLog, "FF?? F? F??? ????"},
+		{el9, "kernel-core-" + el9, cveLog, "FF?? F? F?AA ???F"},
 		// A changelog overrules "affected", never "fixed".
-		{el7, "kernel-" + el7, cveLog, "F?-- ?? F??? ????"},
-		{"4.18.0-425.3.1.el8.x86_64", "kernel-core-4.18.0-425.3.1.el8.x86_64", revertLog, "F??? ?? F??? ????"},
-		{"6.11.4-301.fc41.x86_64", "kernel-core-6.11.4-301.fc41.x86_64", el9Log, "FFAA F? FFAA -??F"},
+		{el7, "kernel-" + el7, cveLog, "F?-- ?? F?-- ???-"},
+		{"4.18.0-425.3.1.el8.x86_64", "kernel-core-4.18.0-425.3.1.el8.x86_64", revertLog, "F??? ?? F?-- ???F"},
+		{"6.11.4-301.fc41.x86_64", "kernel-core-6.11.4-301.fc41.x86_64", el9Log, "FFAA F? FFAA -AAF"},
 	} {
 		h := hostOf(t, kernelfacts.Names{Release: c.release})
 		log, err := kernelfacts.ReadChangelog(t.Context(), rpm(map[string]string{c.pkg: c.log}), c.release)

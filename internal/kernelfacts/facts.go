@@ -19,11 +19,20 @@ const (
 
 // Commit names a change of the kernel's source.
 type Commit struct {
-	Hash string `json:"hash"`
-	// Subject is the change's first line, by which distributors' changelogs
-	// name it.
+	Hash string `json:"hash,omitempty"`
+	// Subject is the change's first line or a part of it, by which distributors'
+	// changelogs name it.
 	Subject string `json:"subject,omitempty"`
 }
+
+// Confidence is how sure a row is. What is not is told with its doubt.
+type Confidence string
+
+// The confidences. Low ones are not in the table.
+const (
+	High   Confidence = "high"
+	Medium Confidence = "medium"
+)
 
 // Fact is a fault or a limit in how kernels treat packets that are queued before
 // their conntrack entry is confirmed.
@@ -34,6 +43,11 @@ type Fact struct {
 	CVEs    []string `json:"cves,omitempty"`
 	Cause   []Commit `json:"cause,omitempty"` // brought it
 	Fix     []Commit `json:"fix,omitempty"`   // ended it: all of them together
+
+	// Confidence that the row is right; empty: high.
+	Confidence Confidence `json:"confidence,omitempty"`
+	// Advisories are distributors' besides.
+	Advisories []string `json:"advisories,omitempty"`
 
 	// Mainline is the state of mainline releases, each from a release on; the
 	// first counts from the beginning. Stable has the changes within stable
@@ -61,14 +75,16 @@ type Remark struct {
 	Text string
 }
 
-// rebuild is what is known of builds of a RHEL-like kernel.
+// rebuild is what is known of builds of a distributor's package. The first that fits
+// counts.
 type rebuild struct {
-	dist         string
+	dist         string // el8, amzn2
 	base         Version
 	from, before []int // builds, as in 3.10.0-1160.66.1; an empty bound is open
 	streams      bool  // holds for the update streams of minor releases (el8_6) too
 	status       Status
 	reason       string
+	confidence   Confidence // empty: high
 }
 
 // Facts returns the table, in the order of its rows.
@@ -103,13 +119,17 @@ func (f *Fact) Upstream(v Version) (Status, string) {
 	return state.Status, f.explain(v, state, within)
 }
 
-// mainline is the state of the release that v's branch begins with.
+// mainline is the state of the release that v's branch begins with. Whether the first
+// release after the table has a fix is not known.
 func (f *Fact) mainline(v Version) Change {
 	state := Change{Status: Unknown}
 	for _, c := range f.Mainline {
 		if c.From.Compare(v.branch()) <= 0 {
 			state = c
 		}
+	}
+	if state.Status == Affected && v.Compare(tableEnds) >= 0 {
+		return Change{tableEnds, Unknown}
 	}
 	return state
 }
@@ -154,6 +174,25 @@ func (f *Fact) explain(v Version, state Change, within []Change) string {
 		return text
 	}
 	return fmt.Sprintf("not known for %s: %s", v, f.summary())
+}
+
+// Sources are where the row can be looked up: records of vulnerabilities, advisories,
+// and commits of the mainline.
+func (f *Fact) Sources() (list []string) {
+	for _, cve := range f.CVEs {
+		list = append(list, "https://www.cve.org/CVERecord?id="+cve)
+	}
+	for _, a := range f.Advisories {
+		list = append(list, "https://access.redhat.com/errata/"+a)
+	}
+	for _, c := range slices.Concat(f.Cause, f.Fix) {
+		if c.Hash != "" {
+			list = append(list, "https://git.kernel.org/linus/"+c.Hash)
+		} else {
+			list = append(list, fmt.Sprintf("the commit %q", c.Subject))
+		}
+	}
+	return list
 }
 
 // after is the first version after v with that status, in the first list that
