@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,6 +18,7 @@ import (
 
 type auditCommand struct {
 	JSON     bool `name:"json" help:"Write JSON (docs/audit.md has the keys)."`
+	All      bool `help:"Show the kernel's faults that are fixed here too."`
 	Probe    bool `help:"Make packets clash, in a network namespace of its own, and say what the kernel did with them."`
 	MayCrash bool `name:"may-crash-this-machine" help:"Probe even a kernel that may crash by it."`
 	// ProbeAlone is what --probe starts in a user namespace: there the rest of the
@@ -60,7 +62,7 @@ func (c *auditCommand) Run(ctx context.Context) error {
 			r.Probe.Refused = failed.Error()
 		}
 	}
-	write := r.WriteText
+	write := func(w io.Writer) error { return r.WriteText(w, c.All) }
 	if c.JSON {
 		write = r.WriteJSON
 	}

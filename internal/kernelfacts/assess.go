@@ -7,6 +7,12 @@ type Finding struct {
 	Fact
 	Status Status `json:"status"`
 	Reason string `json:"reason"`
+	// Sources are where it can be looked up.
+	Sources []string `json:"sources"`
+}
+
+func (f *Fact) finding(status Status, reason string) Finding {
+	return Finding{Fact: *f, Status: status, Reason: reason, Sources: f.Sources()}
 }
 
 // Assess goes through the table of facts. What the kernel's names and its
@@ -21,11 +27,11 @@ func Assess(h *Host) []Finding {
 
 func (f *Fact) on(h *Host) Finding {
 	if h.Kernel.Err != nil {
-		return Finding{*f, Unknown, h.Kernel.Err.Error()}
+		return f.finding(Unknown, h.Kernel.Err.Error())
 	}
 	status, reason := f.AppliesTo(h.Kernel.Value)
 	if status != Affected && status != Unknown || h.Changelog.Err != nil {
-		return Finding{*f, status, reason}
+		return f.finding(status, reason)
 	}
 	return f.afterChangelog(&h.Changelog.Value, status, reason)
 }
@@ -83,14 +89,14 @@ func by(distributor string) string {
 func (f *Fact) afterChangelog(log *Changelog, status Status, reason string) Finding {
 	switch entry, found := log.fix(f); {
 	case found == reverted:
-		return Finding{*f, Unknown, fmt.Sprintf("the changelog of %s takes the fix back: %q", log.Package, entry)}
+		return f.finding(Unknown, fmt.Sprintf("the changelog of %s takes the fix back: %q", log.Package, entry))
 	case found == listed:
-		return Finding{*f, Fixed, fmt.Sprintf("the changelog of %s has the fix: %q", log.Package, entry)}
+		return f.finding(Fixed, fmt.Sprintf("the changelog of %s has the fix: %q", log.Package, entry))
 	}
 	if status == Unknown {
 		if entry, found := log.commits(f.Cause); found == listed {
-			return Finding{*f, Affected, fmt.Sprintf("the changelog of %s has the change that brings it, and no fix: %q", log.Package, entry)}
+			return f.finding(Affected, fmt.Sprintf("the changelog of %s has the change that brings it, and no fix: %q", log.Package, entry))
 		}
 	}
-	return Finding{*f, status, fmt.Sprintf("%s; the changelog of %s does not name a fix", reason, log.Package)}
+	return f.finding(status, fmt.Sprintf("%s; the changelog of %s does not name a fix", reason, log.Package))
 }

@@ -160,6 +160,7 @@ var clashFacts = []Fact{
 		Fix:      []Commit{{Hash: "8a49fc8d8a3e"}},
 		Mainline: []Change{{V(0, 0, 0), Affected}, {V(7, 0, 0), Fixed}},
 		Stable:   []Change{{V(5, 10, 252), Fixed}, {V(6, 1, 165), Fixed}, {V(6, 12, 75), Fixed}},
+		Unlisted: V(7, 0, 0),
 	},
 	{
 		ID:         "icmp-clash-dropped",

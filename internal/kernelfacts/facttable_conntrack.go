@@ -37,6 +37,7 @@ var conntrackFacts = []Fact{
 		Fix:      []Commit{{Subject: "netfilter: conntrack: adopt safer max chain length"}},
 		Mainline: []Change{{V(0, 0, 0), NotAffected}, {V(5, 15, 0), Affected}, {V(6, 3, 0), Fixed}},
 		Stable:   []Change{{V(6, 1, 20), Fixed}},
+		Unlisted: V(6, 3, 0),
 	},
 	{
 		ID:       "collector-bursts",
@@ -57,6 +58,7 @@ var conntrackFacts = []Fact{
 		Fix:        []Commit{{Subject: "netfilter: ctnetlink: make event listener tracking global"}},
 		Mainline:   []Change{{V(0, 0, 0), NotAffected}, {V(5, 19, 0), Affected}, {V(6, 2, 0), Unknown}, {V(6, 3, 0), Fixed}},
 		Stable:     []Change{{V(6, 1, 18), Fixed}},
+		Unlisted:   V(6, 3, 0),
 		Confidence: Medium,
 	},
 	{
@@ -75,6 +77,7 @@ var conntrackFacts = []Fact{
 		Fix:        []Commit{{Subject: "inverted time_after() check"}},
 		Mainline:   []Change{{V(0, 0, 0), NotAffected}, {V(5, 19, 0), Affected}, {V(7, 2, 0), Unknown}},
 		Stable:     []Change{{V(6, 1, 178), Fixed}, {V(6, 12, 97), Fixed}},
+		Unlisted:   V(7, 2, 0),
 		Confidence: Medium,
 	},
 	{

@@ -77,12 +77,13 @@ var queueFacts = []Fact{
 	},
 	{
 		ID:       "close-unbind-race",
-		Effect:   "a queue that is unbound while its socket is closed crashes the machine in __instance_destroy",
-		Trigger:  "a program of a queue ends",
+		Effect:   "a queue that one thread unbinds while another closes the socket of the same port id crashes the machine",
+		Trigger:  "a program that means harm",
 		CVEs:     []string{"CVE-2026-98624"},
-		Fix:      []Commit{{Hash: "9461613afc59"}},
+		Fix:      []Commit{{"9461613afc59", "netfilter: nfnetlink_queue: hold nfnl mutex in event notifier"}},
 		Mainline: []Change{{V(0, 0, 0), Unknown}, {V(5, 10, 0), Affected}, {V(7, 3, 0), Fixed}},
-		Stable:   []Change{{V(6, 1, 189), Fixed}, {V(6, 12, 112), Fixed}, {V(7, 2, 9), Fixed}},
+		Stable:   []Change{{V(5, 10, 1), Affected}, {V(6, 1, 189), Fixed}, {V(6, 12, 112), Fixed}, {V(7, 2, 9), Fixed}},
+		Unlisted: V(7, 2, 0),
 	},
 	{
 		ID:       "null-at-verdict",
@@ -156,6 +157,7 @@ var queueFacts = []Fact{
 		Fix:        []Commit{{Subject: "netfilter: nfnetlink_queue: unbreak SCTP traffic"}},
 		Mainline:   []Change{{V(0, 0, 0), Affected}, {V(6, 12, 0), Fixed}},
 		Stable:     []Change{{V(6, 1, 190), Fixed}},
+		Unlisted:   V(6, 12, 0),
 		Confidence: Medium,
 	},
 	{
@@ -165,6 +167,7 @@ var queueFacts = []Fact{
 		Fix:        []Commit{{Subject: "netfilter: nfnetlink_queue: fix OOB when mac header was cleared"}},
 		Mainline:   []Change{{V(0, 0, 0), Affected}, {V(5, 16, 0), Fixed}},
 		Stable:     []Change{{V(5, 10, 80), Fixed}},
+		Unlisted:   V(5, 16, 0),
 		Confidence: Medium,
 	},
 	{

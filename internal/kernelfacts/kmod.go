@@ -62,11 +62,11 @@ var KmodRace = Fact{
 func AssessKmod(k Reading[Kmod]) Finding {
 	switch {
 	case k.Err != nil:
-		return Finding{KmodRace, Unknown, k.Err.Error()}
+		return KmodRace.finding(Unknown, k.Err.Error())
 	case k.Value.Version == 0:
-		return Finding{KmodRace, Unknown, fmt.Sprintf("modules are loaded by %q, which is not kmod", k.Value.Text)}
+		return KmodRace.finding(Unknown, fmt.Sprintf("modules are loaded by %q, which is not kmod", k.Value.Text))
 	case k.Value.Version < kmodRace:
-		return Finding{KmodRace, Affected, fmt.Sprintf("kmod %d is older than %d, which has the fix", k.Value.Version, kmodRace)}
+		return KmodRace.finding(Affected, fmt.Sprintf("kmod %d is older than %d, which has the fix", k.Value.Version, kmodRace))
 	}
-	return Finding{KmodRace, Fixed, fmt.Sprintf("kmod %d has the fix, which came with %d", k.Value.Version, kmodRace)}
+	return KmodRace.finding(Fixed, fmt.Sprintf("kmod %d has the fix, which came with %d", k.Value.Version, kmodRace))
 }

@@ -114,10 +114,11 @@ func (j *judgement) upgrade(m *Machine) (do, because string, needed bool) {
 // or, if there are none, the ones it may have. Avoid are all that such a kernel must
 // not bring.
 func (j *judgement) faults(m *Machine) (faults []kernelfacts.Finding, avoid []string) {
-	candidates := m.crashes()
+	candidates := m.crashes(m.byRules)
 	for i := range j.rows {
 		r := &j.rows[i]
-		if r.outcome < loss || r.occasion == liverules.No || len(r.finding.Fix) == 0 {
+		given := r.occasion != liverules.No || r.outcome == crashes && m.byRules(r.row)
+		if r.outcome < loss || !given || len(r.finding.Fix) == 0 {
 			continue
 		}
 		avoid = append(avoid, r.fact)
@@ -138,9 +139,9 @@ func (j *judgement) faults(m *Machine) (faults []kernelfacts.Finding, avoid []st
 	return faults, avoid
 }
 
-// upgradeTo is the first upstream version after v that surely has none of the
-// facts to end, and not one of those to avoid, nor one that crashes: some kernels
-// with one fix bring the next fault.
+// upgradeTo is the first upstream version after v that surely has none of the facts
+// to end, and not one of those to avoid: some kernels with one fix bring the next
+// fault.
 func upgradeTo(v kernelfacts.Version, end, avoid []string) (kernelfacts.Version, bool) {
 	var candidates []kernelfacts.Version
 	for _, r := range table {
@@ -163,7 +164,7 @@ func upgradeTo(v kernelfacts.Version, end, avoid []string) (kernelfacts.Version,
 				return false
 			case slices.Contains(end, r.fact):
 				return true
-			case r.outcome == crashes || slices.Contains(avoid, r.fact):
+			case slices.Contains(avoid, r.fact):
 				// What is not known of v need not be known of the next one.
 				return then == kernelfacts.Affected || now != kernelfacts.Unknown
 			}

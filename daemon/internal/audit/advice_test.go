@@ -22,15 +22,15 @@ func TestAdvice(t *testing.T) {
 	}{
 		{"nothing to do", fine, nil, nil},
 		{"not exposed", fine, []change{early, listens}, nil},
-		{"unread", fine, []change{unreadRules}, []string{"as root"}},
+		{"unread", fine, []change{unreadRules}, []string{"as root", "Upgrade the kernel to 7.1.5"}},
 		{"resolved", fine, []change{out, listens}, []string{"guard.mode auto or hold, or run verdictd guard", "pre-conntrack", "notrack"}},
-		{"ICMP errors", fine, []change{out, listens, takesICMPErrors}, []string{"guard.mode", "pre-conntrack", "notrack", "ICMP errors pass"}},
-		{"behind a gate", crashing, []change{out, listens, gated}, []string{"Upgrade the kernel to 5.10.120"}},
+		{"ICMP errors", fine, []change{out, listens, takesICMPErrors}, []string{"guard.mode", "pre-conntrack", "notrack", "ICMP errors pass", "Upgrade the kernel to 7.0"}},
+		{"behind a gate", crashing, []change{out, listens, gated}, []string{"Upgrade the kernel to 5.10.219"}},
 		{"crash", crashing, []change{out, listens, openUserNamespaces},
-			[]string{"guard.mode", "events off", "pre-conntrack", "notrack", "Upgrade the kernel to 5.10.120", "forbid user namespaces"}},
+			[]string{"guard.mode", "events off", "pre-conntrack", "notrack", "Upgrade the kernel to 6.1.191", "forbid user namespaces"}},
 		{"crash, events off", crashing, []change{out, listens, eventsOffNow},
-			[]string{"guard.mode", "pre-conntrack", "notrack", "Upgrade the kernel to 5.10.120"}},
-		{"not exposed on a kernel that crashes", crashing, []change{openUserNamespaces}, []string{"Upgrade the kernel to 5.10.120", "forbid user namespaces"}},
+			[]string{"guard.mode", "pre-conntrack", "notrack", "Upgrade the kernel to 5.10.219"}},
+		{"not exposed on a kernel that crashes", crashing, []change{openUserNamespaces}, []string{"Upgrade the kernel to 6.1.191", "forbid user namespaces"}},
 		// 6.18.14 has the fix, and another fault up to 6.18.23.
 		{"the trap", losing, []change{out, listens}, []string{"guard.mode", "pre-conntrack", "notrack", "Upgrade the kernel to 6.18.24"}},
 		{"a distributor's kernel", patched, []change{out, listens},
@@ -74,8 +74,8 @@ func TestUpgradeTo(t *testing.T) {
 		{kernelfacts.V(6, 1, 100), []string{kernelfacts.FactConfirmedEarly}, []string{kernelfacts.FactGRODropped}, "6.1.191"}, // 6.1.107 brings the other
 		{kernelfacts.V(6, 1, 120), []string{kernelfacts.FactConfirmedEarly, kernelfacts.FactGRODropped}, nil, "6.1.191"},
 		{kernelfacts.V(6, 12, 30), []string{kernelfacts.FactConfirmedEarly}, nil, "6.12.40"},
-		{kernelfacts.V(6, 12, 30), []string{kernelfacts.FactGRODropped}, nil, "6.12.83"},
-		{kernelfacts.V(6, 19, 2), []string{kernelfacts.FactGRODropped}, nil, "6.19.14"},
+		{kernelfacts.V(6, 12, 30), []string{kernelfacts.FactGRODropped}, []string{kernelfacts.FactVerdictUAF}, "6.12.83"},
+		{kernelfacts.V(6, 19, 2), []string{kernelfacts.FactGRODropped}, []string{kernelfacts.FactVerdictUAF}, "6.19.14"},
 		{kernelfacts.V(6, 19, 14), []string{kernelfacts.FactClonedDropped}, nil, ""},
 	} {
 		got, ok := upgradeTo(test.from, test.end, test.avoid)

@@ -34,7 +34,56 @@ var (
 	}}
 	// bridged: the packets of an exposed rule may have been cloned by a bridge.
 	bridged = condition{"an exposed rule that sees bridged packets", func(m *Machine) liverules.Answer { return m.someSite(m.bridgedAt) }}
+	// queuedBridged: bridged packets can wait for a verdict.
+	queuedBridged = condition{"any queue rule that sees bridged packets", func(m *Machine) liverules.Answer { return m.someQueue(m.bridgedAt) }}
+	// queuedLocally: packets of local sockets can wait for a verdict.
+	queuedLocally = condition{"a queue rule in output or postrouting", func(m *Machine) liverules.Answer {
+		return m.someQueue(func(s liverules.Site) liverules.Answer {
+			return yes(s.Reach.Hook == vocabulary.HookOutput || s.Reach.Hook == vocabulary.HookPostrouting)
+		})
+	}}
+	// templated: packets that wait may carry what a rule of xt_CT or nft_ct gave them.
+	templated = condition{"any queue rule, and a rule that sets a conntrack zone", func(m *Machine) liverules.Answer {
+		if len(m.Rules.Zones) == 0 && m.complete() {
+			return liverules.No
+		}
+		return m.queued()
+	}}
+	// weak: the processor reorders what conntrack reads.
+	weak = condition{"an exposed rule on a processor that orders memory weakly", func(m *Machine) liverules.Answer {
+		if m.stronglyOrdered() {
+			return liverules.No
+		}
+		return m.clash()
+	}}
 )
+
+// takes: an exposed rule takes packets of these protocols.
+func takes(name string, protocols ...liverules.Protocol) condition {
+	return condition{"an exposed rule that takes " + name, func(m *Machine) liverules.Answer {
+		return m.someSite(func(s liverules.Site) liverules.Answer { return takenAt(s, protocols) })
+	}}
+}
+
+// queues: packets of these protocols can wait for a verdict.
+func queues(name string, protocols ...liverules.Protocol) condition {
+	return condition{"any queue rule that takes " + name, func(m *Machine) liverules.Answer {
+		return m.someQueue(func(s liverules.Site) liverules.Answer { return takenAt(s, protocols) })
+	}}
+}
+
+// takenAt: a rule takes packets of one of the protocols.
+func takenAt(s liverules.Site, protocols []liverules.Protocol) liverules.Answer {
+	return yes(slices.ContainsFunc(s.Reach.Packets, func(packets liverules.Selection) bool {
+		return slices.ContainsFunc(protocols, packets.Takes)
+	}))
+}
+
+// stronglyOrdered: the processors that this program was built for keep the order of
+// their reads.
+func (m *Machine) stronglyOrdered() bool {
+	return slices.Contains([]string{"386", "amd64", "s390x"}, m.Architecture)
+}
 
 func yes(b bool) liverules.Answer {
 	if b {
@@ -115,18 +164,30 @@ func (m *Machine) someSite(holds func(liverules.Site) liverules.Answer) liverule
 }
 
 func (m *Machine) queued() liverules.Answer {
+	return m.someQueue(func(liverules.Site) liverules.Answer { return liverules.Yes })
+}
+
+// someQueue says whether something holds at a place where packets wait, whether they
+// clash there or not.
+func (m *Machine) someQueue(holds func(liverules.Site) liverules.Answer) liverules.Answer {
 	if m.impossible() {
 		return liverules.No
 	}
+	answer := liverules.No
+	if !m.complete() {
+		answer = liverules.Unknown
+	}
 	for _, q := range m.Rules.Queues {
-		if len(q.Reaches) > 0 {
-			return liverules.Yes
+		for _, reach := range q.Reaches {
+			switch holds(liverules.Site{Rule: q, Reach: reach}) {
+			case liverules.Yes:
+				return liverules.Yes
+			case liverules.Unknown:
+				answer = liverules.Unknown
+			}
 		}
 	}
-	if !m.complete() {
-		return liverules.Unknown
-	}
-	return liverules.No
+	return answer
 }
 
 // translatedAt: a DNAT rule before the site. tproxy rewrites no packet.

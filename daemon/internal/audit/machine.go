@@ -17,7 +17,10 @@ import (
 
 // Machine is all that was read, and what follows from it without weighing.
 type Machine struct {
-	Host     *kernelfacts.Host     `json:"host"`
+	Host *kernelfacts.Host `json:"host"`
+	// Architecture is that of this program, in Go's names.
+	Architecture string `json:"architecture"`
+
 	Facts    []kernelfacts.Finding `json:"facts"`
 	KmodRace kernelfacts.Finding   `json:"kmod_race"`
 
@@ -79,7 +82,7 @@ func read(ctx context.Context, run kernelfacts.Runner) *Machine {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	root := os.DirFS("/")
-	m := &Machine{Host: kernelfacts.ReadHost(ctx, root, run), Bridging: readBridging(root)}
+	m := &Machine{Host: kernelfacts.ReadHost(ctx, root, run), Architecture: runtime.GOARCH, Bridging: readBridging(root)}
 	m.Rules, _ = liverules.Read() // the error is in Rules.Unread too
 	bound, err := nfq.ReadKernelQueues()
 	if !errors.Is(err, fs.ErrNotExist) { // without nfnetlink_queue there are no queues

@@ -19,6 +19,7 @@ func made(t *testing.T, release string) *Machine {
 		t.Fatal(err)
 	}
 	return &Machine{
+		Architecture: "amd64",
 		Host: &kernelfacts.Host{
 			Kernel:         kernelfacts.Reading[kernelfacts.Build]{Value: b},
 			Changelog:      kernelfacts.Reading[kernelfacts.Changelog]{Err: exec.ErrNotFound},
@@ -90,6 +91,8 @@ func noKernel(m *Machine) { m.Host.Kernel.Err = errors.New("made up") }
 func eventsOffNow(m *Machine) { m.Host.Conntrack.Events.Value = eventsOff }
 
 func bridgeThere(m *Machine) { m.Bridging.Value = Bridging{Bridges: []string{"br0"}, CallsIP: true} }
+
+func onARM(m *Machine) { m.Architecture = "arm64" }
 
 func takesICMPErrors(m *Machine) {
 	m.Rules.Queues[0].Reaches[0].Packets = []liverules.Selection{{Families: []liverules.Family{liverules.IPv4}, ICMPErrors: true}}

@@ -69,7 +69,7 @@ func MayProbe(m *Machine, accepted bool) error {
 		return nil
 	}
 	var faults []string
-	for _, f := range m.crashes() {
+	for _, f := range m.crashes(byProbe) {
 		faults = append(faults, fmt.Sprintf("%s is %s: %s", f.ID, f.Status, f.Reason))
 	}
 	if len(faults) == 0 {

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -15,7 +16,7 @@ import (
 
 // keys that scripts rely on; docs/audit.md explains each.
 var keys = []string{
-	"advice", "answer", "bridging", "dnat_before_queue", "events", "facts", "host", "kmod_race", "probe", "queues", "rules",
+	"advice", "answer", "architecture", "bridging", "dnat_before_queue", "events", "facts", "host", "kmod_race", "probe", "queues", "rules",
 	"schema", "sequences", "unread", "verdict", "version", "why",
 }
 
@@ -101,19 +102,48 @@ func TestDocumentHasTheTable(t *testing.T) {
 func TestTextBeginsWithTheAnswer(t *testing.T) {
 	r := reportOf(t)
 	var b bytes.Buffer
-	if err := r.WriteText(&b); err != nil {
+	if err := r.WriteText(&b, true); err != nil {
 		t.Fatal(err)
 	}
 	at := -1
 	for _, part := range []string{
-		r.Sentence + "\nProbe: unseen: ", "\nWhy\n", "\nWhat to do, the cheapest first\n  1. ", "\nMachine\n", "\nQueue rules\n",
-		"\nQueues bound now\n", "\nWhat is known of this kernel\n", "\nProbe\n",
+		wrapped("", "", r.Sentence) + "Probe: unseen: ", "\nWhy\n", "\nWhat to do, the cheapest first\n  1. ", "\nMachine\n", "\nQueue rules\n",
+		"\nQueues bound now\n", "\nProbe\n", "\nWhat is known of this kernel\n",
 	} {
 		next := strings.Index(b.String(), part)
 		if next <= at {
 			t.Errorf("%q is missing, or too early: %s", part, b.String())
 		}
 		at = next
+	}
+}
+
+// TestTextIsNarrow: lines fit 100 columns unless a single word does not, and what is
+// fixed here shows on demand only.
+func TestTextIsNarrow(t *testing.T) {
+	r := reportOf(t)
+	r.Host.Distribution.Err = errors.New("a line\nand another one\n" + strings.Repeat("word ", 40))
+	texts := map[bool]string{}
+	for _, all := range []bool{false, true} {
+		var b bytes.Buffer
+		if err := r.WriteText(&b, all); err != nil {
+			t.Fatal(err)
+		}
+		texts[all] = b.String()
+		for line := range strings.Lines(b.String()) {
+			if len(line) > columns+1 && strings.Contains(strings.TrimSpace(line), " ") {
+				t.Errorf("%d columns: %s", len(line)-1, line)
+			}
+		}
+	}
+	for _, f := range r.Facts {
+		for all, text := range texts {
+			shown := all || f.Status == kernelfacts.Affected || f.Status == kernelfacts.Unknown
+			_, list, _ := strings.Cut(text, "What is known of this kernel")
+			if strings.Contains(list, " "+f.ID+" ") != shown {
+				t.Errorf("%s, which is %s, with all %v: shown %v", f.ID, f.Status, all, !shown)
+			}
+		}
 	}
 }
 

@@ -3,39 +3,44 @@ package audit
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
 
+// columns is the width of the text.
+const columns = 100
+
 // WriteText writes the report for a person in a hurry: the answer, why, what to
-// do, and only then the details.
-func (r *Report) WriteText(w io.Writer) error {
+// do, and only then the details. Of what is known of the kernel it shows what applies
+// or may, or all of it.
+func (r *Report) WriteText(w io.Writer, all bool) error {
 	var b strings.Builder
-	b.WriteString(r.Sentence + "\n")
+	b.WriteString(wrapped("", "", r.Sentence))
 	if p := r.Probe; p != nil && p.Probe != nil {
-		fmt.Fprintf(&b, "Probe: %s: %s.\n", p.Outcome, p.Meaning)
+		b.WriteString(wrapped("", "", fmt.Sprintf("Probe: %s: %s.", p.Outcome, p.Meaning)))
 	} else if p != nil {
-		fmt.Fprintf(&b, "Probe: not run: %s.\n", p.Refused)
+		b.WriteString(wrapped("", "", fmt.Sprintf("Probe: not run: %s.", p.Refused)))
 	}
 	if len(r.Why) > 0 {
 		b.WriteString("\nWhy\n")
 	}
 	for _, line := range r.Why {
-		fmt.Fprintf(&b, "  - %s\n", line)
+		b.WriteString(wrapped("  - ", "    ", line))
 	}
 	if len(r.Advice) > 0 {
 		b.WriteString("\nWhat to do, the cheapest first\n")
 	}
 	for i, a := range r.Advice {
-		fmt.Fprintf(&b, "  %d. %s: %s.\n", i+1, a.Do, a.Because)
+		b.WriteString(wrapped(fmt.Sprintf("  %d. ", i+1), "     ", a.Do+": "+a.Because+"."))
 		if a.Command != "" {
 			fmt.Fprintf(&b, "     %s\n", a.Command)
 		}
 	}
 	r.details(&b)
+	r.findings(&b, all)
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
@@ -43,33 +48,78 @@ func (r *Report) WriteText(w io.Writer) error {
 }
 
 func (r *Report) details(b *strings.Builder) {
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	title := func(s string) { fmt.Fprintf(t, "\n%s\n", s) }
-
+	title := func(s string) { fmt.Fprintf(b, "\n%s\n", s) }
+	pair := func(key, value string) {
+		b.WriteString(wrapped(fmt.Sprintf("  %-20s  ", key), strings.Repeat(" ", 24), value))
+	}
+	list := func(lines []string) {
+		for _, line := range lines {
+			begin := line[:len(line)-len(strings.TrimLeft(line, " "))]
+			b.WriteString(wrapped("  "+begin, "      "+begin, line))
+		}
+	}
 	title("Machine")
 	for _, f := range r.machineLines() {
-		fmt.Fprintf(t, "  %s\t%s\n", f[0], f[1])
+		pair(f[0], f[1])
 	}
 	title("Queue rules")
-	for _, line := range r.ruleLines() {
-		fmt.Fprintf(t, "  %s\n", line)
-	}
+	list(r.ruleLines())
 	title("Queues bound now")
-	for _, line := range r.queueLines() {
-		fmt.Fprintf(t, "  %s\n", line)
-	}
-	title("What is known of this kernel")
-	for _, f := range append(r.Facts, r.KmodRace) {
-		fmt.Fprintf(t, "  %s\t%s\t%s: %s\n", f.Status, f.ID+known(f.Fact), f.Effect, f.Reason)
-	}
+	list(r.queueLines())
 	if p := r.Probe; p != nil && p.Probe != nil {
 		title("Probe")
-		fmt.Fprintf(t, "  %d flows of %d packets\t%d sent, %d delivered\n", p.Flows, p.PacketsPerFlow, p.Sent, p.Delivered)
-		fmt.Fprintf(t, "  conntrack's counters\tclash_resolve %s, insert_failed %s, drop %s\n", shown(p.ClashResolve), shown(p.InsertFailed), shown(p.Drop))
-		fmt.Fprintf(t, "  lost in the queue\t%d as it was full, %d as the socket was\n", p.QueueDropped, p.UserDropped)
-		fmt.Fprintf(t, "  taint mask\t%d before, %d after\n", p.TaintBefore, p.TaintAfter)
+		pair("flows", fmt.Sprintf("%d of %d packets: %d sent, %d delivered", p.Flows, p.PacketsPerFlow, p.Sent, p.Delivered))
+		pair("conntrack's counters", fmt.Sprintf("clash_resolve %s, insert_failed %s, drop %s", shown(p.ClashResolve), shown(p.InsertFailed), shown(p.Drop)))
+		pair("lost in the queue", fmt.Sprintf("%d as it was full, %d as the socket was", p.QueueDropped, p.UserDropped))
+		pair("taint mask", fmt.Sprintf("%d before, %d after", p.TaintBefore, p.TaintAfter))
 	}
-	_ = t.Flush() // into memory
+}
+
+// findings are a line each, cut where it is too long: the reasons are whole in JSON.
+func (r *Report) findings(b *strings.Builder, all bool) {
+	b.WriteString("\nWhat is known of this kernel\n")
+	hidden := 0
+	for _, f := range append(slices.Clone(r.Facts), r.KmodRace) {
+		if !all && (f.Status == kernelfacts.Fixed || f.Status == kernelfacts.NotAffected) {
+			hidden++
+			continue
+		}
+		line := fmt.Sprintf("  %-12s  %-26s  %s", f.Status, f.ID, onOneLine(f.Reason))
+		b.WriteString(cut(line) + "\n")
+	}
+	if hidden > 0 {
+		fmt.Fprintf(b, "  and %d that are fixed here, or never were: --all shows them\n", hidden)
+	}
+}
+
+// wrapped is a paragraph, broken between words, behind a beginning and an indent for
+// its other lines.
+func wrapped(begin, indent, text string) string {
+	var b strings.Builder
+	b.WriteString(begin)
+	at := len(begin)
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case at+1+len(word) > columns:
+			b.WriteString("\n" + indent)
+			at = len(indent)
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += len(word)
+	}
+	return b.String() + "\n"
+}
+
+// cut ends a line at the width.
+func cut(line string) string {
+	if len(line) > columns {
+		line = line[:columns-3] + "..."
+	}
+	return line
 }
 
 func shown(n *uint64) string {
@@ -87,7 +137,9 @@ func value[T any](r kernelfacts.Reading[T], say func(T) string) string {
 	return say(r.Value)
 }
 
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+func oneLine(err error) string { return onOneLine(err.Error()) }
+
+func onOneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // machineLines are keys and values.
 func (r *Report) machineLines() [][2]string {

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"golang.org/x/sys/unix"
+
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/liverules"
 )
@@ -40,20 +42,35 @@ type row struct {
 
 // table is the whole of the rules for the verdict. The facts that are not in it
 // change none: their occasion is in the traffic (flows that are each other's
-// reverse, source NAT that gives the loser another port) or in the program that
-// gives the verdicts, and neither rules nor settings show it. docs/audit.md has
-// the table for readers.
+// reverse, source NAT that gives the loser another port), in what a program does with
+// its queue, or in what an operator does to the rules, and neither rules nor settings
+// show it. docs/audit.md has the table for readers. The first of the worst rows is the
+// one that the answer names.
 var table = []row{
 	{"", clash, resolved},
 	{kernelfacts.FactClashCrash, clash, crashes},
 	{kernelfacts.FactConfirmedEarly, clash, crashes},
 	{kernelfacts.FactVerdictUAF, queued, crashes},
+	{"null-at-verdict", clash, crashes},
+	{"reinjected-clash-crash", clash, crashes},
+	{"weakly-ordered", weak, crashes},
+	{"socket-reference", queuedLocally, crashes},
+	{"queue-destroyed", queued, crashes},
+	{"ct-template-removed", templated, crashes},
+	{"bridge-device-freed", queuedBridged, crashes},
+	{"bridge-fake-destination", queuedBridged, crashes},
+	{"bridge-port-left", queuedBridged, crashes},
+	{"bridge-clones-confirmed", bridged, crashes},
 	{kernelfacts.FactNoResolution, clash, loss},
 	{"nat-clash-dropped", translated, loss},
 	{kernelfacts.FactDNATMisroute, misrouted, loss},
 	{kernelfacts.FactGRODropped, clash, loss},
 	// Clones also come of multicast behind OUTPUT, which rules do not show.
 	{kernelfacts.FactClonedDropped, bridged, loss},
+	{"bridge-without-destination", queuedBridged, loss},
+	{"icmp-clash-dropped", takes("ICMP", unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6), loss},
+	{"gre-clash-dropped", takes("GRE", unix.IPPROTO_GRE), loss},
+	{"sctp-checksums", queues("SCTP", unix.IPPROTO_SCTP), loss},
 }
 
 // judged is a row on a machine.

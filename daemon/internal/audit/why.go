@@ -108,8 +108,11 @@ func (j *judgement) worstEffect() string {
 }
 
 func (j *judgement) occasionOf(m *Machine) string {
-	if d := j.decisive(); d.when.name != queued.name {
+	switch d := j.decisive(); {
+	case strings.HasPrefix(d.when.name, "an exposed rule"):
 		return "packets of new flows clash " + m.where()
+	case d.when.name == queuedBridged.name:
+		return "bridged packets are queued"
 	}
 	return "packets are queued"
 }
@@ -122,7 +125,11 @@ func known(f kernelfacts.Fact) string {
 		word, commits = "brought by ", f.Cause
 	}
 	for _, c := range commits {
-		list = append(list, word+c.Hash)
+		name := c.Hash
+		if name == "" {
+			name = fmt.Sprintf("%q", c.Subject)
+		}
+		list = append(list, word+name)
 		word = ""
 	}
 	if len(list) == 0 {
@@ -157,9 +164,7 @@ func (j *judgement) why(m *Machine) []string {
 		}
 	}
 	if m.hasSites() {
-		for _, f := range besides(m) {
-			say("Besides, where there is %s: %s%s: %s.", f.Trigger, f.Effect, known(f.Fact), f.Reason)
-		}
+		list = append(list, aside(m)...)
 	}
 	if u := m.Host.UserNamespaces; u.Access != kernelfacts.UserNamespacesClosed {
 		switch m.worstCrash() {
@@ -180,7 +185,7 @@ func (j *judgement) why(m *Machine) []string {
 // anyone can make in a namespace: fixed stands for none.
 func (m *Machine) worstCrash() kernelfacts.Status {
 	worst := kernelfacts.Fixed
-	for _, f := range m.crashes() {
+	for _, f := range m.crashes(byAnyUser) {
 		if f.Status == kernelfacts.Affected {
 			return kernelfacts.Affected
 		}
@@ -189,17 +194,49 @@ func (m *Machine) worstCrash() kernelfacts.Status {
 	return worst
 }
 
-// crashes lists the faults that may crash the kernel, and which it has or may
-// have.
-func (m *Machine) crashes() []kernelfacts.Finding {
+// crashes lists the faults that may crash the kernel, of the rows that count, and
+// which it has or may have.
+func (m *Machine) crashes(counts func(row) bool) []kernelfacts.Finding {
 	var list []kernelfacts.Finding
 	for _, r := range table {
-		if r.outcome != crashes {
+		if r.outcome != crashes || r.when.name == weak.name && m.stronglyOrdered() || !counts(r) {
 			continue
 		}
 		if f := m.fact(r.fact); f.Status == kernelfacts.Affected || f.Status == kernelfacts.Unknown {
 			list = append(list, f)
 		}
+	}
+	return list
+}
+
+// byAnyUser counts the faults that any local user can give their occasion, be it in a
+// namespace of their own: all of them.
+func byAnyUser(row) bool { return true }
+
+// byProbe counts those whose occasion is a clash, or a queue of local packets alone.
+func byProbe(r row) bool {
+	return slices.Contains([]string{clash.name, queued.name, queuedLocally.name, weak.name}, r.when.name)
+}
+
+// byRules counts those whose occasion the rules may give, and those that a user may
+// give it where users may make namespaces.
+func (m *Machine) byRules(r row) bool {
+	return m.Host.UserNamespaces.Access != kernelfacts.UserNamespacesClosed || r.when.holds(m) != liverules.No
+}
+
+// aside names the faults whose occasion no rule shows, and tells those that packets of
+// new flows meet by themselves.
+func aside(m *Machine) (list []string) {
+	var ids []string
+	for _, f := range besides(m) {
+		if f.ID == kernelfacts.FactClonedDropped || f.ID == kernelfacts.FactReinjection {
+			list = append(list, fmt.Sprintf("Besides, where there is %s: %s%s: %s.", f.Trigger, f.Effect, known(f.Fact), f.Reason))
+			continue
+		}
+		ids = append(ids, f.ID)
+	}
+	if len(ids) > 0 {
+		list = append(list, "Besides, with occasions in the traffic, or in what programs and operators do: "+strings.Join(ids, ", ")+".")
 	}
 	return list
 }
