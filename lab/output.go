@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-
-	"github.com/google/renameio/v2"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
@@ -52,18 +49,7 @@ func canWrite(files ...string) error {
 		if path == "" || path == "-" {
 			continue
 		}
-		info, err := os.Stat(path)
-		if err == nil && info.IsDir() {
-			return fmt.Errorf("the report could not be written later: %s is a directory", path)
-		}
-		if err == nil && !info.Mode().IsRegular() {
-			continue
-		}
-		f, err := renameio.NewPendingFile(path)
-		if err == nil {
-			err = f.Cleanup()
-		}
-		if err != nil {
+		if err := cli.CanWrite(path); err != nil {
 			return fmt.Errorf("the report could not be written later to %s: %w", path, err)
 		}
 	}
@@ -107,7 +93,7 @@ func (std streams) writeDocument(path string, document any) error {
 	case path == "-":
 		_, err = std.out.Write(b)
 	default:
-		err = writeFile(path, b)
+		err = cli.WriteFile(path, b)
 	}
 	if err != nil {
 		return fmt.Errorf("write the JSON result: %w", err)
@@ -124,17 +110,8 @@ func writePage(path string, write func(io.Writer) error) error {
 	if err := write(&page); err != nil {
 		return err
 	}
-	if err := writeFile(path, page.Bytes()); err != nil {
+	if err := cli.WriteFile(path, page.Bytes()); err != nil {
 		return fmt.Errorf("write the HTML report: %w", err)
 	}
 	return nil
-}
-
-// writeFile writes beside a file and renames, so that whoever reads it meets a whole document, the old one or the new
-// one. What is no file, such as /dev/null or a pipe, is written to as it is.
-func writeFile(path string, b []byte) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return os.WriteFile(path, b, 0o644)
-	}
-	return renameio.WriteFile(path, b, 0o644)
 }

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"verdictd/internal/cli"
 	"verdictd/stress/internal/compare"
@@ -95,14 +95,16 @@ func (c *compareCmd) write(p *program, comparisons []*compare.Comparison) error 
 }
 
 // toFile has a new file written, or standard output (-).
-func (p *program) toFile(path string, write func(io.Writer) error) (err error) {
+func (p *program) toFile(path string, write func(io.Writer) error) error {
 	if path == "-" {
 		return write(p.stdout)
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("create %s: %w", path, err)
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return write(f)
+	if err := cli.WriteFile(path, b.Bytes()); err != nil {
+		return fmt.Errorf("write comparison: %w", err)
+	}
+	return nil
 }

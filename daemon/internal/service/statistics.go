@@ -3,13 +3,13 @@ package service
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/config"
 	"verdictd/internal/nfq"
 	"verdictd/internal/statistics"
@@ -98,19 +98,18 @@ func writeStatistics(d *statistics.Document, name string) error {
 	if name == "" {
 		return nil
 	}
-	var w io.Writer = os.Stdout
-	if name != "-" {
-		f, err := os.Create(name)
-		if err != nil {
-			return fmt.Errorf("write statistics: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		w = f
+	text, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write statistics: %w", err)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if err := e.Encode(d); err != nil {
-		return fmt.Errorf("write statistics to %s: %w", name, err)
+	text = append(text, '\n')
+	if name == "-" {
+		_, err = os.Stdout.Write(text)
+	} else {
+		err = cli.WriteFile(name, text)
+	}
+	if err != nil {
+		return fmt.Errorf("write statistics: %w", err)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func TestResultFileKinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(f.replace([]byte("{}")), f.close()); err != nil {
+		if err := f.replace([]byte("{}")); err != nil {
 			t.Error(err)
 		}
 		after, err := os.Lstat(path)

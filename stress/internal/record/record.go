@@ -57,7 +57,7 @@ func (c Config) Open(places ...results.Place) (r *Record, err error) {
 		}
 	}
 	if r.watch, err = startWatch(r, c.KernelLog, c.Stderr); err != nil {
-		return nil, errors.Join(err, r.file.close())
+		return nil, err
 	}
 	return r, nil
 }
@@ -102,7 +102,7 @@ func (r *Record) Write(scenario string, res any, summarize func(io.Writer) error
 	if r.summary != nil {
 		err = errors.Join(err, summarize(r.summary), summarizeKernel(r.summary, found))
 	}
-	return errors.Join(err, r.file.close())
+	return err
 }
 
 func (r *Record) encode(found *crash.Findings, res any) error {
@@ -122,5 +122,5 @@ func (r *Record) encode(found *crash.Findings, res any) error {
 // Close is for a run that has no result. The file stays as incomplete as it is.
 func (r *Record) Close() error {
 	_, err := r.watch.end()
-	return errors.Join(err, r.file.close())
+	return err
 }

@@ -106,7 +106,7 @@ func (w *watch) flush(res any) error {
 		w.partial = part
 	}
 	r := w.record
-	if r.file == nil || r.file.special != nil {
+	if r.file == nil || r.file.special {
 		return nil
 	}
 	document, err := results.Document(r.header, &w.found, w.partial)
