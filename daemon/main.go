@@ -16,12 +16,14 @@ var version = "devel"
 
 // commands have a Run method each.
 type commands struct {
-	Run     runCommand       `cmd:"" help:"Give verdicts until told to stop (SIGTERM or SIGINT)."`
-	Guard   guardCommand     `cmd:"" help:"Guard the queues of other programs, which stay as they are."`
-	Check   checkCommand     `cmd:"" help:"Check a configuration and list every problem."`
-	Rules   rulesCommand     `cmd:"" help:"Install, remove or show the rules that feed the queues."`
-	Audit   auditCommand     `cmd:"" help:"Say whether packets can clash on this machine, what its kernel does then, and what to do about it."`
-	Version kong.VersionFlag `help:"Print the version."`
+	Run       runCommand       `cmd:"" help:"Give verdicts until told to stop (SIGTERM or SIGINT)."`
+	Guard     guardCommand     `cmd:"" help:"Guard the queues of other programs, which stay as they are."`
+	Supervise superviseCommand `cmd:"" help:"Run a command of this program, hold its queues while it is restarted, and start it once more when it fails."`
+	Release   releaseCommand   `cmd:"" help:"Do as on_failure says for packets that no daemon judges any more."`
+	Check     checkCommand     `cmd:"" help:"Check a configuration and list every problem."`
+	Rules     rulesCommand     `cmd:"" help:"Install, remove or show the rules that feed the queues."`
+	Audit     auditCommand     `cmd:"" help:"Say whether packets can clash on this machine, what its kernel does then, and what to do about it."`
+	Version   kong.VersionFlag `help:"Print the version."`
 }
 
 func main() {

@@ -20,6 +20,8 @@ const (
 	// As many as anybody has processors for.
 	// MaxGateQueues is the most threads that a gate has.
 	MaxGateQueues = 64
+	// A daemon takes some 100 ms to start.
+	minLongestWait = time.Second
 	// A program that asks a person takes minutes.
 	maxHold = time.Hour
 	// One packet of the greatest length.
@@ -32,6 +34,9 @@ const (
 
 // check reports what is wrong with the values, one by one and together.
 func (f *file) check(c *Config) {
+	if c.Failure.LongestWait != 0 {
+		f.within("failure.longest_wait", c.Failure.LongestWait, minLongestWait, maxHold)
+	}
 	f.checkQueues(&c.Queues)
 	f.checkGuard(c)
 	f.checkRules(&c.Rules)

@@ -9,15 +9,27 @@ import (
 // Config is the whole file. Default has the values of keys that are not written.
 type Config struct {
 	// Backend receives packets and sends verdicts.
-	Backend    vocabulary.Backend `yaml:"backend"`
-	Queues     Queues             `yaml:"queues"`
-	Guard      Guard              `yaml:"guard"`
-	Rules      Rules              `yaml:"rules"`
-	Policy     Policy             `yaml:"policy"`
-	Analysis   Analysis           `yaml:"analysis"`
-	Statistics Statistics         `yaml:"statistics"`
-	Metrics    Metrics            `yaml:"metrics"`
+	Backend vocabulary.Backend `yaml:"backend"`
+	// OnFailure is what becomes of packets where no daemon judges them; Failure has the pieces.
+	OnFailure  vocabulary.OnFailure `yaml:"on_failure"`
+	Failure    Failure              `yaml:"failure"`
+	Queues     Queues               `yaml:"queues"`
+	Guard      Guard                `yaml:"guard"`
+	Rules      Rules                `yaml:"rules"`
+	Policy     Policy               `yaml:"policy"`
+	Analysis   Analysis             `yaml:"analysis"`
+	Statistics Statistics           `yaml:"statistics"`
+	Metrics    Metrics              `yaml:"metrics"`
 }
+
+// Failure is what happens while the daemon is away.
+type Failure struct {
+	// LongestWait bounds how long packets wait for a daemon that is restarted; 0: they wait for ever.
+	LongestWait time.Duration `yaml:"longest_wait"`
+}
+
+// Bypass reports whether the rules let packets pass while nobody listens.
+func (c *Config) Bypass() bool { return c.Rules.Bypass.Is(c.OnFailure == vocabulary.FailAccept) }
 
 // Queues are consecutive NFQUEUEs; each has a thread of its own.
 type Queues struct {
@@ -99,8 +111,8 @@ type Rules struct {
 	Table     string               `yaml:"table"`
 	Placement vocabulary.Placement `yaml:"placement"`
 	Fanout    vocabulary.Fanout    `yaml:"fanout"`
-	// Bypass accepts packets while no daemon listens.
-	Bypass    bool                  `yaml:"bypass"`
+	// Bypass accepts packets while no daemon listens; auto: as Config.OnFailure says.
+	Bypass    vocabulary.Toggle     `yaml:"bypass"`
 	Families  []vocabulary.Family   `yaml:"families"`
 	Protocols []vocabulary.Protocol `yaml:"protocols"`
 	// A packet is queued if it matches either list; two empty ones queue all.
@@ -135,15 +147,17 @@ type Metrics struct {
 // Default is an empty file's configuration.
 func Default() *Config {
 	return &Config{
-		Backend: vocabulary.BackendMmsg,
-		Queues:  Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
+		Backend:   vocabulary.BackendMmsg,
+		OnFailure: vocabulary.FailAccept,
+		Failure:   Failure{LongestWait: 10 * time.Second},
+		Queues:    Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
 		Guard: Guard{
 			Mode: vocabulary.GuardAuto, FirstQueue: 61440, Hold: time.Second, HoldLimit: 30 * time.Second,
 			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20,
 			Settled: true, SettledSize: 1 << 16,
 		},
 		Rules: Rules{
-			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: true,
+			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: vocabulary.Auto,
 			Families: []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6}, Protocols: []vocabulary.Protocol{17},
 		},
 		Policy:   Policy{Undecodable: vocabulary.Drop},

@@ -32,7 +32,7 @@ policy:
 `,
 		[]string{
 			`f:1:10: backend: "fast" is not one of mmsg, gonfqueue: the nearest is`,
-			`f:2:1: queue: no such key: the nearest is "queues", of backend, queues,`,
+			`f:2:1: queue: no such key: the nearest is "queues", of backend, on_failure,`,
 			`f:5:9: guard.mode: "hodl" is not one of auto, hold, drop, off: the nearest is "hold"`,
 			`f:6:3: guard.mark: is gone: held packets are the originals and carry no mark; delete the line`,
 			`f:7:9: guard.hold: "50" is no duration`,

@@ -95,6 +95,9 @@ func (s *Server) prepare() error {
 	return errors.Join(err, refused)
 }
 
+// Address is where children send to, as in $NOTIFY_SOCKET.
+func (s *Server) Address() string { return s.path }
+
 // Receive waits for the next message, does what it says about descriptors, and returns
 // the rest of it. What is not understood is left out.
 //
@@ -232,6 +235,16 @@ func (s *Server) Names() (names []string, refused int) {
 		names = append(names, k.name)
 	}
 	return names, s.refused
+}
+
+// Files are what is kept, under the names that Names tells. They stay the Server's.
+func (s *Server) Files() (files []*os.File) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for _, k := range s.kept {
+		files = append(files, k.file)
+	}
+	return files
 }
 
 // Release closes all that is kept: the queues of sockets end, and what waits in them is

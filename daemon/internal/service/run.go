@@ -53,6 +53,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	}
 	defer stopMetrics()
 	s.usage = startUsage()
+	tellFailure(log, FailurePlan(cfg))
 	notify(log, daemon.SdNotifyReady)
 	err = s.serve(ctx)
 	notify(log, daemon.SdNotifyStopping)

@@ -24,7 +24,7 @@ func Rules(cfg *config.Config) ruleset.Config {
 		Fanout:           r.Fanout,
 		FirstQueue:       cfg.Queues.First,
 		Queues:           uint16(cfg.Queues.Count),
-		Bypass:           r.Bypass,
+		Bypass:           cfg.Bypass(),
 		IPv4:             slices.Contains(r.Families, vocabulary.IPv4),
 		IPv6:             slices.Contains(r.Families, vocabulary.IPv6),
 		Protocols:        vocabulary.Numbers(r.Protocols),

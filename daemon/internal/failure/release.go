@@ -1,0 +1,79 @@
+package failure
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"verdictd/daemon/internal/guard"
+	"verdictd/internal/netlab"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
+)
+
+// Release carries the plan out. Sockets are those of the daemon that is gone, where the caller holds them: they are to
+// be closed then, as only that ends their queues.
+//
+// With accept, in this order:
+//
+//  1. The rules that queue for verdicts go; the base chains stay, or what waits would be dropped.
+//  2. What waits for verdicts is accepted.
+//  3. What waits in the gate is accepted, in its order. First packets are confirmed by then, so that these do not clash.
+//  4. The gate's rules go, and what has come meanwhile is accepted.
+//  5. The table goes, if nothing waits in any queue of the namespace.
+//
+// With drop, the rules stay: they have no `bypass`, unless the configuration says so, and what waits is dropped as its
+// queues end.
+func Release(p Plan, sockets []*os.File, log *slog.Logger) error {
+	if p.OnFailure == vocabulary.FailDrop {
+		log.Error("packets are dropped from now on: no daemon judges them, and on_failure is drop", "table", p.Table)
+		return nil
+	}
+	accept := func() error { return p.accept(sockets, log) }
+	if p.NetNS == "" {
+		return accept()
+	}
+	ns, err := netlab.OpenNetNS(p.NetNS)
+	if err != nil {
+		return err
+	}
+	return errors.Join(ns.Do(accept), ns.Close())
+}
+
+func (p Plan) accept(sockets []*os.File, log *slog.Logger) error {
+	rules, err := ruleset.Left(p.Table)
+	if errors.Is(err, ruleset.ErrNotFound) {
+		rules, err = &ruleset.Installed{}, nil // somebody has removed it: its methods do nothing
+	}
+	if err != nil {
+		return err // what has its name is somebody else's
+	}
+	count := 0
+	all := func(which func(uint16) bool) (errs error) {
+		for _, s := range sockets {
+			if !nfq.IsSocket(int(s.Fd())) {
+				continue
+			}
+			n, err := nfq.AcceptAll(int(s.Fd()), which)
+			count += n
+			errs = errors.Join(errs, err)
+		}
+		return errs
+	}
+	gate := func(queue uint16) bool { return !p.verdicts(queue) }
+	err = errors.Join(
+		rules.DetachVerdicts(), all(p.verdicts),
+		all(gate), rules.DetachGate(), all(gate),
+		all(p.verdicts), // packets that the gate let go on their way into a rule that was just taken out
+	)
+	if err == nil && guard.Idle(func(uint16) bool { return true }) {
+		err = rules.Remove()
+	}
+	log.Error("packets go on without a verdict from now on: no daemon judges them, and on_failure is accept", "table", p.Table, "accepted", count)
+	if err != nil {
+		return fmt.Errorf("let packets go on: %w", err)
+	}
+	return nil
+}

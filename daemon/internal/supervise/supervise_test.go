@@ -1,0 +1,404 @@
+package supervise
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stage is a supervisor, which is a process of its own as it reaps all children, and what its daemons write.
+type stage struct {
+	t      *testing.T
+	folder string
+	cmd    *exec.Cmd
+	errors *bytes.Buffer // to be read when the supervisor has ended
+}
+
+// begin starts a supervisor whose daemons behave as told.
+func begin(t *testing.T, behaviour string, environment ...string) *stage {
+	t.Helper()
+	s := &stage{t: t, folder: t.TempDir(), errors: &bytes.Buffer{}}
+	s.behave(behaviour)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cmd = exec.Command(self)
+	s.cmd.Env = append(append(os.Environ(), roleVariable+"=supervisor", folderVariable+"="+s.folder), environment...)
+	s.cmd.Stdout, s.cmd.Stderr = s.errors, s.errors
+	s.cmd.WaitDelay = 10 * time.Second
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.cmd.ProcessState == nil {
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("the supervisor's log:\n%s\nits daemons:\n%s", s.errors, s.log())
+		}
+	})
+	return s
+}
+
+// behave tells daemons that start from now on what to do (see daemonMain).
+func (s *stage) behave(behaviour string) {
+	s.t.Helper()
+	name := filepath.Join(s.folder, "behaviour")
+	if err := os.WriteFile(name+".new", []byte(behaviour), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) log() string {
+	b, _ := os.ReadFile(filepath.Join(s.folder, "log"))
+	return string(b)
+}
+
+// await waits until the daemons have written a line so often, and returns the last one's words behind it.
+func (s *stage) await(line string, times int) []string {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var found []string
+		for l := range strings.Lines(s.log()) {
+			if rest, ok := strings.CutPrefix(strings.TrimSuffix(l, "\n"), line); ok {
+				found = append(found, rest)
+			}
+		}
+		if len(found) >= times {
+			return strings.Fields(found[times-1])
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%q came %d times, want %d", line, len(found), times)
+		}
+	}
+}
+
+// pid is the process of the nth daemon that was ready.
+func (s *stage) pid(nth int) int {
+	s.t.Helper()
+	pid, err := strconv.Atoi(s.await("ready", nth)[0])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pid
+}
+
+func (s *stage) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// anyStatus is for ends that depend on the moment.
+const anyStatus = -2
+
+// end waits for the supervisor and checks its status.
+func (s *stage) end(status int) {
+	s.t.Helper()
+	timer := time.AfterFunc(20*time.Second, func() { _ = s.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = s.cmd.Wait()
+	if got := s.cmd.ProcessState.ExitCode(); got != status && status != anyStatus {
+		s.t.Errorf("the supervisor ended with %v, want status %d", s.cmd.ProcessState, status)
+	}
+}
+
+func TestFinalStatus(t *testing.T) {
+	for _, status := range []int{0, 64, 78} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			s := begin(t, fmt.Sprintf("exit %d", status))
+			s.end(status)
+			if n := strings.Count(s.log(), "start"); n != 1 {
+				t.Errorf("%d starts, want 1", n)
+			}
+		})
+	}
+}
+
+// TestRestarts: whatever else ends a daemon, another is started.
+func TestRestarts(t *testing.T) {
+	s := begin(t, "exit 1")
+	s.await("start", 3)
+	s.behave("panic")
+	s.await("panic", 1)
+	s.behave("ready")
+	for n, sig := range []syscall.Signal{unix.SIGKILL, unix.SIGSEGV, unix.SIGABRT} {
+		if err := unix.Kill(s.pid(n+1), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.pid(4)
+	s.signal(unix.SIGTERM)
+	s.await("signal terminated", 1)
+	s.end(0)
+}
+
+func TestSignalsArePassedOn(t *testing.T) {
+	s := begin(t, "ready")
+	s.pid(1)
+	for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1} {
+		s.signal(sig)
+		s.await("signal "+sig.String(), 1)
+	}
+	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGQUIT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			s := begin(t, "ready")
+			s.pid(1)
+			s.signal(sig)
+			s.end(0)
+			s.await("signal "+sig.String(), 1)
+		})
+	}
+	if n := strings.Count(s.log(), "start"); n != 1 {
+		t.Errorf("%d starts, want 1", n)
+	}
+}
+
+// TestUpgrade: the signal has the daemon replaced by what is at its path then, at once and without a failure counted.
+func TestUpgrade(t *testing.T) {
+	s := begin(t, "ready")
+	first := s.pid(1)
+	s.signal(unix.SIGUSR2)
+	if second := s.pid(2); second == first {
+		t.Error("the daemon is the same")
+	}
+	s.await("signal user defined signal 2", 1)
+	s.behave("ready deaf")
+	s.signal(unix.SIGUSR2)
+	s.pid(3)
+	s.behave("ready")
+	s.signal(unix.SIGUSR2) // it does not listen, and is killed
+	s.pid(4)
+	s.signal(unix.SIGUSR2)
+	s.pid(5)
+	s.behave("exit 78")
+	s.signal(unix.SIGUSR2)
+	s.end(78)
+	s.await("released", 1)
+}
+
+// TestDaemonThatFailsForEver is started again and again, but not without a pause; and the supervisor still ends.
+func TestDaemonThatFailsForEver(t *testing.T) {
+	s := begin(t, "exit 1")
+	time.Sleep(time.Second)
+	if n := strings.Count(s.log(), "start"); n < 2 || n > 8 {
+		t.Errorf("%d starts in a second", n)
+	}
+	s.signal(unix.SIGTERM)
+	s.end(0)
+}
+
+// TestNoProgram: a binary that cannot be executed at the first start is an error, later on one more failure.
+func TestNoProgram(t *testing.T) {
+	begin(t, "", "SUPERVISE_TEST_PROGRAM=/nonexistent").end(1)
+
+	copied := filepath.Join(t.TempDir(), "program")
+	link := func() {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(self, copied); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link()
+	s := begin(t, "ready", "SUPERVISE_TEST_PROGRAM="+copied)
+	pid := s.pid(1)
+	if err := os.Remove(copied); err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Kill(pid, unix.SIGKILL)
+	time.Sleep(300 * time.Millisecond)
+	link()
+	s.pid(2)
+	s.signal(unix.SIGTERM)
+	s.end(0)
+}
+
+// TestLongestWait: what waits is decided without a daemon, once, when none was ready for so long; also where one hangs
+// at its start. The next daemon starts all the same.
+func TestLongestWait(t *testing.T) {
+	for _, failing := range []string{"exit 1", "hang"} {
+		t.Run(failing, func(t *testing.T) {
+			s := begin(t, "ready")
+			pid := s.pid(1)
+			s.behave(failing)
+			_ = unix.Kill(pid, unix.SIGKILL)
+			s.await("released", 1)
+			s.behave("ready")
+			pid = s.pid(2)
+			if n := strings.Count(s.log(), "released"); n != 1 {
+				t.Errorf("released %d times", n)
+			}
+			s.behave(failing)
+			_ = unix.Kill(pid, unix.SIGKILL)
+			s.await("released", 2)
+			s.signal(unix.SIGTERM)
+			s.end(anyStatus)
+		})
+	}
+}
+
+// TestCrashInStop: what the daemon leaves is decided for it.
+func TestCrashInStop(t *testing.T) {
+	s := begin(t, "ready deaf")
+	s.pid(1)
+	s.signal(unix.SIGTERM)
+	s.end(1)
+	s.await("released", 1)
+}
+
+// TestStuck: a daemon that says no more that it is well is killed with its stacks on standard error, also while it is
+// stopped.
+func TestStuck(t *testing.T) {
+	for _, behaviour := range []string{"ready", "hang"} {
+		t.Run(behaviour, func(t *testing.T) {
+			s := begin(t, behaviour, "SUPERVISE_TEST_WATCHDOG=200ms")
+			pid, err := strconv.Atoi(s.await("start", 1)[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if behaviour == "ready" {
+				s.pid(1)
+				_ = unix.Kill(pid, unix.SIGSTOP)
+			}
+			s.behave("ready")
+			s.await("start", 2)
+			s.signal(unix.SIGTERM)
+			s.end(0)
+			if stacks := strings.Contains(s.errors.String(), "SIGABRT"); stacks != (behaviour == "hang") {
+				t.Errorf("stacks: %v", stacks)
+			}
+		})
+	}
+}
+
+// TestParentDies: the daemon stops in order.
+func TestParentDies(t *testing.T) {
+	s := begin(t, "ready")
+	s.pid(1)
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.await("signal terminated", 1)
+	s.await("end", 1)
+}
+
+// TestDescriptorsAreHeld: what a daemon gave away in its last moment is there for the next one, until what waits is
+// decided without one.
+func TestDescriptorsAreHeld(t *testing.T) {
+	s := begin(t, "ready hold text panic")
+	s.await("start", 1)
+	s.behave("held ready")
+	s.await("held text", 1)
+	pid := s.pid(2)
+	s.behave("exit 1")
+	_ = unix.Kill(pid, unix.SIGKILL)
+	if n := s.await("released", 1); len(n) != 1 || n[0] != "1" {
+		t.Errorf("released %v, want one descriptor", n)
+	}
+	s.behave("held ready")
+	s.pid(3)
+	s.signal(unix.SIGTERM)
+	s.end(0)
+	if n := strings.Count(s.log(), "held"); n != 1 {
+		t.Errorf("descriptors were there %d times, want 1", n)
+	}
+}
+
+// TestOuterManager: who started the supervisor hears what concerns it.
+func TestOuterManager(t *testing.T) {
+	address := filepath.Join(t.TempDir(), "outer")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	s := begin(t, "ready hold x", "NOTIFY_SOCKET="+address, "LISTEN_FDS=3", "WATCHDOG_USEC=60000000")
+	b := make([]byte, 4096)
+	hear := func() string {
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	if got := hear(); got != "READY=1" {
+		t.Errorf("heard %q, want READY=1", got)
+	}
+	if got := hear(); got != "WATCHDOG=1" {
+		t.Errorf("heard %q, want WATCHDOG=1", got)
+	}
+	s.signal(unix.SIGTERM)
+	for hear() != "STOPPING=1" {
+	}
+	s.end(0)
+}
+
+// TestOOMScore: where memory ends the kernel takes the daemon first.
+func TestOOMScore(t *testing.T) {
+	s := begin(t, "ready")
+	read := func(pid int) int {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if daemon, parent := read(s.pid(1)), read(s.cmd.Process.Pid); daemon != parent+workerOOM {
+		t.Errorf("the daemon's score is %d, its parent's %d", daemon, parent)
+	}
+	s.signal(unix.SIGTERM)
+	s.end(0)
+}
+
+// TestOrphansAreReaped: process 1 inherits them; here a subreaper does.
+func TestOrphansAreReaped(t *testing.T) {
+	s := begin(t, "orphans ready")
+	s.pid(1)
+	for _, word := range s.await("orphans", 1) {
+		path := filepath.Join("/proc", word)
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(path); err != nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("process %s is still there", word)
+			}
+		}
+	}
+	s.signal(unix.SIGTERM)
+	s.end(0)
+}
+
+// TestFewDescriptors: the limit is what the supervisor and the start of a daemon need, and not more with each start.
+func TestFewDescriptors(t *testing.T) {
+	s := begin(t, "ready", "SUPERVISE_TEST_NOFILE=12")
+	pid := s.pid(1)
+	_ = unix.Kill(pid, unix.SIGKILL)
+	s.pid(2)
+	s.signal(unix.SIGTERM)
+	s.end(0)
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"verdictd/daemon/internal/failure"
+	"verdictd/daemon/internal/fdstore"
+	"verdictd/daemon/internal/service"
+	"verdictd/daemon/internal/supervise"
+	"verdictd/internal/cli"
+)
+
+type superviseCommand struct {
+	Watchdog time.Duration `default:"0s" placeholder:"TIME" help:"Replace a daemon that makes no progress for so long. 0: it is not watched."`
+	Command  []string      `arg:"" passthrough:"" help:"The daemon's command and flags, such as: -- run --config FILE."`
+}
+
+// Validate is kong's.
+func (c *superviseCommand) Validate() error {
+	if c.Watchdog < 0 {
+		return errors.New("--watchdog is below 0")
+	}
+	return nil
+}
+
+// Run keeps the command running.
+func (c *superviseCommand) Run() (err error) {
+	log := life().Log
+	// Not what the process runs now: a package's upgrade puts another file there.
+	program, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		program, err = filepath.Abs(program)
+	}
+	if err != nil {
+		return fmt.Errorf("find the program's own path: %w", err)
+	}
+	folder, err := socketFolder()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	store, err := fdstore.Listen(filepath.Join(folder, "notify"), fdstore.DefaultSize)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	args := c.Command
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	status, err := supervise.Run(supervise.Options{
+		Program: program, Args: args, Log: log, Store: store, Watchdog: c.Watchdog,
+		Failure: func(said string) (supervise.Failure, error) {
+			plan, err := failure.Parse(said)
+			return supervise.Failure{
+				LongestWait: plan.LongestWait,
+				Release:     func(sockets []*os.File) error { return failure.Release(plan, sockets, log) },
+			}, err
+		},
+	})
+	if err == nil && status != cli.Done {
+		err = cli.ExitStatus(status)
+	}
+	return err
+}
+
+// socketFolder makes a folder for the daemon's notifications. A container's root may be read-only.
+func socketFolder() (string, error) {
+	var errs []error
+	for _, parent := range []string{os.TempDir(), "/run", "/dev/shm"} {
+		folder, err := os.MkdirTemp(parent, "verdictd-")
+		if err == nil {
+			return folder, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", fmt.Errorf("make a folder for the daemon's notifications: %w", errors.Join(errs...))
+}
+
+type releaseCommand struct {
+	Config string `placeholder:"FILE" type:"path" help:"The configuration of the daemon that is gone. Without it: as a unit's ExecStopPost=, by what systemd tells."`
+}
+
+// Run decides for packets that no daemon judges.
+func (c *releaseCommand) Run() error {
+	log := life().Log
+	if c.Config == "" {
+		return failure.AfterUnit(log)
+	}
+	cfg, err := (&configFlag{Config: c.Config}).load()
+	if err != nil {
+		return err
+	}
+	return failure.Release(service.FailurePlan(cfg), nil, log)
+}
