@@ -20,7 +20,7 @@ import (
 //
 //  1. The rules that queue for verdicts go; the base chains stay, or what waits would be dropped.
 //  2. What waits for verdicts is accepted.
-//  3. What waits in the gate is accepted, in its order. First packets are confirmed by then, so that these do not clash.
+//  3. What waits in the gate is accepted, in its order. First packets are confirmed by then: these do not clash.
 //  4. The gate's rules go, and what has come meanwhile is accepted.
 //  5. The table goes, if nothing waits in any queue of the namespace.
 //

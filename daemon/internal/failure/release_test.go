@@ -199,25 +199,31 @@ func TestPlanIsOneLine(t *testing.T) {
 	}
 }
 
+func unitTable(t *testing.T) bool {
+	t.Helper()
+	exists, err := ruleset.Exists("unit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exists
+}
+
+func installUnit(t *testing.T) {
+	t.Helper()
+	if _, err := ruleset.Install(ruleset.Config{
+		Table: "unit", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, Protocols: []uint8{17},
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAfterUnit plays what systemd tells a unit's ExecStopPost=.
 func TestAfterUnit(t *testing.T) {
 	testkit.Namespace(t)
 	folder := t.TempDir()
 	t.Setenv("RUNTIME_DIRECTORY", folder)
-	table := func() bool {
-		exists, err := ruleset.Exists("unit")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return exists
-	}
-	install := func() {
-		if _, err := ruleset.Install(ruleset.Config{
-			Table: "unit", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, Protocols: []uint8{17},
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	install := func() { installUnit(t) }
+	table := func() bool { return unitTable(t) }
 	after := func(result, status string) {
 		t.Setenv("SERVICE_RESULT", result)
 		t.Setenv("EXIT_STATUS", status)
