@@ -16,8 +16,9 @@ type Config struct {
 	// The packets go to the queues FirstQueue to FirstQueue+Queues-1.
 	FirstQueue, Queues uint16
 
-	// Detached leaves the base chains of the placement empty until Attach.
-	Detached bool
+	// Detached leaves the base chains of the placement empty, GateDetached those of the
+	// gate. What they jump to stays.
+	Detached, GateDetached bool
 
 	// Bypass lets packets pass while no program listens on their queue.
 	// Without it they are dropped.

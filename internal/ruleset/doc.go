@@ -5,8 +5,8 @@
 // # The table
 //
 //	base chains    one for each hook of the placement: jump to select
-//	select         which packets: families, protocols, ports; goto queue
-//	queue          the queue statement, with the fan-out over the queues
+//	select         which packets: families, protocols, ports; goto verdicts
+//	verdicts       the queue statement, with the fan-out over the queues
 //	exempt         placement notrack only: the same packets as select, untracked
 //
 // and where Config.Gate is set

@@ -1,7 +1,6 @@
 package ruleset
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -305,18 +304,4 @@ const opDelete = 2
 // remove takes an element out of a set, if it is there.
 func remove(s *nftables.Set) expr.Any {
 	return &expr.Dynset{SrcRegKey: register, SetName: s.Name, SetID: s.ID, Operation: opDelete}
-}
-
-// refill puts into the connection's transaction that the chains, which exist, have
-// these rules instead of others. Named sets that exist keep their elements; some
-// kernels change their size and timeout (since 6.2), others do not.
-func (t *table) refill(conn *nftables.Conn) error {
-	parent := &nftables.Table{Name: t.name, Family: family}
-	for _, c := range t.chains {
-		conn.FlushChain(&nftables.Chain{Name: c.name, Table: parent})
-	}
-	if err := t.fill(conn, parent); err != nil {
-		return fmt.Errorf("refill the gate's chains: %w", err)
-	}
-	return nil
 }

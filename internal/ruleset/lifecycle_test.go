@@ -47,7 +47,7 @@ func baseChains(t *testing.T, table string) []string {
 	return names
 }
 
-// Every placement and fan-out installs, is refused a second time, detaches
+// Every placement and fan-out installs, is left alone a second time, detaches
 // with its base chains kept, and goes without a trace.
 func TestLifecycle(t *testing.T) {
 	for _, placement := range vocabulary.Placements()[1:] {
@@ -64,8 +64,8 @@ func TestLifecycle(t *testing.T) {
 					t.Errorf("base chains %v, want %d", base, len(hooks(placement)))
 				}
 
-				if _, err := Install(c); !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), "verdictd rules remove") {
-					t.Errorf("installed twice: error %v", err)
+				if change, err := new(Installed).Apply(c); err != nil || change.Any() {
+					t.Errorf("installed twice: %+v, error %v", change, err)
 				}
 
 				if err := i.Detach(); err != nil {
@@ -160,7 +160,7 @@ func TestForeignTable(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if _, err := Install(c); !errors.Is(err, ErrExists) || strings.Contains(err.Error(), "rules remove") {
+	if _, err := Install(c); !errors.Is(err, ErrForeign) || strings.Contains(err.Error(), "rules remove") {
 		t.Errorf("Install: error %v", err)
 	}
 	if err := Remove(c.Table); !errors.Is(err, ErrForeign) {

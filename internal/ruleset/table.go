@@ -19,7 +19,7 @@ const family = nftables.TableFamilyINet
 // Names in the table besides those of the hooks.
 const (
 	selectChain = "select"
-	queueChain  = "queue"
+	queueChain  = "verdicts" // nft takes "queue" for a statement
 	exemptChain = "exempt"
 
 	protocolsSet        = "protocols"
@@ -71,6 +71,13 @@ func newTable(c Config, kind Kind, can gateParts) *table {
 	}
 	if c.Gate != nil {
 		t.addGate(c.Gate, kind, can)
+		if c.GateDetached {
+			for i, one := range t.chains {
+				if slices.Contains(gateBases, one.name) {
+					t.chains[i].rules = nil
+				}
+			}
+		}
 	}
 	return t
 }

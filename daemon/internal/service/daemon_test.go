@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+
 	"verdictd/internal/config"
 	"verdictd/internal/ct"
 	"verdictd/internal/netlab"
@@ -283,12 +285,14 @@ func TestTwoDaemons(t *testing.T) {
 // TestRulesFailed: what was opened is closed again.
 func TestRulesFailed(t *testing.T) {
 	testkit.Namespace(t)
-	if _, err := ruleset.Install(Rules(testConfig())); err != nil {
+	conn := &nftables.Conn{}
+	conn.AddTable(&nftables.Table{Name: testConfig().Rules.Table, Family: nftables.TableFamilyINet})
+	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	err := Run(context.Background(), testConfig(), options(discard))
-	if !errors.Is(err, ruleset.ErrExists) {
-		t.Errorf("%v, want ErrExists", err)
+	if !errors.Is(err, ruleset.ErrForeign) {
+		t.Errorf("%v, want ErrForeign", err)
 	}
 	if queues, err := nfq.ReadKernelQueues(); err != nil || len(queues) != 0 {
 		t.Errorf("queues: %v, %v, want none", queues, err)

@@ -36,7 +36,7 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	defer func() { err = errors.Join(err, claimed.Close()) }()
 	k := guard.New(guard.Options{
 		Guard: &cfg.Guard, Log: log, Table: guardTable, Alone: true, Queues: queues,
-		Install: func() (*ruleset.Installed, error) { return ruleset.InstallGate(gateRules(guardTable, &cfg.Guard)) },
+		Install: func() (*ruleset.Installed, error) { return ruleset.Install(gateRules(guardTable, &cfg.Guard)) },
 	})
 	began := startUsage()
 	if err = k.Begin(ctx); err == nil {

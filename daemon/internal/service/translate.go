@@ -92,11 +92,16 @@ func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) 
 		c := Rules(cfg)
 		if gate {
 			c.Gate = gateRules(table, &cfg.Guard).Gate
-			c.Detached = true // until the gate is open
+			// Nothing is queued until the gate is open. Rules that are there already go on.
+			exists, err := ruleset.Exists(c.Table)
+			if err != nil {
+				return nil, err
+			}
+			c.Detached = !exists
 		}
 		return ruleset.Install(c)
 	case gate:
-		return ruleset.InstallGate(gateRules(table, &cfg.Guard))
+		return ruleset.Install(gateRules(table, &cfg.Guard))
 	}
 	return nil, nil
 }

@@ -1,0 +1,65 @@
+package ruleset
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// messagesOf is what the nftables library would send for what put puts into a
+// connection's transaction.
+func messagesOf(put func(*nftables.Conn) error) (messages []netlink.Message, err error) {
+	conn := &nftables.Conn{TestDial: func(sent []netlink.Message) ([]netlink.Message, error) {
+		if len(sent) > 2 {
+			messages = sent[1 : len(sent)-1] // without the batch's begin and end
+		}
+		return nil, unix.EPERM // at which it reads no answers
+	}}
+	if err := put(conn); err != nil {
+		return nil, err
+	}
+	if err := conn.Flush(); !errors.Is(err, os.ErrPermission) && err != nil {
+		return nil, err
+	}
+	for i := range messages {
+		h := &messages[i].Header
+		h.Flags &^= netlink.Acknowledge | netlink.Echo
+		h.Sequence, h.PID = 0, 0
+	}
+	return messages, nil
+}
+
+// commit has the kernel carry out a transaction: all of it or nothing.
+func commit(messages []netlink.Message) (err error) {
+	if len(messages) == 0 {
+		return nil
+	}
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return fmt.Errorf("open a netlink socket: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := room(conn); err != nil {
+		return fmt.Errorf("enlarge a socket's buffers: %w", err)
+	}
+	edge := func(kind netlink.HeaderType) netlink.Message {
+		return netlink.Message{
+			Header: netlink.Header{Type: kind, Flags: netlink.Request},
+			Data:   []byte{0, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES},
+		}
+	}
+	batch := append([]netlink.Message{edge(unix.NFNL_MSG_BATCH_BEGIN)}, messages...)
+	// What fails is told anyhow, so that one acknowledgement is enough.
+	batch[len(batch)-1].Header.Flags |= netlink.Acknowledge
+	if _, err := conn.SendMessages(append(batch, edge(unix.NFNL_MSG_BATCH_END))); err != nil {
+		return fmt.Errorf("send a transaction of %d messages: %w", len(messages), err)
+	}
+	if _, err := conn.Receive(); err != nil {
+		return fmt.Errorf("the kernel refuses a transaction of %d messages: %w", len(messages), err)
+	}
+	return nil
+}
