@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
 )
 
@@ -76,6 +77,10 @@ type Config struct {
 	// nothing where some of the packets were still there. A refusal is lost where the
 	// receive buffer is full. Only Mmsg calls it.
 	OnRefused func(tag uint32, id uint32, errno unix.Errno)
+	// Window lets others look at what the receiving thread owns, Queue.Stats included,
+	// while it waits for packets; nil: nobody looks. Run shuts it between; who calls
+	// Mmsg.Next instead shuts it before the first call, and opens it behind the last.
+	Window *statistics.Window
 }
 
 // numbers are those of all queues.

@@ -89,8 +89,11 @@ func (q *Gonf) bind() error {
 	}
 	// The library ends its goroutine when the context does or a callback says so.
 	err = q.nf.RegisterWithErrorFunc(context.Background(), q.packet, func(err error) int {
+		q.cfg.Window.Shut()
+		defer q.cfg.Window.Open()
 		if errors.Is(err, unix.ENOBUFS) { // a refusal was lost: see Mmsg.receive
 			q.stats.VerdictErrors++
+			q.stats.NoBuffers++
 			return 0
 		}
 		q.end(err)
@@ -116,6 +119,8 @@ func (q *Gonf) packet(a nfqueue.Attribute) int {
 		<-q.running
 		q.started = true
 	}
+	q.cfg.Window.Shut()
+	defer q.cfg.Window.Open()
 	q.batch.Received = Now()
 	p := &q.batch.Packets[0]
 	if !p.fromAttribute(&a) {

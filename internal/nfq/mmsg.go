@@ -149,6 +149,8 @@ func controlMessage(queue uint16, enc *netlink.AttributeEncoder) (netlink.Messag
 
 // Run implements Queue.
 func (q *Mmsg) Run(handle func(*Batch) error) error {
+	q.cfg.Window.Shut()
+	defer q.cfg.Window.Open()
 	if q.cfg.OnThread != nil {
 		if err := q.cfg.OnThread(); err != nil {
 			return fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
@@ -182,7 +184,10 @@ func (q *Mmsg) Run(handle func(*Batch) error) error {
 func (q *Mmsg) Next(wake *nfnl.Alarm, wait time.Duration) (*Batch, error) {
 	some, err := q.receive(false)
 	if err == nil && !some && wait != 0 {
-		if err = q.socket.Wait(wake, wait); err == nil {
+		q.cfg.Window.Open()
+		err = q.socket.Wait(wake, wait)
+		q.cfg.Window.Shut()
+		if err == nil {
 			some, err = q.receive(false)
 		}
 	}
@@ -201,7 +206,7 @@ func (q *Mmsg) receive(wait bool) (some bool, err error) {
 	n := q.filled
 	q.filled = 0
 	for n == 0 {
-		n, err = q.recv.Receive(q.socket, wait)
+		n, err = q.fill(wait)
 		switch {
 		case err == nil:
 		case errors.Is(err, nfnl.ErrWouldBlock):
@@ -210,6 +215,7 @@ func (q *Mmsg) receive(wait bool) (some bool, err error) {
 			// The kernel had no memory to say that it refuses a verdict (netlink_ack): it
 			// tells so though NETLINK_NO_ENOBUFS is set. Nothing else is lost.
 			q.stats.VerdictErrors++
+			q.stats.NoBuffers++
 		default:
 			return false, err
 		}
@@ -220,6 +226,16 @@ func (q *Mmsg) receive(wait bool) (some bool, err error) {
 		q.stats.Batches++
 	}
 	return true, nil
+}
+
+// fill has the receiver take datagrams. While it waits, others may look at what the
+// thread owns.
+func (q *Mmsg) fill(wait bool) (n int, err error) {
+	if wait {
+		q.cfg.Window.Open()
+		defer q.cfg.Window.Shut()
+	}
+	return q.recv.Receive(q.socket, wait)
 }
 
 // decode turns n datagrams into q.batch.Packets.

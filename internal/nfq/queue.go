@@ -26,7 +26,8 @@ type Queue interface {
 	Stop() error
 	// Close unbinds the queue and frees it. Run must have returned.
 	Close() error
-	// Stats is what the queue counted. To be called when Run has returned.
+	// Stats is what the queue counted. To be called when Run has returned, or through
+	// Config.Window.
 	Stats() statistics.Transport
 	// ReceiveBuffer is the size in bytes that the kernel granted.
 	ReceiveBuffer() int

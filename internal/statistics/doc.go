@@ -5,5 +5,6 @@
 // Sums, the document, its schema (docs/schema/verdictd-statistics.json) and the check
 // of a document that is read follow from the fields: a counter is added in one place.
 //
-// Counters are plain numbers without a lock. Who counts owns them until it has ended.
+// Counters are plain numbers without a lock, which belong to the thread that counts.
+// Others read them through its [Window], while it runs.
 package statistics

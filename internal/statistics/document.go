@@ -15,6 +15,9 @@ type Document struct {
 	// Queues and Total are absent where the process judges nothing.
 	Queues []QueueVerdicts `json:"queues,omitempty"`
 	Total  *Totals         `json:"total,omitempty"`
+	// Rules are those of the policy, its default, and what becomes of undecodable
+	// packets.
+	Rules []Rule `json:"rules,omitempty"`
 	// Gate is absent where there was none.
 	Gate *Gate `json:"gate,omitempty"`
 	// CPUPerPacket is the process's user and system time in that span, in
@@ -43,6 +46,9 @@ type Transport struct {
 	// VerdictErrors is how many verdicts the kernel refused: mostly ENOENT, as
 	// the packet was gone already (flushed by a device or a rule that went).
 	VerdictErrors uint64 `json:"verdict_errors"`
+	// NoBuffers are those of them that the kernel had no memory to tell about one by one
+	// (ENOBUFS).
+	NoBuffers uint64 `json:"no_buffers"`
 	// Malformed is how many messages could not be understood.
 	Malformed uint64 `json:"malformed"`
 	// Batches is how many receives brought packets.
@@ -54,4 +60,6 @@ type Spread struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+	// Times are all of them, where this process has measured them.
+	Times *Times `json:"-"`
 }

@@ -3,6 +3,7 @@ package statistics
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,8 +74,25 @@ func TestHistogram(t *testing.T) {
 	h.Record(int64(time.Microsecond), 98)
 	h.Record(-1, 1)
 	other.Record(int64(time.Hour), 1)
-	h.Merge(other)
-	if s := h.Spread(); s.P50 < 0.9 || s.P99 > 1.1 || s.Max < 59e6 || s.Max > 61e6 {
+	h.Swap()
+	other.Swap()
+	s, of := h.Spread(), other.Spread()
+	Add(&s, &of)
+	if s.P50 < 0.9 || s.P99 > 1.1 || s.Max < 59e6 || s.Max > 61e6 {
 		t.Errorf("%+v", s)
+	}
+	if n, sum := s.Times.Count(); n != 100 || sum != 98*time.Microsecond+time.Minute {
+		t.Errorf("%d times, %v in all", n, sum)
+	}
+	if n := s.Times.Below([]time.Duration{0, 10 * time.Microsecond, time.Second, 2 * time.Minute}); !slices.Equal(n, []uint64{1, 99, 99, 100}) {
+		t.Errorf("below bounds: %v", n)
+	}
+	if counts, zero := s.Times.Exponential(8); zero != 1 || len(counts) != 2 {
+		t.Errorf("exponential %v, zero %d", counts, zero)
+	}
+	h.Record(1000, 1)
+	h.Swap()
+	if n, _ := h.Spread().Times.Count(); n != 100 {
+		t.Errorf("%d times of one thread, want those before and one", n)
 	}
 }

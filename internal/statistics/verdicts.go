@@ -17,6 +17,13 @@ type Verdicts struct {
 	Latency Spread `json:"verdict_latency_us"`
 }
 
+// Rule is how many packets a rule of the policy has decided on.
+type Rule struct {
+	Name    string `json:"name"`
+	Action  string `json:"action"`
+	Packets uint64 `json:"packets"`
+}
+
 // Totals are of all queues.
 type Totals struct {
 	Verdicts

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +40,8 @@ type Judgement struct {
 	// end, so that no rule can look at them.
 	Undecodable vocabulary.Action
 	Analysis    Analysis
+	// Names are those of the policy's rules, for counting; a rule beyond them has none.
+	Names []string
 }
 
 // Validate says what is wrong with it.
@@ -59,6 +60,7 @@ type Engine struct {
 	ended   func() // see nfnl.AddThreads
 	group   sync.WaitGroup
 	failed  chan error
+	reading sync.Mutex // of what the workers count
 }
 
 // Open binds all queues in the network namespace of the calling thread. From
@@ -83,13 +85,15 @@ func newWorker(cfg *Config, i int) (w *worker, err error) {
 	w = &worker{
 		hints:   cfg.Hints,
 		latency: statistics.NewHistogram(longestTime),
+		window:  &statistics.Window{},
 	}
-	w.next.Store(newJudge(&cfg.Judgement, i))
+	w.appoint(newJudge(&cfg.Judgement, i))
 	if w.hints != nil {
 		w.drops = make([]drop, 0, cmp.Or(cfg.Queue.Batch, nfq.DefaultBatch))
 	}
 	q := cfg.Queue
 	q.Queue += uint16(i)
+	q.Window = w.window
 	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
 	w.queue, err = cfg.Open(q)
 	return w, err
@@ -101,8 +105,10 @@ func (e *Engine) Judge(j Judgement) error {
 	if err := j.Validate(); err != nil {
 		return err
 	}
+	e.reading.Lock()
+	defer e.reading.Unlock()
 	for i, w := range e.workers {
-		w.next.Store(newJudge(&j, i))
+		w.appoint(newJudge(&j, i))
 	}
 	return nil
 }
@@ -172,24 +178,6 @@ func (e *Engine) Close() error {
 		errs = append(errs, w.queue.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// longestTime is what verdicts' times are told up to.
-const longestTime = time.Minute
-
-// Results lists the queues' results in their order, and their sum. To be
-// called after Stop.
-func (e *Engine) Results() (queues []statistics.Verdicts, total statistics.Verdicts) {
-	all := statistics.NewHistogram(longestTime)
-	for _, w := range e.workers {
-		c := w.counters
-		c.Transport, c.Latency = w.queue.Stats(), w.latency.Spread()
-		statistics.Add(&total, &c)
-		all.Merge(w.latency)
-		queues = append(queues, c)
-	}
-	total.Latency = all.Spread()
-	return queues, total
 }
 
 // Answered is the id of the last packet of a queue of this engine whose verdict has

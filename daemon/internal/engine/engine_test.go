@@ -174,7 +174,8 @@ func TestResultsAddUp(t *testing.T) {
 	if err := errors.Join(r.Stop(), r.Close()); err != nil {
 		t.Fatal(err)
 	}
-	queues, total := r.Results()
+	results := r.Results()
+	queues, total := results.Queues, results.Total
 	if queues[0].Received != 1 || queues[1].Received != 2 || total.Received != 3 || total.Batches != 2 || total.Malformed != 6 {
 		t.Errorf("queues %+v, total %+v", queues, total)
 	}

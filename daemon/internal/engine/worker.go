@@ -27,6 +27,12 @@ type worker struct {
 	answered atomic.Uint32
 	counters statistics.Verdicts
 	latency  *statistics.Histogram
+
+	// window is where others look at what the worker counts; counted is theirs.
+	window  *statistics.Window
+	counted counted
+	// goroutine is the number of the one that judges, 0 before the first packet.
+	goroutine atomic.Uint64
 }
 
 // judge is what a worker judges a batch by. Those who change it make another one for
@@ -35,17 +41,27 @@ type judge struct {
 	policy      *policy.Policy
 	undecodable vocabulary.Action
 	analyst     *analyst // nil: no analysis
+	// hits are how many packets each rule has decided on, the default behind them all,
+	// and what becomes of undecodable packets last.
+	hits  []uint64
+	rules []statistics.Rule // what they are of
 }
 
 // newJudge makes worker i's.
 func newJudge(j *Judgement, i int) *judge {
-	return &judge{policy: j.Policy, undecodable: j.Undecodable, analyst: newAnalyst(j.Analysis, uint64(i))}
+	rules := j.rules()
+	return &judge{
+		policy: j.Policy, undecodable: j.Undecodable, analyst: newAnalyst(j.Analysis, uint64(i)),
+		hits: make([]uint64, len(rules)), rules: rules,
+	}
 }
 
 // handle judges a batch, in the order in which the kernel queued it.
 func (w *worker) handle(b *nfq.Batch) error {
 	w.judge = w.next.Load()
-	w.counters.Received += uint64(len(b.Packets))
+	if w.goroutine.Load() == 0 {
+		w.goroutine.Store(goroutine())
+	}
 	for i := range b.Packets {
 		p := &b.Packets[i]
 		action := w.decide(p)
@@ -71,9 +87,12 @@ func (w *worker) decide(p *nfq.Packet) vocabulary.Action {
 	}
 	if w.view.Decode(p.Payload) != nil {
 		w.counters.Undecodable++
+		w.judge.hits[len(w.judge.hits)-1]++
 		return w.judge.undecodable
 	}
-	return w.judge.policy.Decide(&w.view)
+	action, rule := w.judge.policy.Decide(&w.view)
+	w.judge.hits[rule]++
+	return action
 }
 
 // analyse spends the time that an analysis of the packet in w.view takes, and reports
@@ -89,6 +108,7 @@ func (w *worker) analyse() bool {
 // answer lays out the verdict on a packet.
 func (w *worker) answer(p *nfq.Packet, action vocabulary.Action) error {
 	verdict := nfq.Accept
+	w.counters.Received++
 	if action == vocabulary.Drop {
 		verdict = nfq.Drop
 		w.counters.Dropped++
@@ -115,5 +135,6 @@ func (w *worker) flush(b *nfq.Batch) error {
 	w.answered.Store(w.reply.ID)
 	w.returned(w.replied)
 	w.replied = 0
+	w.window.Turn()
 	return nil
 }

@@ -71,21 +71,41 @@ func ports(list []vocabulary.PortRange) []vocabulary.PortRange {
 	return vocabulary.MergePorts(list)
 }
 
-// Decide returns what happens to the packet. It allocates nothing.
-func (p *Policy) Decide(v *packet.View) vocabulary.Action {
+// Rules is how many there are.
+func (p *Policy) Rules() int {
 	if p == nil {
+		return 0
+	}
+	return len(p.rules)
+}
+
+// Action is that of a rule by its number, and of the default behind them.
+func (p *Policy) Action(rule int) vocabulary.Action {
+	switch {
+	case p == nil:
 		return vocabulary.Accept
+	case rule < len(p.rules):
+		return p.rules[rule].action
+	}
+	return p.def
+}
+
+// Decide returns what happens to the packet, and the number of the rule that says so;
+// where none does, the number of all rules. It allocates nothing.
+func (p *Policy) Decide(v *packet.View) (action vocabulary.Action, rule int) {
+	if p == nil {
+		return vocabulary.Accept, 0
 	}
 	if len(p.rules) == 0 {
-		return p.def
+		return p.def, 0
 	}
 	src, dst := v.Src(), v.Dst()
 	for i := range p.rules {
 		if c := &p.rules[i]; c.matches(v, src, dst) {
-			return c.action
+			return c.action, i
 		}
 	}
-	return p.def
+	return p.def, len(p.rules)
 }
 
 func (c *compiled) matches(v *packet.View, src, dst netip.Addr) bool {

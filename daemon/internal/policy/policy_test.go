@@ -66,7 +66,7 @@ func TestDecide(t *testing.T) {
 		{"no ports", view(t, 50, net4, other, 1000, 9), vocabulary.Accept},
 		{"protocol alone", view(t, 1, net4, other, 0, 0), vocabulary.Drop},
 	} {
-		if got := p.Decide(test.v); got != test.want {
+		if got, _ := p.Decide(test.v); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}
@@ -76,11 +76,11 @@ func TestDefault(t *testing.T) {
 	v := view(t, 17, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), 1, 2)
 	for _, def := range []vocabulary.Action{vocabulary.Accept, vocabulary.Drop} {
 		p := Compile(def, nil)
-		if got := p.Decide(v); got != def {
-			t.Errorf("no rules: %v, want %v", got, def)
+		if got, rule := p.Decide(v); got != def || rule != 0 {
+			t.Errorf("no rules: %v by rule %d, want %v by rule 0", got, rule, def)
 		}
 	}
-	if got := (*Policy)(nil).Decide(v); got != vocabulary.Accept {
+	if got, _ := (*Policy)(nil).Decide(v); got != vocabulary.Accept {
 		t.Errorf("nil policy: %v, want accept", got)
 	}
 }
@@ -153,7 +153,11 @@ func FuzzDecide(f *testing.F) {
 			v4 := random.IntN(2) == 0
 			protocol := []uint8{6, 17, 136, 1, 47}[random.IntN(5)]
 			v := view(t, protocol, randomAddr(random, v4), randomAddr(random, v4), uint16(random.IntN(24)), uint16(random.IntN(24)))
-			if got, want := p.Decide(v), naive(def, rules, v); got != want {
+			got, rule := p.Decide(v)
+			if by := p.Action(rule); by != got {
+				t.Fatalf("%v by rule %d, which says %v", got, rule, by)
+			}
+			if want := naive(def, rules, v); got != want {
 				t.Fatalf("%v -> %v protocol %d ports %d %d: %v, want %v by default %v and\n%+v", v.Src(), v.Dst(), protocol, v.SrcPort, v.DstPort, got, want, def, rules)
 			}
 		}

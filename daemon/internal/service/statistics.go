@@ -72,13 +72,14 @@ func (u *usage) perPacket(cpu time.Duration, packets uint64) float64 {
 // collect gathers the statistics when the workers have ended.
 func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
 	cpu := processTime()
-	queues, total := s.engine.Results()
+	r := s.engine.Results()
 	d := newStatistics(s.cfg, s.usage, s.version)
 	d.Guard, d.Gate = string(s.keeper.Mode()), s.keeper.Statistics(kernel)
-	d.Total = &statistics.Totals{Verdicts: total}
-	d.CPUPerPacket = s.usage.perPacket(cpu, total.Received)
-	for i, r := range queues {
-		q := statistics.QueueVerdicts{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, Totals: statistics.Totals{Verdicts: r}}
+	d.Total = &statistics.Totals{Verdicts: r.Total}
+	d.CPUPerPacket = s.usage.perPacket(cpu, r.Total.Received)
+	d.Rules = r.Rules
+	for i, v := range r.Queues {
+		q := statistics.QueueVerdicts{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, Totals: statistics.Totals{Verdicts: v}}
 		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
 			q.CPU = pin[i%len(pin)]
 		}

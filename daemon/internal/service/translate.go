@@ -127,12 +127,20 @@ func engineConfig(cfg *config.Config, h engine.Hints) engine.Config {
 func judgement(cfg *config.Config) engine.Judgement {
 	a := &cfg.Analysis
 	return engine.Judgement{
-		Policy: policyOf(&cfg.Policy), Undecodable: cfg.Policy.Undecodable,
+		Policy: policyOf(&cfg.Policy), Undecodable: cfg.Policy.Undecodable, Names: ruleNames(&cfg.Policy),
 		Analysis: engine.Analysis{
 			Distribution: a.Distribution, Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == vocabulary.PerFlow,
 		},
 	}
+}
+
+// ruleNames are what the policy's rules are counted by.
+func ruleNames(p *config.Policy) (names []string) {
+	for i := range p.Rules {
+		names = append(names, p.Rules[i].Name)
+	}
+	return names
 }
 
 // policyOf is what the packets are judged by.

@@ -10,6 +10,7 @@
 //	             stand still, or want a second packet?
 //	barrier.go   one thread that waits for the kernel's memory barriers
 //	lister.go    one goroutine that puts flows into the settled set
+//	results.go   what the workers have counted is read, at any time
 //	hints.go     what the verdict engine of this process tells
 //
 // Workers share nothing but numbers that are read and written at once

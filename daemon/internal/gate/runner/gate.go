@@ -13,6 +13,7 @@ import (
 	"verdictd/internal/ct"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
+	"verdictd/internal/statistics"
 )
 
 // Config says what a Gate does.
@@ -86,6 +87,7 @@ type Gate struct {
 	started, ran    bool
 	threadsEnded    func()
 	group           sync.WaitGroup
+	reading         sync.Mutex // of what the workers count
 	failed          chan error
 }
 
@@ -129,6 +131,7 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 	w := &worker{
 		gate: g, number: i, zones: append([]uint16{0}, g.cfg.Zones...), drops: newRing[dropped](dropsKept),
 		refusals: make([]refusal, 0, dropsKept), firstUS: newHistogram(), heldUS: newHistogram(),
+		window: &statistics.Window{},
 	}
 	w.section.epochs = &g.epochs
 	alarm, err := nfnl.NewAlarm()
@@ -150,6 +153,7 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 	w.queue, err = nfq.OpenMmsg(nfq.Config{
 		Queue: w.numbers[0], MoreQueues: w.numbers[1:], MaxLength: queueLength, CopyRange: copyRange,
 		FailOpen: true, GSO: true, ReceiveBuffer: g.cfg.ReceiveBuffer, Batch: batch, OnRefused: w.refused,
+		Window: w.window,
 	})
 	return w, err
 }
@@ -166,6 +170,8 @@ func (g *Gate) Start() {
 				return
 			}
 			defer w.ended.Store(true)
+			w.window.Shut()
+			defer w.window.Open()
 			if err := w.run(); err != nil {
 				g.failed <- err
 			}

@@ -91,7 +91,9 @@ func (w *worker) next() (*nfq.Batch, error) {
 		wait = stopTurn
 	}
 	if w.shut.Load() {
+		w.window.Open()
 		err := w.bell.Sleep(wait)
+		w.window.Shut()
 		return &nfq.Batch{Received: nfq.Now()}, err
 	}
 	if w.crowd.turn(w.turnBegan) && !w.gate.hurried.Load() {

@@ -67,6 +67,10 @@ type worker struct {
 	turnBegan       int64
 	askErrors       uint64
 	firstUS, heldUS *statistics.Histogram
+	// window is where others look at the counters; counted is what was seen there last,
+	// and theirs.
+	window  *statistics.Window
+	counted counted
 }
 
 // refusal is of the verdict on a flow's first packet.
@@ -119,6 +123,7 @@ func (w *worker) turn(b *nfq.Batch) error {
 	w.table.Forget()
 	w.list()
 	w.tell()
+	w.window.Turn()
 	return nil
 }
 

@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"verdictd/internal/statistics"
+	"verdictd/internal/vocabulary"
+)
+
+// Names that stand for a rule where none has decided.
+const (
+	ruleDefault     = "default"
+	ruleUndecodable = "undecodable"
+)
+
+// rules are what packets are counted by, without counts: the policy's, its default, and
+// what becomes of undecodable packets.
+func (j *Judgement) rules() (list []statistics.Rule) {
+	add := func(name string, action vocabulary.Action) {
+		list = append(list, statistics.Rule{Name: name, Action: action.String()})
+	}
+	for i := range j.Policy.Rules() {
+		name := ""
+		if i < len(j.Names) {
+			name = j.Names[i]
+		}
+		add(cmp.Or(name, fmt.Sprintf("#%d", i+1)), j.Policy.Action(i))
+	}
+	add(ruleDefault, j.Policy.Action(j.Policy.Rules()))
+	add(ruleUndecodable, j.Undecodable)
+	return list
+}
+
+// counted is what looks at a worker have brought, and belongs to who looks.
+type counted struct {
+	statistics.Verdicts
+	judges []*judge // that the worker has, or will have, oldest first
+	judge  *judge   // that it has
+	hits   []uint64 // of that one
+	past   []statistics.Rule
+}
+
+// appoint has the worker judge its next batch by something else.
+func (w *worker) appoint(j *judge) {
+	w.counted.judges = append(w.counted.judges, j)
+	w.next.Store(j)
+}
+
+// lookWithin bounds how long a look at a worker's counters waits for it. A worker
+// takes longer only where it is stuck, has no CPU, or an analysis is configured.
+const lookWithin = 100 * time.Millisecond
+
+// look brings w.counted up to date, and reports whether the worker let it.
+func (w *worker) look() bool {
+	c := &w.counted
+	most := 0
+	for _, j := range c.judges {
+		most = max(most, len(j.hits))
+	}
+	hits := make([]uint64, most)
+	if !w.window.Look(lookWithin, func() {
+		c.Verdicts, c.Transport = w.counters, w.queue.Stats()
+		if c.judge = w.judge; c.judge != nil {
+			hits = hits[:copy(hits, c.judge.hits)]
+		}
+		w.latency.Swap()
+	}) {
+		return false
+	}
+	c.Latency, c.hits = w.latency.Spread(), hits
+	for c.judge != nil && c.judges[0] != c.judge {
+		c.past = sumRules(c.past, c.judges[0].rules, c.judges[0].hits)
+		c.judges = c.judges[1:]
+	}
+	return true
+}
+
+// sumRules adds counts of rules to a list; a rule is known by its name and action.
+func sumRules(sum, rules []statistics.Rule, hits []uint64) []statistics.Rule {
+	for i, r := range rules {
+		r.Packets = hits[i]
+		at := slices.IndexFunc(sum, func(s statistics.Rule) bool { return s.Name == r.Name && s.Action == r.Action })
+		if at < 0 {
+			sum = append(sum, r)
+			continue
+		}
+		sum[at].Packets += r.Packets
+	}
+	return sum
+}
+
+// Results are what an engine has counted.
+type Results struct {
+	Queues []statistics.Verdicts // in their order
+	Total  statistics.Verdicts
+	// Rules are those in force, in their order, and behind them those that were.
+	Rules []statistics.Rule
+}
+
+// Results lists what the queues have counted so far. Of a worker that does not answer it
+// has what was known before.
+func (e *Engine) Results() (r Results) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
+	for _, w := range e.workers {
+		w.look()
+		c := &w.counted
+		if newest := c.judges[len(c.judges)-1]; len(r.Rules) == 0 {
+			r.Rules = slices.Clone(newest.rules)
+		}
+		if c.judge != nil {
+			r.Rules = sumRules(r.Rules, c.judge.rules[:len(c.hits)], c.hits)
+		}
+		statistics.Add(&r.Total, &c.Verdicts)
+		r.Queues = append(r.Queues, c.Verdicts)
+	}
+	for _, w := range e.workers {
+		r.Rules = sumRules(r.Rules, w.counted.past, packets(w.counted.past))
+	}
+	return r
+}
+
+func packets(rules []statistics.Rule) (list []uint64) {
+	for _, r := range rules {
+		list = append(list, r.Packets)
+	}
+	return list
+}
+
+// Moving tells for each queue whether its worker answers: one that does not thinks long,
+// or is stuck.
+func (e *Engine) Moving() (queues []bool) {
+	for _, w := range e.workers {
+		queues = append(queues, w.window.Look(lookWithin, func() {}))
+	}
+	return queues
+}
+
+// longestTime is what verdicts' times are told up to.
+const longestTime = time.Minute

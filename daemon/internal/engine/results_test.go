@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"verdictd/daemon/internal/policy"
+	"verdictd/internal/nfq"
+	"verdictd/internal/statistics"
+	"verdictd/internal/vocabulary"
+)
+
+// TestRulesAreCounted: by name, and on, when the policy changes.
+func TestRulesAreCounted(t *testing.T) {
+	port := func(action vocabulary.Action, port uint16) policy.Rule {
+		return policy.Rule{Action: action, SourcePorts: []vocabulary.PortRange{vocabulary.Ports(port, port)}}
+	}
+	r := newRig(t, func(c *Config) {
+		c.Queues = 2
+		c.Judgement = Judgement{
+			Policy: policy.Compile(vocabulary.Accept, []policy.Rule{port(vocabulary.Drop, 1), port(vocabulary.Accept, 2)}), Names: []string{"one"},
+		}
+	})
+	r.Start()
+	list := func() (lines []string) {
+		for _, rule := range r.Results().Rules {
+			lines = append(lines, fmt.Sprintf("%s %s %d", rule.Name, rule.Action, rule.Packets))
+		}
+		return lines
+	}
+	await := func(want ...string) {
+		t.Helper()
+		var got []string
+		for until := time.Now().Add(5 * time.Second); time.Now().Before(until) && !slices.Equal(got, want); time.Sleep(time.Millisecond) {
+			got = list()
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("counted\n%q, want\n%q", got, want)
+		}
+	}
+	await("one drop 0", "#2 accept 0", "default accept 0", "undecodable accept 0")
+	r.queues[0].batches <- batch(udp(1, 1), udp(2, 1), udp(3, 1))
+	r.queues[1].batches <- batch(udp(1, 1), udp(1, 1)[:7])
+	await("one drop 2", "#2 accept 1", "default accept 1", "undecodable accept 1")
+	if err := r.Judge(Judgement{Policy: policy.Compile(vocabulary.Drop, []policy.Rule{port(vocabulary.Drop, 2)}), Names: []string{"one"}}); err != nil {
+		t.Fatal(err)
+	}
+	await("one drop 2", "default drop 0", "undecodable accept 1", "#2 accept 1", "default accept 1")
+	r.queues[0].batches <- batch(udp(2, 1), udp(3, 1))
+	await("one drop 3", "default drop 1", "undecodable accept 1", "#2 accept 1", "default accept 1")
+	if err := errors.Join(r.Stop(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// busyQueue hands over batches as fast as they are judged.
+type busyQueue struct {
+	nullQueue
+	window *statistics.Window
+	stop   chan struct{}
+}
+
+func (q *busyQueue) Run(handle func(*nfq.Batch) error) error {
+	q.window.Shut()
+	defer q.window.Open()
+	b := batch(udp(1, 1), udp(2, 1))
+	for {
+		select {
+		case <-q.stop:
+			return nil
+		default:
+		}
+		b.Received = nfq.Now()
+		if err := handle(b); err != nil {
+			return err
+		}
+	}
+}
+
+func (q *busyQueue) Stop() error { close(q.stop); return nil }
+
+// TestResultsOfBusyEngine: several who look at once see counters that add up.
+func TestResultsOfBusyEngine(t *testing.T) {
+	e, err := Open(Config{
+		Queues: 2, Judgement: Judgement{Policy: dropPort(t, 9)},
+		Open: func(c nfq.Config) (nfq.Queue, error) {
+			return &busyQueue{window: c.Window, stop: make(chan struct{})}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			var last statistics.Verdicts
+			for range 50 {
+				r := e.Results()
+				n, _ := r.Total.Latency.Times.Count()
+				var ruled uint64
+				for _, rule := range r.Rules {
+					ruled += rule.Packets
+				}
+				if v := r.Total; v.Received != v.Accepted+v.Dropped || v.Received != n || v.Received != ruled || v.Received < last.Received {
+					t.Errorf("%+v, %d times, %d by rules, after %d", v, n, ruled, last.Received)
+				}
+				last = r.Total
+			}
+		})
+	}
+	readers.Wait()
+	if moving := e.Moving(); !slices.Equal(moving, []bool{true, true}) {
+		t.Errorf("moving: %v", moving)
+	}
+	if err := errors.Join(e.Stop(), e.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
