@@ -177,6 +177,16 @@ rootfs: build ## Make a container's root file system and its OCI image, as tarba
 release-check: ## Test what make package, install, manual and rootfs make, and configs/kubernetes
 	$(GO) -C tools/release test $(TEST) ./...
 
+# Inputs that are new are made smaller for ten tries only: by default that takes most of the time.
+FUZZTIME ?= 20s
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (20s), those whose names match FUZZ
+	@grep -rEo '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' daemon internal lab stress conntrackwatch | \
+	sed 's|/[^/]*:func | |' | grep -E '$(FUZZ)' | while read -r package target; do \
+		echo "$$target in $$package"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "./$$package" </dev/null || exit 1; \
+	done
+
 .PHONY: generate
 generate: ## Compile the BPF object again; needs clang and llvm-strip
 	$(GO) generate ./conntrackwatch/internal/trace

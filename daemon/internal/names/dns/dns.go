@@ -78,12 +78,12 @@ func appendName(b []byte, off int, dst []byte) (name []byte, end int, s names.St
 		switch c & 0xc0 {
 		case 0:
 			if c > 0 {
+				if off+c > len(b) {
+					return dst, 0, names.More
+				}
 				// The root needs its byte as well.
 				if left -= c + 1; left <= 0 {
 					return dst, 0, names.None
-				}
-				if off+c > len(b) {
-					return dst, 0, names.More
 				}
 				if len(name) > len(dst) {
 					name = append(name, '.')
