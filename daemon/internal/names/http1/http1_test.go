@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http/httpguts"
+
 	"verdictd/daemon/internal/names"
 )
 
@@ -78,9 +80,14 @@ func oracle(b []byte) (host string, ok bool) {
 		return "", false
 	}
 	fields, err := head.ReadMIMEHeader()
-	// The server refuses two, which ReadRequest does not.
+	// The server refuses more than ReadRequest does.
 	if err != nil && err != io.EOF || len(fields["Host"]) > 1 { //nolint:errorlint // is never wrapped
 		return "", false
+	}
+	for field := range fields {
+		if !httpguts.ValidHeaderFieldName(field) {
+			return "", false
+		}
 	}
 	return r.Host, true
 }
