@@ -1,0 +1,25 @@
+// Package reassembly keeps the first bytes of flows until they say what is asked of them,
+// because a name may be spread over segments or packets that come in any order. Its
+// memory is taken once, and what a sender can make it do is bounded.
+//
+// A Pool has a number of buffers of one length. A flow has one as long as it is being put
+// together: until its name is known, or it has had its share of bytes, packets and time
+// (Config). Where all are taken, the flow that has had one for longest loses it.
+//
+// # What counts where copies differ
+//
+// Of bytes that come twice with other content the first copy counts, as with most stacks
+// for data that they have taken already (Linux: tcp_data_queue). Where a gap is filled,
+// stacks differ. Such conflicts are counted: no honest sender makes them. Who wants to be
+// seen differently than by the receiver has other ways too, as packets that expire on the
+// way, and no reader on the way can know.
+//
+// # What a hostile sender can do
+//
+// A packet costs at most one copy of itself and a walk over the pieces of its flow, of
+// which there are no more than packets. Bytes beyond the buffer or before its beginning are
+// not kept, but their packet counts, so that a sender of those runs out of packets.
+//
+// A Pool belongs to one goroutine. It has no clock: time is handed in, in nanoseconds,
+// and never goes back.
+package reassembly
