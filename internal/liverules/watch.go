@@ -23,8 +23,8 @@ import (
 // nftables as soon as the kernel announces it, those of legacy tables, which are
 // announced by nobody, and IPVS and br_netfilter within two seconds.
 //
-// It does not tell what has changed, nor by whom: a program that changes rules
-// itself reads them again and finds nothing to do. What it changes often, such as
+// It does not tell what has changed: a program that changes rules itself reads them
+// again and finds nothing to do. Changers tells by whom. What it changes often, such as
 // elements of a set, it leaves out by Except.
 type Watcher struct {
 	changes chan struct{}
@@ -32,11 +32,12 @@ type Watcher struct {
 	chain   atomic.Int64 // when a base chain was added
 	except  atomic.Pointer[[]uint32]
 
-	socket *nfnl.Socket
-	alarm  *nfnl.Alarm
-	stop   context.CancelFunc
-	ended  <-chan struct{}
-	done   sync.WaitGroup
+	changers changers
+	socket   *nfnl.Socket
+	alarm    *nfnl.Alarm
+	stop     context.CancelFunc
+	ended    <-chan struct{}
+	done     sync.WaitGroup
 
 	mutex  sync.Mutex
 	failed error
@@ -50,6 +51,7 @@ const pollInterval = 2 * time.Second
 const (
 	genMessage    = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
 	chainMessage  = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWCHAIN
+	chainGone     = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELCHAIN
 	newElement    = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWSETELEM
 	deleteElement = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELSETELEM
 )
@@ -111,6 +113,9 @@ func (w *Watcher) open() error {
 	}
 	if err == nil {
 		err = socket.Join(unix.NFNLGRP_NFTABLES)
+	}
+	if err == nil {
+		err = w.changers.begin()
 	}
 	if err != nil {
 		return errors.Join(err, socket.Close())
@@ -221,11 +226,17 @@ func (w *Watcher) counts(datagram []byte) (changed bool) {
 		if !ok {
 			return changed || len(datagram) > 0 // what is not understood
 		}
-		switch {
-		case m.Type == chainMessage && isBase(m.Attributes()):
-			w.chain.Store(nfq.Now())
-		case m.Type == genMessage && !slices.Contains(*w.except.Load(), m.PortID):
-			changed = true
+		switch m.Type {
+		case chainMessage, chainGone:
+			w.changers.chain(m.Type, m.Body)
+			if m.Type == chainMessage && isBase(m.Attributes()) {
+				w.chain.Store(nfq.Now())
+			}
+		case genMessage:
+			if !slices.Contains(*w.except.Load(), m.PortID) {
+				w.changers.committed(m)
+				changed = true
+			}
 		}
 		datagram = rest
 	}

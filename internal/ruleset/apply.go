@@ -170,15 +170,20 @@ func (i *Installed) forget() error {
 	if err != nil {
 		return fmt.Errorf("list the sets: %w", err)
 	}
-	conn := &nftables.Conn{}
-	for _, f := range families {
-		for _, s := range sets {
-			if s.Name == f.settledName() {
-				conn.FlushSet(s)
+	messages, err := messagesOf(func(conn *nftables.Conn) error {
+		for _, f := range families {
+			for _, s := range sets {
+				if s.Name == f.settledName() {
+					conn.FlushSet(s)
+				}
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return conn.Flush()
+	return commit(messages)
 }
 
 // compare reads the table and compares it.
@@ -201,7 +206,7 @@ func (i *Installed) compare(c Config) (*difference, error) {
 	if have.foreign(i.table != "") {
 		return nil, fmt.Errorf("%w: choose another name for the table, or remove that one", ErrForeign)
 	}
-	return compare(c.Table, have, want)
+	return compare(c.Table, have, want), nil
 }
 
 // foreign tells a table that another program has made. One that this process has made

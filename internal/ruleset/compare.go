@@ -38,16 +38,15 @@ type comparison struct {
 	table      string
 	have, want *contents
 	d          difference
-	err        error
 
 	dirtySets, dirtyChains map[string]bool
 }
 
 // compare finds how to bring a table from what it has to what it should.
-func compare(table string, have, want *contents) (*difference, error) {
+func compare(table string, have, want *contents) *difference {
 	c := &comparison{table: table, have: have, want: want, dirtySets: map[string]bool{}, dirtyChains: map[string]bool{}}
 	if !have.exists && !want.exists {
-		return &c.d, nil
+		return &c.d
 	}
 	c.tableItself()
 	if len(c.d.before) == 0 {
@@ -56,7 +55,7 @@ func compare(table string, have, want *contents) (*difference, error) {
 		c.write()
 		c.leftovers()
 	}
-	return &c.d, c.err
+	return &c.d
 }
 
 func (c *comparison) differs(format string, args ...any) {
@@ -64,16 +63,22 @@ func (c *comparison) differs(format string, args ...any) {
 }
 
 // message makes one that changes the table.
-func (c *comparison) message(kind uint16, flags netlink.HeaderFlags, list ...netlink.Attribute) netlink.Message {
-	m, err := request(kind, flags, append([]netlink.Attribute{text(unix.NFTA_TABLE_NAME, c.table)}, list...)...)
-	if err != nil {
-		c.err = err
-	}
-	return m
+func (c *comparison) message(kind uint16, list ...netlink.Attribute) netlink.Message {
+	return tableMessage(c.table, kind, list...)
 }
 
 func (c *comparison) flush(chain string) netlink.Message {
-	return c.message(unix.NFT_MSG_DELRULE, 0, text(unix.NFTA_RULE_CHAIN, chain))
+	return c.message(unix.NFT_MSG_DELRULE, text(unix.NFTA_RULE_CHAIN, chain))
+}
+
+// empty takes the rules out of base chains.
+func (c *contents) empty(table string, which func(chain string) bool) (messages []netlink.Message) {
+	for _, name := range sorted(c.chains) {
+		if one := c.chains[name]; one.base != "" && len(one.rules) > 0 && which(name) {
+			messages = append(messages, tableMessage(table, unix.NFT_MSG_DELRULE, text(unix.NFTA_RULE_CHAIN, name)))
+		}
+	}
+	return messages
 }
 
 // tableItself wakes up a table, and gives base chains another name of which the hook
@@ -88,7 +93,7 @@ func (c *comparison) tableItself() {
 		return
 	case c.have.flags&unix.NFT_TABLE_F_DORMANT != 0:
 		c.differs("the table is dormant")
-		c.d.before = append(c.d.before, c.message(unix.NFT_MSG_NEWTABLE, 0, netlink.Attribute{Type: unix.NFTA_TABLE_FLAGS, Data: make([]byte, 4)}))
+		c.d.before = append(c.d.before, c.message(unix.NFT_MSG_NEWTABLE, netlink.Attribute{Type: unix.NFTA_TABLE_FLAGS, Data: make([]byte, 4)}))
 	}
 	for _, name := range sorted(c.want.chains) {
 		w, h := c.want.chains[name], c.have.chains[name]
@@ -113,7 +118,7 @@ func (c *comparison) rename(h *chainContents) netlink.Message {
 	for i := range handle {
 		handle[i] = byte(h.handle >> (56 - 8*i))
 	}
-	return c.message(unix.NFT_MSG_NEWCHAIN, 0,
+	return c.message(unix.NFT_MSG_NEWCHAIN,
 		netlink.Attribute{Type: unix.NFTA_CHAIN_HANDLE, Data: handle},
 		text(unix.NFTA_CHAIN_NAME, fmt.Sprintf("former-%d", h.handle)))
 }
@@ -213,7 +218,7 @@ func (c *comparison) write() {
 	}
 	for _, key := range sorted(c.have.sets) {
 		if c.dirtySets[key] {
-			add(c.message(unix.NFT_MSG_DELSET, 0, text(unix.NFTA_SET_NAME, key)))
+			add(c.message(unix.NFT_MSG_DELSET, text(unix.NFTA_SET_NAME, key)))
 		}
 	}
 	for _, name := range sorted(c.want.chains) {
@@ -222,7 +227,7 @@ func (c *comparison) write() {
 		case h == nil:
 			add(w.definition)
 		case h.policy != w.policy:
-			add(c.message(unix.NFT_MSG_NEWCHAIN, 0, text(unix.NFTA_CHAIN_NAME, name),
+			add(c.message(unix.NFT_MSG_NEWCHAIN, text(unix.NFTA_CHAIN_NAME, name),
 				netlink.Attribute{Type: unix.NFTA_CHAIN_POLICY, Data: []byte{0, 0, 0, byte(w.policy)}}))
 		}
 	}
@@ -270,17 +275,17 @@ func (c *comparison) leftovers() {
 	c.d.Leftovers = append(slices.Clone(chains), sets...)
 	if c.have.exists && !c.want.exists {
 		c.d.Leftovers = append(c.d.Leftovers, "the table")
-		add(c.message(unix.NFT_MSG_DELTABLE, 0))
+		add(c.message(unix.NFT_MSG_DELTABLE))
 		return
 	}
 	for _, name := range chains {
 		add(c.flush(name))
 	}
 	for _, key := range sets {
-		add(c.message(unix.NFT_MSG_DELSET, 0, text(unix.NFTA_SET_NAME, key)))
+		add(c.message(unix.NFT_MSG_DELSET, text(unix.NFTA_SET_NAME, key)))
 	}
 	for _, name := range chains {
-		add(c.message(unix.NFT_MSG_DELCHAIN, 0, text(unix.NFTA_CHAIN_NAME, name)))
+		add(c.message(unix.NFT_MSG_DELCHAIN, text(unix.NFTA_CHAIN_NAME, name)))
 	}
 }
 

@@ -99,26 +99,57 @@ func Exists(name string) (bool, error) {
 // Kind is the queue statement that the rules use; empty for PlacementNone.
 func (i *Installed) Kind() Kind { return i.kind }
 
-// Detach takes the rules out of the base chains, which stay, all at once. From then
-// on no packet is queued, and those that are wait for their verdicts.
-func (i *Installed) Detach() error {
-	return i.Update(func(c *Config) { c.Detached, c.GateDetached = true, true })
-}
-
 // Attach puts the rules into the base chains that Config.Detached has left empty, or
 // that were detached.
 func (i *Installed) Attach() error {
 	return i.Update(func(c *Config) { c.Detached = false })
 }
 
+// Detach takes the rules out of the base chains, which stay, all at once. From then
+// on no packet is queued, and those that are wait for their verdicts. ErrNotFound where
+// somebody has removed the table.
+func (i *Installed) Detach() error {
+	return i.detach(func(string) bool { return true }, func(c *Config) { c.Detached, c.GateDetached = true, true })
+}
+
 // DetachGate is Detach for the gate's chains alone. What they jump to stays, so that
 // conntrack stays active: where its hooks go, the kernel drops all that waits in the
 // namespace's queues.
-func (i *Installed) DetachGate() error { return i.Update(func(c *Config) { c.GateDetached = true }) }
+func (i *Installed) DetachGate() error {
+	return i.detach(gateBase, func(c *Config) { c.GateDetached = true })
+}
 
 // DetachVerdicts is Detach for the chains that queue for verdicts: the gate's stay
 // as they are.
-func (i *Installed) DetachVerdicts() error { return i.Update(func(c *Config) { c.Detached = true }) }
+func (i *Installed) DetachVerdicts() error {
+	return i.detach(func(chain string) bool { return !gateBase(chain) }, func(c *Config) { c.Detached = true })
+}
+
+func gateBase(chain string) bool { return slices.Contains(gateBases, chain) }
+
+// detach empties base chains, whatever else the table has.
+func (i *Installed) detach(which func(chain string) bool, wanted func(*Config)) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.table == "" {
+		return nil
+	}
+	wanted(&i.config)
+	have, err := readTable(i.table)
+	switch {
+	case err != nil:
+	case !have.exists:
+		err = fmt.Errorf("%w in this network namespace", ErrNotFound)
+	case have.foreign(true):
+		err = ErrForeign
+	default:
+		err = commit(have.empty(i.table, which))
+	}
+	if err != nil {
+		return fmt.Errorf("detach the rules of table inet %s: %w", i.table, err)
+	}
+	return nil
+}
 
 // Remove takes the table away. Packets that still wait in a queue of this
 // network namespace are dropped by the kernel.
@@ -136,9 +167,14 @@ func Remove(name string) error {
 	if err != nil {
 		return fmt.Errorf("remove table inet %s: %w", name, err)
 	}
-	conn := &nftables.Conn{}
-	conn.DelTable(f.table)
-	if err := conn.Flush(); err != nil {
+	messages, err := messagesOf(func(conn *nftables.Conn) error {
+		conn.DelTable(f.table)
+		return nil
+	})
+	if err == nil {
+		err = commit(messages)
+	}
+	if err != nil {
 		return fmt.Errorf("remove table inet %s: %w", name, err)
 	}
 	return nil

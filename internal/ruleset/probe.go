@@ -29,9 +29,7 @@ func Probe() (Kind, error) {
 	return "", fmt.Errorf("the kernel has neither nftables' queue statement (CONFIG_NFT_QUEUE, module nft_queue): %w; nor the NFQUEUE target for nftables (CONFIG_NFT_COMPAT with CONFIG_NETFILTER_XT_TARGET_NFQUEUE, modules nft_compat and xt_NFQUEUE): %w", native, xt)
 }
 
-// probeTables tells whether there are nftables at all, and whether they may be
-// used. It has to come first: to a transaction a kernel without them answers
-// once instead of once for each message, and the library would wait for ever.
+// probeTables tells whether there are nftables at all, and whether they may be used.
 func probeTables() error {
 	_, err := listTables()
 	switch {
@@ -106,14 +104,19 @@ func try(expressions ...expr.Any) error { return tryWith(nil, expressions...) }
 
 // tryWith is try for a rule with sets.
 func tryWith(sets []set, expressions ...expr.Any) error {
-	conn := &nftables.Conn{}
 	t := &table{sets: sets, chains: []chain{{name: "probe"}}}
 	t.chains[0].add("probe", expressions...)
-	parent := conn.AddTable(&nftables.Table{Name: fmt.Sprintf("verdictd-probe-%d", unix.Gettid()), Family: family})
-	conn.AddChain(&nftables.Chain{Name: "probe", Table: parent})
-	if err := t.fill(conn, parent); err != nil {
+	messages, err := messagesOf(func(conn *nftables.Conn) error {
+		parent := conn.AddTable(&nftables.Table{Name: fmt.Sprintf("verdictd-probe-%d", unix.Gettid()), Family: family})
+		conn.AddChain(&nftables.Chain{Name: "probe", Table: parent})
+		if err := t.fill(conn, parent); err != nil {
+			return err
+		}
+		conn.DelTable(parent)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	conn.DelTable(parent)
-	return conn.Flush()
+	return commit(messages)
 }

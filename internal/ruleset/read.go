@@ -25,12 +25,21 @@ var errChanged = errors.New("the rules keep changing")
 func messageOf(m netlink.Message) uint8 { return uint8(m.Header.Type) }
 
 // request makes a message of nftables.
-func request(kind uint16, flags netlink.HeaderFlags, list ...netlink.Attribute) (netlink.Message, error) {
+func request(kind uint16, flags netlink.HeaderFlags, list ...netlink.Attribute) netlink.Message {
 	data, err := netlink.MarshalAttributes(list)
+	if err != nil {
+		panic(err) // attributes of more than 64 KiB
+	}
 	return netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | flags},
 		Data:   append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, data...),
-	}, err
+	}
+}
+
+// tableMessage is one about a table or what is in it: the table's name is the first
+// attribute of all of them.
+func tableMessage(table string, kind uint16, list ...netlink.Attribute) netlink.Message {
+	return request(kind, 0, append([]netlink.Attribute{text(unix.NFTA_TABLE_NAME, table)}, list...)...)
 }
 
 // text is an attribute that is a string.
@@ -104,11 +113,7 @@ func (r *reader) contents() (*contents, error) {
 
 // ask returns what the kernel has of the table.
 func (r *reader) ask(kind uint16, flags netlink.HeaderFlags, list ...netlink.Attribute) ([]netlink.Message, error) {
-	m, err := request(kind, flags, list...)
-	if err != nil {
-		return nil, err
-	}
-	answers, err := r.conn.Execute(m)
+	answers, err := r.conn.Execute(request(kind, flags, list...))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -46,6 +48,7 @@ func commit(messages []netlink.Message) (err error) {
 	if err := room(conn); err != nil {
 		return fmt.Errorf("enlarge a socket's buffers: %w", err)
 	}
+	own.add(conn.PID())
 	edge := func(kind netlink.HeaderType) netlink.Message {
 		return netlink.Message{
 			Header: netlink.Header{Type: kind, Flags: netlink.Request},
@@ -62,4 +65,29 @@ func commit(messages []netlink.Message) (err error) {
 		return fmt.Errorf("the kernel refuses a transaction of %d messages: %w", len(messages), err)
 	}
 	return nil
+}
+
+// portIDs are the netlink port ids of the last transactions.
+type portIDs struct {
+	mutex sync.Mutex
+	last  [256]uint32
+	next  int
+}
+
+// own are this process's.
+var own portIDs
+
+func (p *portIDs) add(port uint32) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.last[p.next%len(p.last)] = port
+	p.next++
+}
+
+// Own reports whether a change of rules that the kernel tells of, by its netlink port
+// id, is this process's, made by Apply, Sweep or Remove.
+func Own(port uint32) bool {
+	own.mutex.Lock()
+	defer own.mutex.Unlock()
+	return port != 0 && slices.Contains(own.last[:], port)
 }
