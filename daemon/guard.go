@@ -21,5 +21,5 @@ func (c *guardCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return service.RunGuard(ctx, cfg, ranges(c.Queue), life())
+	return service.RunGuard(ctx, cfg, ranges(c.Queue), life(c.Config))
 }

@@ -16,10 +16,12 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return service.Run(ctx, cfg, life())
+	return service.Run(ctx, cfg, life(c.Config))
 }
 
 // life is what the services that this program runs have in common.
-func life() service.Options {
-	return service.Options{Version: version, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+func life(file string) service.Options {
+	return service.Options{Version: version, Log: newLog(), Confine: true, File: file}
 }
+
+func newLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }

@@ -30,7 +30,7 @@ func (c *superviseCommand) Validate() error {
 
 // Run keeps the command running.
 func (c *superviseCommand) Run() (err error) {
-	log := life().Log
+	log := newLog()
 	// Not what the process runs now: a package's upgrade puts another file there.
 	program, err := exec.LookPath(os.Args[0])
 	if err == nil {
@@ -88,7 +88,7 @@ type releaseCommand struct {
 
 // Run decides for packets that no daemon judges.
 func (c *releaseCommand) Run() error {
-	log := life().Log
+	log := newLog()
 	if c.Config == "" {
 		return failure.AfterUnit(log)
 	}

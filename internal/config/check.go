@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,11 @@ const (
 func (f *file) check(c *Config) {
 	if c.Failure.LongestWait != 0 {
 		f.within("failure.longest_wait", c.Failure.LongestWait, minLongestWait, maxHold)
+	}
+	for i, path := range c.Privileges.Paths {
+		if !filepath.IsAbs(path) {
+			f.wrong(fmt.Sprintf("privileges.paths[%d]", i), "%q is no absolute path: begin it with a slash", path)
+		}
 	}
 	f.checkQueues(&c.Queues)
 	f.checkGuard(c)

@@ -20,6 +20,7 @@ type Config struct {
 	Analysis   Analysis             `yaml:"analysis"`
 	Statistics Statistics           `yaml:"statistics"`
 	Metrics    Metrics              `yaml:"metrics"`
+	Privileges Privileges           `yaml:"privileges"`
 }
 
 // Failure is what happens while the daemon is away.
@@ -144,6 +145,19 @@ type Metrics struct {
 	Listen string `yaml:"listen"`
 }
 
+// Privileges are what the daemon gives up when it has started.
+type Privileges struct {
+	// User is a name or number to go on as, with CAP_NET_ADMIN; "" changes nothing.
+	User string `yaml:"user"`
+	// Drop gives up all capabilities but CAP_NET_ADMIN, for good.
+	Drop bool `yaml:"drop"`
+	// Seccomp and Landlock leave the system calls and the files that the daemon uses.
+	Seccomp  bool `yaml:"seccomp"`
+	Landlock bool `yaml:"landlock"`
+	// Paths are further files and folders, which a later configuration may name.
+	Paths []string `yaml:"paths"`
+}
+
 // Default is an empty file's configuration.
 func Default() *Config {
 	return &Config{
@@ -160,7 +174,8 @@ func Default() *Config {
 			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: vocabulary.Auto,
 			Families: []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6}, Protocols: []vocabulary.Protocol{17},
 		},
-		Policy:   Policy{Undecodable: vocabulary.Drop},
-		Analysis: Analysis{Distribution: vocabulary.DistributionNone, Sigma: 1, Per: vocabulary.PerPacket},
+		Policy:     Policy{Undecodable: vocabulary.Drop},
+		Analysis:   Analysis{Distribution: vocabulary.DistributionNone, Sigma: 1, Per: vocabulary.PerPacket},
+		Privileges: Privileges{Drop: true, Seccomp: true, Landlock: true},
 	}
 }

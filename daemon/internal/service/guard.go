@@ -40,6 +40,9 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	})
 	began := startUsage()
 	if err = k.Begin(ctx); err == nil {
+		err = confine(cfg, o)
+	}
+	if err == nil {
 		log.Info("guard begins", "version", o.Version, "table", guardTable, "mode", k.Mode())
 		tellFailure(log, guardFailurePlan(cfg))
 		notify(log, daemon.SdNotifyReady)

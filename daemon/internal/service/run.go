@@ -20,6 +20,11 @@ type Options struct {
 	// Version is the program's, as logs, metrics and statistics tell it.
 	Version string
 	Log     *slog.Logger
+	// Confine has the process give up what it does not need any more (privileges.Confine). It cannot be taken back, so
+	// that a process that goes on with something else must not.
+	Confine bool
+	// File is the configuration's, which is read again.
+	File string
 }
 
 // Run is the life of `verdictd run`: it ends with the context, or when something
@@ -53,6 +58,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	}
 	defer stopMetrics()
 	s.usage = startUsage()
+	if err := confine(cfg, o); err != nil {
+		return errors.Join(err, s.stop())
+	}
 	tellFailure(log, FailurePlan(cfg))
 	notify(log, daemon.SdNotifyReady)
 	err = s.serve(ctx)

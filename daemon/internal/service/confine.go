@@ -1,0 +1,50 @@
+package service
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"verdictd/daemon/internal/fdstore"
+	"verdictd/daemon/internal/privileges"
+	"verdictd/internal/config"
+)
+
+// confine gives up what the daemon does not need any more, where the options say that the process may.
+func confine(cfg *config.Config, o Options) error {
+	if !o.Confine {
+		return nil
+	}
+	p := &cfg.Privileges
+	c := privileges.Config{User: p.User, Kept: fdstore.Kept(), Capabilities: p.Drop, Seccomp: p.Seccomp, Landlock: p.Landlock}
+	if o.File != "" {
+		// With its folder, as editors replace files.
+		c.Read = append(c.Read, filepath.Dir(o.File))
+	}
+	c.Write = append(folders(cfg.Statistics.File), p.Paths...)
+	for _, variable := range []string{"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"} {
+		if list := os.Getenv(variable); list != "" {
+			c.Write = append(c.Write, strings.Split(list, ":")...)
+		}
+	}
+	confined, err := privileges.Confine(c)
+	if err != nil {
+		return fmt.Errorf("give privileges up: %w", err)
+	}
+	o.Log.Info("privileges are given up", "in force", confined.Done)
+	for _, missing := range confined.Missing {
+		o.Log.Warn("a privilege stays", "because", missing)
+	}
+	return nil
+}
+
+// folders are those of files that the daemon writes, which are replaced there.
+func folders(files ...string) (list []string) {
+	for _, file := range files {
+		if file != "" && file != "-" {
+			list = append(list, filepath.Dir(file))
+		}
+	}
+	return list
+}
