@@ -37,22 +37,32 @@ type Memory struct {
 // KernelDrops are packets that never reached the program.
 type KernelDrops struct {
 	// QueueDropped found the queue full, UserDropped the receive buffer.
-	QueueDropped uint64 `json:"queue_dropped"`
-	UserDropped  uint64 `json:"user_dropped"`
+	QueueDropped uint64 `json:"queue_dropped" metric:"kernel_queue_dropped" help:"Packets that the kernel dropped as the queue was full (queues.max_length)."`
+	UserDropped  uint64 `json:"user_dropped" metric:"kernel_user_dropped" help:"Packets that the kernel dropped as the socket's receive buffer was full (queues.receive_buffer)."`
+}
+
+// Backlog is how a queue stands at one moment.
+type Backlog struct {
+	// Waiting packets have no verdict yet. The oldest one has waited for OldestSeconds
+	// at least; the kernel tells no times, so that it is known to a quarter of a second.
+	Waiting       uint64  `json:"waiting" metric:"waiting_packets,gauge" help:"Packets that wait for a verdict."`
+	OldestSeconds float64 `json:"oldest_seconds" metric:"oldest_packet_seconds,gauge" help:"How long the oldest of them has waited at least."`
+	// ReceiveBuffer of the queue's socket, in bytes; 0: not known.
+	ReceiveBuffer uint64 `json:"receive_buffer" metric:"receive_buffer_bytes,gauge" help:"Receive buffer of the queue's socket."`
 }
 
 // Transport is what a queue's socket has brought and taken.
 type Transport struct {
 	// VerdictErrors is how many verdicts the kernel refused: mostly ENOENT, as
 	// the packet was gone already (flushed by a device or a rule that went).
-	VerdictErrors uint64 `json:"verdict_errors"`
+	VerdictErrors uint64 `json:"verdict_errors" help:"Verdicts that the kernel refused, mostly as the packet was gone already."`
 	// NoBuffers are those of them that the kernel had no memory to tell about one by one
 	// (ENOBUFS).
-	NoBuffers uint64 `json:"no_buffers"`
+	NoBuffers uint64 `json:"no_buffers" help:"Receives that failed with ENOBUFS, as the kernel had no memory to tell of a refused verdict."`
 	// Malformed is how many messages could not be understood.
-	Malformed uint64 `json:"malformed"`
+	Malformed uint64 `json:"malformed" help:"Messages of the kernel that could not be understood."`
 	// Batches is how many receives brought packets.
-	Batches uint64 `json:"batches"`
+	Batches uint64 `json:"batches" help:"Receives that brought packets."`
 }
 
 // Spread is how long something took, in microseconds.

@@ -96,3 +96,27 @@ func TestHistogram(t *testing.T) {
 		t.Errorf("%d times of one thread, want those before and one", n)
 	}
 }
+
+// TestFieldsExplainThemselves: each has a name of its own and a sentence for operators.
+func TestFieldsExplainThemselves(t *testing.T) {
+	for _, list := range [][]Field{Fields[QueueVerdicts](), Fields[GateTotals](), Fields[Rule]()} {
+		seen := map[string]bool{}
+		for _, f := range list {
+			if f.Name == "" || seen[f.Name] || !strings.HasSuffix(f.Help, ".") {
+				t.Errorf("field %q: %q is no sentence, or the name is not its own", f.Name, f.Help)
+			}
+			seen[f.Name] = true
+		}
+	}
+	v := QueueVerdicts{}
+	v.Dropped, v.OldestSeconds = 7, 0.5
+	got := map[string]float64{}
+	for _, f := range Fields[QueueVerdicts]() {
+		if f.Kind != Distribution {
+			got[f.Name] = f.Value(reflect.ValueOf(v))
+		}
+	}
+	if got["dropped"] != 7 || got["oldest_packet_seconds"] != 0.5 || got["accepted"] != 0 {
+		t.Errorf("read %v", got)
+	}
+}

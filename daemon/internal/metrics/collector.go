@@ -1,0 +1,86 @@
+package metrics
+
+import (
+	"reflect"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"verdictd/internal/statistics"
+)
+
+const prefix = "verdictd_"
+
+// family is one type of package statistics, as metrics.
+type family struct {
+	fields []statistics.Field
+	descs  []*prometheus.Desc
+}
+
+func newFamily[T any](name string, labels ...string) family {
+	f := family{fields: statistics.Fields[T]()}
+	for _, field := range f.fields {
+		full := prefix + name + field.Name
+		if field.Kind == statistics.Counter {
+			full += "_total"
+		}
+		f.descs = append(f.descs, prometheus.NewDesc(full, field.Help, labels, nil))
+	}
+	return f
+}
+
+// collect sends the numbers of one value.
+func (f *family) collect(to chan<- prometheus.Metric, of any, labels ...string) {
+	v := reflect.ValueOf(of)
+	for i := range f.fields {
+		field, desc := &f.fields[i], f.descs[i]
+		switch field.Kind {
+		case statistics.Distribution:
+			if t := field.Times(v); t != nil {
+				to <- newTimes(desc, t, labels...)
+			}
+		case statistics.Gauge:
+			to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, field.Value(v), labels...)
+		case statistics.Counter:
+			to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, field.Value(v), labels...)
+		}
+	}
+}
+
+// collector reads the counters whenever Prometheus asks.
+type collector struct {
+	read               func() *statistics.Document
+	queue, rules, gate family
+}
+
+func newCollector(read func() *statistics.Document) *collector {
+	return &collector{
+		read:  read,
+		queue: newFamily[statistics.QueueVerdicts]("queue_", "queue"),
+		rules: newFamily[statistics.Rule]("rule_", "rule", "action"),
+		gate:  newFamily[statistics.GateTotals]("gate_"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(to chan<- *prometheus.Desc) {
+	for _, f := range []family{c.queue, c.rules, c.gate} {
+		for _, d := range f.descs {
+			to <- d
+		}
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(to chan<- prometheus.Metric) {
+	d := c.read()
+	for i := range d.Queues {
+		c.queue.collect(to, d.Queues[i], strconv.Itoa(int(d.Queues[i].Queue)))
+	}
+	for i := range d.Rules {
+		c.rules.collect(to, d.Rules[i], d.Rules[i].Name, d.Rules[i].Action)
+	}
+	if d.Gate != nil {
+		c.gate.collect(to, d.Gate.Total)
+	}
+}
