@@ -14,6 +14,7 @@ import (
 	"verdictd/lab/internal/bench/queue"
 	"verdictd/lab/internal/bench/send"
 	"verdictd/lab/internal/dns"
+	"verdictd/lab/internal/facts"
 	"verdictd/lab/internal/kernels/build"
 	"verdictd/lab/internal/kernels/check"
 	"verdictd/lab/internal/kernels/command"
@@ -44,6 +45,7 @@ var labDocuments = map[string]struct {
 	"doctor":       {&doctor.Diagnosis{}, doctor.Schema},
 	"build":        {&build.Document{}, build.Schema},
 	"run":          {&command.Result{}, command.Schema},
+	"facts":        {&facts.Document{}, facts.Schema},
 }
 
 func labSchemaPath(name string) string {

@@ -8,6 +8,7 @@ var bridgeFacts = []Fact{
 		Trigger:  "a verdict with NFQA_VLAN that lacks TCI or PROTO",
 		CVEs:     []string{"CVE-2026-43451"},
 		Cause:    []Commit{{Hash: "f1ba83755d81"}},
+		Fix:      []Commit{{Subject: "netfilter: nfnetlink_queue: fix entry leak in bridge verdict error path"}},
 		Mainline: []Change{{V(0, 0, 0), NotAffected}, {V(4, 7, 0), Affected}, {V(7, 0, 0), Fixed}},
 		Stable: []Change{
 			{V(5, 10, 253), Fixed}, {V(5, 15, 203), Fixed}, {V(6, 1, 167), Fixed}, {V(6, 6, 130), Fixed}, {V(6, 12, 78), Fixed},
@@ -19,7 +20,7 @@ var bridgeFacts = []Fact{
 		Effect:   "a queued packet of a bridge uses a device that is freed: the machine may crash",
 		Trigger:  "a bridge's device goes while packets wait",
 		CVEs:     []string{"CVE-2026-52912"},
-		Fix:      []Commit{{Hash: "e196115ec330"}},
+		Fix:      []Commit{{"e196115ec330", "netfilter: nf_queue: hold bridge skb->dev while queued"}},
 		Mainline: []Change{{V(0, 0, 0), NotAffected}, {V(4, 7, 0), Affected}, {V(7, 1, 0), Fixed}},
 		Stable: []Change{
 			{V(5, 10, 259), Fixed}, {V(5, 15, 209), Fixed}, {V(6, 1, 175), Fixed}, {V(6, 6, 142), Fixed}, {V(6, 12, 92), Fixed},
@@ -37,7 +38,7 @@ var bridgeFacts = []Fact{
 		Effect:   "a queued packet of a bridge uses the freed destination of its bridge: the machine may crash",
 		Trigger:  "a bridge goes while packets wait",
 		CVEs:     []string{"CVE-2026-72255"},
-		Fix:      []Commit{{Hash: "c9c9b37f8c55"}},
+		Fix:      []Commit{{"c9c9b37f8c55", "netfilter: nf_queue: pin bridge device while NFQUEUE holds fake dst"}},
 		Mainline: []Change{{V(0, 0, 0), NotAffected}, {V(3, 18, 0), Affected}, {V(7, 2, 0), Fixed}},
 		Stable: []Change{
 			{V(6, 1, 178), Fixed}, {V(6, 6, 145), Fixed}, {V(6, 12, 97), Fixed}, {V(6, 18, 40), Fixed}, {V(7, 1, 5), Fixed},
@@ -48,7 +49,7 @@ var bridgeFacts = []Fact{
 		Effect:   "a verdict on a packet whose device has left its bridge makes the kernel panic",
 		Trigger:  "a device leaves its bridge while packets wait",
 		CVEs:     []string{"CVE-2026-53220"},
-		Fix:      []Commit{{Hash: "ccb9fd4b8753"}},
+		Fix:      []Commit{{"ccb9fd4b8753", "netfilter: revalidate bridge ports"}},
 		Mainline: []Change{{V(0, 0, 0), Affected}, {V(7, 1, 0), Fixed}},
 		Stable:   []Change{{V(6, 1, 191), Fixed}, {V(6, 12, 94), Fixed}, {V(6, 18, 36), Fixed}, {V(7, 0, 13), Fixed}},
 	},
@@ -56,7 +57,7 @@ var bridgeFacts = []Fact{
 		ID:         "bridge-without-destination",
 		Effect:     "forwarded packets of a bridge are dropped instead of queued",
 		Trigger:    "a queue rule for packets that a bridge forwards",
-		Fix:        []Commit{{Hash: "0b9173f4688d"}},
+		Fix:        []Commit{{"0b9173f4688d", "netfilter: nf_queue: enqueue skbs with NULL dst"}},
 		Mainline:   []Change{{V(0, 0, 0), NotAffected}, {V(5, 3, 0), Affected}, {V(5, 5, 0), Fixed}},
 		Stable:     []Change{{V(4, 19, 62), Affected}, {V(5, 2, 4), Affected}, {V(5, 4, 9), Fixed}},
 		Confidence: Medium,
@@ -76,7 +77,7 @@ var bridgeFacts = []Fact{
 		Trigger:  "a clash of a packet that a bridge clones",
 		CVEs:     []string{"CVE-2025-39894"},
 		Cause:    []Commit{{"62e7151ae3eb", "netfilter: bridge: confirm multicast packets before passing them up the stack"}},
-		Fix:      []Commit{{Hash: "479a54ab9208"}},
+		Fix:      []Commit{{"479a54ab9208", "netfilter: br_netfilter: do not check confirmed bit in br_nf_local_in() after confirm"}},
 		Mainline: []Change{{V(0, 0, 0), NotAffected}, {V(6, 8, 0), Affected}, {V(6, 17, 0), Fixed}},
 		Stable: []Change{
 			{V(5, 15, 151), Affected}, {V(5, 15, 192), Fixed}, {V(6, 1, 81), Affected}, {V(6, 1, 151), Fixed}, {V(6, 6, 21), Affected},

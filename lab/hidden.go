@@ -8,8 +8,26 @@ import (
 	"verdictd/lab/internal/kernels/modload"
 	"verdictd/lab/internal/kernels/trace"
 	"verdictd/lab/internal/kernels/workload"
+	"verdictd/lab/internal/reference"
 	"verdictd/lab/internal/vm"
 )
+
+// The commands that the lab itself runs, here and in its virtual machines, and that help does not show.
+
+// referenceCmd is `lab reference`: a program on go-nfqueue that accepts everything, as the library's documentation
+// shows it, and knows of nothing else. It stands in verdictd's place in rows about other programs, as
+// lab/reference/nfq_reference.c does for libnetfilter_queue.
+type referenceCmd struct {
+	Queues    uint16 `help:"Queues to bind, from 0 on." default:"1"`
+	MaxLength uint32 `help:"Packets that a queue holds." default:"1024"`
+	Delay     int    `help:"Microseconds to take over each packet." default:"0"`
+}
+
+// Run is called by kong.
+func (c *referenceCmd) Run(ctx context.Context) error {
+	return reference.Run(ctx, reference.Config{Queues: c.Queues, MaxLength: c.MaxLength,
+		Delay: time.Duration(c.Delay) * time.Microsecond})
+}
 
 // kernelGuestCmd is what the kernel starts first in a virtual machine of the lab.
 type kernelGuestCmd struct{}
