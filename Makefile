@@ -157,13 +157,15 @@ install-lab: manual ## Install stress and lab
 # The folders that the packages are made of are listed by what make install puts there.
 GOARCH ?= $(shell $(GO) env GOARCH)
 export GOARCH
+PACKAGES_MADE ?= verdictd lab
+PACKAGERS ?= deb rpm
 .PHONY: package
 package: ## Make .deb and .rpm of verdictd and of verdictd-lab in dist/
 	@rm -rf $(DIST)/stage
 	umask 022; $(MAKE) --no-print-directory install-service prefix=/usr DESTDIR=$(DIST)/stage/service
 	umask 022; $(MAKE) --no-print-directory install-lab prefix=/usr DESTDIR=$(DIST)/stage/lab
 	find $(DIST)/stage -exec touch -h -d @$(SOURCE_DATE_EPOCH) {} +
-	for p in verdictd lab; do for kind in deb rpm; do \
+	for p in $(PACKAGES_MADE); do for kind in $(PACKAGERS); do \
 		RELEASE='$(RELEASE)' $(NFPM) package --config "packaging/$$p.yaml" --packager "$$kind" --target $(DIST)/; done; done
 
 .PHONY: rootfs
@@ -173,6 +175,12 @@ rootfs: build ## Make a container's root file system and its OCI image, as tarba
 		-arch $(GOARCH) -version '$(RELEASE)' $(addprefix $(CURDIR)/bin/,verdictd conntrackwatch)
 
 # Tests of the tools that make releases: packages, pages, completions, images, and what Kubernetes gets.
+.PHONY: guest-check
+guest-check: ## Install, run, upgrade and remove the package in a virtual machine with systemd; LAB="--restarts 20" is for it
+	$(MAKE) --no-print-directory package DIST=dist/before VERSION=v0.1.99 PACKAGES_MADE=verdictd PACKAGERS=deb
+	$(MAKE) --no-print-directory package DIST=dist/after VERSION=v0.2.0 PACKAGES_MADE=verdictd PACKAGERS=deb
+	bin/lab kernel package --image debian --before dist/before/verdictd_*.deb --deb dist/after/verdictd_*.deb $(LAB)
+
 .PHONY: release-check
 release-check: ## Test what make package, install, manual and rootfs make, and configs/kubernetes
 	$(GO) -C tools/release test $(TEST) ./...

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"verdictd/lab/internal/kernels/installed"
 	"verdictd/lab/internal/kernels/modload"
 	"verdictd/lab/internal/kernels/trace"
 	"verdictd/lab/internal/kernels/workload"
@@ -92,4 +93,14 @@ func (c *kernelModloadGuestCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	return json.NewEncoder(std.out).Encode(rows)
+}
+
+// kernelPackageGuestCmd is what `lab kernel package` runs in its machine.
+type kernelPackageGuestCmd struct {
+	packageLoad
+}
+
+// Run is called by kong.
+func (c *kernelPackageGuestCmd) Run(ctx context.Context, std streams) error {
+	return installed.Guest(ctx, c.load(), std.out)
 }

@@ -24,9 +24,11 @@ type kernelCmd struct {
 	Procnet      kernelProcnetCmd      `cmd:"" help:"Check the names of /proc/net in a virtual machine, and that a hang there would be found."`
 	Compare      kernelCompareCmd      `cmd:"" help:"Run the same scenarios on two kernels, in turns, and say what changed."`
 	Check        kernelCheckCmd        `cmd:"" help:"Check in a few minutes that the programs do on other kernels what they promise: queue rules, the guard, modules, traces, /proc/net."`
+	Package      kernelPackageCmd      `cmd:"" help:"Install, run, upgrade and remove the Debian package in a virtual machine with systemd, under a load."`
 	Workload     kernelWorkloadCmd     `cmd:"" hidden:"" help:"One row of an experiment in such a machine."`
 	TraceGuest   kernelTraceGuestCmd   `cmd:"" hidden:"" help:"What trace runs in the virtual machine."`
 	ModloadGuest kernelModloadGuestCmd `cmd:"" hidden:"" help:"What modload runs in its virtual machines."`
+	PackageGuest kernelPackageGuestCmd `cmd:"" hidden:"" help:"What package runs in its virtual machine."`
 	Guest        kernelGuestCmd        `cmd:"" hidden:"" help:"The init of these virtual machines."`
 }
 

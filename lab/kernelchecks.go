@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"verdictd/lab/internal/kernels"
 	"verdictd/lab/internal/kernels/check"
+	"verdictd/lab/internal/kernels/installed"
 	"verdictd/lab/internal/kernels/modload"
 	"verdictd/lab/internal/kernels/procnet"
 	"verdictd/lab/internal/kernels/trace"
@@ -146,4 +148,46 @@ func (c *kernelCheckCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	return std.conclude(c.JSON, result, result.OK)
+}
+
+// packageLoad is what the service goes through.
+type packageLoad struct {
+	Rate     int `help:"Packets a second of each of two streams." default:"500"`
+	Reloads  int `help:"How often the service is reloaded." default:"5"`
+	Restarts int `help:"How often it is restarted." default:"3"`
+	Kills    int `help:"How often it is killed (SIGKILL)." default:"3"`
+	Upgrades int `help:"How often another version of the package is installed." default:"2"`
+}
+
+func (l *packageLoad) load() installed.Load {
+	return installed.Load{Rate: l.Rate, Reloads: l.Reloads, Restarts: l.Restarts, Kills: l.Kills, Upgrades: l.Upgrades}
+}
+
+// kernelPackageCmd is `lab kernel package`.
+type kernelPackageCmd struct {
+	machineFlags
+	packageLoad
+	Deb     string        `required:"" help:"The package of verdictd." type:"existingfile" placeholder:"FILE"`
+	Before  string        `required:"" help:"The package of the version that it is upgraded from." type:"existingfile" placeholder:"FILE"`
+	Suite   string        `help:"The suite of Debian whose userland the machine has." default:"bookworm"`
+	Timeout time.Duration `help:"How long all of it may take." default:"15m"`
+	Console bool          `help:"Show the kernel's console on stderr."`
+}
+
+// Help is called by kong.
+func (*kernelPackageCmd) Help() string {
+	return "The machine has Debian's userland and systemd, which mmdebstrap makes at the first time and the cache " +
+		"keeps. Two streams of packets, and new flows, go on while the service is reloaded, restarted, killed and " +
+		"upgraded: nothing may get lost, be duplicated or reordered, clash, or pass unjudged."
+}
+
+// Run is called by kong.
+func (c *kernelPackageCmd) Run(ctx context.Context, std streams) error {
+	config := &installed.Config{Machine: c.machine(), Suite: c.Suite, Package: c.Deb, Before: c.Before, Load: c.load(),
+		Timeout: c.Timeout, Console: c.Console}
+	result, err := installed.Run(ctx, config, std.out, std.err)
+	if err != nil {
+		return err
+	}
+	return kernels.ReportEnd(std.err, result)
 }

@@ -22,6 +22,13 @@ type Config struct {
 	// kernel asks the guest's /sbin/modprobe for them. Which program that is, Files say.
 	LoadableNames []string
 
+	// Root is a tarball of a distribution's userland, which the guest has as its root; "" for none. Files and modules
+	// are added to it.
+	Root string
+	// System is a program of it, such as systemd, that becomes the guest's first process. The command runs beside it,
+	// from the moment when it starts, and the machine ends with the command. "" for none.
+	System string
+
 	Files []File
 	// Init is the program that calls Guest, "" for this process's own. InitPath is where the guest has it, InitArgs
 	// are what it is started with there.
@@ -67,6 +74,11 @@ func (c *Config) check() error {
 		errs = append(errs, errors.New("no kernel image"))
 	} else if err := readable(c.Kernel); err != nil {
 		errs = append(errs, fmt.Errorf("kernel image: %w", err))
+	}
+	if c.Root != "" {
+		if err := readable(c.Root); err != nil {
+			errs = append(errs, fmt.Errorf("userland: %w", err))
+		}
 	}
 	if len(c.Command) == 0 {
 		errs = append(errs, errors.New("no command to run in the guest"))

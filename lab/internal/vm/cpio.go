@@ -28,6 +28,7 @@ func newCPIO(w io.Writer) *cpioWriter { return &cpioWriter{w: bufio.NewWriterSiz
 type entry struct {
 	name         string // absolute
 	mode         uint32
+	uid, gid     int
 	size         int64
 	major, minor int
 }
@@ -56,7 +57,7 @@ func (c *cpioWriter) header(e entry) {
 	c.inode++
 	// inode, mode, owner, group, links, time, size, device, special device, name's length, checksum
 	_, err := fmt.Fprintf(c.w, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
-		c.inode, e.mode, 0, 0, 1, 0, e.size, 0, 0, e.major, e.minor, len(e.name)+1, 0, e.name)
+		c.inode, e.mode, e.uid, e.gid, 1, 0, e.size, 0, 0, e.major, e.minor, len(e.name)+1, 0, e.name)
 	c.fail(err)
 	c.pad(110 + int64(len(e.name)) + 1)
 }

@@ -20,26 +20,46 @@ const reportPort = "/dev/ttyS1"
 
 // Guest is the init of a machine that Run booted. It does not return there. Elsewhere it refuses.
 func Guest() error {
-	if os.Getpid() != 1 {
+	beside := os.Getenv(agent) != ""
+	if os.Getpid() != 1 && !beside {
 		return errors.New("this is the init of the lab's virtual machines, and does nothing elsewhere")
 	}
-	if _, err := os.Stat(taskFile); err != nil {
+	t, err := readTask()
+	if err != nil {
 		return fmt.Errorf("this is the init of the lab's virtual machines: %w", err)
 	}
-	if err := serve(); err != nil {
+	if !beside {
+		err = mountAll() // there is no port yet to say it on; the console has it
+	}
+	if err == nil && t.System != "" && !beside {
+		err = handOver(t.System)
+	}
+	if err == nil {
+		err = serve(t)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "guest:", err)
 	}
 	unix.Sync()
 	// Without ACPI there is no way to switch off; a machine that is not to be reset (-no-reboot) ends here.
-	err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	err = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	return fmt.Errorf("reboot: %w", err) // and init's end is a panic, which ends the machine as well
 }
 
-// serve does the task and reports.
-func serve() error {
-	if err := mountAll(); err != nil {
-		return err // there is no port yet to say it on; the console has it
+func readTask() (*task, error) {
+	text, err := os.ReadFile(taskFile)
+	if err != nil {
+		return nil, err
 	}
+	var t task
+	if err := json.Unmarshal(text, &t); err != nil {
+		return nil, fmt.Errorf("read %s: %w", taskFile, err)
+	}
+	return &t, nil
+}
+
+// serve does the task and reports.
+func serve(t *task) error {
 	port, err := openPort(reportPort)
 	if err != nil {
 		return fmt.Errorf("open the port to the host: %w", err)
@@ -49,7 +69,7 @@ func serve() error {
 	if err := report.write(kindReady, nil); err != nil {
 		return err
 	}
-	status, err := perform(report)
+	status, err := perform(t, report)
 	if err != nil {
 		return errors.Join(err, report.write(kindError, []byte(err.Error())), report.write(kindEnd, nil))
 	}
@@ -63,15 +83,7 @@ func serve() error {
 		report.write(kindEnd, nil))
 }
 
-func perform(report *frameWriter) (status int, err error) {
-	text, err := os.ReadFile(taskFile)
-	if err != nil {
-		return 0, err
-	}
-	var t task
-	if err := json.Unmarshal(text, &t); err != nil {
-		return 0, fmt.Errorf("read %s: %w", taskFile, err)
-	}
+func perform(t *task, report *frameWriter) (status int, err error) {
 	if err := settle(); err != nil {
 		return 0, err
 	}
@@ -83,7 +95,7 @@ func perform(report *frameWriter) (status int, err error) {
 	if err := report.write(kindStart, nil); err != nil {
 		return 0, err
 	}
-	return execute(&t, report)
+	return execute(t, report)
 }
 
 // execute runs the command. A program that is not there or cannot run is a failure of the setup, not of the command.

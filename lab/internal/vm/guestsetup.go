@@ -14,7 +14,7 @@ var mounts = []struct{ kind, at, options string }{
 	{"sysfs", "/sys", ""},
 	{"devtmpfs", "/dev", ""},
 	{"tmpfs", "/tmp", ""},
-	{"tmpfs", "/run", ""},
+	{"tmpfs", "/run", "mode=0755"},
 	{"devpts", "/dev/pts", ""},
 	{"tmpfs", "/dev/shm", ""},
 	{"cgroup2", "/sys/fs/cgroup", ""},

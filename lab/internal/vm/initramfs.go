@@ -16,6 +16,7 @@ type task struct {
 	Modules []string `json:"modules"` // files, in the order in which they load
 	Command []string `json:"command"`
 	Env     []string `json:"env"`
+	System  string   `json:"system,omitempty"` // what becomes the first process
 }
 
 // plainFiles are what programs of the C library want to see.
@@ -34,6 +35,11 @@ func writeInitramfs(c *Config, name string) (size int64, err error) {
 	}
 	defer f.Close() //nolint:errcheck // the errors of writing come before
 	archive := newCPIO(f)
+	if c.Root != "" {
+		if err := archive.userland(c.Root); err != nil {
+			return 0, fmt.Errorf("userland: %w", err)
+		}
+	}
 	for _, folder := range []string{"bin", "dev", "etc", "out", "proc", "root", "run", "sbin", "sys", "tmp", "var/tmp",
 		"mnt"} {
 		archive.folder(folder)
@@ -50,7 +56,7 @@ func writeInitramfs(c *Config, name string) (size int64, err error) {
 			return 0, err
 		}
 	}
-	job := task{Command: c.Command, Env: c.Env}
+	job := task{Command: c.Command, Env: c.Env, System: c.System}
 	if job.Modules, err = writeModules(archive, c); err != nil {
 		return 0, err
 	}

@@ -16,7 +16,9 @@ const testInit = "/bin/init"
 // The tests' own program is the init of the machines that they boot, and the command that runs there.
 func TestMain(m *testing.M) {
 	switch {
-	case os.Getpid() == 1 && slices.Contains(os.Args, "guest"):
+	case os.Getpid() == 1 && filepath.Base(os.Args[0]) == "system":
+		time.Sleep(time.Hour) // the machine ends with the command
+	case slices.Contains(os.Args, "guest"):
 		fmt.Fprintln(os.Stderr, Guest())
 		os.Exit(1)
 	case len(os.Args) == 3 && os.Args[1] == "inside":
@@ -52,6 +54,11 @@ func inside(what string) int {
 		fail(os.WriteFile("/out/large", make([]byte, 300_000), 0o600))
 		fmt.Fprint(os.Stderr, "on stderr")
 		return 3
+	case "system":
+		line, err := os.ReadFile("/proc/1/cmdline")
+		fail(err)
+		fmt.Println("first:", strings.Trim(string(line), "\x00"))
+		return 0
 	case "panic":
 		// or the line above may still be on its way to the serial port, and is lost with the machine
 		time.Sleep(time.Second)

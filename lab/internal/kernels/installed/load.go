@@ -1,0 +1,245 @@
+package installed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"verdictd/internal/results"
+	"verdictd/internal/traffic"
+	"verdictd/lab/internal/child"
+	"verdictd/lab/internal/testbed"
+)
+
+// network makes a namespace that packets go to, and a firewall that has conntrack look at them.
+func network(ctx context.Context) error {
+	const firewall = "table inet firewall {\n chain output {\n  type filter hook output priority 0;\n  ct state invalid counter drop\n }\n}\n"
+	if err := os.WriteFile("/etc/firewall.nft", []byte(firewall), 0o600); err != nil {
+		return err
+	}
+	return all(ctx,
+		"ip netns add peer",
+		"ip link add peer0 type veth peer name host0 netns peer",
+		"ip address add 192.0.2.1/24 dev peer0",
+		"ip link set peer0 up",
+		"ip -n peer link set lo up",
+		"ip -n peer address add 192.0.2.2/24 dev host0",
+		"ip -n peer link set host0 up",
+		"nft -f /etc/firewall.nft",
+	)
+}
+
+const (
+	peer         = "/run/netns/peer"
+	peerAddress  = "192.0.2.2"
+	acceptedPort = "9999"
+	droppedPort  = "9998"
+	mixedPort    = "9997"
+)
+
+// A stream is a sender with its receiver.
+type stream struct {
+	name   string
+	result string // file
+	stderr child.Tail
+	cmd    *exec.Cmd
+}
+
+func startStream(ctx context.Context, name string, args ...string) (*stream, error) {
+	s := &stream{name: name, result: "/root/" + name + ".json"}
+	s.cmd = exec.CommandContext(ctx, "/bin/stress", append(args, "--receiver-netns", peer, "--json", s.result)...)
+	s.cmd.Stderr = &s.stderr
+	return s, s.cmd.Start()
+}
+
+// end has it stop, count what is still on its way, and say what it counted.
+func (s *stream) end(result any) error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	// That it was cut short, or lost packets, is an exit status of 1, and a result.
+	err := s.cmd.Wait()
+	text, e := os.ReadFile(s.result)
+	if e == nil {
+		e = json.Unmarshal(text, result)
+	}
+	if e != nil {
+		return errors.Join(fmt.Errorf("stress %s: %w%s", s.name, e, s.stderr.Quote(testbed.Quoted)), err)
+	}
+	return nil
+}
+
+// A load is what packets are sent while things happen to the service.
+type load struct{ accepted, dropped, mixed *stream }
+
+func (g *guest) startLoad(ctx context.Context) (l load, err error) {
+	flood := func(name, port string) (*stream, error) {
+		return startStream(ctx, name, "flood", "--target", peerAddress, "--port", port, "--flows", "64",
+			"--pace", "rate:"+strconv.Itoa(g.Rate), "--duration", "1h", "--timeout", "2h", "--linger", "5s")
+	}
+	if l.accepted, err = flood("accepted", acceptedPort); err != nil {
+		return l, err
+	}
+	if l.dropped, err = flood("dropped", droppedPort); err != nil {
+		return l, err
+	}
+	// New flows, all of which come back.
+	l.mixed, err = startStream(ctx, "mixed", "soak", "--target", peerAddress+":"+mixedPort+"/echo", "--source", "192.0.2.1", "--rate",
+		strconv.Itoa(max(1, g.Rate/50)), "--duration", "1h")
+	return l, err
+}
+
+// A ledger is what became of all packets.
+type ledger struct {
+	accepted, dropped results.Flood
+	mixed             traffic.SoakResult
+}
+
+func (l *load) end() (*ledger, error) {
+	var r ledger
+	err := errors.Join(l.accepted.end(&r.accepted), l.dropped.end(&r.dropped), l.mixed.end(&r.mixed))
+	return &r, err
+}
+
+// judge says what the ledger shows.
+func (r *ledger) judge() (string, error) {
+	a, d := &r.accepted, &r.dropped
+	var mixed uint64
+	for _, t := range r.mixed.Targets {
+		mixed += t.Sent
+	}
+	text := fmt.Sprintf("of %d packets %d lost, %d duplicated, %d reordered, of %d to be dropped %d unjudged, of %d of new flows: %s",
+		a.Sent, a.Lost, a.Duplicated, a.Reordered, d.Sent, d.Delivered, mixed, strings.Join(r.mixed.Violations, "; "))
+	if len(r.mixed.Violations) == 0 {
+		text += "nothing amiss"
+	}
+	if a.Clashes != nil {
+		text += fmt.Sprintf(", %d clashes", *a.Clashes)
+	}
+	if a.Sent == 0 || d.Sent == 0 || mixed == 0 {
+		return "", errors.New("nothing was sent: " + text)
+	}
+	if a.Lost+a.Duplicated+a.Reordered+d.Delivered > 0 || len(r.mixed.Violations) > 0 || a.Clashes != nil && *a.Clashes > 0 {
+		return "", errors.New(text)
+	}
+	return text, nil
+}
+
+// underLoad makes everything that happens to a service in its life.
+func (g *guest) underLoad(ctx context.Context) (string, error) {
+	l, err := g.startLoad(ctx)
+	if err != nil {
+		return "", err
+	}
+	time.Sleep(2 * time.Second)
+	happened := g.happen(ctx)
+	time.Sleep(time.Second)
+	r, err := l.end()
+	if err != nil {
+		return "", errors.Join(happened, err)
+	}
+	text, err := r.judge()
+	said := fmt.Sprintf("%d reloads, %d restarts, %d kills, %d upgrades: %s", g.Reloads, g.Restarts, g.Kills, g.Upgrades, text)
+	if err != nil {
+		err = fmt.Errorf("%s%w", said, err)
+	}
+	return said, errors.Join(happened, err)
+}
+
+func (g *guest) happen(ctx context.Context) error {
+	for range g.Reloads {
+		if err := g.same(ctx, "systemctl", "reload", unit); err != nil {
+			return err
+		}
+	}
+	for range g.Restarts {
+		if err := g.other(ctx, "systemctl", "restart", unit); err != nil {
+			return err
+		}
+	}
+	for range g.Kills {
+		if err := g.other(ctx, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit); err != nil {
+			return err
+		}
+	}
+	for i := range g.Upgrades {
+		file := packagePath
+		if i%2 == 1 {
+			file = beforePath // and back, for the next upgrade
+		}
+		if err := g.other(ctx, "dpkg", "-i", file); err != nil {
+			return err
+		}
+		if err := runsWhatIsInstalled(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// same does what leaves the process as it is.
+func (g *guest) same(ctx context.Context, name string, args ...string) error {
+	before, err := mainPID(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := run(ctx, name, args...); err != nil {
+		return err
+	}
+	after, err := mainPID(ctx)
+	if err == nil && before != after {
+		err = fmt.Errorf("%s %s made a new process of %s", name, strings.Join(args, " "), unit)
+	}
+	return err
+}
+
+// other does what puts another process in the place of this one, and waits until that serves.
+func (g *guest) other(ctx context.Context, name string, args ...string) error {
+	before, err := mainPID(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := run(ctx, name, args...); err != nil {
+		return err
+	}
+	var state string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		state, _ = run(ctx, "systemctl", "is-active", unit)
+		after, err := mainPID(ctx)
+		if err == nil && state == "active" && after != before && after != "0" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s %s: %s is %s", name, strings.Join(args, " "), unit, state)
+}
+
+func mainPID(ctx context.Context) (string, error) {
+	return run(ctx, "systemctl", "show", "--value", "-p", "MainPID", unit)
+}
+
+// runsWhatIsInstalled: an upgrade that left the old program running would lose nothing either.
+func runsWhatIsInstalled(ctx context.Context) error {
+	pid, err := mainPID(ctx)
+	if err != nil {
+		return err
+	}
+	running, err := run(ctx, "/proc/"+pid+"/exe", "--version")
+	if err != nil {
+		return err
+	}
+	installed, err := run(ctx, "dpkg-query", "-W", "-f", "${Version}", "verdictd")
+	if err != nil {
+		return err
+	}
+	if running != "verdictd v"+installed {
+		return fmt.Errorf("%q runs, %q is installed", running, installed)
+	}
+	return nil
+}
