@@ -10,6 +10,7 @@ import (
 // whole is a ledger of a run in which nothing went wrong.
 func whole() *ledger {
 	var r ledger
+	r.accepted.FloodArrivals, r.dropped.FloodArrivals = &traffic.FloodArrivals{}, &traffic.FloodArrivals{}
 	r.accepted.Sent, r.accepted.Delivered, r.dropped.Sent, r.dropped.Lost = 100, 100, 50, 50
 	r.accepted.Clashes = new(uint64)
 	r.mixed.Targets = []traffic.MixTargetResult{{}}
@@ -28,6 +29,7 @@ func TestLedger(t *testing.T) {
 		"4 unjudged":         func(r *ledger) { r.dropped.Delivered = 4 },
 		"5 clashes":          func(r *ledger) { *r.accepted.Clashes = 5 },
 		"6 packets lost":     func(r *ledger) { r.mixed.Violations = []string{"6 packets lost"} },
+		"has not said":       func(r *ledger) { r.dropped.FloodArrivals = nil },
 		"nothing was sent":   func(r *ledger) { r.mixed.Targets[0].Sent = 0 },
 	} {
 		r := whole()

@@ -111,6 +111,9 @@ func (l *load) end() (*ledger, error) {
 // judge says what the ledger shows.
 func (r *ledger) judge() (string, error) {
 	a, d := &r.accepted, &r.dropped
+	if a.FloodArrivals == nil || d.FloodArrivals == nil {
+		return "", errors.New("a stream has not said what arrived")
+	}
 	var mixed uint64
 	for _, t := range r.mixed.Targets {
 		mixed += t.Sent
