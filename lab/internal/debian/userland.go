@@ -13,8 +13,8 @@ import (
 	"verdictd/lab/internal/kbuild"
 )
 
-// userland is what a small Debian with systemd needs, and what its administrator looks with. Debian's essential packages
-// are named one by one, as apt and its kin are not needed.
+// userland is what a small Debian with systemd needs, and what its administrator looks with. Debian's essential
+// packages are named one by one, as apt and its kin are not needed.
 var userland = []string{
 	"base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "findutils", "grep",
 	"gzip", "hostname", "libc-bin", "login", "mawk", "mount", "ncurses-base", "passwd", "sed", "sysvinit-utils", "tar",
