@@ -121,12 +121,16 @@ func (m CounterMeaning) InsertFailed() string {
 	if m.Unresolved == nil {
 		return "entries that could not be inserted; what clashes do to it on this kernel is not known"
 	}
-	parts := []string{"clashes whose packet was dropped", "entries that died before they were inserted"}
-	switch m.ClashResolve {
+	parts := []string{"clashes whose packet was dropped"}
+	const dying, users = "entries that died before they were inserted", "entries that user space could not insert"
+	switch m.ClashResolve { // which came with 5.10, as the other changes did
+	case Present:
+		parts = append(parts, dying)
 	case Missing:
 		parts = append([]string{"clashes that were resolved"}, parts...)
+		parts = append(parts, users)
 	case PresenceUnknown:
-		parts = append(parts, "perhaps clashes that were resolved")
+		parts = append(parts, "perhaps clashes that were resolved", "perhaps "+dying, "perhaps "+users)
 	}
 	if m.ChainTooLong == Present {
 		parts = append(parts, "hash chains that were too long")

@@ -18,7 +18,15 @@ func TestCounterInWords(t *testing.T) {
 		{"5.10.0", "insert_failed", "clashes whose packet was dropped"},
 		{"6.18.1", "insert_failed", "hash chains that were too long"},
 		{"6.11.0", "clash_resolve", "in no counter"},
-		{"6.18.1", "clash_resolve", "with the entry that was there first"},
+		{"6.18.1", "clash_resolve", "with the entry that was there first, or with its own, inserted for replies alone"},
+		{"5.9.16", "insert_failed", "entries that user space could not insert"},
+		{"5.10.0", "insert_failed", "entries that died before they were inserted"},
+		{"5.14.0-427.el9.x86_64", "insert_failed", "died"},
+		{"5.9.16", "error", "broken ICMP errors among them"},
+		{"6.18.1", "error", "ICMP and ICMPv6 errors"},
+		{"5.9.16", "invalid", "broken ICMP errors among them"},
+		{"6.18.1", "drop", "by a protocol's tracker"},
+		{"6.18.1", "chain_toolong", "those of user space too"},
 	} {
 		if got := kernelfacts.CounterInWords(identify(t, tc.release), tc.counter); !strings.Contains(got, tc.want) {
 			t.Errorf("%s: %s counts %q, want %q in it", tc.release, tc.counter, got, tc.want)
