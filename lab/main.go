@@ -32,6 +32,7 @@ func run(ctx context.Context, args []string, std streams) int {
 		Matrix    matrixCmd        `cmd:"" help:"Count clashes and losses over queue placements, guards, fan-outs, backends and families."`
 		Bench     benchCmd         `cmd:"" help:"Compare the programs with what others use for the same, round by round in one run."`
 		Soak      soakCmd          `cmd:"" help:"Guard a mix of all sorts of flows for a while, in every placement; nothing may clash, get lost or be reordered."`
+		Faults    faultsCmd        `cmd:"" help:"Have faults happen to the program that judges, while packets go through a router; what is not inherent to a fault must be 0."`
 		DNS       dnsCmd           `cmd:"" name:"dns" help:"Show what resolvers notice: name resolution without a queue, with one, and under each guard."`
 		Facts     factsCmd         `cmd:"" help:"Hold the table of kernel faults against the changelogs of Debian's kernels."`
 		Reference referenceCmd     `cmd:"" hidden:"" help:"A program on go-nfqueue that accepts everything."`

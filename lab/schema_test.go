@@ -15,6 +15,7 @@ import (
 	"verdictd/lab/internal/bench/send"
 	"verdictd/lab/internal/dns"
 	"verdictd/lab/internal/facts"
+	"verdictd/lab/internal/faults"
 	"verdictd/lab/internal/kernels/build"
 	"verdictd/lab/internal/kernels/check"
 	"verdictd/lab/internal/kernels/command"
@@ -32,6 +33,7 @@ var labDocuments = map[string]struct {
 	schema   int
 }{
 	"matrix":       {&report.Report{}, report.Schema},
+	"faults":       {&faults.Result{}, faults.Schema},
 	"soak":         {&soak.Result{}, soak.Schema},
 	"dns":          {&dns.Result{}, dns.Schema},
 	"bench":        {&queue.Result{}, bench.Schema},

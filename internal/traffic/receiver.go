@@ -123,7 +123,7 @@ func (r *receiver) sendBack() {
 func (r *receiver) stop() (dropped *uint64, err error) {
 	r.stopped.Store(true)
 	err = <-r.done
-	if n, derr := socketDrops(r.fd); derr == nil {
+	if n, derr := SocketDrops(r.fd); derr == nil {
 		dropped = &n
 	}
 	_ = unix.Close(r.fd)

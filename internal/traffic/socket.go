@@ -138,9 +138,9 @@ func setTimeout(fd, opt int, d time.Duration) error {
 	return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, opt, &tv)
 }
 
-// socketDrops reads how many datagrams the kernel dropped at the socket, most often because its buffer was full.
+// SocketDrops reads how many datagrams the kernel dropped at the socket, most often because its buffer was full.
 // SO_MEMINFO exists since Linux 4.12 (a2d133b1d465).
-func socketDrops(fd int) (uint64, error) {
+func SocketDrops(fd int) (uint64, error) {
 	const drops = 8 // SK_MEMINFO_DROPS
 	var info [drops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))

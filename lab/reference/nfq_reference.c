@@ -7,7 +7,9 @@
  * does nothing else that takes time on a packet, unless --delay asks for it: in
  * rows of `lab matrix` it stands for a program that thinks.
  *
- *	nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS]
+ *	nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS] [--drop-port N ...]
+ *
+ * --drop-port makes it drop what goes to a UDP port over IPv4, as the policy of verdictd does in `lab faults`.
  *
  * It says READY=1 on $NOTIFY_SOCKET when the queue is bound, and ends with
  * status 0 on SIGTERM and SIGINT.
@@ -39,6 +41,27 @@
 /* delay is how long each packet is thought about. */
 static struct timespec delay;
 
+/* drop_ports are UDP ports to which nothing is let through. */
+static uint16_t drop_ports[8];
+static size_t drop_port_count;
+
+/* drops looks at a whole IPv4 packet. */
+static int drops(struct nfq_data *data)
+{
+	unsigned char *p;
+	int n = nfq_get_payload(data, &p);
+
+	if (n < 20 || p[0] >> 4 != 4 || p[9] != IPPROTO_UDP)
+		return 0;
+	int header = (p[0] & 15) * 4;
+	if (n < header + 4)
+		return 0;
+	for (size_t i = 0; i < drop_port_count; i++)
+		if ((p[header + 2] << 8 | p[header + 3]) == drop_ports[i])
+			return 1;
+	return 0;
+}
+
 /* stop may run at any time: the kernel unbinds the queue of a process that is gone. */
 static void stop(int signal_number)
 {
@@ -54,7 +77,7 @@ static _Noreturn void die(const char *what)
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS]\n", stderr);
+	fputs("usage: nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS] [--drop-port N ...]\n", stderr);
 	exit(2);
 }
 
@@ -70,7 +93,7 @@ static long number(const char *text, long most)
 	return n;
 }
 
-static int accept_packet(struct nfq_q_handle *queue, struct nfgenmsg *message, struct nfq_data *data, void *user)
+static int judge_packet(struct nfq_q_handle *queue, struct nfgenmsg *message, struct nfq_data *data, void *user)
 {
 	struct nfqnl_msg_packet_hdr *header = nfq_get_msg_packet_hdr(data);
 
@@ -80,7 +103,7 @@ static int accept_packet(struct nfq_q_handle *queue, struct nfgenmsg *message, s
 		return 0;
 	if (delay.tv_sec || delay.tv_nsec)
 		nanosleep(&delay, NULL);
-	return nfq_set_verdict(queue, ntohl(header->packet_id), NF_ACCEPT, 0, NULL);
+	return nfq_set_verdict(queue, ntohl(header->packet_id), drop_port_count && drops(data) ? NF_DROP : NF_ACCEPT, 0, NULL);
 }
 
 static void pin(int cpu)
@@ -134,6 +157,7 @@ int main(int argc, char **argv)
 		{"max-length", required_argument, NULL, 'l'},
 		{"receive-buffer", required_argument, NULL, 'b'},
 		{"delay", required_argument, NULL, 'd'},
+		{"drop-port", required_argument, NULL, 'p'},
 		{0},
 	};
 	/* A packet is at most 64 KiB; the rest is headers and attributes. */
@@ -154,6 +178,11 @@ int main(int argc, char **argv)
 			delay.tv_sec = micros / 1000000;
 			delay.tv_nsec = micros % 1000000 * 1000;
 			break;
+		case 'p':
+			if (drop_port_count == sizeof drop_ports / sizeof *drop_ports)
+				usage();
+			drop_ports[drop_port_count++] = (uint16_t)number(optarg, UINT16_MAX);
+			break;
 		default: usage();
 		}
 	}
@@ -170,7 +199,7 @@ int main(int argc, char **argv)
 		die("open nfnetlink_queue");
 	int fd = nfq_fd(library);
 	prepare_socket(fd, (int)receive_buffer);
-	struct nfq_q_handle *queue = nfq_create_queue(library, (uint16_t)queue_number, accept_packet, NULL);
+	struct nfq_q_handle *queue = nfq_create_queue(library, (uint16_t)queue_number, judge_packet, NULL);
 	if (!queue)
 		die("bind the queue");
 	if (nfq_set_mode(queue, NFQNL_COPY_PACKET, 0xffff) < 0)

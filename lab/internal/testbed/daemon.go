@@ -13,15 +13,15 @@ import (
 
 // StartDaemon starts verdictd with a configuration, in the namespace that has the queue.
 func (g *Group) StartDaemon(ns *netlab.NetNS, verdictd string, c *config.Config) (*Process, error) {
-	path, err := g.writeConfig("verdictd.yaml", c)
+	path, err := g.WriteConfig("verdictd.yaml", c)
 	if err != nil {
 		return nil, err
 	}
 	return g.StartService(ns, verdictd, "run", "--config", path)
 }
 
-// writeConfig writes a configuration into the group's directory.
-func (g *Group) writeConfig(name string, c *config.Config) (path string, err error) {
+// WriteConfig writes a configuration into the group's directory.
+func (g *Group) WriteConfig(name string, c *config.Config) (path string, err error) {
 	text, err := yaml.Marshal(c)
 	if err != nil {
 		return "", fmt.Errorf("write verdictd's configuration: %w", err)
@@ -35,7 +35,7 @@ func (g *Group) writeConfig(name string, c *config.Config) (path string, err err
 
 // startGuard starts verdictd guard and waits until it holds.
 func (g *Group) startGuard(ns *netlab.NetNS, verdictd string, c *config.Config) (*Process, error) {
-	path, err := g.writeConfig("guard.yaml", guardConfig(c))
+	path, err := g.WriteConfig("guard.yaml", guardConfig(c))
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, 
 	if program, err = f.start(g, ns); err != nil {
 		return program, nil, err
 	}
-	if err := queueRules(ns, c); err != nil || c.Guard.Mode == vocabulary.GuardOff {
+	if err := QueueRules(ns, c); err != nil || c.Guard.Mode == vocabulary.GuardOff {
 		return program, nil, err
 	}
 	guard, err = g.startGuard(ns, verdictd, c)
@@ -73,8 +73,8 @@ func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, 
 // foreignTable is the nftables table of rules that feed another program.
 const foreignTable = "foreign"
 
-// queueRules feed a program's queues as verdictd's own configuration would.
-func queueRules(ns *netlab.NetNS, c *config.Config) error {
+// QueueRules feed a program's queues as verdictd's own configuration would.
+func QueueRules(ns *netlab.NetNS, c *config.Config) error {
 	r := ruleset.Config{
 		Table: foreignTable, Placement: c.Rules.Placement, Fanout: c.Rules.Fanout,
 		FirstQueue: c.Queues.First, Queues: uint16(c.Queues.Count), Bypass: true,

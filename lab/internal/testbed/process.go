@@ -192,6 +192,9 @@ func (p *Process) Wait(bound time.Duration) error {
 	}
 }
 
+// Expect says that the child may end at any time: that is no reason any more to end the run.
+func (p *Process) Expect() { p.asked.Store(true) }
+
 // Over says whether the child has ended, so that its output and its end may be read.
 func (p *Process) Over() bool {
 	select {
