@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -14,8 +16,8 @@ import (
 func units(t *testing.T) map[string][]byte {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(root, "systemd", "*.service"))
-	if err != nil || len(names) < 2 {
-		t.Fatalf("units %q (%v), want the daemon's and the guard's", names, err)
+	if err != nil || len(names) != 4 {
+		t.Fatalf("units %q (%v), want the daemon's, its instances', the guard's and conntrackwatch's", names, err)
 	}
 	texts := map[string][]byte{}
 	for _, name := range names {
@@ -28,19 +30,26 @@ func units(t *testing.T) map[string][]byte {
 	return texts
 }
 
-// TestUnitIsAccepted asks systemd itself. It wants the program to exist, so a
-// copy of the unit names one that does.
-func TestUnitIsAccepted(t *testing.T) {
+// analyzed is a unit's copy that systemd itself can look at: it wants the program to exist, so that the copy names one
+// that does; and a template is looked at as an instance.
+func analyzed(t *testing.T, unit string, text []byte) (analyze, copied string) {
+	t.Helper()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skipf("no systemd-analyze: %v", err)
 	}
+	copied = filepath.Join(t.TempDir(), strings.Replace(unit, "@.", "@instance.", 1))
+	text = regexp.MustCompile(`/usr/bin/(verdictd|conntrackwatch)`).ReplaceAll(text, []byte("/bin/true"))
+	if err := os.WriteFile(copied, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return analyze, copied
+}
+
+func TestUnitIsAccepted(t *testing.T) {
 	for unit, text := range units(t) {
 		t.Run(unit, func(t *testing.T) {
-			copied := filepath.Join(t.TempDir(), unit)
-			if err := os.WriteFile(copied, bytes.ReplaceAll(text, []byte("/usr/bin/verdictd"), []byte("/bin/true")), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			analyze, copied := analyzed(t, unit, text)
 			out, err := exec.Command(analyze, "verify", "--man=no", copied).CombinedOutput()
 			// Unknown keys and values are warnings to systemd, on which it goes on.
 			if err != nil || len(bytes.TrimSpace(out)) > 0 {
@@ -50,12 +59,49 @@ func TestUnitIsAccepted(t *testing.T) {
 	}
 }
 
+// TestUnitIsFencedIn holds what systemd says of how much a unit may do: from 0 to 10.
+func TestUnitIsFencedIn(t *testing.T) {
+	const most = 1.5
+	for unit, text := range units(t) {
+		t.Run(unit, func(t *testing.T) {
+			analyze, copied := analyzed(t, unit, text)
+			out, err := exec.Command(analyze, "security", "--no-pager", "--offline=true", copied).CombinedOutput()
+			if bytes.Contains(out, []byte("unrecognized option")) {
+				t.Skipf("this systemd-analyze looks at no file: %s", out)
+			}
+			m := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindSubmatch(out)
+			if err != nil || m == nil {
+				t.Fatalf("systemd-analyze security: %v\n%s", err, out)
+			}
+			if exposure, err := strconv.ParseFloat(string(m[1]), 64); err != nil || exposure > most {
+				t.Errorf("exposure %s, want at most %v", m[1], most)
+			}
+		})
+	}
+}
+
+// TestUnitSurvivesFailure: what a restart has to find is kept, and there is always another one.
+func TestUnitSurvivesFailure(t *testing.T) {
+	for unit, text := range units(t) {
+		lines := []string{"Type=notify", "Restart=on-failure", "StartLimitIntervalSec=0"}
+		if strings.HasPrefix(unit, "verdictd") {
+			lines = append(lines, "FileDescriptorStoreMax=1024", "RestartPreventExitStatus=78 64", "RuntimeDirectoryPreserve=restart",
+				"ExecStopPost=-/usr/bin/verdictd release", "ExecReload=/bin/kill -HUP $MAINPID")
+		}
+		for _, line := range lines {
+			if !bytes.Contains(text, []byte("\n"+line+"\n")) {
+				t.Errorf("%s has no %s", unit, line)
+			}
+		}
+	}
+}
+
 func TestUnitRunsCommandsThatExist(t *testing.T) {
 	c := checker{help: helpOf(t)}
 	for unit, text := range units(t) {
-		commands := regexp.MustCompile(`(?m)^Exec.*?/usr/bin/(verdictd [^'\n]*)`).FindAllSubmatch(text, -1)
+		commands := regexp.MustCompile(`(?m)^Exec.*?/usr/bin/((?:verdictd|conntrackwatch) [^'\n]*)`).FindAllSubmatch(text, -1)
 		if len(commands) == 0 {
-			t.Errorf("%s runs no verdictd", unit)
+			t.Errorf("%s runs no command of the project", unit)
 		}
 		for _, m := range commands {
 			if err := c.check(string(m[1])); err != nil {
@@ -65,20 +111,25 @@ func TestUnitRunsCommandsThatExist(t *testing.T) {
 	}
 }
 
-// TestUnitsHaveTheSameFences: what keeps the daemon from what it does not need
-// keeps the guard from it, but for one system call that pins threads.
+// TestUnitsHaveTheSameFences: what keeps the daemon from what it does not need keeps the others from it, but for one
+// system call that pins threads, and those with which a daemon fences itself in.
 func TestUnitsHaveTheSameFences(t *testing.T) {
 	fences := func(text []byte) (lines []string) {
-		for _, m := range regexp.MustCompile(`(?m)^(?:Protect|Private|Restrict|System|NoNew|Lock|Memory|Remove|Device|Ambient|Capability|Supplementary|DynamicUser|UMask)\w*=.*`).FindAll(text, -1) {
-			if line := string(m); line != "SystemCallFilter=sched_setaffinity" {
+		for _, m := range regexp.MustCompile(`(?m)^(?:Protect|Private|Restrict[A-Z]|IPAddress|System|NoNew|Lock|Memory|Remove|Device|Ambient|Capability|Supplementary|DynamicUser|UMask)\w*=.*`).FindAll(text, -1) {
+			if line := string(m); !strings.HasPrefix(line, "SystemCallFilter=s") {
 				lines = append(lines, line)
 			}
 		}
 		return lines
 	}
 	all := units(t)
-	daemon, guard := fences(all["verdictd.service"]), fences(all["verdictd-guard.service"])
-	if len(daemon) < 20 || !slices.Equal(daemon, guard) {
-		t.Errorf("verdictd.service has %q,\nverdictd-guard.service has %q", daemon, guard)
+	daemon := fences(all["verdictd.service"])
+	if len(daemon) < 20 {
+		t.Errorf("verdictd.service has %q", daemon)
+	}
+	for unit, text := range all {
+		if has := fences(text); !slices.Equal(daemon, has) {
+			t.Errorf("verdictd.service has %q,\n%s has %q", daemon, unit, has)
+		}
 	}
 }
