@@ -9,6 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/netlab"
 )
 
 // version is set by the linker.
@@ -24,6 +25,15 @@ type commands struct {
 	Rules     rulesCommand     `cmd:"" help:"Install, remove or show the rules that feed the queues."`
 	Audit     auditCommand     `cmd:"" help:"Say whether packets can clash on this machine, what its kernel does then, and what to do about it."`
 	Version   kong.VersionFlag `help:"Print the version."`
+	NetNS     string           `name:"netns" help:"Network namespace to work in, by its name (ip netns) or path." placeholder:"NAME|PATH"`
+}
+
+// AfterApply is called by kong before a command's Run.
+func (c *commands) AfterApply() error {
+	if c.NetNS == "" {
+		return nil
+	}
+	return netlab.Move(c.NetNS)
 }
 
 func main() {

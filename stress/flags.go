@@ -15,8 +15,8 @@ import (
 
 // netnsFlags name the namespaces that a scenario sends from and receives in.
 type netnsFlags struct {
-	SenderNetns   string `help:"Network namespace to send from." placeholder:"PATH"`
-	ReceiverNetns string `help:"Network namespace to receive in." placeholder:"PATH"`
+	SenderNetns   string `help:"Network namespace to send from, by its name (ip netns) or path." placeholder:"NAME|PATH"`
+	ReceiverNetns string `help:"Network namespace to receive in, by its name (ip netns) or path." placeholder:"NAME|PATH"`
 }
 
 // wayFlags are where the packets of a scenario run: through namespaces that somebody else made, or through ones of

@@ -19,6 +19,7 @@ var version = "devel"
 type commands struct {
 	Version   kong.VersionFlag `help:"Print the version and exit."`
 	KernelLog string           `help:"Look for the kernel's reports in this file instead of /dev/kmsg: one that its serial console is written to." placeholder:"FILE"`
+	NetNS     string           `name:"netns" help:"Network namespace to work in, by its name (ip netns) or path." placeholder:"NAME|PATH"`
 
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
 	DNS   dnsCmd   `cmd:"" name:"dns" help:"Resolve names as C libraries do, A and AAAA at once from one socket; tell how long it takes."`
@@ -43,6 +44,11 @@ type program struct {
 
 // AfterApply is called by kong before a scenario's Run.
 func (c *commands) AfterApply(p *program, line *kong.Context) error {
+	if c.NetNS != "" {
+		if err := netlab.Move(c.NetNS); err != nil {
+			return err
+		}
+	}
 	p.kernelLog = c.KernelLog
 	if command := line.Selected(); command != nil {
 		p.scenario = command.Name

@@ -48,14 +48,18 @@ func NewNetNS() (*NetNS, error) {
 	return r.ns, nil
 }
 
-// OpenNetNS opens the namespace at path: what [NetNS.Path] of another process
-// gave, /proc/PID/ns/net, or a file below /run/netns.
-func OpenNetNS(path string) (*NetNS, error) {
-	handle, err := netns.GetFromPath(path)
+// OpenNetNS opens a namespace by its name (`ip netns`) or path: what [NetNS.Path] of another process gave,
+// /proc/PID/ns/net, or a file below /run/netns.
+func OpenNetNS(nameOrPath string) (*NetNS, error) {
+	found, err := FindNetNS(nameOrPath)
 	if err != nil {
-		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
+		return nil, err
 	}
-	return &NetNS{os.NewFile(uintptr(handle), path)}, nil
+	handle, err := netns.GetFromPath(found.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace %s: %w", nameOrPath, err)
+	}
+	return &NetNS{os.NewFile(uintptr(handle), found.Path)}, nil
 }
 
 // Close gives the namespace up.

@@ -18,8 +18,6 @@ type Plan struct {
 	// FirstQueue and Queues are those of the verdicts; the daemon's others are its gate's.
 	FirstQueue uint16 `json:"first_queue"`
 	Queues     int    `json:"queues"`
-	// NetNS is the path of the network namespace; empty: the caller's own.
-	NetNS string `json:"netns,omitempty"`
 }
 
 // String is the plan in one line, for Parse.

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/guard"
 	"verdictd/internal/netlab"
@@ -31,11 +34,22 @@ func Release(p Plan, sockets []*os.File, log *slog.Logger) error {
 		log.Error("packets are dropped from now on: no daemon judges them, and on_failure is drop", "table", p.Table)
 		return nil
 	}
+	sockets = slices.DeleteFunc(slices.Clone(sockets), func(s *os.File) bool { return !nfq.IsSocket(int(s.Fd())) })
 	accept := func() error { return p.accept(sockets, log) }
-	if p.NetNS == "" {
+	if len(sockets) == 0 {
 		return accept()
 	}
-	ns, err := netlab.OpenNetNS(p.NetNS)
+	// Which namespace the daemon worked in, its sockets tell; the caller may be in another one.
+	number, err := unix.IoctlRetInt(int(sockets[0].Fd()), unix.SIOCGSKNS)
+	if err != nil {
+		return fmt.Errorf("find the daemon's network namespace: %w", err)
+	}
+	defer func() { _ = unix.Close(number) }()
+	path := fmt.Sprintf("/proc/self/fd/%d", number)
+	if netlab.Here(path) {
+		return accept()
+	}
+	ns, err := netlab.OpenNetNS(path)
 	if err != nil {
 		return err
 	}
@@ -53,9 +67,6 @@ func (p Plan) accept(sockets []*os.File, log *slog.Logger) error {
 	count := 0
 	all := func(which func(uint16) bool) (errs error) {
 		for _, s := range sockets {
-			if !nfq.IsSocket(int(s.Fd())) {
-				continue
-			}
 			n, err := nfq.AcceptAll(int(s.Fd()), which)
 			count += n
 			errs = errors.Join(errs, err)

@@ -188,7 +188,7 @@ func TestForeignTable(t *testing.T) {
 }
 
 func TestPlanIsOneLine(t *testing.T) {
-	p := Plan{OnFailure: vocabulary.FailDrop, LongestWait: time.Second, Table: "a", FirstQueue: 3, Queues: 4, NetNS: "/run/netns/\n"}
+	p := Plan{OnFailure: vocabulary.FailDrop, LongestWait: time.Second, Table: "a\nb", FirstQueue: 3, Queues: 4}
 	if got, err := Parse(p.String()); err != nil || got != p || slices.Contains([]byte(p.String()), '\n') {
 		t.Errorf("%s became %+v, %v", p, got, err)
 	}

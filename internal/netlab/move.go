@@ -1,0 +1,50 @@
+package netlab
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Move takes the whole process into a namespace, by its name (`ip netns`) or path, and returns if it is there already.
+// Otherwise it executes the program once more, from a thread inside: a process that has threads cannot move them all,
+// and /proc/net is that of its first one. What is open stays open, unless it is closed in programs that are executed.
+func Move(nameOrPath string) error {
+	found, err := FindNetNS(nameOrPath)
+	if err != nil {
+		return err
+	}
+	if Here(found.Path) {
+		return nil
+	}
+	ns, err := OpenNetNS(nameOrPath)
+	if err != nil {
+		return err
+	}
+	// Never unlocked: where the program cannot be executed, the process ends over the error.
+	runtime.LockOSThread()
+	if err := unix.Setns(int(ns.file.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace %s (needs CAP_SYS_ADMIN): %w", nameOrPath, err)
+	}
+	// By its path, which names the process; a program whose file was replaced has none.
+	program, err := os.Executable()
+	if err == nil {
+		_, err = os.Stat(program)
+	}
+	if err != nil {
+		program = "/proc/self/exe"
+	}
+	return fmt.Errorf("execute %s in network namespace %s: %w", program, nameOrPath, unix.Exec(program, os.Args, os.Environ()))
+}
+
+// Here reports whether the namespace at path is the calling thread's.
+func Here(path string) bool {
+	there, err := namespaceOf(path)
+	if err != nil {
+		return false
+	}
+	here, err := namespaceOf("/proc/thread-self/ns/net")
+	return err == nil && there == here
+}
