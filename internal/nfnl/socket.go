@@ -3,6 +3,7 @@ package nfnl
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
@@ -20,7 +21,7 @@ type Socket struct {
 	fd            int
 	port          uint32
 	seq           uint32 // of the last control message
-	receiveBuffer int
+	receiveBuffer atomic.Int64
 	waiting       waiting
 }
 
@@ -67,7 +68,7 @@ func (s *Socket) prepare(cfg Config) error {
 			return fmt.Errorf("set NETLINK_NO_ENOBUFS: %w", err)
 		}
 	}
-	s.receiveBuffer, err = SetReceiveBuffer(s.fd, cfg.ReceiveBuffer)
+	_, err = s.GrowReceiveBuffer(cfg.ReceiveBuffer)
 	return err
 }
 
@@ -93,14 +94,14 @@ func SetReceiveBuffer(fd, size int) (granted int, err error) {
 
 // ReceiveBuffer is the size of the receive buffer in bytes that the kernel
 // granted; less than was asked for where net.core.rmem_max held it down.
-func (s *Socket) ReceiveBuffer() int { return s.receiveBuffer }
+func (s *Socket) ReceiveBuffer() int { return int(s.receiveBuffer.Load()) }
 
 // GrowReceiveBuffer asks for a receive buffer of size bytes from now on and
-// returns what the kernel granted.
+// returns what the kernel granted. It may be called while another goroutine receives.
 func (s *Socket) GrowReceiveBuffer(size int) (granted int, err error) {
 	granted, err = SetReceiveBuffer(s.fd, size)
 	if err == nil {
-		s.receiveBuffer = granted
+		s.receiveBuffer.Store(int64(granted))
 	}
 	return granted, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	nfqueue "github.com/florianl/go-nfqueue/v2"
@@ -25,7 +26,7 @@ import (
 type Gonf struct {
 	cfg           Config
 	nf            *nfqueue.Nfqueue
-	receiveBuffer int
+	receiveBuffer atomic.Int64
 	batch         Batch
 	stats         statistics.Transport
 
@@ -82,7 +83,7 @@ func setReceiveBuffer(conn *netlink.Conn, size int) (granted int, err error) {
 func (q *Gonf) bind() error {
 	var err error
 	if err = q.nf.SetOption(netlink.NoENOBUFS, true); err == nil {
-		q.receiveBuffer, err = setReceiveBuffer(q.nf.Con, q.cfg.ReceiveBuffer)
+		_, err = q.GrowReceiveBuffer(q.cfg.ReceiveBuffer)
 	}
 	if err != nil {
 		return fmt.Errorf("queue %d: prepare the socket: %w", q.cfg.Queue, err)
@@ -253,4 +254,13 @@ func (q *Gonf) Close() error {
 func (q *Gonf) Stats() statistics.Transport { return q.stats }
 
 // ReceiveBuffer implements Queue.
-func (q *Gonf) ReceiveBuffer() int { return q.receiveBuffer }
+func (q *Gonf) ReceiveBuffer() int { return int(q.receiveBuffer.Load()) }
+
+// GrowReceiveBuffer implements Queue.
+func (q *Gonf) GrowReceiveBuffer(size int) (granted int, err error) {
+	if granted, err = setReceiveBuffer(q.nf.Con, size); err != nil {
+		return granted, fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
+	}
+	q.receiveBuffer.Store(int64(granted))
+	return granted, nil
+}

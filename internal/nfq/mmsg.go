@@ -352,3 +352,11 @@ func (q *Mmsg) Stats() statistics.Transport { return q.stats }
 
 // ReceiveBuffer implements Queue.
 func (q *Mmsg) ReceiveBuffer() int { return q.socket.ReceiveBuffer() }
+
+// GrowReceiveBuffer implements Queue.
+func (q *Mmsg) GrowReceiveBuffer(size int) (granted int, err error) {
+	if granted, err = q.socket.GrowReceiveBuffer(size); err != nil {
+		return granted, fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
+	}
+	return granted, nil
+}

@@ -31,6 +31,9 @@ type Queue interface {
 	Stats() statistics.Transport
 	// ReceiveBuffer is the size in bytes that the kernel granted.
 	ReceiveBuffer() int
+	// GrowReceiveBuffer asks for another size and returns what the kernel granted. Both
+	// may be called from any goroutine, one at a time.
+	GrowReceiveBuffer(size int) (granted int, err error)
 }
 
 // Open binds a queue with a backend; "" is BackendMmsg. It does so in the network namespace of the calling thread.

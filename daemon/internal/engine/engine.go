@@ -2,9 +2,12 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/pprof"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -134,8 +137,9 @@ func prepareThread(pin []int, i int) error {
 // Start begins to judge. Failed tells of workers that cannot go on.
 func (e *Engine) Start() {
 	e.started, e.ended = true, nfnl.AddThreads(len(e.workers))
-	for _, w := range e.workers {
+	for i, w := range e.workers {
 		e.group.Go(func() {
+			pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("worker", e.Name(i))))
 			// Never unlocked: the thread may be pinned, and ends with the goroutine.
 			runtime.LockOSThread()
 			if err := w.queue.Run(w.handle); err != nil {
@@ -190,14 +194,37 @@ func (e *Engine) Answered(queue uint16) uint32 {
 	return e.workers[n].answered.Load()
 }
 
+// Name is what worker i is called, in profiles too.
+func (e *Engine) Name(i int) string { return fmt.Sprintf("queue %d", int(e.first)+i) }
+
+// GrowReceiveBuffer doubles the receive buffer of a queue, but not beyond a size, and
+// returns what the kernel granted; 0: it has that size already, or the queue is none of
+// this engine.
+func (e *Engine) GrowReceiveBuffer(queue uint16, most int) (granted int, err error) {
+	n := int(queue) - int(e.first)
+	if n < 0 || n >= len(e.workers) {
+		return 0, nil
+	}
+	q := e.workers[n].queue
+	was := q.ReceiveBuffer()
+	if was >= most {
+		return 0, nil
+	}
+	granted, err = q.GrowReceiveBuffer(min(2*was, most))
+	if err != nil || granted <= was {
+		return 0, err // net.core.rmem_max holds it down
+	}
+	return granted, nil
+}
+
+// ReceiveBuffers are those of all queues, in bytes, in their order.
+func (e *Engine) ReceiveBuffers() (list []int) {
+	for _, w := range e.workers {
+		list = append(list, w.queue.ReceiveBuffer())
+	}
+	return list
+}
+
 // ReceiveBuffer is the smallest receive buffer in bytes that the kernel granted
 // to a queue.
-func (e *Engine) ReceiveBuffer() int {
-	least := 0
-	for i, w := range e.workers {
-		if n := w.queue.ReceiveBuffer(); i == 0 || n < least {
-			least = n
-		}
-	}
-	return least
-}
+func (e *Engine) ReceiveBuffer() int { return slices.Min(e.ReceiveBuffers()) }

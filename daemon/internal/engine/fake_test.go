@@ -28,6 +28,7 @@ type fakeQueue struct {
 	pending []nfq.Reply
 	fail    error // returned by Flush
 	closed  bool
+	grown   int // receive buffer
 }
 
 // log is shared by fakes, so that their order shows.
@@ -104,7 +105,11 @@ func (q *fakeQueue) Close() error {
 func (q *fakeQueue) Stats() statistics.Transport {
 	return statistics.Transport{Batches: 1, VerdictErrors: 2, Malformed: 3}
 }
-func (q *fakeQueue) ReceiveBuffer() int { return int(q.cfg.Queue) + 1 }
+func (q *fakeQueue) ReceiveBuffer() int { return max(q.grown, int(q.cfg.Queue)+1) }
+func (q *fakeQueue) GrowReceiveBuffer(size int) (int, error) {
+	q.grown = size
+	return size, nil
+}
 
 // fakeHints logs what it is told.
 type fakeHints struct {

@@ -31,8 +31,6 @@ type worker struct {
 	// window is where others look at what the worker counts; counted is theirs.
 	window  *statistics.Window
 	counted counted
-	// goroutine is the number of the one that judges, 0 before the first packet.
-	goroutine atomic.Uint64
 }
 
 // judge is what a worker judges a batch by. Those who change it make another one for
@@ -59,9 +57,6 @@ func newJudge(j *Judgement, i int) *judge {
 // handle judges a batch, in the order in which the kernel queued it.
 func (w *worker) handle(b *nfq.Batch) error {
 	w.judge = w.next.Load()
-	if w.goroutine.Load() == 0 {
-		w.goroutine.Store(goroutine())
-	}
 	for i := range b.Packets {
 		p := &b.Packets[i]
 		action := w.decide(p)

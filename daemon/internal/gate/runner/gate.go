@@ -1,9 +1,11 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -165,6 +167,7 @@ func (g *Gate) Start() {
 	for _, w := range g.workers {
 		g.group.Go(func() {
 			runtime.LockOSThread() // for good: the thread ends with the goroutine
+			pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("worker", Name(w.number))))
 			if err := w.prepare(); err != nil {
 				g.failed <- err
 				return
@@ -183,6 +186,9 @@ func (g *Gate) Start() {
 
 // watcherThreads are the watcher's and that of its barriers.
 const watcherThreads = 2
+
+// Name is what thread i of a gate is called, in profiles too.
+func Name(i int) string { return fmt.Sprintf("gate %d", i) }
 
 // Failed delivers the errors of workers that ended before Stop. What they hold
 // waits until Close.
