@@ -67,7 +67,7 @@ func (p Program) Run(args []string, stdout, stderr io.Writer, options ...kong.Op
 
 func (p Program) run(args []string, stdout, stderr io.Writer, options []kong.Option) error {
 	exited := false
-	parser, err := kong.New(p.Commands, append(options,
+	parser, err := kong.New(p.Commands, append(append(options, values...),
 		kong.Name(p.Name),
 		kong.Description(p.Description),
 		kong.Vars{"version": p.Name + " " + p.Version},
