@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -20,6 +23,43 @@ type endCommand struct {
 }
 
 func (e *endCommand) Run(ends map[string]error) error { return ends[e.How] }
+
+// TestValues: what a flag cannot take is refused with what to write instead.
+func TestValues(t *testing.T) {
+	var flags struct {
+		Time time.Duration
+		To   netip.Addr
+		Port uint16
+		N    uint32
+	}
+	for args, want := range map[string]string{
+		"--time 5":           `--time: "5" lacks its unit: write 5s for seconds`,
+		"--time soon":        `"soon" is no time: write one such as 500ms`,
+		"--to localhost":     `"localhost" is no IP address: write one such as 192.0.2.1`,
+		"--to 192.0.2.1:53":  "without a port",
+		"--port 70000":       `--port: "70000" is no whole number from 0 to 65535`,
+		"--port=-1":          "from 0 to 65535",
+		"--n 4294967296":     "from 0 to 4294967295",
+		"--time":             "--time",
+		"--time 1h --port x": "--port",
+	} {
+		var stderr bytes.Buffer
+		p := Program{Name: "program", Commands: &flags}
+		if status := p.Run(strings.Fields(args), io.Discard, &stderr); status != Usage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: status %d, %q, want %q", args, status, stderr.String(), want)
+		}
+	}
+	parser, err := kong.New(&flags, values...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(strings.Fields("--time 1m30s --to 2001:db8::1 --port 53 --n 0x10")); err != nil {
+		t.Fatal(err)
+	}
+	if flags.Time != 90*time.Second || flags.To != netip.MustParseAddr("2001:db8::1") || flags.Port != 53 || flags.N != 16 {
+		t.Errorf("%+v", flags)
+	}
+}
 
 func TestStatuses(t *testing.T) {
 	ends := map[string]error{

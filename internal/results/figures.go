@@ -63,6 +63,8 @@ type Conntrack struct {
 	ChainTooLong *uint64 `json:"chain_toolong"`
 	// ConntrackUnread is why the counters could not be read; empty if they were.
 	ConntrackUnread string `json:"conntrack_unread"`
+	// Untracked is why nothing could clash, with what to do about it; left out where something could, or may have.
+	Untracked string `json:"untracked,omitempty"`
 }
 
 // Take takes over what conntrack counted while so many packets were sent.

@@ -88,6 +88,8 @@ func (c *Config) enough(counted *results.Conntrack) error {
 		return nil
 	case counted.Clashes == nil:
 		return fmt.Errorf("clash: %d clashes wanted, and they could not be counted: %s", c.Clashes, counted.ConntrackUnread)
+	case *counted.Clashes < c.Clashes && counted.Untracked != "":
+		return fmt.Errorf("clash: no clashes, not the %d wanted: %s", c.Clashes, counted.Untracked)
 	case *counted.Clashes < c.Clashes:
 		return fmt.Errorf("clash: %d clashes, not the %d wanted, as far as this kernel counts them: %s",
 			*counted.Clashes, c.Clashes, counted.ClashesCount)

@@ -63,6 +63,9 @@ func (t *Table) Conntrack(c *results.Conntrack) {
 		per = *c.ClashesPerPacket
 	}
 	t.Row("clashes", "%d, %.4f a packet", *c.Clashes, per)
+	if c.Untracked != "" {
+		t.Row("", "nothing can clash: %s", c.Untracked)
+	}
 	t.Row("counted by", "%s", c.ClashesCount)
 	var parts []string
 	for _, counter := range []struct {

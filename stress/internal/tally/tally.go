@@ -8,6 +8,7 @@ import (
 
 	"verdictd/internal/ct"
 	"verdictd/internal/kernelfacts"
+	"verdictd/internal/liverules"
 	"verdictd/internal/netlab"
 	"verdictd/internal/results"
 )
@@ -18,6 +19,8 @@ type Tally struct {
 	before []ct.Snapshot
 	last   []ct.Snapshot
 	err    error
+	// tracking says of each namespace whether connections are tracked.
+	tracking []liverules.Conntrack
 }
 
 // Open begins to count in the namespaces of these paths, each once; an empty one is the process's own. Where it cannot,
@@ -55,6 +58,8 @@ func (t *Tally) open(path string, seen map[[2]uint64]bool) error {
 	seen[id] = true
 	var conn *ct.Conn
 	err = ns.Do(func() (err error) {
+		rules, _ := liverules.Read() // what cannot be read leaves the answer open
+		t.tracking = append(t.tracking, rules.Conntrack)
 		conn, err = ct.Dial()
 		return err
 	})
@@ -107,7 +112,21 @@ func (t *Tally) End(packets uint64) (c results.Conntrack, err error) {
 	} else {
 		c.Take(t.total(), packets)
 	}
+	c.Untracked = t.untracked()
 	return c, t.Close()
+}
+
+// untracked says why nothing can clash in any of the namespaces; empty where something may.
+func (t *Tally) untracked() string {
+	for _, c := range t.tracking {
+		if c.IPv4 != liverules.No || c.IPv6 != liverules.No {
+			return ""
+		}
+	}
+	if len(t.tracking) == 0 {
+		return ""
+	}
+	return "conntrack is not active there (" + t.tracking[0].Reason + "): --topology loopback makes a namespace where it is"
 }
 
 // Close ends the counting. It may be called again.

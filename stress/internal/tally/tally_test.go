@@ -6,7 +6,32 @@ import (
 	"testing"
 
 	"verdictd/internal/kernelfacts"
+	"verdictd/internal/testkit"
 )
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// TestUntracked: where nothing can clash the result says so, and what to do about it.
+func TestUntracked(t *testing.T) {
+	ns := testkit.Namespace(t)
+	untracked := func() string {
+		t.Helper()
+		c, err := Open([]string{""}).End(0)
+		if err != nil || c.ConntrackUnread != "" {
+			t.Fatalf("%v, %s", err, c.ConntrackUnread)
+		}
+		return c.Untracked
+	}
+	if why := untracked(); !strings.Contains(why, "--topology loopback") {
+		t.Errorf("no rule needs conntrack, and the result says %q of it", why)
+	}
+	if err := ns.ActivateConntrack(); err != nil {
+		t.Fatal(err)
+	}
+	if why := untracked(); why != "" {
+		t.Errorf("conntrack is active, and the result says %q", why)
+	}
+}
 
 func TestClashesAreDescribed(t *testing.T) {
 	for release, want := range map[string]string{
