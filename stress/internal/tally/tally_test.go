@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"verdictd/internal/kernelfacts"
+	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
 
@@ -13,10 +14,15 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 // TestUntracked: where nothing can clash the result says so, and what to do about it.
 func TestUntracked(t *testing.T) {
-	ns := testkit.Namespace(t)
+	testkit.Require(t)
+	ns, err := netlab.NewNetNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ns.Close() })
 	untracked := func() string {
 		t.Helper()
-		c, err := Open([]string{""}).End(0)
+		c, err := Open([]string{ns.Path()}).End(0)
 		if err != nil || c.ConntrackUnread != "" {
 			t.Fatalf("%v, %s", err, c.ConntrackUnread)
 		}
