@@ -12,7 +12,7 @@ import (
 var pure = []string{
 	"internal/packet", "internal/statistics", "internal/vocabulary", "daemon/internal/policy", "daemon/internal/gate",
 	"daemon/internal/names", "daemon/internal/names/dns", "daemon/internal/names/hello", "daemon/internal/names/http1", "daemon/internal/names/quic",
-	"daemon/internal/reassembly",
+	"daemon/internal/reassembly", "daemon/internal/sets",
 }
 
 // laboratory are packages that make traffic, and tests. A daemon that runs in
