@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -31,14 +30,6 @@ func (c *superviseCommand) Validate() error {
 // Run keeps the command running.
 func (c *superviseCommand) Run() (err error) {
 	log := newLog()
-	// Not what the process runs now: a package's upgrade puts another file there.
-	program, err := exec.LookPath(os.Args[0])
-	if err == nil {
-		program, err = filepath.Abs(program)
-	}
-	if err != nil {
-		return fmt.Errorf("find the program's own path: %w", err)
-	}
 	folder, err := socketFolder()
 	if err != nil {
 		return err
@@ -54,7 +45,7 @@ func (c *superviseCommand) Run() (err error) {
 		args = args[1:]
 	}
 	status, err := supervise.Run(supervise.Options{
-		Program: program, Args: args, Log: log, Store: store, Watchdog: c.Watchdog,
+		Program: cli.Itself(), Args: args, Log: log, Store: store, Watchdog: c.Watchdog,
 		Failure: func(said string) (supervise.Failure, error) {
 			plan, err := failure.Parse(said)
 			return supervise.Failure{

@@ -6,6 +6,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/cli"
 )
 
 // Move takes the whole process into a namespace, by its name (`ip netns`) or path, and returns if it is there already.
@@ -28,14 +30,7 @@ func Move(nameOrPath string) error {
 	if err := unix.Setns(int(ns.file.Fd()), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("enter network namespace %s (needs CAP_SYS_ADMIN): %w", nameOrPath, err)
 	}
-	// By its path, which names the process; a program whose file was replaced has none.
-	program, err := os.Executable()
-	if err == nil {
-		_, err = os.Stat(program)
-	}
-	if err != nil {
-		program = "/proc/self/exe"
-	}
+	program := cli.Itself()
 	return fmt.Errorf("execute %s in network namespace %s: %w", program, nameOrPath, unix.Exec(program, os.Args, os.Environ()))
 }
 

@@ -22,6 +22,7 @@ var reviewed = map[string]string{
 	"sudo install -D -m 644 configs/verdictd.yaml /etc/verdictd/verdictd.yaml":                         "changes the machine; the unit's test checks the command that reads it",
 	"sudo install -D -m 644 systemd/verdictd.service /etc/systemd/system/verdictd.service":             "changes the machine; the unit's test checks the file",
 	"sudo install -D -m 644 systemd/verdictd-guard.service /etc/systemd/system/verdictd-guard.service": "changes the machine; the unit's test checks the file",
+	"grep -E 'Cap|NoNewPrivs|Seccomp' /proc/$(pidof verdictd)/status":                                  "the kernel's file; daemon/internal/privileges reads and tests it",
 	"sudo systemctl daemon-reload && sudo systemctl enable --now verdictd":                             "changes the machine; systemd's own commands",
 	"sudo systemctl daemon-reload && sudo systemctl enable --now verdictd-guard":                       "changes the machine; systemd's own commands",
 }
@@ -227,6 +228,13 @@ func (c *checker) check(line string) error {
 
 // program checks a program's arguments: subcommands first, then flags.
 func (c *checker) program(name string, args []string) error {
+	// Behind two hyphens is a command line of the same program.
+	if n := slices.Index(args, "--"); n >= 0 {
+		if err := c.program(name, args[n+1:]); err != nil {
+			return err
+		}
+		args = args[:n]
+	}
 	n := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") })
 	if n < 0 {
 		n = len(args)

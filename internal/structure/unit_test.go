@@ -1,6 +1,7 @@
 package structure
 
 import (
+	"bufio"
 	"bytes"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -106,6 +108,58 @@ func TestUnitRunsCommandsThatExist(t *testing.T) {
 		for _, m := range commands {
 			if err := c.check(string(m[1])); err != nil {
 				t.Errorf("%s: `%s`: %v", unit, m[1], err)
+			}
+		}
+	}
+}
+
+// TestUnitTellsRestartFromStop runs a unit's ExecStop= with a systemctl that names other jobs: it hands over where the
+// job is a restart of this unit, and leaves a stop to SIGTERM.
+func TestUnitTellsRestartFromStop(t *testing.T) {
+	for unit, text := range units(t) {
+		m := regexp.MustCompile(`(?m)^ExecStop=\+-/bin/sh -c '(.*)'$`).FindSubmatch(text)
+		if m == nil {
+			if strings.HasPrefix(unit, "verdictd") {
+				t.Errorf("%s has no ExecStop= that tells a restart from a stop", unit)
+			}
+			continue
+		}
+		for jobs, want := range map[string]string{
+			"":                                   "stays",
+			"12 verdictd.service stop running":   "stays",
+			"3 other.service    restart running": "stays",
+			"7 a.service  start waiting\\n12 verdictd.service restart running": "hands over",
+		} {
+			dir := t.TempDir()
+			fake := "#!/bin/sh\nprintf '" + jobs + "\\n'\n"
+			if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(fake), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			daemon := exec.Command("/bin/sh", "-c", `trap "echo hands over; exit" USR2; trap "echo stays; exit" TERM; echo; while :; do sleep 0.01; done`)
+			out, err := daemon.StdoutPipe()
+			if err == nil {
+				err = daemon.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := bufio.NewReader(out)
+			_, _ = said.ReadString('\n') // its traps are set
+			line := strings.NewReplacer("%n", "verdictd.service", "${MAINPID}", strconv.Itoa(daemon.Process.Pid)).Replace(string(m[1]))
+			reaped := make(chan string, 1)
+			go func() {
+				got, _ := said.ReadString('\n')
+				_ = daemon.Wait()
+				reaped <- strings.TrimSpace(got)
+			}()
+			stop := exec.Command("/bin/sh", "-c", line)
+			stop.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+			if out, err := stop.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", unit, err, out)
+			}
+			_ = daemon.Process.Signal(syscall.SIGTERM) // as systemd does then
+			if got := <-reaped; got != want {
+				t.Errorf("%s: with jobs %q the daemon %s, want that it %s", unit, jobs, got, want)
 			}
 		}
 	}

@@ -117,12 +117,13 @@ func (s *supervisor) ended(e end) {
 	// What it has told before its end counts: descriptors for the next one, above all.
 	s.catchUp()
 	pid := s.pid
+	names, _ := s.Store.Names()
 	if s.ready {
-		s.since, s.left = time.Now(), s.restarting || !e.ordered()
+		// One that has ended in order has taken back what it gave away.
+		s.since, s.left = time.Now(), s.restarting || !e.ordered() || len(names) > 0
 	}
 	s.pid, s.ready = 0, false
 	s.readyBy, s.endBy, s.aliveBy, s.provenAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	names, _ := s.Store.Names()
 	switch {
 	case s.stopping:
 		if !e.ordered() {
