@@ -62,6 +62,10 @@ func newChange(figure string, before, after []float64, alpha float64) Change {
 	k := rank(len(before), len(after), alpha)
 	if k > 0 {
 		c.Low, c.High = shift(before, after, k)
+		if slices.Min(all) >= 0 {
+			// What is counted or measured cannot fall by more than all there was.
+			*c.Low = max(*c.Low, -*c.Before)
+		}
 	}
 	switch {
 	case c.constant:

@@ -112,10 +112,11 @@ func (c *Comparison) sentence() string {
 			if len(c.Cases) > 1 {
 				name += " (" + k.Name + ")"
 			}
-			switch f.Judgement {
-			case Unknown:
+			switch {
+			case k.said(f.Figure):
+			case f.Judgement == Unknown:
 				unknown++
-			case Same:
+			case f.Judgement == Same:
 			default:
 				groups[f.Judgement] = append(groups[f.Judgement], name+" "+f.Delta())
 			}

@@ -115,7 +115,7 @@ func TestOutputs(t *testing.T) {
 
 func TestMatrixHasCases(t *testing.T) {
 	matrix := func(clashes int) string {
-		return fmt.Sprintf(`{"schema": 1, "host": {"kernel": "6.18"}, "settings": {"flows": 500}, "runs": [
+		return fmt.Sprintf(`{"schema": 2, "host": {"kernel": "6.18"}, "settings": {"flows": 500}, "runs": [
 			{"placement": "output", "guard": "off", "clash_resolve": %d},
 			{"placement": "output", "guard": "hold", "clash_resolve": null, "insert_failed": 0},
 			{"placement": "input", "guard": "off", "error": "no queue"}]}`, clashes)
@@ -162,6 +162,11 @@ func TestWrongFiles(t *testing.T) {
 		write("list", "[1]"):                "no JSON object",
 		write("other", `{"name": "other"}`): `no number "schema"`,
 		t.TempDir():                         "no *.json",
+
+		write("newer", `{"schema": 99, "scenario": "clash"}`): "result of clash with schema 99, and this program knows schema 1",
+		write("weird", `{"schema": 1, "scenario": "weird"}`):  `scenario "weird" is none that can be compared: clash,`,
+		write("audit", `{"schema": 1, "verdict": "unknown"}`): "no result that can be compared",
+		write("old", `{"schema": 1, "runs": []}`):             "lab matrix with schema 1",
 	} {
 		if _, err := Read(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)

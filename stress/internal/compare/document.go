@@ -22,6 +22,9 @@ type Side struct {
 	// Skipped are results, or runs in them, that do not count, and why.
 	Skipped []string `json:"skipped"`
 
+	// Origins are the kinds of runs that the results are of, each once.
+	Origins []Origin `json:"origins"`
+
 	cases map[string]samples
 	// facts are what else the documents say, each with all the values seen.
 	facts map[string][]string
@@ -29,17 +32,6 @@ type Side struct {
 
 // samples are the values of each figure of a case.
 type samples map[string][]float64
-
-// lists are the keys under which a document has several runs, with what tells these from each other.
-var lists = []struct {
-	key      string
-	identity []string
-}{
-	{"runs", []string{"placement", "fanout", "guard", "program", "backend", "events", "family", "nat", "traffic"}}, // lab matrix
-	{"samples", []string{"variant"}},                                        // lab bench
-	{"shares", []string{"placement", "fanout", "nat", "guard", "program"}},  // lab soak
-	{"rows", []string{"kernel", "placement", "guard", "program", "events"}}, // lab kernel crash
-}
 
 // descriptive are keys of a document that are no figures but say where and how they came about.
 var descriptive = []string{"host", "config", "settings", "namespaces", "version", "versions", "scenario", "tool",
@@ -89,15 +81,17 @@ func (s *Side) readFile(name string) (err error) {
 		case err != nil:
 			return fmt.Errorf("result %d is no JSON object: %w", n, err)
 		}
-		if _, ok := document["schema"].(float64); !ok {
-			return fmt.Errorf("result %d has no number \"schema\": want what stress or lab wrote with --json", n)
+		k, err := kindOf(document)
+		if err != nil {
+			return fmt.Errorf("result %d: %w", n, err)
 		}
-		s.add(document, fmt.Sprintf("%s (result %d)", name, n))
+		s.add(document, k, fmt.Sprintf("%s (result %d)", name, n))
 	}
 }
 
-func (s *Side) add(document map[string]any, name string) {
+func (s *Side) add(document map[string]any, k *kind, name string) {
 	s.Documents++
+	s.originate(document)
 	if incomplete, _ := document["incomplete"].(bool); incomplete {
 		s.skip(name, "it is incomplete: its run did not come to an end")
 		return
@@ -107,20 +101,16 @@ func (s *Side) add(document map[string]any, name string) {
 			s.describe(key, v)
 		}
 	}
-	for _, l := range lists {
-		runs, ok := document[l.key].([]any)
-		if !ok {
-			continue
-		}
-		for _, r := range runs {
-			if run, ok := r.(map[string]any); ok {
-				s.addRun(run, identify(run, l.identity), name)
-			}
-		}
+	if k.list == "" {
+		s.addRun(document, k.name, name)
 		return
 	}
-	scenario, _ := document["scenario"].(string)
-	s.addRun(document, scenario, name)
+	runs, _ := document[k.list].([]any)
+	for _, r := range runs {
+		if run, ok := r.(map[string]any); ok {
+			s.addRun(run, identify(run, k.identity), name)
+		}
+	}
 }
 
 func (s *Side) addRun(run map[string]any, identity, name string) {

@@ -36,6 +36,27 @@ var directions = map[string]Direction{
 	"spread_us": Neutral,
 }
 
+// twins are figures that most often say the same as another one.
+var twins = map[string]string{
+	"clash_resolve": "clashes", "insert_failed": "clashes", "clashes_per_packet": "clashes", "clashes_per_1000": "clashes",
+}
+
+// units are those of figures, by a part of their names.
+var units = []struct{ part, unit string }{
+	{"_us_per_", " us"}, {"packets_per_second_per_core", "/s"}, {"_per_second", "/s"}, {"_us", " us"}, {"_ms", " ms"}, {"seconds", " s"}, {"_kib", " KiB"},
+	{"_bytes", " bytes"},
+}
+
+// unit is what a figure's numbers are followed by.
+func unit(figure string) string {
+	for _, u := range units {
+		if strings.Contains(figure, u.part) {
+			return u.unit
+		}
+	}
+	return ""
+}
+
 // direction looks for the longest known end or beginning of a name such as echo.latency_us.p99.
 func direction(figure string) Direction {
 	parts := strings.Split(figure, ".")

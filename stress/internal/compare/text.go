@@ -12,7 +12,15 @@ import (
 // WriteText writes what people want to know: the sentence, what differs around the figures, and the figures. Those that
 // have one value in all samples of both sides are left out unless all is set.
 func (c *Comparison) WriteText(w io.Writer, all bool) error {
-	fmt.Fprintf(w, "before  %s\nafter   %s\n", c.Before.describeFiles(), c.After.describeFiles())
+	for _, side := range []struct {
+		word string
+		*Side
+	}{{"before", c.Before}, {"after ", c.After}} {
+		fmt.Fprintf(w, "%s  %s\n", side.word, side.describeFiles())
+		for _, o := range side.Origins {
+			fmt.Fprintf(w, "        %s\n", o)
+		}
+	}
 	for _, s := range append(c.Before.Skipped, c.After.Skipped...) {
 		fmt.Fprintf(w, "skipped %s\n", s)
 	}
@@ -50,11 +58,41 @@ func (s *Side) describeFiles() string {
 func (k Case) Shown(all bool) []Change {
 	var out []Change
 	for _, f := range k.Changes {
+		if !all && k.said(f.Figure) {
+			continue
+		}
 		if all || !f.constant || f.Before != nil && *f.Before != 0 && direction(f.Figure) == Lower {
 			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// said reports whether a figure says what another one does, under another name.
+func (k Case) said(figure string) bool {
+	other, ok := twins[figure]
+	if !ok {
+		return false
+	}
+	a, b := k.change(figure), k.change(other)
+	same := func(x, y *float64) bool { return x == nil && y == nil || x != nil && y != nil && *x == *y }
+	switch {
+	case a == nil || b == nil:
+		return false
+	case same(a.Before, b.Before) && same(a.After, b.After):
+		return true
+	}
+	// A share of what was sent changes as what it is a share of does.
+	return same(a.Percent, b.Percent) || a.Percent != nil && b.Percent != nil && math.Abs(*a.Percent-*b.Percent) < 0.05
+}
+
+func (k Case) change(figure string) *Change {
+	for i := range k.Changes {
+		if k.Changes[i].Figure == figure {
+			return &k.Changes[i]
+		}
+	}
+	return nil
 }
 
 // BeforeText is the values of the side before.
@@ -70,20 +108,34 @@ func values(list []string) string {
 	return strings.Join(list, " | ")
 }
 
-// BeforeText is the median before.
-func (c Change) BeforeText() string { return number(c.Before) }
+// BeforeText is the median before, with its unit.
+func (c Change) BeforeText() string { return number(c.Before, unit(c.Figure)) }
 
-// AfterText is the median after.
-func (c Change) AfterText() string { return number(c.After) }
+// AfterText is the median after, with its unit.
+func (c Change) AfterText() string { return number(c.After, unit(c.Figure)) }
 
-func number(v *float64) string {
-	switch {
-	case v == nil:
+func number(v *float64, unit string) string {
+	if v == nil {
 		return "-"
-	case *v == math.Trunc(*v) && math.Abs(*v) < 1e15:
-		return strconv.FormatFloat(*v, 'f', 0, 64)
 	}
-	return strconv.FormatFloat(*v, 'g', 4, 64)
+	return plain(*v) + unit
+}
+
+// plain writes four digits at least that count, and no exponent.
+func plain(v float64) string {
+	decimals := 0
+	if v != math.Trunc(v) {
+		decimals = min(max(0, 3-int(math.Floor(math.Log10(math.Abs(v))))), 6)
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
+}
+
+// signed is plain with its sign.
+func signed(v float64) string {
+	if v > 0 {
+		return "+" + plain(v)
+	}
+	return plain(v)
 }
 
 // Delta is the change in percent, or by how much where the median before is zero.
@@ -94,7 +146,7 @@ func (c Change) Delta() string {
 	case *c.Before == *c.After:
 		return "0"
 	case c.Percent == nil:
-		return fmt.Sprintf("%+.4g", *c.After)
+		return signed(*c.After) + unit(c.Figure)
 	}
 	return fmt.Sprintf("%+.1f%%", *c.Percent)
 }
@@ -105,7 +157,7 @@ func (c Change) Interval() string {
 	case c.Low == nil:
 		return "-"
 	case c.Before == nil || *c.Before == 0:
-		return fmt.Sprintf("%+.4g to %+.4g", *c.Low, *c.High)
+		return signed(*c.Low) + " to " + signed(*c.High) + unit(c.Figure)
 	}
 	percent := func(v float64) float64 { return v / math.Abs(*c.Before) * 100 }
 	return fmt.Sprintf("%+.1f%% to %+.1f%%", percent(*c.Low), percent(*c.High))
