@@ -112,6 +112,9 @@ type Rules struct {
 	Table     string               `yaml:"table"`
 	Placement vocabulary.Placement `yaml:"placement"`
 	Fanout    vocabulary.Fanout    `yaml:"fanout"`
+	// Manage is what is done where somebody else changes or removes the daemon's rules,
+	// those of its gate included.
+	Manage vocabulary.Manage `yaml:"manage"`
 	// Bypass accepts packets while no daemon listens; auto: as Config.OnFailure says.
 	Bypass    vocabulary.Toggle     `yaml:"bypass"`
 	Families  []vocabulary.Family   `yaml:"families"`
@@ -171,7 +174,7 @@ func Default() *Config {
 			Settled: true, SettledSize: 1 << 16,
 		},
 		Rules: Rules{
-			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: vocabulary.Auto,
+			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: vocabulary.Auto, Manage: vocabulary.ManageEnforce,
 			Families: []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6}, Protocols: []vocabulary.Protocol{17},
 		},
 		Policy:     Policy{Undecodable: vocabulary.Drop},

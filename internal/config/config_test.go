@@ -91,7 +91,7 @@ func TestRoundTrip(t *testing.T) {
 		Settled: false, SettledTimeout: 1500 * time.Millisecond, SettledSize: 2, ExemptPorts: []uint16{443, 1},
 	}
 	full.Rules = Rules{
-		Install: false, Table: "a_b", Placement: vocabulary.PlacementVerdict3, Fanout: vocabulary.FanoutNumgen, Bypass: vocabulary.Off,
+		Install: false, Table: "a_b", Placement: vocabulary.PlacementVerdict3, Fanout: vocabulary.FanoutNumgen, Bypass: vocabulary.Off, Manage: vocabulary.ManageObserve,
 		Families: []vocabulary.Family{vocabulary.IPv6}, Protocols: []vocabulary.Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},
 	}
 	full.Policy = Policy{Default: vocabulary.Drop, Undecodable: vocabulary.Accept, Rules: []PolicyRule{

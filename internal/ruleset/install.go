@@ -154,10 +154,14 @@ func (i *Installed) detach(which func(chain string) bool, wanted func(*Config)) 
 // Remove takes the table away. Packets that still wait in a queue of this
 // network namespace are dropped by the kernel.
 func (i *Installed) Remove() error {
-	if i.table == "" || i.config.empty() {
+	if i.table == "" {
 		return nil
 	}
-	return Remove(i.table)
+	err := Remove(i.table)
+	if i.config.empty() && errors.Is(err, ErrNotFound) {
+		return nil // Sweep has taken it away
+	}
+	return err
 }
 
 // Remove takes away a table by its name, whichever process made it. It

@@ -15,8 +15,8 @@ func within(q liverules.QueueStatement, ranges []QueueRange) bool {
 	return !q.Computed && slices.ContainsFunc(ranges, func(r QueueRange) bool { return r.First <= q.First && q.Last <= r.Last })
 }
 
-// touches reports whether a queue of a rule is, or may be, in one of the ranges.
-func touches(q liverules.QueueStatement, ranges []QueueRange) bool {
+// Touches reports whether a queue of a rule is, or may be, in one of the ranges.
+func Touches(q liverules.QueueStatement, ranges []QueueRange) bool {
 	return q.Computed || slices.ContainsFunc(ranges, func(r QueueRange) bool { return r.First <= q.Last && q.First <= r.Last })
 }
 
@@ -119,7 +119,7 @@ func plan(rules *liverules.Rules, o Options) *Plan {
 	active := activeFamilies(rules.Conntrack, o.Insist)
 	wanted := traffic{}
 	for _, q := range rules.Queues {
-		if IsGate(q) || within(q.QueueStatement, o.Gate) || len(o.Queues) > 0 && !touches(q.QueueStatement, o.Queues) {
+		if IsGate(q) || within(q.QueueStatement, o.Gate) || len(o.Queues) > 0 && !Touches(q.QueueStatement, o.Queues) {
 			continue
 		}
 		for _, r := range q.Reaches {

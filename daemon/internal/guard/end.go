@@ -23,7 +23,7 @@ const hushWithin = time.Second
 // Hush has new packets of guarded flows wait in the kernel until nothing is queued
 // for verdicts any more, of which idle tells.
 func (k *Keeper) Hush(idle func() bool) {
-	if k.installed == nil || k.gate == nil || !k.now.active() {
+	if k.gate == nil || !k.now.active() {
 		return
 	}
 	g := k.rules(&k.now)
@@ -56,9 +56,6 @@ func (k *Keeper) Reopen() error {
 
 // DetachVerdicts takes the process's own rules out.
 func (k *Keeper) DetachVerdicts() error {
-	if k.installed == nil {
-		return nil
-	}
 	return k.gone(k.installed.DetachVerdicts())
 }
 
@@ -69,7 +66,7 @@ const underWay = 20 * time.Millisecond
 // Detach takes all rules of the table out, and returns when their last packets are in
 // the queues.
 func (k *Keeper) Detach() error {
-	if k.installed == nil {
+	if k.Rules == nil {
 		return nil
 	}
 	defer time.Sleep(underWay)
@@ -80,10 +77,10 @@ func (k *Keeper) Detach() error {
 // namespace: with a base chain, anybody's, the kernel drops all that waits in all of
 // them. A table of the gate alone rather stays, empty.
 func (k *Keeper) Remove() error {
-	if k.installed == nil {
+	if k.Rules == nil {
 		return nil
 	}
-	if q := quiet(); q != nil {
+	if q := quiet(quietWithin); q != nil {
 		if k.Alone {
 			k.Log.Warn("another program's queue is in use, and would lose what waits there with the table's base chains: the table stays, empty; the next start takes it over, or `nft delete table inet "+k.Table+"` removes it",
 				"queue", q.Queue, "packets", q.Queued)

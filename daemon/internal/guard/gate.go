@@ -177,7 +177,7 @@ func (k *Keeper) close() error {
 		return nil
 	}
 	k.gate.Hurry()
-	err := k.installed.DetachGate()
+	err := k.gone(k.installed.DetachGate())
 	if err := errors.Join(err, k.Stop()); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"reflect"
 	"time"
@@ -37,8 +36,17 @@ type Options struct {
 	Own *liverules.Selection
 	// Spread is how many queues these fill by CPU; 0: they do not.
 	Spread int
-	// Install makes the table; again, where somebody has removed it.
-	Install func() (*ruleset.Installed, error)
+	// Rules are what the table has while nothing is guarded; nil: there is no table.
+	Rules *ruleset.Config
+	// Manage is what is done where somebody else changes the table.
+	Manage vocabulary.Manage
+	// Report is told how the rules fare; nil: nobody is.
+	Report Reporter
+	// Lost counts packets that were gone when their verdicts came; nil: nobody knows.
+	Lost func() uint64
+	// Changed, if set, is called when rules have changed, whoever's, and the gate is in
+	// step with them. It must not wait.
+	Changed func()
 }
 
 // Keeper keeps a gate in step with the machine's rules.
@@ -47,15 +55,17 @@ type Keeper struct {
 
 	installed *ruleset.Installed
 	changes   *liverules.Watcher
-	gate      *runner.Gate     // nil: there was nothing to guard so far
-	foreign   *ruleset.Settled // the operator's
-	hints     hints
-	zones     []uint16 // that the gate is open for
-	threads   int      // that it has
-	now       plan
-	said      map[string]bool
-	again     <-chan time.Time      // when to read the rules again
-	closed    statistics.GateThread // of gates that were closed, as the zones changed
+	detached  bool // the verdict rules wait for the gate
+	enforcer
+	gate    *runner.Gate     // nil: there was nothing to guard so far
+	foreign *ruleset.Settled // the operator's
+	hints   hints
+	zones   []uint16 // that the gate is open for
+	threads int      // that it has
+	now     plan
+	said    map[string]bool
+	again   <-chan time.Time      // when to read the rules again
+	closed  statistics.GateThread // of gates that were closed, as the zones changed
 }
 
 // New makes a Keeper, which does nothing until Begin.
@@ -63,33 +73,37 @@ func New(o Options) *Keeper {
 	if o.Judged == nil {
 		o.Judged = func(uint16) (uint32, bool) { return 0, false }
 	}
-	return &Keeper{Options: o, said: map[string]bool{}}
+	if o.Report == nil {
+		o.Report = unheard{}
+	}
+	return &Keeper{Options: o, installed: &ruleset.Installed{}, said: map[string]bool{}, enforcer: enforcer{pause: rulesPause}}
 }
 
 // Hints are for who judges packets, before Begin already.
 func (k *Keeper) Hints() engine.Hints { return &k.hints }
 
 // Kind is the queue statement's in the installed rules; empty: none are installed.
-func (k *Keeper) Kind() ruleset.Kind {
-	if k.installed == nil {
-		return ""
-	}
-	return k.installed.Kind()
-}
+func (k *Keeper) Kind() ruleset.Kind { return k.installed.Kind() }
 
 // wanted reports whether the configuration wants a gate where there is need.
 func (k *Keeper) wanted() bool { return k.Guard.Mode != vocabulary.GuardOff }
 
-// Begin makes the table, watches the rules, and opens the gate where there is need.
+// Begin opens the gate where there is need, makes the table or takes it over, and watches
+// the rules.
 func (k *Keeper) Begin(ctx context.Context) (err error) {
-	if k.installed, err = k.Install(); err != nil || !k.wanted() {
+	if err := k.watch(ctx); err != nil {
 		return err
 	}
-	if k.changes, err = liverules.Watch(ctx); err != nil {
-		return err
-	}
-	if err := k.beginOwn(ctx); err != nil {
-		return err
+	if k.Rules != nil {
+		exists, err := ruleset.Exists(k.Table)
+		if err != nil {
+			return err
+		}
+		// Nothing is queued until the gate is open. Rules that are there already go on.
+		k.detached = !exists
+		if err := k.begin(ctx); err != nil {
+			return err
+		}
 	}
 	if err := k.follow(ctx); err != nil {
 		return err
@@ -97,6 +111,19 @@ func (k *Keeper) Begin(ctx context.Context) (err error) {
 	for until := time.Now().Add(lightWithin); k.gate != nil && k.gate.Dark() && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
+	return nil
+}
+
+// watch begins to watch the rules.
+func (k *Keeper) watch(ctx context.Context) (err error) {
+	if k.changes, err = liverules.Watch(ctx); err == nil {
+		k.changes.Own(ruleset.Own)
+		return nil
+	}
+	if k.changes = nil; k.wanted() {
+		return err
+	}
+	k.Log.Warn("the rules are not watched: nobody is told where somebody else changes them", "error", err)
 	return nil
 }
 
@@ -113,18 +140,27 @@ func (k *Keeper) Serve(ctx context.Context) error {
 		case err := <-k.failed():
 			return err
 		case <-k.changed():
-			if k.again == nil {
-				k.again = time.After(rulesPause)
-			}
+			k.noticed()
+		case <-k.look:
+			k.look = nil
+			k.enforce(ctx)
+		case <-k.sweepAt:
+			k.sweepAt = nil
+			k.sweep()
+		case <-k.lostAt:
+			k.lostAt = nil
+			k.sayLost()
 		case <-k.ended():
-			if err := k.changes.Err(); err != nil {
-				return fmt.Errorf("the rules are watched no more: %w", err)
+			if err := k.rewatch(ctx); err != nil {
+				return err
 			}
-			return nil // the context's end is its own, too
 		case <-k.again:
 			k.again = nil
 			if err := k.follow(ctx); err != nil {
 				k.Log.Error("the guard cannot follow the rules: it stays as it is", "error", err)
+			}
+			if k.Changed != nil {
+				k.Changed()
 			}
 		}
 	}
@@ -156,12 +192,21 @@ func (k *Keeper) failed() <-chan error {
 
 // follow brings the gate in step with the rules as they are now.
 func (k *Keeper) follow(ctx context.Context) error {
-	if err := k.reinstall(ctx); err != nil {
-		return err
+	began := time.Now()
+	defer func() { k.pause = max(rulesPause, restFor*time.Since(began)) }()
+	if !k.wanted() {
+		if k.Operators != "" {
+			rules, _ := liverules.Read(k.Table)
+			k.report(rules)
+		}
+		return nil
+	}
+	if k.touched {
+		return nil // the gate's own rules are not what they should be
 	}
 	p := k.makePlan(ctx)
 	if p.incomplete && k.now.active() {
-		k.again = time.After(rulesPause) // rules that cannot be read now may be there still
+		k.again = time.After(k.pause) // rules that cannot be read now may be there still
 		return nil
 	}
 	k.say(k.Log.Warn, p.Uncovered...)
@@ -171,7 +216,7 @@ func (k *Keeper) follow(ctx context.Context) error {
 	if p.same(&k.now) {
 		return nil
 	}
-	if !p.active() && k.now.active() && quiet() != nil {
+	if !p.active() && k.now.active() && quiet(0) != nil {
 		// Conntrack's hooks may go with the gate's rules, and with them all that waits in
 		// the namespace's queues: the gate stays until nothing does.
 		k.again = time.After(rulesPause)
@@ -208,37 +253,50 @@ func (k *Keeper) fill(p *plan) error {
 		k.gate.Darken(true)
 		defer k.gate.Darken(false)
 	}
-	return k.installed.SetGate(k.rules(p))
+	g := k.rules(p)
+	return k.bring(&g)
 }
 
-// reinstall makes the table again where somebody has removed it, as a firewall's
-// reload does that begins with `flush ruleset`.
-func (k *Keeper) reinstall(ctx context.Context) error {
-	exists, err := ruleset.Exists(k.Table)
-	if exists || err != nil {
-		return err
+// bring makes the table what it should be, with a gate; nil: there is nothing to guard.
+func (k *Keeper) bring(g *ruleset.Gate) error {
+	c := *k.Rules
+	if g != nil && c.Gate != nil {
+		c.Gate = g
 	}
-	k.Log.Warn("somebody has removed the table: it is installed again", "table", k.Table)
-	installed, err := k.Install()
-	if err != nil {
-		return err
+	c.Detached = k.detached
+	change, err := k.installed.Apply(c)
+	if err == nil {
+		k.inOrder(&change)
 	}
-	k.installed, k.now = installed, plan{}
-	return k.beginOwn(ctx)
+	return err
 }
 
-// beginOwn opens the gate for the daemon's own rules before these queue anything:
-// what they take is known from the configuration.
-func (k *Keeper) beginOwn(ctx context.Context) error {
-	if k.Own == nil {
-		return nil
+// begin makes the table, or takes it over, with a gate for what is known of it: the
+// daemon's own rules from the configuration, before they queue anything, and those of
+// others as they are.
+func (k *Keeper) begin(ctx context.Context) error {
+	var p plan
+	switch {
+	case !k.wanted():
+	case k.Own != nil:
+		p = k.planOwn()
+	default:
+		p = k.makePlan(ctx)
 	}
-	if p := k.planOwn(); p.active() {
-		if err := k.apply(ctx, &p); err != nil {
-			return err
-		}
+	var err error
+	if p.active() {
+		err = k.apply(ctx, &p)
+	} else if err = k.bring(nil); err == nil {
+		k.now = p
 	}
-	return k.installed.Attach()
+	if err != nil || !k.detached {
+		return err
+	}
+	k.detached = false
+	c := k.installed.Config()
+	c.Detached = false
+	_, err = k.installed.Apply(c)
+	return err
 }
 
 // Mode is what the guard does now.
@@ -265,6 +323,10 @@ func (k *Keeper) say(log func(string, ...any), notes ...string) {
 	}
 }
 
-// rulesPause is waited for after a change of rules before all are read: a
-// firewall's reload is many changes.
-const rulesPause = 100 * time.Millisecond
+// rulesPause is waited for after a change of rules before all are read: a firewall's
+// reload is many changes. Where there are so many rules that reading them takes long, it
+// is more (restFor).
+const (
+	rulesPause = 100 * time.Millisecond
+	restFor    = 4
+)

@@ -45,6 +45,7 @@ func (k *Keeper) makePlan(ctx context.Context) plan {
 		defer k.gate.PauseListing(false)
 	}
 	rules, _ := liverules.Read(k.Table) // usable whatever could not be read, which it lists
+	k.report(rules)
 	p := plan{Plan: exposure.Make(rules, k.options()), incomplete: len(rules.Unread) > 0}
 	if bound, err := nfq.ReadKernelQueues(); err == nil {
 		p.rounds = exposure.Rounds(rules, bound)

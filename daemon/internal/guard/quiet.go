@@ -16,8 +16,8 @@ const (
 )
 
 // quiet returns when no packet waits in any queue of the namespace, and none has come
-// for a while. Where that takes too long it names a queue that is busy.
-func quiet() (busy *nfq.KernelQueue) {
+// for a while. Where that takes longer than within it names a queue that is busy.
+func quiet(within time.Duration) (busy *nfq.KernelQueue) {
 	seen := map[uint16]nfq.KernelQueue{}
 	for began, since := time.Now(), time.Now(); ; time.Sleep(time.Millisecond) {
 		queues, err := nfq.ReadKernelQueues()
@@ -33,7 +33,7 @@ func quiet() (busy *nfq.KernelQueue) {
 		if time.Since(since) > quietFor {
 			return nil
 		}
-		if time.Since(began) > quietWithin {
+		if busy != nil && time.Since(began) >= within {
 			return busy
 		}
 	}

@@ -71,13 +71,13 @@ func launch(t *testing.T, ns *netlab.NetNS, cfg *config.Config, run func(context
 	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	n, err := c.Read(b)
-	if err != nil {
-		cancel()
-		t.Fatalf("not ready: %v, %v", err, <-r.ended)
-	}
-	if string(b[:n]) != "READY=1" {
-		t.Fatalf("notified %q", b[:n])
+	for told := ""; told != "READY=1"; {
+		n, err := c.Read(b)
+		if err != nil {
+			cancel()
+			t.Fatalf("not ready: %v, %v", err, <-r.ended)
+		}
+		told = string(b[:n])
 	}
 	return r
 }

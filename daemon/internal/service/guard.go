@@ -12,7 +12,6 @@ import (
 	"verdictd/internal/config"
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
-	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
 )
 
@@ -34,9 +33,9 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 		return err
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
+	rules := gateRules(guardTable, &cfg.Guard)
 	k := guard.New(guard.Options{
-		Guard: &cfg.Guard, Log: log, Table: guardTable, Alone: true, Queues: queues,
-		Install: func() (*ruleset.Installed, error) { return ruleset.Install(gateRules(guardTable, &cfg.Guard)) },
+		Guard: &cfg.Guard, Log: log, Table: guardTable, Alone: true, Queues: queues, Rules: &rules, Manage: cfg.Rules.Manage,
 	})
 	began := startUsage()
 	if err = k.Begin(ctx); err == nil {

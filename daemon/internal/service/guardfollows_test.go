@@ -130,9 +130,10 @@ func TestFlushedRuleset(t *testing.T) {
 	}
 	activateConntrack(t)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
-	g.said.await(t, "installed again")
-	g.said.forget()
-	g.said.await(t, "msg=guard ", "mode=hold")
+	g.said.await(t, "are put back")
+	for until := time.Now().Add(5 * time.Second); !asksConntrack(gateText(t, ns)) && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	guarded(t, 10)
 	s := g.stop()
 	checkGuard(t, &s)

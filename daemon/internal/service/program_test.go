@@ -130,6 +130,7 @@ type stream struct {
 	t     *testing.T
 	in    *net.UDPConn
 	end   chan struct{}
+	once  sync.Once
 	group sync.WaitGroup
 
 	sent, arrived, twice, reordered int
@@ -202,11 +203,16 @@ func (s *stream) receive() {
 	}
 }
 
+// finish ends it. It may be called again.
+func (s *stream) finish() {
+	s.once.Do(func() { close(s.end) })
+	s.group.Wait()
+}
+
 // stop ends it, and checks that all has arrived once and in order.
 func (s *stream) stop() {
 	s.t.Helper()
-	close(s.end)
-	s.group.Wait()
+	s.finish()
 	if s.arrived != s.sent || s.twice+s.reordered != 0 {
 		s.t.Errorf("%d of %d arrived, %d late or twice, %d too early", s.arrived, s.sent, s.twice, s.reordered)
 	}

@@ -62,7 +62,7 @@ func guardOptions(cfg *config.Config, log *slog.Logger) guard.Options {
 		o.Table += gateSuffix
 		o.Alone = true
 	}
-	o.Install = func() (*ruleset.Installed, error) { return installRules(cfg, o.Table) }
+	o.Rules, o.Manage = tableOf(cfg, o.Table), cfg.Rules.Manage
 	return o
 }
 
@@ -84,26 +84,20 @@ func ownPackets(r *config.Rules) *liverules.Selection {
 	return own
 }
 
-// installRules installs what the configuration asks for; nil where that is nothing.
-func installRules(cfg *config.Config, table string) (*ruleset.Installed, error) {
-	gate := cfg.Guard.Mode != vocabulary.GuardOff
-	switch {
+// tableOf is what the configuration wants in the daemon's table; nil: none.
+func tableOf(cfg *config.Config, table string) *ruleset.Config {
+	gate := gateRules(table, &cfg.Guard)
+	switch guarded := cfg.Guard.Mode != vocabulary.GuardOff; {
 	case cfg.Rules.Install:
 		c := Rules(cfg)
-		if gate {
-			c.Gate = gateRules(table, &cfg.Guard).Gate
-			// Nothing is queued until the gate is open. Rules that are there already go on.
-			exists, err := ruleset.Exists(c.Table)
-			if err != nil {
-				return nil, err
-			}
-			c.Detached = !exists
+		if guarded {
+			c.Gate = gate.Gate
 		}
-		return ruleset.Install(c)
-	case gate:
-		return ruleset.Install(gateRules(table, &cfg.Guard))
+		return &c
+	case guarded:
+		return &gate
 	}
-	return nil, nil
+	return nil
 }
 
 // engineConfig says how the packets are judged.
