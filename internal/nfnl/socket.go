@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
@@ -72,6 +73,56 @@ func (s *Socket) prepare(cfg Config) error {
 	return err
 }
 
+// ErrNotOurs says that a descriptor is no nfnetlink socket of this network namespace.
+var ErrNotOurs = errors.New("it is no nfnetlink socket of this network namespace")
+
+// Adopt makes a Socket of one that another process has dialled. Its buffer is what it
+// was where cfg names none. Messages may wait in it, and answers to that process. On an
+// error the descriptor stays open.
+//
+// Errors: ErrNotOurs.
+func Adopt(fd int, cfg Config) (*Socket, error) {
+	for option, want := range map[int]int{unix.SO_DOMAIN: unix.AF_NETLINK, unix.SO_PROTOCOL: unix.NETLINK_NETFILTER} {
+		if got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option); err != nil || got != want {
+			return nil, ErrNotOurs
+		}
+	}
+	if err := inThisNamespace(fd); err != nil {
+		return nil, err
+	}
+	address, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of the nfnetlink socket: %w", err)
+	}
+	// Answers to the other process have its numbers.
+	s := &Socket{fd: fd, port: address.(*unix.SockaddrNetlink).Pid, seq: uint32(time.Now().UnixNano() >> 10)}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return nil, fmt.Errorf("have the nfnetlink socket wait: %w", err)
+	}
+	unix.CloseOnExec(fd)
+	granted, err := SetReceiveBuffer(fd, cfg.ReceiveBuffer)
+	s.receiveBuffer.Store(int64(granted))
+	return s, err
+}
+
+// inThisNamespace compares a socket's network namespace with the calling thread's
+// (SIOCGSKNS, Linux 4.10; it takes CAP_NET_ADMIN).
+func inThisNamespace(fd int) error {
+	theirs, err := unix.IoctlRetInt(fd, unix.SIOCGSKNS)
+	if err != nil {
+		return fmt.Errorf("find out the network namespace of a socket: %w", err)
+	}
+	defer func() { _ = unix.Close(theirs) }()
+	var a, b unix.Stat_t
+	if err := errors.Join(unix.Fstat(theirs, &a), unix.Stat("/proc/thread-self/ns/net", &b)); err != nil {
+		return fmt.Errorf("find out the network namespace of a socket: %w", err)
+	}
+	if a.Dev != b.Dev || a.Ino != b.Ino {
+		return ErrNotOurs
+	}
+	return nil
+}
+
 // SetReceiveBuffer asks for a receive buffer of size bytes (0: the system's
 // default) for a socket and returns what is in force, in the same unit: the kernel
 // doubles what it is told, to account for its own overhead (socket(7), SO_RCVBUF).
@@ -105,6 +156,9 @@ func (s *Socket) GrowReceiveBuffer(size int) (granted int, err error) {
 	}
 	return granted, err
 }
+
+// Descriptor is the socket's, for who keeps it beyond this process.
+func (s *Socket) Descriptor() int { return s.fd }
 
 // PortID is the socket's netlink address, as in the second column of
 // /proc/net/netfilter/nfnetlink_queue.

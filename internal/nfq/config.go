@@ -81,6 +81,17 @@ type Config struct {
 	// while it waits for packets; nil: nobody looks. Run shuts it between; who calls
 	// Mmsg.Next instead shuts it before the first call, and opens it behind the last.
 	Window *statistics.Window
+
+	// Socket is the descriptor of a socket that another process has bound to the queues;
+	// 0: they are to be bound. Only Mmsg takes one over.
+	Socket int
+	// Memory is where packets are while they are judged; nil: in memory that goes with
+	// the process. With Socket it holds those that the other process has read: they are
+	// handed out first. The queue closes it. Only Mmsg looks at it.
+	Memory Memory
+	// OnDeadly, if set, is called on the thread that receives with a packet at whose
+	// judging two processes ended, one after the other. It is dropped and not handed out.
+	OnDeadly func(*Packet)
 }
 
 // numbers are those of all queues.

@@ -7,7 +7,11 @@ import (
 )
 
 // SetBuffers replaces the receive buffers, so that longer messages are cut.
-func (q *Mmsg) SetBuffers(count, size int) { q.recv, q.filled = nfnl.NewReceiver(count, size), 0 }
+func (q *Mmsg) SetBuffers(count, size int) error {
+	journal, err := freshJournal(&private{}, count, size)
+	q.journal, q.filled, q.used = journal, 0, 0
+	return err
+}
 
 // ReportLoss has the socket report refusals that did not fit its receive buffer, as
 // the kernel does by itself where it has no memory for one. The buffer is as small as
@@ -31,5 +35,5 @@ func (q *Mmsg) ReportLoss() error {
 
 // Take hands the queue a packet message.
 func (q *Mmsg) Take(m netlink.Message) {
-	q.take(nfnl.Message{Type: uint16(m.Header.Type), Body: m.Data}, true)
+	q.take(nfnl.Message{Type: uint16(m.Header.Type), Body: m.Data}, true, 0)
 }

@@ -233,6 +233,9 @@ func (q *Gonf) Stop() error {
 	return nil
 }
 
+// Leave implements Queue. The library cannot be told to leave a packet: it is Stop.
+func (q *Gonf) Leave() error { return q.Stop() }
+
 // Close implements Queue; it waits for the library's goroutine.
 func (q *Gonf) Close() error {
 	if q.closed {

@@ -1,10 +1,8 @@
 package nfq
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,114 +35,57 @@ const flushAt = 128 << 10
 type Mmsg struct {
 	cfg    Config
 	socket *nfnl.Socket
-	recv   *nfnl.Receiver
-	filled int // datagrams that recv holds and nobody has seen yet
-	batch  Batch
-	stop   atomic.Bool
-	stats  statistics.Transport
+	// journal has the datagrams: filled of them were not looked at yet, used of them were.
+	journal      *journal
+	filled, used int
+	left         left     // by another process
+	changes      []uint32 // numbers of messages that change what was taken over
+	batch        Batch
+	end          atomic.Int32
+	stats        statistics.Transport
 
 	verdicts verdicts
 }
 
+// How Run ends.
+const (
+	running int32 = iota
+	stopping
+	leaving
+)
+
 // OpenMmsg binds the queues in the network namespace of the calling thread. It
-// returns when the kernel has acknowledged the whole configuration.
+// returns when the kernel has acknowledged the whole configuration. Queues that
+// Config.Socket has already are taken over as they are: see takeOver.
 //
-// Errors: *InUseError where another process holds the queue.
+// Errors: *InUseError where another process holds the queue; ErrNotOurs where
+// Config.Socket is none that has the queues; ErrVersion where nobody can tell what is in
+// Config.Memory. The descriptor stays open then.
 func OpenMmsg(cfg Config) (*Mmsg, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}
-	socket, err := nfnl.Dial(nfnl.Config{ReceiveBuffer: cfg.ReceiveBuffer})
+	if cfg.Memory == nil {
+		cfg.Memory = &private{}
+	}
+	journal, err := openJournal(cfg.Memory, cfg.batch(), int(cfg.copyRange())+messageOverhead)
 	if err != nil {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}
-	q := &Mmsg{
-		cfg:    cfg,
-		socket: socket,
-		recv:   nfnl.NewReceiver(cfg.batch(), int(cfg.copyRange())+messageOverhead),
-	}
+	q := &Mmsg{cfg: cfg, journal: journal}
 	q.verdicts = newVerdicts(cfg.numbers())
-	q.batch.Packets = make([]Packet, 0, cfg.batch())
+	q.batch.Packets, q.batch.notes = make([]Packet, 0, journal.recv.Len()), journal.notes
+	if cfg.Socket > 0 {
+		return q, q.takeOver()
+	}
+	q.journal.clear(q.journal.recv.Len()) // it is of queues that are gone
+	if q.socket, err = nfnl.Dial(nfnl.Config{ReceiveBuffer: cfg.ReceiveBuffer}); err != nil {
+		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
+	}
 	if err := q.bind(); err != nil {
-		return nil, errors.Join(err, socket.Close())
+		return nil, errors.Join(err, q.socket.Close())
 	}
 	return q, nil
-}
-
-// bind sends the whole configuration of a queue as one message. The kernel carries
-// it out before it queues anything, so that no packet meets a half-configured
-// queue (between bind and copy mode it would be dropped). The messages of all
-// queues go together, as a receive for each one's answer could bring packets.
-func (q *Mmsg) bind() error {
-	var messages []netlink.Message
-	for _, number := range q.verdicts.numbers {
-		m, err := configMessage(&q.cfg, number)
-		if err != nil {
-			return fmt.Errorf("queue %d: lay out configuration: %w", number, err)
-		}
-		messages = append(messages, m)
-	}
-	seqs, err := q.socket.Control(messages...)
-	if err != nil {
-		return fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
-	}
-	// The kernel answered within Control's system call, so a refusal, or else the
-	// acknowledgement of the last message, is there, behind at most those packets
-	// that came within these microseconds. Those stay in the receiver, for Run to
-	// begin with.
-	n, err := q.recv.Receive(q.socket, true)
-	if err != nil {
-		return fmt.Errorf("queue %d: await acknowledgement: %w", q.cfg.Queue, err)
-	}
-	for i := range n {
-		b, _ := q.recv.Datagram(i)
-		m, _, ok := nfnl.Next(b)
-		at := slices.Index(seqs, m.Seq)
-		if !ok || at < 0 {
-			continue
-		}
-		errno, ok := m.Ack()
-		if !ok {
-			continue
-		}
-		if errno != 0 {
-			refused := q.cfg
-			refused.Queue = q.verdicts.numbers[at]
-			return explainRefusal(&refused, errno)
-		}
-		q.filled = n
-		return nil
-	}
-	return fmt.Errorf("queue %d: %d packets arrived before the kernel acknowledged the configuration; raise Batch", q.cfg.Queue, n)
-}
-
-func configMessage(cfg *Config, queue uint16) (netlink.Message, error) {
-	enc := netlink.NewAttributeEncoder()
-	enc.ByteOrder = binary.BigEndian
-	enc.Bytes(nfqaCfgCmd, []byte{cfgCmdBind, 0, 0, 0})
-	mode := byte(copyPacket)
-	if cfg.CopyMode == CopyMeta {
-		mode = copyMeta
-	}
-	enc.Bytes(nfqaCfgParams, append(binary.BigEndian.AppendUint32(nil, cfg.copyRange()), mode))
-	if cfg.MaxLength != 0 {
-		enc.Uint32(nfqaCfgQueueMaxLen, cfg.MaxLength)
-	}
-	if f := cfg.flags(); f != 0 {
-		// Not sent where none is set: kernels before 3.6 know neither.
-		enc.Uint32(nfqaCfgFlags, f)
-		enc.Uint32(nfqaCfgMask, f)
-	}
-	return controlMessage(queue, enc)
-}
-
-func controlMessage(queue uint16, enc *netlink.AttributeEncoder) (netlink.Message, error) {
-	attrs, err := enc.Encode()
-	if err != nil {
-		return netlink.Message{}, err
-	}
-	body := append([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, byte(queue >> 8), byte(queue)}, attrs...)
-	return netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(typeConfig)}, Data: body}, nil
 }
 
 // Run implements Queue.
@@ -157,9 +98,14 @@ func (q *Mmsg) Run(handle func(*Batch) error) error {
 		}
 	}
 	for {
+		end := q.end.Load()
+		if end == leaving {
+			q.Handled()
+			return nil
+		}
 		some, err := q.receive(false)
 		if err == nil && !some {
-			if q.stop.Load() {
+			if end == stopping {
 				return nil
 			}
 			_, err = q.receive(true)
@@ -203,8 +149,15 @@ func (q *Mmsg) Next(wake *nfnl.Alarm, wait time.Duration) (*Batch, error) {
 // receive fills q.batch with what the socket holds, and reports whether that was
 // anything, be it no packet. With wait it does not return before it was.
 func (q *Mmsg) receive(wait bool) (some bool, err error) {
+	if q.left.some {
+		return q.answerLeft()
+	}
 	n := q.filled
 	q.filled = 0
+	if q.used > 0 {
+		q.journal.clear(q.used) // whoever had them has answered or kept them
+		q.used = 0
+	}
 	for n == 0 {
 		n, err = q.fill(wait)
 		switch {
@@ -220,8 +173,11 @@ func (q *Mmsg) receive(wait bool) (some bool, err error) {
 			return false, err
 		}
 	}
-	q.batch.Received, q.batch.All = Now(), n < q.cfg.batch()
-	q.decode(n)
+	q.used = n
+	q.batch.Received, q.batch.All = Now(), n < q.journal.recv.Len()
+	if err := q.decode(n); err != nil {
+		return false, err
+	}
 	if len(q.batch.Packets) > 0 {
 		q.stats.Batches++
 	}
@@ -235,14 +191,14 @@ func (q *Mmsg) fill(wait bool) (n int, err error) {
 		q.cfg.Window.Open()
 		defer q.cfg.Window.Shut()
 	}
-	return q.recv.Receive(q.socket, wait)
+	return q.journal.recv.Receive(q.socket, wait)
 }
 
 // decode turns n datagrams into q.batch.Packets.
-func (q *Mmsg) decode(n int) {
+func (q *Mmsg) decode(n int) error {
 	q.batch.Packets = q.batch.Packets[:0]
 	for i := range n {
-		b, whole := q.recv.Datagram(i)
+		b, whole := q.journal.recv.Datagram(i)
 		m, ok := nfnl.Head(b)
 		switch {
 		case !ok:
@@ -250,21 +206,25 @@ func (q *Mmsg) decode(n int) {
 			q.verdicts.unknown = true // it may have been a packet
 		case m.Type == typePacket:
 			_, _, complete := nfnl.Next(b)
-			q.take(m, whole && complete)
+			q.take(m, whole && complete, i)
 		default:
-			q.refused(m)
+			if err := q.refused(m); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // take adds the packet in a message to the batch. One that was cut off, or is no
 // message that the kernel makes, is handed on with what could be read, as it waits for
 // a verdict like any other. There is none only for a packet without an id.
-func (q *Mmsg) take(m nfnl.Message, whole bool) {
+func (q *Mmsg) take(m nfnl.Message, whole bool, at int) {
 	packets := q.batch.Packets[:len(q.batch.Packets)+1]
 	p := &packets[len(packets)-1]
 	decoded := p.decode(m.Attributes())
 	p.Queue, _ = m.Resource()
+	p.place = uint32(at + 1)
 	if !decoded || !q.verdicts.received(p.Queue) {
 		q.stats.Malformed++
 		q.verdicts.unknown = true
@@ -277,23 +237,30 @@ func (q *Mmsg) take(m nfnl.Message, whole bool) {
 }
 
 // refused counts a verdict that the kernel refused. An acknowledgement without a
-// refusal is Stop's.
-func (q *Mmsg) refused(m nfnl.Message) {
+// refusal is Stop's, or that of what takeOver has changed.
+func (q *Mmsg) refused(m nfnl.Message) error {
 	errno, ok := m.Ack()
 	if !ok || errno == 0 {
-		return
-	}
-	q.stats.VerdictErrors++
-	if q.cfg.OnRefused == nil {
-		return
+		return nil
 	}
 	sent, ok := m.Echo()
-	if !ok || sent.Type != typeVerdict && sent.Type != typeVerdictBatch {
-		return
+	if ok && sent.Type == typeConfig {
+		return q.notChanged(sent, errno)
+	}
+	tag := sent.Seq
+	if errno != unix.ENOENT || tag&tagAgain == 0 {
+		q.stats.VerdictErrors++
+		if tag&tagLeft != 0 {
+			q.stats.LeftVanished++
+		}
+	}
+	if !ok || q.cfg.OnRefused == nil || sent.Type != typeVerdict && sent.Type != typeVerdictBatch {
+		return nil
 	}
 	if id, ok := verdictID(sent.Attributes()); ok {
-		q.cfg.OnRefused(sent.Seq, id, errno)
+		q.cfg.OnRefused(tag&^(tagAgain|tagLeft), id, errno)
 	}
+	return nil
 }
 
 // Reply implements Queue.
@@ -321,12 +288,28 @@ func (q *Mmsg) Flush() error {
 	return nil
 }
 
+// Handled tells that nothing is left to do for the packets of the last batch, where no
+// call of Next follows.
+func (q *Mmsg) Handled() {
+	if !q.left.some {
+		q.journal.clear(q.used)
+		q.used = 0
+	}
+}
+
 // Stop implements Queue. A command that the kernel acknowledges and else ignores
 // (PF_BIND, since Linux 3.8) wakes a receive that waits: a netlink socket cannot
 // be shut down, and the acknowledgement takes its place behind the packets that
 // have arrived.
 func (q *Mmsg) Stop() error {
-	q.stop.Store(true)
+	return q.wake(stopping)
+}
+
+// Leave implements Queue.
+func (q *Mmsg) Leave() error { return q.wake(leaving) }
+
+func (q *Mmsg) wake(end int32) error {
+	q.end.Store(end)
 	enc := netlink.NewAttributeEncoder()
 	enc.Bytes(nfqaCfgCmd, []byte{cfgCmdPFBind, 0, 0, 0})
 	m, err := controlMessage(q.cfg.Queue, enc)
@@ -341,7 +324,7 @@ func (q *Mmsg) Stop() error {
 
 // Close implements Queue.
 func (q *Mmsg) Close() error {
-	if err := q.socket.Close(); err != nil {
+	if err := errors.Join(q.socket.Close(), q.cfg.Memory.Close()); err != nil {
 		return fmt.Errorf("queue %d: close: %w", q.cfg.Queue, err)
 	}
 	return nil

@@ -190,7 +190,9 @@ func TestOnRefused(t *testing.T) {
 	}
 	// With a payload that does not come back whole.
 	got = nil
-	q.SetBuffers(2, 64)
+	if err := q.SetBuffers(2, 64); err != nil {
+		t.Fatal(err)
+	}
 	if err := q.Reply(&nfq.Reply{ID: 77, Verdict: nfq.Accept, Tag: 5, Payload: make([]byte, 1000)}); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +208,9 @@ func TestCutMessages(t *testing.T) {
 	testkit.Namespace(t)
 	s := newSocket(t)
 	q := openMmsg(t, nfq.Config{})
-	q.SetBuffers(8, 64)
+	if err := q.SetBuffers(8, 64); err != nil {
+		t.Fatal(err)
+	}
 	rules(t, 1, nil)
 	for range 3 {
 		s.send("hey")

@@ -32,6 +32,10 @@ type Packet struct {
 	// CTStatus are the IPS_* bits of the packet's conntrack entry, where HasCT.
 	CTStatus uint32
 	HasCT    bool
+	// Again: another process had it, and may have answered it.
+	Again bool
+
+	place uint32 // in the journal
 }
 
 // Confirmed reports whether the kernel said that the packet's conntrack entry

@@ -24,7 +24,12 @@ type Queue interface {
 	Flush() error
 	// Stop makes Run return. It may be called from any goroutine.
 	Stop() error
-	// Close unbinds the queue and frees it. Run must have returned.
+	// Leave makes Run return when the batch is handled that it has: whatever waits stays
+	// for who takes the queue over. It may be called from any goroutine. Without anybody
+	// who keeps the socket it is lost at Close.
+	Leave() error
+	// Close frees the queue. It is unbound then, unless somebody else keeps its socket. Run
+	// must have returned.
 	Close() error
 	// Stats is what the queue counted. To be called when Run has returned, or through
 	// Config.Window.
@@ -57,6 +62,8 @@ type Batch struct {
 	Received int64
 	// All that the socket held is in the batch (Mmsg.Next).
 	All bool
+
+	notes *notes // nil: nobody takes over
 }
 
 var start = time.Now()

@@ -40,14 +40,24 @@ var (
 	ErrUnsupported = errors.New("not supported by this backend")
 )
 
+// MaxTag is above all tags: what follows tells the refusals of verdicts on packets that
+// another process had.
+const (
+	MaxTag   = 1 << 30
+	tagAgain = 1 << 31
+	tagLeft  = 1 << 30
+)
+
 // Reply is the verdict on one packet, and what to change about it.
 type Reply struct {
 	ID uint32
 	// Queue is the packet's.
 	Queue   uint16
 	Verdict Verdict
-	// Tag comes back in Config.OnRefused.
+	// Tag comes back in Config.OnRefused; below MaxTag.
 	Tag uint32
+	// Again is the packet's: ENOENT is no error then, as it may have been answered before.
+	Again bool
 	// Mark is set on the packet where SetMark.
 	Mark    uint32
 	SetMark bool

@@ -22,6 +22,8 @@ type verdicts struct {
 	// unknown: a packet was received of which nobody knows the id, or not even the
 	// queue. It stays open for ever.
 	unknown bool
+	// left is tagLeft while packets are answered that another process has left.
+	left uint32
 
 	// What is laid out: how many replies, and whether all are plain ones with the
 	// same verdict in the same queue.
@@ -57,19 +59,23 @@ func (v *verdicts) add(r *Reply) error {
 	if at < 0 {
 		return ErrNoQueue
 	}
+	tag := r.Tag | v.left
+	if r.Again {
+		tag |= tagAgain
+	}
 	if v.pending == 0 {
-		v.uniform, v.verdict, v.queue, v.highest, v.tag = true, r.Verdict, r.Queue, r.ID, r.Tag
+		v.uniform, v.verdict, v.queue, v.highest, v.tag = true, r.Verdict, r.Queue, r.ID, tag
 	}
 	v.uniform = v.uniform && r.plain() && r.Verdict == v.verdict && r.Queue == v.queue
 	// As the kernel compares them (nfq_id_after), for ids begin again after 2^32.
 	if int32(r.ID-v.highest) > 0 {
-		v.highest, v.tag = r.ID, r.Tag
+		v.highest, v.tag = r.ID, tag
 	}
 	v.pending++
 	v.open[at]--
 
 	e := &v.enc
-	v.begin(typeVerdict, r.Queue, r.Tag, r.Verdict, r.ID)
+	v.begin(typeVerdict, r.Queue, tag, r.Verdict, r.ID)
 	if r.SetMark {
 		e.Uint32(nfqaMark, r.Mark)
 	}

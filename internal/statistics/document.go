@@ -63,6 +63,12 @@ type Transport struct {
 	Malformed uint64 `json:"malformed" help:"Messages of the kernel that could not be understood."`
 	// Batches is how many receives brought packets.
 	Batches uint64 `json:"batches" help:"Receives that brought packets."`
+	// Left is how many packets a process before this one had read and not answered, of
+	// which LeftVanished were gone already when this one did: somebody had deleted a base
+	// chain, or a device went. Deadly packets ended two processes, and were dropped.
+	Left         uint64 `json:"left,omitempty" help:"Packets that a process before this one had read and not answered."`
+	LeftVanished uint64 `json:"left_vanished,omitempty" help:"Those of them that were gone when this process answered."`
+	Deadly       uint64 `json:"deadly,omitempty" help:"Packets that ended two processes while they were judged, and were dropped."`
 }
 
 // Spread is how long something took, in microseconds.

@@ -25,7 +25,10 @@ type Config struct {
 	// the others follow it. OnThread is the engine's.
 	Queue  nfq.Config
 	Queues int
-	// Open binds a queue.
+	// Retiring are queues that a process before this one had and that are wanted no more:
+	// they are judged like the others, until Retire.
+	Retiring []uint16
+	// Open binds a queue, or takes it over.
 	Open func(nfq.Config) (nfq.Queue, error)
 	// Pin lists CPUs; queue i runs on Pin[i modulo its length]. Empty: anywhere.
 	Pin []int
@@ -57,7 +60,7 @@ func (j *Judgement) Validate() error {
 
 // Engine runs one worker per queue.
 type Engine struct {
-	first   uint16
+	wanted  int // workers before those of queues that retire
 	workers []*worker
 	started bool
 	ended   func() // see nfnl.AddThreads
@@ -73,9 +76,15 @@ func Open(cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{first: cfg.Queue.Queue, failed: make(chan error, max(cfg.Queues, 1))}
-	for i := range cfg.Queues {
-		w, err := newWorker(&cfg, i)
+	e := &Engine{wanted: cfg.Queues}
+	numbers := make([]uint16, cfg.Queues)
+	for i := range numbers {
+		numbers[i] = cfg.Queue.Queue + uint16(i)
+	}
+	numbers = append(numbers, cfg.Retiring...)
+	e.failed = make(chan error, max(len(numbers), 1))
+	for i, number := range numbers {
+		w, err := newWorker(&cfg, i, number)
 		if err != nil {
 			return nil, errors.Join(err, e.Close())
 		}
@@ -84,8 +93,9 @@ func Open(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-func newWorker(cfg *Config, i int) (w *worker, err error) {
+func newWorker(cfg *Config, i int, number uint16) (w *worker, err error) {
 	w = &worker{
+		number: number, ended: make(chan struct{}),
 		hints:   cfg.Hints,
 		latency: statistics.NewHistogram(longestTime),
 		window:  &statistics.Window{},
@@ -95,7 +105,7 @@ func newWorker(cfg *Config, i int) (w *worker, err error) {
 		w.drops = make([]drop, 0, cmp.Or(cfg.Queue.Batch, nfq.DefaultBatch))
 	}
 	q := cfg.Queue
-	q.Queue += uint16(i)
+	q.Queue = number
 	q.Window = w.window
 	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
 	w.queue, err = cfg.Open(q)
@@ -142,6 +152,7 @@ func (e *Engine) Start() {
 			pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("worker", e.Name(i))))
 			// Never unlocked: the thread may be pinned, and ends with the goroutine.
 			runtime.LockOSThread()
+			defer close(w.ended)
 			if err := w.queue.Run(w.handle); err != nil {
 				e.failed <- err
 			}
@@ -154,13 +165,37 @@ func (e *Engine) Start() {
 func (e *Engine) Failed() <-chan error { return e.failed }
 
 // Stop returns when every worker has judged what its socket held.
-func (e *Engine) Stop() error {
+func (e *Engine) Stop() error { return e.end(nfq.Queue.Stop) }
+
+// Leave returns when every worker has judged the packets that it was at. Whatever waits
+// stays for who takes the queues over.
+func (e *Engine) Leave() error { return e.end(nfq.Queue.Leave) }
+
+// Retire ends the workers of queues that are wanted no more, to which nothing comes any
+// more. They have judged what came.
+func (e *Engine) Retire() error {
+	var errs []error
+	for _, w := range e.workers[e.wanted:] {
+		errs = append(errs, w.queue.Stop())
+		<-w.ended
+		errs = append(errs, w.queue.Close())
+		w.retired = true
+	}
+	return errors.Join(errs...)
+}
+
+// present are the workers whose queues are open.
+func (e *Engine) present() []*worker {
+	return slices.DeleteFunc(slices.Clone(e.workers), func(w *worker) bool { return w.retired })
+}
+
+func (e *Engine) end(how func(nfq.Queue) error) error {
 	if !e.started {
 		return nil
 	}
 	var errs []error
-	for _, w := range e.workers {
-		errs = append(errs, w.queue.Stop())
+	for _, w := range e.present() {
+		errs = append(errs, how(w.queue))
 	}
 	e.group.Wait()
 	e.ended()
@@ -178,7 +213,7 @@ func (e *Engine) Stop() error {
 // been stopped.
 func (e *Engine) Close() error {
 	var errs []error
-	for _, w := range e.workers {
+	for _, w := range e.present() {
 		errs = append(errs, w.queue.Close())
 	}
 	return errors.Join(errs...)
@@ -187,22 +222,28 @@ func (e *Engine) Close() error {
 // Answered is the id of the last packet of a queue of this engine whose verdict has
 // returned; those of lower ids have all, too. 0: none was there yet.
 func (e *Engine) Answered(queue uint16) uint32 {
-	n := int(queue) - int(e.first)
-	if n < 0 || n >= len(e.workers) {
-		return 0
+	for _, w := range e.workers {
+		if w.number == queue {
+			return w.answered.Load()
+		}
 	}
-	return e.workers[n].answered.Load()
+	return 0
+}
+
+// Owns reports whether a queue is one of this engine, those that retire included.
+func (e *Engine) Owns(queue uint16) bool {
+	return slices.ContainsFunc(e.workers, func(w *worker) bool { return w.number == queue })
 }
 
 // Name is what worker i is called, in profiles too.
-func (e *Engine) Name(i int) string { return fmt.Sprintf("queue %d", int(e.first)+i) }
+func (e *Engine) Name(i int) string { return fmt.Sprintf("queue %d", e.workers[i].number) }
 
 // GrowReceiveBuffer doubles the receive buffer of a queue, but not beyond a size, and
 // returns what the kernel granted; 0: it has that size already, or the queue is none of
 // this engine.
 func (e *Engine) GrowReceiveBuffer(queue uint16, most int) (granted int, err error) {
-	n := int(queue) - int(e.first)
-	if n < 0 || n >= len(e.workers) {
+	n := slices.IndexFunc(e.workers, func(w *worker) bool { return w.number == queue && !w.retired })
+	if n < 0 {
 		return 0, nil
 	}
 	q := e.workers[n].queue

@@ -92,7 +92,8 @@ func (q *fakeQueue) Flush() error {
 	return nil
 }
 
-func (q *fakeQueue) Stop() error { close(q.batches); return nil }
+func (q *fakeQueue) Stop() error  { close(q.batches); return nil }
+func (q *fakeQueue) Leave() error { return q.Stop() }
 
 func (q *fakeQueue) Close() error {
 	q.closed = true

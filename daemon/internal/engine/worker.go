@@ -13,6 +13,9 @@ import (
 // worker owns one queue and everything that a packet meets on its way. All of
 // it belongs to the thread that receives.
 type worker struct {
+	number  uint16
+	retired bool
+	ended   chan struct{}
 	queue   nfq.Queue
 	next    atomic.Pointer[judge] // of the next batch; others set it
 	judge   *judge                // of this batch
@@ -59,6 +62,7 @@ func (w *worker) handle(b *nfq.Batch) error {
 	w.judge = w.next.Load()
 	for i := range b.Packets {
 		p := &b.Packets[i]
+		b.Judges(p)
 		action := w.decide(p)
 		analysed := w.analyse()
 		if err := w.answer(p, action); err != nil {
@@ -66,12 +70,15 @@ func (w *worker) handle(b *nfq.Batch) error {
 		}
 		if analysed {
 			// Whoever thinks long answers when it is done, not when the batch is.
-			if err := w.flush(b); err != nil {
+			if err := w.flush(b, p); err != nil {
 				return err
 			}
 		}
 	}
-	return w.flush(b)
+	if len(b.Packets) == 0 {
+		return nil
+	}
+	return w.flush(b, &b.Packets[len(b.Packets)-1])
 }
 
 // decide judges a packet, which is in w.view then. The view is empty, without a
@@ -114,18 +121,21 @@ func (w *worker) answer(p *nfq.Packet, action vocabulary.Action) error {
 		w.counters.Accepted++
 	}
 	w.replied++
-	w.reply = nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: verdict}
+	w.reply = nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: verdict, Again: p.Again}
 	return w.queue.Reply(&w.reply)
 }
 
-// flush returns the verdicts so far to the kernel.
-func (w *worker) flush(b *nfq.Batch) error {
+// flush returns the verdicts so far to the kernel, of which the last is on a packet. It
+// is noted before and after, for a process that takes over in between.
+func (w *worker) flush(b *nfq.Batch, last *nfq.Packet) error {
 	if w.replied == 0 {
 		return nil
 	}
+	b.Answers(last)
 	if err := w.queue.Flush(); err != nil {
 		return err
 	}
+	b.Answered(last)
 	w.latency.Record(nfq.Now()-b.Received, int64(w.replied))
 	w.answered.Store(w.reply.ID)
 	w.returned(w.replied)

@@ -39,13 +39,9 @@ func Open() (*Client, error) {
 	if address == "" {
 		return nil, ErrNoStore
 	}
-	size := unknownSize
-	if s, ok := os.LookupEnv(variableSize); ok {
-		n, err := strconv.Atoi(s)
-		if err != nil || n <= 0 {
-			return nil, ErrNoStore
-		}
-		size = n
+	size, err := strconv.Atoi(os.Getenv(variableSize))
+	if err != nil || size <= 0 {
+		return nil, ErrNoStore
 	}
 	fd, err := connect(address)
 	if err != nil {
@@ -75,11 +71,8 @@ func connect(address string) (fd int, err error) {
 	return fd, nil
 }
 
-const unknownSize = -1
-
-// Size is how many descriptors the store takes; ok is false where nobody knows, or
-// whether it takes any.
-func (c *Client) Size() (n int, ok bool) { return c.size, c.size != unknownSize }
+// Size is how many descriptors the store takes.
+func (c *Client) Size() int { return c.size }
 
 // Keep puts a descriptor into the store, which holds a duplicate. What it holds under
 // the name already stays.

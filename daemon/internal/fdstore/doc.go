@@ -13,8 +13,8 @@
 // # Traps
 //
 // A manager that keeps no descriptors (FileDescriptorStoreMax=0) says nothing when it
-// is sent one. Since systemd 254 it tells in $FDSTORE how many it keeps; before, nothing
-// does.
+// is sent one. $FDSTORE tells how many it keeps: systemd sets it since version 254, and
+// the units set it themselves for earlier ones. Without it there is no store.
 //
 // FDPOLL=0 (systemd 246) keeps the manager from dropping a socket that reports an
 // error.

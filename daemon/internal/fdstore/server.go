@@ -101,34 +101,44 @@ func (s *Server) Address() string { return s.path }
 // Receive waits for the next message, does what it says about descriptors, and returns
 // the rest of it. What is not understood is left out.
 //
-// Errors: net.ErrClosed after Close, os.ErrDeadlineExceeded after SetDeadline.
+// Errors: net.ErrClosed after Close.
 func (s *Server) Receive() (Message, error) {
 	for {
-		b, control := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(4*maxRights)+unix.CmsgSpace(unix.SizeofUcred))
-		// Go's net package has descriptors that arrive closed in programs that are started.
-		n, controlled, flags, _, err := s.conn.ReadMsgUnix(b, control)
-		if err != nil {
-			return Message{}, fmt.Errorf("descriptor store: %w", err)
+		if m, whole, err := s.receive(); whole || err != nil {
+			return m, err
 		}
-		m, files := parse(b[:n], control[:controlled])
-		if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-			closeAll(files) // half a message means something else
-			continue
-		}
-		s.carryOut(&m, files)
-		return m, nil
 	}
+}
+
+// receive takes one message. It does nothing about half a one, which means something
+// else.
+func (s *Server) receive() (m Message, whole bool, err error) {
+	b, control := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(4*maxRights)+unix.CmsgSpace(unix.SizeofUcred))
+	// Go's net package has descriptors that arrive closed in programs that are started.
+	n, controlled, flags, _, err := s.conn.ReadMsgUnix(b, control)
+	if err != nil {
+		return Message{}, false, fmt.Errorf("descriptor store: %w", err)
+	}
+	m, files := parse(b[:n], control[:controlled])
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		closeAll(files)
+		return Message{}, false, nil
+	}
+	s.carryOut(&m, files)
+	return m, true, nil
 }
 
 // Drain carries out what was sent already, as by a child that has ended, and returns
 // what else was told. There must be no Receive under way.
 func (s *Server) Drain() (list []Message) {
 	for s.pending() {
-		m, err := s.Receive()
+		m, whole, err := s.receive()
 		if err != nil {
 			return list
 		}
-		list = append(list, m)
+		if whole {
+			list = append(list, m)
+		}
 	}
 	return list
 }

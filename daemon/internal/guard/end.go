@@ -59,9 +59,9 @@ func (k *Keeper) DetachVerdicts() error {
 	return k.gone(k.installed.DetachVerdicts())
 }
 
-// underWay is longer than a packet takes from a rule that was just taken out to
+// UnderWay is longer than a packet takes from a rule that was just taken out to
 // its queue.
-const underWay = 20 * time.Millisecond
+const UnderWay = 20 * time.Millisecond
 
 // Detach takes all rules of the table out, and returns when their last packets are in
 // the queues.
@@ -69,7 +69,7 @@ func (k *Keeper) Detach() error {
 	if k.Rules == nil {
 		return nil
 	}
-	defer time.Sleep(underWay)
+	defer time.Sleep(UnderWay)
 	return k.gone(k.installed.Detach())
 }
 
@@ -107,6 +107,15 @@ func (k *Keeper) Stop() error {
 	}
 	k.hints.gate.Store(nil)
 	return k.gate.Stop()
+}
+
+// Leave ends the gate's threads. What they hold stays for who takes the gate over.
+func (k *Keeper) Leave() error {
+	if k.gate == nil {
+		return nil
+	}
+	k.hints.gate.Store(nil)
+	return k.gate.Leave()
 }
 
 // Free unbinds the gate's queues.

@@ -9,6 +9,7 @@ import (
 
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/guard"
+	"verdictd/daemon/internal/journal"
 	"verdictd/internal/config"
 	"verdictd/internal/modules"
 	"verdictd/internal/nfq"
@@ -36,36 +37,46 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		return err
 	}
 	s := &service{cfg: cfg, log: log, version: o.Version}
+	if s.kept, err = journal.Open(log); err != nil {
+		return err
+	}
+	ctx, ignore := heedHandOver(ctx)
+	defer ignore()
 	options := guardOptions(cfg, log)
 	options.Judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), s.judged(queue) }
 	s.keeper = guard.New(options)
-	if s.engine, err = engine.Open(engineConfig(cfg, s.keeper.Hints())); err != nil {
-		return err
-	}
 	claimed, err := guard.Claim(options.Table)
 	if err != nil {
-		return errors.Join(err, s.engine.Close())
+		return err
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
+	more := retiring(cfg, s.kept)
+	if s.engine, err = engine.Open(engineConfig(cfg, s.keeper.Hints(), s.kept, more)); err != nil {
+		return err
+	}
 	s.engine.Start()
 	if err := s.keeper.Begin(ctx); err != nil {
-		return errors.Join(err, s.stop())
+		return s.finish(ctx, err)
 	}
+	if err := s.retire(more); err != nil {
+		return s.finish(ctx, err)
+	}
+	s.kept.Drop()
 	s.announce()
 	stopMetrics, err := s.exportAudit(ctx)
 	if err != nil {
-		return errors.Join(err, s.stop())
+		return s.finish(ctx, err)
 	}
 	defer stopMetrics()
 	s.usage = startUsage()
 	if err := confine(cfg, o); err != nil {
-		return errors.Join(err, s.stop())
+		return s.finish(ctx, err)
 	}
 	tellFailure(log, FailurePlan(cfg))
 	notify(log, daemon.SdNotifyReady)
 	err = s.serve(ctx)
 	notify(log, daemon.SdNotifyStopping)
-	return errors.Join(err, s.stop())
+	return s.finish(ctx, err)
 }
 
 // service is what has to be stopped.
@@ -75,6 +86,7 @@ type service struct {
 	version string
 	engine  *engine.Engine
 	keeper  *guard.Keeper
+	kept    *journal.Kept
 	usage   usage
 }
 
@@ -93,7 +105,7 @@ func (s *service) serve(ctx context.Context) error {
 	if err := s.keeper.Serve(ctx); err != nil {
 		return err
 	}
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, errHandOver) {
 		return err
 	}
 	return nil
@@ -134,10 +146,7 @@ func (s *service) stop() error {
 func (s *service) idle() bool { return guard.Idle(s.judged) }
 
 // judged tells the queues that the daemon judges.
-func (s *service) judged(queue uint16) bool {
-	n := int(queue) - int(s.cfg.Queues.First)
-	return n >= 0 && n < s.cfg.Queues.Count
-}
+func (s *service) judged(queue uint16) bool { return s.engine.Owns(queue) }
 
 // announce logs what an operator should know at the start.
 func (s *service) announce() {

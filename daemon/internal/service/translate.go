@@ -7,6 +7,7 @@ import (
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/exposure"
 	"verdictd/daemon/internal/guard"
+	"verdictd/daemon/internal/journal"
 	"verdictd/daemon/internal/policy"
 	"verdictd/internal/config"
 	"verdictd/internal/liverules"
@@ -101,16 +102,17 @@ func tableOf(cfg *config.Config, table string) *ruleset.Config {
 }
 
 // engineConfig says how the packets are judged.
-func engineConfig(cfg *config.Config, h engine.Hints) engine.Config {
+func engineConfig(cfg *config.Config, h engine.Hints, kept *journal.Kept, more []uint16) engine.Config {
 	q := &cfg.Queues
 	return engine.Config{
 		Queue: nfq.Config{
 			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
 			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: q.Conntrack, UIDGID: q.UIDGID,
-			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch,
+			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch, OnDeadly: kept.OnDeadly,
 		},
 		Queues:    q.Count,
-		Open:      func(c nfq.Config) (nfq.Queue, error) { return nfq.Open(cfg.Backend, c) },
+		Retiring:  more,
+		Open:      func(c nfq.Config) (nfq.Queue, error) { return openQueue(cfg, kept, c) },
 		Pin:       q.Pin,
 		Judgement: judgement(cfg),
 		Hints:     h,

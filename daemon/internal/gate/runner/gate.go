@@ -85,6 +85,7 @@ type Gate struct {
 
 	hurried         atomic.Bool
 	stopping, ended atomic.Bool
+	leaving         atomic.Bool
 	stopBy          atomic.Int64
 	started, ran    bool
 	threadsEnded    func()
@@ -271,6 +272,21 @@ func (g *Gate) Stop() error {
 	g.listing.Store(false)
 	g.stopBy.Store(nfq.Now() + int64(g.cfg.Table.Hold))
 	g.stopping.Store(true)
+	return g.end()
+}
+
+// Leave returns when every thread has done what it was at. What is held, and what waits,
+// stays for who takes the gate over.
+func (g *Gate) Leave() error {
+	if !g.started {
+		return nil
+	}
+	g.listing.Store(false)
+	g.leaving.Store(true)
+	return g.end()
+}
+
+func (g *Gate) end() error {
 	g.Shut(false)
 	g.group.Wait()
 	g.ended.Store(true)

@@ -82,6 +82,10 @@ type refusal struct {
 // run is the worker's thread.
 func (w *worker) run() error {
 	for {
+		if w.gate.leaving.Load() {
+			w.queue.Handled()
+			return nil
+		}
 		if w.gate.stopping.Load() && w.done() {
 			return w.drain()
 		}

@@ -1,0 +1,120 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/guard"
+	"verdictd/daemon/internal/journal"
+	"verdictd/internal/config"
+	"verdictd/internal/nfq"
+	"verdictd/internal/vocabulary"
+)
+
+// errHandOver is why a life ends that another process is to go on with (SIGUSR2).
+var errHandOver = errors.New("another process takes over")
+
+// heedHandOver ends the context with errHandOver when the signal comes that says so.
+func heedHandOver(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGUSR2)
+	go func() {
+		select {
+		case <-told:
+			end(errHandOver)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(told)
+		end(nil)
+	}
+}
+
+// leaves reports whether what waits is left to a next process, which judges it: where it
+// is told so, and where this one cannot go on. Without anybody who keeps descriptors
+// nothing would be left.
+func leaves(ctx context.Context, kept *journal.Kept, err error) bool {
+	return kept.Lasting() && (err != nil || errors.Is(context.Cause(ctx), errHandOver))
+}
+
+// openQueue takes a verdict queue over, or binds it.
+func openQueue(cfg *config.Config, kept *journal.Kept, c nfq.Config) (nfq.Queue, error) {
+	if cfg.Backend == vocabulary.BackendGoNFQueue {
+		if err := kept.Discard(journal.Verdicts, c.Queue); err != nil {
+			return nil, err
+		}
+		return nfq.Open(cfg.Backend, c)
+	}
+	return kept.Queue(journal.Verdicts, c)
+}
+
+// retiring are the queues that another process has left and the configuration does not
+// name any more.
+func retiring(cfg *config.Config, kept *journal.Kept) (list []uint16) {
+	if cfg.Backend == vocabulary.BackendGoNFQueue {
+		return nil
+	}
+	for _, n := range kept.Left(journal.Verdicts) {
+		if i := int(n) - int(cfg.Queues.First); i < 0 || i >= cfg.Queues.Count {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// retire ends the queues that are wanted no more, when the rules fill them no more.
+func (s *service) retire(list []uint16) error {
+	if len(list) == 0 {
+		return nil
+	}
+	waits := func(queue uint16) bool {
+		for _, n := range list {
+			if n == queue {
+				return true
+			}
+		}
+		return false
+	}
+	// A packet that met the rules before they changed is on its way for that long at most.
+	time.Sleep(guard.UnderWay)
+	for until := time.Now().Add(retireWithin); time.Now().Before(until) && !guard.Idle(waits); {
+		time.Sleep(time.Millisecond)
+	}
+	errs := []error{s.engine.Retire()}
+	for _, n := range list {
+		errs = append(errs, s.kept.Forget(journal.Verdicts, n))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("end queues that are not configured any more: %w", err)
+	}
+	s.log.Info("queues that are not configured any more have ended", "queues", list)
+	return nil
+}
+
+// retireWithin bounds how long that takes where rules of somebody else fill them.
+const retireWithin = 5 * time.Second
+
+// finish ends a life: in order, or so that the next process goes on with it.
+func (s *service) finish(ctx context.Context, err error) error {
+	if !leaves(ctx, s.kept, err) {
+		return errors.Join(err, s.stop(), s.kept.End())
+	}
+	s.log.Info("rules and queues stay for the next process", "because", context.Cause(ctx))
+	s.keeper.End()
+	errs := []error{err, s.keeper.Leave(), s.engine.Leave()}
+	kernel, readErr := nfq.ReadKernelQueues()
+	if readErr != nil {
+		s.log.Warn("the kernel's drop counters are unknown", "error", readErr)
+	}
+	counted := s.collect(kernel)
+	errs = append(errs, s.keeper.Free(), s.engine.Close(), writeStatistics(counted, s.cfg.Statistics.File))
+	return errors.Join(errs...)
+}
