@@ -17,13 +17,13 @@ func (e end) hopeless() bool {
 	return e.status.Exited() && slices.Contains([]int{cli.Usage, cli.Configuration}, e.status.ExitStatus())
 }
 
-// final reports whether the daemon ended by itself and is to stay away.
-func (e end) final() bool {
-	return e.hopeless() || e.status.Exited() && e.status.ExitStatus() == cli.Done
-}
+// done reports whether the daemon has done all that it was told.
+func (e end) done() bool { return e.status.Exited() && e.status.ExitStatus() == cli.Done }
 
-// ordered reports whether the daemon ended by itself, be it with an error: it has taken its rules out. A Go program
-// that crashes exits with 2, and has not.
+// final reports whether the daemon ended by itself and is to stay away.
+func (e end) final() bool { return e.hopeless() || e.done() }
+
+// ordered reports whether the daemon ended by itself, be it with an error. A Go program that crashes exits with 2.
 func (e end) ordered() bool { return e.status.Exited() && e.status.ExitStatus() != 2 }
 
 // exitStatus is the status for who started the parent: the daemon's own, or that of a failed run.

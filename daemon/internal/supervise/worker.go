@@ -119,8 +119,8 @@ func (s *supervisor) ended(e end) {
 	pid := s.pid
 	names, _ := s.Store.Names()
 	if s.ready {
-		// One that has ended in order has taken back what it gave away.
-		s.since, s.left = time.Now(), s.restarting || !e.ordered() || len(names) > 0
+		// One that has stopped in order has taken its rules out, and back what it gave away.
+		s.since, s.left = time.Now(), s.restarting || !e.done() || len(names) > 0
 	}
 	s.pid, s.ready = 0, false
 	s.readyBy, s.endBy, s.aliveBy, s.provenAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/gate"
-	"verdictd/daemon/internal/ring"
 	"verdictd/internal/ct"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
@@ -48,7 +47,7 @@ type worker struct {
 	asked  [questions]ct.Question
 
 	// What others tell.
-	drops *ring.Ring[dropped]
+	drops *ring[dropped]
 	moves atomic.Int64 // verdicts of others since the last turn
 	try   atomic.Bool
 	shut  atomic.Bool // receive nothing
@@ -149,7 +148,7 @@ func (w *worker) hear() {
 	}
 	w.table.SetListing(w.gate.listing.Load())
 	for {
-		d, ok := w.drops.Pop()
+		d, ok := w.drops.pop()
 		if !ok {
 			return
 		}
@@ -287,7 +286,7 @@ func (w *worker) list() {
 		return
 	}
 	for i := range w.table.Listed {
-		if !w.gate.lister.flows.Push(w.table.Listed[i]) {
+		if !w.gate.lister.flows.push(w.table.Listed[i]) {
 			w.table.Counters.ListFailed++
 		}
 	}
