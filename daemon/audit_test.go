@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -25,7 +24,7 @@ const asCommand = "VERDICTD_TEST_AS_COMMAND"
 
 func init() {
 	if os.Getenv(asCommand) != "" {
-		os.Exit(execute(context.Background(), os.Args[1:]))
+		os.Exit(execute(service.Listen(os.Stderr), os.Args[1:]))
 	}
 }
 

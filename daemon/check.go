@@ -9,7 +9,7 @@ import (
 
 // configFlag is the flag of all commands that read the configuration.
 type configFlag struct {
-	Config string `required:"" placeholder:"FILE" type:"path" help:"Configuration (YAML); see configs/verdictd.yaml."`
+	Config string `default:"/etc/verdictd/verdictd.yaml" placeholder:"FILE" type:"path" help:"Configuration (YAML); see configs/verdictd.yaml. Default: ${default}."`
 }
 
 // configError keeps the list of problems as it is: a line each, file:line:column.

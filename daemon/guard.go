@@ -1,25 +1,33 @@
 package main
 
 import (
-	"context"
+	"errors"
+	"io/fs"
 
 	"verdictd/daemon/internal/service"
 	"verdictd/internal/config"
 )
 
 type guardCommand struct {
-	Config string       `placeholder:"FILE" type:"path" help:"Configuration (YAML), of which the section guard counts, and statistics.file. Without it: the defaults."`
+	socketFlag
+	Config string       `placeholder:"FILE" type:"path" help:"Configuration (YAML), of which the sections guard, statistics and control count. Without it: /etc/verdictd/guard.yaml, or where that is not, the defaults."`
 	Queue  []queueRange `placeholder:"N[-M]" help:"Guard these queues only. Without it: all that make clashes possible."`
 }
 
 // Run is the gate alone.
-func (c *guardCommand) Run(ctx context.Context) error {
-	cfg := config.Default()
-	if c.Config != "" {
-		var err error
-		if cfg, err = (&configFlag{Config: c.Config}).load(); err != nil {
-			return err
-		}
+func (c *guardCommand) Run(signals *service.Signals) error {
+	file := c.Config
+	if file == "" {
+		file = config.DefaultGuardFile
 	}
-	return service.RunGuard(ctx, cfg, ranges(c.Queue), life(c.Config))
+	cfg, err := (&configFlag{Config: file}).load()
+	if c.Config == "" && errors.Is(err, fs.ErrNotExist) {
+		cfg, err = config.Default(), nil
+	}
+	if err != nil {
+		return err
+	}
+	return service.RunGuard(signals.Stop(), cfg, ranges(c.Queue), service.Options{
+		Version: version, Log: newLog(), Confine: true, File: file, Socket: c.Socket, Signals: signals,
+	})
 }

@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"verdictd/daemon/internal/service"
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
 )
@@ -22,6 +21,9 @@ type commands struct {
 	Supervise superviseCommand `cmd:"" help:"Run a command of this program, hold its queues while it is restarted, and start it once more when it fails."`
 	Release   releaseCommand   `cmd:"" help:"Do as on_failure says for packets that no daemon judges any more."`
 	Check     checkCommand     `cmd:"" help:"Check a configuration and list every problem."`
+	Status    statusCommand    `cmd:"" help:"Say what the running daemon does: configuration, queues, guard, rules, loss, reloads."`
+	Config    configCommand    `cmd:"" help:"Print the configuration of the running daemon, with all defaults, as a file that check accepts."`
+	Reload    reloadCommand    `cmd:"" help:"Have the running daemon read its configuration again: all of it is applied, or nothing."`
 	Rules     rulesCommand     `cmd:"" help:"Install, remove or show the rules that feed the queues."`
 	Audit     auditCommand     `cmd:"" help:"Say whether packets can clash on this machine, what its kernel does then, and what to do about it."`
 	Version   kong.VersionFlag `help:"Print the version."`
@@ -37,16 +39,14 @@ func (c *commands) AfterApply() error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(execute(ctx, os.Args[1:]))
+	os.Exit(execute(service.Listen(os.Stderr), os.Args[1:]))
 }
 
-func execute(ctx context.Context, args []string) (status int) {
+func execute(signals *service.Signals, args []string) (status int) {
 	return cli.Program{
 		Name:        "verdictd",
 		Description: "NFQUEUE verdicts without conntrack clashes.",
 		Version:     version,
 		Commands:    &commands{},
-	}.Run(args, os.Stdout, os.Stderr, kong.BindTo(ctx, (*context.Context)(nil)))
+	}.Run(args, os.Stdout, os.Stderr, kong.BindTo(signals.End(), (*context.Context)(nil)), kong.Bind(signals))
 }

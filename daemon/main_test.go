@@ -1,14 +1,17 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"verdictd/daemon/internal/service"
 	"verdictd/internal/testkit"
 )
+
+// signals are those of this process, as main catches them.
+var signals = service.Listen(os.Stderr)
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
@@ -30,11 +33,11 @@ func TestCommands(t *testing.T) {
 		{"check --config ../configs/verdictd.yaml", 0, []string{"ok"}},
 		{"check --config " + bad, 78, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
 		{"check --config " + filepath.Join(dir, "none.yaml"), 78, []string{"none.yaml"}},
-		{"check", 64, []string{"--config", "--help"}},
+		{"check --config", 64, []string{"--config", "--help"}},
 		{"fly", 64, []string{"fly"}},
 		{"rules show --config " + good, 1, []string{"verdictd"}},
 		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
-		{"rules apply --config " + good, 1, []string{"exists"}},
+		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
 		{"rules show --config " + good, 0, []string{"table inet verdictd", "output"}},
 		{"rules remove --config " + good, 0, []string{"removed"}},
 		{"rules remove --config " + good, 1, []string{"no such table"}},
@@ -61,7 +64,7 @@ func runCommandLine(t *testing.T, args ...string) (status int, output string) {
 	}
 	stdout, stderr := os.Stdout, os.Stderr
 	os.Stdout, os.Stderr = f, f
-	status = execute(context.Background(), args)
+	status = execute(signals, args)
 	os.Stdout, os.Stderr = stdout, stderr
 	if err := f.Close(); err != nil {
 		t.Fatal(err)

@@ -1,27 +1,27 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 
 	"verdictd/daemon/internal/service"
 )
 
-type runCommand struct{ configFlag }
+type runCommand struct {
+	configFlag
+	socketFlag
+}
 
 // Run is the service.
-func (c *runCommand) Run(ctx context.Context) error {
+func (c *runCommand) Run(signals *service.Signals) error {
 	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
-	return service.Run(ctx, cfg, life(c.Config))
+	return service.Run(signals.Stop(), cfg, service.Options{
+		Version: version, Log: newLog(), Confine: true, File: c.Config, Socket: c.Socket, Signals: signals,
+	})
 }
 
-// life is what the services that this program runs have in common.
-func life(file string) service.Options {
-	return service.Options{Version: version, Log: newLog(), Confine: true, File: file}
-}
-
+// newLog is that of the services.
 func newLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }

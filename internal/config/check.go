@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml/token"
+
 	"verdictd/internal/vocabulary"
 )
 
@@ -51,10 +53,24 @@ func (f *file) check(c *Config) {
 	}
 	f.checkPolicy(&c.Policy)
 	f.checkAnalysis(&c.Analysis)
+	f.checkControl(&c.Control)
 	if listen := c.Metrics.Listen; listen != "" {
 		if _, err := netip.ParseAddrPort(listen); err != nil {
 			f.wrong("metrics.listen", "%q is no address and port: write one like 127.0.0.1:9470 or [::1]:9470", listen)
 		}
+	}
+}
+
+// maxSocket is the longest path of a socket (sockaddr_un's sun_path, less the end).
+const maxSocket = 107
+
+func (f *file) checkControl(c *Control) {
+	switch {
+	case c.Socket == "":
+	case !filepath.IsAbs(c.Socket):
+		f.wrong("control.socket", "%q is no absolute path: write one like %s, or \"\" for none", c.Socket, DefaultSocket)
+	case len(c.Socket) > maxSocket:
+		f.wrong("control.socket", "has %d bytes, and a socket's path has at most %d: choose a shorter one", len(c.Socket), maxSocket)
 	}
 }
 
@@ -65,11 +81,15 @@ func (f *file) wrong(key, format string, args ...any) {
 			return
 		}
 	}
-	k := key
-	for f.at[k] == nil && k != "" {
-		k = parent(k)
+	f.report(key, f.place(key), format, args...)
+}
+
+// place is where a key stands, or what holds it; nil where none does.
+func (f *file) place(key string) *token.Position {
+	for f.at[key] == nil && key != "" {
+		key = parent(key)
 	}
-	f.report(key, f.at[k], format, args...)
+	return f.at[key]
 }
 
 // parent is the key that holds key: that of "a.b[0]" is "a.b".

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"time"
+
+	"github.com/goccy/go-yaml"
 
 	"verdictd/internal/vocabulary"
 )
@@ -21,6 +24,7 @@ type Config struct {
 	Statistics Statistics           `yaml:"statistics"`
 	Metrics    Metrics              `yaml:"metrics"`
 	Privileges Privileges           `yaml:"privileges"`
+	Control    Control              `yaml:"control"`
 }
 
 // Failure is what happens while the daemon is away.
@@ -161,6 +165,21 @@ type Privileges struct {
 	Paths []string `yaml:"paths"`
 }
 
+// Control is the socket by which a running daemon is asked and told.
+type Control struct {
+	// Socket is its path; "" is none.
+	Socket string `yaml:"socket"`
+}
+
+// Where the daemon and its clients look for each other where nothing else is said. The
+// guard alone has a socket of its own, as it may run beside the daemon.
+const (
+	DefaultFile        = "/etc/verdictd/verdictd.yaml"
+	DefaultGuardFile   = "/etc/verdictd/guard.yaml"
+	DefaultSocket      = "/run/verdictd/control.sock"
+	DefaultGuardSocket = "/run/verdictd-guard/control.sock"
+)
+
 // Default is an empty file's configuration.
 func Default() *Config {
 	return &Config{
@@ -180,5 +199,15 @@ func Default() *Config {
 		Policy:     Policy{Undecodable: vocabulary.Drop},
 		Analysis:   Analysis{Distribution: vocabulary.DistributionNone, Sigma: 1, Per: vocabulary.PerPacket},
 		Privileges: Privileges{Drop: true, Seccomp: true, Landlock: true},
+		Control:    Control{Socket: DefaultSocket},
 	}
+}
+
+// YAML is a file that says the same, with all keys.
+func (c *Config) YAML() ([]byte, error) {
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("write the configuration as YAML: %w", err)
+	}
+	return text, nil
 }

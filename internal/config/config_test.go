@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
 	"verdictd/internal/vocabulary"
@@ -30,7 +29,7 @@ func TestShippedFileIsTheDefault(t *testing.T) {
 	if diff := cmp.Diff(Default(), c, comparePrefixes); diff != "" {
 		t.Errorf("%s differs from the default (-default +file):\n%s", shipped, diff)
 	}
-	written, err := yaml.Marshal(c)
+	written, err := c.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +103,7 @@ func TestRoundTrip(t *testing.T) {
 	}}
 	full.Analysis = Analysis{Distribution: vocabulary.DistributionLogNormal, Delay: 3 * time.Millisecond, Sigma: 0.25, Max: time.Second, Per: vocabulary.PerFlow}
 	full.Statistics.File = "-"
+	full.Control.Socket = ""
 
 	odd := Default()
 	odd.Statistics.File = "true: # not a comment"
@@ -111,7 +111,7 @@ func TestRoundTrip(t *testing.T) {
 
 	for name, want := range map[string]*Config{"default": Default(), "full": full, "odd": odd} {
 		t.Run(name, func(t *testing.T) {
-			text, err := yaml.Marshal(want)
+			text, err := want.YAML()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,7 +168,7 @@ func FuzzParse(f *testing.F) {
 		if math.IsNaN(c.Analysis.Sigma) {
 			t.Error("sigma is not a number")
 		}
-		written, err := yaml.Marshal(c)
+		written, err := c.YAML()
 		if err != nil {
 			t.Fatal(err)
 		}

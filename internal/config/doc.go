@@ -9,5 +9,5 @@
 //
 // The decoding is driven by the struct's yaml tags but is not that of the yaml
 // package, which stops at the first problem. To write a file from a program,
-// change what Default returns and give it to yaml.Marshal.
+// change what Default returns and take its YAML.
 package config

@@ -21,6 +21,30 @@ const readWithin = 10 * time.Second
 // Load reads a file of at most 1 MiB, or a pipe that is written to within 10 s. Its errors are those of Parse, or say
 // why the file cannot be read.
 func Load(path string) (*Config, error) {
+	data, err := bounded(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// Socket is the control socket that a file names, whatever else may be wrong with it:
+// who asks a running daemon about a file with errors has to find it. Where the file does
+// not tell, it is the default.
+func Socket(path string) string {
+	data, err := bounded(path)
+	if err != nil {
+		return DefaultSocket
+	}
+	f, c, _ := parse(path, data)
+	if c == nil || f.bad["control.socket"] || f.bad["control"] {
+		return DefaultSocket
+	}
+	return c.Control.Socket
+}
+
+// bounded reads a file as Load does.
+func bounded(path string) ([]byte, error) {
 	data, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -29,7 +53,7 @@ func Load(path string) (*Config, error) {
 		return nil, &KeyError{File: path, Line: 1, Column: 1,
 			Text: fmt.Sprintf("has more than %d bytes (1 MiB): not a configuration", maxFile)}
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
 // read gives a byte more than there may be, if there is.

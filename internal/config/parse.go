@@ -41,24 +41,33 @@ func (e *KeyError) Error() string {
 // Parse reads a file's content; name stands for it in errors. The error joins
 // one *KeyError for each thing that is wrong, in the order of the lines.
 func Parse(name string, data []byte) (*Config, error) {
+	_, c, err := parse(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parse gives what it could read, whatever else is wrong.
+func parse(name string, data []byte) (*file, *Config, error) {
 	f := &file{name: name, at: map[string]*token.Position{}, bad: map[string]bool{}}
 	c := Default()
 	data, other := decodeMark(data)
 	if other != "" {
 		f.report("", nil, "is in %s: save it as UTF-8", other)
-		return nil, f.err()
+		return f, nil, f.err()
 	}
 	// Keys that are written twice are found below, together with the rest.
 	tokens := lexer.Tokenize(string(data))
 	if at := tooDeep(tokens); at != nil {
 		f.report("", at, "lists or sections are more than %d deep", maxDepth)
-		return nil, f.err()
+		return f, nil, f.err()
 	}
 	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		where, message := syntax(err)
 		f.report("", where, "not YAML: %s", message)
-		return nil, f.err()
+		return f, nil, f.err()
 	}
 	seen := false
 	for _, document := range parsed.Docs {
@@ -73,10 +82,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		f.decode("", document.Body, reflect.ValueOf(c).Elem())
 	}
 	f.check(c)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return f, c, f.err()
 }
 
 // decodeMark takes a byte order mark off, which editors put before UTF-8 and which YAML allows there. The marks of

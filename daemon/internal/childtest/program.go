@@ -202,6 +202,12 @@ func awaitReady(conn *net.UnixConn) error {
 	if err := conn.SetReadDeadline(time.Now().Add(ReadyWithin)); err != nil {
 		return err
 	}
+	// Read on: who notifies would wait for room.
+	defer func() {
+		if conn.SetReadDeadline(time.Time{}) == nil {
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
+		}
+	}()
 	for buf := make([]byte, 4096); ; {
 		n, err := conn.Read(buf)
 		if err != nil {
@@ -240,6 +246,9 @@ func ConfigFile(t testing.TB, config, file string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "verdictd.yaml")
 	text := fmt.Sprintf("%s\nstatistics: {file: %q}\n", config, file)
+	if !strings.Contains(text, "\ncontrol:") {
+		text += "control: {socket: \"\"}\n"
+	}
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

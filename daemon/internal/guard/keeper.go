@@ -131,12 +131,15 @@ func (k *Keeper) watch(ctx context.Context) (err error) {
 // way when it began.
 const lightWithin = 200 * time.Millisecond
 
-// Serve follows the rules until the context ends or the gate cannot go on.
-func (k *Keeper) Serve(ctx context.Context) error {
+// Serve follows the rules until the context ends or the gate cannot go on. Between two
+// readings of them it runs what comes from calls, on its own goroutine.
+func (k *Keeper) Serve(ctx context.Context, calls <-chan func()) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case call := <-calls:
+			call()
 		case err := <-k.failed():
 			return err
 		case <-k.changed():

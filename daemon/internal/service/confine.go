@@ -8,21 +8,20 @@ import (
 
 	"verdictd/daemon/internal/fdstore"
 	"verdictd/daemon/internal/privileges"
-	"verdictd/internal/config"
 )
 
 // confine gives up what the daemon does not need any more, where the options say that the process may.
-func confine(cfg *config.Config, o Options) error {
-	if !o.Confine {
+func (s *service) confine() error {
+	if !s.Confine {
 		return nil
 	}
-	p := &cfg.Privileges
+	p := &s.cfg.Privileges
 	c := privileges.Config{User: p.User, Kept: fdstore.Kept(), Capabilities: p.Drop, Seccomp: p.Seccomp, Landlock: p.Landlock}
-	if o.File != "" {
+	if s.File != "" {
 		// With its folder, as editors replace files.
-		c.Read = append(c.Read, filepath.Dir(o.File))
+		c.Read = append(c.Read, filepath.Dir(s.File))
 	}
-	c.Write = append(folders(cfg.Statistics.File), p.Paths...)
+	c.Write = append(folders(s.cfg.Statistics.File, s.socketOf(s.cfg)), p.Paths...)
 	for _, variable := range []string{"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"} {
 		if list := os.Getenv(variable); list != "" {
 			c.Write = append(c.Write, strings.Split(list, ":")...)
@@ -32,9 +31,9 @@ func confine(cfg *config.Config, o Options) error {
 	if err != nil {
 		return fmt.Errorf("give privileges up: %w", err)
 	}
-	o.Log.Info("privileges are given up", "in force", confined.Done)
+	s.Log.Info("privileges are given up", "in force", confined.Done)
 	for _, missing := range confined.Missing {
-		o.Log.Warn("a privilege stays", "because", missing)
+		s.Log.Warn("a privilege stays", "because", missing)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -58,7 +59,7 @@ func launch(t *testing.T, ns *netlab.NetNS, cfg *config.Config, run func(context
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.Close() }()
+	t.Cleanup(func() { _ = c.Close() })
 	t.Setenv("NOTIFY_SOCKET", socket)
 	r := &running{t: t, ended: make(chan error, 1), file: filepath.Join(t.TempDir(), "statistics.json"), said: &log{to: t.Output()}}
 	cfg.Statistics.File = r.file
@@ -67,18 +68,22 @@ func launch(t *testing.T, ns *netlab.NetNS, cfg *config.Config, run func(context
 	go func() {
 		r.ended <- ns.Do(func() error { return run(ctx, slog.New(slog.NewTextHandler(r.said, nil))) })
 	}()
-	b := make([]byte, 100)
+	b := make([]byte, 1000)
 	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for told := ""; told != "READY=1"; {
+	for said := ""; said != "READY=1"; {
 		n, err := c.Read(b)
 		if err != nil {
 			cancel()
 			t.Fatalf("not ready: %v, %v", err, <-r.ended)
 		}
-		told = string(b[:n])
+		said = string(b[:n])
 	}
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, c) }() // who notifies would wait for room
 	return r
 }
 
@@ -104,6 +109,7 @@ func (r *running) stop() statistics.Document {
 
 func testConfig() *config.Config {
 	cfg := config.Default()
+	cfg.Control.Socket = ""
 	cfg.Rules.DestinationPorts = []uint16{port}
 	return cfg
 }
@@ -269,7 +275,9 @@ func TestStopLosesNothing(t *testing.T) {
 func TestTwoDaemons(t *testing.T) {
 	ns := testkit.Namespace(t)
 	d := start(t, ns, testConfig())
-	err := Run(context.Background(), testConfig(), options(discard))
+	second := testConfig()
+	second.Rules.Table = "second"
+	err := Run(context.Background(), second, options(discard))
 	var inUse *nfq.InUseError
 	if !errors.As(err, &inUse) || int(inUse.PortID) == 0 {
 		t.Errorf("second daemon: %v, want an InUseError with the holder", err)

@@ -1,8 +1,6 @@
 package service
 
 import (
-	"log/slog"
-
 	"verdictd/daemon/internal/failure"
 	"verdictd/daemon/internal/supervise"
 	"verdictd/internal/config"
@@ -23,9 +21,9 @@ func guardFailurePlan(cfg *config.Config) failure.Plan {
 }
 
 // tellFailure says it to whoever outlives the daemon.
-func tellFailure(log *slog.Logger, p failure.Plan) {
-	notify(log, supervise.FailureKey+"="+p.String())
+func (s *service) tellFailure(p failure.Plan) {
+	s.notify(supervise.FailureKey + "=" + p.String())
 	if err := failure.Remember(p); err != nil {
-		log.Warn("a unit's `verdictd release` does not know what to do", "error", err)
+		s.Log.Warn("a unit's `verdictd release` does not know what to do", "error", err)
 	}
 }

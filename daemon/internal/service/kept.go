@@ -95,7 +95,7 @@ func (s *service) retire(list []uint16) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("end queues that are not configured any more: %w", err)
 	}
-	s.log.Info("queues that are not configured any more have ended", "queues", list)
+	s.Log.Info("queues that are not configured any more have ended", "queues", list)
 	return nil
 }
 
@@ -104,17 +104,14 @@ const retireWithin = 5 * time.Second
 
 // finish ends a life: in order, or so that the next process goes on with it.
 func (s *service) finish(ctx context.Context, err error) error {
+	s.ends()
 	if !leaves(ctx, s.kept, err) {
 		return errors.Join(err, s.stop(), s.kept.End())
 	}
-	s.log.Info("rules and queues stay for the next process", "because", context.Cause(ctx))
+	s.Log.Info("rules and queues stay for the next process", "because", context.Cause(ctx))
 	s.keeper.End()
 	errs := []error{err, s.keeper.Leave(), s.engine.Leave()}
-	kernel, readErr := nfq.ReadKernelQueues()
-	if readErr != nil {
-		s.log.Warn("the kernel's drop counters are unknown", "error", readErr)
-	}
-	counted := s.collect(kernel)
+	counted := s.collect(s.kernelQueues(), processTime())
 	errs = append(errs, s.keeper.Free(), s.engine.Close(), writeStatistics(counted, s.cfg.Statistics.File))
 	return errors.Join(errs...)
 }

@@ -2,56 +2,36 @@ package service
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"verdictd/daemon/internal/audit"
+	"verdictd/daemon/internal/control"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/vocabulary"
 )
 
-// exportAudit runs the audit once, logs what matters of it, and serves it to
-// Prometheus until the returned function is called.
-func (s *service) exportAudit(ctx context.Context) (stop func(), err error) {
-	var guarded []uint16
-	mode := s.keeper.Mode()
-	if mode != vocabulary.GuardOff {
-		for i := range s.cfg.Queues.Count {
-			guarded = append(guarded, s.cfg.Queues.First+uint16(i))
-		}
-	}
-	answer, machine := audit.AtStart(ctx, guarded)
-	s.log.Info("audit: "+answer.Sentence, "verdict", answer.Verdict)
+// export runs the audit once, logs what matters of it, and has it served to Prometheus.
+func (s *service) export(ctx context.Context) {
+	answer, machine := audit.AtStart(ctx, s.guarded())
+	s.audit = control.Audit{Verdict: string(answer.Verdict), Answer: answer.Sentence}
+	s.Log.Info("audit: "+answer.Sentence, "verdict", answer.Verdict)
 	for _, why := range answer.Why {
-		s.log.Info("audit: " + why)
+		s.Log.Info("audit: " + why)
 	}
-	if s.cfg.Metrics.Listen == "" {
-		return func() {}, nil
+	h := promhttp.HandlerFor(auditMetrics(s.Version, answer.Verdict, machine.Facts, s.keeper.Mode()), promhttp.HandlerOpts{})
+	s.metrics.Store(&h)
+}
+
+// scraped answers Prometheus, as soon as there is something to say.
+func (s *service) scraped(w http.ResponseWriter, r *http.Request) {
+	if h := s.metrics.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+		return
 	}
-	listener, err := net.Listen("tcp", s.cfg.Metrics.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("serve metrics (metrics.listen): %w", err)
-	}
-	server := &http.Server{
-		Handler:           promhttp.HandlerFor(auditMetrics(s.version, answer.Verdict, machine.Facts, mode), promhttp.HandlerOpts{}),
-		ReadHeaderTimeout: 5 * time.Second,
-	}
-	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("metrics are served no more", "error", err)
-		}
-	}()
-	return func() {
-		if err := server.Close(); err != nil {
-			s.log.Warn("stop serving metrics", "error", err)
-		}
-	}, nil
+	http.Error(w, "the daemon is starting", http.StatusServiceUnavailable)
 }
 
 // auditMetrics are gauges that are 1, with what they say in their labels.

@@ -33,6 +33,7 @@ var discard = slog.New(slog.DiscardHandler)
 // startGuard starts `verdictd guard` in the namespace.
 func startGuard(t *testing.T, ns *netlab.NetNS, cfg *config.Config, queues ...exposure.QueueRange) *running {
 	t.Helper()
+	cfg.Control.Socket = ""
 	return launch(t, ns, cfg, func(ctx context.Context, log *slog.Logger) error { return RunGuard(ctx, cfg, queues, options(log)) })
 }
 

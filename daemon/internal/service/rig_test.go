@@ -35,6 +35,9 @@ var remotes = map[string]netip.AddrPort{
 	"IPv6": netip.AddrPortFrom(testkit.RemoteIPv6.Addr(), port),
 }
 
+// loopback4 is where tests send to themselves.
+var loopback4 = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+
 // eachFamily is bothModes for IPv4 and for IPv6.
 func eachFamily(t *testing.T, f func(t *testing.T, mode vocabulary.GuardMode, to netip.AddrPort)) {
 	t.Helper()

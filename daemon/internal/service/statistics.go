@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/cli"
-	"verdictd/internal/config"
 	"verdictd/internal/nfq"
 	"verdictd/internal/statistics"
 )
@@ -51,16 +50,6 @@ func memory() (now, peak uint64) {
 	return status.VmRSS / 1024, status.VmHWM / 1024
 }
 
-// newStatistics are those of a process without queues.
-func newStatistics(cfg *config.Config, began usage, version string) *statistics.Document {
-	now, peak := memory()
-	return &statistics.Document{
-		Schema: statistics.Schema, Version: version, Backend: string(cfg.Backend),
-		Seconds: time.Since(began.at).Seconds(),
-		RSS:     statistics.Memory{Start: began.rss, End: now, Max: peak},
-	}
-}
-
 // perPacket divides the CPU time since the start by packets, in microseconds.
 func (u *usage) perPacket(cpu time.Duration, packets uint64) float64 {
 	if packets == 0 {
@@ -69,15 +58,28 @@ func (u *usage) perPacket(cpu time.Duration, packets uint64) float64 {
 	return float64((cpu - u.cpu).Nanoseconds()) / 1e3 / float64(packets)
 }
 
-// collect gathers the statistics when the workers have ended.
-func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
-	cpu := processTime()
+// collect gathers the statistics so far; cpu is what the process has used for them.
+func (s *service) collect(kernel []nfq.KernelQueue, cpu time.Duration) *statistics.Document {
+	now, peak := memory()
+	d := &statistics.Document{
+		Schema: statistics.Schema, Version: s.Version, Backend: string(s.cfg.Backend),
+		Seconds: time.Since(s.usage.at).Seconds(),
+		RSS:     statistics.Memory{Start: s.usage.rss, End: now, Max: peak},
+		Guard:   string(s.keeper.Mode()), Gate: s.keeper.Statistics(kernel),
+	}
+	switch {
+	case s.engine != nil:
+		s.collectVerdicts(d, kernel)
+		d.CPUPerPacket = s.usage.perPacket(cpu, d.Total.Received)
+	case d.Gate != nil:
+		d.CPUPerPacket = s.usage.perPacket(cpu, d.Gate.Total.Received)
+	}
+	return d
+}
+
+func (s *service) collectVerdicts(d *statistics.Document, kernel []nfq.KernelQueue) {
 	r := s.engine.Results()
-	d := newStatistics(s.cfg, s.usage, s.version)
-	d.Guard, d.Gate = string(s.keeper.Mode()), s.keeper.Statistics(kernel)
-	d.Total = &statistics.Totals{Verdicts: r.Total}
-	d.CPUPerPacket = s.usage.perPacket(cpu, r.Total.Received)
-	d.Rules = r.Rules
+	d.Total, d.Rules = &statistics.Totals{Verdicts: r.Total}, r.Rules
 	for i, v := range r.Queues {
 		q := statistics.QueueVerdicts{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, Totals: statistics.Totals{Verdicts: v}}
 		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
@@ -91,7 +93,35 @@ func (s *service) collect(kernel []nfq.KernelQueue) *statistics.Document {
 		statistics.Add(&d.Total.KernelDrops, &q.KernelDrops)
 		d.Queues = append(d.Queues, q)
 	}
-	return d
+}
+
+// kernelQueues are those that the kernel tells of.
+func (s *service) kernelQueues() []nfq.KernelQueue {
+	kernel, err := nfq.ReadKernelQueues()
+	if err != nil {
+		s.Log.Warn("the kernel's drop counters are unknown", "error", err)
+	}
+	return kernel
+}
+
+// writeNow is what SIGUSR1 asks for: the statistics so far, in the log where no file is
+// configured.
+func (s *service) writeNow() {
+	d := s.collect(s.kernelQueues(), processTime())
+	if s.cfg.Statistics.File != "" {
+		if err := writeStatistics(d, s.cfg.Statistics.File); err != nil {
+			s.Log.Error("statistics", "error", err)
+			return
+		}
+		s.Log.Info("statistics written", "file", s.cfg.Statistics.File)
+		return
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		s.Log.Error("statistics", "error", err)
+		return
+	}
+	s.Log.Info("statistics", "document", string(text))
 }
 
 // writeStatistics puts them into a file; "-" is standard output, "" nothing.

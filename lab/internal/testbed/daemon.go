@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/goccy/go-yaml"
-
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 )
@@ -22,9 +20,11 @@ func (g *Group) StartDaemon(ns *netlab.NetNS, verdictd string, c *config.Config)
 
 // WriteConfig writes a configuration into the group's directory.
 func (g *Group) WriteConfig(name string, c *config.Config) (path string, err error) {
-	text, err := yaml.Marshal(c)
+	quiet := *c
+	quiet.Control.Socket = "" // several daemons run at one time, and nobody asks them
+	text, err := quiet.YAML()
 	if err != nil {
-		return "", fmt.Errorf("write verdictd's configuration: %w", err)
+		return "", err
 	}
 	path = filepath.Join(g.Dir, name)
 	if err := os.WriteFile(path, text, 0o644); err != nil {

@@ -1,0 +1,90 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoDaemon: nobody answers at the socket.
+var ErrNoDaemon = errors.New("no daemon answers")
+
+// Client asks the daemon behind a socket.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// NewClient asks at a path.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}
+	return &Client{path: path, http: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Path is the socket's.
+func (c *Client) Path() string { return c.path }
+
+// Status asks for it.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	return ask[Status](ctx, c, http.MethodGet, "status")
+}
+
+// Effective asks for the configuration in force.
+func (c *Client) Effective(ctx context.Context) (*Effective, error) {
+	return ask[Effective](ctx, c, http.MethodGet, "config")
+}
+
+// Reload tells the daemon to read its configuration again, and returns the result.
+func (c *Client) Reload(ctx context.Context) (*Reload, error) {
+	return ask[Reload](ctx, c, http.MethodPost, "reload")
+}
+
+// documentMost bounds an answer, in bytes.
+const documentMost = 64 << 20
+
+func ask[T any](ctx context.Context, c *Client, method, what string) (*T, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://verdictd/v1/"+what, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(response.Body, documentMost))
+	if err != nil {
+		return nil, fmt.Errorf("read the daemon's answer at %s: %w", c.path, err)
+	}
+	into := any(new(T))
+	if response.StatusCode != http.StatusOK {
+		into = &Error{Text: response.Status}
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return nil, fmt.Errorf("the daemon at %s answers %s with what this program does not understand: %w", c.path, response.Status, err)
+	}
+	if refused, ok := into.(*Error); ok {
+		return nil, refused
+	}
+	return into.(*T), nil
+}
+
+// explain says what an operator can do.
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("%w at %s: start one with `systemctl start verdictd` or `verdictd run`, or name its socket with --socket", ErrNoDaemon, c.path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the socket %s is for root and the daemon's own user: ask with sudo: %w", c.path, fs.ErrPermission)
+	}
+	return fmt.Errorf("ask the daemon at %s: %w", c.path, err)
+}

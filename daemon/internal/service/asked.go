@@ -1,0 +1,151 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/audit"
+	"verdictd/daemon/internal/control"
+	"verdictd/internal/config"
+	"verdictd/internal/vocabulary"
+)
+
+// asked answers at the control socket for a service.
+type asked service
+
+// answersWithin bounds how long a question waits for the goroutine that the life belongs
+// to, which may be doing a reload, or reading rules.
+const answersWithin = 5 * time.Second
+
+func (a *asked) life() *service { return (*service)(a) }
+
+// briefly runs f on the life's goroutine, unless that is busy for long.
+func (a *asked) briefly(ctx context.Context, f func()) error {
+	ctx, cancel := context.WithTimeout(ctx, answersWithin)
+	defer cancel()
+	if err := a.life().do(ctx, f); err != nil {
+		return fmt.Errorf("the daemon is %v: %w", a.state.Load(), err)
+	}
+	return nil
+}
+
+// Status implements control.Daemon. A daemon that starts or stops tells that alone.
+func (a *asked) Status(ctx context.Context) (*control.Status, error) {
+	state, _ := a.state.Load().(control.State)
+	st := &control.Status{
+		Schema: control.Schema, Version: a.Version, Command: a.command, PID: os.Getpid(), State: state,
+		Started: a.usage.at, Uptime: time.Since(a.usage.at).Seconds(), Queues: []control.Queue{},
+		Guard: control.Guard{Guarded: []string{}, Uncovered: []string{}},
+	}
+	if state == control.Starting || state == control.Stopping {
+		return st, nil
+	}
+	if err := a.briefly(ctx, func() { a.life().tell(st) }); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// Effective implements control.Daemon.
+func (a *asked) Effective(ctx context.Context) (e *control.Effective, err error) {
+	var text []byte
+	called := a.briefly(ctx, func() {
+		text, err = a.cfg.YAML()
+		e = &control.Effective{Schema: control.Schema, File: a.File, YAML: string(text)}
+	})
+	if called != nil {
+		return nil, called
+	}
+	return e, err
+}
+
+// Audit implements control.Daemon.
+func (a *asked) Audit(ctx context.Context) (report *audit.Report, err error) {
+	err = a.briefly(ctx, func() {
+		_, machine := audit.AtStart(ctx, a.life().guarded())
+		report = audit.NewReport(a.Version, machine)
+	})
+	return report, err
+}
+
+// Reload implements control.Daemon. It waits for reloads before it, and goes on when who
+// asked has gone.
+func (a *asked) Reload(ctx context.Context) (*control.Reload, error) {
+	return a.life().reload(context.WithoutCancel(ctx))
+}
+
+// tell fills in what belongs to the life's goroutine.
+func (s *service) tell(st *control.Status) {
+	st.State, _ = s.state.Load().(control.State)
+	st.NetNS = netns()
+	st.Configuration = control.Configuration{File: s.File, Read: s.read, OnDisk: s.onDisk()}
+	g := s.keeper.State()
+	st.Guard = control.Guard{
+		Configured: string(s.cfg.Guard.Mode), Mode: string(g.Mode), Why: g.Why, Held: g.Held,
+		Guarded: append([]string{}, g.Guarded...), Uncovered: append([]string{}, g.Uncovered...),
+	}
+	st.Rules = control.Rules{Table: g.Table, Statement: string(s.keeper.Kind()), Present: g.Present, Placement: string(vocabulary.PlacementNone)}
+	if s.engine != nil && s.cfg.Rules.Install {
+		st.Rules.Placement = string(s.cfg.Rules.Placement)
+	}
+	st.Reloads, st.Audit = s.reloads, s.audit
+	kernel := s.kernelQueues()
+	st.Statistics = s.collect(kernel, processTime())
+	for _, k := range kernel {
+		q := control.Queue{Queue: k.Queue, Bound: true, Waiting: k.Queued, Queued: k.IDSequence}
+		q.QueueDropped, q.UserDropped = uint64(k.QueueDropped), uint64(k.UserDropped)
+		switch {
+		case s.engine != nil && s.engine.Owns(k.Queue):
+			q.For = "verdicts"
+		case s.keeper.Owns(k.Queue):
+			q.For = "gate"
+		default:
+			continue
+		}
+		st.Loss.QueueDropped += q.QueueDropped
+		st.Loss.UserDropped += q.UserDropped
+		st.Queues = append(st.Queues, q)
+	}
+	if gate := st.Statistics.Gate; gate != nil {
+		st.Loss.Unguarded, st.Loss.Expired = gate.Total.Unguarded, gate.Total.Expired
+	}
+}
+
+// onDisk compares the file with what is in force.
+func (s *service) onDisk() string {
+	if s.File == "" {
+		return "same"
+	}
+	c, err := config.Load(s.File)
+	switch {
+	case err != nil:
+		return "unreadable"
+	case len(config.Changed(s.cfg, c)) > 0:
+		return "changed"
+	}
+	return "same"
+}
+
+// guarded are the queues of verdicts that the guard guards.
+func (s *service) guarded() (queues []uint16) {
+	if s.engine == nil || s.keeper.Mode() == vocabulary.GuardOff {
+		return nil
+	}
+	for i := range s.cfg.Queues.Count {
+		queues = append(queues, s.cfg.Queues.First+uint16(i))
+	}
+	return queues
+}
+
+// netns is the number of the calling thread's network namespace; 0: it is not known.
+func netns() uint64 {
+	var st unix.Stat_t
+	if unix.Stat("/proc/thread-self/ns/net", &st) != nil {
+		return 0
+	}
+	return st.Ino
+}

@@ -1,0 +1,154 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"verdictd/daemon/internal/control"
+	"verdictd/internal/config"
+)
+
+// reload brings a running daemon to what its file says now, or leaves it as it is:
+//
+//  1. The file is read and checked, whole.
+//  2. Keys that change with a restart only are refused, by their names.
+//  3. What it names is tried, and opened: nothing else can fail outside of the kernel.
+//  4. The policy. What is received from then on is judged by the new one.
+//  5. Doors: metrics and control socket.
+//
+// Where a step fails, those before it are undone and the configuration before stays.
+// Nothing of this stops a worker: packets are judged all the time.
+//
+// Reloads come one after the other. The file is waited for outside of the goroutine that
+// the life belongs to; errStopping: the rest comes too late.
+func (s *service) reload(ctx context.Context) (*control.Reload, error) {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	r := &control.Reload{Schema: control.Schema, Result: control.Refused, File: s.File, Began: time.Now(), Changed: []string{}, Problems: []control.Problem{}}
+	// systemd takes the end for that of its own reload only with the time (Type=notify-reload).
+	s.notify(daemon.SdNotifyReloading + "\n" + strings.TrimSpace(daemon.SdNotifyMonotonicUsec()))
+	next, err := s.loadAgain()
+	stopping := s.do(ctx, func() {
+		s.state.Store(control.Reloading)
+		if err := s.change(ctx, r, next, err); err != nil {
+			r.Error = err.Error()
+		}
+		r.Seconds = time.Since(r.Began).Seconds()
+		s.tellReload(r)
+		s.state.Store(control.Running)
+		s.notify(daemon.SdNotifyReady)
+	})
+	if stopping != nil {
+		return nil, stopping
+	}
+	return r, nil
+}
+
+func (s *service) loadAgain() (*config.File, error) {
+	if s.File == "" {
+		return nil, errors.New("there is no configuration file: start with --config, and then reload")
+	}
+	return config.LoadAgain(s.File)
+}
+
+// change does the steps, with what the file has. What is wrong with the configuration is
+// put into the reload's problems; the error is what else failed.
+func (s *service) change(ctx context.Context, r *control.Reload, next *config.File, err error) error {
+	if err != nil {
+		r.Problems = control.Problems(config.Problems(err))
+		if len(r.Problems) == 0 {
+			return err
+		}
+		return nil
+	}
+	r.Changed = slices.DeleteFunc(config.Changed(s.cfg, next.Config), s.ignores)
+	refuse := func(key, text string) {
+		r.Problems = append(r.Problems, control.Problem(*next.Problem(key, "%s", text)))
+	}
+	for _, key := range r.Changed {
+		if why := s.fixed(key); why != "" {
+			refuse(key, why)
+		}
+	}
+	if s.command == "guard" && next.Guard.Mode == "off" {
+		refuse("guard.mode", errGuardOff.Error())
+	}
+	if len(r.Problems) > 0 {
+		return nil
+	}
+	t := s.try(ctx, next.Config, s.cfg)
+	for _, p := range t.problems {
+		refuse(p.key, p.text)
+	}
+	if len(r.Problems) > 0 {
+		t.close()
+		return nil
+	}
+	if err := s.apply(ctx, next.Config); err != nil {
+		t.close()
+		return err
+	}
+	s.enter(t, next.Config)
+	s.cfg, s.read = next.Config, r.Began
+	r.Result = control.Done
+	if len(r.Changed) == 0 {
+		r.Result = control.Unchanged
+	}
+	return nil
+}
+
+// apply changes what packets meet.
+func (s *service) apply(_ context.Context, next *config.Config) error {
+	if s.engine != nil {
+		return s.engine.Judge(judgement(next))
+	}
+	return nil
+}
+
+// live are the sections and keys that a reload changes. What is not here takes a restart.
+var live = []string{"policy", "analysis", "statistics", "metrics.listen", "control"}
+
+// ofGuard are those that `verdictd guard` reads.
+var ofGuard = []string{"guard", "statistics", "metrics", "control"}
+
+// in reports whether a key is one of a list, or in a section that is.
+func in(list []string, key string) bool {
+	return slices.ContainsFunc(list, func(l string) bool { return key == l || strings.HasPrefix(key, l+".") })
+}
+
+// ignores tells keys that are nothing to this service.
+func (s *service) ignores(key string) bool { return s.command == "guard" && !in(ofGuard, key) }
+
+// fixed says of a key why it cannot change while the daemon runs; empty: it can.
+func (s *service) fixed(key string) string {
+	if in(live, key) {
+		return ""
+	}
+	unit := map[string]string{"run": "verdictd", "guard": "verdictd-guard"}[s.command]
+	return fmt.Sprintf("changes with a restart only (systemctl restart %s); nothing of this reload is applied", unit)
+}
+
+// tellReload counts a reload and logs its result.
+func (s *service) tellReload(r *control.Reload) {
+	s.reloads.Last = r
+	if r.Result == control.Refused {
+		s.reloads.Refused++
+		for i := range r.Problems {
+			s.Log.Error("reload: " + r.Problems[i].Error())
+		}
+		attributes := []any{"file", r.File}
+		if r.Error != "" {
+			attributes = append(attributes, "error", r.Error)
+		}
+		s.Log.Error("the reload is refused: the configuration before stays in force", attributes...)
+		return
+	}
+	s.reloads.Done++
+	s.Log.Info("reloaded", "file", r.File, "changed", r.Changed, "took", time.Since(r.Began).Round(time.Microsecond))
+}

@@ -1,0 +1,72 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"time"
+)
+
+// File is a configuration, and where its keys stand.
+type File struct {
+	*Config
+	file *file
+}
+
+// Problem is one of a value that reads well: the key's place, and what to do.
+func (f *File) Problem(key, format string, args ...any) *KeyError {
+	p := &KeyError{File: f.file.name, Line: 1, Column: 1, Key: key, Text: fmt.Sprintf(format, args...)}
+	if at := f.file.place(key); at != nil {
+		p.Line, p.Column = at.Line, at.Column
+	}
+	return p
+}
+
+const (
+	// settled is how long a file must have been as it is before LoadAgain believes it:
+	// one that is written in place is empty first, and then half of what it will be.
+	settled = 50 * time.Millisecond
+	// settlesWithin bounds the wait for that.
+	settlesWithin = 2 * time.Second
+)
+
+// LoadAgain is Load for a program that runs by a configuration already. It waits until a
+// file that is being written has been left alone for 50 ms, 2 s at most, and refuses one
+// that is empty, which a program that starts takes for the defaults: most probably
+// somebody is about to write it.
+func LoadAgain(path string) (*File, error) {
+	for until := time.Now().Add(settlesWithin); ; time.Sleep(settled / 5) {
+		before, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		regular, late := before.Mode().IsRegular(), time.Now().After(until)
+		if age := time.Since(before.ModTime()); regular && age >= 0 && age < settled && !late {
+			continue
+		}
+		data, err := bounded(path)
+		if err != nil {
+			return nil, err
+		}
+		after, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		same := os.SameFile(before, after) && before.ModTime().Equal(after.ModTime()) && before.Size() == after.Size()
+		switch {
+		case !regular || same:
+		case late:
+			return nil, &KeyError{File: path, Line: 1, Column: 1, Text: "changes while it is read: reload when it is written"}
+		default:
+			continue
+		}
+		if len(bytes.TrimSpace(data)) == 0 {
+			return nil, &KeyError{File: path, Line: 1, Column: 1, Text: "is empty: write {} where the defaults are meant"}
+		}
+		f, c, err := parse(path, data)
+		if err != nil {
+			return nil, err
+		}
+		return &File{Config: c, file: f}, nil
+	}
+}
