@@ -322,3 +322,31 @@ func TestOpenSettled(t *testing.T) {
 		t.Errorf("a wrong type: error %v", err)
 	}
 }
+
+// TestCount: elements of both families, and of many messages.
+func TestCount(t *testing.T) {
+	testkit.Namespace(t)
+	i, err := Install(Config{
+		Table: "verdictd", Placement: vocabulary.PlacementNone, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, IPv6: true,
+		Gate: &Gate{FirstQueue: 61440, Queues: 1, Settled: true, SettledSize: 1 << 13, SettledTimeout: time.Minute,
+			Traffic: []Traffic{{IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := i.Settled().Count(); err != nil || n != 0 {
+		t.Errorf("%d elements in sets without any (%v)", n, err)
+	}
+	if err := errors.Join(i.Settled().Add(many(false, 3000)), i.Settled().Add(many(true, 10))); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := i.Settled().Count(); err != nil || n != 2*3010 {
+		t.Errorf("%d elements for 3010 flows (%v)", n, err)
+	}
+	if err := i.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.Settled().Count(); err == nil {
+		t.Error("sets that are gone are counted")
+	}
+}

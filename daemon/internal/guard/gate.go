@@ -158,6 +158,7 @@ func (k *Keeper) settle() (err error) {
 		}
 		set = k.foreign
 	}
+	k.listing = set
 	if set != nil {
 		k.changes.Except(set.Port()) // each listing is a change of its own
 		k.gate.SetSettled(set)
@@ -199,5 +200,24 @@ func (k *Keeper) Statistics(kernel []nfq.KernelQueue) *statistics.Gate {
 	g.Total.QueueDropped, g.Total.UserDropped, passed = k.gate.Drops(kernel)
 	g.Total.Unguarded += passed
 	g.Total.UnguardedSocket += passed
+	g.Total.Settled = k.fillOfSet()
 	return g
+}
+
+// filledFor is how long the settled set's fill is as it was counted: that takes the
+// kernel some milliseconds.
+const filledFor = 10 * time.Second
+
+// fillOfSet is how full the settled set is; zero where there is none.
+func (k *Keeper) fillOfSet() statistics.Settled {
+	if k.listing == nil {
+		return statistics.Settled{}
+	}
+	if time.Since(k.counted) > filledFor {
+		k.counted = time.Now()
+		// Fails where somebody has removed the table, which is said elsewhere.
+		n, _ := k.listing.Count()
+		k.filled = statistics.Settled{Elements: n, Limit: 2 * uint64(k.Guard.SettledSize)}
+	}
+	return k.filled
 }

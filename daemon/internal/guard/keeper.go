@@ -57,8 +57,11 @@ type Keeper struct {
 	changes   *liverules.Watcher
 	detached  bool // the verdict rules wait for the gate
 	enforcer
-	gate    *runner.Gate     // nil: there was nothing to guard so far
-	foreign *ruleset.Settled // the operator's
+	gate    *runner.Gate       // nil: there was nothing to guard so far
+	foreign *ruleset.Settled   // the operator's
+	listing *ruleset.Settled   // where flows are listed; nil: nowhere
+	filled  statistics.Settled // that, as it was counted
+	counted time.Time          // when it was
 	hints   hints
 	zones   []uint16 // that the gate is open for
 	threads int      // that it has

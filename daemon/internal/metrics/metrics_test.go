@@ -55,7 +55,7 @@ func full() *Metrics {
 	m := New("v1", func() *statistics.Document { return d })
 	m.Guard(vocabulary.GuardHold)
 	m.Audit(audit.NotExposed, []kernelfacts.Finding{{Fact: kernelfacts.Fact{ID: "clash-event-crash"}, Status: kernelfacts.Affected}})
-	m.Rules(Own, "verdictd", true)
+	m.Rules("verdictd", "verdictd", true)
 	m.TakenOver(1, 2)
 	return m
 }
@@ -108,8 +108,10 @@ func TestValues(t *testing.T) {
 	m := full()
 	m.Guard(vocabulary.GuardDrop)
 	m.Reloaded(errors.New("no"))
-	m.Rules(Operators, "verdictd", false)
+	m.Rules("operator", "verdictd", false)
+	m.Changed()
 	m.Restored()
+	m.BaseChainsDeleted(3)
 	m.Stuck(2)
 	got := lines(t, m)
 	for name, want := range map[string]float64{
@@ -130,6 +132,8 @@ func TestValues(t *testing.T) {
 		"verdictd_reload_successful":                                 0,
 		"verdictd_rules_present owner=operator table=verdictd":       0,
 		"verdictd_rules_restored_total":                              1,
+		"verdictd_rules_changed_total":                               1,
+		"verdictd_foreign_base_chains_deleted_total":                 3,
 		"verdictd_takeovers_total queues=gate":                       2,
 		"verdictd_stuck_workers":                                     2,
 		"verdictd_gate_max_held_packets":                             6,

@@ -18,7 +18,8 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	guard, verdict, fact, rules   *prometheus.GaugeVec
-	reloads, restored, takeovers  *prometheus.CounterVec
+	reloads, takeovers            *prometheus.CounterVec
+	changed, restored, deleted    prometheus.Counter
 	reloaded, reloadedAt, workers prometheus.Gauge
 }
 
@@ -46,7 +47,9 @@ func New(version string, read func() *statistics.Document) *Metrics {
 	m.verdict = gauges("audit_verdict", "Where the machine stands, its own guarded queues left out.", "verdict")
 	m.fact = gauges("audit_fact", "How a fault of kernels applies to this one.", "fact", "status")
 	m.rules = gauges("rules_present", "Whether the rules are there as they should be: 0 from their removal until they are back.", "owner", "table")
-	m.restored = counters("rules_restored_total", "How often rules were put back that somebody else had removed or changed.")
+	m.changed = counters("rules_changed_total", "How often somebody else was found to have removed or changed the daemon's rules.").WithLabelValues()
+	m.restored = counters("rules_restored_total", "How often the daemon's rules were put back.").WithLabelValues()
+	m.deleted = counters("foreign_base_chains_deleted_total", "Base chains that somebody else deleted; with each the kernel drops all packets that wait in queues.").WithLabelValues()
 	m.reloads = counters("reloads_total", "Reloads of the configuration by their result.", "result")
 	m.reloaded = gauges("reload_successful", "Whether the last reload of the configuration succeeded.").WithLabelValues()
 	m.reloadedAt = gauges("reload_success_timestamp_seconds", "When the configuration in force was read.").WithLabelValues()
@@ -55,7 +58,6 @@ func New(version string, read func() *statistics.Document) *Metrics {
 	for _, result := range []string{succeeded, failed} {
 		m.reloads.WithLabelValues(result)
 	}
-	m.restored.WithLabelValues()
 	m.takeovers.WithLabelValues("verdict")
 	m.takeovers.WithLabelValues("gate")
 	m.reloaded.Set(1)
@@ -82,13 +84,7 @@ func (m *Metrics) Audit(verdict audit.Verdict, facts []kernelfacts.Finding) {
 	}
 }
 
-// Owners of rules, as labels.
-const (
-	Own       = "verdictd"
-	Operators = "operator"
-)
-
-// Rules tells whether a table's rules are there, and whose they are: Own or Operators.
+// Rules implements guard.Reporter.
 func (m *Metrics) Rules(owner, table string, present bool) {
 	v := 0.
 	if present {
@@ -97,8 +93,14 @@ func (m *Metrics) Rules(owner, table string, present bool) {
 	m.rules.WithLabelValues(owner, table).Set(v)
 }
 
-// Restored tells that rules were put back.
-func (m *Metrics) Restored() { m.restored.WithLabelValues().Inc() }
+// Changed implements guard.Reporter.
+func (m *Metrics) Changed() { m.changed.Inc() }
+
+// Restored implements guard.Reporter.
+func (m *Metrics) Restored() { m.restored.Inc() }
+
+// BaseChainsDeleted implements guard.Reporter.
+func (m *Metrics) BaseChainsDeleted(chains int) { m.deleted.Add(float64(chains)) }
 
 // Reloaded tells of a reload; err is why it failed.
 func (m *Metrics) Reloaded(err error) {

@@ -59,7 +59,8 @@ func (g *Gate) Moving() (threads []bool) {
 }
 
 // Drops are the gate's packets that the kernel dropped by itself, and those that it
-// let pass behind the last one that Results knows of: after Stop, with no more to come.
+// let pass behind the last one that was received: after Stop, as until then they may
+// wait in the socket.
 func (g *Gate) Drops(queues []nfq.KernelQueue) (queueDropped, userDropped, passed uint64) {
 	g.reading.Lock()
 	defer g.reading.Unlock()
@@ -69,6 +70,9 @@ func (g *Gate) Drops(queues []nfq.KernelQueue) (queueDropped, userDropped, passe
 		}
 		queueDropped += uint64(q.QueueDropped)
 		userDropped += uint64(q.UserDropped)
+		if !g.ended.Load() {
+			continue
+		}
 		n := int(q.Queue - g.cfg.FirstQueue)
 		last := g.workers[n%g.cfg.Queues].counted.lastID
 		if i := n / g.cfg.Queues; i < len(last) && last[i] != 0 {
