@@ -23,7 +23,7 @@ fi
 # A restart hands the queues to the new version with what waits in them; a stop and a start would let them go. Units
 # that do not run stay so. One after the other: of several daemons one at least runs at any time.
 for unit in $(systemctl list-units --plain --no-legend --state=active,reloading,activating,deactivating,failed \
-	verdictd.service 'verdictd@*.service' verdictd-guard.service conntrackwatch.service 'conntrackwatch@*.service' |
+	verdictd.service 'verdictd@*.service' verdictd-guard.service conntrackwatch.service |
 	cut -d ' ' -f 1); do
 	systemctl try-restart "$unit" || echo "verdictd: $unit did not restart: systemctl status $unit" >&2
 done

@@ -5,7 +5,9 @@ set -e
 case "$1" in
 upgrade | failed-upgrade | abort-install | abort-upgrade | disappear | 1) exit 0 ;;
 purge)
-	rm -rf /var/lib/verdictd /var/lib/private/verdictd /run/verdictd
+	# The second of each kind is of instances, verdictd@NAME.
+	rm -rf /var/lib/verdictd /var/lib/verdictd-* /var/lib/private/verdictd /var/lib/private/verdictd-* \
+		/run/verdictd /run/verdictd-*
 	rmdir --ignore-fail-on-non-empty /etc/verdictd 2>/dev/null || true
 	;;
 esac

@@ -9,12 +9,12 @@ remove | 0) ;;
 esac
 [ -d /run/systemd/system ] || exit 0
 for unit in $(systemctl list-units --all --plain --no-legend \
-	verdictd.service 'verdictd@*.service' verdictd-guard.service conntrackwatch.service 'conntrackwatch@*.service' |
+	verdictd.service 'verdictd@*.service' verdictd-guard.service conntrackwatch.service |
 	cut -d ' ' -f 1); do
 	systemctl stop "$unit" || true
 done
 for unit in $(systemctl list-unit-files --plain --no-legend --state=enabled,enabled-runtime \
-	verdictd.service 'verdictd@*.service' verdictd-guard.service conntrackwatch.service 'conntrackwatch@*.service' |
+	verdictd.service 'verdictd@*.service' verdictd-guard.service conntrackwatch.service |
 	cut -d ' ' -f 1); do
 	systemctl --quiet disable "$unit" || true
 done

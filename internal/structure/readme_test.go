@@ -17,14 +17,11 @@ import (
 // reviewed are the commands in the documents that are neither make's nor the
 // project's, each with the reason why it is right without a test.
 var reviewed = map[string]string{
-	"sudo cat /proc/net/netfilter/nfnetlink_queue":                                                     "the kernel's file; internal/nfq reads and tests it",
-	"sudo install -D -m 755 bin/verdictd /usr/bin/verdictd":                                            "changes the machine; the unit's test checks the path",
-	"sudo install -D -m 644 configs/verdictd.yaml /etc/verdictd/verdictd.yaml":                         "changes the machine; the unit's test checks the command that reads it",
-	"sudo install -D -m 644 systemd/verdictd.service /etc/systemd/system/verdictd.service":             "changes the machine; the unit's test checks the file",
-	"sudo install -D -m 644 systemd/verdictd-guard.service /etc/systemd/system/verdictd-guard.service": "changes the machine; the unit's test checks the file",
-	"grep -E 'Cap|NoNewPrivs|Seccomp' /proc/$(pidof verdictd)/status":                                  "the kernel's file; daemon/internal/privileges reads and tests it",
-	"sudo systemctl daemon-reload && sudo systemctl enable --now verdictd":                             "changes the machine; systemd's own commands",
-	"sudo systemctl daemon-reload && sudo systemctl enable --now verdictd-guard":                       "changes the machine; systemd's own commands",
+	"sudo cat /proc/net/netfilter/nfnetlink_queue":                    "the kernel's file; internal/nfq reads and tests it",
+	"sudo dpkg -i dist/verdictd_*.deb":                                "changes the machine; make guest-check does it in another",
+	"grep -E 'Cap|NoNewPrivs|Seccomp' /proc/$(pidof verdictd)/status": "the kernel's file; daemon/internal/privileges reads and tests it",
+	"sudo systemctl enable --now verdictd":                            "changes the machine; make guest-check does it in another",
+	"sudo systemctl enable --now verdictd-guard":                      "changes the machine; systemd's own commands",
 }
 
 // programs are the commands by the folder that each is built from.

@@ -63,12 +63,17 @@ func keepCapabilities() error {
 	mask := have[kept/32].Permitted & (1 << (kept % 32))
 	keep[kept/32] = unix.CapUserData{Effective: mask, Permitted: mask}
 	if have == keep {
-		return nil // a unit's filter may refuse capset
+		return nil
 	}
 	// The kernel clears the ambient ones with the inheritable ones.
 	_, _, errno := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&keep[0])), 0)
 	runtime.KeepAlive(&header)
 	runtime.KeepAlive(&keep)
+	if errno == unix.EPERM && only(have, keep) {
+		// The units' filter refuses capset, and the unit has given the one capability alone: as an ambient one, which
+		// needs it inheritable. The first is given up without that call, and the other is nothing by itself.
+		_, _, errno = psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0)
+	}
 	if errno != 0 {
 		return fmt.Errorf("give capabilities up: %w", errno)
 	}
@@ -167,4 +172,14 @@ func (o *owners) takeSocket() error {
 		return fmt.Errorf("give the notification socket to user %d: %w", o.uid, err)
 	}
 	return nil
+}
+
+// only reports whether a thread that has the first has no more than the second, but for what it may inherit.
+func only(have, keep [2]unix.CapUserData) bool {
+	for i := range have {
+		if have[i].Effective != keep[i].Effective || have[i].Permitted != keep[i].Permitted {
+			return false
+		}
+	}
+	return true
 }
