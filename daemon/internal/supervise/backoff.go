@@ -7,7 +7,7 @@ const (
 	shortestPause = 100 * time.Millisecond
 	longestPause  = 2 * time.Second
 	// provenAfter is how long a daemon works until its failures count from the first again.
-	provenAfter = 10 * time.Second
+	provenAfter = time.Second
 )
 
 // backoff counts failures in a row.
