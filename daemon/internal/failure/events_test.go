@@ -24,6 +24,7 @@ type site struct {
 	ns     *netlab.NetNS
 	c      *net.UDPConn
 	config string
+	file   string // with the configuration, of a daemon below a keeper
 }
 
 // eachChoice plays an event under both choices, with more configuration.
@@ -96,6 +97,23 @@ func (s *site) queued(n uint32) {
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatalf("queues %+v, want %d packets", queues, n)
+		}
+	}
+}
+
+// unbound waits until there is no queue any more.
+func (s *site) unbound() {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		queues, err := nfq.ReadKernelQueues()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if len(queues) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("still bound: %+v", queues)
 		}
 	}
 }
@@ -215,8 +233,8 @@ func TestKeeperKilled(t *testing.T) {
 // supervised starts the daemon below a parent of its own.
 func supervised(t *testing.T, s *site, flags ...string) *childtest.Child {
 	t.Helper()
-	file := childtest.ConfigFile(t, s.config, t.TempDir()+"/statistics.json")
-	args := append(append([]string{"supervise"}, flags...), "--", "run", "--config", file)
+	s.file = childtest.ConfigFile(t, s.config, t.TempDir()+"/statistics.json")
+	args := append(append([]string{"supervise"}, flags...), "--", "run", "--config", s.file)
 	return childtest.Ready(t, s.ns, childtest.Program(t, args...))
 }
 
