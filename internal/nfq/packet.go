@@ -32,8 +32,8 @@ type Packet struct {
 	// CTStatus are the IPS_* bits of the packet's conntrack entry, where HasCT.
 	CTStatus uint32
 	HasCT    bool
-	// Again: another process had it, and may have answered it.
-	Again bool
+	// Left: another process had it. Again: that may have answered it.
+	Left, Again bool
 
 	place uint32 // in the journal
 }

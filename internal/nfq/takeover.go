@@ -103,7 +103,7 @@ func (q *Mmsg) answerLeft() (some bool, err error) {
 			continue
 		}
 		p := &q.batch.Packets[0]
-		p.Again = at < q.left.sent
+		p.Left, p.Again = true, at < q.left.sent
 		q.stats.Left++
 		if q.journal.attempts[at] < tries {
 			q.batch.Received = Now()
@@ -136,6 +136,9 @@ func (q *Mmsg) refuse(p *Packet) error {
 // Waits tells that a packet of a queue waits for its reply which this process has not
 // received, as another one has read it.
 func (q *Mmsg) Waits(queue uint16) { q.verdicts.received(queue) }
+
+// Known tells that a packet came that Waits has told of.
+func (q *Mmsg) Known(queue uint16) { q.verdicts.open[q.verdicts.place(queue)]-- }
 
 // Descriptor is the socket's, for who keeps it beyond this process. It is valid until
 // Close.

@@ -43,10 +43,11 @@ func (t *Table) gone(i int32) {
 	} else {
 		t.Counters.Gone++
 	}
-	h := t.take(i)
+	h, place := t.take(i)
 	t.Counters.First++
 	t.first(i, h)
-	t.Verdicts[len(t.Verdicts)-1].Since = h.at
+	v := &t.Verdicts[len(t.Verdicts)-1]
+	v.Since, v.place = h.at, place
 	if t.flows[i].head != none {
 		t.holding.remove(t.holdingLinks, i)
 		t.holdBegins(i)

@@ -19,6 +19,9 @@ type Config struct {
 	Hold, HoldLimit time.Duration
 	// List flows in the settled set.
 	List bool
+	// Journal has the packets that are held for a process that goes on with the gate; nil:
+	// there is none. Its length is how many can be held.
+	Journal []Record
 }
 
 const (

@@ -86,8 +86,8 @@ func (t *Table) Try() {
 	if i == none {
 		return
 	}
-	h := t.take(i)
-	t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Queue: h.queue, Accept: true, First: none, Since: h.at})
+	h, place := t.take(i)
+	t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Queue: h.queue, Accept: true, First: none, Since: h.at, Again: h.again, place: place})
 	t.flows[i].several = true
 	t.setEpoch(i)
 	t.Counters.Expired++

@@ -8,12 +8,13 @@ type held struct {
 	size      uint32
 	queue     uint16
 	turned    bool // as Packet has it
+	again     bool // as Packet has it
 }
 
 func (t *Table) heldNow(p *Packet) held {
 	return held{
 		id: p.ID, print: p.Print, next: none, at: t.now,
-		size: p.Bytes + packetOverhead, queue: p.Queue, turned: p.Turned,
+		size: p.Bytes + packetOverhead, queue: p.Queue, turned: p.Turned, again: p.Again,
 	}
 }
 
@@ -31,7 +32,7 @@ func (t *Table) hold(i int32, p *Packet) {
 	case t.bytes+size > t.cfg.Bytes || t.freeOf == none:
 		t.overflow(i, p, &t.Counters.UnguardedBytes)
 	default:
-		t.keep(i, p, size)
+		t.keep(i, p)
 	}
 }
 
@@ -44,11 +45,17 @@ func (t *Table) overflow(i int32, p *Packet, reason *uint64) {
 	*reason += n
 }
 
-func (t *Table) keep(i int32, p *Packet, size int64) {
-	f := &t.flows[i]
+func (t *Table) keep(i int32, p *Packet) {
 	n := t.freeOf
 	t.freeOf = t.nodes[n].next
 	t.nodes[n] = t.heldNow(p)
+	t.note(n, &t.flows[i].key)
+	t.append(i, n)
+}
+
+// append puts a packet behind those of its flow that are held.
+func (t *Table) append(i, n int32) {
+	f := &t.flows[i]
 	if f.tail == none {
 		f.head = n
 		t.holdBegins(i)
@@ -59,36 +66,41 @@ func (t *Table) keep(i int32, p *Packet, size int64) {
 	f.tail = n
 	f.count++
 	t.held++
-	t.bytes += size
+	t.bytes += int64(t.nodes[n].size)
 	t.Counters.Held++
 	t.Counters.MaxHeld = max(t.Counters.MaxHeld, uint64(t.held))
 	t.Counters.MaxBytes = max(t.Counters.MaxBytes, uint64(t.bytes))
 }
 
-// take removes the packet that is held longest.
-func (t *Table) take(i int32) held {
+// take removes the packet that is held longest. Its place is free when its verdict has
+// returned, where there is a journal.
+func (t *Table) take(i int32) (h held, place int32) {
 	f := &t.flows[i]
 	n := f.head
-	h := t.nodes[n]
+	h = t.nodes[n]
 	f.head = h.next
 	f.count--
 	t.held--
 	t.bytes -= int64(h.size)
-	t.nodes[n].next, t.freeOf = t.freeOf, n
+	if t.cfg.Journal == nil {
+		t.nodes[n].next, t.freeOf = t.freeOf, n
+	} else {
+		place = n + 1
+	}
 	if f.head == none {
 		f.tail = none
 		t.holding.remove(t.holdingLinks, i)
 		t.due[f.due].remove(t.dueLinks, i)
 	}
-	return h
+	return h, place
 }
 
 // release lets go on all that is held of a flow, in order.
 func (t *Table) release(i int32, accept bool) (n uint64) {
 	for t.flows[i].head != none {
 		t.flows[i].passed = t.epoch
-		h := t.take(i)
-		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Queue: h.queue, Accept: accept, First: none, Since: h.at})
+		h, place := t.take(i)
+		t.Verdicts = append(t.Verdicts, Verdict{ID: h.id, Queue: h.queue, Accept: accept, First: none, Since: h.at, Again: h.again, place: place})
 		n++
 	}
 	return n

@@ -272,7 +272,7 @@ func (m *model) answers(w *mWorker) {
 			}
 		}
 		if m.opt.two && w.table.Counters.Gone > before && w.table.flows[flow].head != none {
-			h := w.table.take(flow)
+			h, _ := w.table.take(flow)
 			w.table.accept(h.id, h.queue, none)
 		}
 	}

@@ -16,6 +16,8 @@ type Packet struct {
 	Queue uint16
 	// Announced: it passed as one of a listed flow, but conntrack did not have it.
 	Announced bool
+	// Again: another process had it, and may have answered it.
+	Again bool
 }
 
 // Packet takes a packet: it is in Verdicts then, or held.
@@ -45,7 +47,11 @@ func (t *Table) Packet(p *Packet) {
 	case !f.pending && t.now < f.knownUntil:
 		t.Counters.Passed++
 		t.accept(p.ID, p.Queue, none)
+		t.Verdicts[len(t.Verdicts)-1].Again = p.Again
 	case unseen:
+		if !f.pending {
+			f.turned = p.Turned // as its first one was, as likely as not
+		}
 		t.awaitLight(i)
 		t.hold(i, p)
 	case !f.pending:
@@ -83,6 +89,7 @@ func (t *Table) first(i int32, h held) {
 	f.firstID, f.firstPrint, f.firstAt, f.firstSince, f.turned = h.id, h.print, t.now, h.at, h.turned
 	t.setEpoch(i)
 	t.accept(h.id, h.queue, i)
+	t.Verdicts[len(t.Verdicts)-1].Again = h.again
 }
 
 func (t *Table) accept(id uint32, queue uint16, first int32) {

@@ -55,6 +55,10 @@ type Verdict struct {
 	First int32
 	// Since is when the packet began to be held; 0: it was not.
 	Since int64
+	// Again: it may have one already.
+	Again bool
+
+	place int32 // that it has while it is held, from 1 on
 }
 
 // A Table decides for the packets of one gate. Its methods must be called from
@@ -122,10 +126,14 @@ func New(cfg Config) (*Table, error) {
 	for buckets < cfg.Flows {
 		buckets *= 2
 	}
+	places := min(int(cfg.Bytes/packetOverhead)+1, maxHeld)
+	if cfg.Journal != nil {
+		places = len(cfg.Journal)
+	}
 	t := &Table{
 		cfg: cfg, seed: maphash.MakeSeed(), mask: uint64(buckets - 1),
 		flows: make([]flow, cfg.Flows), buckets: make([]int32, buckets), free: none, freeOf: none,
-		nodes:       make([]held, min(cfg.Bytes/packetOverhead+1, maxHeld)),
+		nodes:       make([]held, places),
 		recentLinks: make([]link, cfg.Flows), epochLinks: make([]link, cfg.Flows),
 		holdingLinks: make([]link, cfg.Flows), dueLinks: make([]link, cfg.Flows), candidateLinks: make([]link, cfg.Flows),
 		listAfter: listAfter,

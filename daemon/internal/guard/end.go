@@ -114,6 +114,7 @@ func (k *Keeper) Leave() error {
 	if k.gate == nil {
 		return nil
 	}
+	k.left = true
 	k.hints.gate.Store(nil)
 	return k.gate.Leave()
 }
@@ -123,7 +124,11 @@ func (k *Keeper) Free() error {
 	if k.gate == nil {
 		return nil
 	}
-	err := k.gate.Close()
+	var err error
+	if !k.left {
+		err = k.gate.Forget()
+	}
+	err = errors.Join(err, k.gate.Close())
 	k.gate = nil
 	return err
 }

@@ -74,7 +74,7 @@ func allowedCPUs() (list []int) {
 // open opens the gate for a plan, if it is not open for its zones with its threads.
 func (k *Keeper) open(ctx context.Context, p *plan) error {
 	threads := k.threadsFor(p)
-	if k.gate != nil && k.now.Plan != nil && slices.Equal(p.Zones, k.zones) && threads == k.threads {
+	if k.gate != nil && slices.Equal(p.Zones, k.zones) && threads == k.threads {
 		return nil
 	}
 	// With this module conntrack collects events, which a clash needs to do harm:
@@ -85,23 +85,55 @@ func (k *Keeper) open(ctx context.Context, p *plan) error {
 	if err := k.close(); err != nil {
 		return err
 	}
+	return k.openAs(p, p.Zones, threads)
+}
+
+// takeOver goes on with the gate that a process before this one has left, as that was.
+// What the rules ask for now is made of it then.
+func (k *Keeper) takeOver(ctx context.Context) error {
+	shape, ok := runner.Left(k.Kept)
+	if !ok || shape.FirstQueue != k.Guard.FirstQueue {
+		return nil
+	}
+	if err := modules.Load(ctx, modules.PartConntrack); err != nil {
+		return err
+	}
+	if err := k.openAs(&plan{}, shape.Zones, shape.Queues); err != nil {
+		return err
+	}
+	k.Log.Info("the gate is taken over", "queues", shape.Queues, "zones", shape.Zones)
+	return nil
+}
+
+// openAs opens the gate with so many threads for these zones.
+func (k *Keeper) openAs(p *plan, zones []uint16, threads int) error {
 	g, err := runner.Open(runner.Config{
 		Table: gate.Config{
 			Drop:  k.Guard.Mode == vocabulary.GuardDrop,
 			Flows: k.Guard.Flows, FlowPackets: k.Guard.FlowPackets, Bytes: int64(k.Guard.Bytes),
 			Hold: k.Guard.Hold, HoldLimit: k.Guard.HoldLimit, List: k.Guard.Settled,
 		},
-		FirstQueue: k.Guard.FirstQueue, Queues: threads, Zones: p.Zones,
-		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.changes.BaseChainAdded, Pin: k.pinned(p), Own: k.Judged, Notice: func(s string) { k.Log.Warn(s) },
+		FirstQueue: k.Guard.FirstQueue, Queues: threads, Zones: zones,
+		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.chainAdded, Kept: k.Kept, Pin: k.pinned(p), Own: k.Judged, Notice: func(s string) { k.Log.Warn(s) },
 	})
 	if err != nil {
 		return err
 	}
-	g.SetBehind(p.rounds, p.Apart)
+	if p.Plan != nil {
+		g.SetBehind(p.rounds, p.Apart)
+	}
 	g.Start()
-	k.gate, k.zones, k.threads = g, p.Zones, threads
+	k.gate, k.zones, k.threads = g, zones, threads
 	k.hints.gate.Store(g)
 	return nil
+}
+
+// chainAdded is when somebody last added a base chain.
+func (k *Keeper) chainAdded() int64 {
+	if k.changes == nil {
+		return 0
+	}
+	return k.changes.BaseChainAdded()
 }
 
 // pinned lists CPUs for the gate's threads; none: anywhere. What takes the queue of

@@ -9,6 +9,7 @@ import (
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/exposure"
 	"verdictd/daemon/internal/gate/runner"
+	"verdictd/daemon/internal/journal"
 	"verdictd/internal/config"
 	"verdictd/internal/liverules"
 	"verdictd/internal/ruleset"
@@ -44,6 +45,9 @@ type Options struct {
 	Report Reporter
 	// Lost counts packets that were gone when their verdicts came; nil: nobody knows.
 	Lost func() uint64
+	// Kept is what a process before this one has left, and what this one leaves; nil:
+	// nothing.
+	Kept *journal.Kept
 	// Changed, if set, is called when rules have changed, whoever's, and the gate is in
 	// step with them. It must not wait.
 	Changed func()
@@ -67,6 +71,7 @@ type Keeper struct {
 	threads int      // that it has
 	now     plan
 	said    map[string]bool
+	left    bool                  // the gate stays for who takes it over
 	again   <-chan time.Time      // when to read the rules again
 	closed  statistics.GateThread // of gates that were closed, as the zones changed
 }
@@ -97,6 +102,9 @@ func (k *Keeper) Begin(ctx context.Context) (err error) {
 	if err := k.watch(ctx); err != nil {
 		return err
 	}
+	if err := k.takeOver(ctx); err != nil {
+		return err
+	}
 	if k.Rules != nil {
 		exists, err := ruleset.Exists(k.Table)
 		if err != nil {
@@ -110,6 +118,12 @@ func (k *Keeper) Begin(ctx context.Context) (err error) {
 	}
 	if err := k.follow(ctx); err != nil {
 		return err
+	}
+	if k.gate != nil && !k.now.active() {
+		// What is held goes on; nothing comes to it any more.
+		if err := k.close(); err != nil {
+			return err
+		}
 	}
 	for until := time.Now().Add(lightWithin); k.gate != nil && k.gate.Dark() && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)

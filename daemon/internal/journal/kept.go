@@ -79,6 +79,47 @@ func (k *Kept) Left(kind string) (numbers []uint16) {
 	return numbers
 }
 
+// Nothing is what a process begins with that takes nothing over and leaves nothing.
+func Nothing() *Kept { return &Kept{log: slog.New(slog.DiscardHandler)} }
+
+// Memory hands out memory that another process has left, or makes it (fresh), and has it
+// kept.
+func (k *Kept) Memory(kind, memory string, number uint16) (m *Memory, fresh bool, err error) {
+	n := name(memory, number)
+	if f := k.take(n); f != nil {
+		if m, err = OpenMemory(f); err == nil {
+			return m, false, nil
+		}
+		k.log.Warn("memory that was kept cannot be read", "name", n, "error", err)
+		if err := errors.Join(closeFile(f), k.Discard(kind, number)); err != nil {
+			return nil, false, err
+		}
+	}
+	if m, err = NewMemory(n); err != nil {
+		return nil, true, err
+	}
+	return m, true, k.Keep(n, m.Descriptor())
+}
+
+// Return puts memory back that was looked at.
+func (k *Kept) Return(memory string, number uint16, m *Memory) {
+	if err := m.unmap(); err != nil {
+		k.log.Warn("unmap memory", "error", err)
+	}
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	k.received[name(memory, number)] = m.file
+}
+
+// Refuse gives a queue up that another process has left, for the reason of an error.
+func (k *Kept) Refuse(kind string, number uint16, err error) {
+	k.log.Warn("a queue that was kept cannot be taken over: it begins as after a reboot, and what waited in it is lost",
+		"kind", kind, "queue", number, "error", err)
+	if err := k.Discard(kind, number); err != nil {
+		k.log.Warn("give up what was kept of a queue", "queue", number, "error", err)
+	}
+}
+
 // take hands out a descriptor that was received; nil: there was none.
 func (k *Kept) take(name string) *os.File {
 	k.mutex.Lock()

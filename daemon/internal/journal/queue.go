@@ -10,23 +10,24 @@ import (
 	"verdictd/internal/nfq"
 )
 
-// Queue takes a queue over that another process has left, or binds it, and has it kept.
+// Queue takes a queue over that another process has left (taken), or binds it, and has it
+// kept.
 // Its packets are in Config.Memory, which is the result's.
 //
 // Errors: *nfq.InUseError where another process holds the queue.
-func (k *Kept) Queue(kind string, cfg nfq.Config) (*nfq.Mmsg, error) {
+func (k *Kept) Queue(kind string, cfg nfq.Config) (_ *nfq.Mmsg, taken bool, err error) {
 	q, taken, err := k.queue(kind, cfg)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !taken {
 		// The journal is kept first: see the package's documentation.
 		err = errors.Join(k.Keep(name(memories(kind)[0], cfg.Queue), q.memory.Descriptor()), k.Keep(name(kind, cfg.Queue), q.Descriptor()))
 	}
 	if err != nil {
-		return nil, errors.Join(err, q.Close())
+		return nil, false, errors.Join(err, q.Close())
 	}
-	return q.Mmsg, nil
+	return q.Mmsg, taken, nil
 }
 
 // journaled is a queue with its memory.
@@ -54,7 +55,7 @@ func (k *Kept) queue(kind string, cfg nfq.Config) (q journaled, taken bool, err 
 			k.log.Warn("unbind a queue that was kept", "queue", cfg.Queue, "error", err)
 		}
 	}
-	errs := []error{closeFile(socket), closeFile(journal), k.Forget(kind, cfg.Queue)}
+	errs := []error{closeFile(socket), closeFile(journal), k.forget(name(kind, cfg.Queue)), k.forget(name(memories(kind)[0], cfg.Queue))}
 	if err := errors.Join(errs...); err != nil {
 		return q, false, fmt.Errorf("give up what was kept of queue %d: %w", cfg.Queue, err)
 	}

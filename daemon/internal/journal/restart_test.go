@@ -65,7 +65,7 @@ func (k *keeper) clean() {
 // TestRestarts ends the daemon again and again in the middle of traffic, in each of the
 // ways in which one ends that another goes on with.
 func TestRestarts(t *testing.T) {
-	for _, mode := range []string{"off"} {
+	for _, mode := range []string{"off", "hold"} {
 		for _, way := range []struct {
 			name   string
 			signal syscall.Signal

@@ -53,7 +53,11 @@ func openQueue(cfg *config.Config, kept *journal.Kept, c nfq.Config) (nfq.Queue,
 		}
 		return nfq.Open(cfg.Backend, c)
 	}
-	return kept.Queue(journal.Verdicts, c)
+	q, _, err := kept.Queue(journal.Verdicts, c)
+	if err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 // retiring are the queues that another process has left and the configuration does not

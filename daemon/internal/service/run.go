@@ -39,6 +39,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	defer func() { err = errors.Join(err, s.doors.close()) }()
 	options := guardOptions(cfg, s.Log)
 	options.Judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), s.judged(queue) }
+	options.Kept = s.kept
 	s.keeper = guard.New(options)
 	claimed, err := guard.Claim(options.Table)
 	if err != nil {

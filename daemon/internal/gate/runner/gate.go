@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"verdictd/daemon/internal/gate"
+	"verdictd/daemon/internal/journal"
 	"verdictd/internal/ct"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
@@ -39,6 +41,9 @@ type Config struct {
 	Own func(queue uint16) (answered uint32, own bool)
 	// Notice takes sentences for the operator; it may be called from any goroutine.
 	Notice func(string)
+	// Kept is what a process before this one has left, and what this one leaves; nil:
+	// nothing.
+	Kept *journal.Kept
 }
 
 const (
@@ -100,6 +105,7 @@ type Gate struct {
 //
 // Errors: *nfq.InUseError where another process holds one of the numbers.
 func Open(cfg Config) (*Gate, error) {
+	cfg.Kept = cmp.Or(cfg.Kept, journal.Nothing())
 	g := &Gate{cfg: cfg, failed: make(chan error, cfg.Queues)}
 	g.epochs.current.Store(1)
 	if err := g.open(); err != nil {
@@ -145,19 +151,26 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 	cfg := g.cfg.Table
 	cfg.Flows = max(1, cfg.Flows/g.cfg.Queues)
 	cfg.Bytes = max(1, cfg.Bytes/int64(g.cfg.Queues))
-	if w.table, err = gate.New(cfg); err != nil {
-		return w, err
-	}
 	if w.lookup, err = ct.NewLookup(); err != nil {
 		return w, err
 	}
 	w.numbers = g.cfg.Numbers(i)
 	w.lastID = make([]uint32, len(w.numbers))
-	w.queue, err = nfq.OpenMmsg(nfq.Config{
+	if w.held, err = g.cfg.openHeld(w.numbers[0], cfg.Places()); err != nil {
+		return w, err
+	}
+	cfg.Journal = w.held.records
+	if w.table, err = gate.New(cfg); err != nil {
+		return w, err
+	}
+	w.queue, w.restores, err = g.cfg.Kept.Queue(journal.Gate, nfq.Config{
 		Queue: w.numbers[0], MoreQueues: w.numbers[1:], MaxLength: queueLength, CopyRange: copyRange,
 		FailOpen: true, GSO: true, ReceiveBuffer: g.cfg.ReceiveBuffer, Batch: batch, OnRefused: w.refused,
-		Window: w.window,
+		Window: w.window, OnDeadly: g.cfg.Kept.OnDeadly,
 	})
+	if !w.restores {
+		w.held.clear() // of a queue that is gone
+	}
 	return w, err
 }
 
@@ -261,6 +274,15 @@ func (g *Gate) Shut(shut bool) {
 		w.shut.Store(shut)
 		w.bell.ring()
 	}
+}
+
+// Forget has the gate's queues kept no more, before Close.
+func (g *Gate) Forget() error {
+	var errs []error
+	for _, w := range g.workers {
+		errs = append(errs, g.cfg.Kept.Forget(journal.Gate, w.numbers[0]))
+	}
+	return errors.Join(errs...)
 }
 
 // Stop returns when nothing is held any more. What is held after guard.hold is

@@ -26,13 +26,17 @@ const questions = 64
 // worker owns one queue of the gate, its numbers for zones and announcements
 // included, and all flows whose packets come there.
 type worker struct {
-	gate    *Gate
-	number  int
-	queue   *nfq.Mmsg
-	lookup  *ct.Lookup
-	bell    bell
-	table   *gate.Table
-	section section
+	gate   *Gate
+	number int
+	queue  *nfq.Mmsg
+	lookup *ct.Lookup
+	bell   bell
+	table  *gate.Table
+	held   *heldMemory
+	// restores: the gate of another process goes on. restored are its held packets.
+	restores bool
+	restored map[uint64]bool
+	section  section
 	// zones are those of the queue's numbers; as many numbers follow for what is
 	// announced.
 	zones []uint16
@@ -81,6 +85,9 @@ type refusal struct {
 
 // run is the worker's thread.
 func (w *worker) run() error {
+	if w.restores {
+		w.restore()
+	}
 	for {
 		if w.gate.leaving.Load() {
 			w.queue.Handled()
@@ -107,6 +114,7 @@ func (w *worker) turn(b *nfq.Batch) error {
 	w.table.Begin(b.Received, epoch)
 	w.hear()
 	for i := range b.Packets {
+		b.Judges(&b.Packets[i])
 		w.take(&b.Packets[i])
 	}
 	w.resolve(b.All)
@@ -194,6 +202,10 @@ func (w *worker) missed(p *nfq.Packet) {
 // take gives a packet to the table.
 func (w *worker) take(p *nfq.Packet) {
 	w.missed(p)
+	if p.Left && w.restored[place(p.Queue, p.ID)] {
+		w.queue.Known(p.Queue) // it was received, and is held
+		return
+	}
 	v := &w.view
 	if v.Decode(p.Payload) != nil || !enters(v) {
 		w.table.Exempt(p.ID, p.Queue)
@@ -206,7 +218,7 @@ func (w *worker) take(p *nfq.Packet) {
 		zone -= len(w.zones)
 	}
 	g.Turned = flowKey(&g.Key, w.zones[zone])
-	g.Print, g.ID, g.Queue = v.Fingerprint(), p.ID, p.Queue
+	g.Print, g.ID, g.Queue, g.Again = v.Fingerprint(), p.ID, p.Queue, p.Left
 	g.Bytes = max(p.CapLen, uint32(len(p.Payload)))
 	w.table.Packet(g)
 }
@@ -234,7 +246,7 @@ func (w *worker) answer() error {
 	}
 	for i := range verdicts {
 		v := &verdicts[i]
-		w.reply = nfq.Reply{ID: v.ID, Queue: v.Queue, Verdict: nfq.Drop, Tag: uint32(v.First + 1)}
+		w.reply = nfq.Reply{ID: v.ID, Queue: v.Queue, Verdict: nfq.Drop, Tag: uint32(v.First + 1), Again: v.Again}
 		if v.Accept {
 			w.reply.Verdict = nfq.Accept
 		}
@@ -246,7 +258,7 @@ func (w *worker) answer() error {
 		return err
 	}
 	w.record(verdicts, nfq.Now())
-	w.table.Verdicts = verdicts[:0]
+	w.table.Returned()
 	return nil
 }
 
@@ -349,6 +361,9 @@ func (w *worker) close() error {
 	var errs []error
 	if w.queue != nil {
 		errs = append(errs, w.queue.Close())
+	}
+	if w.held != nil {
+		errs = append(errs, w.held.Close())
 	}
 	if w.lookup != nil {
 		errs = append(errs, w.lookup.Close())
