@@ -11,7 +11,8 @@ import (
 // and import nothing of the project's that is not pure.
 var pure = []string{
 	"internal/packet", "internal/statistics", "internal/vocabulary", "daemon/internal/policy", "daemon/internal/gate",
-	"daemon/internal/names", "daemon/internal/names/dns", "daemon/internal/names/hello", "daemon/internal/names/http1", "daemon/internal/names/quic",
+	"daemon/internal/names", "daemon/internal/names/dns", "daemon/internal/names/flows", "daemon/internal/names/hello",
+	"daemon/internal/names/http1", "daemon/internal/names/quic",
 	"daemon/internal/reassembly", "daemon/internal/sets",
 }
 

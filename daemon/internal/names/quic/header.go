@@ -7,7 +7,6 @@ type packet struct {
 	kind        Kind
 	version     uint32
 	destination []byte
-	source      []byte
 	bytes       []byte // to the packet's end, which may be the datagram's
 	number      int    // offset of the packet number in an Initial packet
 }
@@ -30,12 +29,24 @@ const (
 	UnknownVersion
 )
 
-// Source is the identifier that the client of the datagram b has chosen for itself, which
-// stays the same in all its Initial packets: with the ports it tells its connections
-// apart. It may be empty. ok is false where b begins with no packet of a long header.
-func Source(b []byte) (id []byte, ok bool) {
+// First tells what the datagram b begins with, behind packets that are passed over
+// (Other). id is that of an Initial packet: keys made of it open the packet if it is the
+// client's first.
+func First(b []byte) (kind Kind, id ID) {
 	p := cutPacket(b)
-	return p.source, p.kind != NotQUIC
+	for n := 1; p.kind == Other && len(p.bytes) < len(b) && n < maxPackets; n++ {
+		b = b[len(p.bytes):]
+		next := cutPacket(b)
+		if next.kind == NotQUIC {
+			break
+		}
+		p = next
+	}
+	if p.kind == Initial {
+		id = ID{version: p.version, length: uint8(len(p.destination))}
+		copy(id.bytes[:], p.destination)
+	}
+	return p.kind, id
 }
 
 // cutPacket reads the header of the packet that b begins with.
@@ -50,7 +61,8 @@ func cutPacket(b []byte) (p packet) {
 	if p.destination, rest, ok = shortBytes(b[5:]); !ok {
 		return packet{}
 	}
-	if p.source, rest, ok = shortBytes(rest); !ok {
+	source, rest, ok := shortBytes(rest)
+	if !ok {
 		return packet{}
 	}
 	if p.version == 0 {
@@ -62,7 +74,7 @@ func cutPacket(b []byte) (p packet) {
 		p.kind = UnknownVersion
 		return p
 	}
-	if b[0]&fixed == 0 || len(p.destination) > maxID || len(p.source) > maxID {
+	if b[0]&fixed == 0 || len(p.destination) > maxID || len(source) > maxID {
 		return packet{}
 	}
 	kind := b[0] >> 4 & 3

@@ -26,6 +26,17 @@ type Conn struct {
 	largest int64 // packet number
 }
 
+// ID tells connections of the same ports apart: a version and the identifier that keys
+// are made of. It can be compared.
+type ID struct {
+	version uint32
+	length  uint8
+	bytes   [maxID]byte
+}
+
+// ID is the connection's, and the zero ID as long as nothing was opened.
+func (c *Conn) ID() ID { return ID{version: c.version, length: c.idLen, bytes: c.id} }
+
 // Counters only grow.
 type Counters struct {
 	Opened, Closed uint64 // Initial packets that could and could not be opened

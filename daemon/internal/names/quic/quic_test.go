@@ -176,6 +176,10 @@ func TestWhichKeys(t *testing.T) {
 			sealed(t, Version1, idA, idA, source, nil, 0, crypto(2, []byte("cd"))),
 			sealed(t, Version1, idA, idA, source, nil, 1, crypto(0, []byte("ab"))), make([]byte, 20)),
 		}, "abcd", false},
+		{"0-RTT before it", [][]byte{slices.Concat(
+			append([]byte{0xd0, 0, 0, 0, 1, byte(len(idA))}, append(bytes.Clone(idA), 0, 1, 9)...),
+			sealed(t, Version1, idA, idA, source, nil, 0, crypto(0, []byte("abcd")))),
+		}, "abcd", false},
 		{"another identifier in one datagram", [][]byte{slices.Concat(
 			sealed(t, Version1, idA, idA, source, nil, 0, crypto(0, []byte("ab"))),
 			sealed(t, Version1, idB, idB, source, nil, 1, crypto(0, []byte("XY")))),
@@ -189,6 +193,9 @@ func TestWhichKeys(t *testing.T) {
 		r := newReader(t)
 		for _, b := range test.datagrams {
 			r.datagram(b, nil)
+		}
+		if kind, id := First(test.datagrams[0]); kind != Initial || len(test.datagrams) == 1 && r.conn.ID() != id {
+			t.Errorf("%s: %+v, want %+v", test.what, r.conn.ID(), id)
 		}
 		if got := string(r.pool.Bytes(r.buffer)); got != test.want || r.d.Seen.Closed != test.closed {
 			t.Errorf("%s: %q, %+v, want %q", test.what, got, r.d.Seen, test.want)
@@ -224,9 +231,8 @@ func TestOtherPackets(t *testing.T) {
 		if p := cutPacket(test.b); p.kind != test.want {
 			t.Errorf("%s: kind %d, want %d", test.what, p.kind, test.want)
 		}
-		id, ok := Source(test.b)
-		if ok != (test.want != NotQUIC) || ok && string(id) != "s" {
-			t.Errorf("%s: source %q, %v", test.what, id, ok)
+		if kind, id := First(test.b); kind != test.want || (id != ID{}) != (kind == Initial) {
+			t.Errorf("%s: %d, %+v", test.what, kind, id)
 		}
 		var c Conn
 		d := NewDecoder(1000)

@@ -1,0 +1,108 @@
+package flows
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/names"
+	"verdictd/daemon/internal/names/dns"
+	"verdictd/daemon/internal/names/quic"
+	"verdictd/internal/packet"
+)
+
+// Result is what is known about a packet's flow, or of one question. Name and ALPN are
+// valid until the next call of a method.
+type Result struct {
+	State    names.State
+	Protocol Protocol
+	Name     []byte
+	// ALPN is the list of protocols that the client offers, a length before each.
+	ALPN []byte
+	// Question is set for DNS over UDP, and over TCP where the packet has one.
+	Question dns.Question
+}
+
+// Begin takes a packet, at a time in nanoseconds that never goes back. fresh tells that
+// the packet may begin a connection: conntrack's state of it is new. The packet has to
+// stay as it is until Accept, or until the next Begin.
+func (t *Table) Begin(v *packet.View, fresh bool, now int64) {
+	t.now, t.ready, t.stream = now, false, stream{flow: none}
+	for owner := t.pool.Expire(now); owner != none; owner = t.pool.Expire(now) {
+		t.lost(owner)
+	}
+	switch {
+	case v.FragmentOffset != 0:
+		t.answer(Result{State: names.TooLong})
+	case v.Protocol == unix.IPPROTO_TCP:
+		t.tcp(v, fresh)
+	case v.Protocol == unix.IPPROTO_UDP:
+		t.udp(v)
+	default:
+		t.answer(Result{State: names.None})
+	}
+}
+
+// Next returns the packet's next result. The first call is always ok.
+func (t *Table) Next() (r Result, ok bool) {
+	if t.ready {
+		t.ready = false
+		return t.result, true
+	}
+	return t.nextQuestion()
+}
+
+func (t *Table) answer(r Result) { t.result, t.ready = r, true }
+
+// stored answers with what is remembered.
+func (t *Table) stored(i int32) {
+	f := &t.flows[i]
+	t.answer(Result{State: f.state, Protocol: f.protocol, Name: f.name[:f.nameLen], ALPN: f.alpn[:f.alpnLen]})
+}
+
+func (t *Table) isDNS(v *packet.View) bool {
+	return slices.Contains(t.dnsPorts, v.DstPort) || slices.Contains(t.dnsPorts, v.SrcPort)
+}
+
+const portHTTPS = 443
+
+func (t *Table) udp(v *packet.View) {
+	data := v.Payload()
+	if t.isDNS(v) {
+		q, name, s := dns.Message(data, t.text)
+		if s == names.More { // it ends in its question
+			s = names.None
+			if v.Truncated() {
+				s = names.TooLong
+			}
+		}
+		t.answer(Result{State: s, Protocol: DNS, Name: name, Question: q})
+		return
+	}
+	key, forward := keyOf(v)
+	kind, id := quic.First(data)
+	if kind == quic.UnknownVersion && v.DstPort != portHTTPS {
+		kind = quic.NotQUIC
+	}
+	i := t.find(&key)
+	if i == none {
+		if kind != quic.Initial && kind != quic.UnknownVersion {
+			t.answer(Result{State: names.None})
+			return
+		}
+		i = t.remember(&key, forward)
+		t.flows[i].protocol = QUIC
+	}
+	f := &t.flows[i]
+	if f.forward == forward {
+		switch {
+		case kind == quic.UnknownVersion && !f.done:
+			t.settle(i, names.Hidden, nil, nil)
+		case kind == quic.Initial && (!f.done || id != f.id):
+			t.initial(i, data)
+		}
+	}
+	if !t.ready {
+		t.stored(i)
+	}
+}
