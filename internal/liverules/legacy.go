@@ -47,6 +47,15 @@ const (
 // changes is how often a table may change while it is read.
 const changes = 10
 
+// explainNames says what opens the list of tables, whose mode is 0440.
+func explainNames(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: it takes the user or the group that is root in the network namespace "+
+			"(SupplementaryGroups=root), or CAP_DAC_READ_SEARCH", err)
+	}
+	return err
+}
+
 // readLegacy reads all tables that exist.
 func readLegacy(p protocol) (chains []*chain, err error) {
 	names, err := os.ReadFile(p.names)
@@ -54,7 +63,7 @@ func readLegacy(p protocol) (chains []*chain, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil // the module is not loaded, so there are no tables
 	case err != nil:
-		return nil, fmt.Errorf("list the tables (needs CAP_NET_ADMIN in the network namespace): %w", err)
+		return nil, fmt.Errorf("list the tables: %w", explainNames(err))
 	case len(names) == 0:
 		return nil, nil
 	}

@@ -92,7 +92,7 @@ func fingerprintTables(h *maphash.Hash, p protocol) (err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // the module is not loaded, so there are no tables
 	case err != nil:
-		return fmt.Errorf("list the tables of %s (needs CAP_NET_ADMIN in the network namespace): %w", p.program, err)
+		return fmt.Errorf("list the tables of %s: %w", p.program, explainNames(err))
 	case len(names) == 0:
 		return nil
 	}

@@ -40,7 +40,7 @@ func explainRefusal(cfg *Config, errno unix.Errno) error {
 				return &InUseError{Queue: cfg.Queue, PortID: k.PortID}
 			}
 		}
-		return fmt.Errorf("queue %d: bind: %w: needs CAP_NET_ADMIN in the user namespace that owns this network namespace", cfg.Queue, errno)
+		return fmt.Errorf("queue %d: bind: %w: needs CAP_NET_ADMIN in the user namespace that owns this network namespace: start it as root, or from a unit with AmbientCapabilities=CAP_NET_ADMIN", cfg.Queue, errno)
 	case unix.EBUSY:
 		// instance_create: the number was bound between look-up and insertion.
 		return &InUseError{Queue: cfg.Queue}

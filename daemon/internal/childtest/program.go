@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,22 +49,30 @@ var Build = sync.OnceValues(func() (_ *os.File, err error) {
 	return os.Open(program)
 })
 
-// Path is where a process with the test's descriptors finds the daemon.
-func Path(t testing.TB) string {
+// Program returns a command for the daemon with some arguments.
+func Program(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	file, err := Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("/proc/self/fd/%d", file.Fd())
-}
-
-// Program returns a command for the daemon with some arguments.
-func Program(t testing.TB, args ...string) *exec.Cmd {
-	t.Helper()
 	cmd := exec.Command("verdictd", args...)
 	// The descriptor is the child's, too, until it is the program.
-	cmd.Path, cmd.Err = Path(t), nil
+	cmd.Path, cmd.Err = fmt.Sprintf("/proc/self/fd/%d", file.Fd()), nil
+	return cmd
+}
+
+// Behind returns a command that ends by running the daemon with some arguments, such as unshare or prlimit: the daemon
+// is the last of its words.
+func Behind(t testing.TB, wrapper []string, args ...string) *exec.Cmd {
+	t.Helper()
+	file, err := Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := append(append(slices.Clone(wrapper), "/proc/self/fd/3"), args...)
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.ExtraFiles = []*os.File{file}
 	return cmd
 }
 

@@ -1,0 +1,39 @@
+package faults
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// wallClock is what takes the monotonic reading off a time, or reads another clock.
+var wallClock = regexp.MustCompile(`\.Round\(0\)|\.Unix(Nano|Milli|Micro)?\(\)|CLOCK_REALTIME|unix\.Gettimeofday|time\.Unix\(`)
+
+// TestNoWallClock: a jump of the wall's clock moves nothing, as nothing that the daemon does depends on it: Go's times
+// are compared by their monotonic readings. What only tells the time to people is named here.
+func TestNoWallClock(t *testing.T) {
+	shown := map[string]bool{"daemon/internal/metrics/state.go": true}
+	root := filepath.Join("..", "..", "..")
+	for _, below := range []string{"daemon", "internal/nfq", "internal/nfnl", "internal/liverules", "internal/ruleset",
+		"internal/statistics", "internal/ct"} {
+		err := filepath.WalkDir(filepath.Join(root, below), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if found := wallClock.Find(text); found != nil {
+				name := strings.TrimPrefix(path, root+"/")
+				if shown[name] {
+					return err
+				}
+				t.Errorf("%s has %s: the wall's clock jumps", name, found)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
