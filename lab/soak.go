@@ -52,6 +52,7 @@ type faultsCmd struct {
 	Only      []string       `help:"Only these kinds of faults. May be repeated." placeholder:"FAULT"`
 	Plan      map[string]int `help:"So many faults of each kind, in a drawn order, instead of all kinds in turn: reload=100;restart=20;kill=20." placeholder:"FAULT=N;..."`
 	Guard     string         `help:"The guard." enum:"hold,off" default:"hold"`
+	Settled   bool           `help:"Have flows that go on sending pass in the kernel (guard.settled): a packet may then overtake in the moment in which its flow is listed, and the lab fails."`
 	Program   []string       `help:"Who gives the verdicts: verdictd, and behind it what is to be compared with it under the same faults, without a guard and a keeper." enum:"verdictd,libnetfilter_queue" default:"verdictd"`
 	Keeper    bool           `help:"Have verdictd supervise hold what verdictd leaves; without it the lab starts the program once more." default:"true" negatable:""`
 	Reference string         `help:"The program on libnetfilter_queue. Default: nfq_reference beside the programs." type:"path" placeholder:"PATH"`
@@ -65,8 +66,9 @@ func (c *faultsCmd) config() *faults.Config {
 		duration = defaultFaults
 	}
 	return &faults.Config{
-		Duration: duration, Seed: c.Seed, Rate: c.Rate, Only: c.Only, Plan: c.Plan, Guard: c.Guard, Programs: c.Program,
-		Keeper: c.Keeper, Reference: c.Reference,
+		Duration: duration, Seed: c.Seed, Rate: c.Rate, Only: c.Only, Plan: c.Plan, Guard: c.Guard, Settled: c.Settled,
+		Programs: c.Program,
+		Keeper:   c.Keeper, Reference: c.Reference,
 	}
 }
 

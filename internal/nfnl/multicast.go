@@ -12,7 +12,11 @@ import (
 
 // Join subscribes the socket to a multicast group (NFNLGRP_*).
 func (s *Socket) Join(group uint32) error {
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(group)); err != nil {
+	err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(group))
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("join nfnetlink group %d: %w: needs CAP_NET_ADMIN in the network namespace", group, err)
+	case err != nil:
 		return fmt.Errorf("join nfnetlink group %d: %w", group, err)
 	}
 	return nil

@@ -20,6 +20,7 @@ type Config struct {
 	Plan      map[string]int // how many there are of each kind; nil: as many as the time has room for
 	Rate      int            // packets a second
 	Guard     string         // of report's names
+	Settled   bool           // flows that go on sending pass in the kernel, which gives strict order up
 	Programs  []string       // likewise: verdictd first, then those to compare with
 	Keeper    bool           // verdictd supervise holds what verdictd leaves
 	Reference string         // the C program, "" for the one beside the programs

@@ -15,12 +15,15 @@ const Schema = 1
 
 // Result is the document of `lab faults --json`.
 type Result struct {
-	Schema      int            `json:"schema"`
-	Version     string         `json:"version"`
-	Host        report.Host    `json:"host"`
-	Seed        uint64         `json:"seed"`
-	Rate        int            `json:"rate"` // packets a second
-	Guard       string         `json:"guard"`
+	Schema  int         `json:"schema"`
+	Version string      `json:"version"`
+	Host    report.Host `json:"host"`
+	Seed    uint64      `json:"seed"`
+	Rate    int         `json:"rate"` // packets a second
+	Guard   string      `json:"guard"`
+	// Settled: flows that go on sending pass in the kernel. A packet may then overtake in the moment in which its flow is
+	// listed.
+	Settled     bool           `json:"settled"`
 	Interrupted bool           `json:"interrupted"`
 	Kinds       []Meaning      `json:"kinds"`
 	Programs    []*Played      `json:"programs"`

@@ -35,6 +35,7 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 	}
 	result := &Result{
 		Schema: Schema, Version: t.Version, Host: t.Host, Seed: settled.Seed, Rate: c.Rate, Guard: c.Guard,
+		Settled:  c.Settled,
 		Programs: []*Played{}, Kinds: meanings(),
 	}
 	fmt.Fprintf(w, "lab: seed %d\n", settled.Seed)
@@ -80,7 +81,8 @@ func (p *Played) try(ctx context.Context, t *testbed.Testbed, c *Config, dir str
 	defer g.Close()
 	n := &nemesis{ctx: ctx, top: top, subject: &subject{
 		Programs: t.Programs, program: p.Program, reference: c.Reference, keeper: p.Keeper, guard: p.Guard,
-		group: g, ns: top.Queue,
+		settled: c.Settled,
+		group:   g, ns: top.Queue,
 	}}
 	if p.Program != report.ProgramVerdictd {
 		n.tables = func() error { return testbed.QueueRules(top.Queue, n.subject.config()) }

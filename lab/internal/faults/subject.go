@@ -26,6 +26,7 @@ type subject struct {
 	reference string
 	keeper    bool
 	guard     string
+	settled   bool
 	group     *testbed.Group
 	ns        *netlab.NetNS
 	policing  bool // the policy drops what goes to portSwitched
@@ -64,6 +65,7 @@ func (s *subject) config() *config.Config {
 	c := config.Default()
 	c.Queues.MaxLength, c.Queues.ReceiveBuffer = queueLength, receiveBuffer
 	c.Guard.Mode = vocabulary.GuardMode(s.guard)
+	c.Guard.Settled = s.settled
 	c.Rules.Placement = vocabulary.PlacementForward
 	c.Rules.Families = []vocabulary.Family{vocabulary.IPv4}
 	c.Rules.DestinationPorts = []uint16{portAccepted, portPoliced, portSwitched, portOverload}
