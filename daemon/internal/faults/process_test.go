@@ -46,7 +46,8 @@ func TestStandsStill(t *testing.T) {
 	leavesNothing(t, e.near)
 }
 
-// TestClockJumps: the monotonic clock is years ahead (a time namespace, as after a container was restored), or behind. Nobody but the daemon sees it. That the daemon does not look at the wall's clock is TestNoWallClock's.
+// TestClockJumps: the monotonic clock is years ahead (a time namespace, as after a container was restored), or behind.
+// Nobody but the daemon sees it. That the daemon does not look at the wall's clock is TestNoWallClock's.
 func TestClockJumps(t *testing.T) {
 	needsRoot(t)
 	if _, err := os.Stat("/proc/self/ns/time"); err != nil {

@@ -21,8 +21,8 @@ type Result struct {
 	Seed    uint64      `json:"seed"`
 	Rate    int         `json:"rate"` // packets a second
 	Guard   string      `json:"guard"`
-	// Settled: flows that go on sending pass in the kernel. A packet may then overtake in the moment in which its flow is
-	// listed.
+	// Settled: flows that go on sending pass in the kernel. A packet may then overtake in the moment in which its flow
+	// is listed.
 	Settled     bool           `json:"settled"`
 	Interrupted bool           `json:"interrupted"`
 	Kinds       []Meaning      `json:"kinds"`
