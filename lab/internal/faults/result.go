@@ -216,9 +216,8 @@ func (p *Played) judge(taintedBefore uint64) {
 			p.Kinds = append(p.Kinds, *s)
 		}
 	}
-	p.Others.add(&p.Between.Costs)
-	if p.Between.Costs != (Costs{}) {
-		violated("outside of any fault: %s", p.Between.Costs.String())
+	if others := p.split(&p.Between); others != (Costs{}) {
+		violated("outside of any fault: %s", others.String())
 	}
 	if p.Corrupted > 0 {
 		violated("%d packets arrived damaged", p.Corrupted)
@@ -244,6 +243,8 @@ func (p *Played) split(f *Fault) (others Costs) {
 			inherent = n
 		} else if k.counted && i == lost {
 			inherent = min(n, f.KernelDropped)
+		} else if p.Guard == report.GuardOff && i == clashed {
+			inherent = n // nobody keeps them away
 		}
 		*p.Inherent.of(i) += inherent
 		*others.of(i) = n - inherent
