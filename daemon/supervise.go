@@ -28,7 +28,7 @@ func (c *superviseCommand) Validate() error {
 }
 
 // Run keeps the command running.
-func (c *superviseCommand) Run() (err error) {
+func (c *superviseCommand) Run(signals *service.Signals) (err error) {
 	log := newLog()
 	folder, err := socketFolder()
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *superviseCommand) Run() (err error) {
 		args = args[1:]
 	}
 	status, err := supervise.Run(supervise.Options{
-		Program: cli.Itself(), Args: args, Log: log, Store: store, Watchdog: c.Watchdog,
+		Program: cli.Itself(), Args: args, Log: log, Store: store, Watchdog: c.Watchdog, Stop: signals.Stop(),
 		Failure: func(said string) (supervise.Failure, error) {
 			plan, err := failure.Parse(said)
 			return supervise.Failure{

@@ -79,8 +79,8 @@ func (p Plan) accept(sockets []*os.File, log *slog.Logger) error {
 		return errs
 	}
 	gate := func(queue uint16) bool { return !p.verdicts(queue) }
-	// First, so that few packets are overtaken by those that meet no rule any more. Where more arrive all the time, this
-	// ends with an error that means nothing.
+	// First, so that few packets are overtaken by those that meet no rule any more. Where more arrive all the time,
+	// this ends with an error that means nothing.
 	_ = all(p.verdicts)
 	err = errors.Join(
 		rules.DetachVerdicts(), all(p.verdicts),

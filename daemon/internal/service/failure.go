@@ -21,7 +21,11 @@ func guardFailurePlan(cfg *config.Config) failure.Plan {
 }
 
 // tellFailure says it to whoever outlives the daemon.
-func (s *service) tellFailure(p failure.Plan) {
+func (s *service) tellFailure() {
+	p := FailurePlan(s.cfg)
+	if s.command == "guard" {
+		p = guardFailurePlan(s.cfg)
+	}
 	s.notify(supervise.FailureKey + "=" + p.String())
 	if err := failure.Remember(p); err != nil {
 		s.Log.Warn("a unit's `verdictd release` does not know what to do", "error", err)

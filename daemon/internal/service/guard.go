@@ -43,7 +43,7 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	}
 	if err == nil {
 		s.Log.Info("guard begins", "version", s.Version, "table", guardTable, "mode", s.keeper.Mode())
-		s.tellFailure(guardFailurePlan(cfg))
+		s.tellFailure()
 		err = s.serve(ctx)
 	}
 	return errors.Join(err, s.leave())

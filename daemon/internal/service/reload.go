@@ -96,6 +96,7 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 	}
 	s.enter(t, next.Config)
 	s.cfg, s.read = next.Config, r.Began
+	s.tellFailure()
 	r.Result = control.Done
 	if len(r.Changed) == 0 {
 		r.Result = control.Unchanged
@@ -112,10 +113,10 @@ func (s *service) apply(_ context.Context, next *config.Config) error {
 }
 
 // live are the sections and keys that a reload changes. What is not here takes a restart.
-var live = []string{"policy", "analysis", "statistics", "metrics.listen", "control"}
+var live = []string{"policy", "analysis", "statistics", "metrics.listen", "control", "failure"}
 
 // ofGuard are those that `verdictd guard` reads.
-var ofGuard = []string{"guard", "statistics", "metrics", "control"}
+var ofGuard = []string{"guard", "statistics", "metrics", "control", "failure"}
 
 // in reports whether a key is one of a list, or in a section that is.
 func in(list []string, key string) bool {

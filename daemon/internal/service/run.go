@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	if err := s.confine(); err != nil {
 		return s.finish(ctx, err)
 	}
-	s.tellFailure(FailurePlan(cfg))
+	s.tellFailure()
 	return s.finish(ctx, s.serve(ctx))
 }
 

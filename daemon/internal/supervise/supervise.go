@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,8 @@ type Options struct {
 	// Store holds the daemon's descriptors. It stays the caller's to close.
 	Store *fdstore.Server
 
+	// Stop ends before Run has begun to listen where the caller has been told to end already; nil: it never does.
+	Stop context.Context
 	// Failure reads what the daemon says of its failure (FailureKey): what is to become of packets without it.
 	Failure func(said string) (Failure, error)
 
@@ -75,6 +78,9 @@ func Run(o Options) (status int, err error) {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
 	defer signal.Stop(children)
+	if o.Stop != nil && o.Stop.Err() != nil {
+		return cli.Done, nil
+	}
 	s := &supervisor{Options: o, outer: newOuter(o.Log), messages: listen(o.Store)}
 	if err := s.start(); err != nil {
 		return cli.Failed, err
