@@ -67,6 +67,7 @@ const (
 	HasMark
 	HasTCPState
 	HasSCTPState
+	HasDCCPState
 	HasStart
 	HasStop
 )
@@ -81,10 +82,27 @@ type Event struct {
 	Timeout     uint32 // seconds
 	Mark        uint32
 	Zone        uint16 // of both directions
-	State       uint8  // of TCP or SCTP
+	State       uint8  // of TCP, SCTP or DCCP
 	Start, Stop uint64 // ns since 1970; sent where net.netfilter.nf_conntrack_timestamp is 1
 	PortID      uint32 // of the socket that asked for the change; 0: traffic did it
 	Has         Field
+	// helper is the name of the program part that reads the flow (ftp, sip), cut off at a
+	// zero byte.
+	helper [helperLen]byte
+}
+
+// helperLen is NF_CT_HELPER_NAME_LEN.
+const helperLen = 16
+
+// HelperName is the helper's, empty where the kernel sent none. It is the event's own
+// bytes.
+func (e *Event) HelperName() []byte {
+	for i, c := range e.helper {
+		if c == 0 {
+			return e.helper[:i]
+		}
+	}
+	return e.helper[:]
 }
 
 // Attributes of an entry (include/uapi/linux/netfilter/nfnetlink_conntrack.h), beside those of tuples.
@@ -92,6 +110,7 @@ const (
 	ctaTupleReply   = 2
 	ctaStatus       = 3
 	ctaProtoInfo    = 4
+	ctaHelp         = 5
 	ctaTimeout      = 7
 	ctaMark         = 8
 	ctaCountersOrig = 9
@@ -103,8 +122,11 @@ const (
 	ctaTupleZone = 3
 
 	ctaProtoInfoTCP  = 1
+	ctaProtoInfoDCCP = 2
 	ctaProtoInfoSCTP = 3
-	ctaProtoState    = 1 // in both of them
+	ctaProtoState    = 1 // in each of them
+
+	ctaHelpName = 1
 
 	ctaCountersPackets = 1
 	ctaCountersBytes   = 2
@@ -201,6 +223,10 @@ func (e *Event) decode(m *nfnl.Message) bool {
 			e.protoInfo(data)
 		case ctaTimestamp:
 			e.timestamps(data)
+		case ctaHelp:
+			if name, ok := find(data, ctaHelpName); ok {
+				copy(e.helper[:], name)
+			}
 		}
 	}
 	return e.Orig.Src.IsValid() && e.Orig.Dst.IsValid()
@@ -214,7 +240,7 @@ func (e *Event) number(to *uint32, field Field, data []byte) {
 	}
 }
 
-// protoInfo reads the state of a TCP or SCTP connection.
+// protoInfo reads the state of a TCP, SCTP or DCCP connection.
 func (e *Event) protoInfo(info nfnl.Attributes) {
 	typ, inner, ok := info.Next()
 	if !ok {
@@ -229,6 +255,8 @@ func (e *Event) protoInfo(info nfnl.Attributes) {
 		e.State, e.Has = state[0], e.Has|HasTCPState
 	case ctaProtoInfoSCTP:
 		e.State, e.Has = state[0], e.Has|HasSCTPState
+	case ctaProtoInfoDCCP:
+		e.State, e.Has = state[0], e.Has|HasDCCPState
 	}
 }
 

@@ -50,6 +50,9 @@ func makeEntries(t *testing.T) {
 	sendRaw(t, "ip4:icmp", "127.0.0.1", []byte{8, 0, 0xf7, 0xfd, 0, 1, 0, 1})
 	sendRaw(t, "ip6:ipv6-icmp", "::1", []byte{128, 0, 0, 0, 0, 1, 0, 1})
 	sendRaw(t, "ip4:253", "127.0.0.1", []byte{42})
+	dccp := make([]byte, 24) // a request
+	dccp[1], dccp[3], dccp[4], dccp[8] = 1, 2, 6, 1
+	sendRaw(t, "ip4:33", "127.0.0.1", dccp)
 	six, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
 	if err != nil {
 		t.Fatal(err)
@@ -77,10 +80,42 @@ func makeEntries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Both ends have sent a SYN; a program part reads the flow.
+	both := conntrack.NewFlow(unix.IPPROTO_TCP, confirmed, v4[0], v4[1], 1, 21, 300, 0)
+	both.ProtoInfo.TCP = &conntrack.ProtoInfoTCP{State: 9}
+	if err := table.Create(both); err != nil {
+		t.Fatal(err)
+	}
+	makeHelped(t)
 	makeDirectional(t)
 	if err := table.Flush(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// makeHelped makes a flow that a helper reads, where there is an nft that can say so.
+func makeHelped(t *testing.T) {
+	t.Helper()
+	nft := exec.Command("nft", "-f", "-")
+	nft.Stdin = strings.NewReader(`table ip helped {
+		ct helper reader { type "ftp" protocol tcp; }
+		chain output { type filter hook output priority 0; tcp dport 21 ct helper set "reader"; }
+	}
+`)
+	if out, err := nft.CombinedOutput(); err != nil {
+		t.Logf("without a helper: %v: %s", err, out)
+		return
+	}
+	server, err := net.Listen("tcp4", "127.0.0.1:21")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	client, err := net.Dial("tcp4", "127.0.0.1:21")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
 }
 
 // makeDirectional makes an entry with a zone for one direction only, and one of GRE, where the program is there that

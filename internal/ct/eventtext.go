@@ -7,10 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The names of protocols and states are those of conntrack(8).
+// The names of protocols and states are those of conntrack(8), of libnetfilter_conntrack
+// 1.0.9; it writes DCCP's states by SCTP's names.
 var (
 	tcpStates = [...]string{
-		"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "LISTEN",
+		"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
 	}
 	sctpStates = [...]string{
 		"NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT",
@@ -18,13 +19,13 @@ var (
 	eventMarks = [...]string{EventNew: "    [NEW] ", EventUpdate: " [UPDATE] ", EventDestroy: "[DESTROY] "}
 )
 
-// StateName is the state of a TCP or SCTP connection, empty where the kernel sent none.
+// StateName is the state of a TCP, SCTP or DCCP connection, empty where the kernel sent none.
 func (e *Event) StateName() string {
 	var names []string
 	switch {
 	case e.Has&HasTCPState != 0:
 		names = tcpStates[:]
-	case e.Has&HasSCTPState != 0:
+	case e.Has&(HasSCTPState|HasDCCPState) != 0:
 		names = sctpStates[:]
 	default:
 		return ""
@@ -68,8 +69,15 @@ func (e *Event) AppendText(b []byte) []byte {
 	if e.Zone != 0 {
 		b = appendNumber(b, "zone=", uint64(e.Zone))
 	}
-	if e.Has&(HasStart|HasStop) == HasStart|HasStop {
-		b = appendNumber(b, "delta-time=", (e.Stop-e.Start)/uint64(time.Second))
+	if e.Has&HasStart != 0 {
+		stop := e.Stop
+		if stop == 0 {
+			stop = uint64(time.Now().UnixNano())
+		}
+		b = appendNumber(b, "delta-time=", stop/uint64(time.Second)-e.Start/uint64(time.Second))
+	}
+	if name := e.HelperName(); len(name) > 0 {
+		b = append(append(append(b, "helper="...), name...), ' ')
 	}
 	if e.PortID != 0 {
 		b = appendNumber(append(b, "[USERSPACE] "...), "portid=", uint64(e.PortID))
@@ -97,15 +105,17 @@ func appendNumber(b []byte, name string, n uint64) []byte {
 func (t *Tuple) appendText(b []byte, zone string) []byte {
 	b = append(t.Src.AppendTo(append(b, "src="...)), ' ')
 	b = append(t.Dst.AppendTo(append(b, "dst="...)), ' ')
-	switch {
-	case t.Protocol == unix.IPPROTO_GRE:
+	// By the protocol alone: where the kernel sent no ports, as for a protocol that it has
+	// no tracker for, conntrack writes zeroes.
+	switch t.Protocol {
+	case unix.IPPROTO_GRE:
 		b = append(strconv.AppendUint(append(b, "srckey=0x"...), uint64(t.SrcPort), 16), ' ')
 		b = append(strconv.AppendUint(append(b, "dstkey=0x"...), uint64(t.DstPort), 16), ' ')
-	case t.HasICMP:
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		b = appendNumber(b, "type=", uint64(t.ICMPType))
 		b = appendNumber(b, "code=", uint64(t.ICMPCode))
 		b = appendNumber(b, "id=", uint64(t.ICMPID))
-	case t.HasPorts:
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_SCTP, unix.IPPROTO_DCCP:
 		b = appendNumber(b, "sport=", uint64(t.SrcPort))
 		b = appendNumber(b, "dport=", uint64(t.DstPort))
 	}

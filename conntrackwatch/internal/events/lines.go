@@ -81,6 +81,9 @@ func appendJSON(b []byte, e *ct.Event, at time.Time) []byte {
 	b = appendMember(b, "start_ns", e.Start, e.Has&ct.HasStart != 0)
 	b = appendMember(b, "stop_ns", e.Stop, e.Has&ct.HasStop != 0)
 	b = appendMember(b, "portid", uint64(e.PortID), e.PortID != 0)
+	if name := e.HelperName(); len(name) > 0 {
+		b = strconv.AppendQuoteToASCII(append(b, `,"helper":`...), string(name))
+	}
 	return append(b, "}\n"...)
 }
 
