@@ -63,11 +63,13 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	if err != nil {
 		return err
 	}
-	source, err := e.open(out.remarks)
+	set, err := e.open(out.remarks)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, source.Close()) }()
+	defer func() { err = errors.Join(err, set.Close()) }()
+	source := set.Sources()[0]
+	source.PublishEvents(ct.EventCounts{})
 	watch, err := events.Open(e.config(filter), source, out.results, out.remarks)
 	if err != nil {
 		return err
@@ -78,7 +80,7 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 	fmt.Fprintf(out.remarks, "conntrackwatch: listening, with room for %d bytes. While somebody listens, the kernel"+
 		" attaches events to new entries where nf_conntrack_events is 2: on a kernel without the fix of CVE-2022-49561"+
 		" that takes part in the exposure.\n", watch.ReceiveBuffer())
-	stop, err := e.serve([]*observe.Source{source}, out.remarks)
+	stop, err := e.serve(set, out.remarks)
 	if err != nil {
 		return err
 	}
@@ -87,8 +89,14 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 		return err
 	}
 
+	ctx, over := context.WithCancelCause(ctx)
+	defer over(nil)
+	go source.AwaitEnd(ctx, over)
 	// What was counted up to an error is worth printing too.
 	result, err := watch.Run(ctx)
+	if cause := context.Cause(ctx); errors.Is(cause, observe.ErrGone) {
+		err = errors.Join(err, cause)
+	}
 	switch {
 	case e.Format != "":
 		return errors.Join(err, writeText(output{results: out.remarks}, result))
@@ -110,15 +118,10 @@ func (e *eventsCmd) config(filter ct.Filter) events.Config {
 }
 
 // open opens the namespace to listen in.
-func (e *eventsCmd) open(remarks io.Writer) (*observe.Source, error) {
+func (e *eventsCmd) open(remarks io.Writer) (*observe.Set, error) {
 	var p places
 	if e.NetNS != "" {
 		p.NetNS = []string{e.NetNS}
 	}
-	sources, err := p.open(remarks)
-	if err != nil {
-		return nil, err
-	}
-	sources[0].PublishEvents(ct.EventCounts{})
-	return sources[0], nil
+	return p.open(remarks)
 }

@@ -47,28 +47,26 @@ func (l *liveCmd) Run(ctx context.Context, out output) (err error) {
 		ctx, cancel = context.WithTimeout(ctx, l.Duration)
 		defer cancel()
 	}
-	sources, err := l.open(out.remarks)
+	set, err := l.open(out.remarks)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, observe.CloseAll(sources)) }()
+	defer func() { err = errors.Join(err, set.Close()) }()
 	if l.Events {
-		leave, err := observe.Listen(ctx, sources, l.Interval, out.remarks)
+		leave, err := observe.Listen(ctx, set, l.Interval, out.remarks)
 		if err != nil {
 			return err
 		}
 		defer leave()
 	}
-	stop, err := l.serve(sources, out.remarks)
+	stop, err := l.serve(set, out.remarks)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	all := make([]*live.Watched, len(sources))
-	for i, source := range sources {
-		if all[i], err = live.Watch(source); err != nil {
-			return err
-		}
+	all, err := live.Watch(set)
+	if err != nil {
+		return err
 	}
 	if err := ready(); err != nil {
 		return err

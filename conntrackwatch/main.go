@@ -4,9 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -17,8 +15,8 @@ import (
 var version = "devel"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := run(ctx, os.Args[1:], output{os.Stdout, os.Stderr})
+	ctx, s, stop := catch(context.Background(), os.Stderr, hasTerminal())
+	status := runWith(ctx, s, os.Args[1:], output{os.Stdout, os.Stderr})
 	stop()
 	os.Exit(status)
 }
@@ -28,7 +26,12 @@ type output struct {
 	results, remarks io.Writer
 }
 
+// run is the program without signals.
 func run(ctx context.Context, args []string, out output) int {
+	return runWith(ctx, &signals{}, args, out)
+}
+
+func runWith(ctx context.Context, s *signals, args []string, out output) int {
 	var commands struct {
 		Version kong.VersionFlag `help:"Print the version and exit."`
 		Stats   statsCmd         `cmd:"" help:"Count what the kernel's conntrack counters rise by. Has no side effects."`
@@ -41,6 +44,6 @@ func run(ctx context.Context, args []string, out output) int {
 		Description: "Counts what connection tracking does in this network namespace.",
 		Version:     version,
 		Commands:    &commands,
-	}.Run(args, out.results, out.remarks, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out),
+	}.Run(args, out.results, out.remarks, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(out), kong.Bind(s),
 		kong.Vars{"trace_buffer": strconv.Itoa(trace.DefaultBuffer)})
 }

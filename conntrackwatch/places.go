@@ -25,11 +25,8 @@ func (p places) Validate() error {
 // named says whether results have to say which namespace they are of.
 func (p places) named() bool { return p.AllNetNS || len(p.NetNS) > 0 }
 
-// names lists the namespaces asked for.
+// names are the namespaces asked for by name.
 func (p places) names() ([]netlab.NetNSName, error) {
-	if p.AllNetNS {
-		return netlab.ListNetNS()
-	}
 	if !p.named() {
 		return []netlab.NetNSName{{Name: "self", Path: "/proc/thread-self/ns/net"}}, nil
 	}
@@ -45,12 +42,15 @@ func (p places) names() ([]netlab.NetNSName, error) {
 }
 
 // open opens them. Of --all-netns those that this user may not watch are named in remarks and left out.
-func (p places) open(remarks io.Writer) ([]*observe.Source, error) {
+func (p places) open(remarks io.Writer) (*observe.Set, error) {
+	if p.AllNetNS {
+		return observe.OpenListed(netlab.ListNetNS, remarks)
+	}
 	names, err := p.names()
 	if err != nil {
 		return nil, err
 	}
-	return observe.OpenAll(names, p.AllNetNS, remarks)
+	return observe.OpenNamed(names)
 }
 
 // metrics are where Prometheus may ask.
@@ -59,9 +59,9 @@ type metrics struct {
 }
 
 // serve serves until the returned function is called. Without --listen it does nothing.
-func (m metrics) serve(sources []*observe.Source, remarks io.Writer) (stop func() error, err error) {
+func (m metrics) serve(set *observe.Set, remarks io.Writer) (stop func() error, err error) {
 	if m.Listen == "" {
 		return func() error { return nil }, nil
 	}
-	return observe.Serve(m.Listen, sources, remarks)
+	return observe.Serve(m.Listen, set, remarks)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"verdictd/conntrackwatch/internal/observe"
 	"verdictd/conntrackwatch/internal/stats"
 )
 
@@ -40,34 +39,29 @@ func (s *statsCmd) Validate() error {
 }
 
 // Run is called by kong.
-func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
+func (s *statsCmd) Run(ctx context.Context, asked *signals, out output) (err error) {
 	ctx, cancel := s.context(ctx)
 	defer cancel()
-	sources, err := s.open(out.remarks)
+	set, err := s.open(out.remarks)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, observe.CloseAll(sources)) }()
-	options := stats.Options{
+	defer func() { err = errors.Join(err, set.Close()) }()
+	c := &counting{statsCmd: s, set: set, out: out, options: stats.Options{
 		Version: version, Interval: s.Interval > 0, Once: s.Once, Named: s.named(), PerCPU: s.PerCPU || s.All, All: s.All,
-	}
-	var all []*stats.Readings
-	for _, source := range sources {
-		r, err := stats.Begin(source, options)
-		if err != nil {
-			return err
-		}
-		all = append(all, r)
+	}}
+	if err := c.begin(); err != nil {
+		return err
 	}
 	if s.Once {
-		for _, r := range all {
-			if err := s.print(out, r.Once()); err != nil {
+		for _, one := range c.all {
+			if err := s.print(out, one.Once()); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	stop, err := s.serve(sources, out.remarks)
+	stop, err := s.serve(set, out.remarks)
 	if err != nil {
 		return err
 	}
@@ -75,65 +69,15 @@ func (s *statsCmd) Run(ctx context.Context, out output) (err error) {
 	if err := ready(); err != nil {
 		return err
 	}
-	if s.Interval > 0 {
-		if err := s.samples(ctx, out, all); err != nil {
-			return err
-		}
-	} else {
-		<-ctx.Done()
+	if err := c.run(ctx, asked.write); err != nil {
+		return err
 	}
-	for _, r := range all {
-		if err := s.last(out, r); err != nil {
+	for _, one := range c.all {
+		if err := c.last(one); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// last prints the end of a namespace's counting: with an interval a last, shorter one, and then the whole.
-func (s *statsCmd) last(out output, r *stats.Readings) error {
-	result, err := r.Next()
-	switch {
-	case err != nil:
-		return err
-	case s.Interval == 0:
-		return s.print(out, result)
-	case s.JSON:
-		return printLine(out, result)
-	}
-	if err := writeText(out, &stats.Row{Result: result}); err != nil {
-		return err
-	}
-	return writeText(out, result)
-}
-
-// samples prints one of each namespace every interval until ctx is done. The last one, of less than an interval, is
-// left to the caller.
-func (s *statsCmd) samples(ctx context.Context, out output, all []*stats.Readings) error {
-	tick := time.NewTicker(s.Interval)
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		for i, r := range all {
-			result, err := r.Next()
-			if err != nil {
-				return err
-			}
-			if s.JSON {
-				err = printLine(out, result)
-			} else {
-				const page = 20 // intervals to a header, as vmstat has it
-				err = writeText(out, &stats.Row{Result: result, Header: i == 0 && n%page == 0})
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // printLine writes a result as one line of JSON.

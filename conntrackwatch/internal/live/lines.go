@@ -5,29 +5,64 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"verdictd/conntrackwatch/internal/observe"
 )
 
-// Watched is a namespace under watch.
+// Watched are the namespaces under watch, which come and go.
 type Watched struct {
+	set *observe.Set
+	all []*watched
+}
+
+// watched is one of them.
+type watched struct {
 	source *observe.Source
 	last   observe.Reading
 	failed error
+	rows   []history // by column
 }
 
-// Watch takes the first reading of a source.
-func Watch(source *observe.Source) (*Watched, error) {
-	first, err := source.Read()
-	if err != nil {
-		return nil, err
+// Watch takes the first reading of each namespace of a set.
+func Watch(set *observe.Set) (*Watched, error) {
+	w := &Watched{set: set}
+	for _, source := range set.Sources() {
+		one := newWatched(source)
+		if one.failed != nil {
+			return nil, one.failed
+		}
+		w.all = append(w.all, one)
 	}
-	return &Watched{source: source, last: first}, nil
+	return w, nil
+}
+
+func newWatched(source *observe.Source) *watched {
+	w := &watched{source: source, rows: make([]history, len(columns))}
+	for i := range w.rows {
+		w.rows[i].size = kept
+	}
+	w.last, w.failed = source.Read()
+	return w
+}
+
+// refresh drops namespaces that are gone, and begins with those that are new.
+func (w *Watched) refresh() {
+	var all []*watched
+	for _, source := range w.set.Sources() {
+		at := slices.IndexFunc(w.all, func(o *watched) bool { return o.source == source })
+		if at >= 0 {
+			all = append(all, w.all[at])
+		} else {
+			all = append(all, newWatched(source))
+		}
+	}
+	w.all = all
 }
 
 // step reads, and says what happened since the step before. After an error the next step spans both.
-func (w *Watched) step() (observe.Figures, error) {
+func (w *watched) step() (observe.Figures, error) {
 	now, err := w.source.Read()
 	w.failed = err
 	if err != nil {
@@ -39,8 +74,8 @@ func (w *Watched) step() (observe.Figures, error) {
 }
 
 // Lines prints one for each namespace and interval until ctx is done, as JSON or with columns as wide as their heads. A
-// namespace that cannot be read is a remark.
-func Lines(ctx context.Context, all []*Watched, every time.Duration, asJSON bool, results, remarks io.Writer) error {
+// namespace that cannot be read is a remark, said once.
+func Lines(ctx context.Context, all *Watched, every time.Duration, asJSON bool, results, remarks io.Writer) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	const page = 20 // intervals to a header, as vmstat has it
@@ -55,9 +90,13 @@ func Lines(ctx context.Context, all []*Watched, every time.Duration, asJSON bool
 				return err
 			}
 		}
-		for _, v := range all {
+		all.refresh()
+		for _, v := range all.all {
+			before := v.failed
 			f, err := v.step()
 			switch {
+			case err != nil && before != nil && err.Error() == before.Error():
+				continue
 			case err != nil:
 				fmt.Fprintf(remarks, "conntrackwatch: %v\n", err)
 				continue

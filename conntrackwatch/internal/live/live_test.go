@@ -35,15 +35,17 @@ func TestSparkline(t *testing.T) {
 
 func TestLiveModel(t *testing.T) {
 	ns := testkit.Namespace(t)
-	s, err := observe.Open(netlab.NetNSName{Name: "here", Path: ns.Path()})
+	here := netlab.NetNSName{Name: "here", Path: ns.Path()}
+	set, err := observe.OpenNamed([]netlab.NetNSName{here, here})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := Watch(s)
+	defer func() { _ = set.Close() }()
+	v, err := Watch(set)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newModel([]*Watched{v, v}, time.Second, "Linux")
+	m := newModel(v, time.Second, "Linux")
 	send := func(msg tea.Msg) tea.Cmd {
 		_, cmd := m.Update(msg)
 		return cmd
@@ -61,9 +63,9 @@ func TestLiveModel(t *testing.T) {
 		t.Errorf("want both namespaces in\n%s", view)
 	}
 	key('p')
-	before := len(m.rows[0][0].values)
+	before := len(v.all[0].rows[0].values)
 	send(tickMsg(time.Now()))
-	if !strings.Contains(m.View(), "paused") || len(m.rows[0][0].values) != before {
+	if !strings.Contains(m.View(), "paused") || len(v.all[0].rows[0].values) != before {
 		t.Errorf("paused, it reads on:\n%s", m.View())
 	}
 	key('p')
@@ -76,7 +78,7 @@ func TestLiveModel(t *testing.T) {
 	if n := strings.Count(m.View(), "\n"); n > 4 {
 		t.Errorf("%d lines on a terminal of 5", n+1)
 	}
-	if err := s.Close(); err != nil {
+	if err := set.Sources()[0].Close(); err != nil {
 		t.Fatal(err)
 	}
 	send(tea.WindowSizeMsg{Width: 60, Height: 40})

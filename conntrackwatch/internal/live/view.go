@@ -28,7 +28,7 @@ var (
 )
 
 // View draws a terminal until q or the end of ctx.
-func View(ctx context.Context, all []*Watched, every time.Duration, terminal io.Writer) error {
+func View(ctx context.Context, all *Watched, every time.Duration, terminal io.Writer) error {
 	release, err := kernelfacts.Release()
 	if err != nil {
 		return err
@@ -44,8 +44,7 @@ func View(ctx context.Context, all []*Watched, every time.Duration, terminal io.
 
 // model is bubbletea's model: the state of the view.
 type model struct {
-	all      []*Watched
-	rows     [][]history // by namespace and column
+	all      *Watched
 	interval time.Duration
 	title    string
 	width    int
@@ -54,16 +53,8 @@ type model struct {
 	paused   bool
 }
 
-func newModel(all []*Watched, interval time.Duration, title string) *model {
-	m := &model{all: all, interval: interval, title: title, width: 80, height: 24}
-	for range all {
-		rows := make([]history, len(columns))
-		for i := range rows {
-			rows[i].size = kept
-		}
-		m.rows = append(m.rows, rows)
-	}
-	return m
+func newModel(all *Watched, interval time.Duration, title string) *model {
+	return &model{all: all, interval: interval, title: title, width: 80, height: 24}
 }
 
 type tickMsg time.Time
@@ -92,7 +83,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		case "p", " ":
 			m.paused = !m.paused
 		case "down", "j":
-			m.first = min(m.first+1, len(m.all)-1)
+			m.first = max(0, min(m.first+1, len(m.all.all)-1))
 		case "up", "k":
 			m.first = max(m.first-1, 0)
 		}
@@ -102,13 +93,15 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 
 // read takes the next reading of every namespace.
 func (m *model) read() {
-	for i, v := range m.all {
+	m.all.refresh()
+	m.first = max(0, min(m.first, len(m.all.all)-1))
+	for _, v := range m.all.all {
 		f, err := v.step()
 		for j, c := range columns {
 			if err != nil {
-				m.rows[i][j].add(nil)
+				v.rows[j].add(nil)
 			} else {
-				m.rows[i][j].add(c.figure(f))
+				v.rows[j].add(c.figure(f))
 			}
 		}
 	}
@@ -122,8 +115,8 @@ func (m *model) View() string {
 	}
 	lines := []string{bold.Render("conntrackwatch") + "  " + m.title + "  " +
 		faint.Render(state+"; q quits, p pauses, arrows scroll")}
-	for i := m.first; i < len(m.all); i++ {
-		lines = append(lines, m.namespace(i)...)
+	for _, v := range m.all.all[min(m.first, len(m.all.all)):] {
+		lines = append(lines, m.namespace(v)...)
 	}
 	if len(lines) > m.height {
 		lines = lines[:m.height]
@@ -132,15 +125,15 @@ func (m *model) View() string {
 }
 
 // namespace draws one.
-func (m *model) namespace(i int) []string {
-	lines := []string{"", bold.Render("namespace " + m.all[i].source.Name)}
-	if err := m.all[i].failed; err != nil {
+func (m *model) namespace(v *watched) []string {
+	lines := []string{"", bold.Render("namespace " + v.source.Name)}
+	if err := v.failed; err != nil {
 		lines = append(lines, alarm.Render(err.Error()))
 	}
 	for j, c := range columns {
-		h := &m.rows[i][j]
+		h := &v.rows[j]
 		value := fmt.Sprintf("%*s", valueWidth, c.text(h.last()))
-		if v := h.last(); v != nil && *v > 0 && strings.HasSuffix(c.row, "/s") {
+		if last := h.last(); last != nil && *last > 0 && strings.HasSuffix(c.row, "/s") {
 			value = alarm.Render(value) // each rate here is of something that should not happen
 		}
 		lines = append(lines, fmt.Sprintf("  %-*s%s  %s", nameWidth, c.row, value,

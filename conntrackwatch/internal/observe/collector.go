@@ -10,22 +10,23 @@ import (
 
 // Collector reads its sources whenever Prometheus asks.
 type Collector struct {
-	sources []*Source
+	set *Set
 
 	up, entries, limit, queued, queueDropped, userDropped, events, lost *prometheus.Desc
 	counters                                                            map[ct.Counter]*prometheus.Desc
 }
 
-// NewCollector serves the sources, each labelled with its name as netns.
+// NewCollector serves the namespaces of a set, each labelled with its name as netns. One
+// that was named and is not there is down (up is 0) until it is made again.
 //
 // Conntrack's counters are labelled by CPU as well: each wraps at 32 bits, which Prometheus takes for a restart, as it
 // should; of a sum over CPUs it could not know.
-func NewCollector(sources []*Source) *Collector {
+func NewCollector(set *Set) *Collector {
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("conntrackwatch_"+name, help, append([]string{"netns"}, labels...), nil)
 	}
 	c := &Collector{
-		sources:      sources,
+		set:          set,
 		up:           describe("up", "Whether the namespace could be read."),
 		entries:      describe("conntrack_entries", "Entries in conntrack's table."),
 		limit:        describe("conntrack_entries_limit", "Entries that the table takes (nf_conntrack_max)."),
@@ -57,7 +58,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
-	for _, s := range c.sources {
+	for _, s := range c.set.Sources() {
 		r, err := s.Read()
 		up := 1.
 		if err != nil {

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"errors"
 	"time"
 
 	"verdictd/internal/ct"
@@ -23,6 +24,9 @@ type Figures struct {
 	QueueDropped *float64
 }
 
+// errOther: queues of two namespaces are not compared.
+var errOther = errors.New("another namespace")
+
 // Fill is the table's fill from 0 to 1; nil where its limit is not known.
 func (f Figures) Fill() *float64 {
 	if !f.Limit.Sent || f.Limit.N == 0 {
@@ -33,6 +37,10 @@ func (f Figures) Fill() *float64 {
 
 // Between compares two readings of one source.
 func Between(before, now Reading) Figures {
+	if now.Made != before.Made {
+		// Another namespace, of which nothing was counted before.
+		before.Snapshot.CPUs, before.Events, before.QueuesErr = nil, nil, errOther
+	}
 	took := now.Time.Sub(before.Time)
 	risen := now.Since(before.Snapshot).Total()
 	rates := risen.PerSecond(took)

@@ -158,7 +158,7 @@ func TestCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(NewCollector([]*Source{s, gone}))
+	registry.MustRegister(NewCollector(&Set{sources: []*Source{s, gone}}))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -15,18 +15,19 @@ type Readings struct {
 	source      *observe.Source
 	first, last ct.Snapshot
 	risen       ct.Snapshot
+	made        int // which namespace it is, as the source says
 	kernel      string
 	meaning     map[string]string
 }
 
 // Begin takes the first one.
 func Begin(source *observe.Source, o Options) (*Readings, error) {
-	first, err := source.Counters()
+	first, made, err := source.Counters()
 	if err != nil {
 		return nil, err
 	}
 	r := begin(first, o)
-	r.source = source
+	r.source, r.made = source, made
 	return r, nil
 }
 
@@ -38,12 +39,18 @@ func begin(first ct.Snapshot, o Options) *Readings {
 
 // Next takes the next reading.
 func (r *Readings) Next() (*Result, error) {
-	now, err := r.source.Counters()
+	now, made, err := r.source.Counters()
 	if err != nil {
 		return nil, err
 	}
+	if made != r.made {
+		r.made, r.last.CPUs = made, nil // another namespace, which began at 0
+	}
 	return r.add(now), nil
 }
+
+// SoFar is what was counted up to the last reading.
+func (r *Readings) SoFar() *Result { return r.result() }
 
 // meanings says what the counters that this kernel sends count on it.
 func meanings(sent ct.Counters) (release string, meaning map[string]string) {
