@@ -50,9 +50,7 @@ func makeEntries(t *testing.T) {
 	sendRaw(t, "ip4:icmp", "127.0.0.1", []byte{8, 0, 0xf7, 0xfd, 0, 1, 0, 1})
 	sendRaw(t, "ip6:ipv6-icmp", "::1", []byte{128, 0, 0, 0, 0, 1, 0, 1})
 	sendRaw(t, "ip4:253", "127.0.0.1", []byte{42})
-	dccp := make([]byte, 24) // a request
-	dccp[1], dccp[3], dccp[4], dccp[8] = 1, 2, 6, 1
-	sendRaw(t, "ip4:33", "127.0.0.1", dccp)
+	sendRaw(t, "ip4:33", "127.0.0.1", []byte{1: 1, 3: 2, 4: 6, 8: 1, 23: 0}) // DCCP
 	six, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +78,7 @@ func makeEntries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Both ends have sent a SYN; a program part reads the flow.
+	// Both ends have sent a SYN.
 	both := conntrack.NewFlow(unix.IPPROTO_TCP, confirmed, v4[0], v4[1], 1, 21, 300, 0)
 	both.ProtoInfo.TCP = &conntrack.ProtoInfoTCP{State: 9}
 	if err := table.Create(both); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // Listen has a listener count the events of each namespace of the set and publish the
-// counts every so often, until the returned function is called. In one that is made anew
+// counts every so often, until the returned function is called. In one that is made again
 // it begins again.
 func Listen(ctx context.Context, set *Set, every time.Duration, remarks io.Writer) (leave func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
