@@ -15,6 +15,10 @@
 //
 //	lab soak --seed 4711 --only verdict3/cpu
 //
+// `lab faults` has the program that judges killed, stopped, reloaded, restarted,
+// overloaded and robbed of its rules, while packets go through a router whose
+// every one is accounted for.
+//
 // `lab dns` shows what users notice: how long names take to resolve without a
 // queue, with one, and under each guard, and how many resolvers had to wait for
 // their timeout. In guard drop they do; that row is the control of the others.
