@@ -19,6 +19,10 @@ func TestNoAllocation(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"plain": func(*Config) {},
 		"hints": func(c *Config) { c.Hints = nullHints{} },
+		"dropped packets logged": func(c *Config) {
+			c.Policy = dropPort(t, 9)
+			c.LogDrops = 1 << 20
+		},
 		"analysis": func(c *Config) {
 			c.Analysis = Analysis{Distribution: vocabulary.DistributionLogNormal, Delay: 1, PerFlow: true}
 		},

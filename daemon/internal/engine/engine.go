@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/policy"
+	"verdictd/daemon/internal/ring"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
 	"verdictd/internal/statistics"
@@ -48,6 +49,9 @@ type Judgement struct {
 	Analysis    Analysis
 	// Names are those of the policy's rules, for counting; a rule beyond them has none.
 	Names []string
+	// LogDrops is how many dropped packets a second and queue Engine.Dropped tells of, at
+	// most; 0: none.
+	LogDrops int
 }
 
 // Validate says what is wrong with it.
@@ -67,6 +71,7 @@ type Engine struct {
 	group   sync.WaitGroup
 	failed  chan error
 	reading sync.Mutex // of what the workers count
+	dropped *ring.Ring[Dropped]
 }
 
 // Open binds all queues in the network namespace of the calling thread. From
@@ -76,7 +81,7 @@ func Open(cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{wanted: cfg.Queues}
+	e := &Engine{wanted: cfg.Queues, dropped: ring.New[Dropped](droppedKept)}
 	numbers := make([]uint16, cfg.Queues)
 	for i := range numbers {
 		numbers[i] = cfg.Queue.Queue + uint16(i)
@@ -88,6 +93,7 @@ func Open(cfg Config) (*Engine, error) {
 		if err != nil {
 			return nil, errors.Join(err, e.Close())
 		}
+		w.sampler.to = e.dropped
 		e.workers = append(e.workers, w)
 	}
 	return e, nil

@@ -121,3 +121,22 @@ func TestResultsOfBusyEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestDropped: what the policy dropped is told, so many a second.
+func TestDropped(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Judgement = Judgement{Policy: dropPort(t, 9), Names: []string{"nine"}, Undecodable: vocabulary.Drop, LogDrops: 2}
+	})
+	b := batch(udp(1, 1), udp(9, 1), udp(2, 1)[:7], udp(9, 2), udp(9, 3))
+	b.Packets[1].InDev = 3
+	later := batch(udp(9, 4))
+	later.Received = b.Received + 2*second
+	r.judge(t, b, later)
+	var got []string
+	for d, ok := r.Dropped(); ok; d, ok = r.Dropped() {
+		got = append(got, fmt.Sprint(d.Rule, d.Key[0], d.Key[1], d.Bytes, d.InDev, d.More))
+	}
+	if want := []string{"nine4 17 29 3 0", "undecodable0 0 7 0 0", "nine4 17 29 0 2"}; !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}

@@ -25,6 +25,8 @@ type worker struct {
 	key     packet.Key
 	reply   nfq.Reply
 	replied int // replies since the last flush
+	rule    int // that has decided on the packet, by its place in judge.rules
+	sampler sampler
 	// answered is the id of the last packet whose verdict has returned, which are
 	// given in the order of ids. Others read it.
 	answered atomic.Uint32
@@ -46,6 +48,8 @@ type judge struct {
 	// and what becomes of undecodable packets last.
 	hits  []uint64
 	rules []statistics.Rule // what they are of
+	// logDrops is how many dropped packets a second are kept for the log.
+	logDrops int
 }
 
 // newJudge makes worker i's.
@@ -53,7 +57,7 @@ func newJudge(j *Judgement, i int) *judge {
 	rules := j.rules()
 	return &judge{
 		policy: j.Policy, undecodable: j.Undecodable, analyst: newAnalyst(j.Analysis, uint64(i)),
-		hits: make([]uint64, len(rules)), rules: rules,
+		hits: make([]uint64, len(rules)), rules: rules, logDrops: j.LogDrops,
 	}
 }
 
@@ -65,6 +69,9 @@ func (w *worker) handle(b *nfq.Batch) error {
 		b.Judges(p)
 		action := w.decide(p)
 		analysed := w.analyse()
+		if action == vocabulary.Drop && w.judge.logDrops > 0 {
+			w.keep(p, b.Received)
+		}
 		if err := w.answer(p, action); err != nil {
 			return err
 		}
@@ -89,11 +96,13 @@ func (w *worker) decide(p *nfq.Packet) vocabulary.Action {
 	}
 	if w.view.Decode(p.Payload) != nil {
 		w.counters.Undecodable++
-		w.judge.hits[len(w.judge.hits)-1]++
+		w.rule = len(w.judge.hits) - 1
+		w.judge.hits[w.rule]++
 		return w.judge.undecodable
 	}
-	action, rule := w.judge.policy.Decide(&w.view)
-	w.judge.hits[rule]++
+	var action vocabulary.Action
+	action, w.rule = w.judge.policy.Decide(&w.view)
+	w.judge.hits[w.rule]++
 	return action
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"verdictd/daemon/internal/gate"
 	"verdictd/daemon/internal/journal"
+	"verdictd/daemon/internal/ring"
 	"verdictd/internal/ct"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
@@ -138,7 +139,7 @@ func (g *Gate) open() (err error) {
 
 func (g *Gate) newWorker(i int) (*worker, error) {
 	w := &worker{
-		gate: g, number: i, zones: append([]uint16{0}, g.cfg.Zones...), drops: newRing[dropped](dropsKept),
+		gate: g, number: i, zones: append([]uint16{0}, g.cfg.Zones...), drops: ring.New[dropped](dropsKept),
 		refusals: make([]refusal, 0, dropsKept), firstUS: newHistogram(), heldUS: newHistogram(),
 		window: &statistics.Window{},
 	}

@@ -26,7 +26,7 @@ func (h Hints) Dropped(k *packet.Key, fingerprint uint32) {
 	d := dropped{key: *k, print: fingerprint}
 	flowKey(&d.key, 0)
 	for _, w := range h.g.workers {
-		if w.holding.Load() > 0 && w.drops.push(d) {
+		if w.holding.Load() > 0 && w.drops.Push(d) {
 			w.bell.ring()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"verdictd/daemon/internal/gate"
+	"verdictd/daemon/internal/ring"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
@@ -32,7 +33,7 @@ const (
 // a firewall's reload takes seconds.
 type lister struct {
 	bell    bell
-	flows   *ring[gate.Listing]
+	flows   *ring.Ring[gate.Listing]
 	settled atomic.Pointer[Settled]
 	failed  atomic.Uint64
 	said    map[string]bool // the lister's own
@@ -46,7 +47,7 @@ func newLister() (*lister, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lister{bell: bell{Alarm: alarm}, flows: newRing[gate.Listing](1 << 13), said: map[string]bool{}, ended: make(chan struct{})}, nil
+	return &lister{bell: bell{Alarm: alarm}, flows: ring.New[gate.Listing](1 << 13), said: map[string]bool{}, ended: make(chan struct{})}, nil
 }
 
 // run lists until stop is called. Listing is where workers see whether to hand
@@ -62,7 +63,7 @@ func (l *lister) run(listing *atomic.Bool, notice func(string)) {
 			}
 			flows = flows[:0]
 			for len(flows) < listTogether {
-				f, ok := l.flows.pop()
+				f, ok := l.flows.Pop()
 				if !ok {
 					break
 				}

@@ -89,7 +89,7 @@ func flowKeyOf(n int) (k packet.Key) {
 func (b *listerBench) list(first, last int) {
 	b.t.Helper()
 	for n := first; n <= last; n++ {
-		if !b.l.flows.push(gate.Listing{Tuple: flowKeyOf(n), Touches: &b.touched[n]}) {
+		if !b.l.flows.Push(gate.Listing{Tuple: flowKeyOf(n), Touches: &b.touched[n]}) {
 			b.t.Fatalf("flow %d found no room", n)
 		}
 	}

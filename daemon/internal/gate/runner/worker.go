@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/gate"
+	"verdictd/daemon/internal/ring"
 	"verdictd/internal/ct"
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
@@ -51,7 +52,7 @@ type worker struct {
 	asked  [questions]ct.Question
 
 	// What others tell.
-	drops *ring[dropped]
+	drops *ring.Ring[dropped]
 	moves atomic.Int64 // verdicts of others since the last turn
 	try   atomic.Bool
 	shut  atomic.Bool // receive nothing
@@ -156,7 +157,7 @@ func (w *worker) hear() {
 	}
 	w.table.SetListing(w.gate.listing.Load())
 	for {
-		d, ok := w.drops.pop()
+		d, ok := w.drops.Pop()
 		if !ok {
 			return
 		}
@@ -298,7 +299,7 @@ func (w *worker) list() {
 		return
 	}
 	for i := range w.table.Listed {
-		if !w.gate.lister.flows.push(w.table.Listed[i]) {
+		if !w.gate.lister.flows.Push(w.table.Listed[i]) {
 			w.table.Counters.ListFailed++
 		}
 	}

@@ -1,4 +1,4 @@
-package runner
+package ring
 
 import (
 	"runtime"
@@ -7,26 +7,26 @@ import (
 )
 
 func TestRingKeepsOrderAndBounds(t *testing.T) {
-	r := newRing[int](4)
-	if _, ok := r.pop(); ok {
+	r := New[int](4)
+	if _, ok := r.Pop(); ok {
 		t.Error("an empty ring has a value")
 	}
 	for round := range 5 { // the places are used again
 		for i := range 4 {
-			if !r.push(10*round + i) {
+			if !r.Push(10*round + i) {
 				t.Fatalf("round %d: no room for value %d of 4", round, i)
 			}
 		}
-		if r.push(-1) {
+		if r.Push(-1) {
 			t.Errorf("round %d: a fifth value was taken", round)
 		}
 		for i := range 4 {
-			if v, ok := r.pop(); !ok || v != 10*round+i {
+			if v, ok := r.Pop(); !ok || v != 10*round+i {
 				t.Errorf("round %d: %d, %v; want %d", round, v, ok, 10*round+i)
 			}
 		}
 	}
-	if _, ok := r.pop(); ok {
+	if _, ok := r.Pop(); ok {
 		t.Error("a value came twice")
 	}
 }
@@ -36,12 +36,12 @@ func TestRingKeepsOrderAndBounds(t *testing.T) {
 func TestRingOfManyWriters(t *testing.T) {
 	const writers, each = 4, 5000
 	type value struct{ writer, n int }
-	r := newRing[value](8)
+	r := New[value](8)
 	var group sync.WaitGroup
 	for w := range writers {
 		group.Go(func() {
 			for n := range each {
-				for !r.push(value{w, n}) {
+				for !r.Push(value{w, n}) {
 					runtime.Gosched()
 				}
 			}
@@ -49,8 +49,8 @@ func TestRingOfManyWriters(t *testing.T) {
 	}
 	var next [writers]int
 	for range writers * each {
-		v, ok := r.pop()
-		for ; !ok; v, ok = r.pop() {
+		v, ok := r.Pop()
+		for ; !ok; v, ok = r.Pop() {
 			runtime.Gosched()
 		}
 		if v.n != next[v.writer] {
@@ -59,7 +59,7 @@ func TestRingOfManyWriters(t *testing.T) {
 		next[v.writer]++
 	}
 	group.Wait()
-	if _, ok := r.pop(); ok {
+	if _, ok := r.Pop(); ok {
 		t.Error("a value came twice")
 	}
 }

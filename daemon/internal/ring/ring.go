@@ -1,10 +1,10 @@
-package runner
+package ring
 
 import "sync/atomic"
 
-// A ring hands values from several goroutines to one, without a lock and within
+// A Ring hands values from several goroutines to one, without a lock and within
 // bounds: what does not fit is refused.
-type ring[T any] struct {
+type Ring[T any] struct {
 	slots []slot[T]
 	tail  atomic.Uint64 // next to be written
 	head  uint64        // next to be read; the reader's own
@@ -17,16 +17,17 @@ type slot[T any] struct {
 	value T
 }
 
-// newRing has room for size values, a power of two.
-func newRing[T any](size int) *ring[T] {
-	r := &ring[T]{slots: make([]slot[T], size)}
+// New makes one with room for size values, a power of two.
+func New[T any](size int) *Ring[T] {
+	r := &Ring[T]{slots: make([]slot[T], size)}
 	for i := range r.slots {
 		r.slots[i].turn.Store(uint64(i))
 	}
 	return r
 }
 
-func (r *ring[T]) push(v T) bool {
+// Push hands a value over, from any goroutine; false: there is no room for it.
+func (r *Ring[T]) Push(v T) bool {
 	for {
 		n := r.tail.Load()
 		s := &r.slots[n%uint64(len(r.slots))]
@@ -41,7 +42,8 @@ func (r *ring[T]) push(v T) bool {
 	}
 }
 
-func (r *ring[T]) pop() (v T, ok bool) {
+// Pop takes the oldest value, on the one goroutine that reads.
+func (r *Ring[T]) Pop() (v T, ok bool) {
 	s := &r.slots[r.head%uint64(len(r.slots))]
 	if s.turn.Load() != r.head+1 {
 		return v, false
