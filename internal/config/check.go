@@ -31,6 +31,8 @@ const (
 	minHeldBytes = 65535
 	// Beyond this the kernel's memory for held packets is another name for a crash.
 	maxHeldBytes = 1 << 30
+	// A log with more lines about packets a second is a disk that is full.
+	maxLoggedDrops = 1000
 	// Conntrack's longest timeouts for what has no connections are minutes.
 	maxSettledTimeout = time.Hour
 )
@@ -54,6 +56,10 @@ func (f *file) check(c *Config) {
 	f.checkPolicy(&c.Policy)
 	f.checkAnalysis(&c.Analysis)
 	f.checkControl(&c.Control)
+	f.between("log.drops", c.Log.Drops, 0, maxLoggedDrops)
+	if c.Metrics.WebConfig != "" && c.Metrics.Listen == "" {
+		f.wrong("metrics.web_config", "has no effect without metrics.listen: set that, or take it out")
+	}
 	if listen := c.Metrics.Listen; listen != "" {
 		if _, err := netip.ParseAddrPort(listen); err != nil {
 			f.wrong("metrics.listen", "%q is no address and port: write one like 127.0.0.1:9470 or [::1]:9470", listen)
@@ -109,6 +115,10 @@ func (f *file) checkQueues(q *Queues) {
 	}
 	f.between("queues.copy_range", int(q.CopyRange), 0, vocabulary.MaxCopyRange)
 	f.between("queues.receive_buffer", q.ReceiveBuffer, 0, maxReceiveBuffer)
+	f.between("queues.receive_buffer_max", q.ReceiveBufferMax, 0, maxReceiveBuffer)
+	if most := q.ReceiveBufferMax; most > 0 && most < q.ReceiveBuffer && q.ReceiveBuffer <= maxReceiveBuffer {
+		f.wrong("queues.receive_buffer_max", "%d is less than receive_buffer (%d), with which it begins: raise it, or set it to 0, so that it does not grow", most, q.ReceiveBuffer)
+	}
 	f.between("queues.batch", q.Batch, 1, vocabulary.MaxBatch)
 	for i, cpu := range q.Pin {
 		f.between(fmt.Sprintf("queues.pin[%d]", i), cpu, 0, maxCPU)

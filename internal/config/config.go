@@ -23,6 +23,7 @@ type Config struct {
 	Analysis   Analysis             `yaml:"analysis"`
 	Statistics Statistics           `yaml:"statistics"`
 	Metrics    Metrics              `yaml:"metrics"`
+	Log        Log                  `yaml:"log"`
 	Privileges Privileges           `yaml:"privileges"`
 	Control    Control              `yaml:"control"`
 }
@@ -56,6 +57,8 @@ type Queues struct {
 	UIDGID bool `yaml:"uid_gid"`
 	// ReceiveBuffer is each netlink socket's, in bytes; 0 is the system's default.
 	ReceiveBuffer int `yaml:"receive_buffer"`
+	// ReceiveBufferMax is what it grows to where it was full; 0: it does not grow.
+	ReceiveBufferMax int `yaml:"receive_buffer_max"`
 	// Batch is the number of packets that one receive call takes at most.
 	Batch int `yaml:"batch"`
 	// Pin lists CPUs: the thread of the i-th queue is bound to Pin[i % len(Pin)].
@@ -150,6 +153,17 @@ type Statistics struct {
 type Metrics struct {
 	// Listen is the TCP address, such as 127.0.0.1:9470; "" serves none.
 	Listen string `yaml:"listen"`
+	// WebConfig is a file with TLS and passwords, as Prometheus' exporter-toolkit has
+	// it; "": neither.
+	WebConfig string `yaml:"web_config"`
+}
+
+// Log is what the daemon says while it runs, on standard error.
+type Log struct {
+	Format vocabulary.LogFormat `yaml:"format"`
+	Level  vocabulary.LogLevel  `yaml:"level"`
+	// Drops is how many packets a second that the policy drops are logged at most.
+	Drops int `yaml:"drops"`
 }
 
 // Privileges are what the daemon gives up when it has started.
@@ -186,7 +200,7 @@ func Default() *Config {
 		Backend:   vocabulary.BackendMmsg,
 		OnFailure: vocabulary.FailAccept,
 		Failure:   Failure{LongestWait: 10 * time.Second},
-		Queues:    Queues{Count: 1, ReceiveBuffer: 8 << 20, Batch: 64},
+		Queues:    Queues{Count: 1, ReceiveBuffer: 8 << 20, ReceiveBufferMax: 64 << 20, Batch: 64},
 		Guard: Guard{
 			Mode: vocabulary.GuardAuto, FirstQueue: 61440, Hold: time.Second, HoldLimit: 30 * time.Second,
 			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20,
@@ -198,6 +212,7 @@ func Default() *Config {
 		},
 		Policy:     Policy{Undecodable: vocabulary.Drop},
 		Analysis:   Analysis{Distribution: vocabulary.DistributionNone, Sigma: 1, Per: vocabulary.PerPacket},
+		Log:        Log{Format: vocabulary.FormatText, Level: vocabulary.LevelInfo},
 		Privileges: Privileges{Drop: true, Seccomp: true, Landlock: true},
 		Control:    Control{Socket: DefaultSocket},
 	}
