@@ -181,6 +181,10 @@ guest-check: ## Install, run, upgrade and remove the package in a virtual machin
 	$(MAKE) --no-print-directory package DIST=dist/after VERSION=v0.2.0 PACKAGES_MADE=verdictd PACKAGERS=deb
 	bin/lab kernel package --image debian --before dist/before/verdictd_*.deb --deb dist/after/verdictd_*.deb $(LAB)
 
+.PHONY: monitoring-check
+monitoring-check: ## Test the alerts and the dashboard in configs against Prometheus; compiled at the first time, which takes a minute
+	$(GO) -C tools/prometheus test $(TEST) ./...
+
 .PHONY: release-check
 release-check: ## Test what make package, install, manual and rootfs make, and configs/kubernetes
 	$(GO) -C tools/release test $(TEST) ./...
@@ -222,6 +226,7 @@ check-tidy: ## Fail where go.mod and go.sum are not what the imports ask for
 	$(GO) -C tools mod tidy -diff
 	$(GO) -C tools/selftests mod tidy -diff
 	$(GO) -C tools/release mod tidy -diff
+	$(GO) -C tools/prometheus mod tidy -diff
 
 .PHONY: clean
 clean: ## Remove what build, demo, lab-crash and package made
