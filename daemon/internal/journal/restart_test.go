@@ -70,11 +70,13 @@ func TestRestarts(t *testing.T) {
 			name   string
 			signal syscall.Signal
 			gap    time.Duration
+			early  int // daemons that are ended while they start
 		}{
-			{"killed", syscall.SIGKILL, 0},
-			{"killed, gap", syscall.SIGKILL, 100 * time.Millisecond},
-			{"handed over", syscall.SIGUSR2, 0},
-			{"handed over, gap", syscall.SIGUSR2, 100 * time.Millisecond},
+			{"killed", syscall.SIGKILL, 0, 0},
+			{"killed, gap", syscall.SIGKILL, 100 * time.Millisecond, 0},
+			{"killed at the start", syscall.SIGKILL, 0, 3},
+			{"handed over", syscall.SIGUSR2, 0, 0},
+			{"handed over, gap", syscall.SIGUSR2, 100 * time.Millisecond, 0},
 		} {
 			t.Run(mode+" "+way.name, func(t *testing.T) {
 				ns := testkit.Namespace(t)
@@ -85,6 +87,11 @@ func TestRestarts(t *testing.T) {
 					time.Sleep(time.Duration(50+rand.IntN(200)) * time.Millisecond)
 					k.end(way.signal)
 					time.Sleep(way.gap)
+					for range way.early {
+						k.launch()
+						time.Sleep(time.Duration(rand.IntN(120)) * time.Millisecond)
+						k.end(way.signal)
+					}
 					k.start()
 				}
 				if wrong := l.finish(); wrong != "" {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,8 +18,10 @@ import (
 
 	"verdictd/daemon/internal/childtest"
 	"verdictd/daemon/internal/fdstore"
+	"verdictd/daemon/internal/journal"
 	"verdictd/internal/ct"
 	"verdictd/internal/netlab"
+	"verdictd/internal/nfq"
 	"verdictd/internal/testkit"
 )
 
@@ -87,13 +91,7 @@ func (k *keeper) configure(config string) {
 // start starts a daemon with what is kept, and returns when it is ready.
 func (k *keeper) start() {
 	k.t.Helper()
-	for len(k.ready) > 0 {
-		<-k.ready
-	}
-	cmd := childtest.Program(k.t, k.args...)
-	cmd.Env = append(os.Environ(), k.env...)
-	k.store.Hand(cmd)
-	k.child = childtest.Start(k.t, k.ns, cmd)
+	k.launch()
 	select {
 	case <-k.ready:
 	case <-k.child.Done:
@@ -101,6 +99,20 @@ func (k *keeper) start() {
 	case <-time.After(childtest.ReadyWithin):
 		k.t.Fatal("the daemon is not ready")
 	}
+}
+
+// launch starts a daemon with what is kept.
+func (k *keeper) launch() {
+	k.t.Helper()
+	for len(k.ready) > 0 {
+		<-k.ready
+	}
+	cmd := childtest.Program(k.t, k.args...)
+	// What is handed over may take the place of the program's descriptor in the child.
+	cmd.Path = strings.Replace(cmd.Path, "/self/", fmt.Sprintf("/%d/", os.Getpid()), 1)
+	cmd.Env = append(os.Environ(), k.env...)
+	k.store.Hand(cmd)
+	k.child = childtest.Start(k.t, k.ns, cmd)
 }
 
 // end ends the daemon with a signal, and fails where it does not end as it should.
@@ -289,4 +301,74 @@ func (l *load) clashes() (n uint64) {
 		l.t.Fatal(err)
 	}
 	return n
+}
+
+// dial makes a socket of lo.
+func dial(t *testing.T, ns *netlab.NetNS, port int) (c *net.UDPConn) {
+	t.Helper()
+	if err := ns.Do(func() (err error) {
+		c, err = net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// queues that the kernel has.
+func (k *keeper) queues() (numbers []uint16) {
+	k.t.Helper()
+	if err := k.ns.Do(func() error {
+		queues, err := nfq.ReadKernelQueues()
+		for _, q := range queues {
+			numbers = append(numbers, q.Queue)
+		}
+		return err
+	}); err != nil {
+		k.t.Fatal(err)
+	}
+	return numbers
+}
+
+// client sends to the store as a daemon does.
+func (k *keeper) client() *fdstore.Client {
+	k.t.Helper()
+	k.t.Setenv("NOTIFY_SOCKET", k.store.Address())
+	k.t.Setenv("FDSTORE", "100")
+	c, err := fdstore.Open()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// keep puts an empty file into the store.
+func (k *keeper) keep(name string) {
+	k.t.Helper()
+	m, err := journal.NewMemory(name)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	c := k.client()
+	if err := errors.Join(c.Keep(name, m.Descriptor()), c.Barrier(5*time.Second)); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// spoil adds one to the version that a kept memory has at an offset.
+func (k *keeper) spoil(name string, at int64) {
+	k.t.Helper()
+	cmd := exec.Command("true")
+	k.store.Hand(cmd)
+	names, _ := k.store.Names()
+	i := slices.Index(names, name)
+	if i < 0 {
+		k.t.Fatalf("%s is not among %v", name, names)
+	}
+	if _, err := cmd.ExtraFiles[i].WriteAt([]byte{99}, at); err != nil {
+		k.t.Fatal(err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"verdictd/daemon/internal/exposure"
 	"verdictd/daemon/internal/guard"
+	"verdictd/daemon/internal/journal"
 	"verdictd/internal/config"
 	"verdictd/internal/modules"
 	"verdictd/internal/vocabulary"
@@ -25,6 +26,11 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	if err := modules.Load(ctx, modules.PartQueue, modules.PartTables); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	if s.kept, err = journal.Open(s.Log); err != nil {
+		return err
+	}
+	ctx, ignore := heedHandOver(ctx)
+	defer ignore()
 	claimed, err := guard.Claim(guardTable)
 	if err != nil {
 		return err
@@ -37,16 +43,22 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	rules := gateRules(guardTable, &cfg.Guard)
 	s.keeper = guard.New(guard.Options{
 		Guard: &cfg.Guard, Log: s.Log, Table: guardTable, Alone: true, Queues: queues, Rules: &rules, Manage: cfg.Rules.Manage,
+		Kept: s.kept,
 	})
 	if err = s.keeper.Begin(ctx); err == nil {
 		err = s.confine()
 	}
+	s.kept.Drop()
 	if err == nil {
 		s.Log.Info("guard begins", "version", s.Version, "table", guardTable, "mode", s.keeper.Mode())
 		s.tellFailure()
 		err = s.serve(ctx)
 	}
-	return errors.Join(err, s.leave())
+	s.ends()
+	if leaves(ctx, s.kept, err) {
+		return s.handOver(ctx, err)
+	}
+	return errors.Join(err, s.leave(), s.kept.End())
 }
 
 // errGuardOff: a guard alone with nothing to do is a mistake.
@@ -55,7 +67,6 @@ var errGuardOff = errors.New("guard.mode is off, so that there is nothing to do:
 // leave takes the gate's rules out, lets go what is held as soon as it may, and
 // writes the statistics.
 func (s *service) leave() error {
-	s.ends()
 	k := s.keeper
 	k.End()
 	errs := []error{k.Reopen(), k.Detach()}

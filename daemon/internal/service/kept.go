@@ -112,10 +112,25 @@ func (s *service) finish(ctx context.Context, err error) error {
 	if !leaves(ctx, s.kept, err) {
 		return errors.Join(err, s.stop(), s.kept.End())
 	}
-	s.Log.Info("rules and queues stay for the next process", "because", context.Cause(ctx))
+	return s.handOver(ctx, err)
+}
+
+// handOver ends the threads between two packets, and leaves all else as it is.
+func (s *service) handOver(ctx context.Context, err error) error {
+	because := err
+	if because == nil {
+		because = context.Cause(ctx)
+	}
+	s.Log.Info("rules and queues stay for the next process", "because", because)
 	s.keeper.End()
-	errs := []error{err, s.keeper.Leave(), s.engine.Leave()}
+	errs := []error{err, s.keeper.Leave()}
+	if s.engine != nil {
+		errs = append(errs, s.engine.Leave())
+	}
 	counted := s.collect(s.kernelQueues(), processTime())
-	errs = append(errs, s.keeper.Free(), s.engine.Close(), writeStatistics(counted, s.cfg.Statistics.File))
-	return errors.Join(errs...)
+	errs = append(errs, s.keeper.Free())
+	if s.engine != nil {
+		errs = append(errs, s.engine.Close())
+	}
+	return errors.Join(append(errs, writeStatistics(counted, s.cfg.Statistics.File))...)
 }
