@@ -130,7 +130,7 @@ func FuzzNames(f *testing.F) {
 			return
 		}
 		b, list := NewNames(), []string{}
-		for _, e := range strings.Fields(entries) {
+		for e := range strings.FieldsSeq(entries) {
 			if b.Add([]byte(e)) == nil && isASCII([]byte(e)) {
 				list = append(list, strings.TrimSuffix(strings.ToLower(e), "."))
 			} else if !isASCII([]byte(e)) {

@@ -192,8 +192,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, b := range []Builder{NewNames(), NewPrefixes(), NewPorts(), NewPairs()} {
 			err := Read(b, "x", bytes.NewReader(text), Limits{Entries: 1000, Bytes: 1 << 16})
-			var problems *Problems
-			if errors.As(err, &problems) {
+			if problems, ok := errors.AsType[*Problems](err); ok {
 				if problems.Count < 1 || len(problems.List) > maxProblems || len(err.Error()) > 1<<16 {
 					t.Errorf("%d problems, %d listed, a text of %d bytes", problems.Count, len(problems.List), len(err.Error()))
 				}

@@ -1,9 +1,9 @@
 package flows
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -302,7 +302,7 @@ func FuzzSegments(f *testing.F) {
 				last = pass(t, pieces, web.tcp(t, "A", 100+uint32(from), 1, data[from:to]), false)
 			}
 		}
-		if fmt.Sprint(last.State, last.Protocol, last.Name) != fmt.Sprint(truth.State, truth.Protocol, truth.Name) {
+		if last.State != truth.State || last.Protocol != truth.Protocol || !bytes.Equal(last.Name, truth.Name) {
 			t.Errorf("pieces in the order %v: %+v, the whole %+v", order, last, truth)
 		}
 	})

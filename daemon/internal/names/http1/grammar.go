@@ -1,6 +1,6 @@
 package http1
 
-import "bytes"
+import "strings"
 
 func all(b []byte, is func(byte) bool) bool {
 	for _, c := range b {
@@ -17,12 +17,12 @@ func isAlphanumeric(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 
 
 // isToken is RFC 9110, 5.6.2; of no bytes as well.
 func isToken(b []byte) bool {
-	return all(b, func(c byte) bool { return isAlphanumeric(c) || bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0 })
+	return all(b, func(c byte) bool { return isAlphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 })
 }
 
 // isHost is a byte of a registered name or an IPv4 address (RFC 3986, 3.2.2).
 func isHost(c byte) bool {
-	return isAlphanumeric(c) || bytes.IndexByte([]byte("-._~!$&'()*+,;=%"), c) >= 0
+	return isAlphanumeric(c) || strings.IndexByte("-._~!$&'()*+,;=%", c) >= 0
 }
 
 // isAddress is a byte of an IPv6 address.

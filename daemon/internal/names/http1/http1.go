@@ -49,11 +49,8 @@ func Request(b, dst []byte) (name []byte, s names.State) {
 // cutLine returns the first line of b and what follows. whole reports that it has its
 // end: a line feed, with or without a carriage return before it.
 func cutLine(b []byte) (line, rest []byte, whole bool) {
-	n := bytes.IndexByte(b, '\n')
-	if n < 0 {
-		return bytes.TrimSuffix(b, []byte("\r")), nil, false
-	}
-	return bytes.TrimSuffix(b[:n], []byte("\r")), b[n+1:], true
+	line, rest, whole = bytes.Cut(b, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), rest, whole
 }
 
 // authority is what the target has, which counts more than a Host field (RFC 9112, 3.2.2

@@ -57,7 +57,7 @@ func cutPacket(b []byte) (p packet) {
 	}
 	p = packet{version: binary.BigEndian.Uint32(b[1:]), bytes: b}
 	var rest []byte
-	ok := false
+	var ok bool
 	if p.destination, rest, ok = shortBytes(b[5:]); !ok {
 		return packet{}
 	}
