@@ -27,7 +27,8 @@ func (c *guardCommand) Run(signals *service.Signals) error {
 	if err != nil {
 		return err
 	}
+	log, level := newLog(&cfg.Log)
 	return service.RunGuard(signals.Stop(), cfg, ranges(c.Queue), service.Options{
-		Version: version, Log: newLog(), Confine: true, File: file, Socket: c.Socket, Signals: signals,
+		Version: version, Log: log, Level: level, Confine: true, File: file, Socket: c.Socket, Signals: signals,
 	})
 }

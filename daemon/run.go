@@ -2,9 +2,10 @@ package main
 
 import (
 	"log/slog"
-	"os"
 
+	"verdictd/daemon/internal/logs"
 	"verdictd/daemon/internal/service"
+	"verdictd/internal/config"
 )
 
 type runCommand struct {
@@ -18,10 +19,15 @@ func (c *runCommand) Run(signals *service.Signals) error {
 	if err != nil {
 		return err
 	}
+	log, level := newLog(&cfg.Log)
 	return service.Run(signals.Stop(), cfg, service.Options{
-		Version: version, Log: newLog(), Confine: true, File: c.Config, Socket: c.Socket, Signals: signals,
+		Version: version, Log: log, Level: level, Confine: true, File: c.Config, Socket: c.Socket, Signals: signals,
 	})
 }
 
-// newLog is that of the services.
-func newLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
+// newLog is that of the services, and its level.
+func newLog(l *config.Log) (*slog.Logger, *slog.LevelVar) {
+	level := &slog.LevelVar{}
+	level.Set(logs.Level(l.Level))
+	return logs.New(l.Format, level), level
+}

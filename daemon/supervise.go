@@ -12,6 +12,7 @@ import (
 	"verdictd/daemon/internal/service"
 	"verdictd/daemon/internal/supervise"
 	"verdictd/internal/cli"
+	"verdictd/internal/config"
 )
 
 type superviseCommand struct {
@@ -29,7 +30,7 @@ func (c *superviseCommand) Validate() error {
 
 // Run keeps the command running.
 func (c *superviseCommand) Run(signals *service.Signals) (err error) {
-	log := newLog()
+	log, _ := newLog(&config.Default().Log)
 	folder, err := socketFolder()
 	if err != nil {
 		return err
@@ -79,7 +80,7 @@ type releaseCommand struct {
 
 // Run decides for packets that no daemon judges.
 func (c *releaseCommand) Run() error {
-	log := newLog()
+	log, _ := newLog(&config.Default().Log)
 	if c.Config == "" {
 		return failure.AfterUnit(log)
 	}

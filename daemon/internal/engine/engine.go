@@ -241,6 +241,9 @@ func (e *Engine) Owns(queue uint16) bool {
 	return slices.ContainsFunc(e.workers, func(w *worker) bool { return w.number == queue })
 }
 
+// Queue is the number of worker i's.
+func (e *Engine) Queue(i int) uint16 { return e.workers[i].number }
+
 // Name is what worker i is called, in profiles too.
 func (e *Engine) Name(i int) string { return fmt.Sprintf("queue %d", e.workers[i].number) }
 

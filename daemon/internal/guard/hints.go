@@ -29,3 +29,6 @@ func (h *hints) Returned(verdicts int) {
 		g.Hints().Returned(verdicts)
 	}
 }
+
+// Gate is the open gate; nil: there is none. It may be called from any goroutine.
+func (k *Keeper) Gate() *runner.Gate { return k.hints.gate.Load() }

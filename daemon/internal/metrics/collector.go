@@ -51,6 +51,7 @@ func (f *family) collect(to chan<- prometheus.Metric, of any, labels ...string) 
 type collector struct {
 	read               func() *statistics.Document
 	queue, rules, gate family
+	guard              *prometheus.Desc
 }
 
 func newCollector(read func() *statistics.Document) *collector {
@@ -59,11 +60,13 @@ func newCollector(read func() *statistics.Document) *collector {
 		queue: newFamily[statistics.QueueVerdicts]("queue_", "queue"),
 		rules: newFamily[statistics.Rule]("rule_", "rule", "action"),
 		gate:  newFamily[statistics.GateTotals]("gate_"),
+		guard: prometheus.NewDesc(prefix+"guard_info", "What the clash guard does.", []string{"mode"}, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
+	to <- c.guard
 	for _, f := range []family{c.queue, c.rules, c.gate} {
 		for _, d := range f.descs {
 			to <- d
@@ -74,6 +77,9 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	d := c.read()
+	if d.Guard != "" {
+		to <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, 1, d.Guard)
+	}
 	for i := range d.Queues {
 		c.queue.collect(to, d.Queues[i], strconv.Itoa(int(d.Queues[i].Queue)))
 	}

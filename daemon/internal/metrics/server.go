@@ -24,10 +24,11 @@ type Config struct {
 	Log         *slog.Logger
 }
 
-// Check says what is wrong with a file for Config.WebConfig, and the files that it names.
+// Check says what is wrong with a file for Config.WebConfig, and the files that it names;
+// "" is none.
 func Check(webConfig string) error {
 	if err := web.Validate(webConfig); err != nil {
-		return fmt.Errorf("metrics.web_config: %s: %w", webConfig, err)
+		return fmt.Errorf("%s: %w", webConfig, err)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"verdictd/daemon/internal/audit"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/statistics"
-	"verdictd/internal/vocabulary"
 )
 
 // Metrics are what the daemon tells Prometheus. Its methods may be called from any
@@ -17,7 +16,7 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	guard, verdict, fact, rules   *prometheus.GaugeVec
+	verdict, fact, rules          *prometheus.GaugeVec
 	reloads, takeovers            *prometheus.CounterVec
 	changed, restored, deleted    prometheus.Counter
 	reloaded, reloadedAt, workers prometheus.Gauge
@@ -43,7 +42,6 @@ func New(version string, read func() *statistics.Document) *Metrics {
 		return c
 	}
 	gauges("build_info", "The version of verdictd.", "version").WithLabelValues(version).Set(1)
-	m.guard = gauges("guard_info", "What the clash guard does.", "mode")
 	m.verdict = gauges("audit_verdict", "Where the machine stands, its own guarded queues left out.", "verdict")
 	m.fact = gauges("audit_fact", "How a fault of kernels applies to this one.", "fact", "status")
 	m.rules = gauges("rules_present", "Whether the rules are there as they should be: 0 from their removal until they are back.", "owner", "table")
@@ -72,9 +70,6 @@ func only(v *prometheus.GaugeVec, labels ...string) {
 	v.WithLabelValues(labels...).Set(1)
 }
 
-// Guard tells what the guard does now.
-func (m *Metrics) Guard(mode vocabulary.GuardMode) { only(m.guard, string(mode)) }
-
 // Audit tells what the last audit found.
 func (m *Metrics) Audit(verdict audit.Verdict, facts []kernelfacts.Finding) {
 	only(m.verdict, string(verdict))
@@ -102,9 +97,9 @@ func (m *Metrics) Restored() { m.restored.Inc() }
 // BaseChainsDeleted implements guard.Reporter.
 func (m *Metrics) BaseChainsDeleted(chains int) { m.deleted.Add(float64(chains)) }
 
-// Reloaded tells of a reload; err is why it failed.
-func (m *Metrics) Reloaded(err error) {
-	if err != nil {
+// Reloaded tells of a reload.
+func (m *Metrics) Reloaded(ok bool) {
+	if !ok {
 		m.reloads.WithLabelValues(failed).Inc()
 		m.reloaded.Set(0)
 		return

@@ -21,6 +21,7 @@ func (s *service) confine() error {
 		// With its folder, as editors replace files.
 		c.Read = append(c.Read, filepath.Dir(s.File))
 	}
+	c.Read = append(c.Read, folders(s.cfg.Metrics.WebConfig)...)
 	c.Write = append(folders(s.cfg.Statistics.File, s.socketOf(s.cfg)), p.Paths...)
 	for _, variable := range []string{"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"} {
 		if list := os.Getenv(variable); list != "" {

@@ -5,21 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/control"
+	"verdictd/daemon/internal/metrics"
 	"verdictd/internal/config"
 )
 
 // doors are where others come in: listeners, each with what answers there.
 type doors struct {
-	metrics *http.Server
+	metrics *metrics.Server
 	control *control.Server
 	socket  string // of control
 }
@@ -27,7 +26,7 @@ type doors struct {
 func (d *doors) close() error {
 	var errs []error
 	if d.metrics != nil {
-		errs = append(errs, d.metrics.Close())
+		errs = append(errs, d.metrics.Stop())
 	}
 	if d.control != nil {
 		errs = append(errs, d.control.Close())
@@ -75,6 +74,9 @@ func (s *service) try(ctx context.Context, cfg, before *config.Config) *tried {
 		if t.metrics, err = net.Listen("tcp", listen); err != nil {
 			t.problem("metrics.listen", err)
 		}
+	}
+	if err := metrics.Check(cfg.Metrics.WebConfig); err != nil {
+		t.problem("metrics.web_config", err)
 	}
 	if socket := s.socketOf(cfg); socket != "" && socket != s.doors.socket {
 		var err error
@@ -131,11 +133,11 @@ func (s *service) enter(t *tried, cfg *config.Config) {
 	d := &s.doors
 	if t.metrics != nil || cfg.Metrics.Listen == "" {
 		if d.metrics != nil {
-			_ = d.metrics.Close() // scrapes that are cut off come again
+			go func(old *metrics.Server) { _ = old.Stop() }(d.metrics) // who asks at the moment waits for this goroutine
 			d.metrics = nil
 		}
 		if t.metrics != nil {
-			d.metrics = s.serveMetrics(t.metrics)
+			d.metrics = s.serveMetrics(t.metrics, cfg)
 		}
 	}
 	if socket := s.socketOf(cfg); t.control != nil || socket == "" {
@@ -183,13 +185,7 @@ func tryCPU(cpu int) error {
 	return nil
 }
 
-// serveMetrics answers scrapes until the server is closed.
-func (s *service) serveMetrics(l net.Listener) *http.Server {
-	server := &http.Server{Handler: http.HandlerFunc(s.scraped), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.Log.Error("metrics are served no more", "error", err)
-		}
-	}()
-	return server
+// serveMetrics answers scrapes until the server is stopped.
+func (s *service) serveMetrics(l net.Listener, cfg *config.Config) *metrics.Server {
+	return s.metrics.Serve(l, metrics.Config{WebConfig: cfg.Metrics.WebConfig, Live: s.live, Ready: s.ready, Log: s.Log})
 }

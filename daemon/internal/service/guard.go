@@ -44,12 +44,17 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	s.keeper = guard.New(guard.Options{
 		Guard: &cfg.Guard, Log: s.Log, Table: guardTable, Alone: true, Queues: queues, Rules: &rules, Manage: cfg.Rules.Manage,
 		Kept: s.kept,
+		Report: (*reporter)(s),
 	})
 	if err = s.keeper.Begin(ctx); err == nil {
+		err = s.watch()
+	}
+	if err == nil {
 		err = s.confine()
 	}
 	s.kept.Drop()
 	if err == nil {
+		s.auditNow(ctx)
 		s.Log.Info("guard begins", "version", s.Version, "table", guardTable, "mode", s.keeper.Mode())
 		s.tellFailure()
 		err = s.serve(ctx)
@@ -73,6 +78,6 @@ func (s *service) leave() error {
 	cpu := processTime()
 	errs = append(errs, k.Stop())
 	counted := s.collect(s.kernelQueues(), cpu)
-	errs = append(errs, k.Free(), k.Remove(), writeStatistics(counted, s.cfg.Statistics.File))
+	errs = append(errs, k.Free(), k.Remove(), s.conclude(counted))
 	return errors.Join(errs...)
 }

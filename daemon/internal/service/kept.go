@@ -132,5 +132,5 @@ func (s *service) handOver(ctx context.Context, err error) error {
 	if s.engine != nil {
 		errs = append(errs, s.engine.Close())
 	}
-	return errors.Join(append(errs, writeStatistics(counted, s.cfg.Statistics.File))...)
+	return errors.Join(append(errs, s.conclude(counted))...)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +14,9 @@ import (
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/journal"
+	"verdictd/daemon/internal/metrics"
 	"verdictd/internal/config"
+	"verdictd/internal/statistics"
 )
 
 // Options are what a life needs besides its configuration.
@@ -23,6 +24,8 @@ type Options struct {
 	// Version is the program's, as logs, metrics and statistics tell it.
 	Version string
 	Log     *slog.Logger
+	// Level is the log's, which a reload changes; nil: nothing does.
+	Level *slog.LevelVar
 	// File is where the configuration was read from, and is read again for a reload;
 	// empty: there is none.
 	File string
@@ -52,8 +55,10 @@ type service struct {
 	reloading sync.Mutex
 	audit     control.Audit
 
-	metrics  atomic.Pointer[http.Handler] // nil: there are none yet
-	state    atomic.Value                 // control.State
+	metrics *metrics.Metrics
+	seen    seen
+
+	state    atomic.Value // control.State
 	calls    chan func()
 	stopping chan struct{} // closed when the stop begins
 }
@@ -64,6 +69,8 @@ func newService(command string, cfg *config.Config, o Options) *service {
 		calls: make(chan func()), stopping: make(chan struct{}),
 	}
 	s.state.Store(control.Starting)
+	s.metrics = metrics.New(o.Version, s.counted)
+	s.seen.last.Store(&statistics.Document{})
 	return s
 }
 
@@ -132,5 +139,6 @@ func (s *service) obey(ctx context.Context) {
 func (s *service) ends() {
 	s.state.Store(control.Stopping)
 	close(s.stopping)
+	s.lookAway()
 	s.notify(daemon.SdNotifyStopping)
 }

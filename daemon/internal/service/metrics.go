@@ -2,53 +2,62 @@ package service
 
 import (
 	"context"
-	"net/http"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"time"
 
 	"verdictd/daemon/internal/audit"
 	"verdictd/daemon/internal/control"
-	"verdictd/internal/kernelfacts"
-	"verdictd/internal/vocabulary"
 )
 
-// export runs the audit once, logs what matters of it, and has it served to Prometheus.
+// auditAgain is how long the audit's answer holds while rules do not change, and the
+// least time between two of them.
+const (
+	auditAgain = time.Minute
+	auditSoon  = 5 * time.Second
+)
+
+// export runs the audit, logs what matters of it, and tells Prometheus.
 func (s *service) export(ctx context.Context) {
-	answer, machine := audit.AtStart(ctx, s.guarded())
-	s.audit = control.Audit{Verdict: string(answer.Verdict), Answer: answer.Sentence}
+	answer := s.auditNow(ctx)
 	s.Log.Info("audit: "+answer.Sentence, "verdict", answer.Verdict)
 	for _, why := range answer.Why {
 		s.Log.Info("audit: " + why)
 	}
-	h := promhttp.HandlerFor(auditMetrics(s.Version, answer.Verdict, machine.Facts, s.keeper.Mode()), promhttp.HandlerOpts{})
-	s.metrics.Store(&h)
 }
 
-// scraped answers Prometheus, as soon as there is something to say.
-func (s *service) scraped(w http.ResponseWriter, r *http.Request) {
-	if h := s.metrics.Load(); h != nil {
-		(*h).ServeHTTP(w, r)
+// auditNow runs the audit.
+func (s *service) auditNow(ctx context.Context) audit.Answer {
+	answer, machine := audit.AtStart(ctx, s.guarded())
+	s.audit = control.Audit{Verdict: string(answer.Verdict), Answer: answer.Sentence}
+	s.metrics.Audit(answer.Verdict, machine.Facts)
+	s.seen.audited, s.seen.stale = time.Now(), false
+	return answer
+}
+
+// refresh runs the audit again where its answer may have changed, and logs a new verdict.
+func (s *service) refresh(ctx context.Context) {
+	if age := time.Since(s.seen.audited); age < auditSoon || age < auditAgain && !s.seen.stale {
 		return
 	}
-	http.Error(w, "the daemon is starting", http.StatusServiceUnavailable)
+	before := s.audit.Verdict
+	if answer := s.auditNow(ctx); string(answer.Verdict) != before {
+		s.Log.Warn("audit: "+answer.Sentence, "verdict", answer.Verdict, "before", before)
+	}
 }
 
-// auditMetrics are gauges that are 1, with what they say in their labels.
-func auditMetrics(version string, verdict audit.Verdict, facts []kernelfacts.Finding, mode vocabulary.GuardMode) *prometheus.Registry {
-	registry := prometheus.NewRegistry()
-	info := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-		registry.MustRegister(g)
-		return g
-	}
-	info("verdictd_build_info", "The version of verdictd.", "version").WithLabelValues(version).Set(1)
-	info("verdictd_guard_info", "What the clash guard does.", "mode").WithLabelValues(string(mode)).Set(1)
-	info("verdictd_audit_verdict", "Where the machine stood when the daemon started, its own guarded queues left out.", "verdict").
-		WithLabelValues(string(verdict)).Set(1)
-	fact := info("verdictd_audit_fact", "How a fault of kernels applies to this one.", "fact", "status")
-	for _, f := range facts {
-		fact.WithLabelValues(f.ID, string(f.Status)).Set(1)
-	}
-	return registry
+// reporter tells Prometheus how the rules fare, and has the audit look again.
+type reporter service
+
+// Rules implements guard.Reporter.
+func (r *reporter) Rules(owner, table string, present bool) {
+	r.metrics.Rules(owner, table, present)
+	r.seen.stale = true
 }
+
+// Changed implements guard.Reporter.
+func (r *reporter) Changed() { r.metrics.Changed() }
+
+// Restored implements guard.Reporter.
+func (r *reporter) Restored() { r.metrics.Restored() }
+
+// BaseChainsDeleted implements guard.Reporter.
+func (r *reporter) BaseChainsDeleted(chains int) { r.metrics.BaseChainsDeleted(chains) }

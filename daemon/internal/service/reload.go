@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/daemon/internal/control"
+	"verdictd/daemon/internal/logs"
 	"verdictd/internal/config"
 )
 
@@ -104,19 +105,27 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 	return nil
 }
 
-// apply changes what packets meet.
+// apply changes what packets meet, and what is said of them.
 func (s *service) apply(_ context.Context, next *config.Config) error {
 	if s.engine != nil {
-		return s.engine.Judge(judgement(next))
+		if err := s.engine.Judge(judgement(next)); err != nil {
+			return err
+		}
+	}
+	if s.Level != nil {
+		s.Level.Set(logs.Level(next.Log.Level))
+	}
+	if next.Log.Drops != s.cfg.Log.Drops {
+		s.logDrops(next.Log.Drops)
 	}
 	return nil
 }
 
 // live are the sections and keys that a reload changes. What is not here takes a restart.
-var live = []string{"policy", "analysis", "statistics", "metrics.listen", "control", "failure"}
+var live = []string{"policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control", "failure"}
 
 // ofGuard are those that `verdictd guard` reads.
-var ofGuard = []string{"guard", "statistics", "metrics", "control", "failure"}
+var ofGuard = []string{"guard", "statistics", "metrics", "log", "control", "failure"}
 
 // in reports whether a key is one of a list, or in a section that is.
 func in(list []string, key string) bool {
@@ -138,6 +147,7 @@ func (s *service) fixed(key string) string {
 // tellReload counts a reload and logs its result.
 func (s *service) tellReload(r *control.Reload) {
 	s.reloads.Last = r
+	s.metrics.Reloaded(r.Result != control.Refused)
 	if r.Result == control.Refused {
 		s.reloads.Refused++
 		for i := range r.Problems {

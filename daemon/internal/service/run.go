@@ -40,6 +40,8 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	options := guardOptions(cfg, s.Log)
 	options.Judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), s.judged(queue) }
 	options.Kept = s.kept
+	options.Lost = func() uint64 { return s.engine.Results().Total.VerdictErrors }
+	options.Report = (*reporter)(s)
 	s.keeper = guard.New(options)
 	claimed, err := guard.Claim(options.Table)
 	if err != nil {
@@ -47,6 +49,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
 	more := retiring(cfg, s.kept)
+	s.metrics.TakenOver(len(s.kept.Left(journal.Verdicts)), len(s.kept.Left(journal.Gate)))
 	if s.engine, err = engine.Open(engineConfig(cfg, s.keeper.Hints(), s.kept, more)); err != nil {
 		return err
 	}
@@ -61,6 +64,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	s.announce()
 	s.export(ctx)
 	s.usage = startUsage()
+	if err := s.watch(); err != nil {
+		return s.finish(ctx, err)
+	}
 	if err := s.confine(); err != nil {
 		return s.finish(ctx, err)
 	}
@@ -93,7 +99,7 @@ func (s *service) stop() error {
 	counted := s.collect(kernel, processTime())
 	errs = append(errs, s.keeper.Free(), s.engine.Close())
 	errs = append(errs, s.keeper.Remove())
-	return errors.Join(append(errs, writeStatistics(counted, s.cfg.Statistics.File))...)
+	return errors.Join(append(errs, s.conclude(counted))...)
 }
 
 // idle reports whether nothing waits for a verdict.

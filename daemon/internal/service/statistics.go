@@ -67,6 +67,14 @@ func (s *service) collect(kernel []nfq.KernelQueue, cpu time.Duration) *statisti
 		RSS:     statistics.Memory{Start: s.usage.rss, End: now, Max: peak},
 		Guard:   string(s.keeper.Mode()), Gate: s.keeper.Statistics(kernel),
 	}
+	if m := s.seen.monitor; m != nil && d.Gate != nil {
+		for _, k := range kernel {
+			if b := m.Backlog(k.Queue); s.keeper.Owns(k.Queue) {
+				d.Gate.Total.Waiting += b.Waiting
+				d.Gate.Total.OldestSeconds = max(d.Gate.Total.OldestSeconds, b.OldestSeconds)
+			}
+		}
+	}
 	switch {
 	case s.engine != nil:
 		s.collectVerdicts(d, kernel)
@@ -80,8 +88,9 @@ func (s *service) collect(kernel []nfq.KernelQueue, cpu time.Duration) *statisti
 func (s *service) collectVerdicts(d *statistics.Document, kernel []nfq.KernelQueue) {
 	r := s.engine.Results()
 	d.Total, d.Rules = &statistics.Totals{Verdicts: r.Total}, r.Rules
+	buffers := s.engine.ReceiveBuffers()
 	for i, v := range r.Queues {
-		q := statistics.QueueVerdicts{Queue: s.cfg.Queues.First + uint16(i), CPU: -1, Totals: statistics.Totals{Verdicts: v}}
+		q := statistics.QueueVerdicts{Queue: s.engine.Queue(i), CPU: -1, Totals: statistics.Totals{Verdicts: v}}
 		if pin := s.cfg.Queues.Pin; len(pin) > 0 {
 			q.CPU = pin[i%len(pin)]
 		}
@@ -89,6 +98,12 @@ func (s *service) collectVerdicts(d *statistics.Document, kernel []nfq.KernelQue
 			if k.Queue == q.Queue {
 				q.QueueDropped, q.UserDropped = uint64(k.QueueDropped), uint64(k.UserDropped)
 			}
+		}
+		if m := s.seen.monitor; m != nil {
+			q.Backlog = m.Backlog(q.Queue)
+		}
+		if i < len(buffers) {
+			q.ReceiveBuffer = uint64(buffers[i])
 		}
 		statistics.Add(&d.Total.KernelDrops, &q.KernelDrops)
 		d.Queues = append(d.Queues, q)

@@ -123,7 +123,7 @@ func engineConfig(cfg *config.Config, h engine.Hints, kept *journal.Kept, more [
 func judgement(cfg *config.Config) engine.Judgement {
 	a := &cfg.Analysis
 	return engine.Judgement{
-		Policy: policyOf(&cfg.Policy), Undecodable: cfg.Policy.Undecodable, Names: ruleNames(&cfg.Policy),
+		Policy: policyOf(&cfg.Policy), Undecodable: cfg.Policy.Undecodable, Names: ruleNames(&cfg.Policy), LogDrops: cfg.Log.Drops,
 		Analysis: engine.Analysis{
 			Distribution: a.Distribution, Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == vocabulary.PerFlow,
