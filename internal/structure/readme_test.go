@@ -150,6 +150,27 @@ func TestLinksInDocumentsLead(t *testing.T) {
 	}
 }
 
+// TestAlertsSayWhatToDo: whom an alert wakes up finds it in docs/operating.md.
+func TestAlertsSayWhatToDo(t *testing.T) {
+	rules, err := os.ReadFile(filepath.Join(root, "configs", "prometheus", "verdictd.rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "operating.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules), -1)
+	if len(alerts) < 5 {
+		t.Errorf("%d alerts", len(alerts))
+	}
+	for _, m := range alerts {
+		if !strings.Contains(string(text), "| `"+m[1]+"` |") {
+			t.Errorf("docs/operating.md does not say what to do about %s", m[1])
+		}
+	}
+}
+
 // shellCommands are the lines of a document's ```sh blocks, with continued
 // ones joined and remarks taken off.
 func shellCommands(t *testing.T, name string) []string {
