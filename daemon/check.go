@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/config"
@@ -25,12 +27,23 @@ func (f *configFlag) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-type checkCommand struct{ configFlag }
+type checkCommand struct {
+	configFlag
+	Rate  int           `placeholder:"N" help:"Packets a second: whether the queues take all that comes while the daemon is restarted."`
+	Gap   time.Duration `default:"500ms" help:"How long that is, with --rate. Default: ${default}."`
+	Bytes int           `default:"1500" help:"How long a packet is, with --rate. Default: ${default}."`
+}
 
 // Run checks the configuration.
 func (c *checkCommand) Run() error {
-	if _, err := c.load(); err != nil {
+	cfg, err := c.load()
+	if err != nil {
 		return err
+	}
+	if c.Rate > 0 {
+		if words := cfg.Bears(config.Gap{Rate: c.Rate, Length: c.Gap, Bytes: c.Bytes}); len(words) > 0 {
+			return fmt.Errorf("packets are lost while the daemon is restarted: %s", strings.Join(words, "; "))
+		}
 	}
 	fmt.Printf("%s: ok\n", c.Config)
 	return nil

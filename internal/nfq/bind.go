@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
+	"verdictd/internal/vocabulary"
 )
 
 // bind sends the whole configuration of a queue as one message. The kernel carries
@@ -72,7 +73,7 @@ func configMessage(cfg *Config, queue uint16, bound bool) (netlink.Message, erro
 	}
 	enc.Bytes(nfqaCfgParams, append(binary.BigEndian.AppendUint32(nil, cfg.copyRange()), mode))
 	if cfg.MaxLength != 0 || bound {
-		enc.Uint32(nfqaCfgQueueMaxLen, cmp.Or(cfg.MaxLength, defaultMaxLength))
+		enc.Uint32(nfqaCfgQueueMaxLen, cmp.Or(cfg.MaxLength, vocabulary.DefaultQueueLength))
 	}
 	mask := cfg.flags()
 	if bound {

@@ -26,9 +26,6 @@ const (
 	nfqaCfgMask        = 4
 	nfqaCfgFlags       = 5
 
-	// defaultMaxLength is NFQNL_QMAX_DEFAULT of net/netfilter/nfnetlink_queue.c.
-	defaultMaxLength = 1024
-
 	cfgCmdBind   = 1
 	cfgCmdUnbind = 2
 	cfgCmdPFBind = 3
