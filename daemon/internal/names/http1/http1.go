@@ -58,12 +58,13 @@ func cutLine(b []byte) (line, rest []byte, whole bool) {
 // where the target has none of the four forms.
 func authority(method, target []byte) (host []byte, ok bool) {
 	switch {
-	case string(method) == "CONNECT":
-		return target, len(target) > 0
 	case len(target) == 0:
 		return nil, false
 	case target[0] == '/' || string(target) == "*":
 		return nil, true
+	case string(method) == "CONNECT":
+		host = hostPart(target)
+		return host, len(host) > 0
 	}
 	scheme, rest, ok := bytes.Cut(target, []byte(":"))
 	if !ok || !isScheme(scheme) {
@@ -73,13 +74,18 @@ func authority(method, target []byte) (host []byte, ok bool) {
 	if !ok {
 		return nil, true
 	}
-	if n := bytes.IndexAny(rest, "/?#"); n >= 0 {
-		rest = rest[:n]
+	return hostPart(rest), true
+}
+
+// hostPart takes off what may stand around a host and its port.
+func hostPart(b []byte) []byte {
+	if n := bytes.IndexAny(b, "/?#"); n >= 0 {
+		b = b[:n]
 	}
-	if n := bytes.LastIndexByte(rest, '@'); n >= 0 {
-		rest = rest[n+1:]
+	if n := bytes.LastIndexByte(b, '@'); n >= 0 {
+		b = b[n+1:]
 	}
-	return rest, true
+	return b
 }
 
 // hostField finds the value of the one Host field.
