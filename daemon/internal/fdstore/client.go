@@ -43,7 +43,7 @@ func Open() (*Client, error) {
 	if err != nil || size <= 0 {
 		return nil, ErrNoStore
 	}
-	fd, err := connect(address)
+	fd, err := connect(address, sendWithin)
 	if err != nil {
 		return nil, fmt.Errorf("reach the descriptor store: %w", err)
 	}
@@ -55,12 +55,12 @@ const sendWithin = 5 * time.Second
 
 // connect does what package net does not: it sends no descriptors from a datagram
 // socket that is connected.
-func connect(address string) (fd int, err error) {
+func connect(address string, within time.Duration) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
-	wait := unix.NsecToTimeval(int64(sendWithin))
+	wait := unix.NsecToTimeval(int64(within))
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait)
 	if err == nil {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: address}) // "@": an abstract one

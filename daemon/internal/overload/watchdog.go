@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"verdictd/daemon/internal/fdstore"
 )
 
 // watchdog feeds the service manager's, where it has one for this process.
@@ -28,7 +30,7 @@ func (w *watchdog) feed(log *slog.Logger, now time.Time) {
 		return
 	}
 	w.fed = now
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
+	if err := fdstore.Notify(daemon.SdNotifyWatchdog, 0); err != nil {
 		log.Warn("feed the service manager's watchdog", "error", err)
 	}
 }

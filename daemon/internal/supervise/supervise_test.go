@@ -248,6 +248,20 @@ func TestOuterManager(t *testing.T) {
 	s.end(0)
 }
 
+// TestDeafManager: the manager above reads nothing, and its socket is full at once. The daemon is replaced all the same.
+func TestDeafManager(t *testing.T) {
+	address := filepath.Join(t.TempDir(), "outer")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	s := begin(t, "ready hold x", "NOTIFY_SOCKET="+address, "WATCHDOG_USEC=60000000")
+	time.Sleep(time.Second) // dozens of WATCHDOG=1; a socket has room for 10 or so
+	s.signal(unix.SIGTERM)
+	s.end(0)
+}
+
 // TestOOMScore: where memory ends the kernel takes the daemon first.
 func TestOOMScore(t *testing.T) {
 	s := begin(t, "ready")

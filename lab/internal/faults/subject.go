@@ -111,7 +111,7 @@ func (s *subject) anotherThan(before int) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no other process has come within %v%s", patience, s.process.Stderr.Quote(testbed.Quoted))
+	return fmt.Errorf("no other process has come within %v%s", patience, s.process.Stderr.Quote(4*testbed.Quoted))
 }
 
 // reload gives the program another policy. One that cannot reload is started once more.
