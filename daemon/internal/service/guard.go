@@ -29,6 +29,7 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	if s.kept, err = journal.Open(s.Log); err != nil {
 		return err
 	}
+	s.metrics.TakenOver(0, len(s.kept.Left(journal.Gate)))
 	ctx, ignore := heedHandOver(ctx)
 	defer ignore()
 	claimed, err := guard.Claim(guardTable)
@@ -43,7 +44,7 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	rules := gateRules(guardTable, &cfg.Guard)
 	s.keeper = guard.New(guard.Options{
 		Guard: &cfg.Guard, Log: s.Log, Table: guardTable, Alone: true, Queues: queues, Rules: &rules, Manage: cfg.Rules.Manage,
-		Kept: s.kept,
+		Kept:   s.kept,
 		Report: (*reporter)(s),
 	})
 	if err = s.keeper.Begin(ctx); err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -163,7 +164,7 @@ func (s *service) missing() error {
 
 // conclude logs the totals, and writes them where that is configured.
 func (s *service) conclude(d *statistics.Document) error {
-	attributes := []any{"seconds", int64(d.Seconds)}
+	attributes := []any{"seconds", math.Round(d.Seconds*10) / 10}
 	if t := d.Total; t != nil {
 		attributes = append(attributes, "received", t.Received, "accepted", t.Accepted, "dropped", t.Dropped,
 			"queue_dropped", t.QueueDropped, "user_dropped", t.UserDropped)
