@@ -63,7 +63,7 @@ func (s *subject) start() (err error) {
 // config is verdictd's.
 func (s *subject) config() *config.Config {
 	c := config.Default()
-	c.Queues.MaxLength, c.Queues.ReceiveBuffer = queueLength, receiveBuffer
+	c.Queues.MaxLength, c.Queues.ReceiveBuffer, c.Queues.ReceiveBufferMax = queueLength, receiveBuffer, receiveBuffer
 	c.Guard.Mode = vocabulary.GuardMode(s.guard)
 	c.Guard.Settled = s.settled
 	c.Rules.Placement = vocabulary.PlacementForward
