@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
+	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/service"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
@@ -16,12 +18,19 @@ type rulesCommand struct {
 
 type rulesApply struct{ configFlag }
 
-// Run installs the rules and leaves them.
-func (c *rulesApply) Run() error {
+// Run installs the rules, or brings those that are there to what the configuration says,
+// and leaves them.
+func (c *rulesApply) Run() (err error) {
 	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
+	// A daemon that has installed its rules itself has the table.
+	claimed, err := guard.Claim(cfg.Rules.Table)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claimed.Close()) }()
 	installed, err := ruleset.Install(service.Rules(cfg))
 	if err != nil {
 		return err

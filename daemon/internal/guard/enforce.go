@@ -143,7 +143,7 @@ func (k *Keeper) enforce(ctx context.Context) {
 	k.Report.Restored()
 	next := k.fight.fought(k.looked)
 	k.Log.Warn("the daemon's rules are put back", "table", k.Table, "after", time.Since(k.looked).Round(time.Microsecond))
-	if next > fightSaid {
+	if next >= fightSaid {
 		k.Log.Warn("another program changes the daemon's rules again and again: they are put back ever more rarely; have it leave table inet "+k.Table+
 			" alone, or set rules.manage to observe", "by", by, "not_before", next)
 	}

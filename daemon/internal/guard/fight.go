@@ -13,7 +13,7 @@ const (
 	fightFirst = 250 * time.Millisecond
 	fightMost  = time.Minute
 	// fightSaid is from which pause on it is said that two programs do not agree.
-	fightSaid = 4 * time.Second
+	fightSaid = time.Second
 	// fightOver: after so much peace it begins from the first again.
 	fightOver = 10 * time.Second
 )
