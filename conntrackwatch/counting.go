@@ -132,17 +132,21 @@ func (c *counting) sample(header bool) error {
 		if result == nil {
 			continue
 		}
-		err := error(nil)
-		if c.JSON {
-			err = printLine(c.out, result)
-		} else {
-			err = writeText(c.out, &stats.Row{Result: result, Header: header})
-		}
-		if header = false; err != nil {
+		var text textWriter = &stats.Row{Result: result, Header: header}
+		header = false
+		if err := c.line(result, text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// line prints a result as a line, of JSON or of text.
+func (c *counting) line(result *stats.Result, text textWriter) error {
+	if c.JSON {
+		return printLine(c.out, result)
+	}
+	return writeText(c.out, text)
 }
 
 // next reads a namespace; nil: it cannot be read now, which is said once.

@@ -155,13 +155,6 @@ func listedFamily(k *Tuple) *ipFamily {
 	return nil
 }
 
-// flush takes all out in a connection's transaction.
-func (s *Settled) flush(conn *nftables.Conn) {
-	for _, f := range families {
-		conn.FlushSet(s.set(f))
-	}
-}
-
 // set is how messages name a family's set.
 func (s *Settled) set(f *ipFamily) *nftables.Set {
 	return &nftables.Set{

@@ -39,7 +39,7 @@ func (f Figures) Fill() *float64 {
 func Between(before, now Reading) Figures {
 	if now.Made != before.Made {
 		// Another namespace, of which nothing was counted before.
-		before.Snapshot.CPUs, before.Events, before.QueuesErr = nil, nil, errOther
+		before.CPUs, before.Events, before.QueuesErr = nil, nil, errOther
 	}
 	took := now.Time.Sub(before.Time)
 	risen := now.Since(before.Snapshot).Total()

@@ -15,7 +15,7 @@ import (
 	"verdictd/internal/nfq"
 )
 
-// ErrGone: there is no namespace under the source's name.
+// ErrGone says that there is no namespace under the source's name.
 var ErrGone = errors.New("there is no such namespace")
 
 // Source is a network namespace under a name, or under what the name stands for later: a

@@ -20,7 +20,7 @@ func (k *Keeper) Change(ctx context.Context, change func(*Options)) error {
 	if err == nil {
 		return nil
 	}
-	after := k.Options.Guard
+	after := k.Guard
 	k.Options = before
 	if again := k.changeTo(ctx, after); again != nil {
 		k.Log.Error("the rules before cannot be put back", "error", again)

@@ -86,11 +86,10 @@ func (k *Keeper) noticed() {
 
 // rewatch watches the rules again, where that has ended.
 func (k *Keeper) rewatch(ctx context.Context) error {
-	err := k.changes.Err()
-	if ctx.Err() != nil || err == nil {
+	if ctx.Err() != nil || k.changes.Err() == nil {
 		return nil // the context's end, which Serve sees too
 	}
-	k.Log.Warn("the watch over the rules has ended, and begins again", "error", err)
+	k.Log.Warn("the watch over the rules has ended, and begins again", "error", k.changes.Err())
 	if err := k.changes.Close(); err != nil {
 		return err
 	}

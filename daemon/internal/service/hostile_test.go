@@ -42,7 +42,7 @@ func hostile(ns *netlab.NetNS, seed uint64, stop <-chan struct{}) (changes int) 
 				conn.DelTable(table)
 			case n == 2:
 				conn.AddTable(table)
-				hook, priority := nftables.ChainHookInput, nftables.ChainPriorityRef(nftables.ChainPriority(random.IntN(100)))
+				hook, priority := nftables.ChainHookInput, new(nftables.ChainPriority(random.IntN(100)))
 				conn.AddChain(&nftables.Chain{Name: fmt.Sprintf("mine-%d", random.IntN(3)), Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: priority})
 			case n == 3:
 				conn.FlushTable(table)
