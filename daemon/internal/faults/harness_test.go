@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 const port = 5300
 
 // guarded is a configuration for the near end, where all that is sent to port is judged.
-const guarded = "guard: {mode: hold}\nrules: {placement: output, destination_ports: [5300]}\n"
+const guarded = "guard: {mode: hold}\nrules: {placement: output, destination_ports: [5300]}\ncontrol: {socket: \"\"}\n"
 
 // thinking has each packet wait in the queue for a while.
 const thinking = "analysis: {distribution: fixed, delay: 20ms, per: packet}\n"

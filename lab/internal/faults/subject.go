@@ -78,6 +78,7 @@ func (s *subject) config() *config.Config {
 		c.Policy.Rules = append(c.Policy.Rules, drop("switched", portSwitched))
 	}
 	c.Statistics.File = filepath.Join(s.group.Dir, "statistics.json")
+	c.Control.Socket = filepath.Join(s.group.Dir, "control.sock")
 	return c
 }
 
