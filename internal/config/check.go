@@ -25,6 +25,8 @@ const (
 	MaxGateQueues = 64
 	// A daemon takes some 100 ms to start.
 	minLongestWait = time.Second
+	// Nobody waits for a packet for longer.
+	maxLongestWait = 10 * time.Minute
 	// A program that asks a person takes minutes.
 	maxHold = time.Hour
 	// One packet of the greatest length.
@@ -40,7 +42,7 @@ const (
 // check reports what is wrong with the values, one by one and together.
 func (f *file) check(c *Config) {
 	if c.Failure.LongestWait != 0 {
-		f.within("failure.longest_wait", c.Failure.LongestWait, minLongestWait, maxHold)
+		f.within("failure.longest_wait", c.Failure.LongestWait, minLongestWait, maxLongestWait)
 	}
 	for i, path := range c.Privileges.Paths {
 		if !filepath.IsAbs(path) {

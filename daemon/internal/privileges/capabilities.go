@@ -40,8 +40,11 @@ func noNewPrivileges() error {
 func dropBounding() error {
 	for capability := range uintptr(64) {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, capability, 0, 0, 0)
+		if errors.Is(err, unix.EINVAL) {
+			break // the kernel has no more of them
+		}
 		if err != nil {
-			return nil // the kernel has no more of them
+			return fmt.Errorf("read capabilities that executed programs could have: %w", err)
 		}
 		if in == 0 || capability == kept {
 			continue
@@ -159,14 +162,14 @@ func (o *owners) takeSocket() error {
 	if !strings.HasPrefix(path, "/") {
 		return nil
 	}
-	info, err := os.Stat(path)
+	info, err := os.Stat(path) //nolint:gosec // who starts the daemon names the socket
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && info.Mode().Perm()&0o002 == 0 && os.Geteuid() == 0 {
 		// Its folder is only to be passed through.
 		folder := path[:strings.LastIndexByte(path, '/')]
-		err = errors.Join(os.Chmod(folder, 0o711), os.Lchown(path, o.uid, -1))
+		err = errors.Join(os.Chmod(folder, 0o711), os.Lchown(path, o.uid, -1)) //nolint:gosec // to be passed through
 	}
 	if err != nil {
 		return fmt.Errorf("give the notification socket to user %d: %w", o.uid, err)

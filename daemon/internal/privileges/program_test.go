@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/childtest"
-	"verdictd/internal/netlab"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
 )
@@ -50,7 +49,7 @@ func status(t *testing.T, pid int, keys ...string) map[string]string {
 
 // works checks that the daemon still does all it has to: packets get verdicts, its rules are put back, and what it
 // writes at the end is there.
-func works(t *testing.T, ns *netlab.NetNS, d *childtest.Child) {
+func works(t *testing.T, d *childtest.Child) {
 	t.Helper()
 	send(t)
 	if err := ruleset.Remove("verdictd"); err != nil {
@@ -107,7 +106,7 @@ func TestProgram(t *testing.T) {
 	if n := strings.Count(d.Log(), "privileges are given up"); n != 1 {
 		t.Errorf("said %d times, want once", n)
 	}
-	works(t, ns, d)
+	works(t, d)
 }
 
 // TestGuardProgram is the same for the gate alone.
@@ -128,7 +127,7 @@ func TestTurnedOff(t *testing.T) {
 	if got := status(t, d.Cmd.Process.Pid, capabilities...); fmt.Sprint(got) != fmt.Sprint(before) {
 		t.Errorf("the daemon has %v, this test %v", got, before)
 	}
-	works(t, ns, d)
+	works(t, d)
 }
 
 const nobody = 65534
@@ -183,7 +182,7 @@ func TestOtherUser(t *testing.T) {
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("the daemon has %v, want %v", got, want)
 			}
-			works(t, ns, d)
+			works(t, d)
 		})
 	}
 }

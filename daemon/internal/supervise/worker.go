@@ -82,7 +82,7 @@ func raiseOOM() (restore func(), err error) {
 	if err := os.WriteFile(scoreFile, []byte(strconv.Itoa(min(score+workerOOM, 1000))), 0); err != nil {
 		return func() {}, err
 	}
-	return func() { _ = os.WriteFile(scoreFile, before, 0) }, nil
+	return func() { _ = os.WriteFile(scoreFile, before, 0) }, nil //nolint:gosec // what the file had
 }
 
 // reap collects all children that have ended. Some may not be the daemon: process 1 inherits what others leave.
