@@ -21,6 +21,7 @@ func (s *service) confine() error {
 		// With its folder, as editors replace files.
 		c.Read = append(c.Read, filepath.Dir(s.File))
 	}
+	// It names certificates, which are often beside it, and is read at each request.
 	c.Read = append(c.Read, folders(s.cfg.Metrics.WebConfig)...)
 	c.Write = append(folders(s.cfg.Statistics.File, s.socketOf(s.cfg)), p.Paths...)
 	for _, variable := range []string{"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"} {
@@ -39,7 +40,7 @@ func (s *service) confine() error {
 	return nil
 }
 
-// folders are those of files that the daemon writes, which are replaced there.
+// folders are those of files, which are replaced there.
 func folders(files ...string) (list []string) {
 	for _, file := range files {
 		if file != "" && file != "-" {

@@ -21,7 +21,20 @@ import (
 const (
 	roleVariable   = "SUPERVISE_TEST_ROLE"
 	folderVariable = "SUPERVISE_TEST_FOLDER"
+
+	watchdogVariable = "SUPERVISE_TEST_WATCHDOG"
+	startVariable    = "SUPERVISE_TEST_START"
+	stopVariable     = "SUPERVISE_TEST_STOP"
+	waitVariable     = "SUPERVISE_TEST_WAIT"
 )
+
+// duration is a variable's value.
+func duration(variable string, otherwise time.Duration) time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(variable)); err == nil {
+		return d
+	}
+	return otherwise
+}
 
 // TestMain is also the supervisor and its daemons.
 func TestMain(m *testing.M) {
@@ -54,11 +67,12 @@ func supervisorMain() int {
 	if err != nil {
 		panic(err)
 	}
-	watchdog, _ := time.ParseDuration(os.Getenv("SUPERVISE_TEST_WATCHDOG"))
+	watchdog := duration(watchdogVariable, 0)
 	_ = os.Setenv(roleVariable, "daemon")
 	status, err := Run(Options{
 		Program: self, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Store: store,
-		StartWithin: 2 * time.Second, StopWithin: 500 * time.Millisecond, Watchdog: watchdog,
+		// Only tests of the bounds have short ones: the machine may be busy.
+		StartWithin: duration(startVariable, time.Minute), StopWithin: duration(stopVariable, time.Minute), Watchdog: watchdog,
 		Failure: func(said string) (Failure, error) {
 			wait, err := time.ParseDuration(said)
 			return Failure{LongestWait: wait, Release: func(files []*os.File) error { note(fmt.Sprint("released ", len(files))); return nil }}, err
@@ -117,7 +131,7 @@ func daemonMain() int {
 			holdMemory(words[0])
 			words = words[1:]
 		case "ready":
-			tell("READY=1", FailureKey+"=1s")
+			tell("READY=1", FailureKey+"="+duration(waitVariable, time.Minute).String())
 			note(fmt.Sprint("ready ", os.Getpid()))
 		}
 	}
