@@ -87,7 +87,7 @@ func TestUnitSurvivesFailure(t *testing.T) {
 	for unit, text := range units(t) {
 		lines := []string{"Type=notify", "Restart=on-failure", "StartLimitIntervalSec=0"}
 		if strings.HasPrefix(unit, "verdictd") {
-			lines = append(lines, "FileDescriptorStoreMax=1024", "RestartPreventExitStatus=78 64", "RuntimeDirectoryPreserve=restart",
+			lines = append(lines, "FileDescriptorStoreMax=1024", "WatchdogSec=30s", "RestartPreventExitStatus=78 64", "RuntimeDirectoryPreserve=restart",
 				"ExecStopPost=-/usr/bin/verdictd release", "ExecReload=/bin/kill -HUP $MAINPID")
 		}
 		for _, line := range lines {
