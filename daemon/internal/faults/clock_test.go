@@ -15,7 +15,7 @@ var wallClock = regexp.MustCompile(`\.Round\(0\)|\.Unix(Nano|Milli|Micro)?\(\)|C
 var harmless = map[string]string{
 	"daemon/internal/metrics/state.go": "when something happened, for Prometheus",
 	"daemon/internal/logs/drops.go":    "another second than before begins another allowance, whichever it is",
-	"internal/ct/eventtext.go":        "time stamps of entries, which the kernel takes from it, for people",
+	"internal/ct/eventtext.go":         "time stamps of entries, which the kernel takes from it, for people",
 	"internal/nfnl/socket.go":          "sequence numbers that begin elsewhere than those of the process before",
 }
 
