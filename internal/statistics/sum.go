@@ -9,7 +9,7 @@ func Add[T any](sum, of *T) {
 }
 
 func add(sum, of reflect.Value) {
-	if s, ok := sum.Addr().Interface().(*Spread); ok {
+	if s, ok := reflect.TypeAssert[*Spread](sum.Addr()); ok {
 		s.add(of.Addr().Interface().(*Spread))
 		return
 	}

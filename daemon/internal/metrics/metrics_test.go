@@ -199,7 +199,7 @@ func TestReference(t *testing.T) {
 		fmt.Fprintf(&want, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, ", "), f.GetHelp())
 	}
 	if *update {
-		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

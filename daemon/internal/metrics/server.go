@@ -36,7 +36,7 @@ func Check(webConfig string) error {
 // Server serves metrics until it is stopped.
 type Server struct {
 	server *http.Server
-	ended  chan error
+	ended  chan struct{}
 }
 
 // stopWithin bounds how long the stop waits for who reads metrics at the moment.
@@ -52,14 +52,14 @@ func (m *Metrics) Serve(listener net.Listener, c Config) *Server {
 			WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 			ErrorLog: slog.NewLogLogger(quiet{c.Log.Handler()}, slog.LevelDebug),
 		},
-		ended: make(chan error, 1),
+		ended: make(chan struct{}),
 	}
 	go func() {
 		err := web.Serve(listener, s.server, &web.FlagConfig{WebConfigFile: &c.WebConfig}, log)
 		if !errors.Is(err, http.ErrServerClosed) {
 			c.Log.Error("metrics are served no more", "error", err)
 		}
-		s.ended <- err
+		close(s.ended)
 	}()
 	return s
 }

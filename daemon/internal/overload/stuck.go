@@ -58,7 +58,7 @@ func stack(worker string) string {
 	}
 	label := fmt.Sprintf("%q:%q", "worker", worker)
 	var found []string
-	for _, goroutine := range strings.Split(b.String(), "\n\n") {
+	for goroutine := range strings.SplitSeq(b.String(), "\n\n") {
 		if strings.Contains(goroutine, label) {
 			found = append(found, goroutine)
 		}

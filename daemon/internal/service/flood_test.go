@@ -68,7 +68,7 @@ func TestFlood(t *testing.T) {
 	}
 	defer func() { _ = out.Close() }()
 	const lost = `verdictd_queue_kernel_queue_dropped_total{queue="0"}`
-	began, sent, answer := time.Now(), uint64(0), ""
+	began, sent := time.Now(), uint64(0)
 	var seen time.Duration
 	for time.Since(began) < 10*time.Second && seen == 0 {
 		for range 500 {
@@ -77,7 +77,8 @@ func TestFlood(t *testing.T) {
 			}
 			sent++
 		}
-		if answer, err = scrape(cfg.Metrics.Listen, "/metrics"); err != nil {
+		answer, err := scrape(cfg.Metrics.Listen, "/metrics")
+		if err != nil {
 			t.Fatal(err)
 		}
 		if metric(answer, lost) > 0 && d.said.has("packets are lost", "queue_dropped=") {
