@@ -85,7 +85,7 @@ func (e *ends) send(flows int) {
 		err := e.near.Do(func() error {
 			c, err := net.Dial("udp4", net.JoinHostPort(farAddress, number(port)))
 			if err != nil {
-				return nil //nolint:nilerr // the interface may be down, which is the fault that is looked at
+				return nil // the interface may be down, which is the fault that is looked at
 			}
 			defer func() { _ = c.Close() }()
 			for range burst {
@@ -191,7 +191,7 @@ func configuration(t testing.TB, text string) (path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // another user is to read it
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	path = filepath.Join(dir, "verdictd.yaml")

@@ -249,7 +249,8 @@ func TestOuterManager(t *testing.T) {
 	s.end(0)
 }
 
-// TestDeafManager: the manager above reads nothing, and its socket is full at once. The daemon is replaced all the same.
+// TestDeafManager: the manager above reads nothing, and its socket is full at once. The daemon is replaced
+// all the same.
 func TestDeafManager(t *testing.T) {
 	address := filepath.Join(t.TempDir(), "outer")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})

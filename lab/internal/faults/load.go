@@ -50,7 +50,8 @@ func startLoad(t *netlab.Topology, rate int) (*load, error) {
 	}
 	err := errors.Join(t.Receiver.Do(l.listen), t.Sender.Do(l.dial))
 	if err != nil {
-		return nil, errors.Join(err, l.close())
+		l.close()
+		return nil, err
 	}
 	for _, c := range l.in {
 		l.group.Go(func() { l.receive(c) })
@@ -215,18 +216,18 @@ func (l *load) stop() (events []event, err error) {
 		}
 	}
 	l.dropped = l.receiverDrops()
-	return l.account.close(l.sent.Load()), errors.Join(err, l.close())
+	l.close()
+	return l.account.close(l.sent.Load()), err
 }
 
 // close closes all sockets.
-func (l *load) close() error {
+func (l *load) close() {
 	for _, c := range append(l.in, l.fixed[:]...) {
 		if c != nil {
 			_ = c.Close()
 		}
 	}
 	l.group.Wait()
-	return nil
 }
 
 // receiverDrops is how many packets the receivers' own sockets could not take.

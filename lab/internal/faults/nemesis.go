@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -76,8 +77,8 @@ func (n *nemesis) suffer(s step) Fault {
 
 // recovered waits until a packet has arrived that was sent after a time.
 func (n *nemesis) recovered(at time.Duration) error {
-	for end := time.Now().Add(patience); time.Now().Before(end); n.sleep(2 * time.Millisecond) {
-		if n.load.read(n.load.now()).recent > at || n.ctx.Err() != nil {
+	for end := time.Now().Add(patience); time.Now().Before(end) && n.ctx.Err() == nil; n.sleep(2 * time.Millisecond) {
+		if n.load.read(n.load.now()).recent > at {
 			return nil
 		}
 	}
@@ -104,8 +105,8 @@ func (n *nemesis) reload(setting) error {
 	if err := n.subject.reload(); err != nil {
 		return err
 	}
-	for end := time.Now().Add(patience); time.Now().Before(end); n.sleep(2 * time.Millisecond) {
-		if n.load.inForce(n.subject.policing, at, cycle*time.Second/time.Duration(n.load.rate)) || n.ctx.Err() != nil {
+	for end := time.Now().Add(patience); time.Now().Before(end) && n.ctx.Err() == nil; n.sleep(2 * time.Millisecond) {
+		if n.load.inForce(n.subject.policing, at, cycle*time.Second/time.Duration(n.load.rate)) {
 			return nil
 		}
 	}
@@ -309,8 +310,8 @@ func milliseconds(d time.Duration) float64 {
 func missing() (list []string) {
 	for _, name := range []string{"nft", "iptables-restore", "conntrack", "ip"} {
 		found := false
-		for _, dir := range append([]string{"/usr/sbin", "/sbin"}, strings.Split(os.Getenv("PATH"), ":")...) {
-			if _, err := os.Stat(dir + "/" + name); err == nil {
+		for _, dir := range append([]string{"/usr/sbin", "/sbin"}, filepath.SplitList(os.Getenv("PATH"))...) {
+			if _, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 				found = true
 			}
 		}

@@ -3,6 +3,7 @@ package faults
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,9 +42,7 @@ type Meaning struct {
 func meanings() (list []Meaning) {
 	for _, k := range kinds() {
 		m := Meaning{Kind: k.name, Meaning: k.meaning, Inherent: map[string]string{}}
-		for column, why := range k.inherent {
-			m.Inherent[column] = why
-		}
+		maps.Copy(m.Inherent, k.inherent)
 		if k.counted {
 			m.Inherent["lost"] = "as many as the kernel counts as dropped, at a full queue or interface"
 		}
@@ -201,7 +200,7 @@ func (p *Played) judge(taintedBefore uint64) {
 			sums[f.Kind] = s
 		}
 		s.Times++
-		s.Costs.add(&f.Costs)
+		s.add(&f.Costs)
 		s.LongestGapMS = max(s.LongestGapMS, f.LongestGapMS)
 		others := p.split(f)
 		if others != (Costs{}) {
