@@ -156,32 +156,33 @@ func (g *guest) underLoad(ctx context.Context) (string, error) {
 	return said, errors.Join(happened, err)
 }
 
+// happen makes one after the other, with a line for each, as one may take long.
 func (g *guest) happen(ctx context.Context) error {
-	for range g.Reloads {
-		if err := g.same(ctx, "systemctl", "reload", unit); err != nil {
-			return err
-		}
-	}
-	for range g.Restarts {
-		if err := g.other(ctx, "systemctl", "restart", unit); err != nil {
-			return err
-		}
-	}
-	for range g.Kills {
-		if err := g.other(ctx, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit); err != nil {
-			return err
-		}
-	}
-	for i := range g.Upgrades {
-		file := packagePath
-		if i%2 == 1 {
-			file = beforePath // and back, for the next upgrade
-		}
-		if err := g.other(ctx, "dpkg", "-i", file); err != nil {
-			return err
-		}
-		if err := runsWhatIsInstalled(ctx); err != nil {
-			return err
+	for _, h := range []struct {
+		what  string
+		times int
+		make  func(i int) error
+	}{
+		{"reload", g.Reloads, func(int) error { return g.same(ctx, "systemctl", "reload", unit) }},
+		{"restart", g.Restarts, func(int) error { return g.other(ctx, "systemctl", "restart", unit) }},
+		{"kill", g.Kills, func(int) error {
+			return g.other(ctx, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
+		}},
+		{"upgrade", g.Upgrades, func(i int) error {
+			file := packagePath
+			if i%2 == 1 {
+				file = beforePath // and back, for the next upgrade
+			}
+			return errors.Join(g.other(ctx, "dpkg", "-i", file), runsWhatIsInstalled(ctx))
+		}},
+	} {
+		for i := range h.times {
+			begun := time.Now()
+			err := h.make(i)
+			fmt.Fprintf(g.w, "%6.1f s        %s %d: %.1f s\n", time.Since(g.began).Seconds(), h.what, i+1, time.Since(begun).Seconds())
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
