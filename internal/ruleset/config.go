@@ -16,6 +16,10 @@ type Config struct {
 	// The packets go to the queues FirstQueue to FirstQueue+Queues-1.
 	FirstQueue, Queues uint16
 
+	// Also queues the packets at this placement too, while one takes the place of the
+	// other; empty: it does not.
+	Also vocabulary.Placement
+
 	// Detached leaves the base chains of the placement empty, GateDetached those of the
 	// gate. What they jump to stays.
 	Detached, GateDetached bool

@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"math"
+	"slices"
 
 	"github.com/google/nftables"
 
@@ -21,6 +22,9 @@ type hook struct {
 	// judged (and confirmed, behind POSTROUTING). A second queue could only
 	// reorder them.
 	skipLoopback bool
+
+	// also: another placement has a chain of that name elsewhere.
+	also bool
 }
 
 const (
@@ -61,12 +65,30 @@ func hooks(p vocabulary.Placement) []hook {
 	return nil
 }
 
+// hooks are those of the placement, and of the one besides it.
+func (c *Config) hooks() []hook {
+	list := hooks(c.Placement)
+	for _, h := range hooks(c.Also) {
+		same := func(o hook) bool { return o.at == h.at && o.priority == h.priority && o.exempt == h.exempt }
+		if slices.ContainsFunc(list, same) {
+			continue
+		}
+		h.also = slices.ContainsFunc(list, func(o hook) bool { return o.chain() == h.chain() })
+		list = append(list, h)
+	}
+	return list
+}
+
 // chain names the base chain of a placement that is called here.
 func (h *hook) chain() string {
+	name := string(h.at)
 	if h.exempt {
-		return "exempt-" + string(h.at)
+		name = "exempt-" + name
 	}
-	return string(h.at)
+	if h.also {
+		name += "-before"
+	}
+	return name
 }
 
 // number is the kernel's.

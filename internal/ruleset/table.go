@@ -84,7 +84,7 @@ func newTable(c Config, kind Kind, can gateParts) *table {
 
 // addHooks makes the base chains.
 func (t *table) addHooks(c Config) {
-	for _, h := range hooks(c.Placement) {
+	for _, h := range c.hooks() {
 		base := chain{name: h.chain(), hook: &h}
 		if h.exempt {
 			base.add("exempt from connection tracking", verdict(expr.VerdictJump, exemptChain))
@@ -135,7 +135,7 @@ func (t *table) addSelection(c Config) {
 		exempt.add("exempt", append(slices.Clone(match), &expr.Counter{}, &expr.Notrack{})...)
 	}
 	t.chains = append(t.chains, queue)
-	if c.Placement == vocabulary.PlacementNotrack {
+	if c.Placement == vocabulary.PlacementNotrack || c.Also == vocabulary.PlacementNotrack {
 		t.chains = append(t.chains, exempt)
 	}
 }

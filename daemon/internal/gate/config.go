@@ -52,6 +52,15 @@ const (
 	packetOverhead = 512
 )
 
+// Configure has packets meet other settings from now on: Drop, FlowPackets, Hold,
+// HoldLimit and List. The rest is the table's memory, which stays.
+func (t *Table) Configure(c *Config) {
+	t.cfg.Drop, t.cfg.FlowPackets, t.cfg.Hold, t.cfg.HoldLimit, t.cfg.List = c.Drop, c.FlowPackets, c.Hold, c.HoldLimit, c.List
+	if c.Drop {
+		t.dark, t.changing = 0, false // which mode drop does not know
+	}
+}
+
 // Default is a table as the daemon has it.
 func Default() Config {
 	return Config{

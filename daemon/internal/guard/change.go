@@ -2,42 +2,41 @@ package guard
 
 import (
 	"context"
-	"reflect"
+	"time"
 
-	"verdictd/internal/config"
+	"verdictd/internal/nfq"
+	"verdictd/internal/ruleset"
+	"verdictd/internal/vocabulary"
 )
 
 // Change has the keeper do what other options say from now on: Guard, Rules, Own, Spread,
 // Queues and Manage may be others, Table and Alone not. The table changes in one
 // transaction, gate and verdict rules together; base chains that stay where they are are
-// kept, so that nothing that waits is lost. Where the gate's own settings change it is
-// closed and opened, and packets pass as without it meanwhile. On an error all is as it
-// was. It belongs to the goroutine of Serve.
+// kept, so that nothing that waits is lost. A gate that stays has other settings from its
+// next turn on; its queues and its memory are as they were (MemoryKeys). On an error all
+// is as it was. It belongs to the goroutine of Serve.
 func (k *Keeper) Change(ctx context.Context, change func(*Options)) error {
 	before := k.Options
 	change(&k.Options)
-	err := k.changeTo(ctx, before.Guard)
+	err := k.changeTo(ctx)
 	if err == nil {
 		return nil
 	}
-	after := k.Guard
 	k.Options = before
-	if again := k.changeTo(ctx, after); again != nil {
+	if again := k.changeTo(ctx); again != nil {
 		k.Log.Error("the rules before cannot be put back", "error", again)
 	}
 	return err
 }
 
-func (k *Keeper) changeTo(ctx context.Context, before *config.Guard) error {
+func (k *Keeper) changeTo(ctx context.Context) error {
 	if k.changes == nil && k.wanted() {
 		if err := k.watch(ctx); err != nil {
 			return err
 		}
 	}
-	if k.gate != nil && k.wanted() && !sameGate(before, k.Guard) {
-		if err := k.close(); err != nil {
-			return err
-		}
+	if k.gate != nil && k.wanted() {
+		k.gate.Configure(k.tableConfig())
 	}
 	if k.Rules != nil {
 		if err := k.begin(ctx); err != nil {
@@ -53,12 +52,55 @@ func (k *Keeper) changeTo(ctx context.Context, before *config.Guard) error {
 	return k.follow(ctx)
 }
 
-// sameGate reports whether one gate serves both.
-func sameGate(a, b *config.Guard) bool {
-	x, y := *a, *b
-	for _, g := range []*config.Guard{&x, &y} {
-		// These are the rules'.
-		g.ExemptPorts, g.SettledSize, g.SettledTimeout = nil, 0, 0
+// MemoryKeys are the settings of the configuration's section guard that a gate has from
+// its beginning on.
+var MemoryKeys = []string{"guard.first_queue", "guard.queues", "guard.flows", "guard.bytes"}
+
+// overlap has packets queued at both placements for a moment, where the table is to have
+// another one: what is between the places when the rules change would meet neither. A
+// packet that meets both is judged twice.
+func (k *Keeper) overlap(c ruleset.Config) error {
+	before := k.installed.Config()
+	if before.Detached || c.Detached || before.Placement == c.Placement || !queues(before.Placement) || !queues(c.Placement) {
+		return nil
 	}
-	return reflect.DeepEqual(x, y)
+	c.Also = before.Placement
+	if _, err := k.installed.Apply(c); err != nil {
+		return err
+	}
+	passed(passedWithin)
+	return nil
+}
+
+// queues tells placements that have rules.
+func queues(p vocabulary.Placement) bool { return p != "" && p != vocabulary.PlacementNone }
+
+// passedWithin bounds how long two placements are there for what waits in queues between
+// them.
+const passedWithin = time.Second
+
+// passed returns when what is on its way now has left every queue that it waits in, as
+// far as programs judge in order.
+func passed(within time.Duration) {
+	time.Sleep(UnderWay)
+	mark := map[uint16]nfq.KernelQueue{}
+	for until := time.Now().Add(within); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		list, err := nfq.ReadKernelQueues()
+		if err != nil {
+			return
+		}
+		waits := false
+		for _, q := range list {
+			was, known := mark[q.Queue]
+			if !known || was.PortID != q.PortID {
+				was = q
+				mark[q.Queue] = q
+			}
+			waits = waits || int32(q.IDSequence-q.Queued-was.IDSequence) < 0
+		}
+		if !waits {
+			time.Sleep(UnderWay)
+			return
+		}
+	}
 }

@@ -108,11 +108,7 @@ func (k *Keeper) takeOver(ctx context.Context) error {
 // openAs opens the gate with so many threads for these zones.
 func (k *Keeper) openAs(p *plan, zones []uint16, threads int) error {
 	g, err := runner.Open(runner.Config{
-		Table: gate.Config{
-			Drop:  k.Guard.Mode == vocabulary.GuardDrop,
-			Flows: k.Guard.Flows, FlowPackets: k.Guard.FlowPackets, Bytes: int64(k.Guard.Bytes),
-			Hold: k.Guard.Hold, HoldLimit: k.Guard.HoldLimit, List: k.Guard.Settled,
-		},
+		Table:      k.tableConfig(),
 		FirstQueue: k.Guard.FirstQueue, Queues: threads, Zones: zones,
 		ReceiveBuffer: gateReceiveBuffer, ChainAdded: k.chainAdded, Kept: k.Kept, Pin: k.pinned(p), Own: k.Judged, Notice: func(s string) { k.Log.Warn(s) },
 	})
@@ -134,6 +130,15 @@ func (k *Keeper) chainAdded() int64 {
 		return 0
 	}
 	return k.changes.BaseChainAdded()
+}
+
+// tableConfig is that of the gate's tables.
+func (k *Keeper) tableConfig() gate.Config {
+	return gate.Config{
+		Drop:  k.Guard.Mode == vocabulary.GuardDrop,
+		Flows: k.Guard.Flows, FlowPackets: k.Guard.FlowPackets, Bytes: int64(k.Guard.Bytes),
+		Hold: k.Guard.Hold, HoldLimit: k.Guard.HoldLimit, List: k.Guard.Settled,
+	}
 }
 
 // pinned lists CPUs for the gate's threads; none: anywhere. What takes the queue of

@@ -284,6 +284,9 @@ func (k *Keeper) bring(g *ruleset.Gate) error {
 		c.Gate = g
 	}
 	c.Detached = k.detached
+	if err := k.overlap(c); err != nil {
+		return err
+	}
 	change, err := k.installed.Apply(c)
 	if err == nil {
 		k.inOrder(&change)

@@ -41,12 +41,9 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 		return err
 	}
 	defer func() { err = errors.Join(err, s.doors.close()) }()
-	rules := gateRules(guardTable, &cfg.Guard)
-	s.keeper = guard.New(guard.Options{
-		Guard: &cfg.Guard, Log: s.Log, Table: guardTable, Alone: true, Queues: queues, Rules: &rules, Manage: cfg.Rules.Manage,
-		Kept:   s.kept,
-		Report: (*reporter)(s),
-	})
+	options := s.optionsOf(cfg)
+	options.Queues, options.Kept, options.Report = queues, s.kept, (*reporter)(s)
+	s.keeper = guard.New(options)
 	if err = s.keeper.Begin(ctx); err == nil {
 		err = s.watch()
 	}
@@ -65,6 +62,15 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 		return s.handOver(ctx, err)
 	}
 	return errors.Join(err, s.leave(), s.kept.End())
+}
+
+// optionsOf say what is guarded, and with what rules.
+func (s *service) optionsOf(cfg *config.Config) guard.Options {
+	if s.command == "run" {
+		return guardOptions(cfg, s.Log)
+	}
+	rules := gateRules(guardTable, &cfg.Guard)
+	return guard.Options{Guard: &cfg.Guard, Log: s.Log, Table: guardTable, Alone: true, Rules: &rules, Manage: cfg.Rules.Manage}
 }
 
 // errGuardOff: a guard alone with nothing to do is a mistake.

@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/daemon/internal/control"
+	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/logs"
 	"verdictd/internal/config"
 )
@@ -21,7 +22,9 @@ import (
 //  2. Keys that change with a restart only are refused, by their names.
 //  3. What it names is tried, and opened: nothing else can fail outside of the kernel.
 //  4. The policy. What is received from then on is judged by the new one.
-//  5. Doors: metrics and control socket.
+//  5. The guard and the rules, in one transaction of nftables.
+//  6. What becomes of packets without the daemon is told to who outlives it.
+//  7. Doors: metrics and control socket.
 //
 // Where a step fails, those before it are undone and the configuration before stays.
 // Nothing of this stops a worker: packets are judged all the time.
@@ -106,11 +109,21 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 }
 
 // apply changes what packets meet, and what is said of them.
-func (s *service) apply(_ context.Context, next *config.Config) error {
+func (s *service) apply(ctx context.Context, next *config.Config) error {
 	if s.engine != nil {
 		if err := s.engine.Judge(judgement(next)); err != nil {
 			return err
 		}
+	}
+	o := s.optionsOf(next)
+	err := s.keeper.Change(ctx, func(to *guard.Options) {
+		to.Guard, to.Rules, to.Own, to.Spread, to.Manage = o.Guard, o.Rules, o.Own, o.Spread, o.Manage
+	})
+	if err != nil {
+		if s.engine != nil {
+			err = errors.Join(err, s.engine.Judge(judgement(s.cfg)))
+		}
+		return err
 	}
 	if s.Level != nil {
 		s.Level.Set(logs.Level(next.Log.Level))
@@ -121,11 +134,15 @@ func (s *service) apply(_ context.Context, next *config.Config) error {
 	return nil
 }
 
-// live are the sections and keys that a reload changes. What is not here takes a restart.
-var live = []string{"policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control", "failure"}
+// live are the sections and keys that a reload changes, but for those of fixed. What is
+// not here takes a restart.
+var (
+	live  = []string{"on_failure", "failure", "guard", "rules", "policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control"}
+	fixed = append([]string{"rules.install", "rules.table"}, guard.MemoryKeys...)
+)
 
 // ofGuard are those that `verdictd guard` reads.
-var ofGuard = []string{"guard", "statistics", "metrics", "log", "control", "failure"}
+var ofGuard = []string{"failure", "guard", "rules.manage", "statistics", "metrics", "log", "privileges", "control"}
 
 // in reports whether a key is one of a list, or in a section that is.
 func in(list []string, key string) bool {
@@ -137,7 +154,7 @@ func (s *service) ignores(key string) bool { return s.command == "guard" && !in(
 
 // fixed says of a key why it cannot change while the daemon runs; empty: it can.
 func (s *service) fixed(key string) string {
-	if in(live, key) {
+	if in(live, key) && !in(fixed, key) {
 		return ""
 	}
 	unit := map[string]string{"run": "verdictd", "guard": "verdictd-guard"}[s.command]

@@ -204,7 +204,7 @@ func TestReloadStorm(t *testing.T) {
 		})
 	}
 	for i := range 30 {
-		text := oneport + fmt.Sprintf("policy: {rules: [{name: %d, action: accept}, {name: last %d, action: drop}]}\n", i, i)
+		text := oneport + fmt.Sprintf("policy: {rules: [{name: first %d, action: accept}, {name: last %d, action: drop}]}\n", i, i)
 		switch i % 3 {
 		case 0:
 			r.write(text)

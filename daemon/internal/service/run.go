@@ -37,7 +37,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.doors.close()) }()
-	options := guardOptions(cfg, s.Log)
+	options := s.optionsOf(cfg)
 	options.Judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), s.judged(queue) }
 	options.Kept = s.kept
 	options.Lost = func() uint64 { return s.engine.Results().Total.VerdictErrors }

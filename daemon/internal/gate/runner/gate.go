@@ -89,6 +89,7 @@ type Gate struct {
 	// changing: rules are. What was on its way before is not known, see Darken.
 	changing atomic.Bool
 
+	settings        atomic.Pointer[gate.Config]
 	hurried         atomic.Bool
 	stopping, ended atomic.Bool
 	leaving         atomic.Bool
@@ -108,6 +109,7 @@ type Gate struct {
 func Open(cfg Config) (*Gate, error) {
 	cfg.Kept = cmp.Or(cfg.Kept, journal.Nothing())
 	g := &Gate{cfg: cfg, failed: make(chan error, cfg.Queues)}
+	g.settings.Store(&cfg.Table)
 	g.epochs.current.Store(1)
 	if err := g.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the gate: %w", err), g.Close())
@@ -217,7 +219,7 @@ func (g *Gate) SetSettled(s Settled) {
 		return
 	}
 	g.lister.settled.Store(&s)
-	g.listing.Store(g.cfg.Table.List)
+	g.listing.Store(g.settings.Load().List)
 }
 
 // PauseListing has the settled set stay as it is for a while.
@@ -293,7 +295,7 @@ func (g *Gate) Stop() error {
 		return nil
 	}
 	g.listing.Store(false)
-	g.stopBy.Store(nfq.Now() + int64(g.cfg.Table.Hold))
+	g.stopBy.Store(nfq.Now() + int64(g.settings.Load().Hold))
 	g.stopping.Store(true)
 	return g.end()
 }

@@ -55,11 +55,11 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 	}
 	w := &watcher{
 		gate: g, bell: bell{Alarm: alarm}, queues: queues, links: links, ended: make(chan struct{}),
-		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice, patient: g.cfg.Table.Hold > patientFrom},
+		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice},
 	}
 	w.progress.Start(first)
 	w.progress.Joined = g.join
-	w.progress.Patient = w.judges.patient
+	w.patience()
 	w.barriers = startBarriers(w.bell.ring)
 	return w, nil
 }
@@ -103,6 +103,7 @@ func (w *watcher) look(pending, holding bool) bool {
 		return false
 	}
 	w.progress.Rounds = int(w.rounds.Load())
+	w.patience()
 	moved := w.judges.see(now, readings)
 	if moved > 0 && holding {
 		w.gate.moved(moved)
@@ -119,6 +120,12 @@ func (w *watcher) look(pending, holding bool) bool {
 		w.pause = min(w.pause*5/4+time.Microsecond, slower)
 	}
 	return true
+}
+
+// patience follows guard.hold, which tells whether programs may take long.
+func (w *watcher) patience() {
+	w.judges.patient = w.gate.settings.Load().Hold > patientFrom
+	w.progress.Patient = w.judges.patient
 }
 
 // barrier begins or ends a barrier where one is needed.

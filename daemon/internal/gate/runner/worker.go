@@ -37,6 +37,7 @@ type worker struct {
 	// restores: the gate of another process goes on. restored are its held packets.
 	restores bool
 	restored map[uint64]bool
+	settings *gate.Config // of the table
 	section  section
 	// zones are those of the queue's numbers; as many numbers follow for what is
 	// announced.
@@ -144,6 +145,7 @@ func (w *worker) turn(b *nfq.Batch) error {
 func (w *worker) hear() {
 	w.bell.silence()
 	w.section.join(w.table)
+	w.configure()
 	for _, r := range w.refusals {
 		w.table.Refused(r.flow, r.id)
 	}

@@ -1,0 +1,125 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/childtest"
+	"verdictd/daemon/internal/control"
+	"verdictd/internal/netlab"
+	"verdictd/internal/testkit"
+)
+
+// TestReloadUnderTraffic: a hundred reloads, each with another placement, guard or policy,
+// while flows go on and new ones begin. Nothing is lost, and nothing clashes.
+func TestReloadUnderTraffic(t *testing.T) {
+	sent, got, s, c := reloads(t, 100, "")
+	if got != sent || c.Total.Received < uint64(sent) || c.Total.Dropped != 0 {
+		t.Errorf("%d of %d packets arrived, %d were judged, %d dropped", got, sent, c.Total.Received, c.Total.Dropped)
+	}
+	if clashed := clashes(t); clashed != 0 {
+		t.Errorf("%d clashes", clashed)
+	}
+	if s.Reloads.Refused != 0 || s.Reloads.Done < 90 {
+		t.Errorf("reloads: %+v", s.Reloads)
+	}
+	if g := c.Gate.Total; g.Expired+g.Unguarded+g.Vanished != 0 {
+		t.Errorf("gate: %+v", g)
+	}
+	t.Logf("%d packets, %d judged twice, %d held", sent, c.Total.Received-uint64(sent), c.Gate.Total.Held)
+}
+
+// TestReloadLetsNothingPass: a policy that drops everything does so whatever else changes.
+func TestReloadLetsNothingPass(t *testing.T) {
+	sent, got, _, c := reloads(t, 40, "policy: {default: drop}\n")
+	if got != 0 || c.Total.Accepted != 0 {
+		t.Errorf("%d of %d packets passed, %d were accepted", got, sent, c.Total.Accepted)
+	}
+	if clashed := clashes(t); clashed != 0 {
+		t.Errorf("%d clashes", clashed)
+	}
+}
+
+// reloads has a daemon reload while packets are sent, and returns how many were, how many
+// arrived, and what the daemon says before its end and counts.
+func reloads(t *testing.T, times int, policy string) (sent, got int, s *control.Status, c childtest.Counts) {
+	t.Helper()
+	local, remote := testkit.VethPair(t)
+	shapes := []string{
+		"rules: {placement: output, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
+		"rules: {placement: postrouting, destination_ports: [5300]}\nguard: {mode: auto, hold: 9s}\n",
+		"rules: {placement: output, destination_ports: [5300, 5301]}\nguard: {mode: auto, hold: 12s, settled: false}\n",
+		"rules: {placement: verdict3, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s, flow_packets: 100}\n",
+		"rules: {placement: output, protocols: [udp, tcp], destination_ports: [5300]}\nguard: {hold: 10s}\n",
+		"rules: {placement: postrouting, families: [ipv4], destination_ports: [5300]}\nguard: {hold: 10s, exempt_ports: [5399]}\n",
+	}
+	for i := range shapes {
+		// The machine may be busy with other tests: a queue that is full is not what this is about.
+		shapes[i] += policy + "queues: {max_length: 60000, receive_buffer: 60000000}\n"
+	}
+	r := newReloadable(t, local, "run", shapes[0])
+	to := netip.AddrPortFrom(testkit.RemoteIPv4.Addr(), port)
+	in := listen(t, remote, to)
+	option(t, in, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20) // the machine may be busy with other tests
+	end, out, received := make(chan struct{}), make(chan int), make(chan int)
+	go func() { out <- sendFlows(t, local, to, end) }()
+	go func() {
+		n, buffer := 0, make([]byte, 100)
+		for ; ; n++ {
+			if _, err := in.Read(buffer); err != nil {
+				received <- n
+				return
+			}
+		}
+	}()
+	for i := range times {
+		shape := shapes[(i+1)%len(shapes)] + fmt.Sprintf("analysis: {max: %dms}\n", i+1)
+		if policy == "" {
+			shape += fmt.Sprintf("policy: {rules: [{name: number %d, action: accept}]}\n", i)
+		}
+		if i%10 == 9 {
+			r.write(shape)
+			r.Signal(unix.SIGHUP)
+			continue
+		}
+		// A signal's reload may come behind the writing of this one, and do it.
+		if answer := r.reload(shape); answer.Result == control.Refused {
+			t.Errorf("%+v", answer)
+		}
+	}
+	close(end)
+	sent = <-out
+	if err := in.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	got = <-received
+	s = r.status()
+	return sent, got, s, r.Stop()
+}
+
+// sendFlows sends flows of 40 packets, 4 at once, until the end.
+func sendFlows(t *testing.T, from *netlab.NetNS, to netip.AddrPort, end <-chan struct{}) (sent int) {
+	for flow := 0; ; flow++ {
+		out := dial(t, from, to)
+		for i := range 40 {
+			// What is dropped behind OUTPUT is told to who sends.
+			if _, err := fmt.Fprintf(out, "%d %d", flow, i); err == nil || errors.Is(err, unix.EPERM) {
+				sent++
+			}
+			if i%4 == 3 {
+				time.Sleep(200 * time.Microsecond)
+			}
+		}
+		_ = out.Close()
+		select {
+		case <-end:
+			return sent
+		default:
+		}
+	}
+}
