@@ -16,7 +16,7 @@ import (
 // settings are a daemon's configuration. Its queues take what comes while there is none.
 func settings(guard string, queues int, more string) string {
 	return fmt.Sprintf(`
-queues: {first: 0, count: %d, max_length: 65535, receive_buffer: 134217728}
+queues: {first: 0, count: %d, max_length: 65535, receive_buffer: 67108864}
 guard: {mode: %s}
 rules: {placement: output, fanout: balance, destination_ports: [%d, %d]}
 policy:
