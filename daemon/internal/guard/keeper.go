@@ -48,9 +48,6 @@ type Options struct {
 	// Kept is what a process before this one has left, and what this one leaves; nil:
 	// nothing.
 	Kept *journal.Kept
-	// Changed, if set, is called when rules have changed, whoever's, and the gate is in
-	// step with them. It must not wait.
-	Changed func()
 }
 
 // Keeper keeps a gate in step with the machine's rules.
@@ -178,9 +175,6 @@ func (k *Keeper) Serve(ctx context.Context, calls <-chan func()) error {
 			k.again = nil
 			if err := k.follow(ctx); err != nil {
 				k.Log.Error("the guard cannot follow the rules: it stays as it is", "error", err)
-			}
-			if k.Changed != nil {
-				k.Changed()
 			}
 		}
 	}

@@ -132,6 +132,7 @@ type stream struct {
 	in    *net.UDPConn
 	end   chan struct{}
 	once  sync.Once
+	ended chan struct{} // closed when all is sent
 	group sync.WaitGroup
 
 	sent, arrived, twice, reordered int
@@ -139,10 +140,11 @@ type stream struct {
 
 func newStream(t *testing.T, ns *netlab.NetNS) *stream {
 	t.Helper()
-	s := &stream{t: t, end: make(chan struct{})}
+	s := &stream{t: t, end: make(chan struct{}), ended: make(chan struct{})}
 	to := netip.MustParseAddrPort("127.0.0.1:5300")
 	s.in = listen(t, ns, to)
 	s.group.Go(func() {
+		defer close(s.ended)
 		_ = ns.Do(func() error { s.send(to); return nil })
 	})
 	s.group.Go(s.receive)
@@ -172,21 +174,25 @@ func (s *stream) send(to netip.AddrPort) {
 	}
 }
 
-// receive ends when the stream was ended and nothing came for a while.
+// receive ends when all that was sent has come and nothing more does, or nothing came for
+// a while in which a gate may have held it.
 func (s *stream) receive() {
 	last := map[int]int{}
 	b := make([]byte, 100)
-	for {
+	for silent := 0; ; {
 		_ = s.in.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 		n, err := s.in.Read(b)
 		if err != nil {
 			select {
-			case <-s.end:
-				return
+			case <-s.ended:
+				if silent++; s.arrived >= s.sent || silent == 10 {
+					return
+				}
 			default:
-				continue
 			}
+			continue
 		}
+		silent = 0
 		var f, i int
 		if _, err := fmt.Sscan(string(b[:n]), &f, &i); err != nil {
 			s.t.Error(err)
