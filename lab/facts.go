@@ -47,7 +47,7 @@ func (c *factsCmd) Run(ctx context.Context, std streams) error {
 	if len(c.Changelog) == 0 {
 		for _, suite := range c.Suite {
 			text, err := debian.Changelog(ctx, debian.Config{Wanted: suite, Mirror: c.Mirror,
-				Progress: func(s string) { fmt.Fprintln(std.err, s) }}) //nolint:errcheck // progress
+				Progress: func(s string) { fmt.Fprintln(std.err, s) }})
 			if err != nil {
 				return err
 			}

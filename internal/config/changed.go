@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"reflect"
 	"strings"
 )
@@ -28,7 +27,7 @@ func changed(key string, a, b reflect.Value, keys *[]string) {
 
 // Problems takes an error of Load or Parse apart; nil where it is none of these.
 func Problems(err error) (list []*KeyError) {
-	if one, ok := errors.AsType[*KeyError](err); ok && error(one) == err {
+	if one, ok := err.(*KeyError); ok { //nolint:errorlint // this error itself: what it wraps may be several
 		return []*KeyError{one}
 	}
 	joined, ok := err.(interface{ Unwrap() []error })

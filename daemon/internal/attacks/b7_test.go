@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
 	"verdictd/daemon/internal/childtest"
 )
 

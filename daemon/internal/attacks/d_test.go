@@ -3,6 +3,7 @@ package attacks
 import (
 	"net/netip"
 	"testing"
+
 	"verdictd/daemon/internal/childtest"
 )
 

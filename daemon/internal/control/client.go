@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoDaemon: nobody answers at the socket.
+// ErrNoDaemon says that nobody answers at the socket.
 var ErrNoDaemon = errors.New("no daemon answers")
 
 // Client asks the daemon behind a socket.

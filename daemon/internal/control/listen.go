@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse: a living process answers at the path.
+// ErrInUse says that a living process answers at the path.
 var ErrInUse = errors.New("a running daemon has this socket")
 
 // mode of the socket: root's and the daemon's own user's.
@@ -41,7 +41,7 @@ func Listen(ctx context.Context, path string) (_ net.Listener, err error) {
 		return failed(fmt.Errorf("lock %s: %w", lock.Path(), err))
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if err := clear(path); err != nil {
+	if err := takeAway(path); err != nil {
 		return failed(err)
 	}
 	// The socket has its mode from the first moment on: bind makes the file with that of
@@ -60,8 +60,8 @@ func Listen(ctx context.Context, path string) (_ net.Listener, err error) {
 	return l, nil
 }
 
-// clear takes a socket away that nobody has any more.
-func clear(path string) error {
+// takeAway takes a socket away that nobody has any more.
+func takeAway(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -157,7 +157,7 @@ func (s *Server) pending() bool {
 }
 
 func parse(b, control []byte) (m Message, files []*os.File) {
-	for _, f := range strings.Split(string(b), "\n") {
+	for f := range strings.SplitSeq(string(b), "\n") {
 		if strings.Contains(f, "=") {
 			m.Fields = append(m.Fields, f)
 		}

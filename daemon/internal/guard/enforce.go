@@ -86,10 +86,11 @@ func (k *Keeper) noticed() {
 
 // rewatch watches the rules again, where that has ended.
 func (k *Keeper) rewatch(ctx context.Context) error {
-	if ctx.Err() != nil || k.changes.Err() == nil {
-		return nil // the context's end, which Serve sees too
+	why := k.changes.Err()
+	if ctx.Err() != nil || why == nil {
+		return nil //nolint:nilerr // the context's end, which Serve sees too
 	}
-	k.Log.Warn("the watch over the rules has ended, and begins again", "error", k.changes.Err())
+	k.Log.Warn("the watch over the rules has ended, and begins again", "error", why)
 	if err := k.changes.Close(); err != nil {
 		return err
 	}

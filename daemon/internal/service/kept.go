@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -79,14 +80,7 @@ func (s *service) retire(list []uint16) error {
 	if len(list) == 0 {
 		return nil
 	}
-	waits := func(queue uint16) bool {
-		for _, n := range list {
-			if n == queue {
-				return true
-			}
-		}
-		return false
-	}
+	waits := func(queue uint16) bool { return slices.Contains(list, queue) }
 	// A packet that met the rules before they changed is on its way for that long at most.
 	time.Sleep(guard.UnderWay)
 	for until := time.Now().Add(retireWithin); time.Now().Before(until) && !guard.Idle(waits); {

@@ -3,6 +3,7 @@ package facts
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"verdictd/internal/kernelfacts"
 )
@@ -48,14 +49,15 @@ func (d *Document) OK() bool {
 
 // WriteText writes it for people.
 func (d *Document) WriteText(w io.Writer) error {
-	text := fmt.Sprintf("%d rows, %d of them with the subjects of all their commits\n\n", d.Facts, d.Named)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d rows, %d of them with the subjects of all their commits\n\n", d.Facts, d.Named)
 	for _, r := range d.Results {
-		text += fmt.Sprintf("%-28s  %3d stable versions  %3d changes where the table has them  %d problems\n",
+		fmt.Fprintf(&text, "%-28s  %3d stable versions  %3d changes where the table has them  %d problems\n",
 			r.Changelog, r.Versions, r.Seen, len(r.Problems))
 		for _, p := range r.Problems {
-			text += "  " + p + "\n"
+			text.WriteString("  " + p + "\n")
 		}
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(w, text.String())
 	return err
 }

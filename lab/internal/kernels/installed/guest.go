@@ -288,7 +288,7 @@ func (g *guest) purge(ctx context.Context) (string, error) {
 	for _, name := range []string{"/etc/verdictd", "/var/lib/verdictd", "/var/lib/private/verdictd", "/run/verdictd",
 		"/usr/share/doc/verdictd", "/usr/lib/systemd/system/" + unit} {
 		if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("%s is still there (%v)", name, err)
+			return "", errors.Join(fmt.Errorf("%s is still there", name), err)
 		}
 	}
 	return "no file is left", nil
