@@ -58,18 +58,26 @@ var MemoryKeys = []string{"guard.first_queue", "guard.queues", "guard.flows", "g
 
 // overlap has packets queued at both placements for a moment, where the table is to have
 // another one: what is between the places when the rules change would meet neither. A
-// packet that meets both is judged twice.
-func (k *Keeper) overlap(c ruleset.Config) error {
+// packet that meets both is judged twice, and comes to one queue twice, which the gate is
+// told before: that it was judged once proves nothing.
+func (k *Keeper) overlap(c ruleset.Config) (done bool, err error) {
 	before := k.installed.Config()
 	if before.Detached || c.Detached || before.Placement == c.Placement || !queues(before.Placement) || !queues(c.Placement) {
-		return nil
+		return false, nil
+	}
+	if k.gate != nil {
+		var apart map[uint16]bool
+		if k.now.Plan != nil {
+			apart = k.now.Apart
+		}
+		k.gate.SetBehind(0, apart)
 	}
 	c.Also = before.Placement
 	if _, err := k.installed.Apply(c); err != nil {
-		return err
+		return false, err
 	}
 	passed(passedWithin)
-	return nil
+	return true, nil
 }
 
 // queues tells placements that have rules.

@@ -278,10 +278,14 @@ func (k *Keeper) bring(g *ruleset.Gate) error {
 		c.Gate = g
 	}
 	c.Detached = k.detached
-	if err := k.overlap(c); err != nil {
+	overlapped, err := k.overlap(c)
+	if err != nil {
 		return err
 	}
 	change, err := k.installed.Apply(c)
+	if overlapped {
+		passed(passedWithin) // and only then counts what the rules say of queues behind each other
+	}
 	if err == nil {
 		k.inOrder(&change)
 	}
