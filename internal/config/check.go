@@ -118,9 +118,6 @@ func (f *file) checkQueues(q *Queues) {
 	f.between("queues.copy_range", int(q.CopyRange), 0, vocabulary.MaxCopyRange)
 	f.between("queues.receive_buffer", q.ReceiveBuffer, 0, maxReceiveBuffer)
 	f.between("queues.receive_buffer_max", q.ReceiveBufferMax, 0, maxReceiveBuffer)
-	if most := q.ReceiveBufferMax; most > 0 && most < q.ReceiveBuffer && q.ReceiveBuffer <= maxReceiveBuffer {
-		f.wrong("queues.receive_buffer_max", "%d is less than receive_buffer (%d), with which it begins: raise it, or set it to 0, so that it does not grow", most, q.ReceiveBuffer)
-	}
 	f.between("queues.batch", q.Batch, 1, vocabulary.MaxBatch)
 	for i, cpu := range q.Pin {
 		f.between(fmt.Sprintf("queues.pin[%d]", i), cpu, 0, maxCPU)

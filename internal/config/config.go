@@ -57,7 +57,8 @@ type Queues struct {
 	UIDGID bool `yaml:"uid_gid"`
 	// ReceiveBuffer is each netlink socket's, in bytes; 0 is the system's default.
 	ReceiveBuffer int `yaml:"receive_buffer"`
-	// ReceiveBufferMax is what it grows to where it was full; 0: it does not grow.
+	// ReceiveBufferMax is what it grows to where it was full. It does not grow where this
+	// is no more than it begins with.
 	ReceiveBufferMax int `yaml:"receive_buffer_max"`
 	// Batch is the number of packets that one receive call takes at most.
 	Batch int `yaml:"batch"`

@@ -45,7 +45,7 @@ func (c *Config) Bears(g Gap) (words []string) {
 	}
 	// The kernel takes twice what it is told.
 	if buffer := (need*messageCost(bytes) + 1) / 2; int64(q.ReceiveBuffer) < buffer {
-		words = append(words, fmt.Sprintf("queues.receive_buffer is %d: %d packets of %d bytes need %d; set it to that (and queues.receive_buffer_max to no less), or queues.copy_range to what the policy looks at", q.ReceiveBuffer, need, bytes, buffer))
+		words = append(words, fmt.Sprintf("queues.receive_buffer is %d: %d packets of %d bytes need %d; set it to that, or queues.copy_range to what the policy looks at", q.ReceiveBuffer, need, bytes, buffer))
 	}
 	if c.Guard.Mode != vocabulary.GuardOff && g.packets() > gateLength {
 		words = append(words, fmt.Sprintf("the gate's queues hold %d packets each: where all are of new flows, or guard.settled is false, further ones pass unguarded; more threads (guard.queues) hold more", gateLength))

@@ -62,7 +62,6 @@ policy:
 	}},
 	{"queue range", "queues: {first: 65535, count: 2}\n", []string{"f:1:31: queues.count: 2 queues from 65535 on end at 65536"}},
 	{"receive buffer and log", "queues: {receive_buffer: 4096, receive_buffer_max: 4095}\nlog: {format: xml, level: loud, drops: 1001}\nmetrics: {web_config: /etc/verdictd/web.yaml}\n", []string{
-		"f:1:52: queues.receive_buffer_max: 4095 is less than receive_buffer (4096), with which it begins: raise it, or set it to 0, so that it does not grow",
 		"f:2:15: log.format:", "f:2:27: log.level:", "f:2:40: log.drops: must be from 0 to 1000",
 		"f:3:23: metrics.web_config: has no effect without metrics.listen",
 	}},

@@ -85,7 +85,11 @@ func run(t *testing.T, s *Server, task string) (said string, told []Message) {
 	cmd := exec.Command("/proc/self/exe")
 	// The variables of an outer manager must not reach the child.
 	cmd.Env = append(os.Environ(), asChild+"="+task, "LISTEN_PID=1", "LISTEN_FDS=7", "NOTIFY_SOCKET=/nowhere")
-	s.Hand(cmd)
+	done, err := s.Hand(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)

@@ -269,16 +269,24 @@ func (s *Server) Release() {
 }
 
 // Hand prepares a command that was not started to begin with what is kept, and to reach
-// this store. It sets Env and ExtraFiles, which are to be left alone then.
-func (s *Server) Hand(cmd *exec.Cmd) {
+// this store. It sets Env and ExtraFiles, which are to be left alone then. The files are
+// duplicates, as an earlier child may still have some removed; done closes them, after
+// the start or instead of it.
+func (s *Server) Hand(cmd *exec.Cmd) (done func(), err error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	var names []string
-	cmd.ExtraFiles = nil
+	var files []*os.File
+	done = func() { closeAll(files) }
 	for _, k := range s.kept {
-		names = append(names, k.name)
-		cmd.ExtraFiles = append(cmd.ExtraFiles, k.file)
+		fd, err := unix.FcntlInt(k.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			done()
+			return nil, fmt.Errorf("hand over descriptor %s: %w", k.name, err)
+		}
+		names, files = append(names, k.name), append(files, os.NewFile(uintptr(fd), k.name))
 	}
+	cmd.ExtraFiles = files
 	env := cmd.Env
 	if env == nil {
 		env = os.Environ()
@@ -291,6 +299,7 @@ func (s *Server) Hand(cmd *exec.Cmd) {
 	if len(names) > 0 {
 		cmd.Env = append(cmd.Env, variableCount+"="+strconv.Itoa(len(names)), variableNames+"="+strings.Join(names, ":"))
 	}
+	return done, nil
 }
 
 // Close releases what is kept and takes the socket away. Receive returns.

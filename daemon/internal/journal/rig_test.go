@@ -111,8 +111,18 @@ func (k *keeper) launch() {
 	// What is handed over may take the place of the program's descriptor in the child.
 	cmd.Path = strings.Replace(cmd.Path, "/self/", fmt.Sprintf("/%d/", os.Getpid()), 1)
 	cmd.Env = append(os.Environ(), k.env...)
-	k.store.Hand(cmd)
+	defer k.hand(cmd)()
 	k.child = childtest.Start(k.t, k.ns, cmd)
+}
+
+// hand gives a command what is kept.
+func (k *keeper) hand(cmd *exec.Cmd) (done func()) {
+	k.t.Helper()
+	done, err := k.store.Hand(cmd)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return done
 }
 
 // end ends the daemon with a signal, and fails where it does not end as it should.
@@ -362,7 +372,7 @@ func (k *keeper) keep(name string) {
 func (k *keeper) spoil(name string, at int64) {
 	k.t.Helper()
 	cmd := exec.Command("true")
-	k.store.Hand(cmd)
+	defer k.hand(cmd)()
 	names, _ := k.store.Names()
 	i := slices.Index(names, name)
 	if i < 0 {

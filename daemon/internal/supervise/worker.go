@@ -29,7 +29,11 @@ func (s *supervisor) start() error {
 		Pdeathsig: unix.SIGTERM,
 	}
 	cmd.Env = environment(os.Environ(), s.Watchdog)
-	s.Store.Hand(cmd)
+	handed, err := s.Store.Hand(cmd)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", s.Program, err)
+	}
+	defer handed()
 	restore, err := raiseOOM()
 	if err != nil {
 		s.Log.Warn("the daemon is not marked as the first to go where memory ends", "error", err)

@@ -74,8 +74,9 @@ func (g *Gate) Drops(queues []nfq.KernelQueue) (queueDropped, userDropped, passe
 			continue
 		}
 		n := int(q.Queue - g.cfg.FirstQueue)
-		last := g.workers[n%g.cfg.Queues].counted.lastID
-		if i := n / g.cfg.Queues; i < len(last) && last[i] != 0 {
+		w := g.workers[n%g.cfg.Queues]
+		last := w.counted.lastID
+		if i := n / g.cfg.Queues; i < len(last) && (last[i] != 0 || !w.restores) {
 			passed += uint64(q.IDSequence - last[i])
 		}
 	}

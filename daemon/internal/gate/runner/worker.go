@@ -192,10 +192,11 @@ func (w *worker) resolve(all bool) {
 func (w *worker) place(queue uint16) int { return slices.Index(w.numbers, queue) }
 
 // missed counts packets that the kernel let pass as there was no room in the
-// socket: it had numbered them already.
+// socket: it had numbered them already. Where the queue was taken over, the first number
+// says nothing.
 func (w *worker) missed(p *nfq.Packet) {
 	last := &w.lastID[w.place(p.Queue)]
-	if gap := p.ID - *last - 1; *last != 0 && gap < queueLength<<4 {
+	if gap := p.ID - *last - 1; (*last != 0 || !w.restores) && gap < queueLength<<4 {
 		w.table.Counters.Unguarded += uint64(gap)
 		w.table.Counters.UnguardedSocket += uint64(gap)
 	}
