@@ -152,6 +152,7 @@ type load struct {
 	unjudged              atomic.Int64
 	last                  map[string]uint32
 	clashing              bool // packets may clash, as nothing guards them
+	moves                 int  // so many packets may be overtaken
 }
 
 // listen binds a port of lo.
@@ -284,7 +285,7 @@ func (l *load) finish() string {
 		clashes = 0
 	}
 	for what, n := range map[string]int{
-		"lost": l.sent - l.got, "twice": l.twice, "overtaken": l.overtaken, "unjudged": int(l.unjudged.Load()), "clashes": int(clashes),
+		"lost": l.sent - l.got, "twice": l.twice, "overtaken": max(0, l.overtaken-l.moves), "unjudged": int(l.unjudged.Load()), "clashes": int(clashes),
 	} {
 		if n != 0 {
 			words = append(words, fmt.Sprintf("%d %s", n, what))

@@ -136,6 +136,7 @@ type stream struct {
 	group sync.WaitGroup
 
 	sent, arrived, twice, reordered int
+	moves                           int // of flows to other queues: each may overtake itself once
 }
 
 func newStream(t *testing.T, ns *netlab.NetNS) *stream {
@@ -220,7 +221,7 @@ func (s *stream) finish() {
 func (s *stream) stop() {
 	s.t.Helper()
 	s.finish()
-	if s.arrived != s.sent || s.twice+s.reordered != 0 {
+	if s.arrived != s.sent || s.twice > s.moves || s.reordered > s.moves {
 		s.t.Errorf("%d of %d arrived, %d late or twice, %d too early", s.arrived, s.sent, s.twice, s.reordered)
 	}
 }
