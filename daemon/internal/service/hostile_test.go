@@ -68,6 +68,27 @@ func hostile(ns *netlab.NetNS, seed uint64, stop <-chan struct{}) (changes int) 
 	return changes
 }
 
+// loadStrangers loads 3,000 rules of somebody else.
+func loadStrangers(t *testing.T) {
+	t.Helper()
+	// A part at a time: an ordinary user's socket takes no more.
+	const parts, rules = 30, 100
+	for part := range parts {
+		var others strings.Builder
+		others.WriteString("table inet others { chain c {\n")
+		for i := range rules {
+			fmt.Fprintf(&others, "ip saddr 198.51.100.%d udp dport %d counter accept\n", i, part*rules+i+1)
+		}
+		others.WriteString("}; }\n")
+		if part == 0 {
+			others.WriteString("table inet others { chain output { type filter hook output priority 0; jump c; }; }\n")
+		}
+		if err := tool(t, others.String(), "nft", "-f", "-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestHostileNeighbour: somebody changes and removes the rules all the time, among
 // thousands of others. The daemon lives, does not spend itself on it, has its rules back
 // when it ends, and stops in order.
@@ -78,22 +99,7 @@ func TestHostileNeighbour(t *testing.T) {
 			cfg := testConfig()
 			cfg.Guard.Mode = mode
 			d := start(t, ns, cfg)
-			// A part at a time: an ordinary user's socket takes no more.
-			const parts, rules = 30, 100
-			for part := range parts {
-				var others strings.Builder
-				others.WriteString("table inet others { chain c {\n")
-				for i := range rules {
-					fmt.Fprintf(&others, "ip saddr 198.51.100.%d udp dport %d counter accept\n", i, part*rules+i+1)
-				}
-				others.WriteString("}; }\n")
-				if part == 0 {
-					others.WriteString("table inet others { chain output { type filter hook output priority 0; jump c; }; }\n")
-				}
-				if err := tool(t, others.String(), "nft", "-f", "-"); err != nil {
-					t.Fatal(err)
-				}
-			}
+			loadStrangers(t)
 			st := newStream(t, ns)
 			defer st.finish()
 			stop, done := make(chan struct{}), make(chan int, 1)
