@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -32,7 +33,9 @@ import (
 //   - A base chain whose hook or priority is another one now is renamed in a transaction
 //     before, with its rules, and then is a leftover. A packet that waits in a queue
 //     behind it meets the new chain too, if that is at a later place.
-//   - A table of that name that has no rule of ours is not touched: ErrForeign.
+//   - A table of that name that has no rule of ours is not touched at first: ErrForeign.
+//     One that was made or taken over by i stays its own, whatever others do to its
+//     rules: else a rule of theirs in place of all of ours would end the enforcement.
 //
 // It works in the network namespace of the calling thread, and may be called again with
 // the same configuration at any time. Whatever the error, no packet met half a change.
@@ -203,25 +206,20 @@ func (i *Installed) compare(c Config) (*difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	if have.foreign(i.table != "") {
+	if i.table == "" && have.foreign() {
 		return nil, fmt.Errorf("%w: choose another name for the table, or remove that one", ErrForeign)
 	}
 	return compare(c.Table, have, want), nil
 }
 
-// foreign tells a table that another program has made. One that this process has made
-// or taken over before may have lost all its rules.
-func (c *contents) foreign(had bool) bool {
-	rules := 0
+// foreign tells a table that another program has made: it has no rule of ours.
+func (c *contents) foreign() bool {
 	for _, one := range c.chains {
-		for _, r := range one.rules {
-			if r.ours {
-				return false
-			}
-			rules++
+		if slices.ContainsFunc(one.rules, func(r ruleContents) bool { return r.ours }) {
+			return false
 		}
 	}
-	return c.exists && (rules > 0 || !had)
+	return c.exists
 }
 
 // probe finds out what the kernel can do, as far as c needs it and it is not known.

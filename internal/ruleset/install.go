@@ -140,8 +140,6 @@ func (i *Installed) detach(which func(chain string) bool, wanted func(*Config)) 
 	case err != nil:
 	case !have.exists:
 		err = fmt.Errorf("%w in this network namespace", ErrNotFound)
-	case have.foreign(true):
-		err = ErrForeign
 	default:
 		err = commit(have.empty(i.table, which))
 	}
@@ -157,7 +155,7 @@ func (i *Installed) Remove() error {
 	if i.table == "" {
 		return nil
 	}
-	err := Remove(i.table)
+	err := takeAway(i.table)
 	if i.config.empty() && errors.Is(err, ErrNotFound) {
 		return nil // Sweep has taken it away
 	}
@@ -167,16 +165,27 @@ func (i *Installed) Remove() error {
 // Remove takes away a table by its name, whichever process made it. It
 // returns ErrNotFound or ErrForeign where it must not.
 func Remove(name string) error {
-	f, err := find(name)
-	if err != nil {
+	if _, err := find(name); err != nil {
 		return fmt.Errorf("remove table inet %s: %w", name, err)
 	}
-	messages, err := messagesOf(func(conn *nftables.Conn) error {
-		conn.DelTable(f.table)
-		return nil
-	})
+	return takeAway(name)
+}
+
+// takeAway removes a table, whoever has rules in it.
+func takeAway(name string) error {
+	exists, err := Exists(name)
+	if err == nil && !exists {
+		err = fmt.Errorf("%w in this network namespace", ErrNotFound)
+	}
 	if err == nil {
-		err = commit(messages)
+		var messages []netlink.Message
+		messages, err = messagesOf(func(conn *nftables.Conn) error {
+			conn.DelTable(&nftables.Table{Name: name, Family: family})
+			return nil
+		})
+		if err == nil {
+			err = commit(messages)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove table inet %s: %w", name, err)

@@ -84,16 +84,31 @@ func TestPutBack(t *testing.T) {
 	}
 }
 
-// A table of the name that has become somebody else's is left alone.
-func TestBecomesForeign(t *testing.T) {
+// A table that has another program's rules in place of all of ours is brought back, and
+// taken away: it is still ours. To a process that never had it, it is that program's.
+func TestOthersRulesInPlaceOfOurs(t *testing.T) {
 	testkit.Namespace(t)
 	c := udpRules(vocabulary.PlacementOutput, vocabulary.FanoutBalance, 1)
 	i := install(t, c)
-	nft(t, "flush table inet verdictd; add rule inet verdictd verdicts accept")
-	if _, err := i.Apply(c); !errors.Is(err, ErrForeign) {
-		t.Errorf("error %v", err)
+	others := "flush table inet verdictd; add rule inet verdictd verdicts accept"
+	nft(t, others)
+	if _, err := Install(c); !errors.Is(err, ErrForeign) {
+		t.Errorf("to a stranger: error %v", err)
 	}
-	nft(t, "delete table inet verdictd")
+	if _, err := i.Apply(c); err != nil {
+		t.Fatal(err)
+	}
+	same(t, i)
+	nft(t, others)
+	if err := i.Detach(); err != nil {
+		t.Error(err)
+	}
+	if err := i.Remove(); err != nil {
+		t.Error(err)
+	}
+	if exists, err := Exists(c.Table); exists || err != nil {
+		t.Errorf("the table is there: %v, error %v", exists, err)
+	}
 }
 
 // What waits in a queue survives each change of the table, to any placement and

@@ -3,7 +3,6 @@ package service
 import (
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -110,8 +109,6 @@ func TestHostileNeighbour(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			close(stop)
 			changes := <-done
-			// A table with a stranger's rules alone counts as the stranger's, and stays: it leaves none.
-			_ = exec.Command("nft", "delete", "table", "inet", "verdictd").Run()
 			restored := strings.Count(d.said.String(), "the daemon's rules are put back")
 			t.Logf("%d changes, put back %d times", changes, restored)
 			if restored < 1 || restored > 8 {
