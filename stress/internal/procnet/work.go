@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -187,13 +188,14 @@ func (r *runner) finish(out *json.Encoder) []Hang {
 	}
 }
 
+// result is a copy: where a thread hangs, the others are not waited for.
 func (r *runner) result(start time.Time, hangs []Hang, interrupted bool) *Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	res := &Result{
-		Config: r.cfg, Views: r.views, WrongViews: r.wrongViews, Wrong: append([]Wrong{}, r.wrong...),
-		ReadErrors: r.readErrors,
-		Renames:    r.renames, Watches: r.watches, Threads: r.threads, Hangs: append([]Hang{}, hangs...),
+		Config: r.cfg, Views: maps.Clone(r.views), WrongViews: r.wrongViews, Wrong: append([]Wrong{}, r.wrong...),
+		ReadErrors: maps.Clone(r.readErrors),
+		Renames:    maps.Clone(r.renames), Watches: r.watches, Threads: r.threads, Hangs: append([]Hang{}, hangs...),
 		Seconds: time.Since(start).Seconds(), Interrupted: interrupted,
 	}
 	for errno := range r.renames {
