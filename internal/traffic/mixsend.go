@@ -19,6 +19,9 @@ type openFlow struct {
 	*mixFlow
 	fd   int
 	left atomic.Int32 // packets that are not sent yet
+
+	// When all was seen to be sent, and when answers were seen to be missing; 0: not yet.
+	sent, missed time.Duration
 }
 
 // mixShare is what one thread has yet to send of a flow.
@@ -224,11 +227,7 @@ func (d *mixDirector) begin(f *mixFlow) error {
 func (d *mixDirector) retire() {
 	kept := d.open[:0]
 	for _, o := range d.open {
-		hold := time.Duration(0)
-		if d.cfg.Targets[o.target].Echo {
-			hold = echoHold
-		}
-		if o.left.Load() > 0 || d.elapsed() < o.end()+hold {
+		if o.left.Load() > 0 || d.elapsed() < o.end() || d.awaits(o) {
 			kept = append(kept, o)
 			continue
 		}
@@ -236,6 +235,28 @@ func (d *mixDirector) retire() {
 	}
 	clear(d.open[len(kept):])
 	d.open = kept
+}
+
+// awaits reports whether answers may come still to a flow that has sent all. Waits count
+// from when this is seen and not from the plan: a machine that stood still has sent late,
+// and has answers in the flow's socket that nobody has read.
+func (d *mixDirector) awaits(o *openFlow) bool {
+	t := &d.cfg.Targets[o.target]
+	now := d.elapsed()
+	switch {
+	case !t.Echo:
+		return false
+	case o.sent == 0:
+		o.sent = now
+		return true
+	case now < max(o.end(), o.sent)+echoHold:
+		return true
+	case t.Lossy || d.collector.ledger.Received(o.id) >= len(o.packets):
+		return false
+	case o.missed == 0:
+		o.missed = now
+	}
+	return now < o.missed+echoHold
 }
 
 // closeAll is for the end, when all echoes are in.
