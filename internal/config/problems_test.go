@@ -120,7 +120,7 @@ policy:
 		"f:1:87: rules.source_ports[1]: 53 is in the list already",
 	}},
 	{"policy", "policy:\n  default: allow\n  rules:\n    - {name: a, action: drop, protocols: [icmp], source: [192.0.2.1/24], source_ports: [53, 70000]}\n    - x\n", []string{
-		`f:2:12: policy.default: "allow" is no action: use accept or drop`,
+		`f:2:12: policy.default: "allow" is no action: use accept, drop`,
 		"f:4:43: policy.rules[0].protocols[0]: protocol 1 has no ports",
 		"f:4:59: policy.rules[0].source[0]: 192.0.2.1/24 has bits set beyond its length: write 192.0.2.0/24",
 		`f:4:93: policy.rules[0].source_ports[1]: "70000" is no port`,

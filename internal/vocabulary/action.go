@@ -1,6 +1,10 @@
 package vocabulary
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Action is what a policy does with a packet.
 type Action uint8
@@ -9,21 +13,28 @@ type Action uint8
 const (
 	Accept Action = iota
 	Drop
+	// Reject drops, and the kernel tells the sender.
+	Reject
+	// Requeue puts the packet into another queue.
+	Requeue
+	// Repeat sends the packet through the hook once more.
+	Repeat
+	// Count counts, and the next rule is asked.
+	Count
 )
 
+var actions = [...]string{Accept: "accept", Drop: "drop", Reject: "reject", Requeue: "requeue", Repeat: "repeat", Count: "count"}
+
 func (a Action) String() string {
-	switch a {
-	case Accept:
-		return "accept"
-	case Drop:
-		return "drop"
+	if int(a) < len(actions) {
+		return actions[a]
 	}
 	return "unknown"
 }
 
-// MarshalText gives "accept" or "drop".
+// MarshalText gives the action's name.
 func (a Action) MarshalText() ([]byte, error) {
-	if a > Drop {
+	if int(a) >= len(actions) {
 		return nil, fmt.Errorf("action %d has no name", a)
 	}
 	return []byte(a.String()), nil
@@ -31,11 +42,10 @@ func (a Action) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText gives.
 func (a *Action) UnmarshalText(text []byte) error {
-	for _, known := range []Action{Accept, Drop} {
-		if string(text) == known.String() {
-			*a = known
-			return nil
-		}
+	i := slices.Index(actions[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is no action: use %s", text, strings.Join(actions[:], ", "))
 	}
-	return fmt.Errorf("%q is no action: use accept or drop", text)
+	*a = Action(i)
+	return nil
 }

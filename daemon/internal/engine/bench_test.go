@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"verdictd/daemon/internal/policy"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/vocabulary"
@@ -30,7 +29,7 @@ func (nullHints) Returned(int)                {}
 // kernel's.
 func BenchmarkHandle(b *testing.B) {
 	const size = 64
-	drop := policy.Compile(vocabulary.Drop, nil)
+	drop := compiled(b, vocabulary.Drop)
 	for name, change := range map[string]func(*Config){
 		"accept":         func(*Config) {},
 		"drop":           func(c *Config) { c.Policy = drop },

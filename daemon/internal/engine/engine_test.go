@@ -16,9 +16,25 @@ import (
 )
 
 // dropPort drops what comes from a port.
+// compiled is a policy of those rules.
+func compiled(t testing.TB, def vocabulary.Action, rules ...policy.Rule) *policy.Policy {
+	t.Helper()
+	p, err := policy.Compile(policy.Config{Default: def, Rules: rules}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// onPort is a rule on packets from a port.
+func onPort(action vocabulary.Action, port uint16) policy.Rule {
+	ports := policy.Ports{Ranges: []vocabulary.PortRange{vocabulary.Ports(port, port)}}
+	return policy.Rule{Action: action, Match: policy.Match{SourcePorts: ports}}
+}
+
 func dropPort(t *testing.T, port uint16) *policy.Policy {
 	t.Helper()
-	p := policy.Compile(vocabulary.Accept, []policy.Rule{{Action: vocabulary.Drop, SourcePorts: []vocabulary.PortRange{vocabulary.Ports(port, port)}}})
+	p := compiled(t, vocabulary.Accept, onPort(vocabulary.Drop, port))
 	return p
 }
 
@@ -50,7 +66,7 @@ func TestUndecodable(t *testing.T) {
 	for _, action := range []vocabulary.Action{vocabulary.Drop, vocabulary.Accept} {
 		for _, def := range []vocabulary.Action{vocabulary.Drop, vocabulary.Accept} {
 			t.Run(fmt.Sprintf("%v, default %v", action, def), func(t *testing.T) {
-				rules := policy.Compile(def, nil)
+				rules := compiled(t, def)
 				r := newRig(t, func(c *Config) {
 					c.Policy, c.Undecodable = rules, action
 					c.Hints = &fakeHints{log: &log{}, wanted: true}

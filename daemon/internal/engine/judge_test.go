@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/daemon/internal/policy"
 	"verdictd/internal/vocabulary"
 )
 
@@ -42,7 +41,7 @@ func TestJudgeUnderLoad(t *testing.T) {
 	go func() {
 		defer close(ended)
 		for i := range 300 {
-			if err := r.Judge(Judgement{Policy: policy.Compile(vocabulary.Action(i%2), nil)}); err != nil {
+			if err := r.Judge(Judgement{Policy: compiled(t, vocabulary.Action(i%2))}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"verdictd/daemon/internal/policy"
 	"verdictd/internal/nfq"
 	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
@@ -16,13 +15,10 @@ import (
 
 // TestRulesAreCounted: by name, and on, when the policy changes.
 func TestRulesAreCounted(t *testing.T) {
-	port := func(action vocabulary.Action, port uint16) policy.Rule {
-		return policy.Rule{Action: action, SourcePorts: []vocabulary.PortRange{vocabulary.Ports(port, port)}}
-	}
 	r := newRig(t, func(c *Config) {
 		c.Queues = 2
 		c.Judgement = Judgement{
-			Policy: policy.Compile(vocabulary.Accept, []policy.Rule{port(vocabulary.Drop, 1), port(vocabulary.Accept, 2)}), Names: []string{"one"},
+			Policy: compiled(t, vocabulary.Accept, onPort(vocabulary.Drop, 1), onPort(vocabulary.Accept, 2)), Names: []string{"one"},
 		}
 	})
 	r.Start()
@@ -46,7 +42,7 @@ func TestRulesAreCounted(t *testing.T) {
 	r.queues[0].batches <- batch(udp(1, 1), udp(2, 1), udp(3, 1))
 	r.queues[1].batches <- batch(udp(1, 1), udp(1, 1)[:7])
 	await("one drop 2", "#2 accept 1", "default accept 1", "undecodable accept 1")
-	if err := r.Judge(Judgement{Policy: policy.Compile(vocabulary.Drop, []policy.Rule{port(vocabulary.Drop, 2)}), Names: []string{"one"}}); err != nil {
+	if err := r.Judge(Judgement{Policy: compiled(t, vocabulary.Drop, onPort(vocabulary.Drop, 2)), Names: []string{"one"}}); err != nil {
 		t.Fatal(err)
 	}
 	await("one drop 2", "default drop 0", "undecodable accept 1", "#2 accept 1", "default accept 1")

@@ -22,6 +22,8 @@ type worker struct {
 	hints   Hints                 // nil: nobody listens
 	drops   []drop                // since the last flush, for hints; a batch at most
 	view    packet.View
+	input   policy.Input
+	verdict policy.Verdict
 	key     packet.Key
 	reply   nfq.Reply
 	replied int // replies since the last flush
@@ -41,7 +43,7 @@ type worker struct {
 // judge is what a worker judges a batch by. Those who change it make another one for
 // each worker.
 type judge struct {
-	policy      *policy.Policy
+	decider     *policy.Decider
 	undecodable vocabulary.Action
 	analyst     *analyst // nil: no analysis
 	// hits are how many packets each rule has decided on, the default behind them all,
@@ -56,7 +58,7 @@ type judge struct {
 func newJudge(j *Judgement, i int) *judge {
 	rules := j.rules()
 	return &judge{
-		policy: j.Policy, undecodable: j.Undecodable, analyst: newAnalyst(j.Analysis, uint64(i)),
+		decider: j.Policy.NewDecider(), undecodable: j.Undecodable, analyst: newAnalyst(j.Analysis, uint64(i)),
 		hits: make([]uint64, len(rules)), rules: rules, logDrops: j.LogDrops,
 	}
 }
@@ -100,10 +102,11 @@ func (w *worker) decide(p *nfq.Packet) vocabulary.Action {
 		w.judge.hits[w.rule]++
 		return w.judge.undecodable
 	}
-	var action vocabulary.Action
-	action, w.rule = w.judge.policy.Decide(&w.view)
+	w.input = policy.Input{View: &w.view, Hook: p.Hook, Mark: p.Mark, InDev: p.InDev, OutDev: p.OutDev}
+	w.judge.decider.Decide(&w.input, &w.verdict)
+	w.rule = w.verdict.Rule
 	w.judge.hits[w.rule]++
-	return action
+	return w.verdict.Action
 }
 
 // analyse spends the time that an analysis of the packet in w.view takes, and reports
@@ -120,7 +123,7 @@ func (w *worker) analyse() bool {
 func (w *worker) answer(p *nfq.Packet, action vocabulary.Action) error {
 	verdict := nfq.Accept
 	w.counters.Received++
-	if action == vocabulary.Drop {
+	if action != vocabulary.Accept {
 		verdict = nfq.Drop
 		w.counters.Dropped++
 		if w.view.Version != 0 {

@@ -10,23 +10,13 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// Rule matches a packet that every list matches.
-type Rule struct {
-	Action vocabulary.Action
-	// Protocols are upper-layer protocol numbers.
-	Protocols           []uint8
-	Source, Destination []netip.Prefix
-	SourcePorts         []vocabulary.PortRange
-	DestinationPorts    []vocabulary.PortRange
-}
-
 // Policy is compiled by Compile. A nil Policy accepts everything.
 type Policy struct {
 	def   vocabulary.Action
-	rules []compiled
+	rules []compiledRule
 }
 
-type compiled struct {
+type compiledRule struct {
 	action              vocabulary.Action
 	anyProtocol         bool
 	protocols           [4]uint64              // a bit for each
@@ -36,21 +26,35 @@ type compiled struct {
 }
 
 // Compile prepares rules for Decide. That they make sense is for who reads them to
-// check: what no packet matches has no effect.
-func Compile(def vocabulary.Action, rules []Rule) *Policy {
-	p := &Policy{def: def, rules: make([]compiled, len(rules))}
-	for i, r := range rules {
+// check: what no packet matches has no effect. Limits and their states are taken over
+// from previous, which may be nil, where a rule has the name and the limit that it had.
+func Compile(cfg Config, previous *Policy) (*Policy, error) {
+	p := &Policy{def: cfg.Default, rules: make([]compiledRule, len(cfg.Rules))}
+	for i, r := range cfg.Rules {
 		c := &p.rules[i]
 		c.action = r.Action
-		c.anyProtocol = len(r.Protocols) == 0
-		for _, protocol := range r.Protocols {
+		c.anyProtocol = len(r.Match.Protocols) == 0
+		for _, protocol := range r.Match.Protocols {
 			c.protocols[protocol/64] |= 1 << (protocol % 64)
 		}
-		c.source, c.destination = prefixes(r.Source), prefixes(r.Destination)
-		c.sourcePorts, c.destinationPorts = ports(r.SourcePorts), ports(r.DestinationPorts)
+		c.source, c.destination = prefixes(r.Match.Source.Prefixes), prefixes(r.Match.Destination.Prefixes)
+		c.sourcePorts, c.destinationPorts = ports(r.Match.SourcePorts.Ranges), ports(r.Match.DestinationPorts.Ranges)
 	}
-	return p
+	return p, nil
 }
+
+// Needs is what the rules look at.
+func (p *Policy) Needs() Needs { return Needs{} }
+
+// SetDevices tells the names of interfaces by their indices, at the beginning and whenever
+// they change. Workers may decide meanwhile.
+func (p *Policy) SetDevices(names map[uint32]string) {}
+
+// Decider decides by a policy. It belongs to one goroutine.
+type Decider struct{ policy *Policy }
+
+// NewDecider makes one.
+func (p *Policy) NewDecider() *Decider { return &Decider{policy: p} }
 
 func prefixes(list []netip.Prefix) *bart.Lite {
 	if len(list) == 0 {
@@ -90,25 +94,24 @@ func (p *Policy) Action(rule int) vocabulary.Action {
 	return p.def
 }
 
-// Decide returns what happens to the packet, and the number of the rule that says so;
-// where none does, the number of all rules. It allocates nothing.
-func (p *Policy) Decide(v *packet.View) (action vocabulary.Action, rule int) {
+// Decide says what becomes of a packet. It allocates nothing.
+func (d *Decider) Decide(in *Input, v *Verdict) {
+	*v = Verdict{}
+	p := d.policy
 	if p == nil {
-		return vocabulary.Accept, 0
+		return
 	}
-	if len(p.rules) == 0 {
-		return p.def, 0
-	}
-	src, dst := v.Src(), v.Dst()
+	v.Action, v.Rule = p.def, len(p.rules)
+	src, dst := in.View.Src(), in.View.Dst()
 	for i := range p.rules {
-		if c := &p.rules[i]; c.matches(v, src, dst) {
-			return c.action, i
+		if c := &p.rules[i]; c.matches(in.View, src, dst) {
+			v.Action, v.Rule = c.action, i
+			return
 		}
 	}
-	return p.def, len(p.rules)
 }
 
-func (c *compiled) matches(v *packet.View, src, dst netip.Addr) bool {
+func (c *compiledRule) matches(v *packet.View, src, dst netip.Addr) bool {
 	if !c.anyProtocol && c.protocols[v.Protocol/64]&(1<<(v.Protocol%64)) == 0 {
 		return false
 	}

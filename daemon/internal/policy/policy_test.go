@@ -32,20 +32,47 @@ func view(t testing.TB, protocol uint8, src, dst netip.Addr, sport, dport uint16
 	return v
 }
 
-func prefixList(texts ...string) (list []netip.Prefix) {
+func prefixList(texts ...string) (list Addresses) {
 	for _, text := range texts {
-		list = append(list, netip.MustParsePrefix(text))
+		list.Prefixes = append(list.Prefixes, netip.MustParsePrefix(text))
 	}
 	return list
 }
 
+// portList takes the ends of ranges.
+func portList(ends ...uint16) (list Ports) {
+	for pair := range slices.Chunk(ends, 2) {
+		list.Ranges = append(list.Ranges, vocabulary.Ports(pair[0], pair[1]))
+	}
+	return list
+}
+
+func compiled(t testing.TB, def vocabulary.Action, rules ...Rule) *Policy {
+	t.Helper()
+	p, err := Compile(Config{Default: def, Rules: rules}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func decide(p *Policy, v *packet.View) (vocabulary.Action, int) {
+	var verdict Verdict
+	p.NewDecider().Decide(&Input{View: v}, &verdict)
+	return verdict.Action, verdict.Rule
+}
+
 func TestDecide(t *testing.T) {
-	p := Compile(vocabulary.Accept, []Rule{
-		{Action: vocabulary.Accept, Protocols: []uint8{17}, Destination: prefixList("198.51.100.53/32"), DestinationPorts: []vocabulary.PortRange{vocabulary.Ports(53, 53)}},
-		{Action: vocabulary.Drop, Protocols: []uint8{6, 17}, DestinationPorts: []vocabulary.PortRange{vocabulary.Ports(853, 853), vocabulary.Ports(53, 60), vocabulary.Ports(55, 70)}},
-		{Action: vocabulary.Drop, Source: prefixList("192.0.2.0/25", "192.0.2.200/32", "2001:db8::/64"), SourcePorts: []vocabulary.PortRange{vocabulary.Ports(1000, 2000), vocabulary.Ports(1200, 1300)}},
-		{Action: vocabulary.Drop, Protocols: []uint8{1}},
-	})
+	p := compiled(t, vocabulary.Accept,
+		Rule{Action: vocabulary.Accept, Match: Match{
+			Protocols: []uint8{17}, Destination: prefixList("198.51.100.53/32"), DestinationPorts: portList(53, 53),
+		}},
+		Rule{Action: vocabulary.Drop, Match: Match{Protocols: []uint8{6, 17}, DestinationPorts: portList(853, 853, 53, 60, 55, 70)}},
+		Rule{Action: vocabulary.Drop, Match: Match{
+			Source: prefixList("192.0.2.0/25", "192.0.2.200/32", "2001:db8::/64"), SourcePorts: portList(1000, 2000, 1200, 1300),
+		}},
+		Rule{Action: vocabulary.Drop, Match: Match{Protocols: []uint8{1}}},
+	)
 	addr := netip.MustParseAddr
 	resolver, other, net4, net6 := addr("198.51.100.53"), addr("198.51.100.54"), addr("192.0.2.7"), addr("2001:db8::7")
 	for _, test := range []struct {
@@ -66,7 +93,7 @@ func TestDecide(t *testing.T) {
 		{"no ports", view(t, 50, net4, other, 1000, 9), vocabulary.Accept},
 		{"protocol alone", view(t, 1, net4, other, 0, 0), vocabulary.Drop},
 	} {
-		if got, _ := p.Decide(test.v); got != test.want {
+		if got, _ := decide(p, test.v); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}
@@ -75,12 +102,12 @@ func TestDecide(t *testing.T) {
 func TestDefault(t *testing.T) {
 	v := view(t, 17, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), 1, 2)
 	for _, def := range []vocabulary.Action{vocabulary.Accept, vocabulary.Drop} {
-		p := Compile(def, nil)
-		if got, rule := p.Decide(v); got != def || rule != 0 {
+		p := compiled(t, def)
+		if got, rule := decide(p, v); got != def || rule != 0 {
 			t.Errorf("no rules: %v by rule %d, want %v by rule 0", got, rule, def)
 		}
 	}
-	if got, _ := (*Policy)(nil).Decide(v); got != vocabulary.Accept {
+	if got, _ := decide(nil, v); got != vocabulary.Accept {
 		t.Errorf("nil policy: %v, want accept", got)
 	}
 }
@@ -94,8 +121,9 @@ func naive(def vocabulary.Action, rules []Rule, v *packet.View) vocabulary.Actio
 		return len(list) == 0 || v.HasPorts() && slices.ContainsFunc(list, func(r vocabulary.PortRange) bool { return r.First <= port && port <= r.Last })
 	}
 	for _, r := range rules {
-		if (len(r.Protocols) == 0 || slices.Contains(r.Protocols, v.Protocol)) && in(r.Source, v.Src()) && in(r.Destination, v.Dst()) &&
-			at(r.SourcePorts, v.SrcPort) && at(r.DestinationPorts, v.DstPort) {
+		m := &r.Match
+		if (len(m.Protocols) == 0 || slices.Contains(m.Protocols, v.Protocol)) && in(m.Source.Prefixes, v.Src()) &&
+			in(m.Destination.Prefixes, v.Dst()) && at(m.SourcePorts.Ranges, v.SrcPort) && at(m.DestinationPorts.Ranges, v.DstPort) {
 			return r.Action
 		}
 	}
@@ -124,9 +152,10 @@ func randomRules(random *rand.Rand) []Rule {
 			return list
 		}
 		for range random.IntN(3) {
-			r.Protocols = append(r.Protocols, withPorts[random.IntN(len(withPorts))])
+			r.Match.Protocols = append(r.Match.Protocols, withPorts[random.IntN(len(withPorts))])
 		}
-		r.Source, r.Destination, r.SourcePorts, r.DestinationPorts = nets(), nets(), ports(), ports()
+		r.Match.Source.Prefixes, r.Match.Destination.Prefixes = nets(), nets()
+		r.Match.SourcePorts.Ranges, r.Match.DestinationPorts.Ranges = ports(), ports()
 	}
 	return rules
 }
@@ -148,12 +177,12 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		def, rules := vocabulary.Action(random.IntN(2)), randomRules(random)
-		p := Compile(def, rules)
+		p := compiled(t, def, rules...)
 		for range 20 {
 			v4 := random.IntN(2) == 0
 			protocol := []uint8{6, 17, 136, 1, 47}[random.IntN(5)]
 			v := view(t, protocol, randomAddr(random, v4), randomAddr(random, v4), uint16(random.IntN(24)), uint16(random.IntN(24)))
-			got, rule := p.Decide(v)
+			got, rule := decide(p, v)
 			if by := p.Action(rule); by != got {
 				t.Fatalf("%v by rule %d, which says %v", got, rule, by)
 			}

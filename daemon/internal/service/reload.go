@@ -108,10 +108,19 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 	return nil
 }
 
+// judge has packets judged by a configuration.
+func (s *service) judge(cfg *config.Config) error {
+	j, err := judgement(cfg)
+	if err != nil {
+		return err
+	}
+	return s.engine.Judge(j)
+}
+
 // apply changes what packets meet, and what is said of them.
 func (s *service) apply(ctx context.Context, next *config.Config) error {
 	if s.engine != nil {
-		if err := s.engine.Judge(judgement(next)); err != nil {
+		if err := s.judge(next); err != nil {
 			return err
 		}
 	}
@@ -121,7 +130,7 @@ func (s *service) apply(ctx context.Context, next *config.Config) error {
 	})
 	if err != nil {
 		if s.engine != nil {
-			err = errors.Join(err, s.engine.Judge(judgement(s.cfg)))
+			err = errors.Join(err, s.judge(s.cfg))
 		}
 		return err
 	}

@@ -50,7 +50,11 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	defer func() { err = errors.Join(err, claimed.Close()) }()
 	more := retiring(cfg, s.kept)
 	s.metrics.TakenOver(len(s.kept.Left(journal.Verdicts)), len(s.kept.Left(journal.Gate)))
-	if s.engine, err = engine.Open(engineConfig(cfg, s.keeper.Hints(), s.kept, more)); err != nil {
+	engineCfg, err := engineConfig(cfg, s.keeper.Hints(), s.kept, more)
+	if err != nil {
+		return err
+	}
+	if s.engine, err = engine.Open(engineCfg); err != nil {
 		return err
 	}
 	s.engine.Start()

@@ -102,8 +102,9 @@ func tableOf(cfg *config.Config, table string) *ruleset.Config {
 }
 
 // engineConfig says how the packets are judged.
-func engineConfig(cfg *config.Config, h engine.Hints, kept *journal.Kept, more []uint16) engine.Config {
+func engineConfig(cfg *config.Config, h engine.Hints, kept *journal.Kept, more []uint16) (engine.Config, error) {
 	q := &cfg.Queues
+	j, err := judgement(cfg)
 	return engine.Config{
 		Queue: nfq.Config{
 			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
@@ -114,21 +115,22 @@ func engineConfig(cfg *config.Config, h engine.Hints, kept *journal.Kept, more [
 		Retiring:  more,
 		Open:      func(c nfq.Config) (nfq.Queue, error) { return openQueue(cfg, kept, c) },
 		Pin:       q.Pin,
-		Judgement: judgement(cfg),
+		Judgement: j,
 		Hints:     h,
-	}
+	}, err
 }
 
 // judgement is what packets are judged by.
-func judgement(cfg *config.Config) engine.Judgement {
+func judgement(cfg *config.Config) (engine.Judgement, error) {
 	a := &cfg.Analysis
+	rules, err := policy.Compile(policyOf(&cfg.Policy), nil)
 	return engine.Judgement{
-		Policy: policyOf(&cfg.Policy), Undecodable: cfg.Policy.Undecodable, Names: ruleNames(&cfg.Policy), LogDrops: cfg.Log.Drops,
+		Policy: rules, Undecodable: cfg.Policy.Undecodable, Names: ruleNames(&cfg.Policy), LogDrops: cfg.Log.Drops,
 		Analysis: engine.Analysis{
 			Distribution: a.Distribution, Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == vocabulary.PerFlow,
 		},
-	}
+	}, err
 }
 
 // ruleNames are what the policy's rules are counted by.
@@ -140,13 +142,16 @@ func ruleNames(p *config.Policy) (names []string) {
 }
 
 // policyOf is what the packets are judged by.
-func policyOf(p *config.Policy) *policy.Policy {
-	rules := make([]policy.Rule, len(p.Rules))
+func policyOf(p *config.Policy) policy.Config {
+	c := policy.Config{Default: p.Default, Rules: make([]policy.Rule, len(p.Rules))}
 	for i, r := range p.Rules {
-		rules[i] = policy.Rule{
-			Action: r.Action, Protocols: vocabulary.Numbers(r.Protocols), Source: r.Source, Destination: r.Destination,
-			SourcePorts: config.Ranges(r.SourcePorts), DestinationPorts: config.Ranges(r.DestinationPorts),
-		}
+		c.Rules[i] = policy.Rule{Name: r.Name, Action: r.Action, Match: policy.Match{
+			Protocols:        vocabulary.Numbers(r.Protocols),
+			Source:           policy.Addresses{Prefixes: r.Source},
+			Destination:      policy.Addresses{Prefixes: r.Destination},
+			SourcePorts:      policy.Ports{Ranges: config.Ranges(r.SourcePorts)},
+			DestinationPorts: policy.Ports{Ranges: config.Ranges(r.DestinationPorts)},
+		}}
 	}
-	return policy.Compile(p.Default, rules)
+	return c
 }

@@ -1,0 +1,146 @@
+package policy
+
+import (
+	"verdictd/daemon/internal/names/flows"
+	"verdictd/internal/packet"
+	"verdictd/internal/vocabulary"
+)
+
+// Input is all that a rule can look at. What a policy does not read (Needs) may be left
+// out.
+type Input struct {
+	View *packet.View
+	// Hook is where it was queued, by the kernel's number.
+	Hook           uint8
+	Mark, ConnMark uint32
+	// InDev and OutDev are interface indices, 0 where the packet has none.
+	InDev, OutDev  uint32
+	UID, GID       uint32
+	HasUID, HasGID bool
+	CT             CTState
+	// Name is one result of package flows, which may give several for a packet: each is
+	// to be decided on, and the strictest verdict counts (Verdict.Stricter).
+	Name flows.Result
+	// Now is a time in nanoseconds that never goes back, of the same clock for all
+	// workers. For limits.
+	Now int64
+	// Unix is the time of day, in seconds since 1970.
+	Unix int64
+}
+
+// CTState are bits for what conntrack knows about a packet.
+type CTState uint16
+
+// What a packet may be to conntrack. The kernel gives no entry for an invalid packet and
+// none for an untracked one, and does not tell them apart: such a packet is both.
+const (
+	CTNew CTState = 1 << iota
+	CTEstablished
+	CTRelated
+	CTReply
+	CTInvalid
+	CTUntracked
+	CTSNAT
+	CTDNAT
+)
+
+// Numbers of the kernel's: enum ip_conntrack_info and enum ip_conntrack_status.
+const (
+	ctInfoNew   = 2
+	ctInfoReply = 3 // and above
+	ctSourceNAT = 1 << 4
+	ctDestNAT   = 1 << 5
+)
+
+// CTOf translates NFQA_CT_INFO and the status of NFQA_CT. Without both, present is false.
+func CTOf(info, status uint32, present bool) (s CTState) {
+	if !present {
+		return CTInvalid | CTUntracked
+	}
+	if info >= ctInfoReply {
+		s |= CTReply
+		info -= ctInfoReply
+	}
+	s |= [...]CTState{CTEstablished, CTRelated, CTNew, 0}[min(info, ctInfoNew+1)]
+	if status&ctSourceNAT != 0 {
+		s |= CTSNAT
+	}
+	if status&ctDestNAT != 0 {
+		s |= CTDNAT
+	}
+	return s
+}
+
+// Needs is what a policy's rules look at, so that nobody asks the kernel for more.
+type Needs struct {
+	// Payload is of how many bytes behind the upper layer's header rules know what they
+	// are.
+	Payload int
+	// Names are those of flows, for which whole packets are needed.
+	Names bool
+	// Conntrack is for Input.CT and ConnMark for Input.ConnMark.
+	Conntrack, ConnMark bool
+	UIDGID              bool
+	// Devices: names of interfaces have to be told (Policy.SetDevices).
+	Devices bool
+	// Now is for Input.Now, and Unix for Input.Unix.
+	Now, Unix bool
+	// Limits, Samples, Logs and Flows: rules have them.
+	Samples, Logs, Flows bool
+}
+
+// Verdict is what becomes of a packet.
+type Verdict struct {
+	Action vocabulary.Action
+	// Rule has decided, by its number; that of all rules stands for the default.
+	Rule int
+	// Queue is for vocabulary.Requeue.
+	Queue uint16
+	// Mark and ConnMark are what this rule and those that have counted set. Where bits
+	// are set twice, the later rule counts.
+	Mark, ConnMark Masked
+	// Flow: the verdict is for the packet's flow. Never together with Pending.
+	Flow bool
+	// Pending: the name of the flow is not known yet, and what Rule does depends on it.
+	// Action is vocabulary.Accept. Hold: a packet that can be part of what has the name
+	// should wait.
+	Pending, Hold bool
+	// Counted are the rules that have matched and count only, in their order. They are
+	// valid until the Decider decides again.
+	Counted []int32
+}
+
+// strictness orders actions: what a packet must not do by one verdict it does not.
+func strictness(a vocabulary.Action) int {
+	switch a {
+	case vocabulary.Accept, vocabulary.Count:
+		return 0
+	case vocabulary.Repeat:
+		return 1
+	case vocabulary.Requeue:
+		return 2
+	case vocabulary.Reject:
+		return 3
+	}
+	return 4
+}
+
+// Stricter reports whether v counts where a packet has both verdicts: a drop before a
+// reject, before what sends it elsewhere, before waiting, before going on.
+func (v *Verdict) Stricter(than *Verdict) bool {
+	if a, b := strictness(v.Action), strictness(than.Action); a != b {
+		return a > b
+	}
+	if v.Hold != than.Hold {
+		return v.Hold
+	}
+	return v.Pending && !than.Pending
+}
+
+// Changed is a mark with the bits of m.
+func (m Masked) Changed(mark uint32) uint32 { return mark&^m.Mask | m.Value&m.Mask }
+
+// over is m with the bits of later.
+func (m Masked) over(later Masked) Masked {
+	return Masked{Value: later.Changed(m.Value), Mask: m.Mask | later.Mask}
+}
