@@ -155,6 +155,9 @@ func (p *Packet) fromAttribute(a *nfqueue.Attribute) bool {
 	if a.SkbInfo != nil && len(*a.SkbInfo) >= 4 {
 		p.setSkbInfo(binary.BigEndian.Uint32(*a.SkbInfo))
 	}
+	if a.CtInfo != nil {
+		p.CTInfo, p.HasCTInfo = CTInfo(*a.CtInfo), true
+	}
 	if a.Ct != nil {
 		p.decodeCT(*a.Ct)
 	}
@@ -189,7 +192,9 @@ func (q *Gonf) Reply(r *Reply) error {
 		err = ErrNoQueue
 	case r.Verdict > 0xff:
 		err = fmt.Errorf("requeue to queue %d: %w: go-nfqueue passes 8 of the verdict's 32 bits; use the mmsg backend", r.Verdict>>16, ErrUnsupported)
-	case r.plain():
+	case r.SetConnMark && r.ConnMarkMask != 1<<32-1:
+		err = fmt.Errorf("some bits of the conntrack mark: %w: go-nfqueue sets all; use the mmsg backend", ErrUnsupported)
+	case r.plain() && !r.SetMark:
 		err = q.nf.SetVerdict(r.ID, int(r.Verdict))
 	default:
 		err = q.nf.SetVerdictWithOption(r.ID, int(r.Verdict), options(r)...)

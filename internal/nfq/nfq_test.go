@@ -202,7 +202,7 @@ func TestVerdicts(t *testing.T) {
 		}, want: "he!", other: 1, seen: 1},
 		"connmark": {first: func(nfq.Packet) nfq.Reply {
 			// Only sets something where the kernel has the glue; must do no harm here.
-			return nfq.Reply{Verdict: nfq.Accept, SetConnMark: true, ConnMark: 5}
+			return nfq.Reply{Verdict: nfq.Accept, SetConnMark: true, ConnMark: 5, ConnMarkMask: 1<<32 - 1}
 		}, want: "hey", seen: 1},
 	}
 	eachBackend(t, func(t *testing.T, backend vocabulary.Backend) {

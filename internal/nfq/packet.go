@@ -29,14 +29,33 @@ type Packet struct {
 	// of the initial user namespace.
 	UID, GID       uint32
 	HasUID, HasGID bool
-	// CTStatus are the IPS_* bits of the packet's conntrack entry, where HasCT.
-	CTStatus uint32
-	HasCT    bool
+	// CTStatus are the IPS_* bits of the packet's conntrack entry, where HasCT, and CTMark
+	// is its mark. One that conntrack does not track, or takes for invalid, has none.
+	CTStatus, CTMark uint32
+	HasCT            bool
+	// CTInfo is how the packet stands to the entry (enum ip_conntrack_info), where
+	// HasCTInfo: that comes with the entry.
+	CTInfo    CTInfo
+	HasCTInfo bool
 	// Left: another process had it. Again: that may have answered it.
 	Left, Again bool
 
 	place uint32 // in the journal
 }
+
+// CTInfo is how a packet stands to its conntrack entry, with the numbers of enum
+// ip_conntrack_info (include/uapi/linux/netfilter/nf_conntrack_common.h).
+type CTInfo uint32
+
+// What there is. A packet in the direction of the reply has 3 more; none is of the reply
+// to a flow that is new.
+const (
+	CTEstablished      CTInfo = 0
+	CTRelated          CTInfo = 1
+	CTNew              CTInfo = 2
+	CTEstablishedReply CTInfo = 3
+	CTRelatedReply     CTInfo = 4
+)
 
 // Confirmed reports whether the kernel said that the packet's conntrack entry
 // is in the table.
@@ -81,6 +100,8 @@ func (p *Packet) decode(attrs nfnl.Attributes) bool {
 			p.CapLen = v
 		case nfqaSkbInfo:
 			p.setSkbInfo(v)
+		case nfqaCTInfo:
+			p.CTInfo, p.HasCTInfo = CTInfo(v), true
 		case nfqaUID:
 			p.UID, p.HasUID = v, true
 		case nfqaGID:
@@ -99,8 +120,14 @@ func (p *Packet) decodeCT(attrs nfnl.Attributes) {
 		if !ok {
 			return
 		}
-		if typ == ctaStatus && len(data) >= 4 {
+		if len(data) < 4 {
+			continue
+		}
+		switch typ {
+		case ctaStatus:
 			p.CTStatus, p.HasCT = be32(data), true
+		case ctaMark: // a kernel without CONFIG_NF_CONNTRACK_MARK sends none
+			p.CTMark = be32(data)
 		}
 	}
 }

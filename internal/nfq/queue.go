@@ -31,6 +31,9 @@ type Queue interface {
 	// Close frees the queue. It is unbound then, unless somebody else keeps its socket. Run
 	// must have returned.
 	Close() error
+	// Attach changes what the kernel tells of packets besides their bytes, from any
+	// goroutine. Only Mmsg can.
+	Attach(Attached) error
 	// Stats is what the queue counted. To be called when Run has returned, or through
 	// Config.Window.
 	Stats() statistics.Transport

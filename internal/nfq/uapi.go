@@ -15,6 +15,7 @@ const (
 	nfqaIfindexOutdev = 6
 	nfqaPayload       = 10
 	nfqaCT            = 11
+	nfqaCTInfo        = 12
 	nfqaCapLen        = 13
 	nfqaSkbInfo       = 14
 	nfqaUID           = 16
@@ -43,5 +44,6 @@ const (
 
 	ctaStatus    = 3
 	ctaMark      = 8
+	ctaMarkMask  = 21
 	ipsConfirmed = 1 << 3
 )

@@ -61,18 +61,18 @@ type Reply struct {
 	// Mark is set on the packet where SetMark.
 	Mark    uint32
 	SetMark bool
-	// ConnMark is set on the packet's conntrack entry where SetConnMark. Needs
-	// CONFIG_NETFILTER_NETLINK_GLUE_CT; a kernel without it ignores it.
-	ConnMark    uint32
-	SetConnMark bool
+	// ConnMark is set on the packet's conntrack entry where SetConnMark, in the bits of
+	// ConnMarkMask. Needs CONFIG_NETFILTER_NETLINK_GLUE_CT; a kernel without it ignores it.
+	ConnMark, ConnMarkMask uint32
+	SetConnMark            bool
 	// Payload replaces the packet, from the IP header on, unless nil. The caller
 	// sees to the checksums. Only borrowed until Reply returns.
 	Payload []byte
 }
 
-// plain reports whether the reply changes nothing: such a run can be sent as
-// one message.
-func (r *Reply) plain() bool { return !r.SetMark && !r.SetConnMark && r.Payload == nil }
+// plain reports whether the reply changes nothing but the mark: a run of such can be sent
+// as one message, where the mark is the same.
+func (r *Reply) plain() bool { return !r.SetConnMark && r.Payload == nil }
 
 func (r *Reply) validate() error {
 	switch r.Verdict & 0xffff {

@@ -26,11 +26,13 @@ type verdicts struct {
 	left uint32
 
 	// What is laid out: how many replies, and whether all are plain ones with the
-	// same verdict in the same queue.
+	// same verdict and mark in the same queue.
 	pending int
 	uniform bool
 	verdict Verdict
 	queue   uint16
+	setMark bool
+	mark    uint32
 	// highest is the id that no other one of the run is after, and tag its reply's.
 	highest, tag uint32
 }
@@ -65,8 +67,9 @@ func (v *verdicts) add(r *Reply) error {
 	}
 	if v.pending == 0 {
 		v.uniform, v.verdict, v.queue, v.highest, v.tag = true, r.Verdict, r.Queue, r.ID, tag
+		v.setMark, v.mark = r.SetMark, r.Mark
 	}
-	v.uniform = v.uniform && r.plain() && r.Verdict == v.verdict && r.Queue == v.queue
+	v.uniform = v.uniform && r.plain() && r.Verdict == v.verdict && r.Queue == v.queue && r.SetMark == v.setMark && r.Mark == v.mark
 	// As the kernel compares them (nfq_id_after), for ids begin again after 2^32.
 	if int32(r.ID-v.highest) > 0 {
 		v.highest, v.tag = r.ID, tag
@@ -81,7 +84,8 @@ func (v *verdicts) add(r *Reply) error {
 	}
 	if r.SetConnMark {
 		nest := e.BeginNested(nfqaCT)
-		e.Uint32(ctaMark, r.ConnMark)
+		e.Uint32(ctaMark, r.ConnMark&r.ConnMarkMask)
+		e.Uint32(ctaMarkMask, r.ConnMarkMask)
 		e.EndNested(nest)
 	}
 	if r.Payload != nil {
@@ -103,6 +107,9 @@ func (v *verdicts) take() []byte {
 	if v.pending > 1 && v.uniform && !v.unknown && v.open[v.place(v.queue)] == 0 {
 		v.enc.Reset()
 		v.begin(typeVerdictBatch, v.queue, v.tag, v.verdict, v.highest)
+		if v.setMark {
+			v.enc.Uint32(nfqaMark, v.mark)
+		}
 		v.enc.End()
 	}
 	b := v.enc.Bytes()

@@ -13,7 +13,14 @@ import (
 // fakeKernel holds queued packets and takes verdict messages as the kernel does.
 type fakeKernel struct {
 	queues map[uint16][]uint32 // ids, ascending
-	judged map[string]Verdict
+	judged map[string]judged
+}
+
+// judged is what became of a packet.
+type judged struct {
+	verdict Verdict
+	marked  bool
+	mark    uint32
 }
 
 func name(queue uint16, id uint32) string { return fmt.Sprintf("%d/%d", queue, id) }
@@ -33,7 +40,10 @@ func (k *fakeKernel) apply(t *testing.T, b []byte) (batches int) {
 		if typ != nfqaVerdictHdr {
 			t.Fatalf("attribute %d is first", typ)
 		}
-		verdict, id := Verdict(be32(data)), be32(data[4:])
+		is, id := judged{verdict: Verdict(be32(data))}, be32(data[4:])
+		if typ, data, ok := attrs.Next(); ok && typ == nfqaMark {
+			is.marked, is.mark = true, be32(data)
+		}
 		held := k.queues[queue]
 		switch m.Type {
 		case typeVerdict:
@@ -41,12 +51,12 @@ func (k *fakeKernel) apply(t *testing.T, b []byte) (batches int) {
 			if i < 0 {
 				t.Fatalf("a verdict on %s, which is not there", name(queue, id))
 			}
-			k.judged[name(queue, id)] = verdict
+			k.judged[name(queue, id)] = is
 			k.queues[queue] = slices.Delete(held, i, i+1)
 		case typeVerdictBatch:
 			batches++
 			for len(held) > 0 && int32(held[0]-id) <= 0 {
-				k.judged[name(queue, held[0])] = verdict
+				k.judged[name(queue, held[0])] = is
 				held = held[1:]
 			}
 			k.queues[queue] = held
@@ -63,12 +73,12 @@ func TestVerdictsModel(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		numbers := []uint16{7, 9, 3}[:1+random.IntN(3)]
 		v := newVerdicts(numbers)
-		k := &fakeKernel{map[uint16][]uint32{}, map[string]Verdict{}}
+		k := &fakeKernel{map[uint16][]uint32{}, map[string]judged{}}
 		next := make([]uint32, len(numbers))
 		for i := range next {
 			next[i] = -uint32(random.IntN(40)) // so that ids begin again
 		}
-		want := map[string]Verdict{}
+		want := map[string]judged{}
 		var waiting []Reply
 		for range 40 {
 			for range random.IntN(12) {
@@ -81,7 +91,7 @@ func TestVerdictsModel(t *testing.T) {
 			if random.IntN(2) == 0 { // out of their order
 				random.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
 			}
-			uniform, verdict := random.IntN(3) > 0, Verdict(random.IntN(2))
+			uniform, verdict, mark := random.IntN(3) > 0, Verdict(random.IntN(2)), random.IntN(3)
 			answered := len(waiting)
 			if random.IntN(3) == 0 { // the rest is held
 				answered = random.IntN(len(waiting) + 1)
@@ -90,11 +100,14 @@ func TestVerdictsModel(t *testing.T) {
 				if r.Verdict = verdict; !uniform {
 					r.Verdict = Verdict(random.IntN(2))
 				}
-				r.SetMark = random.IntN(50) == 0
+				r.SetMark, r.Mark = mark > 0, uint32(mark)
+				if random.IntN(50) == 0 {
+					r.SetMark, r.Mark = !r.SetMark, 1
+				}
 				if err := v.add(&r); err != nil {
 					t.Fatal(err)
 				}
-				want[name(r.Queue, r.ID)] = r.Verdict
+				want[name(r.Queue, r.ID)] = judged{r.Verdict, r.SetMark, map[bool]uint32{true: r.Mark}[r.SetMark]}
 			}
 			waiting = waiting[answered:]
 			n := k.apply(t, v.take())

@@ -21,14 +21,15 @@ import (
 // verdict, and takes a flush that answers all of them alike as one verdict on all up to
 // the highest id.
 type fakeQueue struct {
-	cfg     nfq.Config
-	log     *log
-	batches chan *nfq.Batch
-	held    []uint32 // ids that wait in the kernel
-	pending []nfq.Reply
-	fail    error // returned by Flush
-	closed  bool
-	grown   int // receive buffer
+	cfg      nfq.Config
+	log      *log
+	batches  chan *nfq.Batch
+	held     []uint32 // ids that wait in the kernel
+	pending  []nfq.Reply
+	fail     error // returned by Flush
+	closed   bool
+	grown    int // receive buffer
+	attached nfq.Attached
 }
 
 // log is shared by fakes, so that their order shows.
@@ -105,6 +106,10 @@ func (q *fakeQueue) Close() error {
 
 func (q *fakeQueue) Stats() statistics.Transport {
 	return statistics.Transport{Batches: 1, VerdictErrors: 2, Malformed: 3}
+}
+func (q *fakeQueue) Attach(a nfq.Attached) error {
+	q.attached = a
+	return nil
 }
 func (q *fakeQueue) ReceiveBuffer() int { return max(q.grown, int(q.cfg.Queue)+1) }
 func (q *fakeQueue) GrowReceiveBuffer(size int) (int, error) {
