@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -70,6 +71,10 @@ type Config struct {
 	// OnThread, if set, is called once on the OS thread that will receive,
 	// before the first packet is handled: the place to pin it. Only Mmsg calls it.
 	OnThread func() error
+	// Wait, if set, is asked on that thread whenever nothing is there to be received, and
+	// is how long Run waits for it (nfnl.Forever: without end). When that is over, handle is
+	// called with an empty batch. Only Mmsg calls it.
+	Wait func() time.Duration
 	// OnRefused, if set, is called for a verdict that the kernel refused, with its
 	// Reply.Tag: ENOENT says that the packet is gone. That is while the messages
 	// behind it are received, before Run or Next hand them over, and must not call the

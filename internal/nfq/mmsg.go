@@ -108,18 +108,45 @@ func (q *Mmsg) Run(handle func(*Batch) error) error {
 			if end == stopping {
 				return nil
 			}
-			_, err = q.receive(true)
+			some, err = q.await()
 		}
 		if err != nil {
 			return fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
 		}
-		if len(q.batch.Packets) == 0 {
+		if some && len(q.batch.Packets) == 0 {
 			continue
 		}
 		if err := handle(&q.batch); err != nil {
 			return fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
 		}
 	}
+}
+
+// await fills q.batch with what comes next, and reports whether that was anything before
+// the time that Config.Wait says. Else the batch is empty.
+func (q *Mmsg) await() (some bool, err error) {
+	wait := nfnl.Forever
+	if q.cfg.Wait != nil {
+		wait = q.cfg.Wait()
+	}
+	if wait == nfnl.Forever {
+		return q.receive(true)
+	}
+	q.cfg.Window.Open()
+	err = q.socket.Wait(nil, wait)
+	q.cfg.Window.Shut()
+	if err == nil {
+		some, err = q.receive(false)
+	}
+	if !some {
+		q.nothing()
+	}
+	return some, err
+}
+
+// nothing empties the batch.
+func (q *Mmsg) nothing() {
+	q.batch.Packets, q.batch.Received, q.batch.All = q.batch.Packets[:0], Now(), true
 }
 
 // Next is one turn of Run for who has more to do than to receive. It returns what
@@ -141,7 +168,7 @@ func (q *Mmsg) Next(wake *nfnl.Alarm, wait time.Duration) (*Batch, error) {
 		return nil, fmt.Errorf("queue %d: %w", q.cfg.Queue, err)
 	}
 	if !some {
-		q.batch.Packets, q.batch.Received, q.batch.All = q.batch.Packets[:0], Now(), true
+		q.nothing()
 	}
 	return &q.batch, nil
 }
