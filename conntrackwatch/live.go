@@ -71,7 +71,7 @@ func (l *liveCmd) Run(ctx context.Context, out output) (err error) {
 	if err := ready(); err != nil {
 		return err
 	}
-	if cli.IsTerminal(out.results) && !l.JSON && !l.Plain {
+	if cli.IsScreen(out.results) && !l.JSON && !l.Plain {
 		return live.View(ctx, all, l.Interval, out.results)
 	}
 	return live.Lines(ctx, all, l.Interval, l.JSON, out.results, out.remarks)

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -20,7 +18,7 @@ func main() {
 		os.Exit(oldmodprobe.Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	// The signals stay caught until the end: a second one must not cut the cleaning up short.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := cli.UntilStopped(context.Background())
 	status := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
 	stop()
 	os.Exit(status)

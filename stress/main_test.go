@@ -172,7 +172,7 @@ func TestTimeout(t *testing.T) {
 
 func TestSignalEndsEarlyWithResult(t *testing.T) {
 	ns := testkit.Namespace(t)
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		result := interrupted(t, signal, within(ns, "--pace", "rate:100", "--flows", "6000", "--json", "-")...)
 		if result["lost"] != 0.0 || result["flows"] == 0.0 {
 			t.Errorf("%v: %v", signal, result)

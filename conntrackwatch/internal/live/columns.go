@@ -14,17 +14,26 @@ type column struct {
 	head, row string
 	figure    func(observe.Figures) *float64
 	format    string
+	meaning   string
 }
 
 var columns = []column{
-	{"clash/s", "clashes/s", func(f observe.Figures) *float64 { return f.Clashes }, "%.1f"},
-	{"insfail/s", "insert_failed/s", func(f observe.Figures) *float64 { return f.Failed }, "%.1f"},
-	{"drop/s", "drop/s", func(f observe.Figures) *float64 { return f.Dropped }, "%.1f"},
-	{"evlost/s", "events lost/s", func(f observe.Figures) *float64 { return f.EventsLost }, "%.1f"},
-	{"entries", "table entries", func(f observe.Figures) *float64 { return sent(f.Entries.N, f.Entries.Sent) }, "%.0f"},
-	{"fill%", "table fill %", func(f observe.Figures) *float64 { return percent(f.Fill()) }, "%.1f"},
-	{"backlog", "queues' backlog", func(f observe.Figures) *float64 { return f.Backlog }, "%.0f"},
-	{"qdrop/s", "queues' drops/s", func(f observe.Figures) *float64 { return f.QueueDropped }, "%.1f"},
+	{"clash/s", "clashes/s", func(f observe.Figures) *float64 { return f.Clashes }, "%.1f",
+		"how often two packets of a flow had an entry each: one entry clashes when it is confirmed"},
+	{"insfail/s", "insert_failed/s", func(f observe.Figures) *float64 { return f.Failed }, "%.1f",
+		"entries that did not get into the table; what that means depends on the kernel (see stats)"},
+	{"drop/s", "drop/s", func(f observe.Figures) *float64 { return f.Dropped }, "%.1f",
+		"packets that conntrack dropped, mostly as the table is full"},
+	{"evlost/s", "events lost/s", func(f observe.Figures) *float64 { return f.EventsLost }, "%.1f",
+		"events that a listener did not get (with --events)"},
+	{"entries", "table entries", func(f observe.Figures) *float64 { return sent(f.Entries.N, f.Entries.Sent) }, "%.0f",
+		"flows that conntrack has now"},
+	{"fill%", "table fill %", func(f observe.Figures) *float64 { return percent(f.Fill()) }, "%.1f",
+		"of what nf_conntrack_max allows; at 100 new flows are dropped"},
+	{"backlog", "queues' backlog", func(f observe.Figures) *float64 { return f.Backlog }, "%.0f",
+		"packets that wait for a verdict, in all NFQUEUE queues"},
+	{"qdrop/s", "queues' drops/s", func(f observe.Figures) *float64 { return f.QueueDropped }, "%.1f",
+		"packets that full queues and sockets dropped"},
 }
 
 func sent(n uint64, is bool) *float64 {

@@ -2,8 +2,15 @@ package live
 
 import "strings"
 
-// bars are an eighth of a character's height each.
-var bars = []rune("▁▂▃▄▅▆▇█")
+// glyphs are the bars of a sparkline, from nothing to full.
+type glyphs []rune
+
+var (
+	// blocks are an eighth of a character's height each.
+	blocks = glyphs("▁▂▃▄▅▆▇█")
+	// plain is for terminals of other character sets than UTF-8.
+	plain = glyphs("_.:-=+*#")
+)
 
 // history is the last values of one figure, nil where there was none.
 type history struct {
@@ -26,16 +33,20 @@ func (h *history) last() *float64 {
 	return h.values[len(h.values)-1]
 }
 
-// sparkline draws the newest width values, the highest of them as a full bar. Zero has the lowest bar, no value a
-// blank; so anything that happened at all is two bars high.
-func (h *history) sparkline(width int) string {
-	values := h.values[max(0, len(h.values)-width):]
-	most := 0.
-	for _, v := range values {
-		if v != nil {
-			most = max(most, *v)
+// peak is the highest of the newest width values: what a full bar of the sparkline stands for. nil: there is none.
+func (h *history) peak(width int) (most *float64) {
+	for _, v := range h.values[max(0, len(h.values)-width):] {
+		if v != nil && (most == nil || *v > *most) {
+			most = v
 		}
 	}
+	return most
+}
+
+// sparkline draws the newest width values, their peak as a full bar. Zero has the lowest bar, no value a blank; so
+// anything that happened at all is two bars high.
+func (h *history) sparkline(width int, bars glyphs) string {
+	most, values := h.peak(width), h.values[max(0, len(h.values)-width):]
 	var line strings.Builder
 	for range width - len(values) {
 		line.WriteByte(' ')
@@ -44,10 +55,10 @@ func (h *history) sparkline(width int) string {
 		switch {
 		case v == nil:
 			line.WriteByte(' ')
-		case *v <= 0 || most == 0:
+		case *v <= 0:
 			line.WriteRune(bars[0])
 		default:
-			line.WriteRune(bars[1+int(*v/most*float64(len(bars)-2))])
+			line.WriteRune(bars[1+int(*v / *most * float64(len(bars)-2))])
 		}
 	}
 	return line.String()
