@@ -14,7 +14,8 @@ func Changed(a, b *Config) (keys []string) {
 
 func changed(key string, a, b reflect.Value, keys *[]string) {
 	for i := range a.NumField() {
-		path := strings.TrimPrefix(key+"."+a.Type().Field(i).Tag.Get("yaml"), ".")
+		tag, _ := yamlKey(a.Type().Field(i))
+		path := strings.TrimPrefix(key+"."+tag, ".")
 		switch x, y := a.Field(i), b.Field(i); {
 		case x.Kind() == reflect.Struct:
 			changed(path, x, y, keys)

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"testing"
 
@@ -11,19 +10,19 @@ import (
 
 func TestChanged(t *testing.T) {
 	same := Default()
-	same.Queues.Pin, same.Policy.Rules = []int{}, []PolicyRule{}
+	same.Queues.Pin, same.Policy.Rules = []int{}, []Rule{}
 	if keys := Changed(Default(), same); len(keys) != 0 {
 		t.Errorf("empty lists differ: %v", keys)
 	}
 	other := Default()
 	other.Guard.Mode, other.Metrics.Listen, other.Queues.First = vocabulary.GuardOff, "127.0.0.1:1", 3
-	other.Policy.Rules = []PolicyRule{{Source: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}
+	other.Policy.Rules = []Rule{{Match: Match{Source: prefixes("192.0.2.0/24")}}}
 	want := []string{"queues.first", "guard.mode", "policy.rules", "metrics.listen"}
 	if keys := Changed(Default(), other); !slices.Equal(keys, want) {
 		t.Errorf("changed: %v, want %v", keys, want)
 	}
 	again := *other
-	again.Policy.Rules = []PolicyRule{{Source: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25")}}}
+	again.Policy.Rules = []Rule{{Match: Match{Source: prefixes("192.0.2.0/25")}}}
 	if keys := Changed(other, &again); !slices.Equal(keys, []string{"policy.rules"}) {
 		t.Errorf("changed: %v, want the rules", keys)
 	}

@@ -211,7 +211,13 @@ func Default() *Config {
 			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: vocabulary.Auto, Manage: vocabulary.ManageEnforce,
 			Families: []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6}, Protocols: []vocabulary.Protocol{17},
 		},
-		Policy:     Policy{Undecodable: vocabulary.Drop},
+		Policy: Policy{
+			Undecodable: vocabulary.Drop, RegexpBytes: 1024,
+			Names: NameSearch{
+				DNSPorts: []uint16{53}, Flows: 1 << 16, Buffers: 1024, Bytes: 16 << 10, Packets: 16, Time: 3 * time.Second, QUICKeys: 20_000,
+			},
+			Samples: Samples{Bytes: 64 << 20, Files: 8},
+		},
 		Analysis:   Analysis{Distribution: vocabulary.DistributionNone, Sigma: 1, Per: vocabulary.PerPacket},
 		Log:        Log{Format: vocabulary.FormatText, Level: vocabulary.LevelInfo},
 		Privileges: Privileges{Drop: true, Seccomp: true, Landlock: true},

@@ -17,6 +17,14 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
+// prefixes are entries of a list of addresses.
+func prefixes(texts ...string) (list []Prefix) {
+	for _, text := range texts {
+		list = append(list, Prefix{Prefix: netip.MustParsePrefix(text)})
+	}
+	return list
+}
+
 var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 
 const shipped = "../../configs/verdictd.yaml"
@@ -59,7 +67,7 @@ func TestShippedExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Policy.Rules) != 3 || c.Policy.Rules[0].DestinationPorts[1] != (Ports{vocabulary.Ports(853, 853)}) {
+	if len(c.Policy.Rules) != 3 || c.Policy.Rules[0].DestinationPorts[1] != (Ports{PortRange: vocabulary.Ports(853, 853)}) {
 		t.Errorf("example read as %+v", c.Policy.Rules)
 	}
 }
@@ -93,21 +101,23 @@ func TestRoundTrip(t *testing.T) {
 		Install: false, Table: "a_b", Placement: vocabulary.PlacementVerdict3, Fanout: vocabulary.FanoutNumgen, Bypass: vocabulary.Off, Manage: vocabulary.ManageObserve,
 		Families: []vocabulary.Family{vocabulary.IPv6}, Protocols: []vocabulary.Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},
 	}
-	full.Policy = Policy{Default: vocabulary.Drop, Undecodable: vocabulary.Accept, Rules: []PolicyRule{
+	full.Policy.Default, full.Policy.Undecodable, full.Policy.Rules = vocabulary.Drop, vocabulary.Accept, []Rule{
 		{
-			Name: "53", Action: vocabulary.Accept, Protocols: []vocabulary.Protocol{17},
-			Source:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
-			SourcePorts: []Ports{{vocabulary.Ports(53, 53)}, {vocabulary.Ports(1000, 2000)}},
+			Name: "53", Action: vocabulary.Accept,
+			Match: Match{
+				Protocols: []vocabulary.Protocol{17}, Source: prefixes("192.0.2.0/24", "2001:db8::/32"),
+				SourcePorts: []Ports{{PortRange: vocabulary.Ports(53, 53)}, {PortRange: vocabulary.Ports(1000, 2000)}},
+			},
 		},
-		{Action: vocabulary.Drop, Protocols: []vocabulary.Protocol{1, 58, 47}, Destination: []netip.Prefix{netip.MustParsePrefix("::/0")}},
-	}}
+		{Action: vocabulary.Drop, Match: Match{Protocols: []vocabulary.Protocol{1, 58, 47}, Destination: prefixes("::/0")}},
+	}
 	full.Analysis = Analysis{Distribution: vocabulary.DistributionLogNormal, Delay: 3 * time.Millisecond, Sigma: 0.25, Max: time.Second, Per: vocabulary.PerFlow}
 	full.Statistics.File = "-"
 	full.Control.Socket = ""
 
 	odd := Default()
 	odd.Statistics.File = "true: # not a comment"
-	odd.Policy.Rules = []PolicyRule{{Name: "null", Action: vocabulary.Drop}}
+	odd.Policy.Rules = []Rule{{Name: "null", Action: vocabulary.Drop}}
 
 	for name, want := range map[string]*Config{"default": Default(), "full": full, "odd": odd} {
 		t.Run(name, func(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
-	"net/netip"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -167,6 +167,8 @@ func (f *file) decode(key string, node ast.Node, v reflect.Value) {
 		return
 	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		f.pointer(key, node, v)
 	case reflect.Struct:
 		f.mapping(key, node, v)
 	case reflect.Slice:
@@ -174,6 +176,46 @@ func (f *file) decode(key string, node ast.Node, v reflect.Value) {
 	default:
 		f.scalar(key, node, v)
 	}
+}
+
+// defaulter has keys whose defaults are not zero, and is made only where a file has it.
+type defaulter interface{ setDefaults() }
+
+// pointer is to what a file may have or not; an empty section is not the same as none.
+func (f *file) pointer(key string, node ast.Node, v reflect.Value) {
+	if v.Type().Elem().Kind() == reflect.Struct && node.Type() == ast.NullType {
+		f.report(key, f.at[key], "has no value: write {} if it is to be empty, or leave the key out")
+		return
+	}
+	target := reflect.New(v.Type().Elem())
+	if d, ok := reflect.TypeAssert[defaulter](target); ok {
+		d.setDefaults()
+	}
+	v.Set(target)
+	f.decode(key, node, target.Elem())
+}
+
+// yamlKey is a field's key; a field that is inline has none, and its own fields are in its place.
+func yamlKey(field reflect.StructField) (key string, inline bool) {
+	key, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+	return key, options == "inline"
+}
+
+// fieldsOf maps keys to the fields of v, and lists the keys in order.
+func fieldsOf(v reflect.Value) (fields map[string]reflect.Value, known []string) {
+	fields = map[string]reflect.Value{}
+	for i := range v.NumField() {
+		key, inline := yamlKey(v.Type().Field(i))
+		if !inline {
+			fields[key] = v.Field(i)
+			known = append(known, key)
+			continue
+		}
+		inner, keys := fieldsOf(v.Field(i))
+		maps.Copy(fields, inner)
+		known = append(known, keys...)
+	}
+	return fields, known
 }
 
 func (f *file) mapping(key string, node ast.Node, v reflect.Value) {
@@ -189,13 +231,7 @@ func (f *file) mapping(key string, node ast.Node, v reflect.Value) {
 		f.report(key, position(node), "must be a section of keys, not %s", describe(node))
 		return
 	}
-	fields := map[string]int{}
-	var known []string
-	for i := range v.NumField() {
-		tag := v.Type().Field(i).Tag.Get("yaml")
-		fields[tag] = i
-		known = append(known, tag)
-	}
+	fields, known := fieldsOf(v)
 	first := map[string]*token.Position{}
 	for _, pair := range pairs {
 		where := pair.Key.GetToken().Position
@@ -206,7 +242,7 @@ func (f *file) mapping(key string, node ast.Node, v reflect.Value) {
 			continue
 		}
 		first[name] = where
-		i, exists := fields[name]
+		field, exists := fields[name]
 		if instead, gone := goneKeys[path]; gone {
 			f.report(path, where, "%s", instead)
 			continue
@@ -216,7 +252,7 @@ func (f *file) mapping(key string, node ast.Node, v reflect.Value) {
 			continue
 		}
 		f.at[path] = where
-		f.decode(path, pair.Value, v.Field(i))
+		f.decode(path, pair.Value, field)
 	}
 }
 
@@ -274,13 +310,6 @@ func set(v reflect.Value, node ast.Node, text string) error {
 			return fmt.Errorf("%q is no duration: write a number with its unit, like 50ms or 1.5s", text)
 		}
 		*target = d
-		return nil
-	case *netip.Prefix:
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return fmt.Errorf("%q is no prefix: write it like 192.0.2.0/24 or 2001:db8::/32, and one address with /32 or /128", text)
-		}
-		*target = prefix
 		return nil
 	case encoding.TextUnmarshaler:
 		return target.UnmarshalText([]byte(text))

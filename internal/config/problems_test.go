@@ -40,7 +40,7 @@ policy:
 			`f:11:20: rules.protocols[1]: "sctpp" is no protocol`,
 			`f:15:16: policy.rules[0].source[0]: "192.0.2.1" is no prefix`,
 			`f:16:7: policy.rules[1].action: is missing`,
-			`f:16:27: policy.rules[1].destination_ports[0]: 70-60 begins above its end: write 60-70`,
+			`f:16:27: policy.rules[1].destination_ports[0]: "70-60" begins above its end: write 60-70`,
 		},
 	},
 	{"syntax", "queues:\n  count: [1\n", []string{"f:2:10: not YAML: "}},
@@ -128,11 +128,11 @@ policy:
 	}},
 	{"policy's rules", "policy:\n  rules:\n    - {action: drop, source: [192.0.2.0/24], destination: [\"2001:db8::/32\"], destination_ports: [9-8]}\n", []string{
 		"f:3:46: policy.rules[0].destination: one of source and destination is all IPv4",
-		"f:3:98: policy.rules[0].destination_ports[0]: 9-8 begins above its end: write 8-9",
+		`f:3:98: policy.rules[0].destination_ports[0]: "9-8" begins above its end: write 8-9`,
 	}},
 	{"no action", "policy:\n  rules:\n    - name: a\n    -\n", []string{
-		"f:3:7: policy.rules[0].action: is missing: write accept or drop",
-		"f:4:7: policy.rules[1].action: is missing: write accept or drop",
+		"f:3:7: policy.rules[0].action: is missing: write accept, drop, reject,",
+		"f:4:7: policy.rules[1].action: is missing: write accept, drop, reject,",
 	}},
 	{"octal by accident", "queues: {count: 010}\n", []string{`f:1:17: queues.count: must be a whole number, not "010"`}},
 	{"analysis", "analysis: {distribution: fixed, sigma: .nan, max: -1s}\n", []string{

@@ -24,6 +24,9 @@ func Hooks() []Hook {
 	return []Hook{HookPrerouting, HookInput, HookForward, HookOutput, HookPostrouting}
 }
 
+// Values lists those of IP.
+func (Hook) Values() []string { return words(Hooks()...) }
+
 // Number is the kernel's for a hook of IP; -1: it is none.
 func (h Hook) Number() int { return slices.Index(Hooks(), h) }
 

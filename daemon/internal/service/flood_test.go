@@ -59,7 +59,7 @@ func TestFlood(t *testing.T) {
 	cfg.Metrics.Listen = freeAddress(t)
 	cfg.Guard.Mode, cfg.Queues.MaxLength = vocabulary.GuardOff, 64
 	cfg.Analysis = config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: 2 * time.Millisecond, Per: vocabulary.PerPacket}
-	cfg.Policy.Rules = []config.PolicyRule{{Name: "flood", Action: vocabulary.Drop, DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(port, port)}}}}
+	cfg.Policy.Rules = []config.Rule{{Name: "flood", Action: vocabulary.Drop, Match: config.Match{DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(port, port)}}}}}
 	cfg.Log.Drops = 5
 	d := start(t, ns, cfg)
 	out, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)))

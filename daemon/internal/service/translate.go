@@ -147,11 +147,21 @@ func policyOf(p *config.Policy) policy.Config {
 	for i, r := range p.Rules {
 		c.Rules[i] = policy.Rule{Name: r.Name, Action: r.Action, Match: policy.Match{
 			Protocols:        vocabulary.Numbers(r.Protocols),
-			Source:           policy.Addresses{Prefixes: r.Source},
-			Destination:      policy.Addresses{Prefixes: r.Destination},
-			SourcePorts:      policy.Ports{Ranges: config.Ranges(r.SourcePorts)},
-			DestinationPorts: policy.Ports{Ranges: config.Ranges(r.DestinationPorts)},
+			Source:           addresses(r.Source),
+			Destination:      addresses(r.Destination),
+			SourcePorts:      ports(r.SourcePorts),
+			DestinationPorts: ports(r.DestinationPorts),
 		}}
 	}
 	return c
+}
+
+func addresses(list []config.Prefix) (a policy.Addresses) {
+	a.Prefixes, _ = config.Prefixes(list)
+	return a
+}
+
+func ports(list []config.Ports) (p policy.Ports) {
+	p.Ranges, _ = config.Ranges(list)
+	return p
 }

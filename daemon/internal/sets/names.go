@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Names is a set of names, each for itself, for all below it, or for both.
@@ -19,12 +21,6 @@ type Names struct {
 	text    []byte
 	deepest int // labels of the entry with most
 }
-
-// What an entry covers.
-const (
-	coversSelf  = 1
-	coversBelow = 2
-)
 
 // Find looks a name up, in the form of package names. It returns the entry that covers
 // it, as a part of name: name itself, or the longest suffix.
@@ -47,9 +43,9 @@ func (s *Names) Find(name []byte) (entry []byte, ok bool) {
 	}
 	for {
 		suffix := name[at:]
-		want := byte(coversBelow)
+		want := byte(vocabulary.CoversBelow)
 		if at == 0 {
-			want = coversSelf
+			want = byte(vocabulary.CoversSelf)
 		}
 		if place := s.place(suffix); place != 0 && s.text[place]&want != 0 {
 			return suffix, true
@@ -107,21 +103,21 @@ func NewNames() *NamesBuilder {
 
 // Add takes a name, *.name or =name.
 func (b *NamesBuilder) Add(entry []byte) error {
-	name, covers, err := parseName(b.buffer[:0], entry)
+	name, covers, err := vocabulary.ParseName(b.buffer[:0], entry)
 	if err != nil {
 		return err
 	}
 	b.buffer = name
 	s := b.set
 	if place := s.place(name); place != 0 {
-		s.text[place] |= covers
+		s.text[place] |= byte(covers)
 		return nil
 	}
 	if uint64(len(s.text)) > 1<<32-1<<10 {
 		return ErrTooMany
 	}
 	place := uint32(len(s.text))
-	s.text = append(append(s.text, covers, byte(len(name))), name...)
+	s.text = append(append(s.text, byte(covers), byte(len(name))), name...)
 	s.Entries++
 	s.deepest = max(s.deepest, 1+bytes.Count(name, []byte(".")))
 	if s.Entries > len(s.slots)/4*3 {

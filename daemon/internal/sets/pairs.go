@@ -2,9 +2,10 @@ package sets
 
 import (
 	"encoding/binary"
-	"errors"
 	"net/netip"
 	"time"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Pairs is a set of addresses, each with a port.
@@ -46,14 +47,10 @@ func NewPairs() *PairsBuilder {
 
 // Add takes a pair.
 func (b *PairsBuilder) Add(entry []byte) error {
-	p, err := netip.ParseAddrPort(string(entry))
+	p, err := vocabulary.ParsePair(entry)
 	switch {
 	case err != nil:
-		return errors.New(`is no address with a port: write it like "192.0.2.1:53" or "[2001:db8::1]:53"`)
-	case p.Addr().Zone() != "":
-		return errors.New("has a zone, which a packet does not show")
-	case p.Addr().Is4In6():
-		return errors.New("is an IPv4 address inside of IPv6, which no packet has: write it as IPv4")
+		return err
 	case p.Addr().Is4():
 		b.set.v4[pair4(p.Addr(), p.Port())] = struct{}{}
 	default:

@@ -1,11 +1,9 @@
 package sets
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"strconv"
 	"time"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Ports is a set of ports.
@@ -25,19 +23,11 @@ func NewPorts() *PortsBuilder { return &PortsBuilder{set: new(Ports)} }
 
 // Add takes a port or a range of them.
 func (b *PortsBuilder) Add(entry []byte) error {
-	first, last, isRange := bytes.Cut(entry, []byte("-"))
-	if !isRange {
-		last = first
+	r, err := vocabulary.ParsePorts(entry)
+	if err != nil {
+		return err
 	}
-	from, errFrom := strconv.ParseUint(string(first), 10, 16)
-	to, errTo := strconv.ParseUint(string(last), 10, 16)
-	if errFrom != nil || errTo != nil {
-		return errors.New(`is no port from 0 to 65535 and no range of them: write it like "53" or "1000-2000"`)
-	}
-	if from > to {
-		return fmt.Errorf("begins above its end: write %d-%d", to, from)
-	}
-	for port := from; port <= to; port++ {
+	for port := int(r.First); port <= int(r.Last); port++ {
 		b.set.bits[port/64] |= 1 << (port % 64)
 	}
 	b.set.Entries++

@@ -1,12 +1,12 @@
 package sets
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/gaissmai/bart"
+
+	"verdictd/internal/vocabulary"
 )
 
 // Info is about a set.
@@ -34,23 +34,9 @@ func NewPrefixes() *PrefixesBuilder { return &PrefixesBuilder{table: new(bart.Li
 
 // Add takes a prefix, or an address for itself.
 func (b *PrefixesBuilder) Add(entry []byte) error {
-	text := string(entry)
-	p, err := netip.ParsePrefix(text)
+	p, err := vocabulary.ParsePrefix(entry)
 	if err != nil {
-		a, errAddr := netip.ParseAddr(text)
-		if errAddr != nil {
-			return errors.New(`is no prefix: write it like "192.0.2.0/24", "2001:db8::/32" or "192.0.2.1"`)
-		}
-		if a.Zone() != "" {
-			return errors.New("has a zone, which a packet does not show")
-		}
-		p = netip.PrefixFrom(a, a.BitLen())
-	}
-	switch {
-	case p.Addr().Is4In6():
-		return errors.New("is an IPv4 address inside of IPv6, which no packet has: write it as IPv4")
-	case p.Masked() != p:
-		return fmt.Errorf("has bits set beyond its length: write %s or %s", p.Masked(), netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
+		return err
 	}
 	b.table.Insert(p)
 	return nil

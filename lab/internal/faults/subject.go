@@ -69,11 +69,11 @@ func (s *subject) config() *config.Config {
 	c.Rules.Placement = vocabulary.PlacementForward
 	c.Rules.Families = []vocabulary.Family{vocabulary.IPv4}
 	c.Rules.DestinationPorts = []uint16{portAccepted, portPoliced, portSwitched, portOverload}
-	drop := func(name string, port uint16) config.PolicyRule {
-		return config.PolicyRule{Name: name, Action: vocabulary.Drop,
-			DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(port, port)}}}
+	drop := func(name string, port uint16) config.Rule {
+		return config.Rule{Name: name, Action: vocabulary.Drop,
+			Match: config.Match{DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(port, port)}}}}
 	}
-	c.Policy.Rules = []config.PolicyRule{drop("policed", portPoliced)}
+	c.Policy.Rules = []config.Rule{drop("policed", portPoliced)}
 	if s.policing {
 		c.Policy.Rules = append(c.Policy.Rules, drop("switched", portSwitched))
 	}

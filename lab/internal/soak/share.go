@@ -225,9 +225,9 @@ func (s *soaking) daemonConfig(statistics string) *config.Config {
 	c.Rules.Fanout = vocabulary.Fanout(s.fanout)
 	c.Rules.DestinationPorts = ports[:]
 	c.Rules.SourcePorts = []uint16{portEcho}
-	c.Policy.Rules = []config.PolicyRule{{
+	c.Policy.Rules = []config.Rule{{
 		Name: "policed", Action: vocabulary.Drop,
-		DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(portPoliced, portPoliced)}},
+		Match: config.Match{DestinationPorts: []config.Ports{{PortRange: vocabulary.Ports(portPoliced, portPoliced)}}},
 	}}
 	switch random.IntN(3) {
 	case 1:

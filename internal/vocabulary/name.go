@@ -1,4 +1,4 @@
-package sets
+package vocabulary
 
 import (
 	"bytes"
@@ -8,24 +8,37 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+)
 
-	"verdictd/daemon/internal/names"
+// Covers is which names an entry of a list of names stands for: bits.
+type Covers uint8
+
+// The bits.
+const (
+	CoversSelf  Covers = 1 << iota // the name itself
+	CoversBelow                    // all names below it
 )
 
 // lookup brings names of other alphabets into the form on the wire as browsers do (UTS 46),
 // but leaves the underscore, which names in DNS do have.
 var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false))
 
-const maxLabel = 63
+const (
+	maxLabel = 63
+	// maxHost is the length of a host's name as text, in bytes (RFC 1035, 2.3.4).
+	maxHost = 253
+)
 
-// parseName appends the entry's name to dst, and says what it covers.
-func parseName(dst, entry []byte) (name []byte, covers byte, err error) {
-	covers = coversSelf | coversBelow
+// ParseName reads an entry of a list of names: example.org, which is it and all below it,
+// *.example.org, all below it, and =example.org, it alone. It appends the name, in lower case and
+// as it is on the wire (IDNA, UTS 46), to dst. Errors go behind the entry, and say what to write.
+func ParseName(dst, entry []byte) (name []byte, covers Covers, err error) {
+	covers = CoversSelf | CoversBelow
 	rest := entry
 	if after, ok := bytes.CutPrefix(entry, []byte("=")); ok {
-		rest, covers = after, coversSelf
+		rest, covers = after, CoversSelf
 	} else if after, ok := bytes.CutPrefix(entry, []byte("*.")); ok {
-		rest, covers = after, coversBelow
+		rest, covers = after, CoversBelow
 	}
 	if len(rest) == 0 {
 		return nil, 0, errors.New("is no name")
@@ -41,14 +54,23 @@ func parseName(dst, entry []byte) (name []byte, covers byte, err error) {
 		}
 		host = []byte(text)
 	}
-	name, state := names.AppendHost(dst, host)
-	if state == names.TooLong {
-		return nil, 0, fmt.Errorf("is longer than a name may be on the wire, %d bytes", names.MaxHost)
+	if n := len(host); n > 1 && host[n-1] == '.' {
+		host = host[:n-1]
 	}
-	if err := checkName(name); err != nil {
+	if len(host) > maxHost {
+		return nil, 0, fmt.Errorf("is longer than a name may be on the wire, %d bytes", maxHost)
+	}
+	at := len(dst)
+	for _, c := range host {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	if err := checkName(dst[at:]); err != nil {
 		return nil, 0, mistyped(rest, err)
 	}
-	return name, covers, nil
+	return dst, covers, nil
 }
 
 func isASCII(b []byte) bool {
