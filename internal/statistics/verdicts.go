@@ -2,7 +2,8 @@ package statistics
 
 // Verdicts are what a worker of the verdict engine counts.
 type Verdicts struct {
-	// Received packets are either Accepted or Dropped.
+	// Received packets are either Accepted or Dropped, or held still. Those sent elsewhere
+	// are accepted, and those rejected are dropped.
 	Received uint64 `json:"received" help:"Packets that were judged."`
 	Accepted uint64 `json:"accepted" help:"Packets that the policy accepted."`
 	Dropped  uint64 `json:"dropped" help:"Packets that the policy dropped."`
@@ -11,6 +12,15 @@ type Verdicts struct {
 	// range.
 	Undecodable uint64 `json:"undecodable" help:"Packets whose headers cannot be decoded to their end."`
 	Truncated   uint64 `json:"truncated" help:"Packets that were longer than queues.copy_range."`
+	Rejected    uint64 `json:"rejected" help:"Dropped packets whose sender is told by the kernel."`
+	Requeued    uint64 `json:"requeued" help:"Accepted packets that went to another queue."`
+	Repeated    uint64 `json:"repeated" help:"Accepted packets that went through the hook once more."`
+	Flows       uint64 `json:"flow_verdicts" help:"Verdicts that are for a packet's flow."`
+	// Held packets have waited for the name of their flow.
+	Held     uint64 `json:"held" help:"Packets that waited for the name of their flow (pending: hold)."`
+	HeldOver uint64 `json:"held_over" help:"Packets that did not wait for the name of their flow, or not any longer, as a bound was reached."`
+	HeldLeft uint64 `json:"held_left" help:"Packets that a process before this one had held, and that were dropped."`
+	Names
 	Transport
 	// Latency is how long verdicts took: from the return of the receive that brought
 	// the packet to the return of the send that carried its verdict.
@@ -37,4 +47,14 @@ type QueueVerdicts struct {
 	CPU int `json:"cpu"`
 	Totals
 	Backlog
+}
+
+// Names are what the search for the names of flows has counted.
+type Names struct {
+	Evicted   uint64 `json:"names_evicted" help:"Flows that were forgotten for new ones (policy.names.flows)."`
+	Midstream uint64 `json:"names_midstream" help:"TCP packets of flows whose beginning was not seen: their name is too-long."`
+	Joined    uint64 `json:"names_joined" help:"Flows whose name had to be put together from several packets."`
+	Pushed    uint64 `json:"names_pushed" help:"Flows whose name was given up for that of another one (policy.names.buffers)."`
+	Expired   uint64 `json:"names_expired" help:"Flows whose name did not come in time (policy.names.time)."`
+	Conflicts uint64 `json:"names_conflicts" help:"Packets that said something else than packets of the flow before them."`
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/names/flows"
 	"verdictd/daemon/internal/policy"
 	"verdictd/daemon/internal/ring"
 	"verdictd/internal/nfnl"
@@ -38,6 +39,10 @@ type Config struct {
 
 	// Hints is told of drops and returned verdicts; nil: nobody listens.
 	Hints Hints
+	// Held is memory for the packets that a worker holds, of HeldRecords bytes, which
+	// outlives the process: what the process before has held is in it. nil: none does. It is
+	// asked for when the queue is open.
+	Held func(number uint16) (nfq.Memory, error)
 }
 
 // Judgement is what packets are judged by. It can be changed while workers run.
@@ -49,9 +54,17 @@ type Judgement struct {
 	Analysis    Analysis
 	// Names are those of the policy's rules, for counting; a rule beyond them has none.
 	Names []string
-	// LogDrops is how many dropped packets a second and queue Engine.Dropped tells of, at
+	// LogDrops is how many dropped packets a second and queue Engine.Noted tells of, at
 	// most; 0: none.
 	LogDrops int
+	// Logs and Samples are how many packets of each rule a second and queue are logged, and
+	// given to the sampler; nil: none.
+	Logs, SamplesOf []int
+	Samples         Sampler
+	// Flows bounds the search for names, where rules know them. Holds: rules wait for names.
+	Flows flows.Config
+	Holds bool
+	Marks Marks
 }
 
 // Validate says what is wrong with it.
@@ -71,7 +84,7 @@ type Engine struct {
 	group   sync.WaitGroup
 	failed  chan error
 	reading sync.Mutex // of what the workers count
-	dropped *ring.Ring[Dropped]
+	noted   *ring.Ring[Noted]
 }
 
 // Open binds all queues in the network namespace of the calling thread. From
@@ -81,7 +94,7 @@ func Open(cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{wanted: cfg.Queues, dropped: ring.New[Dropped](droppedKept)}
+	e := &Engine{wanted: cfg.Queues, noted: ring.New[Noted](notedKept)}
 	numbers := make([]uint16, cfg.Queues)
 	for i := range numbers {
 		numbers[i] = cfg.Queue.Queue + uint16(i)
@@ -93,7 +106,7 @@ func Open(cfg Config) (*Engine, error) {
 		if err != nil {
 			return nil, errors.Join(err, e.Close())
 		}
-		w.sampler.to = e.dropped
+		w.notes.to = e.noted
 		e.workers = append(e.workers, w)
 	}
 	return e, nil
@@ -104,18 +117,30 @@ func newWorker(cfg *Config, i int, number uint16) (w *worker, err error) {
 		number: number, ended: make(chan struct{}),
 		hints:   cfg.Hints,
 		latency: statistics.NewHistogram(longestTime),
-		window:  &statistics.Window{},
+		window:  &statistics.Window{}, queueLength: cfg.Queue.MaxLength,
 	}
-	w.appoint(newJudge(&cfg.Judgement, i))
+	j, err := newJudge(&cfg.Judgement, i, nil)
+	if err != nil {
+		return nil, err
+	}
+	w.appoint(j)
 	if w.hints != nil {
 		w.drops = make([]drop, 0, cmp.Or(cfg.Queue.Batch, nfq.DefaultBatch))
 	}
 	q := cfg.Queue
 	q.Queue = number
 	q.Window = w.window
-	q.OnThread = func() error { return prepareThread(cfg.Pin, i) }
-	w.queue, err = cfg.Open(q)
-	return w, err
+	pin, held := cfg.Pin, cfg.Held
+	q.OnThread = func() error { return errors.Join(prepareThread(pin, i), w.dropLeft()) }
+	q.Wait = w.wait
+	if w.queue, err = cfg.Open(q); err != nil || held == nil {
+		return w, err
+	}
+	if w.memory, err = held(number); err == nil {
+		w.held.keepIn(w.memory)
+		return w, nil
+	}
+	return nil, errors.Join(err, w.queue.Close())
 }
 
 // Judge has packets judged by another judgement from each worker's next batch on: one
@@ -124,12 +149,28 @@ func (e *Engine) Judge(j Judgement) error {
 	if err := j.Validate(); err != nil {
 		return err
 	}
+	judges := make([]*judge, len(e.workers))
+	for i, w := range e.workers {
+		var err error
+		if judges[i], err = newJudge(&j, i, w.next.Load()); err != nil {
+			return err
+		}
+	}
 	e.reading.Lock()
 	defer e.reading.Unlock()
 	for i, w := range e.workers {
-		w.appoint(newJudge(&j, i))
+		w.appoint(judges[i])
 	}
 	return nil
+}
+
+// Attach has the kernel tell that, and no more, of packets that it queues from now on.
+func (e *Engine) Attach(a nfq.Attached) error {
+	var errs []error
+	for _, w := range e.present() {
+		errs = append(errs, w.queue.Attach(a))
+	}
+	return errors.Join(errs...)
 }
 
 // prepareThread sets up the calling thread for worker i.
@@ -159,7 +200,11 @@ func (e *Engine) Start() {
 			// Never unlocked: the thread may be pinned, and ends with the goroutine.
 			runtime.LockOSThread()
 			defer close(w.ended)
-			if err := w.queue.Run(w.handle); err != nil {
+			err := w.queue.Run(w.handle)
+			if err == nil {
+				err = w.finish()
+			}
+			if err != nil {
 				e.failed <- err
 			}
 		})
@@ -184,7 +229,7 @@ func (e *Engine) Retire() error {
 	for _, w := range e.workers[e.wanted:] {
 		errs = append(errs, w.queue.Stop())
 		<-w.ended
-		errs = append(errs, w.queue.Close())
+		errs = append(errs, w.close())
 		w.retired = true
 	}
 	return errors.Join(errs...)
@@ -220,9 +265,17 @@ func (e *Engine) end(how func(nfq.Queue) error) error {
 func (e *Engine) Close() error {
 	var errs []error
 	for _, w := range e.present() {
-		errs = append(errs, w.queue.Close())
+		errs = append(errs, w.close())
 	}
 	return errors.Join(errs...)
+}
+
+func (w *worker) close() error {
+	err := w.queue.Close()
+	if w.memory != nil {
+		err = errors.Join(err, w.memory.Close())
+	}
+	return err
 }
 
 // Answered is the id of the last packet of a queue of this engine whose verdict has

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"verdictd/daemon/internal/names/flows"
 	"verdictd/internal/statistics"
 	"verdictd/internal/vocabulary"
 )
@@ -31,6 +32,24 @@ func (j *Judgement) rules() (list []statistics.Rule) {
 	}
 	add(ruleDefault, j.Policy.Action(j.Policy.Rules()))
 	add(ruleUndecodable, j.Undecodable)
+	return list
+}
+
+// notes are what is kept of each of so many, for the log and as samples; nil: nothing.
+func (j *Judgement) notes(rules int) []note {
+	list, some := make([]note, rules), false
+	for i := range j.Policy.Rules() {
+		if i < len(j.Logs) {
+			list[i].log = j.Logs[i]
+		}
+		if i < len(j.SamplesOf) {
+			list[i].sample = j.SamplesOf[i]
+		}
+		some = some || list[i].log+list[i].sample > 0
+	}
+	if !some {
+		return nil
+	}
 	return list
 }
 
@@ -63,6 +82,7 @@ func (w *worker) look() bool {
 	hits := make([]uint64, most)
 	if !w.window.Look(lookWithin, func() {
 		c.Verdicts, c.Transport = w.counters, w.queue.Stats()
+		c.Names = w.searched.with(w.judge)
 		if c.judge = w.judge; c.judge != nil {
 			hits = hits[:copy(hits, c.judge.hits)]
 		}
@@ -76,6 +96,26 @@ func (w *worker) look() bool {
 		c.judges = c.judges[1:]
 	}
 	return true
+}
+
+// searched is what searches for names have counted.
+type searched statistics.Names
+
+// add adds what a table has counted.
+func (s *searched) add(t *flows.Table) {
+	c := t.Counters()
+	statistics.Add((*statistics.Names)(s), &statistics.Names{
+		Evicted: c.Evicted, Midstream: c.Midstream,
+		Joined: c.Pending.Opened, Pushed: c.Pending.Evicted, Expired: c.Pending.Expired, Conflicts: c.Pending.Conflicts,
+	})
+}
+
+// with is the same and what the table of a judge has counted, which may be nil.
+func (s searched) with(j *judge) statistics.Names {
+	if j != nil && j.names != nil {
+		s.add(j.names)
+	}
+	return statistics.Names(s)
 }
 
 // sumRules adds counts of rules to a list; a rule is known by its name and action.

@@ -129,7 +129,7 @@ func TestDropped(t *testing.T) {
 	later.Received = b.Received + 2*second
 	r.judge(t, b, later)
 	var got []string
-	for d, ok := r.Dropped(); ok; d, ok = r.Dropped() {
+	for d, ok := r.Noted(); ok; d, ok = r.Noted() {
 		got = append(got, fmt.Sprint(d.Rule, d.Key[0], d.Key[1], d.Bytes, d.InDev, d.More))
 	}
 	if want := []string{"nine4 17 29 3 0", "undecodable0 0 7 0 0", "nine4 17 29 0 2"}; !slices.Equal(got, want) {

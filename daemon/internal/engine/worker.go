@@ -3,6 +3,7 @@ package engine
 import (
 	"sync/atomic"
 
+	"verdictd/daemon/internal/names/flows"
 	"verdictd/daemon/internal/policy"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
@@ -21,16 +22,26 @@ type worker struct {
 	judge   *judge                // of this batch
 	hints   Hints                 // nil: nobody listens
 	drops   []drop                // since the last flush, for hints; a batch at most
+
 	view    packet.View
 	input   policy.Input
-	verdict policy.Verdict
+	verdict policy.Verdict // on the packet in view
+	another policy.Verdict // while several are compared
+	name    foundName      // that the verdict is due to
+	rule    int            // that has decided, by its place in judge.rules
 	key     packet.Key
 	reply   nfq.Reply
-	replied int // replies since the last flush
-	rule    int // that has decided on the packet, by its place in judge.rules
-	sampler sampler
-	// answered is the id of the last packet whose verdict has returned, which are
-	// given in the order of ids. Others read it.
+	replied int    // replies since the last flush
+	late    int    // those of them on packets that were held
+	last    uint32 // id of the last packet that was judged, or is held
+	held    held
+	notes   notes
+	// searched is what tables of names before the judge's have counted.
+	searched    searched
+	queueLength uint32
+	memory      nfq.Memory // of held.records; nil: there is none
+	// answered is the id before which all packets have their verdicts, and those have
+	// returned. Others read it.
 	answered atomic.Uint32
 	counters statistics.Verdicts
 	latency  *statistics.Histogram
@@ -44,37 +55,70 @@ type worker struct {
 // each worker.
 type judge struct {
 	decider     *policy.Decider
+	needs       policy.Needs
+	more        bool         // needs something of a packet besides its headers and devices
+	names       *flows.Table // nil: rules know no names
+	longest     int64        // that a packet is held, in nanoseconds
 	undecodable vocabulary.Action
+	marks       Marks
 	analyst     *analyst // nil: no analysis
 	// hits are how many packets each rule has decided on, the default behind them all,
 	// and what becomes of undecodable packets last.
 	hits  []uint64
 	rules []statistics.Rule // what they are of
+	notes []note            // of each of them
 	// logDrops is how many dropped packets a second are kept for the log.
 	logDrops int
+	samples  Sampler
+	holds    bool // rules hold packets
 }
 
-// newJudge makes worker i's.
-func newJudge(j *Judgement, i int) *judge {
+// newJudge makes worker i's. What was found out about flows stays where the bounds for it
+// are as they were in the judge before, which may be nil.
+func newJudge(j *Judgement, i int, before *judge) (*judge, error) {
 	rules := j.rules()
-	return &judge{
-		decider: j.Policy.NewDecider(), undecodable: j.Undecodable, analyst: newAnalyst(j.Analysis, uint64(i)),
-		hits: make([]uint64, len(rules)), rules: rules, logDrops: j.LogDrops,
+	needs := j.Policy.Needs()
+	n := &judge{
+		decider: j.Policy.NewDecider(), needs: needs, undecodable: j.Undecodable, marks: j.Marks, analyst: newAnalyst(j.Analysis, uint64(i)),
+		hits: make([]uint64, len(rules)), rules: rules, notes: j.notes(len(rules)), logDrops: j.LogDrops, samples: j.Samples,
+		longest: j.Flows.Pending.Age, holds: j.Holds,
 	}
+	n.more = needs.Conntrack || needs.ConnMark || needs.UIDGID
+	if !needs.Names {
+		return n, nil
+	}
+	if before != nil && before.names != nil && before.names.Has(&j.Flows) {
+		n.names = before.names
+		return n, nil
+	}
+	var err error
+	n.names, err = flows.New(j.Flows)
+	return n, err
 }
 
 // handle judges a batch, in the order in which the kernel queued it.
 func (w *worker) handle(b *nfq.Batch) error {
-	w.judge = w.next.Load()
+	if j := w.next.Load(); j != w.judge {
+		if err := w.change(j); err != nil {
+			return err
+		}
+	}
+	w.begin(b)
 	for i := range b.Packets {
 		p := &b.Packets[i]
 		b.Judges(p)
-		action := w.decide(p)
+		w.decide(p)
 		analysed := w.analyse()
-		if action == vocabulary.Drop && w.judge.logDrops > 0 {
-			w.keep(p, b.Received)
+		if w.verdict.Hold && w.hold(p) {
+			continue
 		}
-		if err := w.answer(p, action); err != nil {
+		if w.held.count > 0 {
+			if err := w.settled(); err != nil {
+				return err
+			}
+		}
+		w.note(p)
+		if err := w.answer(p); err != nil {
 			return err
 		}
 		if analysed {
@@ -84,29 +128,40 @@ func (w *worker) handle(b *nfq.Batch) error {
 			}
 		}
 	}
+	if w.held.count > 0 {
+		if err := w.expire(); err != nil {
+			return err
+		}
+	}
 	if len(b.Packets) == 0 {
-		return nil
+		return w.send(b.Received)
 	}
 	return w.flush(b, &b.Packets[len(b.Packets)-1])
 }
 
-// decide judges a packet, which is in w.view then. The view is empty, without a
-// version, where it could not be decoded.
-func (w *worker) decide(p *nfq.Packet) vocabulary.Action {
-	if p.CapLen > uint32(len(p.Payload)) {
-		w.counters.Truncated++
+// change has the worker judge by something else from now on.
+func (w *worker) change(j *judge) error {
+	before := w.judge
+	w.judge = j
+	if before != nil && before.names != nil && before.names != j.names {
+		// Nobody knows any more what is held of which flow.
+		if err := w.release(anyFlow); err != nil {
+			return err
+		}
+		w.searched.add(before.names)
 	}
-	if w.view.Decode(p.Payload) != nil {
-		w.counters.Undecodable++
-		w.rule = len(w.judge.hits) - 1
-		w.judge.hits[w.rule]++
-		return w.judge.undecodable
+	if j.names != nil && j.holds {
+		w.held.prepare(j.names.Longest()+headersOfHeld, w.queueLength)
 	}
-	w.input = policy.Input{View: &w.view, Hook: p.Hook, Mark: p.Mark, InDev: p.InDev, OutDev: p.OutDev}
-	w.judge.decider.Decide(&w.input, &w.verdict)
-	w.rule = w.verdict.Rule
-	w.judge.hits[w.rule]++
-	return w.verdict.Action
+	return nil
+}
+
+// begin prepares for a batch.
+func (w *worker) begin(b *nfq.Batch) {
+	w.input.View, w.input.Now = &w.view, b.Received
+	if w.judge.needs.Unix {
+		w.input.Unix = unixNow()
+	}
 }
 
 // analyse spends the time that an analysis of the packet in w.view takes, and reports
@@ -119,39 +174,37 @@ func (w *worker) analyse() bool {
 	return w.judge.analyst.spend(&w.key)
 }
 
-// answer lays out the verdict on a packet.
-func (w *worker) answer(p *nfq.Packet, action vocabulary.Action) error {
-	verdict := nfq.Accept
-	w.counters.Received++
-	if action != vocabulary.Accept {
-		verdict = nfq.Drop
-		w.counters.Dropped++
-		if w.view.Version != 0 {
-			w.noteDrop()
-		}
-	} else {
-		w.counters.Accepted++
-	}
-	w.replied++
-	w.reply = nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: verdict, Again: p.Again}
-	return w.queue.Reply(&w.reply)
-}
-
-// flush returns the verdicts so far to the kernel, of which the last is on a packet. It
-// is noted before and after, for a process that takes over in between.
+// flush returns the verdicts so far to the kernel, of which the last is on a packet, or
+// that packet is held. It is noted before and after, for a process that takes over in
+// between.
 func (w *worker) flush(b *nfq.Batch, last *nfq.Packet) error {
-	if w.replied == 0 {
-		return nil
-	}
 	b.Answers(last)
-	if err := w.queue.Flush(); err != nil {
+	w.last = last.ID
+	if err := w.send(b.Received); err != nil {
 		return err
 	}
 	b.Answered(last)
-	w.latency.Record(nfq.Now()-b.Received, int64(w.replied))
-	w.answered.Store(w.reply.ID)
-	w.returned(w.replied)
-	w.replied = 0
+	return nil
+}
+
+// send returns the verdicts so far to the kernel, on packets that were received at a time.
+func (w *worker) send(received int64) error {
+	if w.replied > 0 {
+		if err := w.queue.Flush(); err != nil {
+			return err
+		}
+		w.latency.Record(nfq.Now()-received, int64(w.replied-w.late))
+		w.held.returned()
+	}
+	answered := w.last
+	if w.held.count > 0 {
+		answered = w.held.before(answered)
+	}
+	w.answered.Store(answered)
+	if w.replied > 0 || len(w.drops) > 0 {
+		w.returned(w.replied)
+	}
+	w.replied, w.late = 0, 0
 	w.window.Turn()
 	return nil
 }

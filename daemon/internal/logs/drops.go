@@ -3,33 +3,44 @@ package logs
 import (
 	"encoding/binary"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"verdictd/daemon/internal/engine"
+	"verdictd/daemon/internal/names"
 	"verdictd/internal/vocabulary"
 )
 
-// Drops logs dropped packets until it is stopped: so many a second at most, and how many
-// there were besides.
+// Drops logs packets until it is stopped: those that were dropped, so many a second at
+// most, and those of rules that log, as many of each as it says. It tells how many there
+// were besides.
 type Drops struct {
 	log     *slog.Logger
-	next    func() (engine.Dropped, bool)
+	next    func() (engine.Noted, bool)
 	most    func() int
 	end     chan struct{}
 	ended   sync.WaitGroup
 	second  int64 // since 1970
 	logged  int   // in it
 	omitted uint64
+	rules   map[string]ofRule
+}
+
+// ofRule is what was logged of a rule in the second of now, and what was not.
+type ofRule struct {
+	logged  int
+	omitted uint64
 }
 
 // dropsEvery is how often dropped packets are looked for.
 const dropsEvery = 100 * time.Millisecond
 
-// StartDrops logs what next tells of. most is asked for again and again.
-func StartDrops(log *slog.Logger, next func() (engine.Dropped, bool), most func() int) *Drops {
-	d := &Drops{log: log, next: next, most: most, end: make(chan struct{})}
+// StartDrops logs what next tells of. most, of dropped packets, is asked for again and again.
+func StartDrops(log *slog.Logger, next func() (engine.Noted, bool), most func() int) *Drops {
+	d := &Drops{log: log, next: next, most: most, end: make(chan struct{}), rules: map[string]ofRule{}}
 	d.ended.Go(d.run)
 	return d
 }
@@ -66,6 +77,10 @@ func (d *Drops) turn(now time.Time) {
 		if !ok {
 			return
 		}
+		if p.ByRule {
+			d.ofRule(&p)
+			continue
+		}
 		d.omitted += p.More
 		if d.logged >= d.most() {
 			d.omitted++
@@ -76,8 +91,27 @@ func (d *Drops) turn(now time.Time) {
 	}
 }
 
+// ofRule logs a packet of a rule that logs.
+func (d *Drops) ofRule(p *engine.Noted) {
+	of := d.rules[p.Rule]
+	of.omitted += p.More
+	if of.logged >= p.Most {
+		of.omitted++
+	} else {
+		of.logged++
+		d.log.Info("rule", append([]any{"action", p.Action.String()}, attributes(p)...)...)
+	}
+	d.rules[p.Rule] = of
+}
+
 // tellOmitted says how many packets were not logged.
 func (d *Drops) tellOmitted() {
+	for _, rule := range slices.Sorted(maps.Keys(d.rules)) {
+		if n := d.rules[rule].omitted; n > 0 {
+			d.log.Info("more packets of a rule than it logs", "rule", rule, "packets", n)
+		}
+	}
+	clear(d.rules)
 	if d.omitted > 0 {
 		d.log.Info("more packets were dropped than are logged (log.drops)", "packets", d.omitted)
 		d.omitted = 0
@@ -85,8 +119,14 @@ func (d *Drops) tellOmitted() {
 }
 
 // attributes describe a packet.
-func attributes(p *engine.Dropped) []any {
+func attributes(p *engine.Noted) []any {
 	list := []any{"queue", p.Queue, "rule", p.Rule, "bytes", p.Bytes}
+	if p.State != names.More {
+		list = append(list, "name_state", p.State.String())
+	}
+	if name := p.Name(); name != "" {
+		list = append(list, "name", name)
+	}
 	if p.InDev != 0 {
 		list = append(list, "in", p.InDev)
 	}

@@ -89,14 +89,14 @@ func TestLevels(t *testing.T) {
 // TestDrops: so many a second, and how many besides.
 func TestDrops(t *testing.T) {
 	var b bytes.Buffer
-	waiting := []engine.Dropped{
+	waiting := []engine.Noted{
 		{Queue: 3, Rule: "no dns", Bytes: 60, InDev: 2, Key: packet.Key{0: 4, 1: 17, 4: 192, 5: 0, 6: 2, 7: 1, 20: 198, 21: 51, 22: 100, 23: 1, 37: 53, 38: 1, 39: 0}},
 		{Queue: 3, Rule: "no ping", Bytes: 84, OutDev: 4, More: 7, Key: packet.Key{0: 6, 1: 58, 4: 0x20, 5: 1, 19: 1, 20: 0x20, 21: 1, 35: 2}},
 		{Queue: 4, Rule: "undecodable", Bytes: 7},
 		{Queue: 4, Rule: "undecodable", Bytes: 8},
 		{Queue: 4, Rule: "undecodable", Bytes: 9},
 	}
-	next := func() (d engine.Dropped, ok bool) {
+	next := func() (d engine.Noted, ok bool) {
 		if len(waiting) == 0 {
 			return d, false
 		}

@@ -67,7 +67,7 @@ func (s *service) logDrops(most int) {
 		s.seen.drops = nil
 	}
 	if most > 0 && s.engine != nil {
-		s.seen.drops = logs.StartDrops(s.Log, s.engine.Dropped, func() int { return most })
+		s.seen.drops = logs.StartDrops(s.Log, s.engine.Noted, func() int { return most })
 	}
 }
 

@@ -27,7 +27,7 @@ type Result struct {
 // the packet may begin a connection: conntrack's state of it is new. The packet has to
 // stay as it is until Accept, or until the next Begin.
 func (t *Table) Begin(v *packet.View, fresh bool, now int64) {
-	t.now, t.ready, t.stream = now, false, stream{flow: none}
+	t.now, t.ready, t.stream, t.client = now, false, stream{flow: none}, true
 	for owner := t.pool.Expire(now); owner != none; owner = t.pool.Expire(now) {
 		t.lost(owner)
 	}
@@ -42,6 +42,10 @@ func (t *Table) Begin(v *packet.View, fresh bool, now int64) {
 		t.answer(Result{State: names.None})
 	}
 }
+
+// FromClient reports whether the packet is one of those that can have the name: it does
+// not come from the flow's server.
+func (t *Table) FromClient() bool { return t.client }
 
 // Next returns the packet's next result. The first call is always ok.
 func (t *Table) Next() (r Result, ok bool) {
@@ -94,7 +98,7 @@ func (t *Table) udp(v *packet.View) {
 		t.flows[i].protocol = QUIC
 	}
 	f := &t.flows[i]
-	if f.forward == forward {
+	if t.client = f.forward == forward; t.client {
 		switch {
 		case kind == quic.UnknownVersion && !f.done:
 			t.settle(i, names.Hidden, nil, nil)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"reflect"
+	"slices"
 
 	"verdictd/daemon/internal/names"
 	"verdictd/daemon/internal/names/hello"
@@ -71,6 +73,7 @@ type flow struct {
 
 // Table finds names.
 type Table struct {
+	cfg            Config
 	flows          []flow
 	buckets        []int32
 	seed           maphash.Seed
@@ -86,6 +89,7 @@ type Table struct {
 	most     int // bytes that are put together
 
 	now    int64
+	client bool // see FromClient
 	ready  bool // result is to be returned by Next
 	result Result
 	stream stream
@@ -108,6 +112,7 @@ func New(cfg Config) (*Table, error) {
 		buckets *= 2
 	}
 	t := &Table{
+		cfg:   cfg,
 		flows: make([]flow, cfg.Flows), buckets: make([]int32, buckets), seed: maphash.MakeSeed(),
 		free: none, oldest: none, newest: none,
 		pool: pool, conns: make([]quic.Conn, cfg.Pending.Flows), quic: quic.NewDecoder(cfg.QUICKeys), hello: hello.NewDecoder(cfg.Pending.Bytes),
@@ -121,6 +126,16 @@ func New(cfg Config) (*Table, error) {
 	}
 	return t, nil
 }
+
+// Has reports whether the table has these bounds.
+func (t *Table) Has(cfg *Config) bool {
+	a, b := t.cfg, *cfg
+	a.DNSPorts, b.DNSPorts = nil, nil
+	return slices.Equal(t.cfg.DNSPorts, cfg.DNSPorts) && reflect.DeepEqual(a, b)
+}
+
+// Longest is how many bytes are put together at most.
+func (t *Table) Longest() int { return t.most }
 
 // Counters are those of now.
 func (t *Table) Counters() Counters {

@@ -65,7 +65,8 @@ func (t *Table) tcp(v *packet.View, fresh bool) {
 	}
 	f := &t.flows[i]
 	data := v.Payload()
-	if f.forward != forward || f.done || len(data) == 0 {
+	t.client = f.forward == forward
+	if !t.client || f.done || len(data) == 0 {
 		t.stored(i)
 		return
 	}
