@@ -1,32 +1,21 @@
 package engine
 
 import (
-	"verdictd/daemon/internal/policy"
 	"verdictd/internal/nfq"
 	"verdictd/internal/vocabulary"
 )
 
-// Marks are what a packet is marked with so that rules of the kernel behind the queue do
-// with it what a verdict cannot. Such a packet is accepted. One without bits is not there:
-// a packet that is to be rejected is dropped then, and a verdict is for the packet alone.
-type Marks struct {
-	// Reject has the kernel tell the sender.
-	Reject policy.Masked
-	// FlowAccept, FlowDrop and FlowReject are for the flow.
-	FlowAccept, FlowDrop, FlowReject policy.Masked
-}
-
-// flow is the mark of a verdict for the flow.
-func (m *Marks) flow(a vocabulary.Action) policy.Masked {
+// markVerdict is how rules of the kernel are told an action.
+func markVerdict(a vocabulary.Action) vocabulary.MarkVerdict {
 	switch a {
 	case vocabulary.Accept:
-		return m.FlowAccept
+		return vocabulary.MarkAccept
 	case vocabulary.Drop:
-		return m.FlowDrop
+		return vocabulary.MarkDrop
 	case vocabulary.Reject:
-		return m.FlowReject
+		return vocabulary.MarkReject
 	}
-	return policy.Masked{} // where it goes on to judges it
+	return vocabulary.MarkNone // where it goes on to judges it
 }
 
 // answer lays out the verdict on the packet in w.view.
@@ -41,7 +30,7 @@ func (w *worker) answerHeld(p *nfq.Packet) error {
 	w.judge.hits[w.rule]++
 	w.reply = nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: w.kernelVerdict(v.Action), Again: p.Again}
 	switch {
-	case v.Mark.Mask|v.ConnMark.Mask != 0 || v.Flow || v.Action == vocabulary.Reject:
+	case v.Mark.Mask|v.ConnMark.Mask != 0 || v.Flow || v.Action >= vocabulary.Reject || p.Mark&uint32(w.judge.marks) != 0:
 		w.mark(p)
 	case v.Action == vocabulary.Drop && w.view.Version != 0:
 		w.noteDrop()
@@ -74,21 +63,19 @@ func (w *worker) kernelVerdict(a vocabulary.Action) nfq.Verdict {
 	return nfq.Accept
 }
 
-// mark adds to the reply what the verdict changes about the packet and its flow.
+// mark adds to the reply what the verdict changes about the packet and its flow, and has
+// rules of the kernel do what a verdict cannot: reject it, and judge its flow.
+//
+// Such a packet is repeated with bits in its mark (vocabulary.Marks). One that comes with
+// them already has met no rule that acts on them, so it is not repeated again: it would be
+// for ever.
 func (w *worker) mark(p *nfq.Packet) {
-	v, r := &w.verdict, &w.reply
+	v, r, m := &w.verdict, &w.reply, w.judge.marks
 	mark := v.Mark.Changed(p.Mark)
-	var by policy.Masked
-	if v.Action == vocabulary.Reject {
-		by = w.judge.marks.Reject
-	}
-	if flow := w.judge.marks.flow(v.Action); v.Flow && flow.Mask != 0 {
-		by = flow
-		w.counters.Flows++
-	}
-	if by.Mask != 0 {
-		r.Verdict = nfq.Accept
-		mark = by.Changed(mark)
+	if m != 0 {
+		mark = m.Set(mark, w.byRules(p))
+	} else if v.Action == vocabulary.Repeat && mark == p.Mark {
+		r.Verdict = nfq.Accept // nothing about it is another than before
 	}
 	if mark != p.Mark {
 		r.SetMark, r.Mark = true, mark
@@ -99,4 +86,29 @@ func (w *worker) mark(p *nfq.Packet) {
 	if r.Verdict == nfq.Drop && w.view.Version != 0 {
 		w.noteDrop()
 	}
+}
+
+// byRules has rules of the kernel carry out the verdict, where it takes them, and is what
+// they are told.
+func (w *worker) byRules(p *nfq.Packet) (value uint32) {
+	v, r, m := &w.verdict, &w.reply, w.judge.marks
+	if p.Mark&uint32(m) != 0 {
+		if r.Verdict == nfq.Repeat {
+			r.Verdict = nfq.Accept
+		}
+		return 0
+	}
+	by, generation := markVerdict(v.Action), w.judge.generation
+	switch {
+	case v.Action == vocabulary.Repeat:
+		return m.Repeated()
+	case v.Flow && generation != 0 && by != vocabulary.MarkNone:
+		w.counters.Flows++
+	case v.Action == vocabulary.Reject:
+		generation = 0
+	default:
+		return 0
+	}
+	r.Verdict = nfq.Repeat
+	return m.Value(by, generation)
 }

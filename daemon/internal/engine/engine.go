@@ -64,7 +64,11 @@ type Judgement struct {
 	// Flows bounds the search for names, where rules know them. Holds: rules wait for names.
 	Flows flows.Config
 	Holds bool
-	Marks Marks
+	// Marks are bits by which the daemon's rules are told what a verdict cannot say; 0: there
+	// are no such rules, and what is to be rejected is dropped. Generation is the policy's;
+	// 0: verdicts are for packets alone.
+	Marks      vocabulary.Marks
+	Generation uint16
 }
 
 // Validate says what is wrong with it.

@@ -60,7 +60,8 @@ type judge struct {
 	names       *flows.Table // nil: rules know no names
 	longest     int64        // that a packet is held, in nanoseconds
 	undecodable vocabulary.Action
-	marks       Marks
+	marks       vocabulary.Marks
+	generation  uint16
 	analyst     *analyst // nil: no analysis
 	// hits are how many packets each rule has decided on, the default behind them all,
 	// and what becomes of undecodable packets last.
@@ -79,7 +80,7 @@ func newJudge(j *Judgement, i int, before *judge) (*judge, error) {
 	rules := j.rules()
 	needs := j.Policy.Needs()
 	n := &judge{
-		decider: j.Policy.NewDecider(), needs: needs, undecodable: j.Undecodable, marks: j.Marks, analyst: newAnalyst(j.Analysis, uint64(i)),
+		decider: j.Policy.NewDecider(), needs: needs, undecodable: j.Undecodable, marks: j.Marks, generation: j.Generation, analyst: newAnalyst(j.Analysis, uint64(i)),
 		hits: make([]uint64, len(rules)), rules: rules, notes: j.notes(len(rules)), logDrops: j.LogDrops, samples: j.Samples,
 		longest: j.Flows.Pending.Age, holds: j.Holds,
 	}
