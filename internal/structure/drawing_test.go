@@ -10,7 +10,8 @@ import (
 // pure packages compute: they may use golang.org/x/sys/unix for its constants only,
 // and import nothing of the project's that is not pure.
 var pure = []string{
-	"internal/packet", "internal/statistics", "internal/vocabulary", "daemon/internal/policy", "daemon/internal/gate",
+	"internal/packet", "internal/statistics", "internal/vocabulary", "daemon/internal/policy", "daemon/internal/policy/bytematch",
+	"daemon/internal/policy/index", "daemon/internal/policy/limit", "daemon/internal/gate",
 	"daemon/internal/names", "daemon/internal/names/dns", "daemon/internal/names/flows", "daemon/internal/names/hello",
 	"daemon/internal/names/http1", "daemon/internal/names/quic",
 	"daemon/internal/reassembly", "daemon/internal/sets",

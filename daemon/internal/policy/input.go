@@ -1,9 +1,10 @@
 package policy
 
 import (
+	"strings"
+
 	"verdictd/daemon/internal/names/flows"
 	"verdictd/internal/packet"
-	"verdictd/internal/vocabulary"
 )
 
 // Input is all that a rule can look at. What a policy does not read (Needs) may be left
@@ -78,69 +79,24 @@ type Needs struct {
 	Payload int
 	// Names are those of flows, for which whole packets are needed.
 	Names bool
-	// Conntrack is for Input.CT and ConnMark for Input.ConnMark.
-	Conntrack, ConnMark bool
-	UIDGID              bool
+	// Conntrack is for Input.CT and ConnMark for Input.ConnMark. SetConnMark: rules set it.
+	Conntrack, ConnMark, SetConnMark bool
+	UIDGID                           bool
 	// Devices: names of interfaces have to be told (Policy.SetDevices).
 	Devices bool
 	// Now is for Input.Now, and Unix for Input.Unix.
 	Now, Unix bool
-	// Limits, Samples, Logs and Flows: rules have them.
+	// Samples, Logs and Flows: rules have them.
 	Samples, Logs, Flows bool
 }
 
-// Verdict is what becomes of a packet.
-type Verdict struct {
-	Action vocabulary.Action
-	// Rule has decided, by its number; that of all rules stands for the default.
-	Rule int
-	// Queue is for vocabulary.Requeue.
-	Queue uint16
-	// Mark and ConnMark are what this rule and those that have counted set. Where bits
-	// are set twice, the later rule counts.
-	Mark, ConnMark Masked
-	// Flow: the verdict is for the packet's flow. Never together with Pending.
-	Flow bool
-	// Pending: the name of the flow is not known yet, and what Rule does depends on it.
-	// Action is vocabulary.Accept. Hold: a packet that can be part of what has the name
-	// should wait.
-	Pending, Hold bool
-	// Counted are the rules that have matched and count only, in their order. They are
-	// valid until the Decider decides again.
-	Counted []int32
-}
-
-// strictness orders actions: what a packet must not do by one verdict it does not.
-func strictness(a vocabulary.Action) int {
-	switch a {
-	case vocabulary.Accept, vocabulary.Count:
-		return 0
-	case vocabulary.Repeat:
-		return 1
-	case vocabulary.Requeue:
-		return 2
-	case vocabulary.Reject:
-		return 3
+// String has the words that rules are written with.
+func (s CTState) String() string {
+	var words []string
+	for i, word := range [...]string{"new", "established", "related", "reply", "invalid", "untracked", "snat", "dnat"} {
+		if s&(1<<i) != 0 {
+			words = append(words, word)
+		}
 	}
-	return 4
-}
-
-// Stricter reports whether v counts where a packet has both verdicts: a drop before a
-// reject, before what sends it elsewhere, before waiting, before going on.
-func (v *Verdict) Stricter(than *Verdict) bool {
-	if a, b := strictness(v.Action), strictness(than.Action); a != b {
-		return a > b
-	}
-	if v.Hold != than.Hold {
-		return v.Hold
-	}
-	return v.Pending && !than.Pending
-}
-
-// Changed is a mark with the bits of m.
-func (m Masked) Changed(mark uint32) uint32 { return mark&^m.Mask | m.Value&m.Mask }
-
-// over is m with the bits of later.
-func (m Masked) over(later Masked) Masked {
-	return Masked{Value: later.Changed(m.Value), Mask: m.Mask | later.Mask}
+	return strings.Join(words, " ")
 }

@@ -1,78 +1,107 @@
 package policy
 
 import (
-	"net/netip"
+	"fmt"
 	"slices"
+	"sync/atomic"
 
-	"github.com/gaissmai/bart"
-
-	"verdictd/internal/packet"
+	"verdictd/daemon/internal/policy/bytematch"
+	"verdictd/daemon/internal/policy/limit"
 	"verdictd/internal/vocabulary"
 )
 
 // Policy is compiled by Compile. A nil Policy accepts everything.
 type Policy struct {
-	def   vocabulary.Action
-	rules []compiledRule
+	def      vocabulary.Action
+	defaults [8]vocabulary.Action // by hook
+	flow     bool
+	rules    []rule
+	chunks   []*chunk
+	needs    Needs
+	addrs    bool // rules look at addresses
+
+	sets     []string
+	slots    int
+	clocks   int
+	regexps  []*bytematch.Regexp
+	patterns []string
+	devices  atomic.Pointer[deviceTable]
 }
 
-type compiledRule struct {
-	action              vocabulary.Action
-	anyProtocol         bool
-	protocols           [4]uint64              // a bit for each
-	source, destination *bart.Lite             // nil: any
-	sourcePorts         []vocabulary.PortRange // ascending and apart; nil: any
-	destinationPorts    []vocabulary.PortRange
+// rule is compiled from a Rule.
+type rule struct {
+	Rule
+	match *match
+	// left is what the index has not answered.
+	left                match
+	limit, logs, sample *limit.Limit // nil: none
 }
 
-// Compile prepares rules for Decide. That they make sense is for who reads them to
-// check: what no packet matches has no effect. Limits and their states are taken over
-// from previous, which may be nil, where a rule has the name and the limit that it had.
+// Compile prepares rules for deciding. That they make sense is for who reads them to
+// check: what no packet matches has no effect. Limits go on from where previous, which may
+// be nil, has them for a rule with the same name and limit. It returns an error for names,
+// expressions and limits that cannot be, and takes over what cfg points to.
 func Compile(cfg Config, previous *Policy) (*Policy, error) {
-	p := &Policy{def: cfg.Default, rules: make([]compiledRule, len(cfg.Rules))}
-	for i, r := range cfg.Rules {
-		c := &p.rules[i]
-		c.action = r.Action
-		c.anyProtocol = len(r.Match.Protocols) == 0
-		for _, protocol := range r.Match.Protocols {
-			c.protocols[protocol/64] |= 1 << (protocol % 64)
-		}
-		c.source, c.destination = prefixes(r.Match.Source.Prefixes), prefixes(r.Match.Destination.Prefixes)
-		c.sourcePorts, c.destinationPorts = ports(r.Match.SourcePorts.Ranges), ports(r.Match.DestinationPorts.Ranges)
+	c := &compiler{numbers: map[any]int{}, slots: map[slot]int{}, regexpBytes: cfg.RegexpBytes}
+	if c.regexpBytes == 0 {
+		c.regexpBytes = defaultRegexpBytes
 	}
+	p := &Policy{def: cfg.Default, flow: cfg.Flow, rules: make([]rule, len(cfg.Rules))}
+	for hook := range p.defaults {
+		p.defaults[hook] = cfg.Default
+		if action, ok := cfg.Defaults[uint8(hook)]; ok {
+			p.defaults[hook] = action
+		}
+	}
+	for i := range cfg.Rules {
+		if err := p.rules[i].compile(c, &cfg.Rules[i], previous); err != nil {
+			return nil, fmt.Errorf("rule %s: %w", nameOf(&cfg.Rules[i], i), err)
+		}
+		n, r := &c.needs, &cfg.Rules[i]
+		n.Now = n.Now || r.Limit != Limit{} || r.Log > 0 || r.Sample > 0
+		n.Logs, n.Samples, n.Flows = n.Logs || r.Log > 0, n.Samples || r.Sample > 0, n.Flows || r.Flow
+		n.SetConnMark = n.SetConnMark || r.ConnMark.Mask != 0
+	}
+	p.needs, p.sets, p.slots, p.clocks, p.regexps, p.patterns = c.needs, c.sets, len(c.slots), c.clocks, c.regexps, c.patterns
+	p.needs.Flows = p.needs.Flows || p.flow
+	p.index()
+	p.SetDevices(nil)
 	return p, nil
 }
 
-// Needs is what the rules look at.
-func (p *Policy) Needs() Needs { return Needs{} }
-
-// SetDevices tells the names of interfaces by their indices, at the beginning and whenever
-// they change. Workers may decide meanwhile.
-func (p *Policy) SetDevices(names map[uint32]string) {}
-
-// Decider decides by a policy. It belongs to one goroutine.
-type Decider struct{ policy *Policy }
-
-// NewDecider makes one.
-func (p *Policy) NewDecider() *Decider { return &Decider{policy: p} }
-
-func prefixes(list []netip.Prefix) *bart.Lite {
-	if len(list) == 0 {
-		return nil
+func nameOf(r *Rule, i int) string {
+	if r.Name != "" {
+		return fmt.Sprintf("%q", r.Name)
 	}
-	table := new(bart.Lite)
-	for _, prefix := range list {
-		table.Insert(prefix)
-	}
-	return table
+	return fmt.Sprintf("#%d", i+1)
 }
 
-// ports prepares ranges for the search.
-func ports(list []vocabulary.PortRange) []vocabulary.PortRange {
-	if len(list) == 0 {
-		return nil
+func (r *rule) compile(c *compiler, from *Rule, previous *Policy) (err error) {
+	r.Rule = *from
+	if r.match, err = c.match(&r.Match); err != nil {
+		return err
 	}
-	return vocabulary.MergePorts(list)
+	return r.limits(previous)
+}
+
+func (p *Policy) index() {
+	for first := 0; first < len(p.rules); first += chunkRules {
+		c := newChunk(first, min(len(p.rules)-first, chunkRules))
+		for i := range c.rules {
+			r := &p.rules[first+i]
+			r.left.conditions = c.enter(i, r.match)
+		}
+		c.build()
+		p.chunks = append(p.chunks, c)
+	}
+}
+
+// Needs is what the rules look at.
+func (p *Policy) Needs() Needs {
+	if p == nil {
+		return Needs{}
+	}
+	return p.needs
 }
 
 // Rules is how many there are.
@@ -83,59 +112,24 @@ func (p *Policy) Rules() int {
 	return len(p.rules)
 }
 
+// Rule is one by its number, for those who carry out what it says.
+func (p *Policy) Rule(i int) *Rule { return &p.rules[i].Rule }
+
 // Action is that of a rule by its number, and of the default behind them.
 func (p *Policy) Action(rule int) vocabulary.Action {
 	switch {
 	case p == nil:
 		return vocabulary.Accept
 	case rule < len(p.rules):
-		return p.rules[rule].action
+		return p.rules[rule].Action
 	}
 	return p.def
 }
 
-// Decide says what becomes of a packet. It allocates nothing.
-func (d *Decider) Decide(in *Input, v *Verdict) {
-	*v = Verdict{}
-	p := d.policy
+// Sets are the names of all sets that rules look into, as Decider.Hits counts them.
+func (p *Policy) Sets() []string {
 	if p == nil {
-		return
+		return nil
 	}
-	v.Action, v.Rule = p.def, len(p.rules)
-	src, dst := in.View.Src(), in.View.Dst()
-	for i := range p.rules {
-		if c := &p.rules[i]; c.matches(in.View, src, dst) {
-			v.Action, v.Rule = c.action, i
-			return
-		}
-	}
-}
-
-func (c *compiledRule) matches(v *packet.View, src, dst netip.Addr) bool {
-	if !c.anyProtocol && c.protocols[v.Protocol/64]&(1<<(v.Protocol%64)) == 0 {
-		return false
-	}
-	if c.sourcePorts != nil && (!v.HasPorts() || !contains(c.sourcePorts, v.SrcPort)) {
-		return false
-	}
-	if c.destinationPorts != nil && (!v.HasPorts() || !contains(c.destinationPorts, v.DstPort)) {
-		return false
-	}
-	if c.source != nil && !c.source.Contains(src) {
-		return false
-	}
-	return c.destination == nil || c.destination.Contains(dst)
-}
-
-func contains(ranges []vocabulary.PortRange, port uint16) bool {
-	_, found := slices.BinarySearchFunc(ranges, port, func(r vocabulary.PortRange, port uint16) int {
-		switch {
-		case r.Last < port:
-			return -1
-		case r.First > port:
-			return 1
-		}
-		return 0
-	})
-	return found
+	return slices.Clone(p.sets)
 }

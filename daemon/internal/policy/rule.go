@@ -15,6 +15,8 @@ type Config struct {
 	// Defaults come before Default, by the kernel's number of the hook
 	// (vocabulary.Hook.Number).
 	Defaults map[uint8]vocabulary.Action
+	// Flow: what the defaults say is for the packet's flow.
+	Flow bool
 	// RegexpBytes is how many bytes of a payload Match.Regexp looks at; 0: 1,024.
 	RegexpBytes int
 }

@@ -26,6 +26,11 @@ type Prefixes struct {
 // Contains reports whether a prefix has the address.
 func (s *Prefixes) Contains(a netip.Addr) bool { return s.table.Contains(a) }
 
+// Find returns the longest prefix that has the address.
+func (s *Prefixes) Find(a netip.Addr) (p netip.Prefix, ok bool) {
+	return s.table.LookupPrefixLPM(netip.PrefixFrom(a, a.BitLen()))
+}
+
 // PrefixesBuilder makes Prefixes. It is made by NewPrefixes.
 type PrefixesBuilder struct{ table *bart.Lite }
 

@@ -1,0 +1,146 @@
+package policy
+
+import (
+	"math/bits"
+	"net/netip"
+	"slices"
+
+	"verdictd/daemon/internal/policy/bytematch"
+	"verdictd/daemon/internal/policy/index"
+	"verdictd/internal/vocabulary"
+)
+
+// Decider decides by a policy. It belongs to one goroutine, and there may be several.
+type Decider struct {
+	policy *Policy
+	hits   []uint64
+
+	// What follows is about the packet that is decided on.
+	in         *Input
+	packet     uint64 // how many there were
+	src, dst   netip.Addr
+	devices    *deviceTable
+	peek       bool // limits are not counted
+	rows       []index.Row
+	remembered []remembered
+	found      []int // numbers of sets that the rule's match has found something in
+	clocks     []answer
+	counted    []Counted
+	key        []byte
+	scratch    bytematch.Scratch
+}
+
+// NewDecider makes one.
+func (p *Policy) NewDecider() *Decider {
+	d := &Decider{policy: p}
+	if p == nil {
+		return d
+	}
+	d.hits = make([]uint64, len(p.sets))
+	d.rows = make([]index.Row, 0, dimensions)
+	d.remembered, d.clocks = make([]remembered, p.slots), make([]answer, p.clocks)
+	d.found, d.key = make([]int, 0, 64), make([]byte, 0, 4096)
+	d.counted = make([]Counted, 0, len(p.rules))
+	for _, r := range p.regexps {
+		if r.Walks() {
+			d.scratch.Grow(r)
+		}
+	}
+	return d
+}
+
+// Hits are packets that a rule has matched because of a set, by the set's number in
+// Policy.Sets. They grow as the Decider decides.
+func (d *Decider) Hits() []uint64 { return d.hits }
+
+// Decide says what becomes of a packet. It allocates nothing, takes no lock, and counts
+// limits.
+func (d *Decider) Decide(in *Input, v *Verdict) {
+	p := d.policy
+	if p == nil || len(p.rules) == 0 {
+		*v = Verdict{}
+		if p != nil {
+			p.byDefault(in, v)
+		}
+		return
+	}
+	d.begin(in, v)
+	for number, c := range p.chunks {
+		rows := c.look(d, number)
+		for w := range c.words {
+			word := ^uint64(0)
+			if w == c.words-1 {
+				word >>= -c.rules & 63
+			}
+			for _, row := range rows {
+				word &= row[w]
+			}
+			for ; word != 0; word &= word - 1 {
+				i := c.first + w*64 + bits.TrailingZeros64(word)
+				r := &p.rules[i]
+				d.found = d.found[:0]
+				if d.apply(i, r, r.left.holds(d), v) {
+					return
+				}
+			}
+		}
+	}
+	p.byDefault(in, v)
+	v.Counted = d.counted
+}
+
+// begin takes a packet.
+func (d *Decider) begin(in *Input, v *Verdict) {
+	*v = Verdict{}
+	d.in = in
+	d.packet++
+	d.counted = d.counted[:0]
+	d.src, d.dst = in.View.Src(), in.View.Dst()
+	d.devices = d.policy.devices.Load()
+}
+
+// apply does what a rule says for a packet that its match has that value for, and reports
+// whether the search ends there.
+func (d *Decider) apply(i int, r *rule, value Value, v *Verdict) (ends bool) {
+	switch value {
+	case No:
+		return false
+	case Pending:
+		// What only counts says nothing about the packet.
+		if r.Action == vocabulary.Count {
+			return false
+		}
+		v.Action, v.Rule, v.Pending, v.Hold = vocabulary.Accept, i, true, r.Hold
+		v.Counted = d.counted
+		return true
+	}
+	if r.limit != nil && !d.take(r.limit, d.limitKey(r)) {
+		return false
+	}
+	d.hit()
+	v.Mark, v.ConnMark = v.Mark.over(r.Mark), v.ConnMark.over(r.ConnMark)
+	logs, sample := d.wants(r.logs), d.wants(r.sample)
+	if r.Action == vocabulary.Count {
+		d.counted = append(d.counted, Counted{i, logs, sample})
+		return false
+	}
+	v.Action, v.Rule, v.Queue, v.Flow, v.Log, v.Sample = r.Action, i, r.Queue, r.Flow, logs, sample
+	v.Counted = d.counted
+	return true
+}
+
+// hit counts the sets that have made the rule match, each once.
+func (d *Decider) hit() {
+	if d.peek {
+		return
+	}
+	for i, set := range d.found {
+		if !slices.Contains(d.found[:i], set) {
+			d.hits[set]++
+		}
+	}
+}
+
+func (p *Policy) byDefault(in *Input, v *Verdict) {
+	v.Action, v.Rule, v.Flow = p.defaults[in.Hook&7], len(p.rules), p.flow
+}

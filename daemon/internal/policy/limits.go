@@ -1,0 +1,129 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"verdictd/daemon/internal/policy/limit"
+)
+
+// What a limit has where nobody says.
+const (
+	defaultIPv4    = 32
+	defaultIPv6    = 64
+	defaultEntries = 65536
+)
+
+// limits makes the rule's, or takes them over.
+func (r *rule) limits(previous *Policy) (err error) {
+	l := &r.Limit
+	if *l != (Limit{}) {
+		l.fill()
+		keys := l.Entries
+		if l.Per == PerRule {
+			keys = 0
+		}
+		if r.limit, err = limit.New(limit.Rate{Count: l.Count, Interval: l.Interval, Burst: l.Burst}, keys); err != nil {
+			return fmt.Errorf("limit: %w", err)
+		}
+	}
+	if r.logs, err = perSecond(r.Log); err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	if r.sample, err = perSecond(r.Sample); err != nil {
+		return fmt.Errorf("sample: %w", err)
+	}
+	if previous == nil || r.Name == "" {
+		return nil
+	}
+	i := slices.IndexFunc(previous.rules, func(old rule) bool { return old.Name == r.Name })
+	if i < 0 {
+		return nil
+	}
+	old := &previous.rules[i]
+	if old.Limit == *l {
+		r.limit = old.limit
+	}
+	if old.Log == r.Log {
+		r.logs = old.logs
+	}
+	if old.Sample == r.Sample {
+		r.sample = old.sample
+	}
+	return nil
+}
+
+func (l *Limit) fill() {
+	for _, d := range []struct {
+		field *int
+		value int
+	}{{&l.IPv4, defaultIPv4}, {&l.IPv6, defaultIPv6}, {&l.Entries, defaultEntries}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if l.Burst == 0 {
+		l.Burst = l.Count
+	}
+}
+
+func perSecond(n int) (*limit.Limit, error) {
+	if n <= 0 {
+		return nil, nil
+	}
+	return limit.New(limit.Rate{Count: uint64(n), Interval: time.Second, Burst: uint64(n)}, 0)
+}
+
+// take asks a limit, or only what it would say. A limit that is none says yes.
+func (d *Decider) take(l *limit.Limit, key []byte) bool {
+	switch {
+	case l == nil:
+		return true
+	case d.peek:
+		return l.Left(key, d.in.Now)
+	}
+	return l.Take(key, d.in.Now)
+}
+
+// wants is take for what a rule may not want at all.
+func (d *Decider) wants(l *limit.Limit) bool { return l != nil && d.take(l, nil) }
+
+// limitKey is what a rule's limit counts the packet for.
+func (d *Decider) limitKey(r *rule) []byte {
+	key := d.key[:0]
+	switch r.Limit.Per {
+	case PerSource:
+		key = appendCut(key, d.src, &r.Limit)
+	case PerDestination:
+		key = appendCut(key, d.dst, &r.Limit)
+	case PerEntry:
+		key = r.match.entries(d, key)
+	}
+	d.key = key
+	return key
+}
+
+// appendCut appends an address without its last bits.
+func appendCut(dst []byte, a netip.Addr, l *Limit) []byte {
+	bits := l.IPv6
+	if a.Is4() {
+		bits = l.IPv4
+	}
+	p, err := a.Prefix(bits)
+	if err != nil { // more bits than there are
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	bytes := p.Addr().As16()
+	return append(append(dst, byte(a.BitLen())), bytes[:]...)
+}
+
+// Shared is how often a source, destination or entry had to share its bucket with another
+// of a rule's limit, by the rule's number.
+func (p *Policy) Shared(rule int) uint64 {
+	if l := p.rules[rule].limit; l != nil {
+		return l.Shared()
+	}
+	return 0
+}
