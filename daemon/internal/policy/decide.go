@@ -25,7 +25,7 @@ type Decider struct {
 	remembered []remembered
 	found      []int // numbers of sets that the rule's match has found something in
 	clocks     []answer
-	counted    []Counted
+	counted    []int32
 	key        []byte
 	scratch    bytematch.Scratch
 }
@@ -40,7 +40,7 @@ func (p *Policy) NewDecider() *Decider {
 	d.rows = make([]index.Row, 0, dimensions)
 	d.remembered, d.clocks = make([]remembered, p.slots), make([]answer, p.clocks)
 	d.found, d.key = make([]int, 0, 64), make([]byte, 0, 4096)
-	d.counted = make([]Counted, 0, len(p.rules))
+	d.counted = make([]int32, 0, len(p.rules))
 	for _, r := range p.regexps {
 		if r.Walks() {
 			d.scratch.Grow(r)
@@ -119,12 +119,11 @@ func (d *Decider) apply(i int, r *rule, value Value, v *Verdict) (ends bool) {
 	}
 	d.hit()
 	v.Mark, v.ConnMark = v.Mark.over(r.Mark), v.ConnMark.over(r.ConnMark)
-	logs, sample := d.wants(r.logs), d.wants(r.sample)
 	if r.Action == vocabulary.Count {
-		d.counted = append(d.counted, Counted{i, logs, sample})
+		d.counted = append(d.counted, int32(i))
 		return false
 	}
-	v.Action, v.Rule, v.Queue, v.Flow, v.Log, v.Sample = r.Action, i, r.Queue, r.Flow, logs, sample
+	v.Action, v.Rule, v.Queue, v.Flow = r.Action, i, r.Queue, r.Flow
 	v.Counted = d.counted
 	return true
 }

@@ -3,8 +3,6 @@ package policy
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-	"time"
 
 	"verdictd/daemon/internal/policy/limit"
 )
@@ -17,40 +15,22 @@ const (
 )
 
 // limits makes the rule's, or takes them over.
-func (r *rule) limits(previous *Policy) (err error) {
+func (r *rule) limits(previous map[string]*rule) (err error) {
 	l := &r.Limit
-	if *l != (Limit{}) {
-		l.fill()
-		keys := l.Entries
-		if l.Per == PerRule {
-			keys = 0
-		}
-		if r.limit, err = limit.New(limit.Rate{Count: l.Count, Interval: l.Interval, Burst: l.Burst}, keys); err != nil {
-			return fmt.Errorf("limit: %w", err)
-		}
-	}
-	if r.logs, err = perSecond(r.Log); err != nil {
-		return fmt.Errorf("log: %w", err)
-	}
-	if r.sample, err = perSecond(r.Sample); err != nil {
-		return fmt.Errorf("sample: %w", err)
-	}
-	if previous == nil || r.Name == "" {
+	if *l == (Limit{}) {
 		return nil
 	}
-	i := slices.IndexFunc(previous.rules, func(old rule) bool { return old.Name == r.Name })
-	if i < 0 {
-		return nil
-	}
-	old := &previous.rules[i]
-	if old.Limit == *l {
+	l.fill()
+	if old := previous[r.Name]; old != nil && old.Limit == *l {
 		r.limit = old.limit
+		return nil
 	}
-	if old.Log == r.Log {
-		r.logs = old.logs
+	keys := l.Entries
+	if l.Per == PerRule {
+		keys = 0
 	}
-	if old.Sample == r.Sample {
-		r.sample = old.sample
+	if r.limit, err = limit.New(limit.Rate{Count: l.Count, Interval: l.Interval, Burst: l.Burst}, keys); err != nil {
+		return fmt.Errorf("limit: %w", err)
 	}
 	return nil
 }
@@ -69,13 +49,6 @@ func (l *Limit) fill() {
 	}
 }
 
-func perSecond(n int) (*limit.Limit, error) {
-	if n <= 0 {
-		return nil, nil
-	}
-	return limit.New(limit.Rate{Count: uint64(n), Interval: time.Second, Burst: uint64(n)}, 0)
-}
-
 // take asks a limit, or only what it would say. A limit that is none says yes.
 func (d *Decider) take(l *limit.Limit, key []byte) bool {
 	switch {
@@ -86,9 +59,6 @@ func (d *Decider) take(l *limit.Limit, key []byte) bool {
 	}
 	return l.Take(key, d.in.Now)
 }
-
-// wants is take for what a rule may not want at all.
-func (d *Decider) wants(l *limit.Limit) bool { return l != nil && d.take(l, nil) }
 
 // limitKey is what a rule's limit counts the packet for.
 func (d *Decider) limitKey(r *rule) []byte {

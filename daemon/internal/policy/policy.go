@@ -33,8 +33,8 @@ type rule struct {
 	Rule
 	match *match
 	// left is what the index has not answered.
-	left                match
-	limit, logs, sample *limit.Limit // nil: none
+	left  match
+	limit *limit.Limit // nil: none
 }
 
 // Compile prepares rules for deciding. That they make sense is for who reads them to
@@ -53,12 +53,13 @@ func Compile(cfg Config, previous *Policy) (*Policy, error) {
 			p.defaults[hook] = action
 		}
 	}
+	limited := previous.limited()
 	for i := range cfg.Rules {
-		if err := p.rules[i].compile(c, &cfg.Rules[i], previous); err != nil {
+		if err := p.rules[i].compile(c, &cfg.Rules[i], limited); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", nameOf(&cfg.Rules[i], i), err)
 		}
 		n, r := &c.needs, &cfg.Rules[i]
-		n.Now = n.Now || r.Limit != Limit{} || r.Log > 0 || r.Sample > 0
+		n.Now = n.Now || r.Limit != Limit{}
 		n.Logs, n.Samples, n.Flows = n.Logs || r.Log > 0, n.Samples || r.Sample > 0, n.Flows || r.Flow
 		n.SetConnMark = n.SetConnMark || r.ConnMark.Mask != 0
 	}
@@ -76,12 +77,26 @@ func nameOf(r *Rule, i int) string {
 	return fmt.Sprintf("#%d", i+1)
 }
 
-func (r *rule) compile(c *compiler, from *Rule, previous *Policy) (err error) {
+func (r *rule) compile(c *compiler, from *Rule, previous map[string]*rule) (err error) {
 	r.Rule = *from
 	if r.match, err = c.match(&r.Match); err != nil {
 		return err
 	}
 	return r.limits(previous)
+}
+
+// limited are the rules with a name and a limit.
+func (p *Policy) limited() map[string]*rule {
+	list := map[string]*rule{}
+	if p == nil {
+		return list
+	}
+	for i := range p.rules {
+		if r := &p.rules[i]; r.limit != nil && r.Name != "" {
+			list[r.Name] = r
+		}
+	}
+	return list
 }
 
 func (p *Policy) index() {

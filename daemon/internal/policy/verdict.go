@@ -18,17 +18,9 @@ type Verdict struct {
 	// Action is vocabulary.Accept. Hold: a packet that can be part of what has the name
 	// should wait.
 	Pending, Hold bool
-	// Log and Sample: Rule wants that, within its rate.
-	Log, Sample bool
 	// Counted are the rules that have matched and count only, in their order. They are
 	// valid until the Decider decides again.
-	Counted []Counted
-}
-
-// Counted is a rule that has matched and counts only.
-type Counted struct {
-	Rule        int
-	Log, Sample bool
+	Counted []int32
 }
 
 // strictness orders actions: what a packet must not do by one verdict it does not.
