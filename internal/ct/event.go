@@ -343,6 +343,13 @@ func number8(data []byte) uint8 {
 	return data[0]
 }
 
+func number32(data []byte) uint32 {
+	if len(data) < 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(data)
+}
+
 func number16(data []byte) uint16 {
 	if len(data) < 2 {
 		return 0

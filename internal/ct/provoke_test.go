@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"verdictd/internal/nfq"
-	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
 )
+
+// QueueOutput has UDP to a port queued in OUTPUT, for the test's time: ruleset, whose rules
+// these are, imports this package.
+var QueueOutput func(t *testing.T, queue, port uint16)
 
 // provoke makes flows of some packets each in the thread's namespace, all but one packet of each a clash: a queue on
 // the way to confirm holds all the packets, each with an unconfirmed entry of its own, before it lets the first go. All
@@ -30,19 +31,7 @@ func provoke(t *testing.T, flows, packets int) {
 			t.Error(err)
 		}
 	}()
-	rules, err := ruleset.Install(ruleset.Config{
-		Table: "provoke", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance,
-		FirstQueue: queueNumber, Queues: 1, IPv4: true,
-		Protocols: []uint8{unix.IPPROTO_UDP}, DestinationPorts: []uint16{uint16(port)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := rules.Remove(); err != nil {
-			t.Error(err)
-		}
-	}()
+	QueueOutput(t, queueNumber, uint16(port))
 
 	for range flows {
 		sender := udpSocket(t) // a port of its own: a new flow

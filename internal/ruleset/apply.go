@@ -6,7 +6,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/vocabulary"
@@ -101,7 +101,11 @@ func (i *Installed) apply(c Config, there bool) (Change, error) {
 	if i.table == "" && c.empty() {
 		return Change{}, nil
 	}
-	change, err := i.bring(c, there)
+	err := i.begin(&c)
+	var change Change
+	if err == nil {
+		change, err = i.bring(i.withGeneration(c), there)
+	}
 	if err != nil {
 		return change, fmt.Errorf("bring table inet %s to what it should be: %w", c.Table, err)
 	}
@@ -169,22 +173,20 @@ func (i *Installed) arrived(c Config) error {
 
 // forget takes all flows out of the settled sets that are there.
 func (i *Installed) forget() error {
-	sets, err := (&nftables.Conn{}).GetSets(&nftables.Table{Name: i.table, Family: family})
-	if err != nil {
-		return fmt.Errorf("list the sets: %w", err)
-	}
-	messages, err := messagesOf(func(conn *nftables.Conn) error {
-		for _, f := range families {
-			for _, s := range sets {
-				if s.Name == f.settledName() {
-					conn.FlushSet(s)
-				}
-			}
-		}
-		return nil
-	})
+	return flush(i.table, func(set string) bool { return set == ipv4.settledName() || set == ipv6.settledName() })
+}
+
+// flush takes all elements out of sets that are there.
+func flush(table string, which func(set string) bool) error {
+	have, err := readTable(table)
 	if err != nil {
 		return err
+	}
+	var messages []netlink.Message
+	for _, name := range sorted(have.sets) {
+		if which(name) {
+			messages = append(messages, tableMessage(table, unix.NFT_MSG_DELSETELEM, text(unix.NFTA_SET_ELEM_LIST_SET, name)))
+		}
 	}
 	return commit(messages)
 }

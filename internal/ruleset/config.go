@@ -38,6 +38,9 @@ type Config struct {
 	// if both are empty.
 	DestinationPorts, SourcePorts []uint16
 
+	// Verdicts, if set, has the rules carry out verdicts that come in marks.
+	Verdicts *Verdicts
+
 	// Gate, if set, adds its chains. With PlacementNone they are all there is in the
 	// table, and of the fields above only Table counts.
 	Gate *Gate
@@ -55,6 +58,9 @@ func (c Config) validate() error {
 	if c.Placement != vocabulary.PlacementNone {
 		problems = append(problems, c.queueProblems()...)
 		problems = append(problems, c.selectionProblems()...)
+		if c.Verdicts != nil {
+			problems = append(problems, c.Verdicts.problems(c.Placement)...)
+		}
 	}
 	if c.Gate != nil {
 		problems = append(problems, c.Gate.problems()...)

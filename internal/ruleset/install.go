@@ -28,6 +28,9 @@ type Installed struct {
 	can       gateParts
 	noSettled error
 
+	// generation is that of the verdicts on flows in force; 0: none was.
+	generation uint16
+
 	mu      sync.Mutex // held while the table is compared and changed
 	settled *Settled
 }

@@ -67,6 +67,9 @@ func newTable(c Config, kind Kind, can gateParts) *table {
 			}
 		}
 		t.addSelection(c)
+		if c.Verdicts != nil {
+			t.addVerdicts(c)
+		}
 		t.addQueues(c, kind)
 	}
 	if c.Gate != nil {
@@ -97,6 +100,10 @@ func (t *table) addHooks(c Config) {
 		if h.sendsErrors() {
 			t.addErrors(c, &base)
 		}
+		if c.Verdicts != nil {
+			t.addVerdictHook(c, h, &base)
+			continue
+		}
 		base.add("select and queue", verdict(expr.VerdictJump, selectChain))
 		t.chains = append(t.chains, base)
 	}
@@ -104,16 +111,37 @@ func (t *table) addHooks(c Config) {
 
 // addSelection makes the chains that pick the packets out.
 func (t *table) addSelection(c Config) {
-	var pick chain
+	picked := t.selection(c)
+	if c.Verdicts == nil {
+		t.chains = append(t.chains, picked(selectChain, expr.VerdictReturn, "queue", verdict(expr.VerdictGoto, queueChain)))
+	} else {
+		// What comes back from there is to be rejected.
+		queue := picked(selectChain, expr.VerdictAccept, "queue", verdict(expr.VerdictGoto, flowsChain))
+		queue.add("let others pass", accept())
+		t.chains = append(t.chains, queue, picked(unmarkChain, expr.VerdictReturn, "take off marks of others", c.Verdicts.unmark()...))
+	}
+	if c.Placement == vocabulary.PlacementNotrack || c.Also == vocabulary.PlacementNotrack {
+		t.chains = append(t.chains, picked(exemptChain, expr.VerdictReturn, "exempt", &expr.Counter{}, &expr.Notrack{}))
+	}
+}
+
+// selection returns what makes a chain that does something with the selected packets; what
+// becomes of others is pass.
+func (t *table) selection(c Config) func(name string, pass expr.VerdictKind, comment string, do ...expr.Any) chain {
+	type condition struct {
+		comment string
+		match   []expr.Any
+	}
+	var others []condition
 	if !c.IPv4 {
-		pick.add("let IPv4 pass", append(isFamily(unix.NFPROTO_IPV4), verdict(expr.VerdictReturn, ""))...)
+		others = append(others, condition{"let IPv4 pass", isFamily(unix.NFPROTO_IPV4)})
 	}
 	if !c.IPv6 {
-		pick.add("let IPv6 pass", append(isFamily(unix.NFPROTO_IPV6), verdict(expr.VerdictReturn, ""))...)
+		others = append(others, condition{"let IPv6 pass", isFamily(unix.NFPROTO_IPV6)})
 	}
 	if len(c.Protocols) > 0 {
 		s := t.addSet(protocolsSet, nftables.TypeInetProto, protocols(distinct(c.Protocols)))
-		pick.add("let other protocols pass", append(protocolIn(s, true), verdict(expr.VerdictReturn, ""))...)
+		others = append(others, condition{"let other protocols pass", protocolIn(s, true)})
 	}
 	var matches [][]expr.Any
 	if len(c.DestinationPorts) > 0 {
@@ -127,16 +155,15 @@ func (t *table) addSelection(c Config) {
 	if len(matches) == 0 {
 		matches = [][]expr.Any{nil}
 	}
-
-	queue := chain{name: selectChain, rules: slices.Clone(pick.rules)}
-	exempt := chain{name: exemptChain, rules: slices.Clone(pick.rules)}
-	for _, match := range matches {
-		queue.add("queue", append(slices.Clone(match), verdict(expr.VerdictGoto, queueChain))...)
-		exempt.add("exempt", append(slices.Clone(match), &expr.Counter{}, &expr.Notrack{})...)
-	}
-	t.chains = append(t.chains, queue)
-	if c.Placement == vocabulary.PlacementNotrack || c.Also == vocabulary.PlacementNotrack {
-		t.chains = append(t.chains, exempt)
+	return func(name string, pass expr.VerdictKind, comment string, do ...expr.Any) chain {
+		made := chain{name: name}
+		for _, o := range others {
+			made.add(o.comment, append(slices.Clone(o.match), verdict(pass, ""))...)
+		}
+		for _, match := range matches {
+			made.add(comment, slices.Concat(match, do)...)
+		}
+		return made
 	}
 }
 
