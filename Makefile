@@ -66,12 +66,14 @@ demo: build references ## See the clashes, and the guard preventing them, on thi
 	bin/lab matrix --json demo.json --html demo.html $(LAB)
 
 # The race detector needs cgo and a C compiler, and allocates: the tests that
-# count allocations are built without it. VERDICTD_REQUIRE_KERNEL=1 in the
-# environment turns what a machine without namespaces skips into failures.
+# count allocations are built without it. It has each program sleep for a second
+# as it exits, and there are hundreds, as tests start themselves as children.
+# VERDICTD_REQUIRE_KERNEL=1 in the environment turns what a machine without
+# namespaces skips into failures.
 PACKAGES ?= ./...
 .PHONY: test
 test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
-	CGO_ENABLED=1 $(GO) test -race $(TEST) $(PACKAGES)
+	GORACE="atexit_sleep_ms=0 $$GORACE" CGO_ENABLED=1 $(GO) test -race $(TEST) $(PACKAGES)
 	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
 
 # Other people's programs through the guard: dnsperf and knot, iperf3, hping3, ping, traceroute, mtr, conntrack, glibc's

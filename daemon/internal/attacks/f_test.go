@@ -230,8 +230,9 @@ func TestStopKeepsOrder(t *testing.T) {
 		t.Run(placement, func(t *testing.T) {
 			sideBySide(t, scenario{arrive: streams * packets, unjudged: true, disorder: true, confirmed: true, overtaken: 10, play: func(r *run) outcome {
 				h := routed(r, "ipv4")
-				// Slower than the packets come, so that a backlog is there at the stop.
+				// Slower than the packets come, so that a backlog is there at the stop. It has room on any machine.
 				r.daemon(h.Queue, "analysis: {distribution: fixed, delay: 400us, per: packet}\n"+
+					"queues: {max_length: 8192}\n"+
 					"rules: {placement: "+placement+", destination_ports: [5300]}")
 				in := listen(r, h.Receiver, h.target(port))
 				ended := make(chan struct{}, streams)

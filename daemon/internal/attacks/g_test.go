@@ -289,12 +289,13 @@ func TestZone(t *testing.T) {
 // known of the program, and be said once.
 func TestWantsSecondPacket(t *testing.T) {
 	const many, learnt = 90, 10
+	const givesUp = 10 * time.Second // of the program: far later than it is known on a busy machine
 	var log *recorder
 	var second uint64
 	_, hold, both := bothModes(t, "", func(r *run) outcome {
 		h := oneHost(r, "ipv4")
 		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
-		startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue, WantsSecond: 3 * time.Second})
+		startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue, WantsSecond: givesUp})
 		r.ns, r.clashes = h.Queue, clashes(r, h.Queue)
 		if r.mode == "hold" {
 			log = &recorder{TB: r}
@@ -304,7 +305,7 @@ func TestWantsSecondPacket(t *testing.T) {
 		first := flowNumber.Load() + 1
 		// The program is found out by flows that wait, and is known from then on.
 		burst{to: h.target(port), flows: learnt, packets: 3, pause: 25 * time.Millisecond}.send(r, h.Sender)
-		in.await(3*learnt, 5*time.Second)
+		in.await(3*learnt, givesUp)
 		burst{to: h.target(port), flows: many - learnt, packets: 3, pause: 25 * time.Millisecond}.send(r, h.Sender)
 		in.await(3*many, 2*time.Second)
 		o := r.endBefore(in, 3*many)
@@ -315,11 +316,12 @@ func TestWantsSecondPacket(t *testing.T) {
 			}
 		}
 		// It is tried twice, when it has judged nothing for a second.
-		if d := o.longest(); d > 2*time.Second+most || o.arrived != 3*many || o.reordered+o.duplicated != 0 {
+		if d := o.longest(); d > givesUp/2 || o.arrived != 3*many || o.reordered+o.duplicated != 0 {
 			r.Errorf("%v; the longest way took %v", o, d)
 		}
-		if d := delay(late); d > 100*time.Millisecond {
-			r.Errorf("the program should be known by now, and a packet was on its way for %v", d)
+		// Of one that is not known each flow takes a second. A busy machine takes some time, too.
+		if slow := slower(late, 100*time.Millisecond); slow > len(late)/4 || delay(late) > 900*time.Millisecond {
+			r.Errorf("the program should be known by now, and %d packets took more than 100 ms, the longest %v", slow, delay(late))
 		}
 		if r.mode == "hold" {
 			second = o.statistics.Gate.Total.ExpiredSecond

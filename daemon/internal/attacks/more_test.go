@@ -92,7 +92,8 @@ func TestGateOverrun(t *testing.T) {
 	testkit.Require(t)
 	needsLargeBuffers(t)
 	const flows, packets = 6000, 10
-	r := &run{T: t, mode: "hold"}
+	// A port that several flows had may be listed: then more of them pass in the kernel, counted nowhere.
+	r := &run{T: t, mode: "hold", guard: "settled: false"}
 	near, far := twoEnds(r)
 	d := r.daemon(near, "queues: {max_length: 65535}\nrules: {placement: input, destination_ports: [5300]}")
 	to := netip.AddrPortFrom(nearEnd, port)

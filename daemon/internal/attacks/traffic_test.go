@@ -295,3 +295,13 @@ func delay(arrivals []arrival) (longest time.Duration) {
 	}
 	return longest
 }
+
+// slower is how many packets were on their way for longer.
+func slower(arrivals []arrival, than time.Duration) (n int) {
+	for _, a := range arrivals {
+		if a.at.Sub(a.sent) > than {
+			n++
+		}
+	}
+	return n
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"verdictd/daemon/internal/gate/runner"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/vocabulary"
@@ -90,7 +91,7 @@ const passedWithin = time.Second
 // passed returns when what is on its way now has left every queue that it waits in, as
 // far as programs judge in order.
 func passed(within time.Duration) {
-	time.Sleep(UnderWay)
+	runner.Barrier()
 	mark := map[uint16]nfq.KernelQueue{}
 	for until := time.Now().Add(within); time.Now().Before(until); time.Sleep(time.Millisecond) {
 		list, err := nfq.ReadKernelQueues()
@@ -107,7 +108,7 @@ func passed(within time.Duration) {
 			waits = waits || int32(q.IDSequence-q.Queued-was.IDSequence) < 0
 		}
 		if !waits {
-			time.Sleep(UnderWay)
+			runner.Barrier()
 			return
 		}
 	}

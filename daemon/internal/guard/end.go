@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"verdictd/daemon/internal/gate/runner"
 	"verdictd/internal/ruleset"
 )
 
@@ -59,17 +60,13 @@ func (k *Keeper) DetachVerdicts() error {
 	return k.gone(k.installed.DetachVerdicts())
 }
 
-// UnderWay is longer than a packet takes from a rule that was just taken out to
-// its queue.
-const UnderWay = 20 * time.Millisecond
-
 // Detach takes all rules of the table out, and returns when their last packets are in
 // the queues.
 func (k *Keeper) Detach() error {
 	if k.Rules == nil {
 		return nil
 	}
-	defer time.Sleep(UnderWay)
+	defer runner.Barrier()
 	return k.gone(k.installed.Detach())
 }
 

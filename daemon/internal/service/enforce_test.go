@@ -93,7 +93,7 @@ func TestPutBack(t *testing.T) {
 				}
 				st.finish()
 				d.stop()
-				if lost := st.sent - st.arrived; lost > 0 && !test.drops {
+				if lost := st.sent.Load() - st.arrived.Load(); lost > 0 && !test.drops {
 					t.Errorf("%d packets are lost", lost)
 				}
 				if test.said == "" && d.said.has("somebody has changed the daemon's rules") {

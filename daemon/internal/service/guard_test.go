@@ -12,6 +12,8 @@ import (
 
 	"verdictd/daemon/internal/exposure"
 	"verdictd/internal/config"
+	"verdictd/internal/netlab"
+	"verdictd/internal/ruleset"
 	"verdictd/internal/statistics"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
@@ -166,8 +168,8 @@ func TestSettled(t *testing.T) {
 			const packets = 100
 			for i := range packets {
 				write(t, out, "hey")
-				if i >= 20 { // enough to be worth the set, when it pauses
-					time.Sleep(20 * time.Millisecond)
+				if i == 20 && settled { // enough to be worth the set, when it pauses
+					awaitListed(t, ns, guardTable)
 				}
 			}
 			want(t, in, strings.Split(strings.Repeat("hey ", packets)[:4*packets-1], " ")...)
@@ -179,6 +181,34 @@ func TestSettled(t *testing.T) {
 				t.Errorf("gate: %+v; want all %d packets to pass the gate", c, packets)
 			}
 		})
+	}
+}
+
+// awaitListed waits until a flow is in the settled set of one of these tables.
+func awaitListed(t *testing.T, ns *netlab.NetNS, tables ...string) {
+	t.Helper()
+	listed := func() (n uint64) {
+		for _, table := range tables {
+			set, err := ruleset.OpenSettled(table)
+			if err != nil {
+				continue
+			}
+			if more, err := set.Count(); err == nil {
+				n += more
+			}
+			_ = set.Close()
+		}
+		return n
+	}
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var n uint64
+		if err := ns.Do(func() error { n = listed(); return nil }); err != nil || n > 0 {
+			return
+		}
+		if time.Now().After(until) {
+			t.Errorf("no flow is listed in %v", tables)
+			return
+		}
 	}
 }
 

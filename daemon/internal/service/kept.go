@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/gate/runner"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/journal"
 	"verdictd/internal/config"
@@ -81,8 +82,7 @@ func (s *service) retire(list []uint16) error {
 		return nil
 	}
 	waits := func(queue uint16) bool { return slices.Contains(list, queue) }
-	// A packet that met the rules before they changed is on its way for that long at most.
-	time.Sleep(guard.UnderWay)
+	runner.Barrier() // a packet that met the rules before they changed is in its queue now
 	for until := time.Now().Add(retireWithin); time.Now().Before(until) && !guard.Idle(waits); {
 		time.Sleep(time.Millisecond)
 	}

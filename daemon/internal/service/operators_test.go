@@ -143,7 +143,11 @@ func TestOperatorsRules(t *testing.T) {
 				want(t, in, "hey")
 			}
 			_ = in.Close()
-			time.Sleep(100 * time.Millisecond)
+			if test.listed {
+				awaitListed(t, ns, cfg.Rules.Table, cfg.Rules.Table+gateSuffix)
+			} else {
+				time.Sleep(100 * time.Millisecond)
+			}
 			s := d.stop()
 			if arrived != 4*flows || s.Total.Received != 4*flows+long || clashes(t) != 0 {
 				t.Errorf("%d of %d arrived, %d judged, %d clashes", arrived, 4*flows, s.Total.Received, clashes(t))

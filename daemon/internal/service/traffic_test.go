@@ -273,7 +273,9 @@ func TestFlushedTable(t *testing.T) {
 				write(t, out, "one", "two", "three")
 				want(t, in, "one", "two", "three")
 			}
-			time.Sleep(100 * time.Millisecond) // as long as a flow pauses that is listed
+			if mode == vocabulary.GuardHold {
+				awaitListed(t, r.local, config.Default().Rules.Table)
+			}
 			if err := conn.Flush(); err != nil {
 				t.Fatal(err)
 			}

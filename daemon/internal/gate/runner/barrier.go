@@ -28,14 +28,21 @@ func startBarriers(wake func()) *barriers {
 	go func() {
 		runtime.LockOSThread()
 		for range b.want {
-			if !membarrier() {
-				time.Sleep(grace)
-			}
+			Barrier()
 			b.done <- struct{}{}
 			wake()
 		}
 	}()
 	return b
+}
+
+// Barrier returns when every packet that was on its way in the kernel has left it or waits
+// in a queue, however busy the machine is: one that met rules before they changed is in their
+// queue by then. That takes some 10 ms, or 100 ms where membarrier is refused.
+func Barrier() {
+	if !membarrier() {
+		time.Sleep(grace)
+	}
 }
 
 // membarrier reports whether the kernel has waited.
