@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,11 +15,11 @@ import (
 
 // eventFilter is which events to receive. The kernel applies it: what does not pass costs this program nothing.
 type eventFilter struct {
-	Type     []string `help:"Only these: new, update, destroy. Flows cannot be followed without all of them." placeholder:"TYPE,..."`
-	Protocol []string `help:"Only of these protocols, by name or number." placeholder:"P,..."`
-	Family   string   `help:"Only ipv4, or only ipv6." placeholder:"ipv4|ipv6"`
-	Zone     *uint16  `help:"Only of this zone, in either direction." placeholder:"N"`
-	Mark     string   `help:"Only of this mark, or of these bits of it." placeholder:"VALUE[/MASK]"`
+	Type     []string `enum:"new,update,destroy" help:"Only these: new, update, destroy. Flows cannot be followed without all of them. Default: all." placeholder:"TYPE"`
+	Protocol []string `help:"Only of these protocols, by name or number. Without it: of all." placeholder:"P"`
+	Family   string   `help:"Only ipv4, or only ipv6. Without it: both." enum:",ipv4,ipv6" default:"" placeholder:"ipv4|ipv6"`
+	Zone     *uint16  `help:"Only of this zone, in either direction. Without it: of all." placeholder:"N"`
+	Mark     string   `help:"Only of this mark, or of these bits of it. Without it: of any." placeholder:"VALUE[/MASK]"`
 }
 
 var families = map[string]uint8{"": 0, "ipv4": unix.AF_INET, "ipv6": unix.AF_INET6}
@@ -26,16 +27,9 @@ var families = map[string]uint8{"": 0, "ipv4": unix.AF_INET, "ipv6": unix.AF_INE
 // filter reads the flags, and says all that is wrong with them.
 func (f *eventFilter) filter() (filter ct.Filter, err error) {
 	var errs []error
-	for _, name := range f.Type {
-		found := false
-		for _, typ := range []ct.EventType{ct.EventNew, ct.EventUpdate, ct.EventDestroy} {
-			if typ.String() == name {
-				found = true
-				filter.Types = append(filter.Types, typ)
-			}
-		}
-		if !found {
-			errs = append(errs, fmt.Errorf("--type %s: want new, update or destroy", name))
+	for _, typ := range []ct.EventType{ct.EventNew, ct.EventUpdate, ct.EventDestroy} {
+		if slices.Contains(f.Type, typ.String()) {
+			filter.Types = append(filter.Types, typ)
 		}
 	}
 	for _, name := range f.Protocol {
@@ -45,11 +39,7 @@ func (f *eventFilter) filter() (filter ct.Filter, err error) {
 		}
 		filter.Protocols = append(filter.Protocols, protocol)
 	}
-	family, ok := families[f.Family]
-	if !ok {
-		errs = append(errs, fmt.Errorf("--family %s: want ipv4 or ipv6", f.Family))
-	}
-	filter.Family, filter.Zone = family, f.Zone
+	filter.Family, filter.Zone = families[f.Family], f.Zone
 	if filter.Mark, err = parseMark(f.Mark); err != nil {
 		errs = append(errs, err)
 	}

@@ -18,10 +18,10 @@ type eventsCmd struct {
 	metrics
 	NetNS            string        `name:"netns" help:"Network namespace to listen in, by its name (ip netns) or path." placeholder:"NAME|PATH"`
 	Count            bool          `help:"Only count: the cheapest way."`
-	Format           string        `help:"Write a line for each event, instead of following flows: table, as conntrack -E has it, json or csv. The counts then go to stderr." placeholder:"table|json|csv"`
-	Interval         time.Duration `help:"With --count: print a sample every so long, e.g. 1s. With --json one object a line." placeholder:"D"`
-	Top              int           `help:"Addresses to name that begin the most flows." default:"10" placeholder:"N"`
-	Flows            int           `help:"Flows to follow at the same time; each takes some 150 bytes." default:"262144" placeholder:"N"`
+	Format           string        `help:"Write a line for each event, instead of following flows: table, as conntrack -E has it, json or csv. The counts then go to stderr. Without it: no lines." not:"count,json" enum:",table,json,csv" default:"" placeholder:"table|json|csv"`
+	Interval         time.Duration `help:"With --count: print a sample every so long, e.g. 1s. With --json one object a line. Without it: one result at the end."`
+	Top              int           `help:"Addresses to name that begin the most flows." default:"10"`
+	Flows            int           `help:"Flows to follow at the same time; each takes some 150 bytes." default:"262144"`
 	ReceiveBuffer    int           `help:"Room for events that wait to be counted, in bytes. Without it: 8 MiB." placeholder:"BYTES"`
 	MaxReceiveBuffer int           `help:"What it may grow to after a loss. Without it: 64 MiB." placeholder:"BYTES"`
 }
@@ -42,19 +42,12 @@ func (e *eventsCmd) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	bad(e.ReceiveBuffer < 0, "--receive-buffer %d is negative: leave it out for the default", e.ReceiveBuffer)
-	bad(e.MaxReceiveBuffer < 0, "--max-receive-buffer %d is negative: leave it out for the default", e.MaxReceiveBuffer)
 	bad(e.MaxReceiveBuffer > 0 && e.MaxReceiveBuffer < e.ReceiveBuffer,
 		"--max-receive-buffer %d is less than --receive-buffer %d", e.MaxReceiveBuffer, e.ReceiveBuffer)
-	bad(e.Format != "" && !events.IsFormat(e.Format), "--format %s: want table, json or csv", e.Format)
-	bad(e.Format != "" && e.Count, "--format writes each event, --count none: leave one out")
-	bad(e.Format != "" && e.JSON, "--json is for the counts at the end: leave it out, or write each event as JSON by --format json")
-	bad(e.Interval < 0, "--interval %v is negative: leave it out for one result at the end", e.Interval)
 	bad(e.Interval > 0 && !e.Count, "--interval is for --count")
-	bad(e.Top < 0, "--top %d is negative", e.Top)
 	bad(e.Flows < 1, "--flows %d: want at least 1; --count follows none", e.Flows)
 	_, err := e.filter()
-	return errors.Join(append(errs, err, e.window.Validate())...)
+	return errors.Join(append(errs, err, checkInterval(e.Interval))...)
 }
 
 // Run is called by kong.

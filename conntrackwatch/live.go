@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"verdictd/conntrackwatch/internal/live"
@@ -15,11 +14,11 @@ import (
 type liveCmd struct {
 	places
 	metrics
-	Interval time.Duration `help:"Time between readings." default:"1s" placeholder:"D"`
-	Duration time.Duration `help:"Watch for so long. Without it: until q, SIGINT or SIGTERM." placeholder:"D"`
+	Interval time.Duration `help:"Time between readings." default:"1s"`
+	Duration time.Duration `help:"Watch for so long. Without it: until q, SIGINT or SIGTERM."`
 	Events   bool          `help:"Listen to conntrack events, too, to see whether they get lost. May make the kernel attach events to entries."`
 	JSON     bool          `name:"json" help:"Print one object a line for each reading of a namespace."`
-	Plain    bool          `help:"Print lines on a terminal, too."`
+	Plain    bool          `help:"Print lines on a terminal, too." not:"json"`
 }
 
 // Help is called by kong.
@@ -30,14 +29,10 @@ func (l *liveCmd) Help() string {
 
 // Validate is called by kong.
 func (l *liveCmd) Validate() error {
-	var errs []error
-	if l.Interval < 50*time.Millisecond {
-		errs = append(errs, fmt.Errorf("--interval %v: want 50ms or more", l.Interval))
+	if l.Interval == 0 {
+		return errors.New("--interval 0: leave it out, or give the time between readings")
 	}
-	if l.Duration < 0 {
-		errs = append(errs, fmt.Errorf("--duration %v is negative: leave it out to watch until a signal", l.Duration))
-	}
-	return errors.Join(append(errs, l.places.Validate())...)
+	return checkInterval(l.Interval)
 }
 
 // Run is called by kong.

@@ -76,9 +76,9 @@ func TestLiveJSON(t *testing.T) {
 func TestLiveWrongUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"live --interval 1ms":                     "50ms",
-		"live --duration=-1s":                     "negative",
+		"live --duration=-1s":                     "below 0",
 		"live --all-netns --netns x":              "leave one out",
-		"live --interval 0 --all-netns --netns x": "--all-netns",
+		"live --interval 0":                       "--interval",
 	} {
 		if got := command(t.Context(), strings.Fields(args)...); got.status != cli.Usage ||
 			!strings.Contains(got.stderr, want) {

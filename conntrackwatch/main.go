@@ -34,10 +34,10 @@ func run(ctx context.Context, args []string, out output) int {
 func runWith(ctx context.Context, s *signals, args []string, out output) int {
 	var commands struct {
 		Version kong.VersionFlag `help:"Print the version and exit."`
-		Stats   statsCmd         `cmd:"" help:"Count what the kernel's conntrack counters rise by. Has no side effects."`
-		Events  eventsCmd        `cmd:"" help:"Count conntrack events. May make the kernel attach events to entries."`
+		Stats   statsCmd         `cmd:"" kin:"counters,count,statistics" help:"Count what the kernel's conntrack counters rise by. Has no side effects."`
+		Events  eventsCmd        `cmd:"" kin:"monitor,listen,watch" help:"Count conntrack events. May make the kernel attach events to entries."`
 		Trace   traceCmd         `cmd:"" help:"Show each clash: whose, between which entries, and how it ended. Needs BPF."`
-		Live    liveCmd          `cmd:"" help:"Show clashes, drops, the table's fill and the queues' backlog as they change. Has no side effects."`
+		Live    liveCmd          `cmd:"" kin:"top,view" help:"Show clashes, drops, the table's fill and the queues' backlog as they change. Has no side effects."`
 	}
 	return cli.Program{
 		Name:        "conntrackwatch",

@@ -107,3 +107,10 @@ func TestWrongUsage(t *testing.T) {
 		}
 	}
 }
+
+func TestAllFlags(t *testing.T) {
+	testkit.Commands(t, func(args ...string) (int, string) {
+		got := command(t.Context(), args...)
+		return got.status, got.stdout + got.stderr
+	})
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 
 	"verdictd/conntrackwatch/internal/observe"
@@ -11,15 +10,7 @@ import (
 // places are the network namespaces to watch.
 type places struct {
 	NetNS    []string `name:"netns" help:"Network namespace to watch, by its name (ip netns) or path; repeatable. Default: the one that this program runs in." placeholder:"NAME|PATH"`
-	AllNetNS bool     `name:"all-netns" help:"Watch every network namespace that has a name or a process, as far as this user may."`
-}
-
-// Validate is called by kong.
-func (p places) Validate() error {
-	if p.AllNetNS && len(p.NetNS) > 0 {
-		return errors.New("--all-netns watches those of --netns as well: leave one out")
-	}
-	return nil
+	AllNetNS bool     `name:"all-netns" help:"Watch every network namespace that has a name or a process, as far as this user may." not:"netns"`
 }
 
 // named says whether results have to say which namespace they are of.

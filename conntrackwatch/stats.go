@@ -14,8 +14,8 @@ type statsCmd struct {
 	window
 	places
 	metrics
-	Interval time.Duration `help:"Print a sample every so long, e.g. 1s: what the counters rose by since the last one. With --json one object a line." placeholder:"D"`
-	Once     bool          `help:"Print what was counted since the namespace was made, and end."`
+	Interval time.Duration `help:"Print a sample every so long, e.g. 1s: what the counters rose by since the last one. With --json one object a line. Without it: one result at the end."`
+	Once     bool          `help:"Print what was counted since the namespace was made, and end." not:"interval,duration,listen"`
 	PerCPU   bool          `name:"per-cpu" help:"Give every CPU that counted something rows of its own. JSON always has them."`
 	All      bool          `help:"Give CPUs that counted nothing rows, too; implies --per-cpu."`
 }
@@ -29,13 +29,7 @@ func (s *statsCmd) Help() string {
 
 // Validate is called by kong.
 func (s *statsCmd) Validate() error {
-	switch {
-	case s.Interval < 0:
-		return fmt.Errorf("--interval %v is negative: leave it out for one result at the end", s.Interval)
-	case s.Once && (s.Interval > 0 || s.Duration > 0 || s.Listen != ""):
-		return errors.New("--once ends at once: leave out --interval, --duration and --listen")
-	}
-	return errors.Join(s.places.Validate(), s.window.Validate())
+	return checkInterval(s.Interval)
 }
 
 // Run is called by kong.

@@ -17,9 +17,9 @@ import (
 
 type traceCmd struct {
 	window
-	Count    uint64       `help:"End after so many clashes." placeholder:"N"`
+	Count    uint64       `help:"End after so many clashes. Without it: see --duration." placeholder:"N"`
 	NetNS    string       `name:"netns" help:"Network namespace to trace, by its name (ip netns) or path. Default: the one that this program runs in." placeholder:"NAME|PATH"`
-	AllNetNS bool         `name:"all-netns" help:"Trace all network namespaces of the machine."`
+	AllNetNS bool         `name:"all-netns" help:"Trace all network namespaces of the machine." not:"netns"`
 	Buffer   int          `help:"Room for clashes that wait to be shown, in bytes: a power of two." default:"${trace_buffer}"`
 	Method   trace.Method `help:"How to attach to the kernel's functions: fentry, kprobe or the first that works." enum:"auto,fentry,kprobe" default:"auto"`
 	Function string       `help:"The function that tells of clashes at confirm. The second costs more and cannot tell clashes from other drops." enum:"auto,nf_ct_resolve_clash,__nf_conntrack_confirm" default:"auto"`
@@ -34,13 +34,7 @@ func (c *traceCmd) Help() string {
 
 // Validate is called by kong.
 func (c *traceCmd) Validate() error {
-	if c.AllNetNS && c.NetNS != "" {
-		return errors.New("--all-netns traces that of --netns as well: leave one out")
-	}
-	if err := c.config().Validate(); err != nil {
-		return err
-	}
-	return c.window.Validate()
+	return c.config().Validate()
 }
 
 // config is the trace, still of all network namespaces.

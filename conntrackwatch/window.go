@@ -13,13 +13,16 @@ import (
 // window is how long a command counts, and how it prints what it counted.
 type window struct {
 	JSON     bool          `name:"json" help:"Print JSON."`
-	Duration time.Duration `help:"Count for so long, e.g. 10s. Without it: until SIGINT or SIGTERM." placeholder:"D"`
+	Duration time.Duration `help:"Count for so long, e.g. 10s. Without it: until SIGINT or SIGTERM."`
 }
 
-// Validate is called by kong.
-func (w window) Validate() error {
-	if w.Duration < 0 {
-		return fmt.Errorf("--duration %v is negative: leave it out to count until a signal", w.Duration)
+// shortestInterval bounds what reading costs.
+const shortestInterval = 50 * time.Millisecond
+
+// checkInterval is for the time between samples; 0: there are none.
+func checkInterval(d time.Duration) error {
+	if d != 0 && d < shortestInterval {
+		return fmt.Errorf("--interval %v: want %v or more", d, shortestInterval)
 	}
 	return nil
 }

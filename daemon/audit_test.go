@@ -90,7 +90,7 @@ func TestAuditExitStatus(t *testing.T) {
 		t.Errorf("exposed: exit status %d, %+v, %q", status, report, stderr)
 	}
 	for _, line := range []string{"audit --may-crash-this-machine", "audit --probe-alone", "audit --what", "audit what"} {
-		if status, _, stderr := owned(t, strings.Fields(line)...); status != 64 || !strings.Contains(stderr, "verdictd --help") {
+		if status, _, stderr := owned(t, strings.Fields(line)...); status != 64 || !strings.Contains(stderr, "audit --help") {
 			t.Errorf("%s: exit status %d, %q", line, status, stderr)
 		}
 	}

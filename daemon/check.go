@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -21,6 +23,9 @@ func (e configError) Unwrap() []error { return []error{cli.ErrListed, e.error} }
 
 func (f *configFlag) load() (*config.Config, error) {
 	cfg, err := config.Load(f.Config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, configError{fmt.Errorf("%w: name another by --config FILE, or write this one: what differs from the defaults, of which configs/verdictd.yaml has all", err)}
+	}
 	if err != nil {
 		return nil, configError{err}
 	}
@@ -29,7 +34,7 @@ func (f *configFlag) load() (*config.Config, error) {
 
 type checkCommand struct {
 	configFlag
-	Rate  int           `placeholder:"N" help:"Packets a second: whether the queues take all that comes while the daemon is restarted."`
+	Rate  int           `placeholder:"N" help:"Packets a second: whether the queues take all that comes while the daemon is restarted. Without it: that is not asked."`
 	Gap   time.Duration `default:"500ms" help:"How long that is, with --rate. Default: ${default}."`
 	Bytes int           `default:"1500" help:"How long a packet is, with --rate. Default: ${default}."`
 }

@@ -16,16 +16,16 @@ var version = "devel"
 
 // commands have a Run method each.
 type commands struct {
-	Run       runCommand       `cmd:"" help:"Give verdicts until told to stop (SIGTERM or SIGINT)."`
+	Run       runCommand       `cmd:"" kin:"start,serve,daemon" help:"Give verdicts until told to stop (SIGTERM or SIGINT)."`
 	Guard     guardCommand     `cmd:"" help:"Guard the queues of other programs, which stay as they are."`
 	Supervise superviseCommand `cmd:"" help:"Run a command of this program, hold its queues while it is restarted, and start it once more when it fails."`
 	Release   releaseCommand   `cmd:"" help:"Do as on_failure says for packets that no daemon judges any more."`
-	Check     checkCommand     `cmd:"" help:"Check a configuration and list every problem."`
+	Check     checkCommand     `cmd:"" kin:"validate,test,lint,verify" help:"Check a configuration and list every problem."`
 	Status    statusCommand    `cmd:"" help:"Say what the running daemon does: configuration, queues, guard, rules, loss, reloads."`
 	Config    configCommand    `cmd:"" help:"Print the configuration of the running daemon, with all defaults, as a file that check accepts."`
 	Reload    reloadCommand    `cmd:"" help:"Have the running daemon read its configuration again: all of it is applied, or nothing."`
 	Rules     rulesCommand     `cmd:"" help:"Install, remove or show the rules that feed the queues."`
-	Audit     auditCommand     `cmd:"" help:"Say whether packets can clash on this machine, what its kernel does then, and what to do about it."`
+	Audit     auditCommand     `cmd:"" kin:"doctor,diagnose" help:"Say whether packets can clash on this machine, what its kernel does then, and what to do about it."`
 	Version   kong.VersionFlag `help:"Print the version."`
 	NetNS     string           `name:"netns" help:"Network namespace to work in, by its name (ip netns) or path." placeholder:"NAME|PATH"`
 }

@@ -32,9 +32,11 @@ func TestCommands(t *testing.T) {
 		{"check --config " + good, 0, []string{"ok"}},
 		{"check --config ../configs/verdictd.yaml", 0, []string{"ok"}},
 		{"check --config " + bad, 78, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
-		{"check --config " + filepath.Join(dir, "none.yaml"), 78, []string{"none.yaml"}},
+		{"check --config " + filepath.Join(dir, "none.yaml"), 78, []string{"none.yaml", "--config FILE"}},
 		{"check --config", 64, []string{"--config", "--help"}},
-		{"fly", 64, []string{"fly"}},
+		{"fly", 64, []string{"fly", "run, guard"}},
+		{"", 64, []string{"needs a command", "audit"}},
+		{"rules install", 64, []string{"did you mean apply?", "verdictd rules --help"}},
 		{"rules show --config " + good, 1, []string{"verdictd"}},
 		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
 		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
@@ -74,4 +76,8 @@ func runCommandLine(t *testing.T, args ...string) (status int, output string) {
 		t.Fatal(err)
 	}
 	return status, string(b)
+}
+
+func TestAllFlags(t *testing.T) {
+	testkit.Commands(t, func(args ...string) (int, string) { return runCommandLine(t, args...) })
 }

@@ -11,9 +11,9 @@ import (
 )
 
 type rulesCommand struct {
-	Apply  rulesApply  `cmd:"" help:"Install the rules, for a daemon that runs with rules.install: false."`
-	Remove rulesRemove `cmd:"" help:"Remove the rules. Packets that wait for a verdict are dropped."`
-	Show   rulesShow   `cmd:"" help:"Show the rules as the kernel has them."`
+	Apply  rulesApply  `cmd:"" kin:"install,add,load,up" help:"Install the rules, for a daemon that runs with rules.install: false."`
+	Remove rulesRemove `cmd:"" kin:"uninstall,delete,flush,unload,down" help:"Remove the rules. Packets that wait for a verdict are dropped."`
+	Show   rulesShow   `cmd:"" kin:"list,print,get" help:"Show the rules as the kernel has them."`
 }
 
 type rulesApply struct{ configFlag }

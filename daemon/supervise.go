@@ -16,16 +16,8 @@ import (
 )
 
 type superviseCommand struct {
-	Watchdog time.Duration `default:"0s" placeholder:"TIME" help:"Replace a daemon that makes no progress for so long. 0: it is not watched."`
+	Watchdog time.Duration `default:"0s" help:"Replace a daemon that makes no progress for so long. 0: it is not watched."`
 	Command  []string      `arg:"" passthrough:"" help:"The daemon's command and flags, such as: -- run --config FILE."`
-}
-
-// Validate is kong's.
-func (c *superviseCommand) Validate() error {
-	if c.Watchdog < 0 {
-		return errors.New("--watchdog is below 0")
-	}
-	return nil
 }
 
 // Run keeps the command running.

@@ -17,7 +17,7 @@ type dnsCmd struct {
 	Queries        resolver.Queries `help:"How the two questions of a resolution are sent; the others than parallel are resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"parallel"`
 	Resolutions    int              `help:"Names to resolve in each row." default:"100"`
 	Parallel       int              `help:"Resolutions at a time." default:"50"`
-	AttemptTimeout time.Duration    `help:"How long the resolver waits before it asks again; 5s is everybody's default." default:"5s"`
+	AttemptTimeout time.Duration    `help:"How long the resolver waits before it asks again; that of resolv.conf is 5s, too." default:"5s"`
 	Analysis       testbed.Analysis `help:"How long the daemon takes over each packet: [DISTRIBUTION:]DURATION, or none. Distributions: fixed, uniform, lognormal." default:"1ms"`
 	Bin            string           `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON           string           `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`

@@ -102,5 +102,8 @@ func (c *kernelCompareCmd) Validate() error { return c.config().Validate() }
 
 // Run is called by kong.
 func (c *kernelCompareCmd) Run(ctx context.Context, std streams) error {
+	if err := canWrite(c.JSON, c.HTML); err != nil {
+		return err
+	}
 	return compare.Run(ctx, c.config(), version, std.out, std.err)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,4 +28,12 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	os.Exit(fakes.Play(name))
+}
+
+func TestAllFlags(t *testing.T) {
+	testkit.Commands(t, func(args ...string) (int, string) {
+		var output bytes.Buffer
+		status := run(t.Context(), args, streams{&output, &output})
+		return status, output.String()
+	})
 }

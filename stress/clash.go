@@ -22,7 +22,7 @@ type clashCmd struct {
 	Ports traffic.PortOrder `help:"Order of source ports: shuffled or sequential." enum:"shuffled,sequential" default:"${ports}"`
 
 	Flows   *int   `help:"New flows; each source address gives about 64,500. Default: ${flows}, or with --clashes or --duration as many as the addresses give." placeholder:"N"`
-	Clashes uint64 `help:"End when conntrack has counted so many clashes; fail if that does not come." placeholder:"N"`
+	Clashes uint64 `help:"End when conntrack has counted so many clashes; fail if that does not come. Without it: after all flows." placeholder:"N"`
 
 	Burst    int           `help:"Packets of each flow, sent at once." default:"${burst}"`
 	Mode     traffic.Mode  `help:"threads: one socket, several threads; reuseport: twin sockets of the same 5-tuple; sendmmsg: one thread, one system call; cross: both ends send at the same instant; reply: the far end sends when the send of the first packet has returned." enum:"threads,reuseport,sendmmsg,cross,reply" default:"${mode}"`
@@ -36,7 +36,7 @@ type clashCmd struct {
 	Outstanding int              `help:"Flows in flight at most; 0: no bound." default:"${outstanding}"`
 	FlowTimeout time.Duration    `help:"A flow is no longer in flight after this time, even if packets are missing." default:"${flow_timeout}"`
 	Protocol    traffic.Protocol `help:"udp; icmp: echo requests, heard by a raw socket; needs CAP_NET_RAW, and a ping_group_range of the sender's namespace where --topology does not make it." enum:"udp,icmp" default:"udp"`
-	Backend     []netip.Addr     `help:"Address of the receiver over which something on the way spreads the flows; repeatable. The receiver hears on all addresses, and flows whose packets arrive at several are counted." placeholder:"ADDR"`
+	Backend     []netip.Addr     `help:"Address of the receiver over which something on the way spreads the flows; repeatable. The receiver hears on all addresses, and flows whose packets arrive at several are counted. Without it: --target alone." placeholder:"ADDR"`
 	Echo        bool             `help:"Have every payload sent back and measure round trips."`
 
 	Seed       uint64 `help:"Order of ports and filling of payloads; 0: draw one." default:"0"`
@@ -74,7 +74,7 @@ func (c *clashCmd) config() (clash.Config, error) {
 		Way:   c.way(c.Family),
 		Flows: c.Flows, Clashes: c.Clashes, UDPClash: c.UDPClash, FailOnLoss: c.FailOnLoss,
 	}
-	return cfg, errors.Join(family, c.check(c.addressed()...), cfg.Prepare())
+	return cfg, errors.Join(family, c.check(), cfg.Prepare())
 }
 
 // Run is called by kong.

@@ -13,9 +13,9 @@ func TestClashUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"clash --nat dnat":                                        "add --topology router",
 		"clash --topology veth --nat masquerade":                  "only a router masquerades",
-		"clash --topology veth --target 192.0.2.1":                "leave --target out",
-		"clash --topology veth --source 192.0.2.1":                "leave --source out",
-		"clash --topology veth --sender-netns /proc/self/ns/net":  "leave --sender-netns",
+		"clash --topology veth --target 192.0.2.1":                "leave one out",
+		"clash --topology veth --source 192.0.2.1":                "leave one out",
+		"clash --topology veth --sender-netns /proc/self/ns/net":  "leave one out",
 		"clash --topology star":                                   "--topology",
 		"clash --mode cross --echo":                               "both ends send already",
 		"clash --spacing 1h":                                      "spacing",

@@ -29,6 +29,14 @@ func (c *compareCmd) Run(p *program) error {
 	if err != nil {
 		return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)
 	}
+	for _, path := range []string{c.JSON, c.HTML} {
+		if path == "" || path == "-" {
+			continue
+		}
+		if err := cli.CanWrite(path); err != nil {
+			return fmt.Errorf("the comparison could not be written: %w", err)
+		}
+	}
 	before, err := compare.Read(c.Before)
 	if err != nil {
 		return fmt.Errorf("%w of compare: %w", cli.ErrUsage, err)

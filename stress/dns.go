@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -20,7 +19,7 @@ type dnsCmd struct {
 	Target      netip.Addr `help:"Address that the DNS server listens at. Default: one in the namespaces that are made." placeholder:"ADDR"`
 	Port        uint16     `help:"Port that it listens at." default:"${dns_port}"`
 	Family      string     `help:"Family to ask over, in the namespaces that are made." enum:"ipv4,ipv6" default:"ipv4"`
-	AllowTarget netip.Addr `help:"Name a target outside loopback and the documentation ranges once more, to say that it is yours." placeholder:"ADDR"`
+	AllowTarget netip.Addr `help:"Name a target outside loopback and the documentation ranges once more, to say that it is yours. Without it: no other target." placeholder:"ADDR"`
 	placesFlags
 
 	Resolutions int         `help:"Names to resolve, each once." default:"${dns_resolutions}"`
@@ -64,7 +63,7 @@ func (c *dnsCmd) config() (resolve.Config, error) {
 		Makes:       !c.named() && !c.Target.IsValid(),
 		FailOnRetry: c.FailOnRetry,
 	}
-	return cfg, errors.Join(c.check(cfg.Makes), cfg.Prepare())
+	return cfg, cfg.Prepare()
 }
 
 // Run is called by kong.

@@ -22,7 +22,7 @@ type netnsFlags struct {
 // wayFlags are where the packets of a scenario run: through namespaces that somebody else made, or through ones of
 // stress's own.
 type wayFlags struct {
-	Topology string `help:"Make network namespaces for the run: loopback (one host), veth (two) or router (a third between them); conntrack is active in the router, or else at the receiver. Default: the namespaces that --sender-netns and --receiver-netns name, or the process's own." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router"`
+	Topology string `help:"Make network namespaces for the run: loopback (one host), veth (two) or router (a third between them); conntrack is active in the router, or else at the receiver. Default: the namespaces that --sender-netns and --receiver-netns name, or the process's own." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router" not:"sender-netns,receiver-netns,target,source"`
 	NAT      string `name:"nat" help:"none; masquerade: the router translates source addresses and ports; dnat: packets go to an address that is translated to the receiver's; backends: to one of two of the receiver's, drawn at random for each conntrack entry." enum:"none,masquerade,dnat,backends" default:"none" placeholder:"none|masquerade|dnat|backends"`
 
 	netnsFlags
@@ -33,32 +33,22 @@ func (f *wayFlags) way(family string) way.Config {
 	return way.Config{Topology: f.Topology, NAT: f.NAT, Family: family, Sender: f.SenderNetns, Receiver: f.ReceiverNetns}
 }
 
-// check says what cannot be had together. addressed are the flags that name addresses and were given.
-func (f *wayFlags) check(addressed ...string) error {
-	var errs []error
-	own := f.Topology != ""
+// check says what goes with a topology only.
+func (f *wayFlags) check() error {
 	switch {
-	case !own && f.NAT != "none":
-		errs = append(errs, fmt.Errorf("--nat %s: needs namespaces of its own; add --topology router", f.NAT))
+	case f.Topology == "" && f.NAT != "none":
+		return fmt.Errorf("--nat %s: needs namespaces of its own; add --topology router", f.NAT)
 	case f.NAT == "masquerade" && f.Topology != "router":
-		errs = append(errs, fmt.Errorf("--nat masquerade: only a router masquerades; give --topology router"))
+		return errors.New("--nat masquerade: only a router masquerades; give --topology router")
 	}
-	if own && (f.SenderNetns != "" || f.ReceiverNetns != "") {
-		errs = append(errs, errors.New("--topology makes the namespaces: leave --sender-netns and --receiver-netns out"))
-	}
-	if own {
-		for _, flag := range addressed {
-			errs = append(errs, fmt.Errorf("--topology brings addresses of its own: leave %s out", flag))
-		}
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // placesFlags say where a scenario sends and receives that makes its namespaces, with the addresses of both families,
 // unless something is named: wayFlags' counterpart for scenarios that have no business in the process's own.
 type placesFlags struct {
 	netnsFlags
-	Topology string `help:"Namespaces to make where neither they nor addresses are named: loopback (one host), veth (two) or router (a third between them). Default: veth." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router"`
+	Topology string `help:"Namespaces to make where neither they nor addresses are named: loopback (one host), veth (two) or router (a third between them). Default: veth." enum:",loopback,veth,router" default:"" placeholder:"loopback|veth|router" not:"sender-netns,receiver-netns,target,source"`
 }
 
 // way is what the flags say, for a family if that matters.
@@ -69,25 +59,17 @@ func (f *placesFlags) way(family string) way.Config {
 // named says whether the caller gave a namespace.
 func (f *placesFlags) named() bool { return f.SenderNetns != "" || f.ReceiverNetns != "" }
 
-// check is told whether the scenario makes its own namespaces.
-func (f *placesFlags) check(makes bool) error {
-	if !makes && f.Topology != "" {
-		return fmt.Errorf("topology %s: it is for the namespaces that are made where neither a namespace nor an address is named", f.Topology)
-	}
-	return nil
-}
-
 // trafficFlags are those of clash and flood alike: where packets go and by which way, and what bounds the run.
 type trafficFlags struct {
 	Target      netip.Addr   `help:"Address that all packets go to; the receiver binds there. Default: loopback of the family." placeholder:"ADDR"`
 	Port        uint16       `help:"Port that all packets go to." default:"${port}"`
-	Family      string       `help:"ipv4 or ipv6; with --target it must agree." enum:",ipv4,ipv6" default:"" placeholder:"ipv4|ipv6"`
-	AllowTarget netip.Addr   `help:"Name a target outside loopback and the documentation ranges once more, to say that it is yours." placeholder:"ADDR"`
+	Family      string       `help:"ipv4 or ipv6; with --target it must agree. Default: that of --target, or ipv4." enum:",ipv4,ipv6" default:"" placeholder:"ipv4|ipv6"`
+	AllowTarget netip.Addr   `help:"Name a target outside loopback and the documentation ranges once more, to say that it is yours. Without it: no other target." placeholder:"ADDR"`
 	Source      []netip.Addr `help:"Source address; repeatable, flows cycle over them. Default: the kernel's choice." placeholder:"ADDR"`
 
 	wayFlags
 
-	Duration      time.Duration `help:"End after this time." placeholder:"TIME"`
+	Duration      time.Duration `help:"End after this time. Without it: after all packets."`
 	Size          int           `help:"Bytes of UDP payload." default:"${size}"`
 	Timeout       time.Duration `help:"Bound of the whole run." default:"${timeout}"`
 	Linger        time.Duration `help:"Wait for stragglers, within the timeout." default:"${linger}"`
@@ -119,15 +101,4 @@ func (f *trafficFlags) target() (netip.Addr, error) {
 		return f.Target, fmt.Errorf("family %s: target %s is of the other", f.Family, f.Target)
 	}
 	return f.Target, nil
-}
-
-// addressed are the flags that name addresses and were given.
-func (f *trafficFlags) addressed() (flags []string) {
-	if f.Target.IsValid() {
-		flags = append(flags, "--target")
-	}
-	if len(f.Source) > 0 {
-		flags = append(flags, "--source")
-	}
-	return flags
 }

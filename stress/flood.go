@@ -24,7 +24,7 @@ type floodCmd struct {
 	Batch    int          `help:"Messages in one sendmmsg at most." default:"${flood_batch}"`
 	Segments int          `help:"Packets in one message, which the kernel separates (UDP GSO); 1: no GSO." default:"${flood_segments}"`
 	Pace     traffic.Pace `help:"full, or rate:N with N in packets per second. A packet is sent when it is due, whatever became of those before, and its latency counts from then." default:"full"`
-	Blind    bool         `help:"Have no receiver: only the sending is measured, no loss."`
+	Blind    bool         `help:"Have no receiver: only the sending is measured, no loss." not:"fail-on-loss"`
 
 	Seed        uint64        `help:"Source ports and filling of payloads; 0: draw one." default:"0"`
 	SendTimeout time.Duration `help:"Of a send that waits for buffer." default:"${flood_send_timeout}"`
@@ -58,7 +58,7 @@ func (c *floodCmd) config() (flood.Config, error) {
 		Way:     c.way(c.Family),
 		Packets: c.Packets, FailOnLoss: c.FailOnLoss,
 	}
-	return cfg, errors.Join(family, c.check(c.addressed()...), cfg.Prepare())
+	return cfg, errors.Join(family, c.check(), cfg.Prepare())
 }
 
 // Run is called by kong.

@@ -13,11 +13,11 @@ func TestFloodUsage(t *testing.T) {
 		"flood --packets 0":                  "packets 0",
 		"flood --segments 65":                "segments 65",
 		"flood --threads 3 --flows 2":        "want as many at most",
-		"flood --blind --fail-on-loss":       "--blind sees no loss",
+		"flood --blind --fail-on-loss":       "leave one out",
 		"flood --nat masquerade":             "--topology router",
 		"flood --target 8.8.8.8":             "--allow-target",
 		"flood --target ::1 --family ipv4":   "family ipv4",
-		"flood --topology veth --source ::1": "leave --source out",
+		"flood --topology veth --source ::1": "leave one out",
 		"flood --pace rate:-1":               "pace",
 	} {
 		refused(t, want, strings.Fields(args)...)

@@ -20,17 +20,17 @@ type commands struct {
 	NetNS     string           `name:"netns" help:"Network namespace to work in, by its name (ip netns) or path." placeholder:"NAME|PATH"`
 
 	Clash clashCmd `cmd:"" help:"Send bursts of packets that all are the first of their flow; account for every one."`
-	DNS   dnsCmd   `cmd:"" name:"dns" help:"Resolve names as C libraries do, A and AAAA at once from one socket; tell how long it takes."`
+	DNS   dnsCmd   `cmd:"" name:"dns" kin:"resolve,resolver" help:"Resolve names as C libraries do, A and AAAA at once from one socket; tell how long it takes."`
 	Flood floodCmd `cmd:"" help:"Send as fast as it goes, or at a rate, over a few flows; measure the sender, latency and loss."`
 	Soak  soakCmd  `cmd:"" help:"Send a mix of all sorts of flows for a while; fail on any loss, and on what is held on to."`
 
-	Modload modloadCmd `cmd:"" help:"Have threads need a kernel module at the same moment that is not loaded yet."`
+	Modload modloadCmd `cmd:"" kin:"modules,modprobe" help:"Have threads need a kernel module at the same moment that is not loaded yet."`
 	Procnet procnetCmd `cmd:"" help:"Read, rename and watch the many names of /proc/net at once; find wrong views and hanging threads."`
 
 	ProcnetWork procnetWorkCmd `cmd:"" hidden:""`
 	ProcnetHold procnetHoldCmd `cmd:"" hidden:""`
 
-	Compare compareCmd `cmd:"" help:"Tell what changed from one set of results to another."`
+	Compare compareCmd `cmd:"" kin:"diff" help:"Tell what changed from one set of results to another."`
 }
 
 // program is what the commands get besides their flags.

@@ -156,7 +156,7 @@ func TestFailOnLoss(t *testing.T) {
 
 func TestUnwritableResult(t *testing.T) {
 	start := time.Now()
-	got := stress("clash", "--pace", "rate:1", "--json", filepath.Join(t.TempDir(), "missing", "result.json"))
+	got := stress("clash", "--pace", "rate:1", "--json", filepath.Join(os.DevNull, "result.json"))
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "result file") || time.Since(start) > 10*time.Second {
 		t.Errorf("%+v after %v, want status 1 before anything is sent", got, time.Since(start))
 	}
@@ -236,4 +236,11 @@ func receivedDatagrams(t *testing.T) string {
 	}
 	t.Fatal("no UDP counters")
 	return ""
+}
+
+func TestAllFlags(t *testing.T) {
+	testkit.Commands(t, func(args ...string) (int, string) {
+		got := stress(args...)
+		return got.status, got.stdout + got.stderr
+	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -23,10 +22,10 @@ type soakCmd struct {
 	Seed     uint64        `help:"What the flows are drawn from; 0: draw one." default:"0"`
 
 	Target []soakTarget `help:"Where flows go; repeatable. /echo: payloads are returned; /lossy: packets are meant to be dropped on the way. Default: port 7/echo and 9 of the namespaces that are made." placeholder:"ADDR:PORT[/echo][/lossy]"`
-	Source []netip.Addr `help:"Where flows come from; repeatable." placeholder:"ADDR"`
+	Source []netip.Addr `help:"Where flows come from; repeatable. Default: the addresses of the namespaces that are made, or the kernel's choice." placeholder:"ADDR"`
 	placesFlags
 
-	WatchPID         []int `name:"watch-pid" help:"Watch the memory and the descriptors of this process, too; repeatable." placeholder:"PID"`
+	WatchPID         []int `name:"watch-pid" help:"Watch the memory and the descriptors of this process, too; repeatable. Without it: of this program alone." placeholder:"PID"`
 	MemoryGrowth     int   `help:"MiB that a watched process may grow by after a quarter of the time." default:"${soak_memory}"`
 	DescriptorGrowth int   `help:"Descriptors that a watched process may have more at the end than at the start." default:"${soak_descriptors}"`
 
@@ -97,7 +96,7 @@ func (c *soakCmd) config() (soak.Config, error) {
 			m.Sources6 = append(m.Sources6, a)
 		}
 	}
-	return cfg, errors.Join(c.check(cfg.Makes), cfg.Prepare())
+	return cfg, cfg.Prepare()
 }
 
 // Run is called by kong.

@@ -90,9 +90,9 @@ func TestSoakUsage(t *testing.T) {
 		"want echo or lossy":       {"--target", "192.0.2.1:7/ecko"},
 		"such as 192.0.2.1:7/echo": {"--target", "192.0.2.1"},
 		"no source address":        {"--target", "192.0.2.1:7"},
-		"topology loopback":        {"--topology", "loopback", "--sender-netns", "/nowhere"},
-		"duration 0s":              {"--duration", "0s", "--rate=-1"},
-		"rate -1":                  {"--duration", "0s", "--rate=-1"},
+		"leave one out":            {"--topology", "loopback", "--sender-netns", "/nowhere"},
+		"duration 0s":              {"--duration", "0s", "--rate", "0"},
+		"rate 0":                   {"--duration", "0s", "--rate", "0"},
 		"no targets":               {"--sender-netns", "/nowhere"},
 		"8.8.8.8":                  {"--target", "8.8.8.8:9", "--source", "192.0.2.1"},
 	} {

@@ -78,10 +78,17 @@ func (p Program) run(args []string, stdout, stderr io.Writer, options []kong.Opt
 	if err != nil {
 		return fmt.Errorf("command line definition: %w", err)
 	}
+	complete(parser.Model.Node)
 	command, err := parser.Parse(args)
-	switch {
+	if err == nil && !exited {
+		err = checkTogether(command)
+	}
+	switch wrong, parsed := errors.AsType[*kong.ParseError](err); {
 	case exited:
 		return nil
+	case parsed:
+		better, where := explain(err, wrong.Context)
+		return fmt.Errorf("%w: %w; see %s --help", ErrUsage, better, where)
 	case err != nil:
 		return fmt.Errorf("%w: %w; see %s --help", ErrUsage, err, p.Name)
 	}

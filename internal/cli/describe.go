@@ -2,8 +2,10 @@ package cli
 
 import (
 	"encoding/json"
-	"slices"
+	"net/netip"
+	"reflect"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -55,6 +57,8 @@ type flag struct {
 	Values  []string `json:"values,omitempty"` // all there are, where that is a list
 	File    bool     `json:"file,omitempty"`   // the value is the name of a file or folder
 	Default string   `json:"default,omitempty"`
+	// Kind is time, number or address where the value is one.
+	Kind string `json:"kind,omitempty"`
 }
 
 // describeNode leaves out what is hidden.
@@ -90,8 +94,23 @@ func describeOne(f *kong.Flag) flag {
 		d.File = true
 	}
 	d.File = d.File || strings.HasPrefix(d.Value, "FILE") || strings.HasPrefix(d.Value, "DIR")
-	if f.Enum != "" {
-		d.Values = slices.DeleteFunc(f.EnumSlice(), func(v string) bool { return v == "" })
-	}
+	d.Values, d.Kind = enumeration(f), kindOf(f.Target.Type())
 	return d
+}
+
+// kindOf is what a value of a type is, or one of several.
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return kindOf(t.Elem())
+	case reflect.Int, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float64:
+		return "number"
+	}
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return "time"
+	case reflect.TypeFor[netip.Addr]():
+		return "address"
+	}
+	return ""
 }

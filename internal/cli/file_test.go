@@ -66,7 +66,14 @@ func TestWriteFileToPipe(t *testing.T) {
 
 func TestCanWrite(t *testing.T) {
 	folder := t.TempDir()
-	for _, path := range []string{folder, filepath.Join(folder, "no", "file")} {
+	file := filepath.Join(folder, "new", "one", "file")
+	if err := CanWrite(file); err != nil {
+		t.Errorf("its folders are not made: %v", err)
+	}
+	if err := WriteFile(file, []byte("x")); err != nil {
+		t.Error(err)
+	}
+	for _, path := range []string{folder, filepath.Join(file, "below")} {
 		if CanWrite(path) == nil {
 			t.Errorf("%s: no error", path)
 		}

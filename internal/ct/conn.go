@@ -78,7 +78,7 @@ func explain(op string, err error) error {
 	err = fmt.Errorf("conntrack: %s: %w", op, err)
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: CAP_NET_ADMIN is needed in this network namespace (root of its user namespace has it)", err)
+		return fmt.Errorf("%w: CAP_NET_ADMIN is needed in this network namespace (root of its user namespace has it): start it by sudo, or from a unit with AmbientCapabilities=CAP_NET_ADMIN", err)
 	case errors.Is(err, unix.EINVAL):
 		// nfnetlink's answer for a subsystem that is not there and that it could not load.
 		return fmt.Errorf("%w: this kernel has no ctnetlink: modprobe nf_conntrack_netlink (CONFIG_NF_CT_NETLINK)", err)

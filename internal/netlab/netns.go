@@ -91,6 +91,8 @@ func (n *NetNS) Do(f func() error) (err error) {
 // Enter locks the calling goroutine to its thread and moves the thread into
 // the namespace. Leave, called on the same goroutine, takes it back where it
 // was. [NetNS.Do] is the better choice wherever a function's scope fits.
+//
+// A thread that is there already stays: setns(2) takes CAP_SYS_ADMIN for its own namespace too.
 func (n *NetNS) Enter() (leave func() error, err error) {
 	runtime.LockOSThread()
 	before, err := netns.Get()
@@ -98,9 +100,15 @@ func (n *NetNS) Enter() (leave func() error, err error) {
 		runtime.UnlockOSThread()
 		return nil, fmt.Errorf("find the thread's network namespace: %w", err)
 	}
+	if before.Equal(netns.NsHandle(n.file.Fd())) {
+		return func() error {
+			runtime.UnlockOSThread()
+			return before.Close()
+		}, nil
+	}
 	if err := netns.Set(netns.NsHandle(n.file.Fd())); err != nil {
 		runtime.UnlockOSThread()
-		return nil, errors.Join(fmt.Errorf("enter network namespace %s: %w", n.Path(), err), before.Close())
+		return nil, errors.Join(fmt.Errorf("enter network namespace %s (needs CAP_SYS_ADMIN): %w", n.file.Name(), err), before.Close())
 	}
 	return func() error {
 		if err := netns.Set(before); err != nil {

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
@@ -73,6 +76,34 @@ func TestDoLeavesAfterPanic(t *testing.T) {
 	}()
 	if now := current(t); now != home {
 		t.Errorf("in %s after a panic, want %s", now, home)
+	}
+}
+
+// A service with CAP_NET_ADMIN alone works in the namespace that it is in.
+func TestDoWhereItIs(t *testing.T) {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread's capabilities end with it
+		done <- func() error {
+			head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			var none [2]unix.CapUserData
+			if err := unix.Capset(&head, &none[0]); err != nil {
+				return err
+			}
+			here, err := netlab.OpenNetNS("/proc/thread-self/ns/net")
+			if err != nil {
+				return err
+			}
+			ran := false
+			err = errors.Join(here.Do(func() error { ran = true; return nil }), here.Close())
+			if err == nil && !ran {
+				err = errors.New("it did not run")
+			}
+			return err
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -16,9 +16,6 @@ var lineFormats = map[string]func([]byte, *ct.Event, time.Time) []byte{
 	"csv":   appendCSV,
 }
 
-// IsFormat says whether events can be written in a format of that name.
-func IsFormat(name string) bool { return lineFormats[name] != nil }
-
 const csvHeader = "time,type,protocol,src,dst,sport,dport,reply_src,reply_dst,reply_sport,reply_dport,id,status,timeout,state,mark,zone," +
 	"packets,bytes,reply_packets,reply_bytes\n"
 

@@ -24,9 +24,6 @@ type Config struct {
 func (c *Config) Prepare() error {
 	c.Traffic.Packets = c.packets()
 	var errs []error
-	if c.Traffic.Blind && c.FailOnLoss {
-		errs = append(errs, errors.New("--blind sees no loss: leave it or --fail-on-loss out"))
-	}
 	if c.Way.NAT == "backends" {
 		errs = append(errs, errors.New("--nat backends: only clash hears at several addresses; use dnat"))
 	}

@@ -137,9 +137,6 @@ func options(b *strings.Builder, flags []option) {
 			name = "-" + f.Short + ", " + name
 		}
 		fmt.Fprintf(b, ".TP\n.B %s\n%s\n", escape(name), escape(f.Help))
-		if f.Default != "" && !strings.Contains(f.Value, f.Default) {
-			fmt.Fprintf(b, "The default is %s.\n", escape(f.Default))
-		}
 	}
 }
 
