@@ -75,10 +75,10 @@ func TestLiveJSON(t *testing.T) {
 
 func TestLiveWrongUsage(t *testing.T) {
 	for args, want := range map[string]string{
-		"live --interval 1ms":                     "50ms",
-		"live --duration=-1s":                     "below 0",
-		"live --all-netns --netns x":              "leave one out",
-		"live --interval 0":                       "--interval",
+		"live --interval 1ms":        "50ms",
+		"live --duration=-1s":        "below 0",
+		"live --all-netns --netns x": "leave one out",
+		"live --interval 0":          "--interval",
 	} {
 		if got := command(t.Context(), strings.Fields(args)...); got.status != cli.Usage ||
 			!strings.Contains(got.stderr, want) {
