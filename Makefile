@@ -55,10 +55,11 @@ build: ## Build bin/verdictd, bin/stress, bin/conntrackwatch and bin/lab, static
 
 # Programs to compare with, and to stand behind the gate: a machine without cc or libnetfilter_queue does without them.
 .PHONY: references
-references: ## Build bin/nfq_reference and bin/send_reference, the C programs that the lab compares with, where that can be
+references: ## Build bin/nfq_reference, bin/nfq_floor and bin/send_reference, the C programs that the lab compares with, where that can be
 	@mkdir -p bin
-	@rm -f bin/nfq_reference bin/send_reference
+	@rm -f bin/nfq_reference bin/nfq_floor bin/send_reference
 	-$(CC) -O2 -Wall -Wextra -o bin/nfq_reference lab/reference/nfq_reference.c -lnetfilter_queue -lnfnetlink
+	-$(CC) -O2 -Wall -Wextra -o bin/nfq_floor lab/reference/nfq_floor.c
 	-$(CC) -O2 -Wall -Wextra -o bin/send_reference lab/reference/send_reference.c
 
 .PHONY: demo

@@ -23,6 +23,7 @@ type benchQueueCmd struct {
 	Packets   int      `help:"Packets that are counted in a turn of settled flows." default:"200000"`
 	Fresh     int      `help:"The same in a turn of new flows." default:"40000"`
 	Window    int      `help:"Packets under way at most." default:"256"`
+	Payload   int      `help:"Bytes of each packet's payload, 1 to 8192." default:"64"`
 	Only      []string `sep:"none" help:"Programs to measure, by the names in the table. May be repeated. Default: all." placeholder:"NAME"`
 	Reference string   `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
 	Require   string   `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg+hold@path/mmsg@path<=1.12'; @path is the CPU time of the whole path, sender and rules included." placeholder:"A/B<=X,..."`
@@ -32,7 +33,7 @@ type benchQueueCmd struct {
 
 func (c *benchQueueCmd) config() *queue.Config {
 	return &queue.Config{
-		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Only: c.Only, Reference: c.Reference,
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Payload: c.Payload, Only: c.Only, Reference: c.Reference,
 		Require: c.Require,
 	}
 }

@@ -19,24 +19,16 @@
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
 #include <getopt.h>
 #include <linux/netfilter.h>
-#include <linux/netlink.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <libnetfilter_queue/libnetfilter_queue.h>
+
+#define PROGRAM "nfq_reference"
+#include "service.h"
 
 /* delay is how long each packet is thought about. */
 static struct timespec delay;
@@ -62,35 +54,10 @@ static int drops(struct nfq_data *data)
 	return 0;
 }
 
-/* stop may run at any time: the kernel unbinds the queue of a process that is gone. */
-static void stop(int signal_number)
-{
-	(void)signal_number;
-	_exit(0);
-}
-
-static _Noreturn void die(const char *what)
-{
-	fprintf(stderr, "nfq_reference: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
 static _Noreturn void usage(void)
 {
 	fputs("usage: nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS] [--drop-port N ...]\n", stderr);
 	exit(2);
-}
-
-/* number reads an option's value, which is at most `most`. */
-static long number(const char *text, long most)
-{
-	char *end;
-
-	errno = 0;
-	long n = strtol(text, &end, 10);
-	if (errno || end == text || *end || n < 0 || n > most)
-		usage();
-	return n;
 }
 
 static int judge_packet(struct nfq_q_handle *queue, struct nfgenmsg *message, struct nfq_data *data, void *user)
@@ -106,49 +73,6 @@ static int judge_packet(struct nfq_q_handle *queue, struct nfgenmsg *message, st
 	return nfq_set_verdict(queue, ntohl(header->packet_id), drop_port_count && drops(data) ? NF_DROP : NF_ACCEPT, 0, NULL);
 }
 
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof set, &set) < 0)
-		die("pin to the CPU");
-}
-
-/* prepare_socket gives it what verdictd's has: a large buffer, past net.core.rmem_max where that is allowed, and no
- * ENOBUFS. */
-static void prepare_socket(int fd, int receive_buffer)
-{
-	int one = 1;
-
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) < 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer) < 0)
-		die("set the receive buffer");
-	if (setsockopt(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &one, sizeof one) < 0)
-		die("set NETLINK_NO_ENOBUFS");
-}
-
-/* say_ready is sd_notify(3) for sockets that have a path. */
-static void say_ready(void)
-{
-	static const char ready[] = "READY=1";
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-
-	if (!path)
-		return;
-	if (strlen(path) >= sizeof to.sun_path) {
-		errno = ENAMETOOLONG;
-		die("NOTIFY_SOCKET");
-	}
-	strcpy(to.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || sendto(fd, ready, strlen(ready), 0, (struct sockaddr *)&to, sizeof to) < 0)
-		die("notify NOTIFY_SOCKET");
-	close(fd);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -162,7 +86,6 @@ int main(int argc, char **argv)
 	};
 	/* A packet is at most 64 KiB; the rest is headers and attributes. */
 	static char buffer[0xffff + 4096] __attribute__((aligned(8)));
-	struct sigaction action = {.sa_handler = stop};
 	long queue_number = -1, cpu = -1, max_length = 0, receive_buffer = 8 << 20;
 	int option;
 	long micros;
@@ -191,8 +114,7 @@ int main(int argc, char **argv)
 	if (cpu >= 0)
 		pin((int)cpu);
 	prctl(PR_SET_TIMERSLACK, 1UL); /* a delay ends when it is due, and not 50 us later */
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
+	end_on_signals();
 
 	struct nfq_handle *library = nfq_open();
 	if (!library)

@@ -16,9 +16,11 @@ const Schema = 1
 // noisy is a spread, relative to the median, from which on a figure is to be taken with care.
 const noisy = 0.25
 
-// A Spread is the median of the valid rounds and the ends of their range.
+// A Spread is the median of the valid rounds, the quartiles beside it, and the ends of their range.
 type Spread struct {
 	Median float64 `json:"median"`
+	Q1     float64 `json:"q1"`
+	Q3     float64 `json:"q3"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
@@ -30,7 +32,9 @@ func NewSpread(values []float64) *Spread {
 	}
 	sample := (&stats.Sample{Xs: values}).Copy().Sort()
 	least, most := sample.Bounds()
-	return &Spread{Median: sample.Quantile(0.5), Min: least, Max: most}
+	return &Spread{
+		Median: sample.Quantile(0.5), Q1: sample.Quantile(0.25), Q3: sample.Quantile(0.75), Min: least, Max: most,
+	}
 }
 
 // MedianText is the median in words, - for no values.

@@ -60,18 +60,18 @@ func LeftOut(candidates, only []string, canRun func(i int) error) map[string]err
 	return missing
 }
 
-// Rounds gives every candidate that is not missing its turn, and that again and again: what slows the machine down
-// meanwhile slows all of them. A turn's directory is not made yet.
+// Rounds gives every candidate that is not missing its turn, from the first round to the last: what slows the machine
+// down meanwhile slows all of them. A turn's directory is not made yet.
 func Rounds[S any, P interface {
 	*S
 	Turn
 }](
-	ctx context.Context, n int, candidates []string, missing map[string]error, progressTo io.Writer,
+	ctx context.Context, first, last int, candidates []string, missing map[string]error, progressTo io.Writer,
 	turn func(i, round int, dir string) S,
 ) ([]S, error) {
 	samples := []S{}
 	err := testbed.WithFiles(func(dir string) {
-		for round := 1; round <= n; round++ {
+		for round := first; round <= last; round++ {
 			for i, name := range candidates {
 				if missing[name] != nil {
 					continue
@@ -87,7 +87,7 @@ func Rounds[S any, P interface {
 				} else {
 					line = P(&s).Figures()
 				}
-				fmt.Fprintf(progressTo, "[round %d/%d] %s: %s\n", round, n, name, line)
+				fmt.Fprintf(progressTo, "[round %d/%d] %s: %s\n", round, last, name, line)
 			}
 		}
 	})

@@ -29,7 +29,10 @@ type Foreign struct {
 // start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a
 // thread for each. The process is the first of them.
 func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) {
-	common := []string{"--max-length", strconv.Itoa(f.MaxLength), "--delay", strconv.Itoa(int(f.Delay.Microseconds()))}
+	common := []string{"--max-length", strconv.Itoa(f.MaxLength)}
+	if f.Delay > 0 {
+		common = append(common, "--delay", strconv.Itoa(int(f.Delay.Microseconds())))
+	}
 	if f.Program == report.ProgramGo {
 		lab, err := os.Executable()
 		if err != nil {

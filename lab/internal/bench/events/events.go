@@ -67,7 +67,7 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 	if _, err := exec.LookPath("conntrack"); err != nil {
 		missing["conntrack"] = fmt.Errorf("%w (Debian: conntrack)", err)
 	}
-	result.Samples, err = bench.Rounds(ctx, c.Rounds, Names(), missing, w, func(i, round int, dir string) sample {
+	result.Samples, err = bench.Rounds(ctx, 1, c.Rounds, Names(), missing, w, func(i, round int, dir string) sample {
 		l := &listeners[i]
 		s := sample{Round: round, Listener: l.name}
 		if err := b.measure(ctx, l, dir, &s); err != nil {

@@ -18,7 +18,7 @@ import (
 // 127.0.0.0/8 of its own, which are all local. It polls, as load does.
 type freshLoad struct {
 	source, sink int
-	burst        int
+	burst, size  int  // packets of a flow, and bytes of a packet's payload
 	answers      bool // the sink sends every packet back, and a packet has arrived when its answer has
 	window       int  // packets under way at most
 
@@ -32,10 +32,11 @@ type freshLoad struct {
 }
 
 // openFresh makes the sockets in the calling thread's network namespace.
-func openFresh(burst int, answers bool, window int) (_ *freshLoad, err error) {
+func openFresh(burst int, answers bool, window, size int) (_ *freshLoad, err error) {
 	l := &freshLoad{
-		source: -1, sink: -1, burst: burst, answers: answers, window: max(burst, window), patience: deliveredWithin,
-		out: newDatagrams(burst), in: newDatagrams(max(burst, window)), back: newDatagrams(max(burst, window)),
+		source: -1, sink: -1, burst: burst, size: size, answers: answers, window: max(burst, window), patience: deliveredWithin,
+		out: newDatagrams(burst, size), in: newDatagrams(max(burst, window), size),
+		back: newDatagrams(max(burst, window), size),
 	}
 	defer func() {
 		if err != nil {
@@ -124,7 +125,7 @@ func (l *freshLoad) receive() (int, error) {
 	}
 	if n > 0 {
 		for i := range n {
-			l.in.iovs[i].SetLen(payloadSize)
+			l.in.iovs[i].SetLen(l.size)
 		}
 		if err := l.meter.measure(func() error { return sendMessages(l.sink, l.in.msgs[:n]) }); err != nil {
 			return 0, fmt.Errorf("answer: %w", err)
@@ -142,14 +143,14 @@ type datagrams struct {
 	bytes    []byte
 }
 
-func newDatagrams(n int) datagrams {
+func newDatagrams(n, size int) datagrams {
 	d := datagrams{
 		msgs: make([]nfnl.Mmsghdr, n), iovs: make([]unix.Iovec, n), names: make([]unix.RawSockaddrInet4, n),
-		controls: make([][4]uint64, n), bytes: make([]byte, n*payloadSize),
+		controls: make([][4]uint64, n), bytes: make([]byte, n*size),
 	}
 	for i := range n {
-		d.iovs[i].Base = &d.bytes[i*payloadSize]
-		d.iovs[i].SetLen(payloadSize)
+		d.iovs[i].Base = &d.bytes[i*size]
+		d.iovs[i].SetLen(size)
 		d.msgs[i].Hdr.Iov = &d.iovs[i]
 		d.msgs[i].Hdr.SetIovlen(1)
 	}

@@ -39,6 +39,8 @@ type sample struct {
 	Variant string `json:"variant"`
 	// Invalid says why the figures do not count; empty if they do.
 	Invalid string `json:"invalid"`
+	// Disturbed says that something else took the machine's time in this round, which was repeated.
+	Disturbed string `json:"disturbed,omitempty"`
 	// CPUPerPacket is the daemon's, and that of verdictd guard beside another program. PathCPUPerPacket has the sends
 	// with it, and so the rules, conntrack, and the queueing.
 	CPUPerPacket     float64 `json:"cpu_us_per_packet"`
@@ -105,7 +107,7 @@ func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample)
 	case q.IDSequence < uint32(b.judged(v)):
 		return fmt.Errorf("only %d of %d packets came through the queue", q.IDSequence, b.judged(v))
 	}
-	if v.isReference() && !v.guarded() {
+	if !v.program.isVerdictd() && !v.guarded() {
 		return nil
 	}
 	if err := daemons[len(daemons)-1].Stop(syscall.SIGTERM); err != nil {
@@ -136,11 +138,12 @@ type turnLoad interface {
 // open makes the load of a variant's case in the calling thread's namespace.
 func (b *comparison) open(v *variant) (turnLoad, error) {
 	if v.load != caseSettled {
-		l, err := openFresh(v.load.burstOf(), v.load == caseAnswer, b.window)
+		l, err := openFresh(v.load.burstOf(), v.load == caseAnswer, b.window, b.payload)
 		return &freshTurn{l, b.flows(v)}, err
 	}
 	n := netlab.Networks["ipv4"]
-	l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows], b.window)
+	l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows], b.window,
+		b.payload)
 	return &settledTurn{l, b.packets}, err
 }
 
@@ -240,10 +243,10 @@ func (b *comparison) takeStatistics(v *variant, path string, s *sample) error {
 	if err != nil {
 		return err
 	}
-	if !v.isReference() && d.Total == nil {
+	if v.program.isVerdictd() && d.Total == nil {
 		return errors.New("verdictd's statistics tell of no queue")
 	}
-	if !v.isReference() {
+	if v.program.isVerdictd() {
 		perReceive := float64(d.Total.Received) / float64(max(1, d.Total.Batches))
 		s.PacketsPerReceive = &perReceive
 	}

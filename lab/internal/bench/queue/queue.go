@@ -16,6 +16,7 @@ type Config struct {
 	Packets int // that are counted in a turn of settled flows
 	Fresh   int // the same in a turn of new flows
 	Window  int // packets under way at most
+	Payload int // bytes of each packet's payload
 	// Only are names of variants, all without any. Reference is the C program. Require are bounds on ratios, see
 	// bench.ParseRequirements.
 	Only      []string
@@ -28,7 +29,8 @@ func (c *Config) Validate() error {
 	_, err := bench.ParseRequirements(c.Require, figureNames())
 	return errors.Join(err, bench.KnownOnly(c.Only, Names()),
 		testbed.Within("--rounds", c.Rounds, 1, 1000), testbed.Within("--packets", c.Packets, 1000, 100_000_000),
-		testbed.Within("--fresh", c.Fresh, 1000, 4_000_000), testbed.Within("--window", c.Window, 1, 4096))
+		testbed.Within("--fresh", c.Fresh, 1000, 4_000_000), testbed.Within("--window", c.Window, 1, 65536),
+		testbed.Within("--payload", c.Payload, 1, 8192))
 }
 
 // Run gives every variant its turn in every round, with its progress on w.
@@ -38,20 +40,18 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 		return nil, err
 	}
 	b := comparison{
-		Programs: t.Programs, reference: c.Reference, window: c.Window, packets: c.Packets, fresh: c.Fresh,
+		Programs: t.Programs, reference: c.Reference, window: c.Window, payload: c.Payload, packets: c.Packets, fresh: c.Fresh,
 		loadCPU: t.CPUs[0], daemonCPU: t.CPUs[min(1, len(t.CPUs)-1)],
 	}
 	result := &Result{Head: bench.Head[report.Host, settings, sample]{
 		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
 			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: settledFlows,
-			Payload: payloadSize,
+			Payload: c.Payload,
 			LoadCPU: b.loadCPU, DaemonCPU: b.daemonCPU,
 		},
 	}}
 	missing := bench.LeftOut(Names(), c.Only, func(i int) error { return b.canRun(&variants[i]) })
-	result.Samples, err = bench.Rounds(ctx, c.Rounds, Names(), missing, w, func(i, round int, dir string) sample {
-		return b.measure(ctx, &variants[i], round, dir)
-	})
+	result.Samples, err = b.rounds(ctx, c.Rounds, missing, w)
 	if err != nil {
 		return nil, err
 	}

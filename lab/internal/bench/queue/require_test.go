@@ -31,7 +31,7 @@ func TestParseRequirementsRefuses(t *testing.T) {
 		"mmsg<=0.6":         "VARIANT/VARIANT<=NUMBER",
 		"mmsg/c<0.6":        "VARIANT/VARIANT<=NUMBER",
 		"mmsg/c<=0.6,":      "VARIANT/VARIANT<=NUMBER",
-		"mmsg/rust<=0.6":    `no variant "rust"; there are mmsg, mmsg+hold, gonfqueue`,
+		"mmsg/rust<=0.6":    `no variant "rust"; there are floor, mmsg, mmsg+hold`,
 		"mmsg/c<=much":      "not a number above 0",
 		"mmsg/c<=0":         "not a number above 0",
 		"mmsg/c<=NaN":       "not a number above 0",

@@ -56,6 +56,13 @@ func figureNames() []string {
 
 // ratios are those that are always shown.
 var ratios = []bench.Ratio{
+	bench.RatioOf("mmsg", "floor"),
+	bench.RatioOf("mmsg+hold+metrics", "floor"),
+	bench.RatioOf("mmsg+hold+metrics", "c"),
+	bench.RatioOf("mmsg+hold+metrics", "gonfqueue"),
+	bench.RatioOf("mmsg+hold+metrics", "mmsg+hold"),
+	bench.RatioOf("mmsg+hold+1000 rules", "mmsg+hold+metrics"),
+	bench.RatioOf("mmsg+hold+1000 rules", "floor"),
 	bench.RatioOf("mmsg", "c"),
 	bench.RatioOf("mmsg", "gonfqueue"),
 	bench.RatioOf("mmsg+hold", "c"),
@@ -63,6 +70,8 @@ var ratios = []bench.Ratio{
 	bench.RatioOf("mmsg+hold", "mmsg"),
 	bench.RatioOf("mmsg+hold"+atPath, "mmsg"+atPath),
 	bench.RatioOf("c+hold"+atPath, "c"+atPath),
+	bench.RatioOf("new:mmsg+hold", "new:mmsg"),
+	bench.RatioOf("burst:mmsg+hold", "burst:mmsg"),
 	bench.RatioOf("burst:mmsg+hold"+atPath, "burst:mmsg"+atPath),
 	bench.RatioOf("answer:mmsg+hold"+atPath, "answer:mmsg"+atPath),
 }
@@ -86,6 +95,8 @@ func summarise(samples []sample, missing map[string]error) []summary {
 				continue
 			case m.Invalid != "":
 				invalid = m.Invalid
+				continue
+			case m.Disturbed != "":
 				continue
 			}
 			s.ValidRounds++
@@ -121,6 +132,7 @@ func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
 			b.NoteNoise(s.Variant, s.CPUPerPacket)
 		}
 	}
+	b.noteDisturbed()
 	b.NoteOneCPU(b.Settings.LoadCPU, b.Settings.DaemonCPU, "the daemon")
 	b.Ratios = bench.CompareMedians(medians, ratios, required)
 	for i := range b.Ratios {
@@ -130,6 +142,19 @@ func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
 	}
 	b.Verdict = bench.JudgeRatios(b.Ratios, bench.FailedTurns(b.Samples, b.Interrupted),
 		"Every packet of every round arrived; no bounds were required.")
+}
+
+// noteDisturbed says how many rounds do not count.
+func (b *Result) noteDisturbed() {
+	rounds := map[int]bool{}
+	for i := range b.Samples {
+		if s := &b.Samples[i]; s.Disturbed != "" {
+			rounds[s.Round] = true
+		}
+	}
+	if len(rounds) > 0 {
+		b.Note("%d rounds were disturbed by others and do not count.", len(rounds))
+	}
 }
 
 // WriteText writes the tables for people, and the verdict below them.
@@ -147,7 +172,7 @@ func (b *Result) WriteText(w io.Writer) error {
 	fmt.Fprintf(&text, "first and held: how long the gate had a packet, medians.\n\n")
 
 	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "program\tCPU us/packet\tmin..max\tpath us/packet\tmin..max\tpackets/s\tpackets/receive\tfirst "+
+	fmt.Fprintln(t, "program\tCPU us/packet\tquartiles\tpath us/packet\tquartiles\tpackets/s\tpackets/receive\tfirst "+
 		"us\theld us\trounds")
 	for i := range b.Variants {
 		v := &b.Variants[i]
@@ -159,8 +184,8 @@ func (b *Result) WriteText(w io.Writer) error {
 			receive = fmt.Sprintf("%.1f", v.PacketsPerReceive.Median)
 		}
 		c, p := v.CPUPerPacket, v.PathCPUPerPacket
-		fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.2f\t%.2f..%.2f\t%.0f\t%s\t%s\t%s\t%d\n", v.Variant, c.Median, c.Min,
-			c.Max, p.Median, p.Min, p.Max,
+		fmt.Fprintf(t, "%s\t%.2f\t%.2f..%.2f\t%.2f\t%.2f..%.2f\t%.0f\t%s\t%s\t%s\t%d\n", v.Variant, c.Median, c.Q1,
+			c.Q3, p.Median, p.Q1, p.Q3,
 			v.PacketsPerSecond.Median, receive, v.FirstUS.MedianText(), v.HeldUS.MedianText(), v.ValidRounds)
 	}
 	if err := t.Flush(); err != nil {

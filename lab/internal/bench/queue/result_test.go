@@ -74,7 +74,7 @@ func TestJudgeInterruptedBench(t *testing.T) {
 	b := judged(t, "")
 	b.Interrupted = true
 	b.judge(nil, nil)
-	if b.Verdict.OK || b.Variants[1].NotMeasured != "interrupted" {
-		t.Errorf("verdict %+v, %+v", b.Verdict, b.Variants[1])
+	if b.Verdict.OK || b.Variants[2].NotMeasured != "interrupted" {
+		t.Errorf("verdict %+v, %+v", b.Verdict, b.Variants[2])
 	}
 }

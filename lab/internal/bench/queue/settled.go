@@ -18,15 +18,15 @@ const (
 	// settledFlows is how many flows the load has, all of them as old as the warm-up.
 	settledFlows = 8
 
-	// payloadSize is a small packet's: what a packet costs is measured, and not what its bytes do.
-	payloadSize = 64
-
 	// deliveredWithin is when a load gives up on packets that do not arrive.
 	deliveredWithin = 5 * time.Second
 )
 
 // maxChunk is how many packets one send may hold: UDP_MAX_SEGMENTS was 64 at first, and is 128 now.
 const maxChunk = 64
+
+// maxDatagram is the longest payload of a UDP datagram over IPv4, in bytes.
+const maxDatagram = 65507
 
 // A load is UDP flows in a closed loop, on the thread that opened it: packets are sent as long as no more than a window
 // of them is under way, so that none is lost to a full queue, and every daemon has as much to do as it can.
@@ -44,6 +44,7 @@ type load struct {
 	window  int
 	chunk   int    // packets a send
 	next    int    // flow to send
+	size    int    // of a packet's payload
 	payload []byte // of a chunk
 	in      *inbox
 	meter   cpuMeter
@@ -52,10 +53,10 @@ type load struct {
 }
 
 // openLoad makes the sockets in the calling thread's network namespace.
-func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load, err error) {
-	chunk := min(max(1, window/8), maxChunk)
-	l := &load{sink: -1, window: window, chunk: chunk, payload: make([]byte, chunk*payloadSize), in: newInbox(window),
-		patience: deliveredWithin}
+func openLoad(target netip.AddrPort, sources []netip.Addr, window, size int) (_ *load, err error) {
+	chunk := min(max(1, window/8), maxChunk, maxDatagram/size)
+	l := &load{sink: -1, window: window, chunk: chunk, size: size, payload: make([]byte, chunk*size),
+		in: newInbox(window, size), patience: deliveredWithin}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
@@ -80,7 +81,7 @@ func openLoad(target netip.AddrPort, sources []netip.Addr, window int) (_ *load,
 			Port: int(target.Port())}); err != nil {
 			return nil, fmt.Errorf("connect to %v: %w", target, err)
 		}
-		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, payloadSize); err != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, size); err != nil {
 			return nil, fmt.Errorf("set UDP_SEGMENT (needs Linux 4.18): %w", err)
 		}
 	}
@@ -115,7 +116,7 @@ func (l *load) send(ctx context.Context, packets int) error {
 	lull := newLull(l.patience)
 	for arrived < packets {
 		if n := min(l.chunk, packets-sent); n > 0 && sent-arrived+n <= l.window {
-			send := func() error { return sendAll(l.flows[l.next], l.payload[:n*payloadSize]) }
+			send := func() error { return sendAll(l.flows[l.next], l.payload[:n*l.size]) }
 			if err := l.meter.measure(send); err != nil {
 				return fmt.Errorf("send packet %d of %d: %w", sent+1, packets, err)
 			}
@@ -152,11 +153,11 @@ func sendAll(fd int, datagram []byte) error {
 type inbox struct {
 	msgs  []nfnl.Mmsghdr
 	iov   unix.Iovec
-	bytes [payloadSize]byte
+	bytes []byte
 }
 
-func newInbox(packets int) *inbox {
-	in := &inbox{msgs: make([]nfnl.Mmsghdr, packets)}
+func newInbox(packets, size int) *inbox {
+	in := &inbox{msgs: make([]nfnl.Mmsghdr, packets), bytes: make([]byte, size)}
 	in.iov.Base = &in.bytes[0]
 	in.iov.SetLen(len(in.bytes))
 	for i := range in.msgs {

@@ -32,7 +32,7 @@ func withLoad(t *testing.T, window int, f func(*load) error) error {
 	n := netlab.Networks["ipv4"]
 	return bench.OnCPU(cpus[0], func() error {
 		return top.Queue.Do(func() error {
-			l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows], window)
+			l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows], window, 64)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,11 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
@@ -23,6 +27,7 @@ type loadCase string
 const (
 	caseSettled loadCase = ""       // of a few flows that are confirmed, and listed where there is a gate
 	caseBurst   loadCase = "burst"  // bursts of new flows
+	caseNew     loadCase = "new"    // new flows of one packet
 	caseAnswer  loadCase = "answer" // new flows of one packet and its answer
 )
 
@@ -38,12 +43,27 @@ func (c loadCase) burstOf() int {
 type variant struct {
 	load    loadCase
 	base    string
-	backend vocabulary.Backend // empty: the C program
+	program program
 	guard   vocabulary.GuardMode
 	// taskset pins the whole process from outside. verdictd pins the threads of its own backend; the library receives
 	// on any thread, and runs as its users run it, and once confined to one CPU for comparison.
 	taskset bool
+	// rules is how many rules verdictd has, none of which matches. metrics has it serve /metrics.
+	rules   int
+	metrics bool
 }
+
+// A program is what judges.
+type program uint8
+
+const (
+	mmsg      program = iota // verdictd
+	gonfqueue                // verdictd with that backend
+	library                  // the C program on libnetfilter_queue
+	floor                    // the C program that does the least
+)
+
+func (p program) isVerdictd() bool { return p == mmsg || p == gonfqueue }
 
 func (v *variant) name() string {
 	if v.load == caseSettled {
@@ -58,30 +78,40 @@ const (
 	guardHold = vocabulary.GuardMode(report.GuardHold)
 )
 
+// floorVariant is the one that tells whether a round was disturbed.
+const floorVariant = "floor"
+
 // variants are what is compared, in the order in which each round measures them: a guarded one behind its floor.
 var variants = []variant{
-	{base: "mmsg", backend: vocabulary.BackendMmsg, guard: guardOff},
-	{base: "mmsg+hold", backend: vocabulary.BackendMmsg, guard: guardHold},
-	{base: "gonfqueue", backend: vocabulary.BackendGoNFQueue, guard: guardOff},
-	{base: "gonfqueue+hold", backend: vocabulary.BackendGoNFQueue, guard: guardHold},
-	{base: "gonfqueue, one CPU", backend: vocabulary.BackendGoNFQueue, guard: guardOff, taskset: true},
-	{base: "c", guard: guardOff},
-	{base: "c+hold", guard: guardHold},
-	{load: caseBurst, base: "mmsg", backend: vocabulary.BackendMmsg, guard: guardOff},
-	{load: caseBurst, base: "mmsg+hold", backend: vocabulary.BackendMmsg, guard: guardHold},
-	{load: caseAnswer, base: "mmsg", backend: vocabulary.BackendMmsg, guard: guardOff},
-	{load: caseAnswer, base: "mmsg+hold", backend: vocabulary.BackendMmsg, guard: guardHold},
+	{base: floorVariant, program: floor, guard: guardOff},
+	{base: "mmsg", guard: guardOff},
+	{base: "mmsg+hold", guard: guardHold},
+	{base: "mmsg+hold+metrics", guard: guardHold, metrics: true},
+	{base: "mmsg+hold+100 rules", guard: guardHold, rules: 100, metrics: true},
+	{base: "mmsg+hold+1000 rules", guard: guardHold, rules: 1000, metrics: true},
+	{base: "gonfqueue", program: gonfqueue, guard: guardOff},
+	{base: "gonfqueue+hold", program: gonfqueue, guard: guardHold},
+	{base: "gonfqueue, one CPU", program: gonfqueue, guard: guardOff, taskset: true},
+	{base: "c", program: library, guard: guardOff},
+	{base: "c+hold", program: library, guard: guardHold},
+	{load: caseNew, base: "floor", program: floor, guard: guardOff},
+	{load: caseNew, base: "mmsg", guard: guardOff},
+	{load: caseNew, base: "mmsg+hold", guard: guardHold},
+	{load: caseBurst, base: "floor", program: floor, guard: guardOff},
+	{load: caseBurst, base: "mmsg", guard: guardOff},
+	{load: caseBurst, base: "mmsg+hold", guard: guardHold},
+	{load: caseAnswer, base: "mmsg", guard: guardOff},
+	{load: caseAnswer, base: "mmsg+hold", guard: guardHold},
 }
-
-func (v *variant) isReference() bool { return v.backend == "" }
 
 func (v *variant) guarded() bool { return v.guard != guardOff }
 
 // A bench starts variants.
 type comparison struct {
 	testbed.Programs
-	reference string // the C program
+	reference string // the C program on libnetfilter_queue; the floor is beside it
 	window    int
+	payload   int
 	packets   int
 	fresh     int // packets of new flows
 	loadCPU   int
@@ -91,15 +121,26 @@ type comparison struct {
 // maxLength is the queue's: longer than the window, so that it is never full.
 func (b *comparison) maxLength() int { return max(vocabulary.DefaultQueueLength, 2*b.window) }
 
+// floorName is what make calls the floor.
+const floorName = "nfq_floor"
+
+// binary is where a C program is.
+func (b *comparison) binary(p program) string {
+	if p == floor && b.reference != "" {
+		return filepath.Join(filepath.Dir(b.reference), floorName)
+	}
+	return b.reference
+}
+
 // canRun says why a variant cannot be measured on this machine.
 func (b *comparison) canRun(v *variant) error {
-	if !v.isReference() {
+	if v.program.isVerdictd() {
 		return nil
 	}
 	if b.reference == "" {
 		return errors.New("no --reference given; make bench builds it and gives it")
 	}
-	if _, err := exec.LookPath(b.reference); err != nil {
+	if _, err := exec.LookPath(b.binary(v.program)); err != nil {
 		return fmt.Errorf("%w; make bench builds it where there are cc and libnetfilter_queue (Debian: "+
 			"libnetfilter-queue-dev)", err)
 	}
@@ -107,7 +148,7 @@ func (b *comparison) canRun(v *variant) error {
 }
 
 // start starts a variant in a namespace and waits until it judges. All of its processes' time counts; the last one
-// writes the statistics, but for the C program without a guard.
+// writes the statistics, but for a C program without a guard.
 func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, statistics string) ([]*testbed.Process,
 	error) {
 	c := config.Default()
@@ -117,10 +158,18 @@ func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, stati
 	c.Rules.Placement, c.Rules.Fanout = vocabulary.PlacementOutput, vocabulary.FanoutBalance
 	c.Rules.Families, c.Rules.DestinationPorts = []vocabulary.Family{vocabulary.IPv4}, []uint16{testbed.Port}
 	c.Statistics.File = statistics
-	if v.isReference() {
-		return b.startReference(g, ns, c)
+	c.Policy.Rules = missingRules(v.rules)
+	if v.metrics {
+		c.Metrics.Listen = "127.0.0.1:0"
 	}
-	c.Backend = v.backend
+	switch v.program {
+	case library, floor:
+		return b.startReference(v.program, g, ns, c)
+	case gonfqueue:
+		c.Backend = vocabulary.BackendGoNFQueue
+	case mmsg:
+		c.Backend = vocabulary.BackendMmsg
+	}
 	p, err := g.StartDaemon(ns, b.Verdictd, c)
 	if err != nil || !v.taskset {
 		return []*testbed.Process{p}, err
@@ -128,9 +177,10 @@ func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, stati
 	return []*testbed.Process{p}, bench.PinProcess(p.Cmd.Process.Pid, b.daemonCPU)
 }
 
-func (b *comparison) startReference(g *testbed.Group, ns *netlab.NetNS, c *config.Config) ([]*testbed.Process, error) {
+func (b *comparison) startReference(p program, g *testbed.Group, ns *netlab.NetNS, c *config.Config) (
+	[]*testbed.Process, error) {
 	f := testbed.Foreign{
-		Program: report.ProgramLibrary, Reference: b.reference, Queues: 1, MaxLength: b.maxLength(),
+		Program: report.ProgramLibrary, Reference: b.binary(p), Queues: 1, MaxLength: b.maxLength(),
 		ReceiveBuffer: c.Queues.ReceiveBuffer,
 		CPUs:          c.Queues.Pin,
 	}
@@ -139,6 +189,28 @@ func (b *comparison) startReference(g *testbed.Group, ns *netlab.NetNS, c *confi
 		return []*testbed.Process{program}, err
 	}
 	return []*testbed.Process{program, guard}, err
+}
+
+// missingRules are n rules as gateways have them, each for a network, a port, or both, which no packet of the load
+// matches.
+func missingRules(n int) []config.PolicyRule {
+	rules := make([]config.PolicyRule, n)
+	for i := range rules {
+		r := &rules[i]
+		r.Name, r.Action = fmt.Sprintf("rule %d", i), vocabulary.Drop
+		prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32-i%4).Masked()
+		port := vocabulary.Ports(uint16(10000+4*i), uint16(10000+4*i+i%4))
+		switch i % 3 {
+		case 0:
+			r.Source = []netip.Prefix{prefix}
+		case 1:
+			r.Protocols, r.DestinationPorts = []vocabulary.Protocol{unix.IPPROTO_UDP}, []config.Ports{{PortRange: port}}
+		case 2:
+			r.Destination, r.Protocols = []netip.Prefix{prefix}, []vocabulary.Protocol{unix.IPPROTO_TCP}
+			r.SourcePorts = []config.Ports{{PortRange: port}}
+		}
+	}
+	return rules
 }
 
 // kernelCount is what the kernel says: the losses of all queues together, the gate's among them, and how many packets

@@ -59,7 +59,7 @@ func Run(ctx context.Context, p testbed.Programs, version string, c *Config, w i
 		},
 	}}
 	missing := bench.LeftOut(Names(), c.Only, func(i int) error { return b.canRun(senders[i].name) })
-	result.Samples, err = bench.Rounds(ctx, c.Rounds, Names(), missing, w, func(i, round int, dir string) sample {
+	result.Samples, err = bench.Rounds(ctx, 1, c.Rounds, Names(), missing, w, func(i, round int, dir string) sample {
 		s := sample{Round: round, Sender: senders[i].name}
 		if err := b.measure(ctx, senders[i], dir, &s); err != nil {
 			s.Invalid = err.Error()
