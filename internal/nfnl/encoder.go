@@ -39,6 +39,9 @@ func (e *Encoder) Begin(typ uint16, family uint8, resource uint16) {
 	e.buf = b
 }
 
+// Append adds whole requests that another Encoder has laid out.
+func (e *Encoder) Append(requests []byte) { e.buf = append(e.buf, requests...) }
+
 // Seq gives the message that Begin started a sequence number, by which its
 // answers are known. Without it that is 0.
 func (e *Encoder) Seq(n uint32) { binary.NativeEndian.PutUint32(e.buf[e.start+8:], n) }

@@ -306,7 +306,7 @@ func (q *Mmsg) Reply(r *Reply) error {
 
 // Flush implements Queue.
 func (q *Mmsg) Flush() error {
-	if q.verdicts.pending == 0 {
+	if len(q.verdicts.runs) == 0 {
 		return nil
 	}
 	if err := q.socket.Send(q.verdicts.take()); err != nil {

@@ -92,14 +92,16 @@ func TestVerdictsModel(t *testing.T) {
 				random.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
 			}
 			uniform, verdict, mark := random.IntN(3) > 0, Verdict(random.IntN(2)), random.IntN(3)
+			runs := random.IntN(2) == 0 // not of single packets
 			answered := len(waiting)
 			if random.IntN(3) == 0 { // the rest is held
 				answered = random.IntN(len(waiting) + 1)
 			}
 			for _, r := range waiting[:answered] {
-				if r.Verdict = verdict; !uniform {
-					r.Verdict = Verdict(random.IntN(2))
+				if !uniform && (!runs || random.IntN(5) == 0) {
+					verdict = Verdict(random.IntN(2))
 				}
+				r.Verdict = verdict
 				r.SetMark, r.Mark = mark > 0, uint32(mark)
 				if random.IntN(50) == 0 {
 					r.SetMark, r.Mark = !r.SetMark, 1
@@ -117,7 +119,7 @@ func TestVerdictsModel(t *testing.T) {
 			}
 		}
 	}
-	if batches < 500 {
+	if batches < 2000 {
 		t.Errorf("only %d batch verdicts were tried", batches)
 	}
 }
@@ -155,5 +157,31 @@ func TestUnknownPacketEndsBatches(t *testing.T) {
 	}
 	if m, rest, ok := nfnl.Next(v.take()); !ok || m.Type != typeVerdict || len(rest) == 0 {
 		t.Errorf("%+v, %d bytes behind it", m, len(rest))
+	}
+}
+
+// TestRuns: each run of a batch is a message, and so is each reply that changes a packet.
+func TestRuns(t *testing.T) {
+	v := newVerdicts([]uint16{0})
+	for id := range uint32(64) {
+		v.received(0)
+		r := Reply{ID: id, Verdict: Accept}
+		if id == 20 || id == 21 || id == 40 {
+			r.Verdict = Drop
+		}
+		if id == 50 {
+			r.Payload = []byte{1}
+		}
+		if err := v.add(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	messages, rest := 0, v.take()
+	for len(rest) > 0 {
+		_, rest, _ = nfnl.Next(rest)
+		messages++
+	}
+	if messages != 7 {
+		t.Errorf("%d messages, want 7", messages)
 	}
 }

@@ -193,8 +193,8 @@ func (b *comparison) startReference(p program, g *testbed.Group, ns *netlab.NetN
 
 // missingRules are n rules as gateways have them, each for a network, a port, or both, which no packet of the load
 // matches.
-func missingRules(n int) []config.PolicyRule {
-	rules := make([]config.PolicyRule, n)
+func missingRules(n int) []config.Rule {
+	rules := make([]config.Rule, n)
 	for i := range rules {
 		r := &rules[i]
 		r.Name, r.Action = fmt.Sprintf("rule %d", i), vocabulary.Drop
@@ -202,11 +202,11 @@ func missingRules(n int) []config.PolicyRule {
 		port := vocabulary.Ports(uint16(10000+4*i), uint16(10000+4*i+i%4))
 		switch i % 3 {
 		case 0:
-			r.Source = []netip.Prefix{prefix}
+			r.Source = []config.Prefix{{Prefix: prefix}}
 		case 1:
 			r.Protocols, r.DestinationPorts = []vocabulary.Protocol{unix.IPPROTO_UDP}, []config.Ports{{PortRange: port}}
 		case 2:
-			r.Destination, r.Protocols = []netip.Prefix{prefix}, []vocabulary.Protocol{unix.IPPROTO_TCP}
+			r.Destination, r.Protocols = []config.Prefix{{Prefix: prefix}}, []vocabulary.Protocol{unix.IPPROTO_TCP}
 			r.SourcePorts = []config.Ports{{PortRange: port}}
 		}
 	}
