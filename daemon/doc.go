@@ -6,6 +6,7 @@
 //	verdictd guard                  the gate alone, before other programs' queues
 //	verdictd check --config FILE    every problem of a configuration at once
 //	verdictd rules apply|remove|show
+//	verdictd status|top|config|reload   ask a running one
 //	verdictd audit                  can packets clash here, and what then?
 //
 // A request's way through the packages:

@@ -22,6 +22,7 @@ type commands struct {
 	Release   releaseCommand   `cmd:"" help:"Do as on_failure says for packets that no daemon judges any more."`
 	Check     checkCommand     `cmd:"" kin:"validate,test,lint,verify" help:"Check a configuration and list every problem."`
 	Status    statusCommand    `cmd:"" help:"Say what the running daemon does: configuration, queues, guard, rules, loss, reloads."`
+	Top       topCommand       `cmd:"" help:"Show the running daemon at work: rates of each queue and rule, backlog, loss, guard."`
 	Config    configCommand    `cmd:"" help:"Print the configuration of the running daemon, with all defaults, as a file that check accepts."`
 	Reload    reloadCommand    `cmd:"" help:"Have the running daemon read its configuration again: all of it is applied, or nothing."`
 	Rules     rulesCommand     `cmd:"" help:"Install, remove or show the rules that feed the queues."`

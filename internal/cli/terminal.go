@@ -36,3 +36,13 @@ func IsUTF8() bool {
 	}
 	return false
 }
+
+// Columns is how wide a page may be that is written there: a terminal's width, or 80.
+func Columns(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
+			return int(size.Col)
+		}
+	}
+	return 80
+}

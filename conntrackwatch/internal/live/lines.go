@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"verdictd/conntrackwatch/internal/observe"
+	"verdictd/internal/cli"
 )
 
 // Watched are the namespaces under watch, which come and go.
@@ -22,7 +23,7 @@ type watched struct {
 	source *observe.Source
 	last   observe.Reading
 	failed error
-	rows   []history // by column
+	rows   []*cli.History // by column
 }
 
 // Watch takes the first reading of each namespace of a set.
@@ -39,17 +40,16 @@ func Watch(set *observe.Set) (*Watched, error) {
 }
 
 func newWatched(source *observe.Source) *watched {
-	w := &watched{source: source, rows: make([]history, len(columns))}
-	for i := range w.rows {
-		w.rows[i].size = kept
+	w := &watched{source: source}
+	for range columns {
+		w.rows = append(w.rows, cli.NewHistory(kept))
 	}
 	w.last, w.failed = source.Read()
 	return w
 }
 
-// refresh drops namespaces that are gone, and begins with those that are new.
-func (w *Watched) refresh() {
-	var all []*watched
+// current are those under watch without namespaces that are gone, and with those that are new.
+func (w *Watched) current() (all []*watched) {
 	for _, source := range w.set.Sources() {
 		at := slices.IndexFunc(w.all, func(o *watched) bool { return o.source == source })
 		if at >= 0 {
@@ -58,13 +58,12 @@ func (w *Watched) refresh() {
 			all = append(all, newWatched(source))
 		}
 	}
-	w.all = all
+	return all
 }
 
 // step reads, and says what happened since the step before. After an error the next step spans both.
 func (w *watched) step() (observe.Figures, error) {
 	now, err := w.source.Read()
-	w.failed = err
 	if err != nil {
 		return observe.Figures{}, err
 	}
@@ -90,10 +89,11 @@ func Lines(ctx context.Context, all *Watched, every time.Duration, asJSON bool, 
 				return err
 			}
 		}
-		all.refresh()
+		all.all = all.current()
 		for _, v := range all.all {
 			before := v.failed
 			f, err := v.step()
+			v.failed = err
 			switch {
 			case err != nil && before != nil && err.Error() == before.Error():
 				continue
