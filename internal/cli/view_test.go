@@ -25,15 +25,20 @@ func (n *numbers) Blocks(Look) (blocks [][]string) {
 	return blocks
 }
 
-func TestView(t *testing.T) {
-	n := &numbers{blocks: 3}
-	v := newView(t.Context(), n, time.Second)
-	key := func(k string) tea.Cmd {
-		press := tea.KeyPressMsg{Text: k, Code: []rune(k)[0]}
-		_, cmd := v.Update(press)
+// seen is a view, its keys, and what it shows.
+func seen(t *testing.T, n *numbers) (v *view, key func(string) tea.Cmd, text func() string) {
+	t.Helper()
+	v = newView(t.Context(), n, time.Second)
+	key = func(k string) tea.Cmd {
+		_, cmd := v.Update(tea.KeyPressMsg{Text: k, Code: []rune(k)[0]})
 		return cmd
 	}
-	text := func() string { return ansi.Strip(strings.Join(v.lines(), "\n")) }
+	return v, key, func() string { return ansi.Strip(strings.Join(v.lines(), "\n")) }
+}
+
+func TestView(t *testing.T) {
+	n := &numbers{blocks: 3}
+	v, _, text := seen(t, n)
 	read := func() { v.Update(v.read()) }
 	read()
 	if n.readings != 1 || !strings.Contains(text(), "block 0") {
@@ -54,7 +59,11 @@ func TestView(t *testing.T) {
 			t.Errorf("no word of the help at %d columns:\n%s", size[0], text())
 		}
 	}
-	v.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
+}
+
+func TestViewKeys(t *testing.T) {
+	n := &numbers{blocks: 3}
+	v, key, text := seen(t, n)
 	key("j")
 	key("j")
 	key("j")

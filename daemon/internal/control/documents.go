@@ -42,7 +42,9 @@ type Status struct {
 	Rules   Rules   `json:"rules"`
 	Loss    Loss    `json:"loss"`
 	Reloads Reloads `json:"reloads"`
-	Audit   Audit   `json:"audit"`
+	// Takeovers are of the start.
+	Takeovers Takeovers `json:"takeovers"`
+	Audit     Audit     `json:"audit"`
 	// Statistics are what was counted so far (verdictd-statistics.json).
 	Statistics *statistics.Document `json:"statistics"`
 }
@@ -108,6 +110,16 @@ type Reloads struct {
 	Refused uint64 `json:"refused"`
 	// Last is absent where there was none.
 	Last *Reload `json:"last,omitempty"`
+}
+
+// Takeovers are what the daemon began with: queues that a process before had bound, with
+// what waited in them.
+type Takeovers struct {
+	// Restarts is how many there were in a row, this start included, in which a daemon
+	// went on with the queues of the one before; 0: it began with none.
+	Restarts uint64 `json:"restarts"`
+	Verdicts int    `json:"verdicts"`
+	Gate     int    `json:"gate"`
 }
 
 // Result is how a reload ended.

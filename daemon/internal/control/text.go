@@ -36,6 +36,7 @@ func (s *Status) WriteText(w io.Writer) error {
 	}
 	line("loss", "%s", s.Loss.text())
 	line("reloads", "%s", s.Reloads.text())
+	line("restarts", "%s", s.Takeovers.text())
 	if s.Audit.Verdict != "" {
 		line("audit", "%s", s.Audit.Answer)
 	}
@@ -83,6 +84,13 @@ func (l *Loss) text() string {
 		return "none"
 	}
 	return strings.Join(parts, ", ")
+}
+
+func (t *Takeovers) text() string {
+	if t.Restarts == 0 {
+		return "none taken over: it began with no queue of a process before"
+	}
+	return fmt.Sprintf("%d taken over in a row; at this start %d queues of verdicts and %d of the gate", t.Restarts, t.Verdicts, t.Gate)
 }
 
 func (r *Reloads) text() string {

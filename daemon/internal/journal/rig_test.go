@@ -372,6 +372,15 @@ func (k *keeper) keep(name string) {
 // spoil adds one to the version that a kept memory has at an offset.
 func (k *keeper) spoil(name string, at int64) {
 	k.t.Helper()
+	k.with(name, func(f *os.File) error {
+		_, err := f.WriteAt([]byte{99}, at)
+		return err
+	})
+}
+
+// with does with a descriptor that is kept what any process of the user can.
+func (k *keeper) with(name string, do func(*os.File) error) {
+	k.t.Helper()
 	cmd := exec.Command("true")
 	defer k.hand(cmd)()
 	names, _ := k.store.Names()
@@ -379,7 +388,7 @@ func (k *keeper) spoil(name string, at int64) {
 	if i < 0 {
 		k.t.Fatalf("%s is not among %v", name, names)
 	}
-	if _, err := cmd.ExtraFiles[i].WriteAt([]byte{99}, at); err != nil {
+	if err := do(cmd.ExtraFiles[i]); err != nil {
 		k.t.Fatal(err)
 	}
 }

@@ -121,8 +121,8 @@ func TestOfNoUse(t *testing.T) {
 	if _, err := in.Read(make([]byte, 10)); err != nil {
 		t.Error(err)
 	}
-	if names, _ := k.store.Names(); len(names) != 5 {
-		t.Errorf("kept %v; want what queue 0 and the gate have", names)
+	if names, _ := k.store.Names(); len(names) != 6 {
+		t.Errorf("kept %v; want what queue 0 and the gate have, and the count of restarts", names)
 	}
 	k.end(syscall.SIGTERM)
 	k.clean()

@@ -53,7 +53,7 @@ func full() *Metrics {
 	m := New("v1", func() *statistics.Document { return d })
 	m.Audit(audit.NotExposed, []kernelfacts.Finding{{Fact: kernelfacts.Fact{ID: "clash-event-crash"}, Status: kernelfacts.Affected}})
 	m.Rules("verdictd", "verdictd", true)
-	m.TakenOver(1, 2)
+	m.TakenOver(1, 2, 3)
 	return m
 }
 

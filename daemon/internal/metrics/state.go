@@ -20,6 +20,7 @@ type Metrics struct {
 	reloads, takeovers            *prometheus.CounterVec
 	changed, restored, deleted    prometheus.Counter
 	reloaded, reloadedAt, workers prometheus.Gauge
+	restarts                      prometheus.Gauge
 }
 
 // Results of a reload, as labels.
@@ -52,6 +53,7 @@ func New(version string, read func() *statistics.Document) *Metrics {
 	m.reloaded = gauges("reload_successful", "Whether the last reload of the configuration succeeded.").WithLabelValues()
 	m.reloadedAt = gauges("reload_success_timestamp_seconds", "When the configuration in force was read.").WithLabelValues()
 	m.takeovers = counters("takeovers_total", "Queues that were taken over from the daemon before, which had stopped or died.", "queues")
+	m.restarts = gauges("restarts_taken_over", "Restarts in a row in which a daemon went on with the queues of the one before.").WithLabelValues()
 	m.workers = gauges("stuck_workers", "Workers that make no progress while packets wait.").WithLabelValues()
 	for _, result := range []string{succeeded, failed} {
 		m.reloads.WithLabelValues(result)
@@ -109,8 +111,10 @@ func (m *Metrics) Reloaded(ok bool) {
 	m.reloadedAt.Set(float64(time.Now().UnixMilli()) / 1e3)
 }
 
-// TakenOver tells how many queues were taken over at the start.
-func (m *Metrics) TakenOver(verdict, gate int) {
+// TakenOver tells how many queues were taken over at the start, and how many restarts in
+// a row that makes.
+func (m *Metrics) TakenOver(verdict, gate int, restarts uint64) {
+	m.restarts.Set(float64(restarts))
 	m.takeovers.WithLabelValues("verdict").Add(float64(verdict))
 	m.takeovers.WithLabelValues("gate").Add(float64(gate))
 }

@@ -92,7 +92,7 @@ func (s *service) tell(st *control.Status) {
 	if s.engine != nil && s.cfg.Rules.Install {
 		st.Rules.Placement = string(s.cfg.Rules.Placement)
 	}
-	st.Reloads, st.Audit = s.reloads, s.audit
+	st.Reloads, st.Audit, st.Takeovers = s.reloads, s.audit, s.takeovers
 	kernel := s.kernelQueues()
 	st.Statistics = s.collect(kernel, processTime())
 	for _, k := range kernel {

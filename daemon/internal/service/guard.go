@@ -29,7 +29,9 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	if s.kept, err = journal.Open(s.Log); err != nil {
 		return err
 	}
-	s.metrics.TakenOver(0, len(s.kept.Left(journal.Gate)))
+	if err := s.tellTakenOver(); err != nil {
+		return err
+	}
 	ctx, ignore := heedHandOver(ctx)
 	defer ignore()
 	claimed, err := guard.Claim(guardTable)

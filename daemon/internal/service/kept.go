@@ -62,6 +62,18 @@ func openQueue(cfg *config.Config, kept *journal.Kept, c nfq.Config) (nfq.Queue,
 	return q, nil
 }
 
+// tellTakenOver notes what the life begins with, before any of it is taken over.
+func (s *service) tellTakenOver() (err error) {
+	t := &s.takeovers
+	if s.command == "run" {
+		t.Verdicts = len(s.kept.Left(journal.Verdicts))
+	}
+	t.Gate = len(s.kept.Left(journal.Gate))
+	t.Restarts, err = s.kept.Restarts()
+	s.metrics.TakenOver(t.Verdicts, t.Gate, t.Restarts)
+	return err
+}
+
 // retiring are the queues that another process has left and the configuration does not
 // name any more.
 func retiring(cfg *config.Config, kept *journal.Kept) (list []uint16) {

@@ -51,6 +51,8 @@ type service struct {
 	doors   doors
 	usage   usage
 	reloads control.Reloads
+
+	takeovers control.Takeovers
 	// reloading is held by who reloads.
 	reloading sync.Mutex
 	audit     control.Audit

@@ -49,7 +49,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
 	more := retiring(cfg, s.kept)
-	s.metrics.TakenOver(len(s.kept.Left(journal.Verdicts)), len(s.kept.Left(journal.Gate)))
+	if err := s.tellTakenOver(); err != nil {
+		return err
+	}
 	engineCfg, err := engineConfig(cfg, s.keeper.Hints(), s.kept, more)
 	if err != nil {
 		return err

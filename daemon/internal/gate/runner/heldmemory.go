@@ -7,6 +7,7 @@ import (
 
 	"verdictd/daemon/internal/gate"
 	"verdictd/daemon/internal/journal"
+	"verdictd/internal/config"
 	"verdictd/internal/nfq"
 )
 
@@ -50,8 +51,17 @@ func head(b []byte) (h *heldHead, ok bool) {
 	}
 	h = (*heldHead)(unsafe.Pointer(unsafe.SliceData(b)))
 	ok = h.magic == heldMagic && h.version == heldVersion && h.record == uint32(recordLen) && h.zones < maxZones &&
-		h.places > 0 && heldLen+int(h.places)*recordLen <= len(b)
+		h.places > 0 && heldLen+int(h.places)*recordLen <= len(b) && h.possible()
 	return h, ok
+}
+
+// possible tells shapes that a gate can have: anything can be in memory that somebody
+// else has written to.
+func (h *heldHead) possible() bool {
+	zones := slices.Clone(h.zone[:h.zones])
+	slices.Sort(zones)
+	return h.queues > 0 && h.queues <= config.MaxGateQueues && !slices.Contains(zones, 0) && len(slices.Compact(zones)) == int(h.zones) &&
+		int(h.first)+2*(len(zones)+1)*int(h.queues) <= 1<<16
 }
 
 func (h *heldHead) shape() Shape {
@@ -129,10 +139,27 @@ func (w *worker) restore() {
 	epoch := w.section.enter()
 	defer w.section.leave()
 	w.restored = map[uint64]bool{}
+	w.disown()
 	w.table.Begin(nfq.Now(), epoch)
 	w.table.Restore(func(queue uint16, id uint32) {
 		w.restored[place(queue, id)] = true
 		w.queue.Waits(queue)
 	})
 	w.tell()
+}
+
+// disown forgets records of queues that are none of this worker's: somebody else has
+// written them, and the queue takes no reply on them.
+func (w *worker) disown() {
+	n := 0
+	for i := range w.held.records {
+		if r := &w.held.records[i]; r.Used && !slices.Contains(w.numbers, r.Queue) {
+			r.Used = false
+			n++
+		}
+	}
+	if n > 0 {
+		w.gate.cfg.Notice(fmt.Sprintf("%d packets that the process before is said to have held are of other queues: what is kept of queue %d was changed by somebody",
+			n, w.numbers[0]))
+	}
 }
