@@ -25,7 +25,8 @@ func (c *Change) Any() bool { return len(c.Differences) > 0 }
 // difference is a Change and how to get there.
 type difference struct {
 	Change
-	// before has to be committed alone, and the table read again.
+	// before has to be committed alone, and the table read again. It changes nothing for
+	// packets.
 	before []netlink.Message
 	// messages are the transaction.
 	messages []netlink.Message
@@ -39,16 +40,19 @@ type comparison struct {
 	have, want *contents
 	d          difference
 
-	dirtySets, dirtyChains map[string]bool
+	dirtySets, dirtyChains, deleted map[string]bool
 }
 
 // compare finds how to bring a table from what it has to what it should.
 func compare(table string, have, want *contents) *difference {
-	c := &comparison{table: table, have: have, want: want, dirtySets: map[string]bool{}, dirtyChains: map[string]bool{}}
+	c := &comparison{table: table, have: have, want: want, dirtySets: map[string]bool{}, dirtyChains: map[string]bool{}, deleted: map[string]bool{}}
 	if !have.exists && !want.exists {
 		return &c.d
 	}
 	c.tableItself()
+	if len(c.d.before) == 0 {
+		c.intervals()
+	}
 	if len(c.d.before) == 0 {
 		c.sets()
 		c.chains()
@@ -254,6 +258,9 @@ func (c *comparison) write() {
 			add(r.raw)
 		}
 	}
+	if len(c.d.messages) > 0 {
+		c.unused()
+	}
 }
 
 // leftovers are what nobody wants any more. Where a base chain goes, or the last rule
@@ -268,7 +275,7 @@ func (c *comparison) leftovers() {
 		}
 	}
 	for _, key := range sorted(c.have.sets) {
-		if s := c.have.sets[key]; c.want.sets[key] == nil && !s.anonymous {
+		if s := c.have.sets[key]; c.want.sets[key] == nil && !s.anonymous && !c.deleted[key] {
 			sets = append(sets, key)
 		}
 	}

@@ -48,6 +48,7 @@ type setContents struct {
 	name       string
 	anonymous  bool
 	changing   bool // its elements come and go by themselves
+	intervals  bool
 	definition string
 	elements   []string
 
@@ -120,6 +121,7 @@ func (c *contents) addSet(a attributes, m netlink.Message) {
 		name: name, raw: []netlink.Message{m},
 		anonymous: flags&unix.NFT_SET_ANONYMOUS != 0,
 		changing:  flags&unix.NFT_SET_TIMEOUT != 0,
+		intervals: flags&unix.NFT_SET_INTERVAL != 0,
 	}
 	s.definition = fmt.Sprintf("flags %#x key %#x of %d data %#x", flags, a.u32(unix.NFTA_SET_KEY_TYPE), a.u32(unix.NFTA_SET_KEY_LEN), a.u32(unix.NFTA_SET_DATA_TYPE))
 	if s.changing {

@@ -225,12 +225,10 @@ func (t *table) addGateSelection(g *Gate, pick *chain) {
 	}
 }
 
-// addPorts makes a rule for the ports of each end. The kernel lets one rule alone
-// use an anonymous set.
+// addPorts makes a rule for the ports of each end.
 func (t *table) addPorts(to *chain, comment string, family []expr.Any, list []uint8, ranges []vocabulary.PortRange, then ...expr.Any) {
+	s := t.addPortSet(ranges)
 	for _, offset := range []uint32{destinationPort, sourcePort} {
-		s := t.addAnonymousSet(nftables.TypeInetService, portIntervals(ranges))
-		s.Interval = true
 		to.add(comment, slices.Concat(family, t.protocolIs(list, false), portIn(s, offset), then)...)
 	}
 }
@@ -279,18 +277,6 @@ func (t *table) addAnonymousSet(key nftables.SetDatatype, elements []nftables.Se
 
 func intersection(a, b []uint8) []uint8 {
 	return slices.DeleteFunc(distinct(a), func(p uint8) bool { return !slices.Contains(b, p) })
-}
-
-// portIntervals are the elements of an interval set: where each begins and, unless
-// that is past the last port, where it has ended.
-func portIntervals(ranges []vocabulary.PortRange) (elements []nftables.SetElement) {
-	for _, r := range vocabulary.MergePorts(ranges) {
-		elements = append(elements, nftables.SetElement{Key: []byte{byte(r.First >> 8), byte(r.First)}})
-		if end := r.Last + 1; end != 0 {
-			elements = append(elements, nftables.SetElement{Key: []byte{byte(end >> 8), byte(end)}, IntervalEnd: true})
-		}
-	}
-	return elements
 }
 
 // update gives an element the set has a new life.

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
@@ -26,7 +25,6 @@ const (
 	destinationPortsSet = "destination-ports"
 	sourcePortsSet      = "source-ports"
 	portProtocolsSet    = "port-protocols"
-	queuesMap           = "queues"
 )
 
 // commentPrefix begins the comment of every rule of ours.
@@ -211,18 +209,12 @@ func (t *table) addQueues(c Config, kind Kind) {
 	}
 
 	var numbered []chain
-	var targets []nftables.SetElement
 	for i := range c.Queues {
 		one := chain{name: fmt.Sprintf("queue-%d", c.FirstQueue+i)}
 		one.add("queue", &expr.Counter{}, queueStatement(kind, queueRange{first: c.FirstQueue + i, total: 1, bypass: c.Bypass}))
 		numbered = append(numbered, one)
-		targets = append(targets, nftables.SetElement{
-			Key:         binaryutil.NativeEndian.PutUint32(uint32(i)),
-			VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: one.name},
-		})
 	}
-	m := t.addSet(queuesMap, nftables.TypeInteger, targets)
-	m.IsMap, m.DataType, m.KeyByteOrder = true, nftables.TypeVerdict, binaryutil.NativeEndian
+	m := t.addQueueMap(&c, numbered)
 
 	switch c.Fanout {
 	case vocabulary.FanoutNumgen:
