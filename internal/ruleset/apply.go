@@ -30,6 +30,8 @@ import (
 //     packet comes to any more: where a base chain goes, or the last rule that keeps
 //     conntrack active, the kernel drops all that waits in any queue of the namespace
 //     (nf_queue_nf_hook_drop). Sweep takes them away when nothing waits.
+//   - Sets of ranges are made in a transaction before that of the rules that use them, and
+//     such sets and maps are deleted in one after: see sets.go.
 //   - A base chain whose hook or priority is another one now is renamed in a transaction
 //     before, with its rules, and then is a leftover. A packet that waits in a queue
 //     behind it meets the new chain too, if that is at a later place.

@@ -8,6 +8,7 @@
 //	select         which packets: families, protocols, ports; goto verdicts
 //	verdicts       the queue statement, with the fan-out over the queues
 //	exempt         placement notrack only: the same packets as select, untracked
+//	queues-...     the map to the queues, of a fan-out that has one
 //
 // and where Config.Gate is set
 //
@@ -22,6 +23,7 @@
 //	settled-unconfirmed                   is it listed, then goto announce
 //	announce-ipv4, announce-ipv6          strike it off and queue it as an announcement
 //	settled-ipv4, settled-ipv6            the settled sets: addresses and ports
+//	ports-...                             sets of the ports that enter, or are exempt
 //
 // The gate's chains are there from [Install] on, also while they are empty, and
 // [Installed.SetGate] fills them.
