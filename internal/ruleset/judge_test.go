@@ -38,9 +38,11 @@ type judge struct {
 
 	mu     sync.Mutex
 	decide func(p *nfq.Packet) judgement
-	marks  []uint32 // with which packets came
-	hooks  []uint8
-	done   int // how many have their verdicts
+	// replace, if set, makes another reply.
+	replace func(p *nfq.Packet, r *nfq.Reply)
+	marks   []uint32 // with which packets came
+	hooks   []uint8
+	done    int // how many have their verdicts
 }
 
 // take returns with which marks packets came since the last call.
@@ -79,6 +81,9 @@ func (j *judge) reply(p *nfq.Packet) nfq.Reply {
 		r.Verdict = nfq.Drop
 	case is.verdict != vocabulary.MarkAccept || is.flow:
 		r.Verdict, r.SetMark, r.Mark = nfq.Repeat, true, packetMarks.Set(p.Mark, packetMarks.Value(is.verdict, generation))
+	}
+	if j.replace != nil {
+		j.replace(p, &r)
 	}
 	return r
 }

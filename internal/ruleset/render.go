@@ -40,13 +40,20 @@ func (loaded registers) text(e expr.Any) string {
 	}
 	switch e := e.(type) {
 	case *expr.Meta:
-		loaded[number(e.Register)] = metaName(e.Key)
+		return loaded.loadOrSet(metaName(e.Key), e.Register, e.SourceRegister)
 	case *expr.Ct:
-		loaded[number(e.Register)] = ctName(e.Key)
+		if e.Register == 0 { // the library does not read from where it is set
+			return loaded.loadOrSet(ctName(e.Key), register, true)
+		}
+		return loaded.loadOrSet(ctName(e.Key), e.Register, e.SourceRegister)
 	case *expr.Payload:
 		loaded[number(e.DestRegister)] = payloadName(e)
 	case *expr.Bitwise:
-		loaded[number(e.DestRegister)] = fmt.Sprintf("%s & %s", loaded[number(e.SourceRegister)], valueText(e.Mask))
+		text := fmt.Sprintf("%s & %s", loaded[number(e.SourceRegister)], valueText(e.Mask))
+		if !isDefault(e.Xor) {
+			text += " ^ " + valueText(e.Xor)
+		}
+		loaded[number(e.DestRegister)] = text
 	case *expr.Hash:
 		text := fmt.Sprintf("jhash %s mod %d", loaded.concatenated(number(e.SourceRegister), e.Length), e.Modulus)
 		clear(loaded)
@@ -56,26 +63,50 @@ func (loaded registers) text(e expr.Any) string {
 	case *expr.Cmp:
 		return compareText(e, loaded[number(e.Register)])
 	case *expr.Lookup:
-		operator := ""
-		switch {
-		case e.IsDestRegSet:
-			operator = "vmap "
-		case e.Invert:
-			operator = "!= "
-		}
-		return fmt.Sprintf("%s %s@%s", loaded.from(number(e.SourceRegister)), operator, e.SetName)
+		return loaded.lookup(e)
 	case *expr.Dynset:
 		return dynsetText(e, loaded)
 	case *expr.Counter:
 		return fmt.Sprintf("counter packets %d bytes %d", e.Packets, e.Bytes)
 	case *expr.Notrack:
 		return "notrack"
+	case *expr.Reject:
+		if e.Type == unix.NFT_REJECT_TCP_RST {
+			return "reject with tcp reset"
+		}
+		return "reject"
 	case *expr.Verdict:
 		return verdictText(e)
 	default:
 		return fmt.Sprintf("[%s]", strings.TrimPrefix(fmt.Sprintf("%T", e), "*expr."))
 	}
 	return ""
+}
+
+// loadOrSet notes what is loaded, or says what is set.
+func (loaded registers) loadOrSet(name string, register uint32, set bool) string {
+	if set {
+		return fmt.Sprintf("%s set %s", name, loaded[number(register)])
+	}
+	loaded[number(register)] = name
+	return ""
+}
+
+// lookup says what is looked up, or notes what was found.
+func (loaded registers) lookup(e *expr.Lookup) string {
+	operator := ""
+	switch {
+	case e.IsDestRegSet && e.DestRegister == unix.NFT_REG_VERDICT:
+		operator = "vmap "
+	case e.IsDestRegSet:
+		key := loaded.from(number(e.SourceRegister))
+		clear(loaded)
+		loaded[number(e.DestRegister)] = "its value"
+		return fmt.Sprintf("%s @%s", key, e.SetName)
+	case e.Invert:
+		operator = "!= "
+	}
+	return fmt.Sprintf("%s %s@%s", loaded.from(number(e.SourceRegister)), operator, e.SetName)
 }
 
 // number counts registers in units of 4 bytes. The kernel names one at a
@@ -129,6 +160,8 @@ func ctName(key expr.CtKey) string {
 		return "ct state"
 	case expr.CtKeyZONE:
 		return "ct zone"
+	case expr.CtKeyMARK:
+		return "ct mark"
 	}
 	return fmt.Sprintf("ct key %d", key)
 }
@@ -137,6 +170,10 @@ func ctName(key expr.CtKey) string {
 func dynsetText(d *expr.Dynset, loaded registers) string {
 	operation := map[uint32]string{unix.NFT_DYNSET_OP_ADD: "add", unix.NFT_DYNSET_OP_UPDATE: "update", opDelete: "delete"}[d.Operation]
 	key := loaded.from(number(d.SrcRegKey))
+	if d.SrcRegData != 0 {
+		value := loaded[number(d.SrcRegData)]
+		key = strings.TrimSuffix(key, " . "+value) + " : " + value
+	}
 	if d.Timeout != 0 {
 		key += fmt.Sprintf(" timeout %v", d.Timeout)
 	}
@@ -209,7 +246,7 @@ func compareText(c *expr.Cmp, what string) string {
 }
 
 // stateNames are those that the gate's rules compare with.
-var stateNames = map[uint32]string{stateInvalid: "invalid", stateUntracked: "untracked"}
+var stateNames = map[uint32]string{stateInvalid: "invalid", stateUntracked: "untracked", expr.CtStateBitRELATED: "related"}
 
 // valueText renders a value of unknown type; one of 4 bytes is a number.
 func valueText(value []byte) string {

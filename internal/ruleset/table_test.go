@@ -23,6 +23,7 @@ func TestKindsDifferInTheStatementOnly(t *testing.T) {
 				g := testGate()
 				g.Zones, g.ExemptPorts = []uint16{5}, []uint16{443}
 				c.Gate = &g
+				c.Verdicts = &Verdicts{Mark: packetMarks, ConnMark: flowMarks, Generation: 1}
 				native, xt := newTable(c, KindNative, allParts), newTable(c, KindXT, allParts)
 
 				// Replace the statements by what they say.
