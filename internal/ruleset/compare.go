@@ -101,6 +101,11 @@ func (c *comparison) tableItself() {
 	}
 	for _, name := range sorted(c.want.chains) {
 		w, h := c.want.chains[name], c.have.chains[name]
+		if before := c.have.chains[name+unmarkSuffix]; h == nil && w.base != "" && before != nil {
+			// What is called right before it has to be added behind it.
+			c.differs("chain %s is missing behind %s", name, before.name)
+			c.d.before = append(c.d.before, c.rename(before))
+		}
 		if h == nil || h.base == w.base {
 			continue
 		}

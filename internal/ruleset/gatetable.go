@@ -50,7 +50,8 @@ type gateParts struct {
 
 // addGate makes the gate's chains. They are always the same ones, so that those
 // for one configuration can be refilled for another.
-func (t *table) addGate(g *Gate, kind Kind, can gateParts) {
+func (t *table) addGate(c Config, kind Kind, can gateParts) {
+	g := c.Gate
 	output := chain{name: gateOutput, hook: &hook{at: vocabulary.HookOutput, priority: beforeLookup}}
 	prerouting := chain{name: gatePrerouting, hook: &hook{at: vocabulary.HookPrerouting, priority: beforeLookup}}
 	behind := []chain{
@@ -67,8 +68,8 @@ func (t *table) addGate(g *Gate, kind Kind, can gateParts) {
 	}
 
 	if g.active() {
-		t.addEntrance(g, settled, &output, nil)
-		t.addEntrance(g, settled, &prerouting, fromLoopback())
+		t.addEntrance(c, settled, &output, nil)
+		t.addEntrance(c, settled, &prerouting, fromLoopback())
 		t.addTracked(g, can, &tracked)
 		t.addGateSelection(g, &pick)
 		if len(settled) > 0 {
@@ -117,7 +118,8 @@ func (t *table) settledSets(g *Gate, can gateParts) (used []listing) {
 
 // addEntrance makes what most packets meet, in the order of their number. passed
 // matches those that went through the gate before.
-func (t *table) addEntrance(g *Gate, settled []listing, base *chain, passed []expr.Any) {
+func (t *table) addEntrance(c Config, settled []listing, base *chain, passed []expr.Any) {
+	g := c.Gate
 	all := g.protocols()
 	base.add("let other protocols pass", append(t.protocolIs(all, true), accept())...)
 	if passed != nil {
@@ -140,6 +142,7 @@ func (t *table) addEntrance(g *Gate, settled []listing, base *chain, passed []ex
 	if g.unzoned() {
 		tracked()
 	}
+	t.addGateListed(c.Verdicts, base)
 	base.add("select", verdict(expr.VerdictGoto, gateSelect))
 }
 

@@ -35,6 +35,8 @@ type table struct {
 	name   string
 	sets   []set
 	chains []chain
+
+	dropped []listing // sets of dropped flows
 }
 
 type set struct {
@@ -71,7 +73,7 @@ func newTable(c Config, kind Kind, can gateParts) *table {
 		t.addQueues(c, kind)
 	}
 	if c.Gate != nil {
-		t.addGate(c.Gate, kind, can)
+		t.addGate(c, kind, can)
 		if c.GateDetached {
 			for i, one := range t.chains {
 				if slices.Contains(gateBases, one.name) {

@@ -150,6 +150,7 @@ func (t *table) addKept(c Config, flows, judged *chain) (more []chain) {
 	flows.add("flow is rejected", slices.Concat(flow(vocabulary.MarkReject), v.rejectIt())...)
 
 	list := chain{name: listChain}
+	list.add("of another zone", append(zone(expr.CmpOpNeq, 0), verdict(expr.VerdictReturn, ""))...)
 	list.add("conntrack has it", append(entryStatus(expr.CmpOpNeq, statusConfirmed), verdict(expr.VerdictReturn, ""))...)
 	withPorts := t.addSet(keptProtocolsSet, nftables.TypeInetProto, protocols(vocabulary.PortProtocols()))
 	list.add("has no ports", append(protocolIn(withPorts, true), verdict(expr.VerdictReturn, ""))...)
@@ -173,8 +174,9 @@ func (t *table) addKept(c Config, flows, judged *chain) (more []chain) {
 		s := t.addSet(f.droppedName(), f.droppedKey(), nil)
 		s.IsMap, s.DataType, s.Concatenation, s.Dynamic, s.HasTimeout = true, nftables.TypeMark, true, true, true
 		s.Size, s.Timeout = droppedSize, droppedTimeout
+		t.dropped = append(t.dropped, listing{f, s})
 		more[0].rules = append(more[0].rules, v.listing(f, s)...)
-		more = append(more, v.addListed(f, s, flows))
+		more = append(more, v.addListed(listing{f, s}, flows))
 	}
 	return more
 }
@@ -206,18 +208,37 @@ func (v *Verdicts) listing(f *ipFamily, s *nftables.Set) []rule {
 	return c.rules
 }
 
-// addListed makes what packets of a listed flow meet.
-func (v *Verdicts) addListed(f *ipFamily, s *nftables.Set, flows *chain) chain {
-	load, behind := f.loadDropped()
-	load = append(load, &expr.Lookup{SourceRegister: register, DestRegister: behind, IsDestRegSet: true, SetName: s.Name, SetID: s.ID})
-	flows.add("listed", slices.Concat(isFamily(f.number), load, []expr.Any{verdict(expr.VerdictGoto, listedChain(f))})...)
-	listed := chain{name: listedChain(f)}
-	value := func(verdict vocabulary.MarkVerdict) []expr.Any {
-		return append(slices.Clone(load), &expr.Cmp{Op: expr.CmpOpEq, Register: behind,
-			Data: binaryutil.NativeEndian.PutUint32(v.Mark.Value(verdict, v.Generation))})
-	}
-	listed.add("dropped", append(value(vocabulary.MarkDrop), &expr.Counter{}, verdict(expr.VerdictDrop, ""))...)
-	listed.add("rejected", append(value(vocabulary.MarkReject), v.rejectIt()...)...)
+// findDropped matches packets of a listed flow, whose value is behind the key then.
+func (l listing) findDropped() (match []expr.Any, behind uint32) {
+	load, behind := l.family.loadDropped()
+	find := &expr.Lookup{SourceRegister: register, DestRegister: behind, IsDestRegSet: true, SetName: l.set.Name, SetID: l.set.ID}
+	return append(load, find), behind
+}
+
+// dropped matches those that are dropped, or rejected.
+func (v *Verdicts) dropped(l listing, verdict vocabulary.MarkVerdict) []expr.Any {
+	match, behind := l.findDropped()
+	return append(match, &expr.Cmp{Op: expr.CmpOpEq, Register: behind, Data: binaryutil.NativeEndian.PutUint32(v.Mark.Value(verdict, v.Generation))})
+}
+
+// addListed makes what packets of a listed flow meet. The key has no zone.
+func (v *Verdicts) addListed(l listing, flows *chain) chain {
+	match, _ := l.findDropped()
+	flows.add("listed", slices.Concat(isFamily(l.family.number), match, []expr.Any{verdict(expr.VerdictGoto, listedChain(l.family))})...)
+	listed := chain{name: listedChain(l.family)}
+	listed.add("of another zone", append(zone(expr.CmpOpNeq, 0), verdict(expr.VerdictGoto, queueChain))...)
+	listed.add("dropped", append(v.dropped(l, vocabulary.MarkDrop), &expr.Counter{}, verdict(expr.VerdictDrop, ""))...)
+	listed.add("rejected", append(v.dropped(l, vocabulary.MarkReject), v.rejectIt()...)...)
 	listed.add("of another generation: queue", verdict(expr.VerdictGoto, queueChain))
 	return listed
+}
+
+// addGateListed has packets pass the gate that are dropped behind it: as none is confirmed,
+// none can clash, and the gate would have to prove of each that it is gone.
+func (t *table) addGateListed(v *Verdicts, base *chain) {
+	for _, l := range t.dropped {
+		for _, verdict := range []vocabulary.MarkVerdict{vocabulary.MarkDrop, vocabulary.MarkReject} {
+			base.add("of a dropped flow", slices.Concat(isFamily(l.family.number), v.dropped(l, verdict), []expr.Any{accept()})...)
+		}
+	}
 }
