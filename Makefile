@@ -75,7 +75,7 @@ PACKAGES ?= ./...
 .PHONY: test
 test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
 	GORACE="atexit_sleep_ms=0 $$GORACE" CGO_ENABLED=1 $(GO) test -race $(TEST) $(PACKAGES)
-	$(GO) test -run Alloc $(TEST) $(ALLOCATING)
+	$(if $(ALLOCATING),$(GO) test -run Alloc $(TEST) $(ALLOCATING))
 
 # Other people's programs through the guard: dnsperf and knot, iperf3, hping3, ping, traceroute, mtr, conntrack, glibc's
 # and Go's resolvers, wireguard-go and quic-go, and the kernel's own tests from a source that KERNEL_SOURCE names. What is

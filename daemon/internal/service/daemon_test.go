@@ -211,7 +211,7 @@ func TestGuard(t *testing.T) {
 						case vocabulary.GuardDrop:
 							dropped := s.Gate.Total.Dropped
 							if clashed != 0 || uint64(arrived) != 4*flows-dropped || dropped == 0 {
-								t.Errorf("%d of %d arrived, %d dropped, %d clashes; want the rest, some, none", arrived, 4*flows, dropped, clashed)
+								t.Errorf("%d of %d arrived, %d clashes; want what was not dropped, some of which are, and none: %+v", arrived, 4*flows, clashed, s.Gate.Total)
 							}
 						}
 						if s.Total.QueueDropped+s.Total.UserDropped+s.Total.VerdictErrors > 0 {
