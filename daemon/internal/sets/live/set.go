@@ -1,6 +1,7 @@
 package live
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,11 @@ type Source struct {
 	Entries []string
 	// File has further entries; "": there is none.
 	File string
+}
+
+// Same reports whether two are the same.
+func (src *Source) Same(o *Source) bool {
+	return src.Name == o.Name && src.Type == o.Type && src.File == o.File && slices.Equal(src.Entries, o.Entries)
 }
 
 // Set is a set that is in force. Of its four that of its type is used.
