@@ -233,7 +233,7 @@ func (w *worker) dropLeft() error {
 		if !r.Used {
 			continue
 		}
-		if takes {
+		if takes && r.Queue == w.number { // anybody may have written there
 			q.Waits(r.Queue)
 			w.reply = nfq.Reply{ID: r.ID, Queue: r.Queue, Verdict: nfq.Drop, Again: true}
 			if err := w.queue.Reply(&w.reply); err != nil {

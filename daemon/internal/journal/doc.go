@@ -13,7 +13,7 @@
 //
 // # Names of descriptors
 //
-// By the first queue number N of a socket: queue-N and journal-N of the verdict queues,
+// By the first queue number N of a socket: queue-N, journal-N and held-N of the verdict queues,
 // gate-N, gate-journal-N and gate-held-N of the gate; restarts-0 counts.
 //
 // # What is not believed

@@ -19,6 +19,8 @@ import (
 const (
 	Verdicts = "queue"
 	Gate     = "gate"
+	// Held is the kind of memory for packets that wait for a verdict and are in no journal.
+	Held = "held"
 )
 
 // Kept is what outlives the process. Its methods may be called by several goroutines.
@@ -53,7 +55,7 @@ func memories(kind string) []string {
 	if kind == Gate {
 		return []string{"gate-journal", "gate-held"}
 	}
-	return []string{"journal"}
+	return []string{"journal", Held}
 }
 
 func name(kind string, number uint16) string { return fmt.Sprintf("%s-%d", kind, number) }

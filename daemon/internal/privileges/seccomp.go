@@ -22,7 +22,7 @@ var calls = []string{
 	"getppid", "exit", "exit_group", "set_robust_list", "set_tid_address", "rseq", "setitimer", "timer_create",
 	"timer_settime", "timer_delete", "sched_getaffinity", "sched_setaffinity", "getrandom", "gettimeofday", "time",
 	"uname", "sysinfo", "prlimit64", "getrlimit", "getrusage", "times", "wait4", "waitid", "getuid", "geteuid", "getgid",
-	"getegid", "getgroups", "capget", "getcpu", "getpriority", "getsid", "getpgid", "getpgrp",
+	"getegid", "getgroups", "capget", "getcpu", "getpriority", "setpriority", "getsid", "getpgid", "getpgrp",
 	// Sockets.
 	"connect", "accept", "accept4", "bind", "listen", "shutdown", "getsockname", "getpeername", "socketpair",
 	"setsockopt", "getsockopt",

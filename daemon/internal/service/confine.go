@@ -21,6 +21,10 @@ func (s *service) confine() error {
 		// With its folder, as editors replace files.
 		c.Read = append(c.Read, filepath.Dir(s.File))
 	}
+	// The files of sets, likewise, and those of rules.
+	for _, set := range s.cfg.Policy.Sets {
+		c.Read = append(c.Read, folders(set.File)...)
+	}
 	// It names certificates, which are often beside it, and is read at each request.
 	c.Read = append(c.Read, folders(s.cfg.Metrics.WebConfig)...)
 	c.Write = append(folders(s.cfg.Statistics.File, s.socketOf(s.cfg)), p.Paths...)

@@ -13,6 +13,7 @@ import (
 
 	"verdictd/daemon/internal/control"
 	"verdictd/daemon/internal/metrics"
+	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
 )
 
@@ -37,13 +38,11 @@ func (d *doors) close() error {
 // tried is what a configuration names and needs to be opened, open.
 type tried struct {
 	metrics, control net.Listener
-	problems         []problem
+	problems         translate.Problems
 }
 
-type problem struct{ key, text string }
-
 func (t *tried) problem(key string, err error) {
-	t.problems = append(t.problems, problem{key, err.Error()})
+	t.problems = append(t.problems, translate.Problem{Key: key, Text: err.Error()})
 }
 
 // close gives back what is not wanted after all.
@@ -57,8 +56,13 @@ func (t *tried) close() {
 
 // try tries everything outside of the kernel's rules that a configuration names, as far
 // as it differs from the one before (nil: there is none), and opens what is to be served.
-func (s *service) try(ctx context.Context, cfg, before *config.Config) *tried {
+// What it judges by is tried too; nil: it judges nothing.
+func (s *service) try(ctx context.Context, cfg, before *config.Config, j *judging) *tried {
 	t := &tried{}
+	if j != nil {
+		j.asksConntrack()
+		t.problems = j.suits(cfg)
+	}
 	if err := tryFile(cfg.Statistics.File); err != nil {
 		t.problem("statistics.file", err)
 	}
@@ -115,14 +119,16 @@ func (s *service) socketOf(cfg *config.Config) string {
 
 // open tries all that the configuration names at the start, and opens the doors.
 func (s *service) open(ctx context.Context) error {
-	t := s.try(ctx, s.cfg, nil)
+	if s.command == "run" {
+		var problems translate.Problems
+		if s.judging, problems = prepare(s.cfg, nil); len(problems) > 0 {
+			return problems
+		}
+	}
+	t := s.try(ctx, s.cfg, nil, s.judging)
 	if len(t.problems) > 0 {
 		t.close()
-		var errs []error
-		for _, p := range t.problems {
-			errs = append(errs, fmt.Errorf("%s: %s", p.key, p.text))
-		}
-		return errors.Join(errs...)
+		return t.problems
 	}
 	s.enter(t, s.cfg)
 	return nil

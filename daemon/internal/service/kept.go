@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/gate/runner"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/journal"
@@ -48,18 +49,38 @@ func leaves(ctx context.Context, kept *journal.Kept, err error) bool {
 }
 
 // openQueue takes a verdict queue over, or binds it.
-func openQueue(cfg *config.Config, kept *journal.Kept, c nfq.Config) (nfq.Queue, error) {
+func openQueue(cfg *config.Config, kept *journal.Kept, c nfq.Config) (q nfq.Queue, taken bool, err error) {
 	if cfg.Backend == vocabulary.BackendGoNFQueue {
 		if err := kept.Discard(journal.Verdicts, c.Queue); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		return nfq.Open(cfg.Backend, c)
+		q, err = nfq.Open(cfg.Backend, c)
+		return q, false, err
 	}
-	q, _, err := kept.Queue(journal.Verdicts, c)
+	m, taken, err := kept.Queue(journal.Verdicts, c)
+	if err != nil {
+		return nil, false, err
+	}
+	return m, taken, nil
+}
+
+// heldMemory has what a queue's worker holds. Where the queue was not taken over, what
+// another process has held is gone.
+func heldMemory(kept *journal.Kept, number uint16, taken bool) (nfq.Memory, error) {
+	m, _, err := kept.Memory(journal.Verdicts, journal.Held, number)
 	if err != nil {
 		return nil, err
 	}
-	return q, nil
+	if len(m.Bytes()) != engine.HeldRecords {
+		if err := m.Resize(engine.HeldRecords); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+		taken = false
+	}
+	if !taken {
+		clear(m.Bytes())
+	}
+	return m, nil
 }
 
 // tellTakenOver notes what the life begins with, before any of it is taken over.

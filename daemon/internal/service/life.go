@@ -11,10 +11,12 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/daemon/internal/control"
+	"verdictd/daemon/internal/devices"
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/journal"
 	"verdictd/daemon/internal/metrics"
+	"verdictd/daemon/internal/sets/live"
 	"verdictd/internal/config"
 	"verdictd/internal/statistics"
 )
@@ -46,6 +48,9 @@ type service struct {
 	cfg     *config.Config // in force
 	read    time.Time      // when it was
 	engine  *engine.Engine // nil: it judges nothing
+	judging *judging       // what the engine judges by
+	watcher *live.Watcher  // of its sets
+	devices *devices.Follower
 	keeper  *guard.Keeper
 	kept    *journal.Kept
 	doors   doors

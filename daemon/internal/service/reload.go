@@ -13,12 +13,13 @@ import (
 	"verdictd/daemon/internal/control"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/logs"
+	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
 )
 
 // reload brings a running daemon to what its file says now, or leaves it as it is:
 //
-//  1. The file is read and checked, whole.
+//  1. The file is read and checked, whole, and so are the files of its sets.
 //  2. Keys that change with a restart only are refused, by their names.
 //  3. What it names is tried, and opened: nothing else can fail outside of the kernel.
 //  4. The policy. What is received from then on is judged by the new one.
@@ -30,7 +31,7 @@ import (
 // Nothing of this stops a worker: packets are judged all the time.
 //
 // Reloads come one after the other. The file is waited for outside of the goroutine that
-// the life belongs to; errStopping: the rest comes too late.
+// the life belongs to, and its sets are read there; errStopping: the rest comes too late.
 func (s *service) reload(ctx context.Context) (*control.Reload, error) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
@@ -38,9 +39,16 @@ func (s *service) reload(ctx context.Context) (*control.Reload, error) {
 	// systemd takes the end for that of its own reload only with the time (Type=notify-reload).
 	s.notify(daemon.SdNotifyReloading + "\n" + strings.TrimSpace(daemon.SdNotifyMonotonicUsec()))
 	next, err := s.loadAgain()
+	var by *judging
+	if err == nil && s.judging != nil {
+		// Here, as it may take seconds. What there is changes with a reload only.
+		var problems translate.Problems
+		by, problems = prepare(next.Config, s.judging)
+		refuse(r, next, problems)
+	}
 	stopping := s.do(ctx, func() {
 		s.state.Store(control.Reloading)
-		if err := s.change(ctx, r, next, err); err != nil {
+		if err := s.change(ctx, r, next, by, err); err != nil {
 			r.Error = err.Error()
 		}
 		r.Seconds = time.Since(r.Began).Seconds()
@@ -63,7 +71,7 @@ func (s *service) loadAgain() (*config.File, error) {
 
 // change does the steps, with what the file has. What is wrong with the configuration is
 // put into the reload's problems; the error is what else failed.
-func (s *service) change(ctx context.Context, r *control.Reload, next *config.File, err error) error {
+func (s *service) change(ctx context.Context, r *control.Reload, next *config.File, by *judging, err error) error {
 	if err != nil {
 		r.Problems = control.Problems(config.Problems(err))
 		if len(r.Problems) == 0 {
@@ -72,29 +80,24 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 		return nil
 	}
 	r.Changed = slices.DeleteFunc(config.Changed(s.cfg, next.Config), s.ignores)
-	refuse := func(key, text string) {
-		r.Problems = append(r.Problems, control.Problem(*next.Problem(key, "%s", text)))
-	}
 	for _, key := range r.Changed {
 		if why := s.fixed(key); why != "" {
-			refuse(key, why)
+			refuse(r, next, translate.Problems{{Key: key, Text: why}})
 		}
 	}
 	if s.command == "guard" && next.Guard.Mode == "off" {
-		refuse("guard.mode", errGuardOff.Error())
+		refuse(r, next, translate.Problems{{Key: "guard.mode", Text: errGuardOff.Error()}})
 	}
 	if len(r.Problems) > 0 {
 		return nil
 	}
-	t := s.try(ctx, next.Config, s.cfg)
-	for _, p := range t.problems {
-		refuse(p.key, p.text)
-	}
+	t := s.try(ctx, next.Config, s.cfg, by)
+	refuse(r, next, t.problems)
 	if len(r.Problems) > 0 {
 		t.close()
 		return nil
 	}
-	if err := s.apply(ctx, next.Config); err != nil {
+	if err := s.apply(ctx, next.Config, by); err != nil {
 		t.close()
 		return err
 	}
@@ -108,19 +111,18 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 	return nil
 }
 
-// judge has packets judged by a configuration.
-func (s *service) judge(cfg *config.Config) error {
-	j, err := judgement(cfg)
-	if err != nil {
-		return err
+// refuse adds to a reload's problems, each with its place in the file.
+func refuse(r *control.Reload, next *config.File, problems translate.Problems) {
+	for _, p := range problems {
+		r.Problems = append(r.Problems, control.Problem(*next.Problem(p.Key, "%s", p.Text)))
 	}
-	return s.engine.Judge(j)
 }
 
 // apply changes what packets meet, and what is said of them.
-func (s *service) apply(ctx context.Context, next *config.Config) error {
+func (s *service) apply(ctx context.Context, next *config.Config, by *judging) error {
+	before := s.judging
 	if s.engine != nil {
-		if err := s.judge(next); err != nil {
+		if err := s.judge(by); err != nil {
 			return err
 		}
 	}
@@ -130,24 +132,22 @@ func (s *service) apply(ctx context.Context, next *config.Config) error {
 	})
 	if err != nil {
 		if s.engine != nil {
-			err = errors.Join(err, s.judge(s.cfg))
+			err = errors.Join(err, s.judge(before))
 		}
 		return err
 	}
 	if s.Level != nil {
 		s.Level.Set(logs.Level(next.Log.Level))
 	}
-	if next.Log.Drops != s.cfg.Log.Drops {
-		s.logDrops(next.Log.Drops)
-	}
+	s.logPackets(next.Log.Drops)
 	return nil
 }
 
-// live are the sections and keys that a reload changes, but for those of fixed. What is
+// changeable are the sections and keys that a reload changes, but for those of fixed. What is
 // not here takes a restart.
 var (
-	live  = []string{"on_failure", "failure", "guard", "rules", "policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control"}
-	fixed = append([]string{"rules.install", "rules.table"}, guard.MemoryKeys...)
+	changeable = []string{"on_failure", "failure", "guard", "rules", "policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control"}
+	fixed      = append([]string{"rules.install", "rules.table"}, guard.MemoryKeys...)
 )
 
 // ofGuard are those that `verdictd guard` reads.
@@ -163,7 +163,7 @@ func (s *service) ignores(key string) bool { return s.command == "guard" && !in(
 
 // fixed says of a key why it cannot change while the daemon runs; empty: it can.
 func (s *service) fixed(key string) string {
-	if in(live, key) && !in(fixed, key) {
+	if in(changeable, key) && !in(fixed, key) {
 		return ""
 	}
 	unit := map[string]string{"run": "verdictd", "guard": "verdictd-guard"}[s.command]

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 
+	"verdictd/daemon/internal/devices"
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/journal"
+	"verdictd/daemon/internal/sets/live"
 	"verdictd/internal/config"
 	"verdictd/internal/modules"
 	"verdictd/internal/vocabulary"
@@ -17,7 +19,7 @@ import (
 //
 //  1. The kernel loads its modules, before any socket is opened for work.
 //  2. All that the configuration names is tried, before anything can be lost: files,
-//     addresses, CPUs.
+//     addresses, CPUs, and what rules look at. Sets are read.
 //  3. The queues are bound one after the other on this thread, before any worker runs, or
 //     taken over with what is in them (kept.go).
 //  4. The workers judge, and only then has the kernel fill the queues: the rules, and
@@ -52,13 +54,16 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	if err := s.tellTakenOver(); err != nil {
 		return err
 	}
-	engineCfg, err := engineConfig(cfg, s.keeper.Hints(), s.kept, more)
-	if err != nil {
+	if s.devices, err = devices.Open(s.Log); err != nil {
 		return err
 	}
-	if s.engine, err = engine.Open(engineCfg); err != nil {
+	defer func() { err = errors.Join(err, s.devices.Close()) }()
+	s.devices.Tell(s.judging.Policy)
+	if s.engine, err = engine.Open(s.engineConfig(cfg, more)); err != nil {
 		return err
 	}
+	s.watcher = live.Watch(s.Log, s.judging.sets)
+	defer s.watcher.Stop()
 	s.engine.Start()
 	if err := s.keeper.Begin(ctx); err != nil {
 		return s.finish(ctx, err)

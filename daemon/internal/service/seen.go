@@ -20,7 +20,7 @@ import (
 // seen is what others see of the life while it lasts.
 type seen struct {
 	monitor *overload.Monitor // nil: not yet, or no more
-	drops   *logs.Drops       // nil: dropped packets are not logged
+	drops   *logs.Drops       // nil: no packets are logged
 	audited time.Time
 	stale   bool // rules have changed since the audit
 	last    atomic.Pointer[statistics.Document]
@@ -44,13 +44,13 @@ func (s *service) watch() error {
 	}
 	s.seen.monitor = m
 	s.seen.watched.Store(m)
-	s.logDrops(s.cfg.Log.Drops)
+	s.logPackets(s.cfg.Log.Drops)
 	return nil
 }
 
 // lookAway ends that, before what is looked at ends.
 func (s *service) lookAway() {
-	s.logDrops(0)
+	s.logNoMore()
 	if s.seen.monitor == nil {
 		return
 	}
@@ -60,14 +60,19 @@ func (s *service) lookAway() {
 	s.seen.monitor = nil
 }
 
-// logDrops has so many dropped packets a second logged.
-func (s *service) logDrops(most int) {
+// logPackets has so many dropped packets a second logged, and those of rules that log.
+func (s *service) logPackets(drops int) {
+	s.logNoMore()
+	if s.engine != nil && (drops > 0 || s.judging.Policy.Needs().Logs) {
+		s.seen.drops = logs.StartDrops(s.Log, s.engine.Noted, func() int { return drops })
+	}
+}
+
+// logNoMore ends that.
+func (s *service) logNoMore() {
 	if s.seen.drops != nil {
 		s.seen.drops.Stop()
 		s.seen.drops = nil
-	}
-	if most > 0 && s.engine != nil {
-		s.seen.drops = logs.StartDrops(s.Log, s.engine.Noted, func() int { return most })
 	}
 }
 

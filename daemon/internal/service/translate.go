@@ -7,8 +7,8 @@ import (
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/exposure"
 	"verdictd/daemon/internal/guard"
-	"verdictd/daemon/internal/journal"
 	"verdictd/daemon/internal/policy"
+	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
@@ -102,66 +102,42 @@ func tableOf(cfg *config.Config, table string) *ruleset.Config {
 }
 
 // engineConfig says how the packets are judged.
-func engineConfig(cfg *config.Config, h engine.Hints, kept *journal.Kept, more []uint16) (engine.Config, error) {
-	q := &cfg.Queues
-	j, err := judgement(cfg)
+func (s *service) engineConfig(cfg *config.Config, more []uint16) engine.Config {
+	q, j := &cfg.Queues, s.judging
+	taken := map[uint16]bool{}
 	return engine.Config{
 		Queue: nfq.Config{
 			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
-			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: q.Conntrack, UIDGID: q.UIDGID,
-			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch, OnDeadly: kept.OnDeadly,
+			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: j.attached.Conntrack, UIDGID: j.attached.UIDGID,
+			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch, OnDeadly: s.kept.OnDeadly,
 		},
-		Queues:    q.Count,
-		Retiring:  more,
-		Open:      func(c nfq.Config) (nfq.Queue, error) { return openQueue(cfg, kept, c) },
+		Queues:   q.Count,
+		Retiring: more,
+		Open: func(c nfq.Config) (queue nfq.Queue, err error) {
+			queue, taken[c.Queue], err = openQueue(cfg, s.kept, c)
+			return queue, err
+		},
+		Held:      func(number uint16) (nfq.Memory, error) { return heldMemory(s.kept, number, taken[number]) },
 		Pin:       q.Pin,
-		Judgement: j,
-		Hints:     h,
-	}, err
+		Judgement: j.Judgement,
+		Hints:     s.keeper.Hints(),
+	}
 }
 
 // judgement is what packets are judged by.
-func judgement(cfg *config.Config) (engine.Judgement, error) {
-	a := &cfg.Analysis
-	rules, err := policy.Compile(policyOf(&cfg.Policy), nil)
-	return engine.Judgement{
-		Policy: rules, Undecodable: cfg.Policy.Undecodable, Names: ruleNames(&cfg.Policy), LogDrops: cfg.Log.Drops,
+func judgement(cfg *config.Config, rules *policy.Policy) engine.Judgement {
+	a, p := &cfg.Analysis, &cfg.Policy
+	j := engine.Judgement{
+		Policy: rules, Undecodable: p.Undecodable, LogDrops: cfg.Log.Drops,
+		Flows: translate.Flows(&p.Names), Holds: translate.Holds(p),
 		Analysis: engine.Analysis{
 			Distribution: a.Distribution, Delay: a.Delay, Sigma: a.Sigma,
 			Max: a.Max, PerFlow: a.Per == vocabulary.PerFlow,
 		},
-	}, err
-}
-
-// ruleNames are what the policy's rules are counted by.
-func ruleNames(p *config.Policy) (names []string) {
+	}
 	for i := range p.Rules {
-		names = append(names, p.Rules[i].Name)
+		r := &p.Rules[i]
+		j.Names, j.Logs, j.SamplesOf = append(j.Names, r.Name), append(j.Logs, r.Log), append(j.SamplesOf, r.Sample)
 	}
-	return names
-}
-
-// policyOf is what the packets are judged by.
-func policyOf(p *config.Policy) policy.Config {
-	c := policy.Config{Default: p.Default, Rules: make([]policy.Rule, len(p.Rules))}
-	for i, r := range p.Rules {
-		c.Rules[i] = policy.Rule{Name: r.Name, Action: r.Action, Match: policy.Match{
-			Protocols:        vocabulary.Numbers(r.Protocols),
-			Source:           addresses(r.Source),
-			Destination:      addresses(r.Destination),
-			SourcePorts:      ports(r.SourcePorts),
-			DestinationPorts: ports(r.DestinationPorts),
-		}}
-	}
-	return c
-}
-
-func addresses(list []config.Prefix) (a policy.Addresses) {
-	a.Prefixes, _ = config.Prefixes(list)
-	return a
-}
-
-func ports(list []config.Ports) (p policy.Ports) {
-	p.Ranges, _ = config.Ranges(list)
-	return p
+	return j
 }

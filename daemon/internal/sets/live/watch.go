@@ -70,11 +70,25 @@ func (w *Watcher) Stop() {
 // lowest is the priority of the thread that builds (nice).
 const lowest = 19
 
-func (w *Watcher) run() {
-	// Never unlocked: the thread ends with its priority. Where that is refused, packets
-	// share the CPU with it.
-	runtime.LockOSThread()
+// quiet gives the calling goroutine a thread of the lowest priority, until it ends. Where
+// that is refused, packets share the CPU with it.
+func quiet() {
+	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
 	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), lowest)
+}
+
+// Quietly runs f on such a thread, and returns when it has.
+func Quietly(f func()) {
+	var done sync.WaitGroup
+	done.Go(func() {
+		quiet()
+		f()
+	})
+	done.Wait()
+}
+
+func (w *Watcher) run() {
+	quiet()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {

@@ -1,0 +1,129 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"verdictd/daemon/internal/engine"
+	"verdictd/daemon/internal/policy"
+	"verdictd/daemon/internal/sets/live"
+	"verdictd/daemon/internal/translate"
+	"verdictd/internal/config"
+	"verdictd/internal/nfq"
+	"verdictd/internal/vocabulary"
+)
+
+// judging is what packets are judged by, and what that takes.
+type judging struct {
+	engine.Judgement
+	sets     []*live.Set
+	attached nfq.Attached
+}
+
+// prepare makes it of a configuration, with what stays of the one before, which may be nil.
+// It takes seconds where sets are large, and nothing of it is in force.
+func prepare(cfg *config.Config, before *judging) (j *judging, problems translate.Problems) {
+	var sets []*live.Set
+	var rules *policy.Policy
+	if before != nil {
+		sets, rules = before.sets, before.Policy
+	}
+	live.Quietly(func() {
+		if sets, problems = translate.Sets(&cfg.Policy, sets); len(problems) > 0 {
+			return
+		}
+		var err error
+		if rules, err = translate.Policy(&cfg.Policy, sets, rules); err != nil && !errors.As(err, &problems) {
+			problems = translate.Problems{{Key: "policy", Text: err.Error()}}
+		}
+	})
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	needs := rules.Needs()
+	return &judging{
+		Judgement: judgement(cfg, rules), sets: sets,
+		attached: nfq.Attached{
+			Conntrack: cfg.Queues.Conntrack || needs.Conntrack || needs.ConnMark,
+			UIDGID:    cfg.Queues.UIDGID || needs.UIDGID,
+		},
+	}, nil
+}
+
+// suits tells what stands against judging so, with the kernel that there is and the rest of
+// the configuration.
+func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {
+	add := func(key, format string, args ...any) {
+		problems = append(problems, translate.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+	}
+	if err := j.attached.Try(); err != nil {
+		add("policy.rules", "look at what this kernel does not tell: %v", err)
+	}
+	needs, q := j.Policy.Needs(), &cfg.Queues
+	switch {
+	case q.CopyRange == 0:
+	case needs.Names:
+		add("queues.copy_range", "is %d, and rules look for names, which takes whole packets: set it to 0", q.CopyRange)
+	case int(q.CopyRange) < needs.Payload+headersOfPacket:
+		add("queues.copy_range", "is %d, and rules look at %d bytes of payload: set it to 0, or to %d at least", q.CopyRange, needs.Payload, needs.Payload+headersOfPacket)
+	}
+	if needs.Names && q.Count > 1 && cfg.Rules.Install && cfg.Rules.Fanout != vocabulary.FanoutBalance {
+		add("rules.fanout", "is %s, with which a flow's packets reach several queues, and rules look for names, which takes all of a flow: set it to balance", cfg.Rules.Fanout)
+	}
+	if j.Holds && cfg.Backend != vocabulary.BackendMmsg {
+		add("backend", "is %s, which cannot hold packets (pending: hold): set it to mmsg", cfg.Backend)
+	}
+	return problems
+}
+
+// headersOfPacket is room for the headers before a payload: an IPv6 header, some extension
+// headers, and TCP's with all options.
+const headersOfPacket = 40 + 64 + 60
+
+// asksConntrack has the kernel tell of conntrack's entries where it can and names are looked
+// for: it tells the first packet of a connection from one that only looks so.
+func (j *judging) asksConntrack() {
+	if with := (nfq.Attached{Conntrack: true, UIDGID: j.attached.UIDGID}); j.Policy.Needs().Names && with.Try() == nil {
+		j.attached = with
+	}
+}
+
+// judge has packets judged by something else. Those that were queued without what it takes
+// are judged before.
+func (s *service) judge(j *judging) error {
+	before := s.judging
+	both := nfq.Attached{
+		Conntrack: before.attached.Conntrack || j.attached.Conntrack, UIDGID: before.attached.UIDGID || j.attached.UIDGID,
+	}
+	if both != before.attached {
+		if err := s.engine.Attach(both); err != nil {
+			return err
+		}
+		s.catchUp()
+	}
+	if err := s.engine.Judge(j.Judgement); err != nil {
+		return err
+	}
+	if both != j.attached {
+		if err := s.engine.Attach(j.attached); err != nil {
+			return err
+		}
+	}
+	s.judging = j
+	s.devices.Tell(j.Policy)
+	s.watcher.Follow(j.sets)
+	return nil
+}
+
+// caughtUpWithin bounds how long packets in a queue are waited for.
+const caughtUpWithin = time.Second
+
+// catchUp returns when the workers have judged what is queued now.
+func (s *service) catchUp() {
+	waits := slices.DeleteFunc(s.kernelQueues(), func(k nfq.KernelQueue) bool { return !s.engine.Owns(k.Queue) || k.Queued == 0 })
+	for until := time.Now().Add(caughtUpWithin); len(waits) > 0 && time.Now().Before(until); time.Sleep(100 * time.Microsecond) {
+		waits = slices.DeleteFunc(waits, func(k nfq.KernelQueue) bool { return int32(s.engine.Answered(k.Queue)-k.IDSequence) >= 0 })
+	}
+}
