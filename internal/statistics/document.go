@@ -18,6 +18,8 @@ type Document struct {
 	// Rules are those of the policy, its default, and what becomes of undecodable
 	// packets.
 	Rules []Rule `json:"rules,omitempty"`
+	// Sets are those of the policy.
+	Sets []Set `json:"sets,omitempty"`
 	// Gate is absent where there was none.
 	Gate *Gate `json:"gate,omitempty"`
 	// CPUPerPacket is the process's user and system time in that span, in

@@ -34,6 +34,22 @@ type Rule struct {
 	Packets uint64 `json:"packets" help:"Packets that a rule of the policy has decided on; those of no rule by default, and undecodable ones."`
 }
 
+// Set is how a set of the policy fares.
+type Set struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Hits are packets that a rule has matched because of it.
+	Hits    uint64 `json:"hits" help:"Packets that a rule has matched because of the set."`
+	Entries uint64 `json:"entries" metric:"entries,gauge" help:"Entries of the set."`
+	// LoadedSeconds is when it was read, in seconds since 1970.
+	LoadedSeconds float64 `json:"loaded_seconds" metric:"loaded_timestamp_seconds,gauge" help:"When the set was read."`
+	Loads         uint64  `json:"loads" help:"How often the set was read."`
+	Errors        uint64  `json:"errors" help:"How often the set's file could not be read or was wrong, so that what was there before stayed in force."`
+	// Failed is 1 where its file as it is now is not in force, and Error is why.
+	Failed uint64 `json:"failed" metric:"failed,gauge" help:"Whether the set's file, as it is now, is not in force: 1."`
+	Error  string `json:"error,omitempty"`
+}
+
 // Totals are of all queues.
 type Totals struct {
 	Verdicts

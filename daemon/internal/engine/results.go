@@ -60,6 +60,9 @@ type counted struct {
 	judge  *judge   // that it has
 	hits   []uint64 // of that one
 	past   []statistics.Rule
+	// setHits are of the sets of that one, pastSets of those before.
+	setHits  []uint64
+	pastSets map[string]uint64
 }
 
 // appoint has the worker judge its next batch by something else.
@@ -85,6 +88,7 @@ func (w *worker) look() bool {
 		c.Names = w.searched.with(w.judge)
 		if c.judge = w.judge; c.judge != nil {
 			hits = hits[:copy(hits, c.judge.hits)]
+			c.setHits = append(c.setHits[:0], c.judge.decider.Hits()...)
 		}
 		w.latency.Swap()
 	}) {
@@ -93,6 +97,10 @@ func (w *worker) look() bool {
 	c.Latency, c.hits = w.latency.Spread(), hits
 	for c.judge != nil && c.judges[0] != c.judge {
 		c.past = sumRules(c.past, c.judges[0].rules, c.judges[0].hits)
+		if c.pastSets == nil {
+			c.pastSets = map[string]uint64{}
+		}
+		sumSets(c.pastSets, c.judges[0].sets, c.judges[0].decider.Hits())
 		c.judges = c.judges[1:]
 	}
 	return true
@@ -132,12 +140,20 @@ func sumRules(sum, rules []statistics.Rule, hits []uint64) []statistics.Rule {
 	return sum
 }
 
+func sumSets(sum map[string]uint64, names []string, hits []uint64) {
+	for i, name := range names {
+		sum[name] += hits[i]
+	}
+}
+
 // Results are what an engine has counted.
 type Results struct {
 	Queues []statistics.Verdicts // in their order
 	Total  statistics.Verdicts
 	// Rules are those in force, in their order, and behind them those that were.
 	Rules []statistics.Rule
+	// SetHits are by the names of sets.
+	SetHits map[string]uint64
 }
 
 // Results lists what the queues have counted so far. Of a worker that does not answer it
@@ -145,6 +161,7 @@ type Results struct {
 func (e *Engine) Results() (r Results) {
 	e.reading.Lock()
 	defer e.reading.Unlock()
+	r.SetHits = map[string]uint64{}
 	for _, w := range e.workers {
 		w.look()
 		c := &w.counted
@@ -153,6 +170,10 @@ func (e *Engine) Results() (r Results) {
 		}
 		if c.judge != nil {
 			r.Rules = sumRules(r.Rules, c.judge.rules[:len(c.hits)], c.hits)
+			sumSets(r.SetHits, c.judge.sets[:len(c.setHits)], c.setHits)
+		}
+		for name, hits := range c.pastSets {
+			r.SetHits[name] += hits
 		}
 		statistics.Add(&r.Total, &c.Verdicts)
 		r.Queues = append(r.Queues, c.Verdicts)

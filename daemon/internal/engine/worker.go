@@ -67,6 +67,7 @@ type judge struct {
 	// and what becomes of undecodable packets last.
 	hits  []uint64
 	rules []statistics.Rule // what they are of
+	sets  []string          // of the decider's hits
 	notes []note            // of each of them
 	// logDrops is how many dropped packets a second are kept for the log.
 	logDrops int
@@ -80,6 +81,7 @@ func newJudge(j *Judgement, i int, before *judge) (*judge, error) {
 	rules := j.rules()
 	needs := j.Policy.Needs()
 	n := &judge{
+		sets:    j.Policy.Sets(),
 		decider: j.Policy.NewDecider(), needs: needs, undecodable: j.Undecodable, marks: j.Marks, generation: j.Generation, analyst: newAnalyst(j.Analysis, uint64(i)),
 		hits: make([]uint64, len(rules)), rules: rules, notes: j.notes(len(rules)), logDrops: j.LogDrops, samples: j.Samples,
 		longest: j.Flows.Pending.Age, holds: j.Holds,

@@ -49,9 +49,9 @@ func (f *family) collect(to chan<- prometheus.Metric, of any, labels ...string) 
 
 // collector reads the counters whenever Prometheus asks.
 type collector struct {
-	read               func() *statistics.Document
-	queue, rules, gate family
-	guard              *prometheus.Desc
+	read                     func() *statistics.Document
+	queue, rules, sets, gate family
+	guard                    *prometheus.Desc
 }
 
 func newCollector(read func() *statistics.Document) *collector {
@@ -59,6 +59,7 @@ func newCollector(read func() *statistics.Document) *collector {
 		read:  read,
 		queue: newFamily[statistics.QueueVerdicts]("queue_", "queue"),
 		rules: newFamily[statistics.Rule]("rule_", "rule", "action"),
+		sets:  newFamily[statistics.Set]("set_", "set", "type"),
 		gate:  newFamily[statistics.GateTotals]("gate_"),
 		guard: prometheus.NewDesc(prefix+"guard_info", "What the clash guard does.", []string{"mode"}, nil),
 	}
@@ -67,7 +68,7 @@ func newCollector(read func() *statistics.Document) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	to <- c.guard
-	for _, f := range []family{c.queue, c.rules, c.gate} {
+	for _, f := range []family{c.queue, c.rules, c.sets, c.gate} {
 		for _, d := range f.descs {
 			to <- d
 		}
@@ -85,6 +86,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for i := range d.Rules {
 		c.rules.collect(to, d.Rules[i], d.Rules[i].Name, d.Rules[i].Action)
+	}
+	for i := range d.Sets {
+		c.sets.collect(to, d.Sets[i], d.Sets[i].Name, d.Sets[i].Type)
 	}
 	if d.Gate != nil {
 		c.gate.collect(to, d.Gate.Total)

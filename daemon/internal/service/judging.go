@@ -62,6 +62,11 @@ func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {
 		add("policy.rules", "look at what this kernel does not tell: %v", err)
 	}
 	needs, q := j.Policy.Needs(), &cfg.Queues
+	if needs.SetConnMark && !j.attached.Conntrack {
+		if err := (nfq.Attached{Conntrack: true}).Try(); err != nil {
+			add("policy.rules", "set conntrack's mark, which this kernel does not do for a queue: %v", err)
+		}
+	}
 	switch {
 	case q.CopyRange == 0:
 	case needs.Names:

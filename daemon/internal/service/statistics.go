@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/sets/live"
 	"verdictd/internal/cli"
 	"verdictd/internal/nfq"
 	"verdictd/internal/statistics"
@@ -88,6 +89,9 @@ func (s *service) collect(kernel []nfq.KernelQueue, cpu time.Duration) *statisti
 func (s *service) collectVerdicts(d *statistics.Document, kernel []nfq.KernelQueue) {
 	r := s.engine.Results()
 	d.Total, d.Rules = &statistics.Totals{Verdicts: r.Total}, r.Rules
+	for _, set := range s.judging.sets {
+		d.Sets = append(d.Sets, statisticsOf(set, r.SetHits[set.Name]))
+	}
 	buffers := s.engine.ReceiveBuffers()
 	for i, v := range r.Queues {
 		q := statistics.QueueVerdicts{Queue: s.engine.Queue(i), CPU: -1, Totals: statistics.Totals{Verdicts: v}}
@@ -108,6 +112,19 @@ func (s *service) collectVerdicts(d *statistics.Document, kernel []nfq.KernelQue
 		statistics.Add(&d.Total.KernelDrops, &q.KernelDrops)
 		d.Queues = append(d.Queues, q)
 	}
+}
+
+// statisticsOf is how a set fares.
+func statisticsOf(set *live.Set, hits uint64) statistics.Set {
+	h := set.Health()
+	d := statistics.Set{
+		Name: set.Name, Type: string(set.Type), Hits: hits, Entries: uint64(h.Entries),
+		LoadedSeconds: float64(h.Loaded.UnixMilli()) / 1e3, Loads: h.Loads, Errors: h.Errors,
+	}
+	if h.Error != nil {
+		d.Failed, d.Error = 1, h.Error.Error()
+	}
+	return d
 }
 
 // kernelQueues are those that the kernel tells of.

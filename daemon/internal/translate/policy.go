@@ -17,7 +17,7 @@ import (
 // Errors: Problems.
 func Policy(p *config.Policy, sets []*live.Set, before *policy.Policy) (*policy.Policy, error) {
 	n := &named{list: sets}
-	c := policy.Config{Default: p.Default, RegexpBytes: p.RegexpBytes, Rules: make([]policy.Rule, len(p.Rules))}
+	c := policy.Config{Default: p.Default, Flow: p.Flow, RegexpBytes: p.RegexpBytes, Rules: make([]policy.Rule, len(p.Rules))}
 	for _, d := range p.Defaults {
 		if c.Defaults == nil {
 			c.Defaults = map[uint8]vocabulary.Action{}
