@@ -47,7 +47,8 @@ func newChunk(first, n int) *chunk {
 	return &chunk{first: first, rules: n, words: len(index.NewRow(n)), in: map[int][]int{}, out: map[int][]int{}}
 }
 
-// enter puts a rule's match into the index, and returns what is left to be asked.
+// enter puts a match into the index, of a rule by its place in the chunk, and returns what
+// is left to be asked.
 func (c *chunk) enter(rule int, m *match) (left []condition) {
 	var taken [dimensions]bool
 	for _, condition := range m.flat() {
@@ -56,7 +57,7 @@ func (c *chunk) enter(rule int, m *match) (left []condition) {
 			continue
 		}
 		taken[condition.dimension] = true
-		condition.enter(c, rule-c.first)
+		condition.enter(c, rule)
 		if condition.rest != nil {
 			left = append(left, *condition.rest)
 		}

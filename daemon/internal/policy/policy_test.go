@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -11,22 +10,29 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// view is a packet of that protocol; the ports are the first four bytes behind
-// the IP header.
-func view(t testing.TB, protocol uint8, src, dst netip.Addr, sport, dport uint16) *packet.View {
-	t.Helper()
+// wire is a packet of that protocol; the ports are the first four bytes behind the IP
+// header, and the payload is behind a header of UDP's size, or of TCP's.
+func wire(protocol uint8, src, dst netip.Addr, sport, dport uint16, payload []byte) []byte {
+	upper := binary.BigEndian.AppendUint16(nil, sport)
+	upper = binary.BigEndian.AppendUint16(upper, dport)
+	upper = append(upper, 0, 8, 0, 0)
+	if protocol == 6 {
+		upper = append(upper, 0, 0, 0, 0, 5<<4, 0, 0, 0, 0, 0, 0, 0)
+	}
+	upper = append(upper, payload...)
 	var b []byte
 	if src.Is4() {
-		b = append([]byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, protocol, 0, 0}, src.AsSlice()...)
+		b = append([]byte{0x45, 0, 0, byte(20 + len(upper)), 0, 0, 0, 0, 64, protocol, 0, 0}, src.AsSlice()...)
 	} else {
-		b = append([]byte{0x60, 0, 0, 0, 0, 8, protocol, 64}, src.AsSlice()...)
+		b = append([]byte{0x60, 0, 0, 0, 0, byte(len(upper)), protocol, 64}, src.AsSlice()...)
 	}
-	b = append(b, dst.AsSlice()...)
-	b = binary.BigEndian.AppendUint16(b, sport)
-	b = binary.BigEndian.AppendUint16(b, dport)
-	b = append(b, 0, 8, 0, 0)
+	return append(append(b, dst.AsSlice()...), upper...)
+}
+
+func view(t testing.TB, protocol uint8, src, dst netip.Addr, sport, dport uint16) *packet.View {
+	t.Helper()
 	v := new(packet.View)
-	if err := v.Decode(b); err != nil {
+	if err := v.Decode(wire(protocol, src, dst, sport, dport, nil)); err != nil {
 		t.Fatalf("Decode: %v", err)
 	}
 	return v
@@ -110,85 +116,4 @@ func TestDefault(t *testing.T) {
 	if got, _ := decide(nil, v); got != vocabulary.Accept {
 		t.Errorf("nil policy: %v, want accept", got)
 	}
-}
-
-// naive is the definition of what Decide does.
-func naive(def vocabulary.Action, rules []Rule, v *packet.View) vocabulary.Action {
-	in := func(list []netip.Prefix, a netip.Addr) bool {
-		return len(list) == 0 || slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
-	}
-	at := func(list []vocabulary.PortRange, port uint16) bool {
-		return len(list) == 0 || v.HasPorts() && slices.ContainsFunc(list, func(r vocabulary.PortRange) bool { return r.First <= port && port <= r.Last })
-	}
-	for _, r := range rules {
-		m := &r.Match
-		if (len(m.Protocols) == 0 || slices.Contains(m.Protocols, v.Protocol)) && in(m.Source.Prefixes, v.Src()) &&
-			in(m.Destination.Prefixes, v.Dst()) && at(m.SourcePorts.Ranges, v.SrcPort) && at(m.DestinationPorts.Ranges, v.DstPort) {
-			return r.Action
-		}
-	}
-	return def
-}
-
-// randomRules draws from few addresses and ports, so that rules overlap.
-func randomRules(random *rand.Rand) []Rule {
-	withPorts := vocabulary.PortProtocols()
-	rules := make([]Rule, random.IntN(6))
-	for i := range rules {
-		r := &rules[i]
-		r.Action = vocabulary.Action(random.IntN(2))
-		ports := func() (list []vocabulary.PortRange) {
-			for range random.IntN(4) {
-				first := random.IntN(20)
-				list = append(list, vocabulary.Ports(uint16(first), uint16(first+random.IntN(5))))
-			}
-			return list
-		}
-		nets := func() (list []netip.Prefix) {
-			for range random.IntN(4) {
-				a := randomAddr(random, random.IntN(2) == 0)
-				list = append(list, netip.PrefixFrom(a, random.IntN(a.BitLen()+1)).Masked())
-			}
-			return list
-		}
-		for range random.IntN(3) {
-			r.Match.Protocols = append(r.Match.Protocols, withPorts[random.IntN(len(withPorts))])
-		}
-		r.Match.Source.Prefixes, r.Match.Destination.Prefixes = nets(), nets()
-		r.Match.SourcePorts.Ranges, r.Match.DestinationPorts.Ranges = ports(), ports()
-	}
-	return rules
-}
-
-func randomAddr(random *rand.Rand, v4 bool) netip.Addr {
-	if v4 {
-		return netip.AddrFrom4([4]byte{192, 0, 2, byte(random.IntN(8))})
-	}
-	if random.IntN(4) == 0 { // on the wire so, and no IPv4 address
-		return netip.AddrFrom16([16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: byte(random.IntN(8))})
-	}
-	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: byte(random.IntN(8))})
-}
-
-func FuzzDecide(f *testing.F) {
-	for seed := range uint64(200) {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, seed uint64) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		def, rules := vocabulary.Action(random.IntN(2)), randomRules(random)
-		p := compiled(t, def, rules...)
-		for range 20 {
-			v4 := random.IntN(2) == 0
-			protocol := []uint8{6, 17, 136, 1, 47}[random.IntN(5)]
-			v := view(t, protocol, randomAddr(random, v4), randomAddr(random, v4), uint16(random.IntN(24)), uint16(random.IntN(24)))
-			got, rule := decide(p, v)
-			if by := p.Action(rule); by != got {
-				t.Fatalf("%v by rule %d, which says %v", got, rule, by)
-			}
-			if want := naive(def, rules, v); got != want {
-				t.Fatalf("%v -> %v protocol %d ports %d %d: %v, want %v by default %v and\n%+v", v.Src(), v.Dst(), protocol, v.SrcPort, v.DstPort, got, want, def, rules)
-			}
-		}
-	})
 }
