@@ -15,11 +15,8 @@ type File struct {
 
 // Problem is one of a value that reads well: the key's place, and what to do.
 func (f *File) Problem(key, format string, args ...any) *KeyError {
-	p := &KeyError{File: f.file.name, Line: 1, Column: 1, Key: key, Text: fmt.Sprintf(format, args...)}
-	if at := f.file.place(key); at != nil {
-		p.Line, p.Column = at.Line, at.Column
-	}
-	return p
+	file, key := f.file.owner(key)
+	return file.problem(key, file.place(key), format, args...)
 }
 
 const (
@@ -30,12 +27,18 @@ const (
 	settlesWithin = 2 * time.Second
 )
 
-// LoadAgain is Load for a program that runs by a configuration already. It waits until a
-// file that is being written has been left alone for 50 ms, 2 s at most, and refuses one
-// that is empty, which a program that starts takes for the defaults: most probably
+// LoadAgain is LoadFile for a program that runs by a configuration already. It waits until a
+// file that is being written has been left alone for 50 ms, 2 s at most for all files together, and
+// refuses one that is empty, which a program that starts takes for the defaults: most probably
 // somebody is about to write it.
 func LoadAgain(path string) (*File, error) {
-	for until := time.Now().Add(settlesWithin); ; time.Sleep(settled / 5) {
+	until := time.Now().Add(settlesWithin)
+	return load(path, func(path string) ([]byte, error) { return readSettled(path, until) })
+}
+
+// readSettled reads a file as LoadAgain does, and waits no longer than until then.
+func readSettled(path string, until time.Time) ([]byte, error) {
+	for ; ; time.Sleep(settled / 5) {
 		before, err := os.Stat(path)
 		if err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
@@ -63,10 +66,6 @@ func LoadAgain(path string) (*File, error) {
 		if len(bytes.TrimSpace(data)) == 0 {
 			return nil, &KeyError{File: path, Line: 1, Column: 1, Text: "is empty: write {} where the defaults are meant"}
 		}
-		f, c, err := parse(path, data)
-		if err != nil {
-			return nil, err
-		}
-		return &File{Config: c, file: f}, nil
+		return data, nil
 	}
 }

@@ -5,10 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml/token"
 
 	"verdictd/internal/vocabulary"
 )
@@ -55,7 +52,7 @@ func (f *file) check(c *Config) {
 	if most := c.Rules.Fanout.MaxQueues(); c.Queues.Count > most {
 		f.wrong("queues.count", "fan-out %s serves at most %d queues, not %d: lower count, or set rules.fanout to balance or cpu", c.Rules.Fanout, most, c.Queues.Count)
 	}
-	f.checkPolicy(&c.Policy)
+	f.checkPolicy(c)
 	f.checkAnalysis(&c.Analysis)
 	f.checkControl(&c.Control)
 	f.between("log.drops", c.Log.Drops, 0, maxLoggedDrops)
@@ -81,27 +78,6 @@ func (f *file) checkControl(c *Control) {
 		f.wrong("control.socket", "has %d bytes, and a socket's path has at most %d: choose a shorter one", len(c.Socket), maxSocket)
 	}
 }
-
-// wrong reports a problem of a value, unless it could not be read to begin with.
-func (f *file) wrong(key, format string, args ...any) {
-	for k := key; k != ""; k = parent(k) {
-		if f.bad[k] {
-			return
-		}
-	}
-	f.report(key, f.place(key), format, args...)
-}
-
-// place is where a key stands, or what holds it; nil where none does.
-func (f *file) place(key string) *token.Position {
-	for f.at[key] == nil && key != "" {
-		key = parent(key)
-	}
-	return f.at[key]
-}
-
-// parent is the key that holds key: that of "a.b[0]" is "a.b".
-func parent(key string) string { return key[:max(0, strings.LastIndexAny(key, ".["))] }
 
 // between reports a number that is out of its range.
 func (f *file) between(key string, n, least, most int) {

@@ -225,9 +225,11 @@ func Default() *Config {
 	}
 }
 
-// YAML is a file that says the same, with all keys.
+// YAML is one file that says the same, with all keys: what was included is in it.
 func (c *Config) YAML() ([]byte, error) {
-	text, err := yaml.Marshal(c)
+	whole := *c
+	whole.Policy.Include = nil
+	text, err := yaml.Marshal(&whole)
 	if err != nil {
 		return nil, fmt.Errorf("write the configuration as YAML: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"verdictd/internal/vocabulary"
 )
@@ -25,7 +26,10 @@ func prefixes(texts ...string) (list []Prefix) {
 	return list
 }
 
-var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+var (
+	comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+	comparePairs    = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+)
 
 const shipped = "../../configs/verdictd.yaml"
 
@@ -167,6 +171,9 @@ func FuzzParse(f *testing.F) {
 	for _, problem := range problems {
 		f.Add([]byte(problem.text))
 	}
+	for _, problem := range languageProblems {
+		f.Add([]byte(rule(problem.keys)))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := Parse("f", text)
 		if err != nil {
@@ -186,7 +193,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, written)
 		}
-		if diff := cmp.Diff(c, again, comparePrefixes); diff != "" {
+		if diff := cmp.Diff(c, again, comparePrefixes, comparePairs, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("differs (-first +again):\n%s\n%s", diff, written)
 		}
 	})

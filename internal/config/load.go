@@ -18,14 +18,29 @@ const maxFile = 1 << 20
 // readWithin bounds the wait for who writes to a pipe: a program that waits for ever to open one is deaf to signals.
 const readWithin = 10 * time.Second
 
-// Load reads a file of at most 1 MiB, or a pipe that is written to within 10 s. Its errors are those of Parse, or say
-// why the file cannot be read.
+// Load reads a file of at most 1 MiB, or a pipe that is written to within 10 s, and the files that it includes. Its
+// errors are those of Parse, or say why the file cannot be read.
 func Load(path string) (*Config, error) {
-	data, err := bounded(path)
+	f, err := LoadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data)
+	return f.Config, nil
+}
+
+// LoadFile is Load that tells where keys stand.
+func LoadFile(path string) (*File, error) { return load(path, bounded) }
+
+func load(path string, read reader) (*File, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	f, c, err := parse(path, data, read)
+	if err != nil {
+		return nil, err
+	}
+	return &File{Config: c, file: f}, nil
 }
 
 // Socket is the control socket that a file names, whatever else may be wrong with it:
@@ -36,7 +51,7 @@ func Socket(path string) string {
 	if err != nil {
 		return DefaultSocket
 	}
-	f, c, _ := parse(path, data)
+	f, c, _ := parse(path, data, nil)
 	if c == nil || f.bad["control.socket"] || f.bad["control"] {
 		return DefaultSocket
 	}

@@ -1,13 +1,22 @@
 package config
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // named is a setting with a fixed set of values.
 type named interface{ Values() []string }
 
-// nearest is the candidate with the fewest edits to get there from word.
+// nearest is the candidate with the fewest edits to get there from word, or one that begins with it.
 func nearest(word string, candidates []string) string {
-	return slices.MinFunc(candidates, func(a, b string) int { return distance(word, a) - distance(word, b) })
+	far := func(candidate string) int {
+		if len(word) > 1 && strings.HasPrefix(candidate, word) {
+			return 1
+		}
+		return distance(word, candidate)
+	}
+	return slices.MinFunc(candidates, func(a, b string) int { return far(a) - far(b) })
 }
 
 // distance is Levenshtein's.

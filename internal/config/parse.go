@@ -2,16 +2,8 @@ package config
 
 import (
 	"bytes"
-	"cmp"
-	"encoding"
 	"errors"
-	"fmt"
-	"maps"
 	"reflect"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -20,54 +12,54 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// KeyError is one thing that is wrong with a file.
-type KeyError struct {
-	File         string
-	Line, Column int
-	// Key is the path to the setting, as in "policy.rules[0].action".
-	Key string
-	// Text says what is wrong and what to do.
-	Text string
-}
-
-func (e *KeyError) Error() string {
-	text := e.Text
-	if e.Key != "" {
-		text = e.Key + ": " + text
-	}
-	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
-}
-
 // Parse reads a file's content; name stands for it in errors. The error joins
-// one *KeyError for each thing that is wrong, in the order of the lines.
+// one *KeyError for each thing that is wrong, in the order of the lines. It reads no other
+// files, and so refuses policy.include.
 func Parse(name string, data []byte) (*Config, error) {
-	_, c, err := parse(name, data)
+	_, c, err := parse(name, data, nil)
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// parse gives what it could read, whatever else is wrong.
-func parse(name string, data []byte) (*file, *Config, error) {
-	f := &file{name: name, at: map[string]*token.Position{}, bad: map[string]bool{}}
+// reader gives the content of a file.
+type reader func(path string) ([]byte, error)
+
+// parse gives what it could read, whatever else is wrong. Without a reader, included files are refused and named ones
+// not looked for.
+func parse(name string, data []byte, read reader) (*file, *Config, error) {
+	f := newFile(name)
 	c := Default()
+	if f.document(data, reflect.ValueOf(c).Elem()) {
+		f.include(&c.Policy, read)
+		f.check(c)
+		if read != nil {
+			f.checkFiles(c)
+		}
+		return f, c, f.err()
+	}
+	return f, nil, f.err()
+}
+
+// document decodes a text with one document into v. It reports false where there is nothing to check.
+func (f *file) document(data []byte, v reflect.Value) bool {
 	data, other := decodeMark(data)
 	if other != "" {
 		f.report("", nil, "is in %s: save it as UTF-8", other)
-		return f, nil, f.err()
+		return false
 	}
 	// Keys that are written twice are found below, together with the rest.
 	tokens := lexer.Tokenize(string(data))
 	if at := tooDeep(tokens); at != nil {
 		f.report("", at, "lists or sections are more than %d deep", maxDepth)
-		return f, nil, f.err()
+		return false
 	}
 	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		where, message := syntax(err)
+		where, message := syntaxOf(err)
 		f.report("", where, "not YAML: %s", message)
-		return f, nil, f.err()
+		return false
 	}
 	seen := false
 	for _, document := range parsed.Docs {
@@ -79,10 +71,9 @@ func parse(name string, data []byte) (*file, *Config, error) {
 			break
 		}
 		seen = true
-		f.decode("", document.Body, reflect.ValueOf(c).Elem())
+		f.decode("", document.Body, v)
 	}
-	f.check(c)
-	return f, c, f.err()
+	return true
 }
 
 // decodeMark takes a byte order mark off, which editors put before UTF-8 and which YAML allows there. The marks of
@@ -122,273 +113,11 @@ func tooDeep(tokens token.Tokens) *token.Position {
 	return nil
 }
 
-// syntax takes a parser's error apart.
-func syntax(err error) (*token.Position, string) {
+// syntaxOf takes a parser's error apart.
+func syntaxOf(err error) (*token.Position, string) {
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok || e.GetToken() == nil {
 		return nil, err.Error()
 	}
 	return e.GetToken().Position, e.GetMessage()
-}
-
-// file collects where things are in a file, and what is wrong with them.
-type file struct {
-	name     string
-	at       map[string]*token.Position // by key; of the value where it is one line
-	bad      map[string]bool            // keys with a problem
-	problems []*KeyError
-}
-
-// report adds a problem; without a position it is at the top.
-func (f *file) report(key string, position *token.Position, format string, args ...any) {
-	p := &KeyError{File: f.name, Line: 1, Column: 1, Key: key, Text: fmt.Sprintf(format, args...)}
-	if position != nil {
-		p.Line, p.Column = position.Line, position.Column
-	}
-	f.bad[key] = true
-	f.problems = append(f.problems, p)
-}
-
-func (f *file) err() error {
-	slices.SortStableFunc(f.problems, func(a, b *KeyError) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-	var list []error
-	for _, p := range f.problems {
-		list = append(list, p)
-	}
-	return errors.Join(list...)
-}
-
-// decode puts the node into v, which has the default, and goes on after a problem.
-func (f *file) decode(key string, node ast.Node, v reflect.Value) {
-	if _, text := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); text {
-		f.scalar(key, node, v)
-		return
-	}
-	switch v.Kind() {
-	case reflect.Pointer:
-		f.pointer(key, node, v)
-	case reflect.Struct:
-		f.mapping(key, node, v)
-	case reflect.Slice:
-		f.sequence(key, node, v)
-	default:
-		f.scalar(key, node, v)
-	}
-}
-
-// defaulter has keys whose defaults are not zero, and is made only where a file has it.
-type defaulter interface{ setDefaults() }
-
-// pointer is to what a file may have or not; an empty section is not the same as none.
-func (f *file) pointer(key string, node ast.Node, v reflect.Value) {
-	if v.Type().Elem().Kind() == reflect.Struct && node.Type() == ast.NullType {
-		f.report(key, f.at[key], "has no value: write {} if it is to be empty, or leave the key out")
-		return
-	}
-	target := reflect.New(v.Type().Elem())
-	if d, ok := reflect.TypeAssert[defaulter](target); ok {
-		d.setDefaults()
-	}
-	v.Set(target)
-	f.decode(key, node, target.Elem())
-}
-
-// yamlKey is a field's key; a field that is inline has none, and its own fields are in its place.
-func yamlKey(field reflect.StructField) (key string, inline bool) {
-	key, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-	return key, options == "inline"
-}
-
-// fieldsOf maps keys to the fields of v, and lists the keys in order.
-func fieldsOf(v reflect.Value) (fields map[string]reflect.Value, known []string) {
-	fields = map[string]reflect.Value{}
-	for i := range v.NumField() {
-		key, inline := yamlKey(v.Type().Field(i))
-		if !inline {
-			fields[key] = v.Field(i)
-			known = append(known, key)
-			continue
-		}
-		inner, keys := fieldsOf(v.Field(i))
-		maps.Copy(fields, inner)
-		known = append(known, keys...)
-	}
-	return fields, known
-}
-
-func (f *file) mapping(key string, node ast.Node, v reflect.Value) {
-	var pairs []*ast.MappingValueNode
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		pairs = n.Values
-	case *ast.MappingValueNode:
-		pairs = []*ast.MappingValueNode{n}
-	case *ast.NullNode: // a section with all its keys commented out
-		return
-	default:
-		f.report(key, position(node), "must be a section of keys, not %s", describe(node))
-		return
-	}
-	fields, known := fieldsOf(v)
-	first := map[string]*token.Position{}
-	for _, pair := range pairs {
-		where := pair.Key.GetToken().Position
-		name := pair.Key.GetToken().Value
-		path := strings.TrimPrefix(key+"."+name, ".")
-		if before := first[name]; before != nil {
-			f.report(path, where, "written a second time: line %d has it already", before.Line)
-			continue
-		}
-		first[name] = where
-		field, exists := fields[name]
-		if instead, gone := goneKeys[path]; gone {
-			f.report(path, where, "%s", instead)
-			continue
-		}
-		if !exists {
-			f.report(path, where, "no such key: the nearest is %q, of %s", nearest(name, known), strings.Join(known, ", "))
-			continue
-		}
-		f.at[path] = where
-		f.decode(path, pair.Value, field)
-	}
-}
-
-func (f *file) sequence(key string, node ast.Node, v reflect.Value) {
-	list, ok := node.(*ast.SequenceNode)
-	if !ok {
-		f.report(key, position(node), "must be a list like [a, b], not %s", describe(node))
-		return
-	}
-	v.SetZero() // the list replaces the default's
-	for i, entry := range list.Values {
-		path := fmt.Sprintf("%s[%d]", key, i)
-		f.at[path] = position(entry)
-		item := reflect.New(v.Type().Elem()).Elem()
-		f.decode(path, entry, item)
-		v.Set(reflect.Append(v, item))
-	}
-}
-
-func (f *file) scalar(key string, node ast.Node, v reflect.Value) {
-	// goccy/go-yaml puts a missing value behind the end of its line: the key's
-	// position stays.
-	if node.Type() != ast.NullType {
-		f.at[key] = position(node)
-	}
-	var text string
-	switch n := node.(type) {
-	case *ast.StringNode:
-		text = n.Value
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		text = node.GetToken().Value
-	case *ast.NullNode:
-		f.report(key, f.at[key], "has no value: write one, or leave the key out for the default")
-		return
-	default:
-		f.report(key, f.at[key], "must be a single value, not %s", describe(node))
-		return
-	}
-	if instead, gone := goneValues[key][text]; gone {
-		f.report(key, f.at[key], "%s is gone: %s", text, instead)
-		return
-	}
-	if err := set(v, node, text); err != nil {
-		f.report(key, f.at[key], "%v", err)
-	}
-}
-
-// set reads text as the type of v. The node tells a string from what only
-// looks like one.
-func set(v reflect.Value, node ast.Node, text string) error {
-	switch target := v.Addr().Interface().(type) {
-	case *time.Duration:
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return fmt.Errorf("%q is no duration: write a number with its unit, like 50ms or 1.5s", text)
-		}
-		*target = d
-		return nil
-	case encoding.TextUnmarshaler:
-		return target.UnmarshalText([]byte(text))
-	case named:
-		if !slices.Contains(target.Values(), text) {
-			return fmt.Errorf("%q is not one of %s: the nearest is %q", text, strings.Join(target.Values(), ", "), nearest(text, target.Values()))
-		}
-		v.SetString(text)
-		return nil
-	}
-	switch v.Kind() {
-	case reflect.String:
-		if node.Type() != ast.StringType {
-			return fmt.Errorf("must be text, not %s: put it in quotes", describe(node))
-		}
-		v.SetString(text)
-	case reflect.Bool:
-		b, ok := node.(*ast.BoolNode)
-		if !ok {
-			return fmt.Errorf("must be true or false, not %q", text)
-		}
-		v.SetBool(b.Value)
-	case reflect.Float64:
-		x, err := strconv.ParseFloat(text, 64)
-		if err != nil || node.Type() == ast.StringType {
-			return fmt.Errorf("must be a number, not %q", text)
-		}
-		v.SetFloat(x)
-	case reflect.Int, reflect.Int64:
-		n, err := strconv.ParseInt(text, 0, v.Type().Bits())
-		if err != nil || !wholeNumber(node, text) {
-			return fmt.Errorf("must be a whole number, not %q", text)
-		}
-		v.SetInt(n)
-	default:
-		n, err := strconv.ParseUint(text, 0, v.Type().Bits())
-		if err != nil || !wholeNumber(node, text) {
-			return fmt.Errorf("must be a whole number from 0 to %d, not %q", uint64(1)<<v.Type().Bits()-1, text)
-		}
-		v.SetUint(n)
-	}
-	return nil
-}
-
-// wholeNumber is false for text, for a fraction, and for 010, which is 8 in
-// YAML 1.1 and 10 in 1.2: both are guesses.
-func wholeNumber(node ast.Node, text string) bool {
-	digits := strings.TrimLeft(text, "+-")
-	octal := len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9'
-	return node.Type() == ast.IntegerType && !octal
-}
-
-// position is where a node begins; the token of a block of keys is its first colon.
-func position(node ast.Node) *token.Position {
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return n.Values[0].Key.GetToken().Position
-		}
-	case *ast.MappingValueNode:
-		return n.Key.GetToken().Position
-	}
-	return node.GetToken().Position
-}
-
-func describe(node ast.Node) string {
-	switch node.Type() {
-	case ast.MappingType, ast.MappingValueType:
-		return "a section of keys"
-	case ast.SequenceType:
-		return "a list"
-	case ast.NullType:
-		return "nothing"
-	case ast.StringType, ast.LiteralType:
-		return "text"
-	case ast.IntegerType, ast.FloatType, ast.InfinityType, ast.NanType:
-		return "a number"
-	case ast.BoolType:
-		return "true or false"
-	}
-	return "YAML's " + strings.ToLower(node.Type().String())
 }
