@@ -51,7 +51,7 @@ func (c *benchQueueCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
 }
 
 // benchEventsCmd is `lab bench events`.
@@ -81,7 +81,7 @@ func (c *benchEventsCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
 }
 
 // benchListenCmd is `lab bench listen-timo`: the loop over the library's Listen that `lab bench events` compares
@@ -132,5 +132,5 @@ func (c *benchSendCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
 }

@@ -44,5 +44,5 @@ func (c *dnsCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
 }

@@ -57,7 +57,7 @@ func (c *factsCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	d := facts.Run(version, logs)
-	return std.conclude(c.JSON, d, d.OK())
+	return std.conclude(ctx, c.JSON, d, d.OK())
 }
 
 // parseChangelog reads one that may be packed.

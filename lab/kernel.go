@@ -43,7 +43,7 @@ func (c *kernelDoctorCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, d, d.OK)
+	return std.conclude(ctx, c.JSON, d, d.OK)
 }
 
 // kernelSource is where kernels are built from: the flags of all commands that build.

@@ -47,7 +47,7 @@ func (c *kernelTraceCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, !result.Disagrees())
+	return std.conclude(ctx, c.JSON, result, !result.Disagrees())
 }
 
 // kernelModloadCmd is `lab kernel modload`.
@@ -93,7 +93,7 @@ func (c *kernelModloadCmd) Run(ctx context.Context, std streams) error {
 	if result == nil {
 		return err
 	}
-	if written := std.conclude(c.JSON, result, result.OK || err != nil); written != nil {
+	if written := std.conclude(ctx, c.JSON, result, result.OK || err != nil); written != nil {
 		return errors.Join(err, written)
 	}
 	return err
@@ -124,7 +124,7 @@ func (c *kernelProcnetCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Problem == "")
+	return std.conclude(ctx, c.JSON, result, result.Problem == "")
 }
 
 // kernelCheckCmd is `lab kernel check`.
@@ -147,7 +147,7 @@ func (c *kernelCheckCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.OK)
+	return std.conclude(ctx, c.JSON, result, result.OK)
 }
 
 // packageLoad is what the service goes through.

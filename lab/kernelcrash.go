@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -61,6 +62,9 @@ func (c *kernelCrashCmd) Run(ctx context.Context, std streams) error {
 		std.write(c.JSON, func(w io.Writer) error { return report.WriteCrashText(w, rep) }, rep),
 		writePage(c.HTML, func(w io.Writer) error { return report.WriteCrashHTML(w, rep) }),
 	)
+	if where := written(c.JSON, c.HTML); err == nil && ctx.Err() != nil && where != "" {
+		fmt.Fprintf(std.err, "lab: interrupted%s\n", where)
+	}
 	if err == nil && !rep.Verdict.OK {
 		err = cli.ErrReported
 	}

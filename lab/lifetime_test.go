@@ -101,7 +101,7 @@ func TestInterruptFromOutside(t *testing.T) {
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != cli.Failed {
 		t.Errorf("ended with %v\n%s", err, output)
 	}
-	if !strings.Contains(output.String(), "lab: interrupted after 0 of 1 runs") {
+	if !strings.Contains(output.String(), "lab: interrupted after 0 of 1 runs; what was measured by then is in "+path) {
 		t.Errorf("it does not say that it was interrupted:\n%s", output)
 	}
 	if rep := readReport(t, path); !rep.Interrupted {

@@ -54,8 +54,7 @@ func (m *matrixCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if rep.Interrupted {
-		fmt.Fprintf(std.err, "lab: interrupted after %d of %d runs; the results so far were written\n", len(rep.Runs),
-			rep.Planned)
+		fmt.Fprintf(std.err, "lab: interrupted after %d of %d runs%s\n", len(rep.Runs), rep.Planned, written(m.JSON, m.HTML))
 	}
 	if !rep.Verdict.OK {
 		return cli.ErrReported

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
@@ -76,14 +78,26 @@ type document interface {
 }
 
 // conclude writes a document, and fails where not all is as it should be.
-func (std streams) conclude(path string, d document, ok bool) error {
+func (std streams) conclude(ctx context.Context, path string, d document, ok bool) error {
 	if err := std.write(path, d.WriteText, d); err != nil {
 		return err
+	}
+	if where := written(path); ctx.Err() != nil && where != "" {
+		fmt.Fprintf(std.err, "lab: interrupted%s\n", where)
 	}
 	if !ok {
 		return cli.ErrReported
 	}
 	return nil
+}
+
+// written says which files have what was measured up to an interruption; "": none.
+func written(files ...string) string {
+	files = slices.DeleteFunc(files, func(path string) bool { return path == "" || path == "-" })
+	if len(files) == 0 {
+		return ""
+	}
+	return "; what was measured by then is in " + strings.Join(files, " and ")
 }
 
 func (std streams) writeDocument(path string, document any) error {

@@ -38,7 +38,7 @@ func (c *soakCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
 }
 
 // defaultFaults is how long faults happen where nothing says otherwise.
@@ -87,5 +87,5 @@ func (c *faultsCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
 }

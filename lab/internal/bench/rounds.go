@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/testbed"
 )
 
@@ -70,12 +71,21 @@ func Rounds[S any, P interface {
 	turn func(i, round int, dir string) S,
 ) ([]S, error) {
 	samples := []S{}
+	shown := cli.NewProgress(progressTo)
+	defer shown.End()
+	present := 0
+	for _, name := range candidates {
+		if missing[name] == nil {
+			present++
+		}
+	}
 	err := testbed.WithFiles(func(dir string) {
 		for round := first; round <= last; round++ {
 			for i, name := range candidates {
 				if missing[name] != nil {
 					continue
 				}
+				shown.Step(len(samples)+1, (last-first+1)*present, "round %d, %s", round, name)
 				s := turn(i, round, filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)))
 				if ctx.Err() != nil {
 					return // the interruption, and not the candidate, is what failed
@@ -87,7 +97,7 @@ func Rounds[S any, P interface {
 				} else {
 					line = P(&s).Figures()
 				}
-				fmt.Fprintf(progressTo, "[round %d/%d] %s: %s\n", round, last, name, line)
+				shown.Say("round %d, %s: %s", round, name, line)
 			}
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/config"
 	"verdictd/internal/crash"
 	"verdictd/internal/netlab"
@@ -74,7 +75,10 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 
 func (c *Config) rows(ctx context.Context, t *testbed.Testbed, result *Result, w io.Writer) error {
 	return testbed.WithFiles(func(dir string) {
+		shown := cli.NewProgress(w)
+		defer shown.End()
 		for i, guard := range Guards {
+			shown.Step(i+1, len(Guards), "guard %s", guard)
 			r := resolving{Config: c, Programs: t.Programs, cpus: t.CPUs, dir: filepath.Join(dir, strconv.Itoa(i)),
 				run: Row{Guard: guard}}
 			err := r.do(ctx)
@@ -85,7 +89,7 @@ func (c *Config) rows(ctx context.Context, t *testbed.Testbed, result *Result, w
 				r.run.Error = err.Error()
 			}
 			result.Runs = append(result.Runs, r.run)
-			fmt.Fprintf(w, "[%d/%d] %s\n", i+1, len(Guards), r.run.line())
+			shown.Say("%s", r.run.line())
 		}
 	})
 }

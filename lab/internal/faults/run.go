@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/crash"
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
@@ -121,14 +122,27 @@ func (p *Played) try(ctx context.Context, t *testbed.Testbed, c *Config, dir str
 // suffer has the faults happen.
 func (p *Played) suffer(n *nemesis, c *Config, w io.Writer) {
 	end := time.Now().Add(c.Duration)
+	shown := cli.NewProgress(w)
+	defer shown.End()
+	shown.Takes(c.Duration)
+	planned := 0
+	for _, n := range c.Plan {
+		planned += n
+	}
 	c.sequence()(func(s step) bool {
 		n.sleep(s.pause)
 		if n.ctx.Err() != nil || c.Duration > 0 && time.Now().After(end) {
 			return false
 		}
+		switch done := len(p.Faults) + 1; {
+		case planned > 0:
+			shown.Step(done, planned, "%s", p.Program)
+		default:
+			shown.Part(0, "%s: fault %d", p.Program, done)
+		}
 		f := n.suffer(s)
 		p.Faults = append(p.Faults, f)
-		fmt.Fprintf(w, "%s: %s\n", p.Program, f.line())
+		shown.Say("%s: %s", p.Program, f.line())
 		return n.ctx.Err() == nil
 	})
 	n.sleep(pauseLeast)

@@ -12,8 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"verdictd/lab/internal/progress"
-
+	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
 	"verdictd/internal/report"
 	"verdictd/lab/internal/testbed"
@@ -125,7 +124,8 @@ func (m *Config) measure(ctx context.Context, t *testbed.Testbed, rows []row, w 
 		Notes:   notes(t.Host.Kernel, rows),
 		Runs:    []report.Run{},
 	}
-	shown := shownRows{Line: progress.NewLine(w), total: len(rows), begun: time.Now()}
+	shown := cli.NewProgress(w)
+	defer shown.End()
 	err := testbed.WithFiles(func(dir string) {
 		for i, r := range rows {
 			if ctx.Err() != nil {
@@ -133,7 +133,7 @@ func (m *Config) measure(ctx context.Context, t *testbed.Testbed, rows []row, w 
 			}
 			e := experiment{config: m, Programs: t.Programs, row: r, dir: filepath.Join(dir, strconv.Itoa(i)),
 				cpus: t.CPUs, run: r.run()}
-			shown.starts(i+1, &e.run)
+			shown.Step(i+1, len(rows), "%s", e.run.Name())
 			if err := e.do(ctx); err != nil {
 				if ctx.Err() != nil {
 					break // the interruption, and not the run, is what failed
@@ -141,36 +141,22 @@ func (m *Config) measure(ctx context.Context, t *testbed.Testbed, rows []row, w 
 				e.run.Error = err.Error()
 			}
 			rep.Runs = append(rep.Runs, e.run)
-			shown.ended(i+1, &e.run)
+			sayRow(shown, &e.run)
 		}
 	})
-	shown.Clear()
+	shown.End()
 	rep.Seconds = time.Since(rep.Started).Seconds()
 	rep.Interrupted = ctx.Err() != nil
 	rep.Verdict = report.Judge(rep)
 	return rep, err
 }
 
-// shownRows say how far the matrix is: on a terminal in one line that is rewritten, elsewhere a line a run.
-type shownRows struct {
-	*progress.Line
-	total int
-	begun time.Time
-}
-
-func (p *shownRows) starts(n int, run *report.Run) {
-	p.Rewrite("[%d/%d, %.0f s] %s", n, p.total, time.Since(p.begun).Seconds(), run.Name())
-}
-
-func (p *shownRows) ended(n int, run *report.Run) {
-	result := fmt.Sprintf("%d clashes, %d of %d packets lost", run.Clashes(), run.Lost, run.Sent)
-	if run.Error != "" {
-		result = "error: " + run.Error
-	}
+// sayRow says what came of a row, in the figures of the table; a terminal shows those at the end.
+func sayRow(p *cli.Progress, run *report.Run) {
 	switch {
-	case !p.Terminal:
-		p.Say("[%d/%d, %.0f s] %s: %s", n, p.total, time.Since(p.begun).Seconds(), run.Name(), result)
 	case run.Error != "":
-		p.Say("%s: %s", run.Name(), result)
+		p.Say("%s: error: %s", run.Name(), run.Error)
+	case !p.Terminal:
+		p.Say("%s: %.1f clashes per 1,000 packets, %d of %d packets lost", run.Name(), run.ClashesPer1000, run.Lost, run.Sent)
 	}
 }

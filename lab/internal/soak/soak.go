@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/report"
 	"verdictd/internal/traffic"
 	"verdictd/lab/internal/testbed"
@@ -90,6 +91,8 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 func (c *Config) shares(ctx context.Context, t *testbed.Testbed, result *Result, w io.Writer) error {
 	return testbed.WithFiles(func(dir string) {
 		all := places()
+		shown := cli.NewProgress(w)
+		defer shown.End()
 		for i, at := range all {
 			if ctx.Err() != nil {
 				break
@@ -102,13 +105,14 @@ func (c *Config) shares(ctx context.Context, t *testbed.Testbed, result *Result,
 				reference: c.Reference, seed: at.seed(c.Seed),
 				duration: c.Duration / time.Duration(len(all)), dir: filepath.Join(dir, strconv.Itoa(i)),
 			}
+			shown.Step(i+1, len(all), "%s", at)
 			share := s.run(ctx)
 			if ctx.Err() != nil {
 				break // the interruption, and not the daemon, is what failed
 			}
 			share.judge(result.Host.Tainted)
 			result.Shares = append(result.Shares, share)
-			fmt.Fprintf(w, "[%d/%d] %s\n", i+1, len(all), share.Line())
+			shown.Say("%s", share.Line())
 		}
 	})
 }

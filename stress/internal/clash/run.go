@@ -48,9 +48,9 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 }
 
 func run(ctx context.Context, cfg *Config, to record.Config, r *record.Record, counter *tally.Tally) error {
-	show, shown := to.Progress(record.Flows(cfg.Traffic.Flows))
-	seen, err := traffic.RunClash(ctx, cfg.Traffic, r.Keep(cfg.Traffic, show))
-	shown()
+	shown := to.Progress(cfg.Traffic.Duration)
+	seen, err := traffic.RunClash(ctx, cfg.Traffic, r.Keep(cfg.Traffic, record.Flows(shown, cfg.Traffic.Flows)))
+	shown.End()
 	if err != nil {
 		err = fmt.Errorf("clash: %w", err)
 	}
@@ -72,9 +72,9 @@ func run(ctx context.Context, cfg *Config, to record.Config, r *record.Record, c
 
 func runUDPClash(ctx context.Context, cfg *Config, to record.Config, r *record.Record, counter *tally.Tally) error {
 	sent := cfg.udpClash()
-	show, shown := to.Progress(record.Flows(sent.Flows))
-	seen, err := traffic.RunUDPClash(ctx, sent, r.Keep(sent, show))
-	shown()
+	shown := to.Progress(sent.Duration)
+	seen, err := traffic.RunUDPClash(ctx, sent, r.Keep(sent, record.Flows(shown, sent.Flows)))
+	shown.End()
 	if err != nil {
 		err = fmt.Errorf("clash: %w", err)
 	}

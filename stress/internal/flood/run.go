@@ -27,11 +27,11 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 		return err
 	}
 	counter := tally.Open(at.Namespaces())
-	show, shown := to.Progress(func(p traffic.Progress) string {
-		return fmt.Sprintf("%d of %d packets, %d delivered", p.Sent, cfg.Traffic.Packets, p.Counts.Delivered)
-	})
-	seen, err := traffic.RunFlood(ctx, cfg.Traffic, r.Keep(cfg.Traffic, show))
-	shown()
+	shown := to.Progress(cfg.Traffic.Duration)
+	seen, err := traffic.RunFlood(ctx, cfg.Traffic, r.Keep(cfg.Traffic, func(p traffic.Progress) {
+		shown.Part(float64(p.Sent)/float64(cfg.Traffic.Packets), "%d packets, %d delivered", p.Sent, p.Counts.Delivered)
+	}))
+	shown.End()
 	if err != nil {
 		err = fmt.Errorf("flood: %w", err)
 	}

@@ -32,11 +32,14 @@ func Measure(ctx context.Context, part modules.Part, module string, cfg Config, 
 	// What an unloading breaks may break at once: the file has the rounds up to the one before, now and then.
 	const every = 10
 	var flushed error
+	shown := to.Progress(0)
 	res, err := Run(ctx, machine, target, cfg, func(res *results.Modload) {
+		shown.Part(float64(res.Rounds)/float64(cfg.Rounds), "%d of %d rounds, %d attempts failed", res.Rounds, cfg.Rounds, res.Failed)
 		if res.Rounds%every == 1 {
 			flushed = errors.Join(flushed, r.Flush(res))
 		}
 	})
+	shown.End()
 	if err = errors.Join(err, flushed); err != nil {
 		err = fmt.Errorf("modload: %w", err)
 	}

@@ -18,7 +18,10 @@ func Measure(ctx context.Context, cfg Config, command []string, to record.Config
 	if err != nil {
 		return err
 	}
+	shown := to.Progress(cfg.Duration)
+	shown.Part(0, "reading, renaming and watching names")
 	res, err := Run(ctx, cfg, command, to.Stderr)
+	shown.End()
 	if err != nil {
 		err = fmt.Errorf("procnet: %w", err)
 	}

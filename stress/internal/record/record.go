@@ -30,6 +30,7 @@ type Record struct {
 	header  *results.Header // nil where there is no JSON
 	json    io.Writer       // nil: nowhere, or a file
 	file    *file           // nil: none
+	written bool            // the file has the whole result
 	summary io.Writer       // nil: none
 }
 
@@ -74,9 +75,7 @@ func (r *Record) Keep(config any, show func(traffic.Progress)) func(traffic.Prog
 	}
 	var last time.Time
 	return func(p traffic.Progress) {
-		if show != nil {
-			show(p)
-		}
+		show(p)
 		if time.Since(last) < watchInterval {
 			return
 		}
@@ -102,6 +101,9 @@ func (r *Record) Write(scenario string, res any, summarize func(io.Writer) error
 	if r.summary != nil {
 		err = errors.Join(err, summarize(r.summary), summarizeKernel(r.summary, found))
 	}
+	if r.summary != nil && r.written {
+		fmt.Fprintf(r.summary, "result      in %s\n", r.file.path)
+	}
 	return err
 }
 
@@ -111,7 +113,9 @@ func (r *Record) encode(found *crash.Findings, res any) error {
 		return err
 	}
 	if r.file != nil {
-		return r.file.replace(document)
+		err := r.file.replace(document)
+		r.written = err == nil
+		return err
 	}
 	if _, err := r.json.Write(document); err != nil {
 		return fmt.Errorf("write result: %w", err)

@@ -44,9 +44,10 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	show, shown := resolutions(to, cfg.DNS.Resolutions)
-	res, err := dns.Run(ctx, cfg.DNS, show)
-	shown()
+	shown := to.Progress(0)
+	of := cfg.DNS.Resolutions
+	res, err := dns.Run(ctx, cfg.DNS, func(n int) { shown.Part(float64(n)/float64(of), "%d of %d resolutions", n, of) })
+	shown.End()
 	if err != nil {
 		err = fmt.Errorf("dns: %w", err)
 	}
@@ -61,15 +62,6 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 			res.Retried, res.Failed))
 	}
 	return errors.Join(err, r.Write("dns", res, func(w io.Writer) error { return summarize(w, res) }))
-}
-
-// resolutions returns what shows on a terminal how many are over, and what takes that line away.
-func resolutions(to record.Config, of int) (show func(int), done func()) {
-	write, done := to.Line()
-	if write == nil {
-		return nil, done
-	}
-	return func(n int) { write(fmt.Sprintf("%d of %d resolutions", n, of)) }, done
 }
 
 // summarize writes what a person wants to know first.

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
 	"verdictd/internal/traffic"
 	"verdictd/stress/internal/record"
@@ -54,11 +53,15 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	show := rounds(to.Stderr, traffic.MixRounds(&soak.Mix))
+	shown := to.Progress(soak.Mix.Duration)
+	all := traffic.MixRounds(&soak.Mix)
+	shown.Part(0, "round 1 of %d", all)
 	res, err := traffic.RunSoak(ctx, soak, func(rounds int, sofar *traffic.MixResult) error {
-		show(rounds, sofar)
+		sum := sofar.Sum()
+		shown.Part(0, "round %d of %d: %d flows, %d packets, %d lost", min(rounds+1, all), all, sofar.Shape.Flows, sum.Sent, sum.Lost)
 		return r.Flush(&traffic.SoakResult{Config: soak, Rounds: rounds, MixResult: *sofar})
 	})
+	shown.End()
 	if err != nil {
 		err = fmt.Errorf("soak: %w", err)
 	}
@@ -69,17 +72,6 @@ func Run(ctx context.Context, cfg Config, to record.Config) (err error) {
 		err = errors.Join(err, fmt.Errorf("soak (seed %d): %s", soak.Mix.Seed, strings.Join(res.Violations, "; ")))
 	}
 	return errors.Join(err, r.Write("soak", res, func(w io.Writer) error { return summarize(w, res) }))
-}
-
-// rounds shows on a terminal how far a soak of several rounds is.
-func rounds(w io.Writer, of int) func(int, *traffic.MixResult) {
-	if of == 1 || !cli.IsTerminal(w) {
-		return func(int, *traffic.MixResult) {}
-	}
-	return func(rounds int, sofar *traffic.MixResult) {
-		sum := sofar.Sum()
-		fmt.Fprintf(w, "round %d of %d: %d flows, %d packets, %d lost\n", rounds, of, sofar.Shape.Flows, sum.Sent, sum.Lost)
-	}
 }
 
 // summarize writes what a person wants to know first.

@@ -3,14 +3,13 @@ package build
 import (
 	"context"
 
-	"verdictd/lab/internal/progress"
-
 	_ "embed"
 	"fmt"
 	"io"
 	"os"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/kbuild"
 )
 
@@ -63,12 +62,13 @@ func (s *Builder) Build(ctx context.Context, v kbuild.Variant, kasan bool, w io.
 	if kasan {
 		name += " with KASAN"
 	}
-	show := &shownSteps{Line: progress.NewLine(w), name: name}
+	show := &shownSteps{Progress: cli.NewProgress(w), name: name}
+	defer show.End()
 	image, err := kbuild.Build(ctx, kbuild.Config{
 		Source: s.Source, Variant: v, KASAN: kasan, Fragments: fragments,
 		KASANFragment: kbuild.Fragment{Name: "kasan.config", Text: kasanConfig}, Progress: show.step,
 	})
-	show.Clear()
+	show.End()
 	if err != nil {
 		return image, fmt.Errorf("build the %s: %w", name, err)
 	}
@@ -80,25 +80,20 @@ func (s *Builder) Build(ctx context.Context, v kbuild.Variant, kasan bool, w io.
 	return image, nil
 }
 
-// shownSteps shows steps: on a terminal in one line that is rewritten, elsewhere when the step changes, and every
-// quarter of a minute.
+// shownSteps shows steps, and elsewhere than on a terminal a line when the step changes.
 type shownSteps struct {
-	*progress.Line
+	*cli.Progress
 	name string
 	last string
-	said time.Time
 }
 
 func (p *shownSteps) step(s kbuild.Step) {
 	line := fmt.Sprintf("%s: %s", p.name, describeStep(s))
-	const often = 15 * time.Second
-	switch {
-	case p.Terminal:
-		p.Rewrite("%s", line)
-	case s.What != p.last || time.Since(p.said) >= often:
-		p.Say("lab: %s", line)
-		p.last, p.said = s.What, time.Now()
+	p.Part(0, "%s", line)
+	if s.What != p.last && !p.Terminal {
+		p.Note("lab: %s", line)
 	}
+	p.last = s.What
 }
 
 // describeStep says how far a step is, and that the rest is an estimate.

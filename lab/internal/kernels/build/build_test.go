@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/kbuild"
-	"verdictd/lab/internal/progress"
 )
 
 // What the lab rests on must not slip out of what every kernel is checked for.
@@ -63,7 +63,8 @@ func TestBuildProgress(t *testing.T) {
 	}
 	// Where there is no terminal, not every step is a line.
 	var out bytes.Buffer
-	p := shownSteps{Line: progress.NewLine(&out), name: "fixed kernel"}
+	p := shownSteps{Progress: cli.NewProgress(&out), name: "fixed kernel"}
+	defer p.End()
 	for n := range 100 {
 		p.step(kbuild.Step{What: "compiling", Done: n, Total: 100})
 	}

@@ -47,12 +47,15 @@ var checks = []check{
 func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 	r := &Report{Schema: Schema, OK: true, Checks: []checked{}}
 	begun := time.Now()
+	wanted := slices.DeleteFunc(slices.Clone(checks), func(o check) bool {
+		return len(c.Only) > 0 && !slices.Contains(c.Only, o.name)
+	})
+	shown := cli.NewProgress(w)
+	defer shown.End()
 	for _, image := range c.Images {
-		for _, check := range checks {
-			if len(c.Only) > 0 && !slices.Contains(c.Only, check.name) {
-				continue
-			}
-			fmt.Fprintf(w, "lab: %s: %s: %s\n", image, check.name, check.promise)
+		for _, check := range wanted {
+			shown.Step(len(r.Checks)+1, len(wanted)*len(c.Images), "%s: %s", image, check.name)
+			shown.Say("%s: %s: %s", image, check.name, check.promise)
 			row := checked{Image: image, Check: check.name}
 			started := time.Now()
 			text, err := check.run(ctx, c, kernels.Machine{Image: image, CPUs: 2, Accelerator: c.Accelerator,

@@ -154,11 +154,14 @@ func quoteFirst(titles []string) string {
 // sample boots every scenario on either kernel in turns. A machine that breaks gives what it told, as a sample that
 // failed.
 func (c *sampling) sample(ctx context.Context, sides []*side) (accelerator string, err error) {
-	total, begun := c.Repeat*len(c.names)*len(sides), time.Now()
+	total := c.Repeat * len(c.names) * len(sides)
+	shown := cli.NewProgress(c.w)
+	defer shown.End()
 	for n := range total {
 		s := sides[n%len(sides)]
 		name := c.names[n/len(sides)%len(c.names)]
 		row := report.CrashRow{Kernel: s.name, Run: scenarios[name]}
+		shown.Step(n+1, total, "%s, %s", s.name, name)
 		used, err := c.Boot(ctx, &row, s.image, c.w)
 		if err != nil {
 			return accelerator, fmt.Errorf("scenario %s on %s: %w", name, s.image, err)
@@ -170,8 +173,7 @@ func (c *sampling) sample(ctx context.Context, sides []*side) (accelerator strin
 			s.broke = append(s.broke, titles[0])
 			row.Error = "" // the kernel broke, and the row's figures are still those of its workload
 		}
-		fmt.Fprintf(c.w, "[%d/%d, %.0f s] %s, %s: %s\n", n+1, total, time.Since(begun).Seconds(), s.name, name,
-			strings.TrimPrefix(row.Line(), row.Name()+": "))
+		shown.Say("%s, %s: %s", s.name, name, strings.TrimPrefix(row.Line(), row.Name()+": "))
 		if err := c.keep(s, n, &row); err != nil {
 			return accelerator, err
 		}

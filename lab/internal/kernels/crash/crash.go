@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/kernelfacts"
 	"verdictd/internal/report"
 	"verdictd/lab/internal/kbuild"
 	"verdictd/lab/internal/kernels/build"
 	"verdictd/lab/internal/kernels/workload"
-	"verdictd/lab/internal/progress"
 	"verdictd/lab/internal/testbed"
 	"verdictd/lab/internal/vm"
 )
@@ -165,7 +165,8 @@ func (n noteBook) note(text string) {
 // of them.
 func (c *Config) machines(ctx context.Context, rep *report.CrashReport, kernels map[string]report.CrashKernel,
 	w io.Writer) {
-	begun, progress, notes := time.Now(), progress.NewLine(w), noteBook{rep}
+	shown, notes := cli.NewProgress(w), noteBook{rep}
+	defer shown.End()
 	machines := c.Machines
 	if c.el7() {
 		machines.Append = append(machines.Append, el7Allocator...)
@@ -185,9 +186,8 @@ func (c *Config) machines(ctx context.Context, rep *report.CrashReport, kernels 
 		rows := c.crashRows()
 		row := rows[n%len(rows)]
 		row.Repeat = n/len(rows) + 1
-		progress.Rewrite("[%d/%d, %.0f s] %s", n+1, rep.Planned, time.Since(begun).Seconds(), row.Name())
+		shown.Step(n+1, rep.Planned, "%s", row.Name())
 		accelerator, err := machines.Boot(ctx, &row, kernels[row.Kernel].Image, w)
-		progress.Clear()
 		if err != nil {
 			if ctx.Err() != nil {
 				break // the interruption is what failed
@@ -198,7 +198,7 @@ func (c *Config) machines(ctx context.Context, rep *report.CrashReport, kernels 
 			rep.Host.Accelerator = accelerator
 		}
 		row.Judge()
-		progress.Say("[%d/%d, %.0f s] %s", n+1, rep.Planned, time.Since(begun).Seconds(), row.Line())
+		shown.Say("%s", row.Line())
 		for _, text := range testbed.KernelNotes(row.Release) {
 			notes.note(text)
 		}

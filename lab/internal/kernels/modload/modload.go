@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/kernels"
 	"verdictd/lab/internal/vm"
 )
@@ -63,7 +64,10 @@ func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 		}
 		fmt.Fprintf(w, "lab: modprobe %s: %d rounds naive, %d modules-first, %d starts of verdictd\n", modprobe,
 			c.Rounds, c.Rounds, c.Starts)
+		shown := cli.NewProgress(w)
+		shown.Part(0, "modprobe %s: the machine runs", modprobe)
 		rows, seconds, err := c.count(ctx, config, modprobe, w)
+		shown.End()
 		if err != nil {
 			report.OK = false
 			return report, fmt.Errorf("modprobe %s: %w", modprobe, err)

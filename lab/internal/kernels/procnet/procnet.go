@@ -51,7 +51,10 @@ func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 			config.Command = append(config.Command, "--plant-hang")
 			config.Stderr = nil // that it was found is what is wanted
 		}
+		shown := cli.NewProgress(w)
+		shown.Part(0, "the machine runs")
 		result, err := vm.Run(ctx, config)
+		shown.End()
 		if err != nil {
 			return nil, err
 		}

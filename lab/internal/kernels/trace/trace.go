@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/kernels"
 	"verdictd/lab/internal/testbed"
 	"verdictd/lab/internal/vm"
@@ -44,7 +45,10 @@ func Run(ctx context.Context, c *Config, w io.Writer) (*Report, error) {
 	if c.Console {
 		config.Console = w
 	}
+	shown := cli.NewProgress(w)
+	shown.Part(0, "the machine runs")
 	result, err := vm.Run(ctx, config)
+	shown.End()
 	if err != nil {
 		return nil, err
 	}
