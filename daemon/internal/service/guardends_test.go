@@ -88,6 +88,9 @@ func TestGuardStopsUnderLoad(t *testing.T) {
 	n := clashes(t)
 	s := g.stop()
 	st.moves++
+	if !g.said.has("stays, empty") {
+		st.dropped = 8 // the stream had a pause, as a busy machine has, and went on as the table went: docs/limits.md
+	}
 	time.Sleep(50 * time.Millisecond)
 	st.stop()
 	if n != 0 || s.Gate.Total.Held == 0 || s.Gate.Total.Unguarded+s.Gate.Total.VerdictErrors != 0 {
