@@ -53,6 +53,7 @@ func (f *file) check(c *Config) {
 		f.wrong("queues.count", "fan-out %s serves at most %d queues, not %d: lower count, or set rules.fanout to balance or cpu", c.Rules.Fanout, most, c.Queues.Count)
 	}
 	f.checkPolicy(c)
+	f.checkMarks(c)
 	f.checkAnalysis(&c.Analysis)
 	f.checkControl(&c.Control)
 	f.between("log.drops", c.Log.Drops, 0, maxLoggedDrops)

@@ -130,6 +130,11 @@ type Rules struct {
 	// A packet is queued if it matches either list; two empty ones queue all.
 	DestinationPorts []uint16 `yaml:"destination_ports"`
 	SourcePorts      []uint16 `yaml:"source_ports"`
+	// MarkMask has the bits of packets' marks by which the rules are told what a verdict
+	// cannot say (reject, flow, repeat); they are taken off before anybody else sees them.
+	// ConnMarkMask has those of connection tracking's marks in which verdicts on flows are kept.
+	MarkMask     vocabulary.Marks `yaml:"mark_mask"`
+	ConnMarkMask vocabulary.Marks `yaml:"connmark_mask"`
 }
 
 // Analysis delays verdicts, as a program does that looks into packets.
@@ -210,6 +215,7 @@ func Default() *Config {
 		Rules: Rules{
 			Install: true, Table: "verdictd", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Bypass: vocabulary.Auto, Manage: vocabulary.ManageEnforce,
 			Families: []vocabulary.Family{vocabulary.IPv4, vocabulary.IPv6}, Protocols: []vocabulary.Protocol{17},
+			MarkMask: vocabulary.DefaultMarks, ConnMarkMask: vocabulary.DefaultMarks,
 		},
 		Policy: Policy{
 			Undecodable: vocabulary.Drop, RegexpBytes: 1024,

@@ -104,6 +104,7 @@ func TestRoundTrip(t *testing.T) {
 	full.Rules = Rules{
 		Install: false, Table: "a_b", Placement: vocabulary.PlacementVerdict3, Fanout: vocabulary.FanoutNumgen, Bypass: vocabulary.Off, Manage: vocabulary.ManageObserve,
 		Families: []vocabulary.Family{vocabulary.IPv6}, Protocols: []vocabulary.Protocol{6, 17, 136, 132}, DestinationPorts: []uint16{53, 65535}, SourcePorts: []uint16{1},
+		MarkMask: 0xff00, ConnMarkMask: 0xff0000,
 	}
 	full.Policy.Default, full.Policy.Undecodable, full.Policy.Rules = vocabulary.Drop, vocabulary.Accept, []Rule{
 		{

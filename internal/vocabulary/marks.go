@@ -3,6 +3,7 @@ package vocabulary
 import (
 	"fmt"
 	"math/bits"
+	"strconv"
 )
 
 // Marks are the bits of a 32-bit mark in which a verdict that the kernel carries out is
@@ -91,3 +92,16 @@ func (m Marks) Set(mark, value uint32) uint32 { return mark&^uint32(m) | value }
 
 // String is the mask.
 func (m Marks) String() string { return fmt.Sprintf("%#x", uint32(m)) }
+
+// MarshalText gives the mask.
+func (m Marks) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads a mask, also one that Check refuses.
+func (m *Marks) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 0, 32)
+	if err != nil {
+		return fmt.Errorf("%q is no mask: write it like %v", text, DefaultMarks)
+	}
+	*m = Marks(n)
+	return nil
+}
