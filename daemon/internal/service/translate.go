@@ -19,7 +19,15 @@ import (
 // Rules says which rules for verdicts the configuration asks for.
 func Rules(cfg *config.Config) ruleset.Config {
 	r := &cfg.Rules
+	var marked *ruleset.Verdicts
+	if cfg.Policy.NeedsMarks() {
+		marked = &ruleset.Verdicts{Mark: r.MarkMask}
+		if cfg.Policy.KeepsFlows() {
+			marked.ConnMark = r.ConnMarkMask
+		}
+	}
 	return ruleset.Config{
+		Verdicts:         marked,
 		Table:            r.Table,
 		Placement:        r.Placement,
 		Fanout:           r.Fanout,
