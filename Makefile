@@ -206,6 +206,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s), those whose names match FUZZ
 generate: ## Compile the BPF object again; needs clang and llvm-strip
 	$(GO) generate ./conntrackwatch/internal/trace
 
+.PHONY: reference
+reference: ## Write docs/policy.md again, from internal/config
+	WRITE_REFERENCE=1 $(GO) test -count=1 -run '^TestReferenceIsOfThisPackage$$' ./internal/config
+
 .PHONY: drawing
 drawing: ## Print which package imports which
 	@$(GO) test -count=1 -run '^TestDrawing$$' -v ./internal/structure

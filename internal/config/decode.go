@@ -142,6 +142,9 @@ func (f *file) scalar(key string, node ast.Node, v reflect.Value) {
 	case *ast.NullNode:
 		f.report(key, f.at[key], "has no value: write one, or leave the key out for the default")
 		return
+	case *ast.MappingNode, *ast.MappingValueNode:
+		f.report(key, f.at[key], "must be a single value, not %s: put what has a colon in quotes", describe(node))
+		return
 	default:
 		f.report(key, f.at[key], "must be a single value, not %s", describe(node))
 		return
