@@ -9,13 +9,16 @@ import (
 // defaultRegexpBytes is how many bytes an expression looks at where nobody says.
 const defaultRegexpBytes = 1024
 
+// maxPacket is beyond every offset in a packet.
+const maxPacket = 0xffff
+
 // payload are the conditions on what is behind the upper layer's header.
 func (c *compiler) payload(m *Match) (list []condition, err error) {
 	if len(m.Payload) > 0 {
 		for i := range m.Payload {
 			b := &m.Payload[i]
-			if b.Offset < 0 || len(b.Bytes) == 0 || b.Mask != nil && len(b.Mask) != len(b.Bytes) {
-				return nil, fmt.Errorf("payload: %d bytes at %d with a mask of %d: bytes are needed, none before 0, and a mask as long as they", len(b.Bytes), b.Offset, len(b.Mask))
+			if b.Offset < 0 || b.Offset > maxPacket || len(b.Bytes) == 0 || b.Mask != nil && len(b.Mask) != len(b.Bytes) {
+				return nil, fmt.Errorf("payload: %d bytes at %d with a mask of %d: bytes are needed, from 0 to 65535, and a mask as long as they", len(b.Bytes), b.Offset, len(b.Mask))
 			}
 			c.needs.Payload = max(c.needs.Payload, b.Offset+len(b.Bytes))
 		}

@@ -18,7 +18,6 @@ type Policy struct {
 	rules    []rule
 	chunks   []*chunk
 	needs    Needs
-	addrs    bool // rules look at addresses
 
 	sets     []string
 	slots    int

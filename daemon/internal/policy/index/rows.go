@@ -1,21 +1,18 @@
 package index
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "encoding/binary"
 
-// Row has a bit for each rule. A nil Row stands for all of them.
+// Row has a bit for each rule, or for something else that is numbered.
 type Row []uint64
 
 // NewRow has no bits of n.
 func NewRow(n int) Row { return make(Row, (n+63)/64) }
 
-// Set sets a rule's bit.
+// Set sets a bit.
 func (r Row) Set(rule int) { r[rule/64] |= 1 << (rule % 64) }
 
-// Has reports a rule's bit.
-func (r Row) Has(rule int) bool { return r == nil || r[rule/64]&(1<<(rule%64)) != 0 }
+// Has reports a bit.
+func (r Row) Has(rule int) bool { return r[rule/64]&(1<<(rule%64)) != 0 }
 
 func (r Row) clear(rule int) { r[rule/64] &^= 1 << (rule % 64) }
 
@@ -26,32 +23,13 @@ func (r Row) or(other Row) {
 	}
 }
 
-// All has the bits of all of n rules.
-func All(n int) Row {
+// all has the bits of all of n rules.
+func all(n int) Row {
 	r := NewRow(n)
 	for i := range n {
 		r.Set(i)
 	}
 	return r
-}
-
-// Next is the first rule from a place on that all rows have, or -1.
-func Next(rows []Row, words, from int) int {
-	w := from / 64
-	if w >= words {
-		return -1
-	}
-	mask := ^uint64(0) << (from % 64)
-	for ; w < words; w++ {
-		for _, row := range rows {
-			mask &= row[w]
-		}
-		if mask != 0 {
-			return w*64 + bits.TrailingZeros64(mask)
-		}
-		mask = ^uint64(0)
-	}
-	return -1
 }
 
 // rows keeps each row once.

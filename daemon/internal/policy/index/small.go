@@ -37,7 +37,7 @@ func (d *Small) Row(value uint8) Row { return d.of[value] }
 
 // others are the rules that do not care.
 func others(n int, cares Row) Row {
-	r := All(n)
+	r := all(n)
 	for i, w := range cares {
 		r[i] &^= w
 	}
