@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TableColumns is how wide tables are at most.
+const TableColumns = 100
+
 // IsTerminal says whether what is written there is seen on a terminal.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

@@ -56,7 +56,9 @@ func (l Look) Faint(s string) string { return l.styled(faint, s) }
 
 // Wrap breaks a text into lines of the width, where words end if they do.
 func (l Look) Wrap(text string) []string {
-	return strings.Split(ansi.Wrap(text, max(l.Width, 20), ""), "\n")
+	const hyphen, whole = "-", "\u2011" // words such as -I stay whole
+	text = ansi.Wrap(strings.ReplaceAll(text, hyphen, whole), max(l.Width, 20), "")
+	return strings.Split(strings.ReplaceAll(text, whole, hyphen), "\n")
 }
 
 func (l Look) styled(style ansi.Style, s string) string {

@@ -2,9 +2,11 @@ package stats
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/ct"
 )
 
@@ -96,5 +98,30 @@ func TestReadingsAddUp(t *testing.T) {
 	}
 	if got.Last.Total[ct.ClashResolve].N != step || got.Last.Seconds != 1 {
 		t.Errorf("last step %+v", got.Last)
+	}
+}
+
+// A table of zeros says why there may be nothing to see, and no line is wider than it should be.
+func TestIdle(t *testing.T) {
+	value := func(n uint64) ct.Value { return ct.Value{N: n, Sent: true} }
+	zero := ct.Counters{ct.Found: value(0), ct.InsertFailed: value(0)}
+	r := Result{Kernel: "6.1.0", Table: ct.Table{Entries: value(0)}, Total: zero, Absolute: zero,
+		Meaning: map[string]string{"insert_failed": strings.Repeat("many words ", 30)}}
+	for _, once := range []bool{false, true} {
+		r.options.Once = once
+		var b bytes.Buffer
+		if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "nothing can clash") {
+			t.Errorf("%v: %s", err, &b)
+		}
+		for line := range strings.Lines(b.String()) {
+			if len(line) > cli.TableColumns+1 {
+				t.Errorf("%d columns: %s", len(line), line)
+			}
+		}
+	}
+	r.Table.Entries = value(1)
+	var b bytes.Buffer
+	if err := r.WriteText(&b); err != nil || strings.Contains(b.String(), "nothing can clash") {
+		t.Errorf("%v: with an entry: %s", err, &b)
 	}
 }

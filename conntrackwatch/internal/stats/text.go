@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/ct"
 )
 
@@ -36,15 +37,7 @@ func (r *Result) WriteText(w io.Writer) error {
 		fmt.Fprintln(t, "counter\tsince start\ta second\ttotal\t"+r.counts())
 	}
 	for _, c := range counters {
-		if r.options.Once {
-			fmt.Fprintf(t, "%v\t%v\t%s\n", c, r.Absolute[c], r.Meaning[c.String()])
-			continue
-		}
-		rate := "-"
-		if perSecond, ok := r.PerSecond.Of(c); ok {
-			rate = strconv.FormatFloat(perSecond, 'f', 1, 64)
-		}
-		fmt.Fprintf(t, "%v\t%v\t%s\t%v\t%s\n", c, r.Total[c], rate, r.Absolute[c], r.Meaning[c.String()])
+		r.counter(t, c)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -62,8 +55,44 @@ func (r *Result) WriteText(w io.Writer) error {
 		fmt.Fprintf(&text, "in %.1f s; ", r.Seconds)
 	}
 	fmt.Fprintf(&text, "the table holds %v of at most %v entries\n", r.Table.Entries, r.Table.MaxEntries)
+	if r.idle() {
+		fmt.Fprintln(&text, unused)
+	}
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+// unused is said where conntrack may not be active at all: all rows of 0 look like good news.
+const unused = `No entry is there, and nothing was ever counted. As long as no rule here needs conntrack (ct in nft,
+-m conntrack or NAT in iptables), nothing is tracked, and nothing can clash. To see clashes:
+stress clash --topology loopback`
+
+// idle reports whether nothing tells of a packet that was tracked.
+func (r *Result) idle() bool {
+	for _, n := range r.Absolute {
+		if n.N > 0 {
+			return false
+		}
+	}
+	return r.Table.Entries.Sent && r.Table.Entries.N == 0
+}
+
+// counter writes the row of one, with its meaning in as many lines as that takes.
+func (r *Result) counter(t io.Writer, c ct.Counter) {
+	figures, besides := fmt.Sprintf("%v\t%v", c, r.Absolute[c]), "\t"
+	wide := cli.TableColumns - len("search_restart  total  ")
+	if !r.options.Once {
+		rate := "-"
+		if perSecond, ok := r.PerSecond.Of(c); ok {
+			rate = strconv.FormatFloat(perSecond, 'f', 1, 64)
+		}
+		figures, besides = fmt.Sprintf("%v\t%v\t%s\t%v", c, r.Total[c], rate, r.Absolute[c]), "\t\t\t"
+		wide -= len("since start  a second  ")
+	}
+	for _, line := range (cli.Look{Width: wide}).Wrap(r.Meaning[c.String()]) {
+		fmt.Fprintf(t, "%s\t%s\n", figures, line)
+		figures = besides
+	}
 }
 
 // counts heads the column of the meanings.

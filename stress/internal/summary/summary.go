@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/results"
 	"verdictd/internal/traffic"
 )
@@ -18,9 +19,13 @@ type Table struct{ t *tabwriter.Writer }
 // New begins a summary.
 func New(w io.Writer) *Table { return &Table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
 
-// Row adds a line.
+// Row adds a line, or several where it is longer than a terminal is wide.
 func (t *Table) Row(name, format string, args ...any) {
-	fmt.Fprintf(t.t, name+"\t"+format+"\n", args...)
+	const wide = cli.TableColumns - len("send errors  ")
+	for _, line := range (cli.Look{Width: wide}).Wrap(fmt.Sprintf(format, args...)) {
+		fmt.Fprintf(t.t, "%s\t%s\n", name, line)
+		name = ""
+	}
 }
 
 // Flush ends the summary.
