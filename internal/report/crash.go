@@ -38,6 +38,7 @@ type CrashReport struct {
 	Settings    CrashSettings `json:"settings"`
 	Kernels     []CrashKernel `json:"kernels"`
 	Started     time.Time     `json:"started"`
+	Command     []string      `json:"command,omitempty"` // the command line that made it
 	Seconds     float64       `json:"seconds"`
 	Planned     int           `json:"planned"`
 	Interrupted bool          `json:"interrupted"`

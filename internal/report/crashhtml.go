@@ -12,6 +12,7 @@ var crashPageSource string
 
 var crashPage = template.Must(template.New("crash").Funcs(template.FuncMap{
 	"style": func() template.CSS { return Style },
+	"shell": shell,
 }).Parse(crashPageSource + glossarySource))
 
 // crashView is what the page shows.

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,7 @@ var glossarySource string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"style": func() template.CSS { return Style },
+	"shell": shell,
 	"count": count[uint64],
 	"rate":  rate,
 	"p50":   func(r Run) string { p50, _ := latencyCells(&r); return p50 },
@@ -36,11 +38,12 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 type view struct {
 	*Report
 	Host, Settings string
+	Guards         []string // that there is a colour of in the charts
 	Clashes        []chartGroup
 	Variations     []chartGroup
+	PerMille       []tick // the axis of both
 	Latency        []chartGroup
-	Shortest       string // the ends of the scale of Latency
-	Longest        string
+	Times          []tick // its axis
 	Glossary       []glossary
 }
 
@@ -60,6 +63,14 @@ type bar struct {
 	Inner   float64
 	Value   string
 	Failed  bool
+	Loss    *bar // beside the clashes: what is dropped does not clash
+}
+
+// tick is a mark of an axis. A minor one is left out where there is little room.
+type tick struct {
+	Percent float64
+	Text    string
+	Minor   bool
 }
 
 type glossary struct {
@@ -85,8 +96,9 @@ func WriteHTML(w io.Writer, rep *Report) error {
 		},
 	}
 	v.Clashes, v.Variations = clashCharts(rep)
+	v.Guards, v.PerMille = guardsOf(rep), []tick{{0, "0", false}, {25, "250", true}, {50, "500", false}, {75, "750", true}, {100, "1,000", false}}
 	scale := latencyScale(rep)
-	v.Latency, v.Shortest, v.Longest = latencyChart(rep, scale), duration(scale.from), duration(scale.to)
+	v.Latency, v.Times = latencyChart(rep, scale), scale.ticks()
 	if err := page.Execute(w, v); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
@@ -100,6 +112,9 @@ func clashCharts(rep *Report) (plain, varied []chartGroup) {
 		r := &rep.Runs[i]
 		b := bar{Label: barLabel(r), Guard: r.Guard, Percent: min(100, r.ClashesPer1000/10),
 			Value: rate(r.ClashesPer1000)}
+		if lost := 1000 * float64(r.Lost) / float64(max(r.Sent, 1)); r.Error == "" {
+			b.Loss = &bar{Percent: min(100, lost/10), Value: rate(lost) + " lost"}
+		}
 		if r.Placement == PlacementNone {
 			b.Guard = PlacementNone // a colour of its own
 		}
@@ -138,6 +153,38 @@ func (s scale) percent(x float64) float64 {
 		return 0
 	}
 	return 100 * math.Log(x/s.from) / math.Log(s.to/s.from)
+}
+
+// ticks are the powers of ten.
+func (s scale) ticks() (all []tick) {
+	for x := s.from; x <= s.to*1.001; x *= 10 {
+		all = append(all, tick{s.percent(x), duration(x), len(all)%2 == 1})
+	}
+	return all
+}
+
+// guardsOf are the colours that rows have.
+func guardsOf(rep *Report) (all []string) {
+	for _, colour := range []string{PlacementNone, GuardOff, GuardHold, GuardDrop} {
+		if slices.ContainsFunc(rep.Runs, func(r Run) bool {
+			return r.Placement == colour || r.Placement != PlacementNone && r.Guard == colour
+		}) {
+			all = append(all, colour)
+		}
+	}
+	return all
+}
+
+// shell writes a command as it is typed.
+func shell(words []string) string {
+	var quoted []string
+	for _, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$`!*?[]{}()<>|&;#~") {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		quoted = append(quoted, w)
+	}
+	return strings.Join(quoted, " ")
 }
 
 // latencyChart shows p50 within p99.

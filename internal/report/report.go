@@ -74,6 +74,8 @@ type Report struct {
 	Settings Settings  `json:"settings"`
 	Started  time.Time `json:"started"`
 	Seconds  float64   `json:"seconds"`
+	// Command is the command line that made it.
+	Command []string `json:"command,omitempty"`
 	// Planned is how many runs were asked for; an interrupted matrix has fewer.
 	Planned     int      `json:"planned"`
 	Interrupted bool     `json:"interrupted"`

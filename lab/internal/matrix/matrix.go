@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -120,6 +121,7 @@ func (m *Config) measure(ctx context.Context, t *testbed.Testbed, rows []row, w 
 			Outstanding: testbed.Outstanding, Sources: netlab.SourceCount, Analysis: m.Analysis.String(),
 		},
 		Started: time.Now(),
+		Command: os.Args,
 		Planned: len(rows),
 		Notes:   notes(t.Host.Kernel, rows),
 		Runs:    []report.Run{},

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"verdictd/internal/testkit"
 )
 
 // TestKindsAreThoseOfTheSchemas: what can be compared is what the programs write now.
@@ -102,4 +104,5 @@ func TestOrigins(t *testing.T) {
 	if !strings.Contains(page.String(), `class="change"`) {
 		t.Error("no chart in the page")
 	}
+	testkit.KeepPage(t, "compare.html", page.Bytes())
 }

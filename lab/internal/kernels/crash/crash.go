@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -139,7 +140,7 @@ func (c *Config) newReport(begun time.Time, version string, kernels map[string]r
 		Host: report.CrashHost{Kernel: release, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()},
 		Settings: report.CrashSettings{Flows: c.Flows, Burst: c.Burst, Queues: workload.Queues, CPUs: c.CPUs,
 			Repeat: c.Repeat},
-		Started: begun, Planned: c.Repeat * len(c.crashRows()), Notes: []string{}, Rows: []report.CrashRow{},
+		Started: begun, Command: os.Args, Planned: c.Repeat * len(c.crashRows()), Notes: []string{}, Rows: []report.CrashRow{},
 	}
 	for _, name := range []string{report.KernelVulnerable, report.KernelFixed, report.KernelEL7Shape,
 		report.KernelOwn} {
