@@ -192,6 +192,17 @@ monitoring-check: ## Test the alerts and the dashboard in configs against Promet
 release-check: ## Test what make package, install, manual and rootfs make, and configs/kubernetes
 	$(GO) -C tools/release test $(TEST) ./...
 
+# From the registry of npm; the script alone is used, and nothing of it is run but in a browser.
+AXE = axe-core@4.14.1
+PAGES ?= dist/pages
+.PHONY: pages-check
+pages-check: ## Look at the pages of results in a browser (chromium), light and dark, wide and narrow, with axe-core (npm)
+	@mkdir -p $(PAGES)
+	cd $(PAGES) && { [ -s axe.min.js ] || npm pack --silent $(AXE) && tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js; }
+	VERDICTD_PAGES=$(abspath $(PAGES)) $(GO) test -count=1 -run TestPages ./internal/report
+	VERDICTD_PAGES=$(abspath $(PAGES)) $(GO) test -count=1 -run TestOrigins ./stress/internal/compare
+	VERDICTD_PAGES=$(abspath $(PAGES)) VERDICTD_AXE=$(abspath $(PAGES))/axe.min.js $(GO) -C tools/pages test $(TEST) ./...
+
 # Inputs that are new are made smaller for ten tries only: by default that takes most of the time.
 FUZZTIME ?= 20s
 .PHONY: fuzz

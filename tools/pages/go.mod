@@ -1,0 +1,3 @@
+module verdictd/tools/pages
+
+go 1.26.0
