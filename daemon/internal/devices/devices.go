@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -23,6 +23,7 @@ type Listener interface {
 type Follower struct {
 	log   *slog.Logger
 	conn  *netlink.Conn
+	close atomic.Bool
 	ended chan struct{}
 
 	mutex    sync.Mutex // of what follows
@@ -62,6 +63,7 @@ func (f *Follower) tell() {
 
 // Close ends it.
 func (f *Follower) Close() error {
+	f.close.Store(true)
 	err := f.conn.Close()
 	<-f.ended
 	return err
@@ -99,7 +101,7 @@ func (f *Follower) follow() {
 	for {
 		messages, err := f.conn.Receive()
 		switch {
-		case errors.Is(err, os.ErrClosed), errors.Is(err, unix.EBADF):
+		case err != nil && f.close.Load():
 			return
 		case errors.Is(err, unix.ENOBUFS):
 			err = f.list()

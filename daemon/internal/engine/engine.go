@@ -41,8 +41,9 @@ type Config struct {
 	Hints Hints
 	// Held is memory for the packets that a worker holds, of HeldRecords bytes, which
 	// outlives the process: what the process before has held is in it. nil: none does. It is
-	// asked for when the queue is open.
-	Held func(number uint16) (nfq.Memory, error)
+	// asked for when the queue is open, and where it is not wanted, as no rule holds packets,
+	// it may be nil. It is asked for again when one does.
+	Held func(number uint16, wanted bool) (nfq.Memory, error)
 }
 
 // Judgement is what packets are judged by. It can be changed while workers run.
@@ -134,17 +135,29 @@ func newWorker(cfg *Config, i int, number uint16) (w *worker, err error) {
 	q := cfg.Queue
 	q.Queue = number
 	q.Window = w.window
-	pin, held := cfg.Pin, cfg.Held
+	pin := cfg.Pin
 	q.OnThread = func() error { return errors.Join(prepareThread(pin, i), w.dropLeft()) }
 	q.Wait = w.wait
-	if w.queue, err = cfg.Open(q); err != nil || held == nil {
-		return w, err
+	if w.queue, err = cfg.Open(q); err != nil {
+		return nil, err
 	}
-	if w.memory, err = held(number); err == nil {
+	w.remembers = cfg.Held
+	if err := w.remember(cfg.Holds); err != nil {
+		return nil, errors.Join(err, w.queue.Close())
+	}
+	if w.memory != nil {
 		w.held.keepIn(w.memory)
-		return w, nil
 	}
-	return nil, errors.Join(err, w.queue.Close())
+	j.memory = w.memory
+	return w, nil
+}
+
+// remember gets memory for what the worker holds, where it has none.
+func (w *worker) remember(wanted bool) (err error) {
+	if w.memory == nil && w.remembers != nil {
+		w.memory, err = w.remembers(w.number, wanted)
+	}
+	return err
 }
 
 // Judge has packets judged by another judgement from each worker's next batch on: one
@@ -159,6 +172,12 @@ func (e *Engine) Judge(j Judgement) error {
 		if judges[i], err = newJudge(&j, i, w.next.Load()); err != nil {
 			return err
 		}
+		if j.Holds && !w.retired {
+			if err := w.remember(true); err != nil {
+				return err
+			}
+		}
+		judges[i].memory = w.memory
 	}
 	e.reading.Lock()
 	defer e.reading.Unlock()

@@ -39,7 +39,9 @@ type worker struct {
 	// searched is what tables of names before the judge's have counted.
 	searched    searched
 	queueLength uint32
-	memory      nfq.Memory // of held.records; nil: there is none
+	// memory is of held.records; nil: there is none. Who changes the judge asks for it.
+	memory    nfq.Memory
+	remembers func(number uint16, wanted bool) (nfq.Memory, error)
 	// answered is the id before which all packets have their verdicts, and those have
 	// returned. Others read it.
 	answered atomic.Uint32
@@ -72,7 +74,8 @@ type judge struct {
 	// logDrops is how many dropped packets a second are kept for the log.
 	logDrops int
 	samples  Sampler
-	holds    bool // rules hold packets
+	holds    bool       // rules hold packets
+	memory   nfq.Memory // of the worker
 }
 
 // newJudge makes worker i's. What was found out about flows stays where the bounds for it
@@ -154,6 +157,9 @@ func (w *worker) change(j *judge) error {
 		w.searched.add(before.names)
 	}
 	if j.names != nil && j.holds {
+		if w.held.records == nil && j.memory != nil {
+			w.held.keepIn(j.memory)
+		}
 		w.held.prepare(j.names.Longest()+headersOfHeld, w.queueLength)
 	}
 	return nil

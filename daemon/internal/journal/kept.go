@@ -103,6 +103,13 @@ func (k *Kept) Memory(kind, memory string, number uint16) (m *Memory, fresh bool
 	return m, true, k.Keep(n, m.Descriptor())
 }
 
+// Has reports whether another process has left such memory, and nobody has asked for it.
+func (k *Kept) Has(memory string, number uint16) bool {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	return k.received[name(memory, number)] != nil
+}
+
 // Return puts memory back that was looked at.
 func (k *Kept) Return(memory string, number uint16, m *Memory) {
 	if err := m.unmap(); err != nil {

@@ -35,7 +35,7 @@ func TestConfigurationChanges(t *testing.T) {
 				k.configure(next)
 				k.end(syscall.SIGKILL)
 				k.start()
-				if names, _ := k.store.Names(); mode == "off" && len(names) != 2*len(k.queues()) {
+				if names, _ := k.store.Names(); mode == "off" && len(names) != 2*len(k.queues())+1 {
 					t.Errorf("kept: %v, of queues %v", names, k.queues())
 				}
 			}

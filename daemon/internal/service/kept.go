@@ -64,9 +64,12 @@ func openQueue(cfg *config.Config, kept *journal.Kept, c nfq.Config) (q nfq.Queu
 	return m, taken, nil
 }
 
-// heldMemory has what a queue's worker holds. Where the queue was not taken over, what
-// another process has held is gone.
-func heldMemory(kept *journal.Kept, number uint16, taken bool) (nfq.Memory, error) {
+// heldMemory has what a queue's worker holds; nil: it is not wanted, and another process has
+// left none. Where the queue was not taken over, what that has held is gone.
+func heldMemory(kept *journal.Kept, number uint16, wanted, taken bool) (nfq.Memory, error) {
+	if !wanted && !kept.Has(journal.Held, number) {
+		return nil, nil
+	}
 	m, _, err := kept.Memory(journal.Verdicts, journal.Held, number)
 	if err != nil {
 		return nil, err

@@ -125,7 +125,9 @@ func (s *service) engineConfig(cfg *config.Config, more []uint16) engine.Config 
 			queue, taken[c.Queue], err = openQueue(cfg, s.kept, c)
 			return queue, err
 		},
-		Held:      func(number uint16) (nfq.Memory, error) { return heldMemory(s.kept, number, taken[number]) },
+		Held: func(number uint16, wanted bool) (nfq.Memory, error) {
+			return heldMemory(s.kept, number, wanted, taken[number])
+		},
 		Pin:       q.Pin,
 		Judgement: j.Judgement,
 		Hints:     s.keeper.Hints(),
