@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"verdictd/daemon/internal/names/flows"
 	"verdictd/daemon/internal/policy/bytematch"
 	"verdictd/daemon/internal/policy/index"
 	"verdictd/internal/vocabulary"
@@ -123,7 +124,7 @@ func (d *Decider) apply(i int, r *rule, value Value, v *Verdict) (ends bool) {
 		d.counted = append(d.counted, int32(i))
 		return false
 	}
-	v.Action, v.Rule, v.Queue, v.Flow = r.Action, i, r.Queue, r.Flow
+	v.Action, v.Rule, v.Queue, v.Flow = r.Action, i, r.Queue, r.Flow && d.policy.wholeFlow(d.in, i)
 	v.Counted = d.counted
 	return true
 }
@@ -141,5 +142,12 @@ func (d *Decider) hit() {
 }
 
 func (p *Policy) byDefault(in *Input, v *Verdict) {
-	v.Action, v.Rule, v.Flow = p.defaults[in.Hook&7], len(p.rules), p.flow
+	v.Action, v.Rule = p.defaults[in.Hook&7], len(p.rules)
+	v.Flow = p.flow && p.wholeFlow(in, v.Rule)
+}
+
+// wholeFlow reports whether what a rule says of a packet can be for its flow. Each message
+// of DNS has a name of its own, so that a verdict behind a look at names is for one alone.
+func (p *Policy) wholeFlow(in *Input, rule int) bool {
+	return rule < p.byName || in.Name.Protocol != flows.DNS
 }

@@ -21,6 +21,9 @@
 // encrypted, is in no list: there is Match.NameStates for such flows. A match on a protocol
 // is no as soon as the flow has another one.
 //
+// A flow of DNS has a name in each message. A verdict on one of them is never for the flow
+// where a rule on names was asked before it, or gave it.
+//
 // # Limits
 //
 // A limit is asked last, where the match is yes. A rule over its limit does not match, and

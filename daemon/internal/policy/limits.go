@@ -22,6 +22,7 @@ func (r *rule) limits(previous map[string]*rule) (err error) {
 	}
 	l.fill()
 	if old := previous[r.Name]; old != nil && old.Limit == *l {
+		delete(previous, r.Name) // of one rule alone
 		r.limit = old.limit
 		return nil
 	}

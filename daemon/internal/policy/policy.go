@@ -18,6 +18,8 @@ type Policy struct {
 	rules    []rule
 	chunks   []*chunk
 	needs    Needs
+	// byName is the first rule that looks at names, or beyond all.
+	byName int
 
 	sets     []string
 	slots    int
@@ -53,11 +55,15 @@ func Compile(cfg Config, previous *Policy) (*Policy, error) {
 		}
 	}
 	limited := previous.limited()
+	p.byName = len(cfg.Rules) + 1
 	for i := range cfg.Rules {
 		if err := p.rules[i].compile(c, &cfg.Rules[i], limited); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", nameOf(&cfg.Rules[i], i), err)
 		}
 		n, r := &c.needs, &cfg.Rules[i]
+		if n.Names {
+			p.byName = min(p.byName, i)
+		}
 		n.Now = n.Now || r.Limit != Limit{}
 		n.Logs, n.Samples, n.Flows = n.Logs || r.Log > 0, n.Samples || r.Sample > 0, n.Flows || r.Flow
 		n.SetConnMark = n.SetConnMark || r.ConnMark.Mask != 0

@@ -48,14 +48,25 @@ func (r *reference) decide(in *Input) (v Verdict) {
 			v.Counted = append(v.Counted, int32(i))
 			continue
 		}
-		v.Action, v.Rule, v.Queue, v.Flow = rule.Action, i, rule.Queue, rule.Flow
+		v.Action, v.Rule, v.Queue, v.Flow = rule.Action, i, rule.Queue, rule.Flow && !r.oneMessage(in, i)
 		return v
 	}
-	v.Action, v.Rule, v.Flow = r.cfg.Default, len(r.cfg.Rules), r.cfg.Flow
+	v.Action, v.Rule, v.Flow = r.cfg.Default, len(r.cfg.Rules), r.cfg.Flow && !r.oneMessage(in, len(r.cfg.Rules)-1)
 	if action, ok := r.cfg.Defaults[in.Hook]; ok {
 		v.Action = action
 	}
 	return v
+}
+
+// oneMessage tells that a rule up to the last one looks at names, in a message of DNS.
+func (r *reference) oneMessage(in *Input, last int) bool {
+	return in.Name.Protocol == flows.DNS && slices.ContainsFunc(r.cfg.Rules[:last+1], func(rule Rule) bool { return looksAtNames(&rule.Match) })
+}
+
+func looksAtNames(m *Match) bool {
+	part := func(m Match) bool { return looksAtNames(&m) }
+	return m.DNS != nil || m.TLS != nil || m.QUIC != nil || m.HTTP != nil || len(m.Names.List)+len(m.Names.Sets)+len(m.NameStates) > 0 ||
+		m.Not != nil && looksAtNames(m.Not) || slices.ContainsFunc(m.Any, part) || slices.ContainsFunc(m.All, part)
 }
 
 // set is the mark m with later set behind it.

@@ -134,6 +134,31 @@ func TestLimitsGoOn(t *testing.T) {
 	}
 }
 
+// Rules with one name and one limit have a bucket each, before and behind a reload.
+func TestLimitsOfOneName(t *testing.T) {
+	twice := func() (rules []Rule) {
+		for _, protocol := range []uint8{17, 6} {
+			rules = append(rules, Rule{
+				Name: "x", Action: vocabulary.Drop, Match: Match{Protocols: []uint8{protocol}}, Limit: Limit{Count: 10, Interval: time.Second},
+			})
+		}
+		return rules
+	}
+	udp, tcp := inputOf(t, "192.0.2.1", "198.51.100.2", 53), inputOf(t, "192.0.2.1", "198.51.100.2", 53)
+	tcp.View.Protocol = 6
+	first := compiled(t, vocabulary.Accept, twice()...)
+	if got := taken(first, udp, tcp); !slices.Equal(got, []int{10, 10}) {
+		t.Errorf("%v packets", got)
+	}
+	second, err := Compile(Config{Rules: twice()}, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := taken(second, udp, tcp); got[0]+got[1] != 10 {
+		t.Errorf("%v packets behind a reload: one of them goes on, the other is new", got)
+	}
+}
+
 func TestLimitsPer(t *testing.T) {
 	a, b, c := inputOf(t, "192.0.2.1", "198.51.100.2", 53), inputOf(t, "192.0.2.200", "198.51.100.2", 53), inputOf(t, "192.0.2.1", "198.51.100.3", 54)
 	for i, in := range []*Input{a, b, c} {

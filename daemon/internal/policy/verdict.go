@@ -12,7 +12,8 @@ type Verdict struct {
 	// Mark and ConnMark are what this rule and those that have counted set. Where bits
 	// are set twice, the later rule counts.
 	Mark, ConnMark Masked
-	// Flow: the verdict is for the packet's flow. Never together with Pending.
+	// Flow: the verdict is for the packet's flow. Never together with Pending, nor for a
+	// message of DNS where a rule on names was asked: the flow's next one has another name.
 	Flow bool
 	// Pending: the name of the flow is not known yet, and what Rule does depends on it.
 	// Action is vocabulary.Accept. Hold: a packet that can be part of what has the name
@@ -44,10 +45,14 @@ func (v *Verdict) Stricter(than *Verdict) bool {
 	if a, b := strictness(v.Action), strictness(than.Action); a != b {
 		return a > b
 	}
-	if v.Hold != than.Hold {
+	switch {
+	case v.Hold != than.Hold:
 		return v.Hold
+	case v.Pending != than.Pending:
+		return v.Pending
 	}
-	return v.Pending && !than.Pending
+	// To let one packet pass is less than the flow, and to drop one as well.
+	return v.Flow != than.Flow && v.Flow == (v.Action != vocabulary.Accept)
 }
 
 // Changed is a mark with the bits of m.

@@ -61,6 +61,40 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// A flow of DNS has many names, and one verdict would be for all.
+func TestFlowOfQuestions(t *testing.T) {
+	rules := []Rule{
+		{Action: vocabulary.Accept, Flow: true, Match: Match{DestinationPorts: portList(443, 443), Protocols: []uint8{6}}},
+		{Action: vocabulary.Drop, Match: Match{Any: []Match{{DNS: &DNSMatch{Names: listed("bad.example")}}}}, Flow: true},
+		{Action: vocabulary.Accept, Flow: true, Match: Match{Source: prefixList("192.0.2.0/24")}},
+	}
+	early, late := rules[2:], rules
+	for _, test := range []struct {
+		name  string
+		rules []Rule
+		in    *Input
+		rule  int
+		want  bool
+	}{
+		{"without names", early, named(t, names.Known, flows.DNS, "good.example"), 0, true},
+		{"behind a look at names", late, named(t, names.Known, flows.DNS, "good.example"), 2, false},
+		{"by a name", late, named(t, names.Known, flows.DNS, "bad.example"), 1, false},
+		{"of TLS", late, named(t, names.Known, flows.TLS, "bad.example"), 2, true},
+		{"of none", late, named(t, names.None, flows.Unknown, ""), 2, true},
+	} {
+		if got := verdictOf(compiled(t, vocabulary.Drop, test.rules...), test.in); got.Flow != test.want || got.Rule != test.rule {
+			t.Errorf("%s: %+v", test.name, got)
+		}
+	}
+	p, err := Compile(Config{Flow: true, Rules: rules[1:2]}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := verdictOf(p, named(t, names.Known, flows.DNS, "good.example")); got.Flow || got.Rule != 1 {
+		t.Errorf("by default: %+v", got)
+	}
+}
+
 // What a later rule sets counts, bit by bit.
 func TestMarks(t *testing.T) {
 	p := compiled(t, vocabulary.Accept,
@@ -80,8 +114,8 @@ func TestMarks(t *testing.T) {
 
 func TestStricter(t *testing.T) {
 	order := []Verdict{
-		{Action: vocabulary.Accept}, {Action: vocabulary.Accept, Pending: true}, {Action: vocabulary.Accept, Pending: true, Hold: true},
-		{Action: vocabulary.Repeat}, {Action: vocabulary.Requeue}, {Action: vocabulary.Reject}, {Action: vocabulary.Drop},
+		{Action: vocabulary.Accept, Flow: true}, {Action: vocabulary.Accept}, {Action: vocabulary.Accept, Pending: true}, {Action: vocabulary.Accept, Pending: true, Hold: true},
+		{Action: vocabulary.Repeat}, {Action: vocabulary.Requeue}, {Action: vocabulary.Reject}, {Action: vocabulary.Drop}, {Action: vocabulary.Drop, Flow: true},
 	}
 	for i := range order {
 		for j := range order {
