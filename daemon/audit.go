@@ -17,6 +17,8 @@ import (
 )
 
 type auditCommand struct {
+	askFlags
+	NoDaemon bool `name:"no-daemon" help:"Look at the machine alone, and ask no running daemon what it guards."`
 	JSON     bool `name:"json" help:"Write JSON (docs/audit.md has the keys)."`
 	All      bool `help:"Show the kernel's faults that are fixed here too."`
 	Probe    bool `help:"Make packets clash, in a network namespace of its own, and say what the kernel did with them."`
@@ -47,7 +49,11 @@ func (c *auditCommand) Run(ctx context.Context) error {
 		}
 		return json.NewEncoder(os.Stdout).Encode(p)
 	}
-	m := audit.Read(ctx)
+	var daemons []audit.Daemon
+	if !c.NoDaemon {
+		daemons = c.daemons(ctx)
+	}
+	m := audit.Read(ctx, daemons)
 	r := audit.NewReport(version, m)
 	var failed error
 	if c.Probe {

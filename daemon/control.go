@@ -6,8 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/audit"
 	"verdictd/daemon/internal/control"
 	"verdictd/internal/config"
 )
@@ -40,6 +46,64 @@ func (a *askFlags) ask(f func(*control.Client) error) error {
 		}
 	}
 	return err
+}
+
+// instances are the control sockets of `verdictd@NAME`: systemd/verdictd@.service.
+const instances = "/run/verdictd-*/control.sock"
+
+// sockets are those of all daemons that may run here: the one that is named, or the
+// configuration's, the usual ones and those of instances.
+func (a *askFlags) sockets() (list []string) {
+	if a.Socket != "" {
+		return []string{a.Socket}
+	}
+	others, _ := filepath.Glob(instances) // the pattern is well formed
+	for _, path := range append([]string{config.Socket(a.Config), config.DefaultSocket, config.DefaultGuardSocket}, others...) {
+		if path != "" && !slices.Contains(list, path) {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+// daemons asks those that run what they guard. Where none runs there is none to tell of.
+func (a *askFlags) daemons(ctx context.Context) (list []audit.Daemon) {
+	here := netNS()
+	for _, path := range a.sockets() {
+		d := audit.Daemon{Socket: path}
+		switch said, err := askAudit(ctx, path); {
+		case errors.Is(err, control.ErrNoDaemon):
+			continue
+		case err != nil:
+			d.Error = err.Error()
+		case len(said.Daemons) != 1:
+			d.Error = "it is of another version than this program"
+		default:
+			d = said.Daemons[0]
+			d.Socket, d.Elsewhere = path, here == 0 || d.NetNS != here
+		}
+		list = append(list, d)
+	}
+	return list
+}
+
+// askWithin bounds the wait for a daemon, which may be doing a reload.
+const askWithin = 10 * time.Second
+
+func askAudit(ctx context.Context, path string) (*control.Audited, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	return control.NewClient(path).Audit(ctx)
+}
+
+// netNS is the number of the network namespace that this program looks at; 0: it is not
+// known.
+func netNS() uint64 {
+	var st unix.Stat_t
+	if unix.Stat("/proc/thread-self/ns/net", &st) != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 type statusCommand struct {

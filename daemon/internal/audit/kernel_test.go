@@ -62,7 +62,7 @@ func xtQueue(t *testing.T, table string, hook *nftables.ChainHook, priority nfta
 // TestMixedRules reads what several programs have made of one namespace.
 func TestMixedRules(t *testing.T) {
 	testkit.Namespace(t)
-	if r := Judge(Read(context.Background())); r.Verdict != NotExposed {
+	if r := Judge(Read(context.Background(), nil)); r.Verdict != NotExposed {
 		t.Fatalf("without rules: %s: %s", r.Verdict, r.Sentence)
 	}
 	if _, err := ruleset.Install(ruleset.Config{
@@ -72,7 +72,7 @@ func TestMixedRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"1 not-exposed before-lookup"}
-	if r := Judge(Read(context.Background())); r.Verdict != NotExposed {
+	if r := Judge(Read(context.Background(), nil)); r.Verdict != NotExposed {
 		t.Fatalf("with a queue before conntrack: %s: %s", r.Verdict, r.Sentence)
 	}
 	xtQueue(t, "first", nftables.ChainHookOutput, -150, 10)
@@ -94,7 +94,7 @@ func TestMixedRules(t *testing.T) {
 	}
 	defer listener.Close()
 
-	m := Read(context.Background())
+	m := Read(context.Background(), nil)
 	if answer := Judge(m); answer.Verdict == NotExposed || !strings.Contains(answer.Sentence, "output") && !strings.Contains(answer.Sentence, "input") {
 		t.Errorf("%s: %s", answer.Verdict, answer.Sentence)
 	}
@@ -143,7 +143,7 @@ func TestGateAtWork(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if a := Judge(Read(context.Background())); a.Verdict == NotExposed {
+	if a := Judge(Read(context.Background(), nil)); a.Verdict == NotExposed {
 		t.Errorf("a gate that nobody serves: %s", a.Sentence)
 	}
 	q, err := nfq.Open(vocabulary.BackendMmsg, nfq.Config{Queue: 100})
@@ -151,7 +151,7 @@ func TestGateAtWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	m := Read(context.Background())
+	m := Read(context.Background(), nil)
 	if a := Judge(m); m.clash() != liverules.No || len(m.Gates) != 1 || !slices.ContainsFunc(a.Why, func(s string) bool { return strings.HasPrefix(s, "Guarded: nftables rule ip first c") }) {
 		t.Errorf("with a gate: %+v: %s", m.Gates, a.Why)
 	}

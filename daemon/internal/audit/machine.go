@@ -40,6 +40,9 @@ type Machine struct {
 	// daemon or in verdictd guard.
 	Gates []Gate `json:"gates,omitempty"`
 
+	// Daemons are those of this project that run, and were asked.
+	Daemons []Daemon `json:"daemons,omitempty"`
+
 	// Unread is what could not be read.
 	Unread []Unread `json:"unread"`
 
@@ -68,9 +71,10 @@ type BoundQueue struct {
 }
 
 // Read reads the machine. What runs for long (rpm) is bounded by ctx and by
-// limits of its own.
-func Read(ctx context.Context) *Machine {
+// limits of its own. Of daemons that were asked it is known what they guard.
+func Read(ctx context.Context, daemons []Daemon) *Machine {
 	m := read(ctx, kernelfacts.Run)
+	m.Daemons, m.guarded = daemons, guards(daemons)
 	m.holders(ctx)
 	m.conclude()
 	return m

@@ -19,6 +19,9 @@ const columns = 100
 func (r *Report) WriteText(w io.Writer, all bool) error {
 	var b strings.Builder
 	b.WriteString(wrapped("", "", r.Sentence))
+	for i := range r.Daemons {
+		b.WriteString(wrapped("", "", r.Daemons[i].String()))
+	}
 	if p := r.Probe; p != nil && p.Probe != nil {
 		b.WriteString(wrapped("", "", fmt.Sprintf("Probe: %s: %s.", p.Outcome, p.Meaning)))
 	} else if p != nil {

@@ -11,6 +11,8 @@ import (
 	"net/http"
 
 	"golang.org/x/sys/unix"
+
+	"verdictd/daemon/internal/audit"
 )
 
 // ErrNoDaemon says that nobody answers at the socket.
@@ -41,6 +43,17 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 // Effective asks for the configuration in force.
 func (c *Client) Effective(ctx context.Context) (*Effective, error) {
 	return ask[Effective](ctx, c, http.MethodGet, "config")
+}
+
+// Audited is what of the daemon's audit is for others: the rest they see as well.
+type Audited struct {
+	// Daemons has one.
+	Daemons []audit.Daemon `json:"daemons"`
+}
+
+// Audit asks what the daemon guards, and where the machine stands as far as it can tell.
+func (c *Client) Audit(ctx context.Context) (*Audited, error) {
+	return ask[Audited](ctx, c, http.MethodGet, "audit")
 }
 
 // Reload tells the daemon to read its configuration again, and returns the result.

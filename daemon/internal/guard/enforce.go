@@ -22,6 +22,8 @@ type Reporter interface {
 	Changed()
 	// Restored tells that it was put back.
 	Restored()
+	// Followed tells that rules have changed, anybody's, and that the guard has followed.
+	Followed()
 	// BaseChainsDeleted tells of those of others: with each the kernel drops all packets
 	// that wait in queues of the network namespace.
 	BaseChainsDeleted(chains int)
@@ -33,6 +35,7 @@ type unheard struct{}
 func (unheard) Rules(string, string, bool) {}
 func (unheard) Changed()                   {}
 func (unheard) Restored()                  {}
+func (unheard) Followed()                  {}
 func (unheard) BaseChainsDeleted(int)      {}
 
 // Owners of rules, as a Reporter is told.

@@ -176,6 +176,7 @@ func (k *Keeper) Serve(ctx context.Context, calls <-chan func()) error {
 			if err := k.follow(ctx); err != nil {
 				k.Log.Error("the guard cannot follow the rules: it stays as it is", "error", err)
 			}
+			k.Report.Followed()
 		}
 	}
 }

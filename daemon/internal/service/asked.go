@@ -44,7 +44,10 @@ func (a *asked) Status(ctx context.Context) (*control.Status, error) {
 	if state == control.Starting || state == control.Stopping {
 		return st, nil
 	}
-	if err := a.briefly(ctx, func() { a.life().tell(st) }); err != nil {
+	if err := a.briefly(ctx, func() {
+		a.life().refresh(ctx)
+		a.life().tell(st)
+	}); err != nil {
 		return nil, err
 	}
 	return st, nil
@@ -66,7 +69,12 @@ func (a *asked) Effective(ctx context.Context) (e *control.Effective, err error)
 // Audit implements control.Daemon.
 func (a *asked) Audit(ctx context.Context) (report *audit.Report, err error) {
 	err = a.briefly(ctx, func() {
-		_, machine := audit.AtStart(ctx, a.life().guarded())
+		s := a.life()
+		answer, machine := s.auditNow(ctx)
+		machine.Daemons = []audit.Daemon{{
+			Command: s.command, PID: os.Getpid(), NetNS: netns(), Guard: string(s.keeper.Mode()), Queues: s.guarded(),
+			Verdict: answer.Verdict, Answer: answer.Sentence,
+		}}
 		report = audit.NewReport(a.Version, machine)
 	})
 	return report, err
@@ -130,9 +138,10 @@ func (s *service) onDisk() string {
 	return "same"
 }
 
-// guarded are the queues of verdicts that the guard guards.
+// guarded are the queues of verdicts that the guard guards: none where somebody has taken
+// its rules away.
 func (s *service) guarded() (queues []uint16) {
-	if s.engine == nil || s.keeper.Mode() == vocabulary.GuardOff {
+	if s.engine == nil || s.keeper.Mode() == vocabulary.GuardOff || !s.keeper.State().Present {
 		return nil
 	}
 	for i := range s.cfg.Queues.Count {

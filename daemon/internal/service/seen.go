@@ -22,7 +22,8 @@ type seen struct {
 	monitor *overload.Monitor // nil: not yet, or no more
 	drops   *logs.Drops       // nil: no packets are logged
 	audited time.Time
-	stale   bool // rules have changed since the audit
+	stale   bool        // rules have changed since the audit
+	again   *time.Timer // when to audit, as they have; nil: nothing waits
 	last    atomic.Pointer[statistics.Document]
 	watched atomic.Pointer[overload.Monitor] // monitor, for other goroutines
 }
