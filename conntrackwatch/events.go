@@ -82,14 +82,8 @@ func (e *eventsCmd) Run(ctx context.Context, out output) (err error) {
 		return err
 	}
 
-	ctx, over := context.WithCancelCause(ctx)
-	defer over(nil)
-	go source.AwaitEnd(ctx, over)
 	// What was counted up to an error is worth printing too.
 	result, err := watch.Run(ctx)
-	if cause := context.Cause(ctx); errors.Is(cause, observe.ErrGone) {
-		err = errors.Join(err, cause)
-	}
 	switch {
 	case e.Format != "":
 		return errors.Join(err, writeText(output{results: out.remarks}, result))

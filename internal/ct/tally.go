@@ -1,6 +1,8 @@
 package ct
 
 import (
+	"maps"
+
 	"verdictd/internal/nfnl"
 	"verdictd/internal/vocabulary"
 )
@@ -43,6 +45,23 @@ type EventCounts struct {
 	Losses []Loss `json:"losses"`
 	// Undecodable counts messages that are no event this program understands. They are in no tally.
 	Undecodable uint64 `json:"undecodable"`
+}
+
+// Plus is what two listeners have counted, one after the other.
+func (c EventCounts) Plus(o EventCounts) EventCounts {
+	sum := EventCounts{
+		Total: c.Total.plus(o.Total), Protocols: maps.Clone(c.Protocols), Lost: c.Lost + o.Lost, Undecodable: c.Undecodable + o.Undecodable,
+		LostEvents: Value{N: c.LostEvents.N + o.LostEvents.N, Sent: c.LostEvents.Sent || o.LostEvents.Sent},
+	}
+	if sum.Protocols == nil {
+		sum.Protocols = map[vocabulary.Protocol]Tally{}
+	}
+	for protocol, t := range o.Protocols {
+		sum.Protocols[protocol] = sum.Protocols[protocol].plus(t)
+	}
+	sum.Losses = append(append([]Loss{}, c.Losses...), o.Losses...)
+	sum.Losses = sum.Losses[:min(len(sum.Losses), MaxLosses)]
+	return sum
 }
 
 // tallies counts events without allocating: one tally for each protocol there can be.
