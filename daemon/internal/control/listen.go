@@ -24,6 +24,29 @@ const mode = 0o600
 // claimWithin bounds the wait for another process that looks at the same path.
 const claimWithin = 2 * time.Second
 
+// listener is the socket's. It takes the file away that it has made, and no other: who
+// has removed it may have put another one there.
+type listener struct {
+	net.Listener
+	path string
+	made os.FileInfo
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	err := l.Listener.Close()
+	if l.There() {
+		err = errors.Join(err, os.Remove(l.path))
+	}
+	return err
+}
+
+// There reports whether the socket is still to be found under its path.
+func (l *listener) There() bool {
+	info, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(info, l.made)
+}
+
 // Listen makes the socket. The path's folder is made where it is missing. A socket that
 // a process has left is replaced, one behind which a process lives is not: ErrInUse. Nor
 // is a file of another kind.
@@ -34,7 +57,8 @@ func Listen(ctx context.Context, path string) (_ net.Listener, err error) {
 	}
 	// Between the look at a socket that nobody has and its removal another process may
 	// make its own there.
-	lock := flock.New(path+".lock", flock.SetPermissions(mode))
+	// A link would have a file made elsewhere.
+	lock := flock.New(path+".lock", flock.SetPermissions(mode), flock.SetFlag(os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW))
 	waiting, cancel := context.WithTimeout(ctx, claimWithin)
 	defer cancel()
 	if _, err := lock.TryLockContext(waiting, claimWithin/100); err != nil {
@@ -57,7 +81,12 @@ func Listen(ctx context.Context, path string) (_ net.Listener, err error) {
 	if err != nil {
 		return failed(err)
 	}
-	return l, nil
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return failed(errors.Join(err, l.Close()))
+	}
+	return &listener{l, path, info}, nil
 }
 
 // takeAway takes a socket away that nobody has any more.

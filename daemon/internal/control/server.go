@@ -25,29 +25,35 @@ type Daemon interface {
 
 // Server answers at a socket.
 type Server struct {
-	http  http.Server
-	ended chan struct{}
+	http     http.Server
+	listener net.Listener
+	crowd    crowd
+	ended    chan struct{}
 }
 
 const (
-	headWithin = 5 * time.Second
+	// headWithin bounds how long a question may take to come, and writeWithin how long
+	// its answer may take to be read.
+	headWithin  = 5 * time.Second
+	writeWithin = 10 * time.Second
 	// endsWithin is how long Close waits for answers that are being given.
 	endsWithin = time.Second
 )
 
 // Serve begins to answer for a daemon, until Close. The listener is the server's.
 func Serve(l net.Listener, d Daemon, log *slog.Logger) *Server {
-	s := &Server{ended: make(chan struct{})}
+	s := &Server{listener: l, ended: make(chan struct{})}
 	mux := http.NewServeMux()
-	mux.Handle("GET /v1/status", answer(d.Status))
-	mux.Handle("GET /v1/config", answer(d.Effective))
-	mux.Handle("GET /v1/audit", answer(d.Audit))
-	mux.Handle("POST /v1/reload", answer(d.Reload))
+	questions, reloads := make(room, questionsMost), make(room, reloadsMost)
+	mux.Handle("GET /v1/status", answer(s, questions, d.Status))
+	mux.Handle("GET /v1/config", answer(s, questions, d.Effective))
+	mux.Handle("GET /v1/audit", answer(s, questions, d.Audit))
+	mux.Handle("POST /v1/reload", answer(s, reloads, d.Reload))
 	s.http = http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: headWithin, ReadTimeout: headWithin, MaxHeaderBytes: 1 << 13,
-		ConnContext: known,
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: headWithin, ReadTimeout: headWithin, IdleTimeout: headWithin, MaxHeaderBytes: 1 << 13,
+		ConnContext: s.known, ConnState: s.crowd.state,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	go func() {
 		defer close(s.ended)
@@ -56,6 +62,13 @@ func Serve(l net.Listener, d Daemon, log *slog.Logger) *Server {
 		}
 	}()
 	return s
+}
+
+// There reports whether the socket is to be found under its path: somebody may have taken
+// it away, or the folder that it was in.
+func (s *Server) There() bool {
+	l, ok := s.listener.(*listener)
+	return !ok || l.There()
 }
 
 // Close ends it, and takes the socket away.
@@ -70,11 +83,15 @@ func (s *Server) Close() error {
 	return err
 }
 
-// stranger is the key of a connection's context for who may not ask.
-type stranger struct{}
+// Keys of a connection's context: for who may not ask, and for the connection.
+type (
+	stranger   struct{}
+	connection struct{}
+)
 
 // known notes in a connection's context whether root or the daemon's own user asks.
-func known(ctx context.Context, c net.Conn) context.Context {
+func (s *Server) known(ctx context.Context, c net.Conn) context.Context {
+	ctx = context.WithValue(ctx, connection{}, c)
 	uid, err := peer(c)
 	if err == nil && (uid == 0 || int(uid) == os.Geteuid()) {
 		return ctx
@@ -83,16 +100,24 @@ func known(ctx context.Context, c net.Conn) context.Context {
 }
 
 // answer writes what f says.
-func answer[T any](f func(context.Context) (*T, error)) http.Handler {
+func answer[T any](s *Server, places room, f func(context.Context) (*T, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		c, _ := r.Context().Value(connection{}).(net.Conn)
 		var document any
 		status := http.StatusForbidden
 		err, refused := r.Context().Value(stranger{}).(error)
 		if !refused {
 			status = http.StatusServiceUnavailable
-			document, err = f(r.Context())
+			s.crowd.works(c)
+			if err = places.enter(); err == nil {
+				document, err = f(r.Context())
+				places.leave()
+			}
 		}
+		s.crowd.waits(c)
+		// From the answer on: a reload may take long before.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeWithin)) // fails for a connection that has gone
 		if err != nil {
 			document = &Error{Schema: Schema, Text: err.Error()}
 			w.WriteHeader(status)

@@ -82,10 +82,13 @@ func (s *service) try(ctx context.Context, cfg, before *config.Config, j *judgin
 	if err := metrics.Check(cfg.Metrics.WebConfig); err != nil {
 		t.problem("metrics.web_config", err)
 	}
-	if socket := s.socketOf(cfg); socket != "" && socket != s.doors.socket {
+	// One that somebody has taken away is made again.
+	if socket := s.socketOf(cfg); socket != "" && (socket != s.doors.socket || !s.doors.control.There()) {
 		var err error
 		switch t.control, err = control.Listen(ctx, socket); {
 		case err == nil:
+		case socket == s.doors.socket:
+			s.Log.Warn("the control socket was taken away, and cannot be made again before a restart", "error", err)
 		case socket == s.defaultSocket():
 			// Nobody asked for it: a daemon on a read-only system runs without, and so does
 			// the second one on a machine.
