@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ import (
 func one(t *testing.T, ns *netlab.NetNS, to string, port int) {
 	t.Helper()
 	if err := ns.Do(func() error {
-		c, err := net.Dial("udp4", fmt.Sprintf("%s:%d", to, port))
+		c, err := net.Dial("udp4", net.JoinHostPort(to, strconv.Itoa(port)))
 		if err != nil {
 			return err
 		}
