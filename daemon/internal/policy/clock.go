@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"fmt"
+	"strings"
 	"time"
 )
 
@@ -27,11 +27,11 @@ func (c *compiler) clock(m *Match) []condition {
 			return valueOf(a.found)
 		},
 		has: func(d *Decider) string {
-			text := ""
+			var list []string
 			for _, t := range m.Times {
-				text += fmt.Sprintf(", %s", t.local(d.in.Unix).Format("Mon 15:04 MST"))
+				list = append(list, t.local(d.in.Unix).Format("Mon 15:04 MST"))
 			}
-			return text[len(", "):]
+			return strings.Join(list, ", ")
 		},
 	}}
 }

@@ -182,11 +182,11 @@ func (c *compiler) groups(m *Match) (list []condition, err error) {
 			return least
 		}})
 	}
-	if any := parts(m.Any); any != nil {
-		list = append(list, condition{key: keyAny, parts: any, holds: func(d *Decider) Value {
+	if one := parts(m.Any); one != nil {
+		list = append(list, condition{key: keyAny, parts: one, holds: func(d *Decider) Value {
 			most := No
-			for i := 0; i < len(any) && most != Yes; i++ {
-				most = max(most, any[i].holds(d))
+			for i := 0; i < len(one) && most != Yes; i++ {
+				most = max(most, one[i].holds(d))
 			}
 			return most
 		}})

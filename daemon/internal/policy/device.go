@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"verdictd/daemon/internal/policy/index"
@@ -77,14 +78,7 @@ func (c *chunk) deviceRow(wanted map[int][]int, patterns index.Row) index.Row {
 	return row
 }
 
-func hasAny(row index.Row, list []int) bool {
-	for _, i := range list {
-		if row.Has(i) {
-			return true
-		}
-	}
-	return false
-}
+func hasAny(row index.Row, list []int) bool { return slices.ContainsFunc(list, row.Has) }
 
 // fits tells whether a pattern stands for an interface's name.
 func fits(pattern, name string) bool {

@@ -142,10 +142,8 @@ func offers(list []byte, wanted []string) bool {
 	}
 	for len(list) > 0 && len(list) > int(list[0]) {
 		n := 1 + int(list[0])
-		for _, w := range wanted {
-			if string(list[1:n]) == w {
-				return true
-			}
+		if slices.ContainsFunc(wanted, func(w string) bool { return string(list[1:n]) == w }) {
+			return true
 		}
 		list = list[n:]
 	}

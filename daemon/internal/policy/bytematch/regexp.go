@@ -101,7 +101,7 @@ func (r *Regexp) tabulate() {
 	name(atBegin, s.now.list)
 	next := make([]uint16, int(first)*p.count)
 	sure := []bool{false, false}
-	for i := 0; i < len(states); i++ {
+	for i := 0; i < len(states); i++ { //nolint:intrange // it grows
 		if len(states) > maxStates || len(states)*p.count*2 > maxTable {
 			return
 		}

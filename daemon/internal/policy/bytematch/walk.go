@@ -68,8 +68,7 @@ func (p *program) follow(s *Scratch, to *set, pc uint32) {
 func (p *program) step(s *Scratch, context, c int) (matched bool) {
 	conditions := between(context, c)
 	s.next.list = s.next.list[:0]
-	// s.now grows where conditions are met.
-	for i := 0; i < len(s.now.list); i++ {
+	for i := 0; i < len(s.now.list); i++ { //nolint:intrange // it grows where conditions are met
 		inst := &p.insts[s.now.list[i]]
 		switch {
 		case inst.Op == syntax.InstMatch:

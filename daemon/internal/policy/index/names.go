@@ -16,6 +16,8 @@ type Names struct {
 	deepest int // labels of the entry with most
 }
 
+var dot = []byte(".")
+
 type wanted struct{ self, below Row }
 
 // found are the rows of a name and of those below it that are no entries themselves.
@@ -54,8 +56,8 @@ func (d *Names) Build() {
 	var kept rows
 	for _, name := range list {
 		up := d.none
-		if dot := strings.IndexByte(name, '.'); dot >= 0 {
-			up = d.below([]byte(name[dot+1:]))
+		if _, rest, ok := strings.Cut(name, "."); ok {
+			up = d.below([]byte(rest))
 		}
 		w := d.wants[name]
 		w.self.or(up)
@@ -76,8 +78,8 @@ func (d *Names) Row(name []byte) Row {
 	if f, ok := d.of[string(name)]; ok {
 		return f.self
 	}
-	if dot := bytes.IndexByte(name, '.'); dot >= 0 {
-		return d.below(name[dot+1:])
+	if _, rest, ok := bytes.Cut(name, dot); ok {
+		return d.below(rest)
 	}
 	return d.none
 }
@@ -102,10 +104,10 @@ func (d *Names) below(suffix []byte) Row {
 		if f, ok := d.of[string(suffix)]; ok {
 			return f.below
 		}
-		dot := bytes.IndexByte(suffix, '.')
-		if dot < 0 {
+		_, rest, ok := bytes.Cut(suffix, dot)
+		if !ok {
 			return d.none
 		}
-		suffix = suffix[dot+1:]
+		suffix = rest
 	}
 }
