@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
+	"verdictd/daemon/internal/advice"
+	"verdictd/daemon/internal/translate"
 	"verdictd/internal/cli"
 	"verdictd/internal/config"
 )
@@ -21,8 +24,8 @@ type configError struct{ error }
 
 func (e configError) Unwrap() []error { return []error{cli.ErrListed, e.error} }
 
-func (f *configFlag) load() (*config.Config, error) {
-	cfg, err := config.Load(f.Config)
+func (f *configFlag) loadFile() (*config.File, error) {
+	cfg, err := config.LoadFile(f.Config)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, configError{fmt.Errorf("%w: name another by --config FILE, or write this one: what differs from the defaults, of which configs/verdictd.yaml has all", err)}
 	}
@@ -32,24 +35,61 @@ func (f *configFlag) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-type checkCommand struct {
-	configFlag
-	Rate  int           `placeholder:"N" help:"Packets a second: whether the queues take all that comes while the daemon is restarted. Without it: that is not asked."`
-	Gap   time.Duration `default:"500ms" help:"How long that is, with --rate. Default: ${default}."`
-	Bytes int           `default:"1500" help:"How long a packet is, with --rate. Default: ${default}."`
+func (f *configFlag) load() (*config.Config, error) {
+	cfg, err := f.loadFile()
+	if err != nil {
+		return nil, err
+	}
+	return cfg.Config, nil
 }
 
-// Run checks the configuration.
+type checkCommand struct {
+	configFlag
+	Strict bool          `help:"Exit with 1 where there are warnings."`
+	Rate   int           `placeholder:"N" help:"Packets a second: whether the queues take all that comes while the daemon is restarted. Without it: that is not asked."`
+	Gap    time.Duration `default:"500ms" help:"How long that is, with --rate. Default: ${default}."`
+	Bytes  int           `default:"1500" help:"How long a packet is, with --rate. Default: ${default}."`
+}
+
+// Run checks the configuration and the files that it names, and warns of what is probably not meant.
 func (c *checkCommand) Run() error {
-	cfg, err := c.load()
+	cfg, err := c.loadFile()
 	if err != nil {
 		return err
+	}
+	warnings, err := examine(cfg)
+	if err != nil {
+		return configError{err}
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(os.Stderr, "%s:%d:%d: warning: %s: %s\n", w.File, w.Line, w.Column, w.Key, w.Text)
 	}
 	if c.Rate > 0 {
 		if words := cfg.Bears(config.Gap{Rate: c.Rate, Length: c.Gap, Bytes: c.Bytes}); len(words) > 0 {
 			return fmt.Errorf("packets are lost while the daemon is restarted: %s", strings.Join(words, "; "))
 		}
 	}
+	if len(warnings) > 0 && c.Strict {
+		return fmt.Errorf("%s: %d warnings", c.Config, len(warnings))
+	}
 	fmt.Printf("%s: ok\n", c.Config)
 	return nil
+}
+
+// examine reads the sets, compiles the policy, and returns what is probably not meant.
+func examine(f *config.File) ([]*config.KeyError, error) {
+	sets, problems := translate.Sets(&f.Policy, nil)
+	if len(problems) == 0 {
+		if _, err := translate.Policy(&f.Policy, sets, nil); err != nil && !errors.As(err, &problems) {
+			return nil, err
+		}
+	}
+	var errs []error
+	for _, p := range problems {
+		errs = append(errs, f.Problem(p.Key, "%s", p.Text))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return advice.Of(f, sets), nil
 }

@@ -19,7 +19,13 @@ func TestCommands(t *testing.T) {
 	testkit.Namespace(t)
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	for name, text := range map[string]string{good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n"} {
+	odd, list := filepath.Join(dir, "odd.yaml"), filepath.Join(dir, "list.yaml")
+	for name, text := range map[string]string{
+		good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n",
+		odd:                            "policy: {rules: [{name: all, action: accept}, {action: drop, protocols: [udp]}]}\n",
+		list:                           "policy: {sets: [{name: s, type: names, file: list.txt}]}\n",
+		filepath.Join(dir, "list.txt"): "example.org\nhttp://example.org/\n",
+	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -33,6 +39,9 @@ func TestCommands(t *testing.T) {
 		{"check --config ../configs/verdictd.yaml", 0, []string{"ok"}},
 		{"check --config " + bad, 78, []string{"bad.yaml:1:", "bad.yaml:2:", "guard"}},
 		{"check --config " + filepath.Join(dir, "none.yaml"), 78, []string{"none.yaml", "--config FILE"}},
+		{"check --config " + odd, 0, []string{"odd.yaml:1:47: warning: policy.rules[1]: can never match: rule all", "odd.yaml: ok"}},
+		{"check --strict --config " + odd, 1, []string{"warning: policy.rules[1]", "1 warnings"}},
+		{"check --config " + list, 78, []string{"list.yaml:1:46: policy.sets[0].file: " + dir + "/list.txt:2: \"http://example.org/\" is a URL"}},
 		{"check --config", 64, []string{"--config", "--help"}},
 		{"fly", 64, []string{"fly", "run, guard"}},
 		{"", 64, []string{"needs a command", "audit"}},

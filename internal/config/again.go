@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -17,6 +18,14 @@ type File struct {
 func (f *File) Problem(key, format string, args ...any) *KeyError {
 	file, key := f.file.owner(key)
 	return file.problem(key, file.place(key), format, args...)
+}
+
+// Written reports whether a key stands in the file, or in one that it includes.
+func (f *File) Written(key string) bool { return f.file.has(key) }
+
+// Order is the place of a problem's file: 0 is the configuration itself, and included files are behind it.
+func (f *File) Order(p *KeyError) int {
+	return 1 + slices.IndexFunc(f.file.parts, func(part *part) bool { return part.name == p.File })
 }
 
 const (

@@ -89,7 +89,7 @@ func (f *file) checkLimit(key string, r *Rule) {
 	switch {
 	case l.Per == vocabulary.LimitRule && f.has(key+".entries"):
 		f.wrong(key+".entries", "has no effect with per: rule, which is one bucket: take it out")
-	case l.Per == vocabulary.LimitEntry && len(r.Match.sets()) == 0:
+	case l.Per == vocabulary.LimitEntry && len(r.Match.References()) == 0:
 		f.wrong(key+".per", "entry is one of a set, and the rule names none: write %sNAME into a list, or another per", setPrefix)
 	}
 }

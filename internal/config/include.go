@@ -46,7 +46,7 @@ func (f *file) include(p *Policy, read reader) {
 			continue
 		}
 		p.Include[i] = f.absolute(pattern)
-		names, err := matching(p.Include[i])
+		names, err := Matching(p.Include[i])
 		if pattern == "" {
 			err = errors.New("is empty: name a file, or take it out")
 		}
@@ -112,9 +112,9 @@ func (f *file) absolute(path string) string {
 	return joined
 }
 
-// matching are the files that a pattern stands for, in the order of their names. Those that begin with a dot are not
+// Matching are the files that a pattern stands for, in the order of their names. Those that begin with a dot are not
 // meant, as in a shell. A folder without such files is no error, and one that is not there is.
-func matching(pattern string) ([]string, error) {
+func Matching(pattern string) ([]string, error) {
 	folder, name := filepath.Split(pattern)
 	if !strings.ContainsAny(pattern, `*?[\`) {
 		if info, err := os.Stat(pattern); err == nil && info.IsDir() {

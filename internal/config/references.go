@@ -39,7 +39,7 @@ func (m *Match) own() (list []Reference) {
 			add(key, i, p.Set, vocabulary.SetPairs)
 		}
 	}
-	for key, names := range m.names() {
+	for key, names := range m.NameLists() {
 		for i, n := range names {
 			add(key, i, n.Set, vocabulary.SetNames)
 		}
@@ -47,8 +47,8 @@ func (m *Match) own() (list []Reference) {
 	return list
 }
 
-// names are the lists of names by their keys.
-func (m *Match) names() map[string][]Name {
+// NameLists are the lists of names, by their keys.
+func (m *Match) NameLists() map[string][]Name {
 	lists := map[string][]Name{"names": m.Names}
 	if m.DNS != nil {
 		lists["dns.names"] = m.DNS.Names
@@ -65,8 +65,8 @@ func (m *Match) names() map[string][]Name {
 	return lists
 }
 
-// inner are the matches that a match has in it, by their keys.
-func (m *Match) inner() map[string]*Match {
+// Inner are the matches that a match has in it, by their keys.
+func (m *Match) Inner() map[string]*Match {
 	inner := map[string]*Match{}
 	if m.Not != nil {
 		inner["not"] = m.Not
@@ -80,11 +80,11 @@ func (m *Match) inner() map[string]*Match {
 	return inner
 }
 
-// sets are all references to sets.
-func (m *Match) sets() []Reference {
+// References are all places where sets are named, those of matches inside included.
+func (m *Match) References() []Reference {
 	list := m.own()
-	for key, match := range m.inner() {
-		for _, r := range match.sets() {
+	for key, match := range m.Inner() {
+		for _, r := range match.References() {
 			r.Key = key + "." + r.Key
 			list = append(list, r)
 		}
@@ -97,7 +97,7 @@ func (m *Match) looksAtNames() bool {
 	if m.DNS != nil || m.TLS != nil || m.QUIC != nil || m.HTTP != nil || len(m.Names)+len(m.NameState) > 0 {
 		return true
 	}
-	for _, match := range m.inner() {
+	for _, match := range m.Inner() {
 		if match.looksAtNames() {
 			return true
 		}

@@ -25,6 +25,7 @@ func (s *service) confine() error {
 	for _, set := range s.cfg.Policy.Sets {
 		c.Read = append(c.Read, folders(set.File)...)
 	}
+	c.Read = append(c.Read, folders(s.cfg.Policy.Include...)...)
 	// It names certificates, which are often beside it, and is read at each request.
 	c.Read = append(c.Read, folders(s.cfg.Metrics.WebConfig)...)
 	c.Write = append(folders(s.cfg.Statistics.File, s.socketOf(s.cfg)), p.Paths...)
