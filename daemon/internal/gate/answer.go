@@ -16,7 +16,7 @@ func (t *Table) Answer(i int32, known bool) {
 	case f.head == none:
 	case f.resolved:
 		t.gone(i)
-	case t.cfg.Drop:
+	case t.cfg.Drop && f.firstAt != 0:
 		t.Counters.Dropped += t.release(i, false)
 	default:
 		t.ask(i, min(f.due+1, dueLists-1))

@@ -8,7 +8,8 @@ import (
 // Config bounds a Table and times it. Zero values are not replaced: Default has
 // those that the daemon uses.
 type Config struct {
-	// Drop further packets of pending flows instead of holding them.
+	// Drop further packets of pending flows instead of holding them, but for those of
+	// flows of which nobody knows whether one has passed before (Darken).
 	Drop bool
 	// Flows that are remembered, FlowPackets held of one flow, and Bytes held of
 	// all. Beyond a bound packets go on unguarded.
@@ -56,9 +57,6 @@ const (
 // HoldLimit and List. The rest is the table's memory, which stays.
 func (t *Table) Configure(c *Config) {
 	t.cfg.Drop, t.cfg.FlowPackets, t.cfg.Hold, t.cfg.HoldLimit, t.cfg.List = c.Drop, c.FlowPackets, c.Hold, c.HoldLimit, c.List
-	if c.Drop {
-		t.dark, t.changing = 0, false // which mode drop does not know
-	}
 }
 
 // Default is a table as the daemon has it.

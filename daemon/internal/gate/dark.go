@@ -5,14 +5,11 @@ package gate
 // that the gate has not seen. So until all that was on its way in the epoch of the
 // change is past every queue, a flow counts as pending that has not come to the gate
 // since: its packets are held, and conntrack is asked. That takes no longer than
-// guard.hold. Mode drop knows no dark: it would drop first packets.
+// guard.hold. Mode drop holds them as well, as one may be the flow's first.
 //
 // What was on its way has gone before any reading of a Progress, so epochs up to
 // that of Dark are to be ended with none to compare with: Progress.Start(nil).
 func (t *Table) Darken(changing bool) {
-	if t.cfg.Drop {
-		return
-	}
 	t.changing = changing
 	t.darkNow()
 }

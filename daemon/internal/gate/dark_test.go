@@ -115,10 +115,25 @@ func TestDarkJoins(t *testing.T) {
 	equal(t, verdicts(g), []int{1, 2})
 }
 
-// TestNoDarkInModeDrop: it would drop first packets.
-func TestNoDarkInModeDrop(t *testing.T) {
+// TestDarkInModeDrop: packets of which one may be the first are held in mode drop too.
+// The first one goes on when nothing else can be on its way, and further ones are dropped
+// from then on.
+func TestDarkInModeDrop(t *testing.T) {
 	g := newTable(t, func(c *Config) { c.Drop = true })
-	g.Darken(true)
-	give(g, 1, 1)
-	equal(t, verdicts(g), []int{1})
+	g.Darken(false)
+	for id := range uint32(3) {
+		give(g, 1, id+1)
+	}
+	give(g, 2, 11)
+	sayNow(g, false)
+	equal(t, verdicts(g), nil)
+	g.Begin(g.now+1, 2)
+	g.Resolve(1)
+	sayNow(g, false)
+	equal(t, verdicts(g), []int{1, 11})
+	sayNow(g, false)
+	equal(t, verdicts(g), []int{-2, -3})
+	if g.Counters.Dropped != 2 || g.Held() != 0 {
+		t.Errorf("%d dropped, %d held", g.Counters.Dropped, g.Held())
+	}
 }

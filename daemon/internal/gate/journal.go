@@ -50,10 +50,6 @@ func (t *Table) Returned() {
 // be called before the first packet.
 func (t *Table) Restore(each func(queue uint16, id uint32)) {
 	t.dark, t.darkSince = t.epoch, t.now
-	if t.cfg.Drop {
-		// It knows no dark: see Darken. These are further packets of their flows.
-		defer func() { t.dark = 0 }()
-	}
 	var left []int32
 	t.freeOf = none
 	for n := len(t.nodes) - 1; n >= 0; n-- {

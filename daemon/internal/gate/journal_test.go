@@ -120,20 +120,30 @@ func TestRestoreWithoutRoom(t *testing.T) {
 	}
 }
 
-// TestRestoreDrop: mode drop knows no dark.
+// TestRestoreDrop: in mode drop nobody knows either what of a flow is on its way.
 func TestRestoreDrop(t *testing.T) {
 	journal := make([]Record, 4)
-	journal[2] = Record{ID: 7, Size: 600, Used: true}
-	journal[2].Key[1] = 17
+	for id := range uint32(2) {
+		journal[id] = Record{ID: 7 + id, Size: 600, Used: true}
+		journal[id].Key[1] = 17
+	}
 	g := journaled(t, journal, true)
 	g.Begin(int64(time.Minute), 1)
 	g.Restore(func(uint16, uint32) {})
 	var q [4]Question
-	if n := g.Questions(q[:]); n != 1 || g.Dark() != 0 {
+	if n := g.Questions(q[:]); n != 1 || g.Dark() != 1 {
 		t.Fatalf("%d questions, dark %d", n, g.Dark())
 	}
+	if g.Answer(q[0].Flow, false); len(g.Verdicts) != 0 {
+		t.Errorf("verdicts %v while a first packet may be on its way", g.Verdicts)
+	}
+	g.Begin(int64(time.Minute)+1, 2)
+	g.Resolve(1)
+	if n := g.Questions(q[:]); n != 1 {
+		t.Fatalf("%d questions when the dark is over", n)
+	}
 	g.Answer(q[0].Flow, false)
-	if len(g.Verdicts) != 1 || g.Verdicts[0].Accept {
-		t.Errorf("verdicts %v, want the further packet of a flow that conntrack lacks to be dropped", g.Verdicts)
+	if len(g.Verdicts) != 1 || !g.Verdicts[0].Accept || g.Verdicts[0].ID != 7 {
+		t.Errorf("verdicts %v, want the first packet to go on", g.Verdicts)
 	}
 }

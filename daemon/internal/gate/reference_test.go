@@ -58,9 +58,7 @@ func (r *reference) begin(now int64, epoch uint64) {
 }
 
 func (r *reference) darken(changing bool) {
-	if !r.cfg.Drop {
-		r.changing, r.dark, r.darkSince = changing, r.epoch, r.now
-	}
+	r.changing, r.dark, r.darkSince = changing, r.epoch, r.now
 }
 
 func (r *reference) isDark() bool {
@@ -223,7 +221,7 @@ func (r *reference) answer(f *refFlow, known bool) {
 	case len(f.held) == 0:
 	case f.gone:
 		r.goneFirst(f)
-	case r.cfg.Drop:
+	case r.cfg.Drop && f.at != 0:
 		r.release(f, false)
 	}
 }
