@@ -152,26 +152,28 @@ func (c *kernelCheckCmd) Run(ctx context.Context, std streams) error {
 
 // packageLoad is what the service goes through.
 type packageLoad struct {
-	Rate     int `help:"Packets a second of each of two streams." default:"500"`
-	Reloads  int `help:"How often the service is reloaded." default:"5"`
-	Restarts int `help:"How often it is restarted." default:"3"`
-	Kills    int `help:"How often it is killed (SIGKILL)." default:"3"`
-	Upgrades int `help:"How often another version of the package is installed." default:"2"`
+	Rate     int           `help:"Packets a second of each of two streams." default:"500"`
+	Gap      time.Duration `help:"The queues are made to take all packets of so long." default:"10s" placeholder:"TIME"`
+	Reloads  int           `help:"How often the service is reloaded." default:"5"`
+	Restarts int           `help:"How often it is restarted." default:"3"`
+	Kills    int           `help:"How often it is killed (SIGKILL)." default:"3"`
+	Upgrades int           `help:"How often another version of the package is installed." default:"2"`
 }
 
 func (l *packageLoad) load() installed.Load {
-	return installed.Load{Rate: l.Rate, Reloads: l.Reloads, Restarts: l.Restarts, Kills: l.Kills, Upgrades: l.Upgrades}
+	return installed.Load{Rate: l.Rate, Gap: l.Gap, Reloads: l.Reloads, Restarts: l.Restarts, Kills: l.Kills, Upgrades: l.Upgrades}
 }
 
 // kernelPackageCmd is `lab kernel package`.
 type kernelPackageCmd struct {
 	machineFlags
 	packageLoad
-	Deb     string        `required:"" help:"The package of verdictd." type:"existingfile" placeholder:"FILE"`
-	Before  string        `required:"" help:"The package of the version that it is upgraded from." type:"existingfile" placeholder:"FILE"`
-	Suite   string        `help:"The suite of Debian whose userland the machine has." default:"bookworm"`
-	Timeout time.Duration `help:"How long all of it may take." default:"15m"`
-	Console bool          `help:"Show the kernel's console on stderr."`
+	Deb       string        `required:"" help:"The package of verdictd." type:"existingfile" placeholder:"FILE"`
+	Before    string        `required:"" help:"The package of the version that it is upgraded from." type:"existingfile" placeholder:"FILE"`
+	Reference string        `help:"The C program on libnetfilter_queue, to have it go through the same faults. Its libraries replace those of the machine, so it has to be of the same suite." type:"existingfile" placeholder:"PATH"`
+	Suite     string        `help:"The suite of Debian whose userland the machine has." default:"bookworm"`
+	Timeout   time.Duration `help:"How long all of it may take." default:"15m"`
+	Console   bool          `help:"Show the kernel's console on stderr."`
 }
 
 // Help is called by kong.
@@ -183,7 +185,8 @@ func (*kernelPackageCmd) Help() string {
 
 // Run is called by kong.
 func (c *kernelPackageCmd) Run(ctx context.Context, std streams) error {
-	config := &installed.Config{Machine: c.machine(), Suite: c.Suite, Package: c.Deb, Before: c.Before, Load: c.load(),
+	config := &installed.Config{Machine: c.machine(), Suite: c.Suite, Package: c.Deb, Before: c.Before,
+		Reference: c.Reference, Load: c.load(),
 		Timeout: c.Timeout, Console: c.Console}
 	result, err := installed.Run(ctx, config, std.out, std.err)
 	if err != nil {

@@ -28,24 +28,36 @@ func messageCost(bytes int) int64 { return 256 + 1<<bits.Len(uint(bytes+511)) }
 // gateLength is how many packets each queue of the gate takes.
 const gateLength = 65535
 
+// Room is what a queue needs so that it loses nothing in a gap of which all packets are
+// its own: max_length in packets, and receive_buffer in bytes.
+func (q *Queues) Room(g Gap) (length, buffer int64) {
+	length = g.packets() + int64(q.Batch)
+	// The kernel takes twice what it is told.
+	return length, (length*messageCost(q.brings(g.Bytes)) + 1) / 2
+}
+
+// brings is how much of a packet of so many bytes is copied.
+func (q *Queues) brings(bytes int) int {
+	if q.CopyRange > 0 {
+		return min(bytes, int(q.CopyRange))
+	}
+	return bytes
+}
+
 // Bears says in words, one a setting, what has to be changed so that the queues lose
 // nothing in a gap: all of its packets may be one queue's. No words: nothing.
 func (c *Config) Bears(g Gap) (words []string) {
 	q := &c.Queues
-	length, need := int64(q.MaxLength), g.packets()+int64(q.Batch)
+	length := int64(q.MaxLength)
+	need, buffer := q.Room(g)
 	if length == 0 {
 		length = vocabulary.DefaultQueueLength
 	}
 	if length < need {
 		words = append(words, fmt.Sprintf("queues.max_length is %d: %d packets come within %v at %d a second; set it to %d", length, g.packets(), g.Length, g.Rate, need))
 	}
-	bytes := g.Bytes
-	if q.CopyRange > 0 {
-		bytes = min(bytes, int(q.CopyRange))
-	}
-	// The kernel takes twice what it is told.
-	if buffer := (need*messageCost(bytes) + 1) / 2; int64(q.ReceiveBuffer) < buffer {
-		words = append(words, fmt.Sprintf("queues.receive_buffer is %d: %d packets of %d bytes need %d; set it to that, or queues.copy_range to what the policy looks at", q.ReceiveBuffer, need, bytes, buffer))
+	if int64(q.ReceiveBuffer) < buffer {
+		words = append(words, fmt.Sprintf("queues.receive_buffer is %d: %d packets of %d bytes need %d; set it to that, or queues.copy_range to what the policy looks at", q.ReceiveBuffer, need, q.brings(g.Bytes), buffer))
 	}
 	if c.Guard.Mode != vocabulary.GuardOff && g.packets() > gateLength {
 		words = append(words, fmt.Sprintf("the gate's queues hold %d packets each: where all are of new flows, or guard.settled is false, further ones pass unguarded; more threads (guard.queues) hold more", gateLength))

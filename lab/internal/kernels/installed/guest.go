@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"verdictd/internal/cli"
+	"verdictd/internal/config"
 )
 
 // A guest makes the steps, in the machine.
@@ -38,6 +39,7 @@ func Guest(ctx context.Context, l Load, w io.Writer) error {
 		{"the service starts, enabled", g.start, true},
 		{"the load, the reloads, restarts, kills and upgrades", g.underLoad, false},
 		{"systemctl stop leaves no rules, queues or descriptors", g.stop, false},
+		{"the C reference on libnetfilter_queue under the same load, which may lose what it will", g.reference, false},
 		{"the guard starts and stops, and leaves nothing", g.guardUnit, false},
 		{"removal stops the service, leaves nothing running, and keeps the configuration", g.remove, false},
 		{"purge takes the configuration and the state", g.purge, false},
@@ -180,14 +182,24 @@ func (g *guest) exposure(ctx context.Context) (string, error) {
 
 // configuration queues what this host sends to two ports, and drops the one.
 const configuration = `rules: {placement: output, protocols: [udp], destination_ports: [9997, 9998, 9999], source_ports: [9997]}
-queues: {count: 2}
+queues: {count: 2, max_length: %d, receive_buffer: %d}
 policy:
   rules:
     - {name: unjudged, action: drop, destination_ports: ["9998"]}
 `
 
+// packetSize is more than each packet of the load has, in bytes.
+const packetSize = 256
+
+// room is what a queue needs where all packets of the gap come to it.
+func (l *Load) room() (length, buffer int64) {
+	rate := 2*l.Rate + 2*l.mixed() // what comes back is queued as well
+	return config.Default().Queues.Room(config.Gap{Rate: rate, Length: l.Gap, Bytes: packetSize})
+}
+
 func (g *guest) start(ctx context.Context) (string, error) {
-	if err := os.WriteFile("/etc/verdictd/verdictd.yaml", []byte(configuration), 0o640); err != nil {
+	length, buffer := g.room()
+	if err := os.WriteFile("/etc/verdictd/verdictd.yaml", fmt.Appendf(nil, configuration, length, buffer), 0o640); err != nil {
 		return "", err
 	}
 	if err := network(ctx); err != nil {
@@ -207,7 +219,7 @@ func (g *guest) start(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s; %d queues bound", strings.ReplaceAll(rules, "\n", ", "), queues), nil
+	return fmt.Sprintf("%s; %d queues bound, of %d packets", strings.ReplaceAll(rules, "\n", ", "), queues, length), nil
 }
 
 // unit is the service that is tried.

@@ -19,6 +19,9 @@ type Config struct {
 	Suite   string // of Debian's userland
 	Package string // .deb of verdictd
 	Before  string // .deb of the version that it is upgraded from
+	// Reference is the C program on libnetfilter_queue that has the same faults; empty: it
+	// is left out. Its libraries replace those of the guest.
+	Reference string
 	Load
 	Timeout time.Duration
 	Console bool // show the machine's console among the remarks
@@ -26,7 +29,8 @@ type Config struct {
 
 // Load is what goes on between start and stop.
 type Load struct {
-	Rate     int // packets a second of each of the two streams
+	Rate     int           // packets a second of each of the two streams
+	Gap      time.Duration // in which the queues have to take all packets
 	Reloads  int
 	Restarts int
 	Kills    int
@@ -35,6 +39,9 @@ type Load struct {
 
 // Validate says what is wrong.
 func (l *Load) Validate() error {
+	if l.Gap <= 0 {
+		return fmt.Errorf("--gap %v: the queues have to take some packets", l.Gap)
+	}
 	if l.Rate < 1 || l.Reloads < 0 || l.Restarts < 0 || l.Kills < 0 || l.Upgrades < 0 {
 		return fmt.Errorf("--rate %d, --reloads %d, --restarts %d, --kills %d, --upgrades %d: none of them may be negative, "+
 			"and there has to be a load", l.Rate, l.Reloads, l.Restarts, l.Kills, l.Upgrades)
@@ -42,10 +49,11 @@ func (l *Load) Validate() error {
 	return nil
 }
 
-// Where the guest has the packages.
+// Where the guest has the packages, and the program that it is compared with.
 const (
-	packagePath = "/root/verdictd.deb"
-	beforePath  = "/root/verdictd-before.deb"
+	packagePath   = "/root/verdictd.deb"
+	beforePath    = "/root/verdictd-before.deb"
+	referencePath = "/root/nfq_reference"
 )
 
 // Run boots the machine. The steps are printed on w as they are made.
@@ -69,6 +77,9 @@ func Run(ctx context.Context, c *Config, w, remarks io.Writer) (*vm.Result, erro
 	config.System = "/lib/systemd/systemd"
 	config.LoadableNames, config.ModuleNames = config.ModuleNames, nil
 	files := []vm.File{{Host: c.Package, Guest: packagePath}, {Host: c.Before, Guest: beforePath}}
+	if c.Reference != "" {
+		files = append(files, vm.File{Host: c.Reference, Guest: referencePath})
+	}
 	for _, f := range config.Files {
 		if filepath.Base(f.Host) == "stress" {
 			files = append(files, f)
@@ -81,7 +92,7 @@ func Run(ctx context.Context, c *Config, w, remarks io.Writer) (*vm.Result, erro
 		config.Memory = 2048
 	}
 	config.Command = []string{kernels.LabPath, "kernel", "package-guest", "--rate", strconv.Itoa(c.Rate),
-		"--reloads", strconv.Itoa(c.Reloads), "--restarts", strconv.Itoa(c.Restarts), "--kills", strconv.Itoa(c.Kills),
+		"--gap", c.Gap.String(), "--reloads", strconv.Itoa(c.Reloads), "--restarts", strconv.Itoa(c.Restarts), "--kills", strconv.Itoa(c.Kills),
 		"--upgrades", strconv.Itoa(c.Upgrades)}
 	config.Timeout, config.Stdout, config.Stderr = c.Timeout, w, remarks
 	if c.Console {

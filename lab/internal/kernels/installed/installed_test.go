@@ -41,10 +41,10 @@ func TestLedger(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	if err := (&Load{Rate: 1}).Validate(); err != nil {
+	if err := (&Load{Rate: 1, Gap: 1}).Validate(); err != nil {
 		t.Error(err)
 	}
-	for _, l := range []Load{{}, {Rate: 1, Kills: -1}} {
+	for _, l := range []Load{{}, {Rate: 1, Gap: 1, Kills: -1}, {Rate: 1}} {
 		if l.Validate() == nil {
 			t.Errorf("%+v is taken", l)
 		}

@@ -76,6 +76,9 @@ func (s *stream) end(result any) error {
 	return nil
 }
 
+// mixed is the rate of new flows, in packets a second.
+func (l *Load) mixed() int { return max(1, l.Rate/50) }
+
 // A load is what packets are sent while things happen to the service.
 type load struct{ accepted, dropped, mixed *stream }
 
@@ -92,7 +95,7 @@ func (g *guest) startLoad(ctx context.Context) (l load, err error) {
 	}
 	// New flows, all of which come back.
 	l.mixed, err = startStream(ctx, "mixed", "soak", "--target", peerAddress+":"+mixedPort+"/echo", "--source", "192.0.2.1", "--rate",
-		strconv.Itoa(max(1, g.Rate/50)), "--duration", "1h")
+		strconv.Itoa(g.mixed()), "--duration", "1h")
 	return l, err
 }
 
@@ -137,23 +140,32 @@ func (r *ledger) judge() (string, error) {
 
 // underLoad makes everything that happens to a service in its life.
 func (g *guest) underLoad(ctx context.Context) (string, error) {
-	l, err := g.startLoad(ctx)
-	if err != nil {
+	r, err := g.during(ctx, func() error { return g.happen(ctx) })
+	if r == nil {
 		return "", err
 	}
+	text, amiss := r.judge()
+	said := fmt.Sprintf("%d reloads, %d restarts, %d kills, %d upgrades: %s", g.Reloads, g.Restarts, g.Kills, g.Upgrades, text)
+	if amiss != nil {
+		amiss = fmt.Errorf("%s%w", said, amiss)
+	}
+	return said, errors.Join(err, amiss)
+}
+
+// during sends the load while something happens. The ledger is nil where there is none.
+func (g *guest) during(ctx context.Context, happen func() error) (*ledger, error) {
+	l, err := g.startLoad(ctx)
+	if err != nil {
+		return nil, err
+	}
 	time.Sleep(2 * time.Second)
-	happened := g.happen(ctx)
+	happened := happen()
 	time.Sleep(time.Second)
 	r, err := l.end()
 	if err != nil {
-		return "", errors.Join(happened, err)
+		return nil, errors.Join(happened, err)
 	}
-	text, err := r.judge()
-	said := fmt.Sprintf("%d reloads, %d restarts, %d kills, %d upgrades: %s", g.Reloads, g.Restarts, g.Kills, g.Upgrades, text)
-	if err != nil {
-		err = fmt.Errorf("%s%w", said, err)
-	}
-	return said, errors.Join(happened, err)
+	return r, happened
 }
 
 // happen makes one after the other, with a line for each, as one may take long.
@@ -164,25 +176,33 @@ func (g *guest) happen(ctx context.Context) error {
 		make  func(i int) error
 	}{
 		{"reload", g.Reloads, func(int) error { return g.same(ctx, "systemctl", "reload", unit) }},
-		{"restart", g.Restarts, func(int) error { return g.other(ctx, "systemctl", "restart", unit) }},
+		{"restart", g.Restarts, func(int) error { return g.other(ctx, unit, "systemctl", "restart", unit) }},
 		{"kill", g.Kills, func(int) error {
-			return g.other(ctx, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
+			return g.other(ctx, unit, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
 		}},
 		{"upgrade", g.Upgrades, func(i int) error {
 			file := packagePath
 			if i%2 == 1 {
 				file = beforePath // and back, for the next upgrade
 			}
-			return errors.Join(g.other(ctx, "dpkg", "-i", file), runsWhatIsInstalled(ctx))
+			return errors.Join(g.other(ctx, unit, "dpkg", "-i", file), runsWhatIsInstalled(ctx))
 		}},
 	} {
-		for i := range h.times {
-			begun := time.Now()
-			err := h.make(i)
-			fmt.Fprintf(g.w, "%6.1f s        %s %d: %.1f s\n", time.Since(g.began).Seconds(), h.what, i+1, time.Since(begun).Seconds())
-			if err != nil {
-				return err
-			}
+		if err := g.times(h.times, h.what, h.make); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// times makes something so many times, with a line for each.
+func (g *guest) times(times int, what string, make func(i int) error) error {
+	for i := range times {
+		begun := time.Now()
+		err := make(i)
+		fmt.Fprintf(g.w, "%6.1f s        %s %d: %.1f s\n", time.Since(g.began).Seconds(), what, i+1, time.Since(begun).Seconds())
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -190,14 +210,14 @@ func (g *guest) happen(ctx context.Context) error {
 
 // same does what leaves the process as it is.
 func (g *guest) same(ctx context.Context, name string, args ...string) error {
-	before, err := mainPID(ctx)
+	before, err := mainPID(ctx, unit)
 	if err != nil {
 		return err
 	}
 	if _, err := run(ctx, name, args...); err != nil {
 		return err
 	}
-	after, err := mainPID(ctx)
+	after, err := mainPID(ctx, unit)
 	if err == nil && before != after {
 		err = fmt.Errorf("%s %s made a new process of %s", name, strings.Join(args, " "), unit)
 	}
@@ -205,8 +225,8 @@ func (g *guest) same(ctx context.Context, name string, args ...string) error {
 }
 
 // other does what puts another process in the place of this one, and waits until that serves.
-func (g *guest) other(ctx context.Context, name string, args ...string) error {
-	before, err := mainPID(ctx)
+func (g *guest) other(ctx context.Context, unit, name string, args ...string) error {
+	before, err := mainPID(ctx, unit)
 	if err != nil {
 		return err
 	}
@@ -216,7 +236,7 @@ func (g *guest) other(ctx context.Context, name string, args ...string) error {
 	var state string
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		state, _ = run(ctx, "systemctl", "is-active", unit)
-		after, err := mainPID(ctx)
+		after, err := mainPID(ctx, unit)
 		if err == nil && state == "active" && after != before && after != "0" {
 			return nil
 		}
@@ -224,13 +244,13 @@ func (g *guest) other(ctx context.Context, name string, args ...string) error {
 	return fmt.Errorf("%s %s: %s is %s", name, strings.Join(args, " "), unit, state)
 }
 
-func mainPID(ctx context.Context) (string, error) {
+func mainPID(ctx context.Context, unit string) (string, error) {
 	return run(ctx, "systemctl", "show", "--value", "-p", "MainPID", unit)
 }
 
 // runsWhatIsInstalled: an upgrade that left the old program running would lose nothing either.
 func runsWhatIsInstalled(ctx context.Context) error {
-	pid, err := mainPID(ctx)
+	pid, err := mainPID(ctx, unit)
 	if err != nil {
 		return err
 	}
