@@ -180,9 +180,11 @@ func (g *guest) exposure(ctx context.Context) (string, error) {
 	return strings.Join(said, ", "), nil
 }
 
-// configuration queues what this host sends to two ports, and drops the one.
+// configuration queues what this host sends to two ports, and drops the one. An emulated
+// machine takes long to start a process.
 const configuration = `rules: {placement: output, protocols: [udp], destination_ports: [9997, 9998, 9999], source_ports: [9997]}
 queues: {count: 2, max_length: %d, receive_buffer: %d}
+failure: {longest_wait: %v}
 policy:
   rules:
     - {name: unjudged, action: drop, destination_ports: ["9998"]}
@@ -199,7 +201,7 @@ func (l *Load) room() (length, buffer int64) {
 
 func (g *guest) start(ctx context.Context) (string, error) {
 	length, buffer := g.room()
-	if err := os.WriteFile("/etc/verdictd/verdictd.yaml", fmt.Appendf(nil, configuration, length, buffer), 0o640); err != nil {
+	if err := os.WriteFile("/etc/verdictd/verdictd.yaml", fmt.Appendf(nil, configuration, length, buffer, g.Gap), 0o640); err != nil {
 		return "", err
 	}
 	if err := network(ctx); err != nil {
