@@ -20,7 +20,9 @@ type commands struct {
 	Guard     guardCommand     `cmd:"" help:"Guard the queues of other programs, which stay as they are."`
 	Supervise superviseCommand `cmd:"" help:"Run a command of this program, hold its queues while it is restarted, and start it once more when it fails."`
 	Release   releaseCommand   `cmd:"" help:"Do as on_failure says for packets that no daemon judges any more."`
-	Check     checkCommand     `cmd:"" kin:"validate,test,lint,verify" help:"Check a configuration and list every problem."`
+	Check     checkCommand     `cmd:"" kin:"validate,lint,verify" help:"Check a configuration and list every problem."`
+	Test      testCommand      `cmd:"" kin:"replay,pcap" help:"Hold the policy against the packets of a capture."`
+	Explain   explainCommand   `cmd:"" kin:"why,trace" help:"Say which rule decides on a packet, and why the others do not."`
 	Status    statusCommand    `cmd:"" help:"Say what the running daemon does: configuration, queues, guard, rules, loss, reloads."`
 	Top       topCommand       `cmd:"" help:"Show the running daemon at work: rates of each queue and rule, backlog, loss, guard."`
 	Config    configCommand    `cmd:"" help:"Print the configuration of the running daemon, with all defaults, as a file that check accepts."`

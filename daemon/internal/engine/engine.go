@@ -122,6 +122,7 @@ func newWorker(cfg *Config, i int, number uint16) (w *worker, err error) {
 		number: number, ended: make(chan struct{}),
 		hints:   cfg.Hints,
 		latency: statistics.NewHistogram(longestTime),
+		unix:    unixNow,
 		window:  &statistics.Window{}, queueLength: cfg.Queue.MaxLength,
 	}
 	j, err := newJudge(&cfg.Judgement, i, nil)

@@ -42,6 +42,7 @@ type worker struct {
 	// memory is of held.records; nil: there is none. Who changes the judge asks for it.
 	memory    nfq.Memory
 	remembers func(number uint16, wanted bool) (nfq.Memory, error)
+	unix      func() int64 // time of day in seconds, where rules ask for it
 	// answered is the id before which all packets have their verdicts, and those have
 	// returned. Others read it.
 	answered atomic.Uint32
@@ -169,7 +170,7 @@ func (w *worker) change(j *judge) error {
 func (w *worker) begin(b *nfq.Batch) {
 	w.input.View, w.input.Now = &w.view, b.Received
 	if w.judge.needs.Unix {
-		w.input.Unix = unixNow()
+		w.input.Unix = w.unix()
 	}
 }
 

@@ -52,6 +52,15 @@ func prepare(cfg *config.Config, before *judging) (j *judging, problems translat
 	}, nil
 }
 
+// Judgement is what a configuration has packets judged by, with all sets as they are now.
+func Judgement(cfg *config.Config) (engine.Judgement, error) {
+	j, problems := prepare(cfg, nil)
+	if len(problems) > 0 {
+		return engine.Judgement{}, problems
+	}
+	return j.Judgement, nil
+}
+
 // suits tells what stands against judging so, with the kernel that there is and the rest of
 // the configuration.
 func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {

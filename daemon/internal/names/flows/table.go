@@ -33,6 +33,20 @@ const (
 	HTTP
 )
 
+func (p Protocol) String() string {
+	switch p {
+	case DNS:
+		return "dns"
+	case TLS:
+		return "tls"
+	case QUIC:
+		return "quic"
+	case HTTP:
+		return "http"
+	}
+	return "unknown"
+}
+
 // Config are the bounds of a Table.
 type Config struct {
 	// Flows is how many flows are remembered, each with some 450 bytes; at most 1<<22.

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"verdictd/daemon/internal/policy"
+	"verdictd/internal/nfq"
+	"verdictd/internal/statistics"
+)
+
+// Replay judges packets that come from no kernel, such as those of a capture, by the code
+// of a worker: what it says about a packet is what the daemon does with it. It belongs to
+// one goroutine.
+type Replay struct {
+	w      *worker
+	judged func(*Judged)
+	unix   int64
+}
+
+// Judged is a packet with its verdict.
+type Judged struct {
+	ID      uint32
+	Verdict *policy.Verdict
+	// Rule is the place in Rules of what has decided.
+	Rule int
+	// Input is what rules could look at, with the name that the verdict is due to.
+	Input *policy.Input
+}
+
+// NewReplay calls judged for each packet when its verdict is given, which may be later
+// than Judge is called for it, as packets may wait for the name of their flow. What judged
+// is given is valid until it returns.
+func NewReplay(j Judgement, judged func(*Judged)) (*Replay, error) {
+	if err := j.Validate(); err != nil {
+		return nil, err
+	}
+	j.Analysis, j.Samples, j.Marks, j.LogDrops = Analysis{}, nil, 0, 0
+	judge, err := newJudge(&j, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	r := &Replay{judged: judged}
+	r.w = &worker{
+		latency: statistics.NewHistogram(longestTime), window: &statistics.Window{}, queue: replayed{r: r},
+		unix: func() int64 { return r.unix },
+	}
+	r.w.next.Store(judge)
+	return r, nil
+}
+
+// Judge takes the next packet, at a time in nanoseconds that never goes back, and at a time
+// of day in seconds since 1970.
+func (r *Replay) Judge(p *nfq.Packet, now, unix int64) error {
+	r.unix = unix
+	return r.w.handle(&nfq.Batch{Packets: []nfq.Packet{*p}, Received: now})
+}
+
+// End gives all that waits its verdict.
+func (r *Replay) End() error { return r.w.release(anyFlow) }
+
+// Rules are the rules, what is behind them all, and what becomes of undecodable packets,
+// with the packets that each has decided on.
+func (r *Replay) Rules() []statistics.Rule {
+	j := r.w.next.Load()
+	rules := append([]statistics.Rule(nil), j.rules...)
+	for i := range rules {
+		rules[i].Packets = j.hits[i]
+	}
+	return rules
+}
+
+// Explain says how the verdict on a packet comes about, within the call of judged for it.
+// It counts nothing.
+func (r *Replay) Explain(of *Judged) policy.Explanation { return r.w.judge.decider.Explain(of.Input) }
+
+// replayed is a queue without a kernel.
+type replayed struct {
+	nfq.Queue // what a worker does not call for a packet
+	r         *Replay
+}
+
+func (q replayed) Reply(*nfq.Reply) error {
+	w := q.r.w
+	in := w.input
+	in.Name = w.name.result()
+	q.r.judged(&Judged{ID: w.reply.ID, Verdict: &w.verdict, Rule: w.rule, Input: &in})
+	return nil
+}
+
+func (replayed) Flush() error { return nil }

@@ -1,0 +1,111 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+)
+
+// captured is a packet of a capture.
+type captured struct {
+	number int // from 1 on, as Wireshark counts
+	at     time.Time
+	device string // the interface's name; "": not told
+	bytes  []byte // from the IP header on; nil: there is none
+	length int    // of the whole packet from the IP header on
+}
+
+// readCapture reads a pcap or pcapng file of any link type that gopacket knows.
+func readCapture(path string, packet func(*captured) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open the capture: %w", err)
+	}
+	defer f.Close()
+	if err := readFrom(f, packet); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// source is what both readers are.
+type source interface {
+	ReadPacketData() ([]byte, gopacket.CaptureInfo, error)
+}
+
+func readFrom(r io.Reader, packet func(*captured) error) error {
+	in := bufio.NewReader(r)
+	magic, err := in.Peek(4)
+	if err != nil {
+		return errors.New("it is empty, or shorter than a capture's header: write one with tcpdump -w FILE")
+	}
+	var from source
+	link := func(gopacket.CaptureInfo) (layers.LinkType, string) { return 0, "" }
+	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
+		ng, err := pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{WantMixedLinkType: true})
+		if err != nil {
+			return fmt.Errorf("read it as pcapng: %w", err)
+		}
+		from = ng
+		link = func(ci gopacket.CaptureInfo) (layers.LinkType, string) {
+			i, err := ng.Interface(ci.InterfaceIndex)
+			if err != nil {
+				return ng.LinkType(), ""
+			}
+			return i.LinkType, i.Name
+		}
+	} else {
+		plain, err := pcapgo.NewReader(in)
+		if err != nil {
+			return fmt.Errorf("it is neither pcap nor pcapng: %w", err)
+		}
+		from = plain
+		link = func(gopacket.CaptureInfo) (layers.LinkType, string) { return plain.LinkType(), "" }
+	}
+	for number := 1; ; number++ {
+		data, info, err := from.ReadPacketData()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return fmt.Errorf("it ends in the middle of packet %d: the capture was cut off", number)
+		case err != nil:
+			return fmt.Errorf("read packet %d: %w", number, err)
+		}
+		c := &captured{number: number, at: info.Timestamp}
+		kind, device := link(info)
+		c.device = device
+		c.bytes = fromIP(data, kind)
+		c.length = len(c.bytes) + max(0, info.Length-info.CaptureLength)
+		if err := packet(c); err != nil {
+			return err
+		}
+	}
+}
+
+// fromIP is the packet from its IP header on; nil where it has none.
+func fromIP(data []byte, kind layers.LinkType) []byte {
+	if kind == layers.LinkTypeRaw || kind == layers.LinkTypeIPv4 || kind == layers.LinkTypeIPv6 {
+		return data
+	}
+	p := gopacket.NewPacket(data, kind, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+	for _, layer := range p.Layers() {
+		switch layer.LayerType() {
+		case layers.LayerTypeIPv4, layers.LayerTypeIPv6:
+			// A layer is a part of data: what is behind it, and was not decoded, belongs to it as well.
+			return data[offset(data, layer.LayerContents()):]
+		}
+	}
+	return nil
+}
+
+// offset is where a part of data begins.
+func offset(data, part []byte) int { return cap(data) - cap(part) }

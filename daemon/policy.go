@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"verdictd/daemon/internal/replay"
+	"verdictd/daemon/internal/service"
+	"verdictd/internal/cli"
+	"verdictd/internal/config"
+	"verdictd/internal/vocabulary"
+)
+
+// testCommand is `verdictd test`.
+type testCommand struct {
+	configFlag
+	Pcap    string `required:"" placeholder:"FILE" type:"path" help:"Capture (pcap or pcapng) whose packets are judged."`
+	Hook    string `placeholder:"HOOK" help:"Where the packets would be queued: prerouting, input, forward, output or postrouting. Default: where rules.placement of the configuration has them."`
+	Explain bool   `help:"Say for each flow which rules were tried, and which part of each failed. Default: not."`
+	Expect  string `placeholder:"FILE" type:"path" help:"Compare the verdicts with those in FILE, and fail where they differ. Default: nothing is compared."`
+	Record  string `placeholder:"FILE" type:"path" help:"Write the verdicts to FILE, for --expect. Default: not written."`
+	JSON    bool   `name:"json" help:"Write one JSON document. Default: text."`
+}
+
+// Run is called by kong.
+func (c *testCommand) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	hook, err := hookOf(c.Hook, cfg)
+	if err != nil {
+		return err
+	}
+	j, err := service.Judgement(cfg)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Config, err)
+	}
+	result, err := replay.Run(&replay.Config{Judgement: j, Capture: c.Pcap, Hook: hook, Explain: c.Explain})
+	if err != nil {
+		return err
+	}
+	result.Version, result.Config = version, c.Config
+	if c.JSON {
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		err = e.Encode(result)
+	} else {
+		err = result.WriteText(os.Stdout)
+	}
+	if err == nil && c.Record != "" {
+		err = cli.WriteFile(c.Record, []byte(strings.Join(append(result.Lines(), ""), "\n")))
+	}
+	if err != nil || c.Expect == "" {
+		return err
+	}
+	return compare(result, c.Expect)
+}
+
+// compare fails with the differences, a line each.
+func compare(result *replay.Result, path string) error {
+	expected, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--expect: %w: --record FILE writes it", err)
+	}
+	if err != nil {
+		return fmt.Errorf("--expect: %w", err)
+	}
+	differences := result.Differences(string(expected))
+	if len(differences) == 0 {
+		return nil
+	}
+	return fmt.Errorf("verdicts are not as %s expects; - is expected and missing, + is there and not expected:\n%s", path,
+		strings.Join(differences, "\n"))
+}
+
+// hookOf is the hook that was asked for, or the one that the configuration queues at.
+func hookOf(name string, cfg *config.Config) (vocabulary.Hook, error) {
+	for _, hook := range vocabulary.Hooks() {
+		if string(hook) == name {
+			return hook, nil
+		}
+	}
+	if name != "" {
+		return "", fmt.Errorf("--hook %s: there are prerouting, input, forward, output and postrouting", name)
+	}
+	switch cfg.Rules.Placement {
+	case vocabulary.PlacementInput, vocabulary.PlacementVerdict3:
+		return vocabulary.HookInput, nil
+	case vocabulary.PlacementForward:
+		return vocabulary.HookForward, nil
+	case vocabulary.PlacementPostrouting:
+		return vocabulary.HookPostrouting, nil
+	}
+	return vocabulary.HookOutput, nil
+}
+
+// explainCommand is `verdictd explain`.
+type explainCommand struct {
+	configFlag
+	Packet string `placeholder:"HEX" xor:"what" required:"" help:"The packet in hexadecimal digits, from its IP header on. Excludes --flow."`
+	Flow   string `placeholder:"FLOW" xor:"what" required:"" help:"The flow, as in 'udp 192.0.2.1:5000 > 198.51.100.1:53'. Excludes --packet."`
+	DNS    string `name:"dns" xor:"name" placeholder:"NAME" help:"With --flow: its question. Excludes --sni and --host. Default: none."`
+	Type   string `default:"A" placeholder:"TYPE" help:"Type of the question. Default: ${default}."`
+	SNI    string `name:"sni" xor:"name" placeholder:"NAME" help:"With --flow over TCP: the name in its ClientHello. Excludes --dns and --host. Default: none."`
+	Host   string `xor:"name" placeholder:"NAME" help:"With --flow over TCP: the host of its HTTP request. Excludes --dns and --sni. Default: none."`
+	Hook   string `placeholder:"HOOK" help:"Where the packet would be queued: prerouting, input, forward, output or postrouting. Default: where rules.placement of the configuration has it."`
+	Mark   uint32 `placeholder:"N" help:"The packet's mark. Default: 0."`
+	In     string `placeholder:"NAME" help:"The interface that it came in by. Default: none."`
+	Out    string `placeholder:"NAME" help:"The interface that it goes out by. Default: none."`
+}
+
+// Run is called by kong.
+func (c *explainCommand) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	hook, err := hookOf(c.Hook, cfg)
+	if err != nil {
+		return err
+	}
+	j, err := service.Judgement(cfg)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Config, err)
+	}
+	lines, err := replay.Describe(&replay.Description{
+		Judgement: j, Hook: hook, Packet: c.Packet, Flow: c.Flow, DNS: c.DNS, Type: c.Type, SNI: c.SNI, Host: c.Host,
+		Mark: c.Mark, In: c.In, Out: c.Out,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println(strings.Join(lines, "\n"))
+	return nil
+}
