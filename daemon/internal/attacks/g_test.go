@@ -72,7 +72,7 @@ func TestLongWayBehindTheQueue(t *testing.T) {
 // G2 with nothing of the daemon's: two other programs' queues, one behind the other.
 func TestTwoOtherQueues(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 400, clashes: 150,
+		guard: patient, arrive: 400, clashes: 150,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			queueTo(r, h.Queue, "OUTPUT", foreignQueue)
@@ -83,7 +83,7 @@ func TestTwoOtherQueues(t *testing.T) {
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 100, packets: 4, pause: time.Millisecond}.send(r, h.Sender)
 			o := r.endBefore(in, 400)
-			if d := o.longest(); d > time.Second {
+			if d := o.longest(); d > stuck {
 				r.Errorf("a packet was on its way for %v", d)
 			}
 			return o
@@ -123,7 +123,7 @@ func TestAnswersOutOfOrder(t *testing.T) {
 // TestOtherProgramDrops: another program drops the first two packets of each flow.
 func TestOtherProgramDrops(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 200,
+		guard: patient, arrive: 200,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			queueTo(r, h.Queue, "OUTPUT", foreignQueue)
@@ -132,7 +132,7 @@ func TestOtherProgramDrops(t *testing.T) {
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 100, packets: 4, pause: time.Millisecond}.send(r, h.Sender)
 			o := r.endBefore(in, 200)
-			if d := o.longest(); d > 800*time.Millisecond {
+			if d := o.longest(); d > stuck {
 				r.Errorf("a packet was on its way for %v", d)
 			}
 			return o
@@ -266,7 +266,7 @@ func TestZone(t *testing.T) {
 	for placement, hosts := range map[string]func(testing.TB, ...string) hosts{"output": oneHost, "input": twoHosts} {
 		t.Run(placement, func(t *testing.T) {
 			sideBySide(t, scenario{
-				arrive: 120, clashes: 60,
+				guard: patient, arrive: 120, clashes: 60,
 				play: func(r *run) outcome {
 					h := hosts(r, "ipv4")
 					childtest.NFT(r, h.Queue, zone)
@@ -274,7 +274,7 @@ func TestZone(t *testing.T) {
 					in := listen(r, h.Receiver, h.target(port))
 					burst{to: h.target(port), flows: 20, packets: 6}.send(r, h.Sender)
 					o := r.end(in, 120)
-					if d := o.longest(); d > 500*time.Millisecond {
+					if d := o.longest(); d > stuck {
 						r.Errorf("a packet was on its way for %v", d)
 					}
 					return o

@@ -20,7 +20,7 @@ import (
 // drops all that waits in queues. Good packets of those flows must not wait for
 // the ones that are no more.
 func TestBaseChainDeletedWhileHeld(t *testing.T) {
-	_, hold, both := bothModes(t, "", func(r *run) outcome {
+	_, hold, both := bothModes(t, patient, func(r *run) outcome {
 		h := oneHost(r, "ipv4")
 		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
 		childtest.NFT(r, h.Queue, "table inet unrelated { chain c { type filter hook input priority 100; }; }")
@@ -47,7 +47,7 @@ func TestBaseChainDeletedWhileHeld(t *testing.T) {
 				o.arrivals[i].sent = a.at // it was stopped on purpose
 			}
 		}
-		if d := o.longest(); d > 300*time.Millisecond {
+		if d := o.longest(); d > stuck {
 			r.Errorf("a good packet was on its way for %v: it waited for those that are no more", d)
 		}
 		return o
@@ -61,7 +61,7 @@ func TestBaseChainDeletedWhileHeld(t *testing.T) {
 // go then runs into the gate's rule once more.
 func TestBaseChainAddedWhileHeld(t *testing.T) {
 	sideBySide(t, scenario{
-		arrive: 80, clashes: 20,
+		guard: patient, arrive: 80, clashes: 20,
 		play: func(r *run) outcome {
 			h := oneHost(r, "ipv4")
 			queueTo(r, h.Queue, "OUTPUT", foreignQueue)
@@ -72,7 +72,7 @@ func TestBaseChainAddedWhileHeld(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			childtest.NFT(r, h.Queue, "table inet early { chain c { type filter hook output priority -400; }; }")
 			o := r.endBefore(in, 80)
-			if d := o.longest(); d > time.Second {
+			if d := o.longest(); d > stuck {
 				r.Errorf("a packet was on its way for %v", d)
 			}
 			return o

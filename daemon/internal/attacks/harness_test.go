@@ -20,6 +20,9 @@ const analysis = "analysis: {distribution: fixed, delay: 300us, per: packet}\n"
 // patient is for scenarios in which packets are dropped: on a busy machine it takes a while to know that one is gone.
 const patient = "hold: 5s"
 
+// stuck is on its way for too long on any machine, and far from what patient has a packet wait that nobody lets go.
+const stuck = 3 * time.Second
+
 // besideIt is the mode in which `verdictd guard` runs beside the daemon.
 const besideIt = "beside"
 
