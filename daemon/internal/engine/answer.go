@@ -67,8 +67,8 @@ func (w *worker) kernelVerdict(a vocabulary.Action) nfq.Verdict {
 // rules of the kernel do what a verdict cannot: reject it, and judge its flow.
 //
 // Such a packet is repeated with bits in its mark (vocabulary.Marks). One that comes with
-// them already has met no rule that acts on them, so it is not repeated again: it would be
-// for ever.
+// them already has met no rule that acts on them, or was repeated by a rule of the policy, so
+// that is not done again: it would be for ever.
 func (w *worker) mark(p *nfq.Packet) {
 	v, r, m := &w.verdict, &w.reply, w.judge.marks
 	mark := v.Mark.Changed(p.Mark)
@@ -92,7 +92,7 @@ func (w *worker) mark(p *nfq.Packet) {
 // they are told.
 func (w *worker) byRules(p *nfq.Packet) (value uint32) {
 	v, r, m := &w.verdict, &w.reply, w.judge.marks
-	if p.Mark&uint32(m) != 0 {
+	if was := p.Mark & uint32(m); was != 0 && (was != m.Repeated() || v.Action == vocabulary.Repeat) {
 		if r.Verdict == nfq.Repeat {
 			r.Verdict = nfq.Accept
 		}

@@ -29,6 +29,9 @@ func (s *service) confine() error {
 	// It names certificates, which are often beside it, and is read at each request.
 	c.Read = append(c.Read, folders(s.cfg.Metrics.WebConfig)...)
 	c.Write = append(folders(s.cfg.Statistics.File, s.socketOf(s.cfg)), p.Paths...)
+	if directory := s.cfg.Policy.Samples.Directory; directory != "" {
+		c.Write = append(c.Write, directory)
+	}
 	for _, variable := range []string{"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"} {
 		if list := os.Getenv(variable); list != "" {
 			c.Write = append(c.Write, strings.Split(list, ":")...)

@@ -13,6 +13,7 @@ import (
 
 	"verdictd/daemon/internal/control"
 	"verdictd/daemon/internal/metrics"
+	"verdictd/daemon/internal/samples"
 	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
 )
@@ -38,6 +39,7 @@ func (d *doors) close() error {
 // tried is what a configuration names and needs to be opened, open.
 type tried struct {
 	metrics, control net.Listener
+	samples          *samples.Sampler
 	problems         translate.Problems
 }
 
@@ -52,6 +54,9 @@ func (t *tried) close() {
 			_ = l.Close()
 		}
 	}
+	if t.samples != nil {
+		_ = t.samples.Close()
+	}
 }
 
 // try tries everything outside of the kernel's rules that a configuration names, as far
@@ -62,6 +67,11 @@ func (s *service) try(ctx context.Context, cfg, before *config.Config, j *judgin
 	if j != nil {
 		j.asksConntrack()
 		t.problems = j.suits(cfg)
+		var err error
+		if t.samples, err = s.trySamples(cfg); err != nil {
+			t.problem("policy.samples.directory", err)
+		}
+		j.sampled(t.samples, s.samples, cfg)
 	}
 	if err := tryFile(cfg.Statistics.File); err != nil {
 		t.problem("statistics.file", err)
@@ -140,6 +150,7 @@ func (s *service) open(ctx context.Context) error {
 // enter has what was opened for a configuration take the place of what there was.
 func (s *service) enter(t *tried, cfg *config.Config) {
 	d := &s.doors
+	s.enterSamples(t.samples, cfg)
 	if t.metrics != nil || cfg.Metrics.Listen == "" {
 		if d.metrics != nil {
 			go func(old *metrics.Server) { _ = old.Stop() }(d.metrics) // who asks at the moment waits for this goroutine

@@ -16,6 +16,7 @@ import (
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/journal"
 	"verdictd/daemon/internal/metrics"
+	"verdictd/daemon/internal/samples"
 	"verdictd/daemon/internal/sets/live"
 	"verdictd/internal/config"
 	"verdictd/internal/statistics"
@@ -51,6 +52,7 @@ type service struct {
 	judging *judging       // what the engine judges by
 	watcher *live.Watcher  // of its sets
 	devices *devices.Follower
+	samples *samples.Sampler // of the policy's rules; nil: there is no place for them
 	keeper  *guard.Keeper
 	kept    *journal.Kept
 	doors   doors
@@ -113,6 +115,9 @@ func (s *service) serve(ctx context.Context) error {
 				end(err)
 			}
 		}()
+	}
+	if s.watcher != nil {
+		go s.followSets(ctx)
 	}
 	if s.Signals != nil {
 		go s.obey(ctx)

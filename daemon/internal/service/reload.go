@@ -97,7 +97,7 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 		t.close()
 		return nil
 	}
-	if err := s.apply(ctx, next.Config, by); err != nil {
+	if err := s.apply(ctx, next.Config, by, changesVerdicts(r.Changed)); err != nil {
 		t.close()
 		return err
 	}
@@ -119,17 +119,26 @@ func refuse(r *control.Reload, next *config.File, problems translate.Problems) {
 }
 
 // apply changes what packets meet, and what is said of them.
-func (s *service) apply(ctx context.Context, next *config.Config, by *judging) error {
+func (s *service) apply(ctx context.Context, next *config.Config, by *judging, again bool) error {
 	before := s.judging
 	if s.engine != nil {
+		by.carried(next, 0) // what is for flows is for packets alone until the rules are there
 		if err := s.judge(by); err != nil {
 			return err
 		}
 	}
 	o := s.optionsOf(next)
-	err := s.keeper.Change(ctx, func(to *guard.Options) {
-		to.Guard, to.Rules, to.Own, to.Spread, to.Manage = o.Guard, o.Rules, o.Own, o.Spread, o.Manage
-	})
+	change := func(o guard.Options) error {
+		return s.keeper.Change(ctx, func(to *guard.Options) {
+			to.Guard, to.Rules, to.Own, to.Spread, to.Manage = o.Guard, o.Rules, o.Own, o.Spread, o.Manage
+		})
+	}
+	err := change(o)
+	if err == nil && s.engine != nil {
+		if err = s.carry(next, again); err != nil {
+			err = errors.Join(err, change(s.optionsOf(s.cfg)))
+		}
+	}
 	if err != nil {
 		if s.engine != nil {
 			err = errors.Join(err, s.judge(before))

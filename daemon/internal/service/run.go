@@ -38,7 +38,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	if err = s.open(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.doors.close()) }()
+	defer func() { err = errors.Join(err, s.doors.close(), s.closeSamples()) }()
 	options := s.optionsOf(cfg)
 	options.Judged = func(queue uint16) (uint32, bool) { return s.engine.Answered(queue), s.judged(queue) }
 	options.Kept = s.kept
@@ -66,6 +66,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	defer s.watcher.Stop()
 	s.engine.Start()
 	if err := s.keeper.Begin(ctx); err != nil {
+		return s.finish(ctx, err)
+	}
+	if err := s.carry(cfg, false); err != nil {
 		return s.finish(ctx, err)
 	}
 	if err := s.retire(more); err != nil {

@@ -45,11 +45,13 @@ type Watcher struct {
 	sets  []*Set
 	end   chan struct{}
 	ended sync.WaitGroup
+	// changes has one value where sets have changed since it was taken out.
+	changes chan struct{}
 }
 
 // Watch begins to follow files.
 func Watch(log *slog.Logger, sets []*Set) *Watcher {
-	w := &Watcher{log: log, sets: sets, end: make(chan struct{})}
+	w := &Watcher{log: log, sets: sets, end: make(chan struct{}), changes: make(chan struct{}, 1)}
 	w.ended.Go(w.run)
 	return w
 }
@@ -60,6 +62,9 @@ func (w *Watcher) Follow(sets []*Set) {
 	defer w.mutex.Unlock()
 	w.sets = sets
 }
+
+// Changes brings a value when sets have changed since the last one.
+func (w *Watcher) Changes() <-chan struct{} { return w.changes }
 
 // Stop ends it. A set that is being built is built to its end first.
 func (w *Watcher) Stop() {
@@ -142,6 +147,10 @@ func (w *Watcher) look(s *Set) {
 		if err == nil {
 			k.loaded = at
 			s.force(b)
+			select {
+			case w.changes <- struct{}{}:
+			default: // who looks next finds this one, too
+			}
 			w.log.Info("a set is read again", "set", s.Name, "file", s.File, "entries", s.Health().Entries, "took", time.Since(began).Round(time.Millisecond))
 			return
 		}
