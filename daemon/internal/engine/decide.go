@@ -50,7 +50,14 @@ func (w *worker) decide(p *nfq.Packet) {
 		w.judge.decider.Decide(in, &w.verdict)
 		w.countOnly(p, &w.verdict)
 	}
-	w.rule = w.verdict.Rule
+	w.ruled()
+}
+
+// ruled says what the packet counts for: not for a rule that has not decided yet.
+func (w *worker) ruled() {
+	if w.rule = w.verdict.Rule; w.verdict.Pending {
+		w.rule = len(w.judge.hits) - 2
+	}
 }
 
 // fresh reports whether a packet may begin a connection. Where the kernel does not say
@@ -93,7 +100,7 @@ func (w *worker) decideWithoutName(p *nfq.Packet) {
 	w.countOnly(p, &w.verdict)
 	w.verdict.Hold = false
 	w.name.set(&w.input.Name)
-	w.rule = w.verdict.Rule
+	w.ruled()
 }
 
 // countOnly counts for rules that only count. What is to be held will be judged again.

@@ -171,12 +171,14 @@ func (w *worker) judgeHeld(which func(*heldPacket) bool, over bool) error {
 			continue
 		}
 		w.decide(&p.packet)
-		if w.verdict.Hold && !over {
+		if w.verdict.Pending && !over {
 			kept = append(kept, at)
 			continue
 		}
-		if w.verdict.Hold || w.verdict.Pending {
+		if over {
 			w.counters.HeldOver++
+		}
+		if w.verdict.Pending {
 			w.decideWithoutName(&p.packet)
 		}
 		w.note(&p.packet)

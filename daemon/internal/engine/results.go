@@ -14,11 +14,13 @@ import (
 // Names that stand for a rule where none has decided.
 const (
 	ruleDefault     = "default"
+	rulePending     = "pending"
 	ruleUndecodable = "undecodable"
 )
 
-// rules are what packets are counted by, without counts: the policy's, its default, and
-// what becomes of undecodable packets.
+// rules are what packets are counted by, without counts: the policy's, its default, where it
+// knows names the packets whose flow's name is not known yet, and what becomes of
+// undecodable packets.
 func (j *Judgement) rules() (list []statistics.Rule) {
 	add := func(name string, action vocabulary.Action) {
 		list = append(list, statistics.Rule{Name: name, Action: action.String()})
@@ -31,6 +33,9 @@ func (j *Judgement) rules() (list []statistics.Rule) {
 		add(cmp.Or(name, fmt.Sprintf("#%d", i+1)), j.Policy.Action(i))
 	}
 	add(ruleDefault, j.Policy.Action(j.Policy.Rules()))
+	if j.Policy.Needs().Names {
+		add(rulePending, vocabulary.Accept)
+	}
 	add(ruleUndecodable, j.Undecodable)
 	return list
 }
