@@ -28,6 +28,7 @@ type held struct {
 type heldPacket struct {
 	packet nfq.Packet // its payload is a copy
 	key    packet.Key
+	print  uint32
 	since  int64
 }
 
@@ -113,7 +114,7 @@ func (w *worker) hold(p *nfq.Packet) bool {
 	at := h.free[len(h.free)-1]
 	h.free = h.free[:len(h.free)-1]
 	place := &h.places[at]
-	place.packet, place.key, place.since = *p, w.key, w.input.Now
+	place.packet, place.key, place.print, place.since = *p, w.key, w.view.Fingerprint(), w.input.Now
 	n := copy(h.memory[int(at)*h.each:(int(at)+1)*h.each], p.Payload)
 	place.packet.Payload = h.memory[int(at)*h.each:][:n:n]
 	h.order = append(h.order, at)
@@ -125,9 +126,6 @@ func (w *worker) hold(p *nfq.Packet) bool {
 	}
 	w.counters.Received++
 	w.counters.Held++
-	// The gate lets the next packet of a flow go when the one before is through, or gone.
-	// Here the next one is what this one waits for.
-	w.noteDrop()
 	return true
 }
 
@@ -205,13 +203,33 @@ func (h *held) returned() {
 	h.gone = h.gone[:0]
 }
 
+// askNext asks for the next packets of flows of which packets are held. The gate lets a
+// flow's next packet go when the one before is through, or gone; here the next one is what
+// that one waits for. Who is told twice of the same packet does nothing.
+func (w *worker) askNext() {
+	if w.hints == nil || !w.hints.Wanted() {
+		return
+	}
+	for _, at := range w.held.order {
+		p := &w.held.places[at]
+		w.hints.Dropped(&p.key, p.print)
+	}
+}
+
+// askAgain is how often that is done while the next packet may have come to the gate.
+const askAgain = 5 * time.Millisecond
+
 // wait is how long the worker may wait for packets.
 func (w *worker) wait() time.Duration {
 	if w.held.count == 0 {
 		return nfnl.Forever
 	}
 	oldest := w.held.places[w.held.order[0]].since
-	return time.Duration(max(oldest+w.judge.longest-nfq.Now(), 0))
+	d := time.Duration(max(oldest+w.judge.longest-nfq.Now(), 0))
+	if w.hints != nil {
+		d = min(d, askAgain)
+	}
+	return d
 }
 
 // finish judges all that is held, for a worker that ends.

@@ -7,7 +7,8 @@ import "verdictd/internal/packet"
 type Hints interface {
 	// Wanted reports whether anybody waits to be told, and is cheap.
 	Wanted() bool
-	// Dropped says that the policy dropped a packet and that its verdict has returned.
+	// Dropped says that the policy dropped a packet and that its verdict has returned, or
+	// that the packet waits for the next one of its flow.
 	// Key and fingerprint are those that the packet has at the queue, so behind NAT not
 	// those that it came with.
 	Dropped(k *packet.Key, fingerprint uint32)

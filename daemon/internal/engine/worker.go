@@ -140,10 +140,16 @@ func (w *worker) handle(b *nfq.Batch) error {
 			return err
 		}
 	}
-	if len(b.Packets) == 0 {
-		return w.send(b.Received)
+	var err error
+	if n := len(b.Packets); n > 0 {
+		err = w.flush(b, &b.Packets[n-1])
+	} else {
+		err = w.send(b.Received)
 	}
-	return w.flush(b, &b.Packets[len(b.Packets)-1])
+	if w.held.count > 0 {
+		w.askNext()
+	}
+	return err
 }
 
 // change has the worker judge by something else from now on.
