@@ -34,6 +34,8 @@ type Queue interface {
 	// Attach changes what the kernel tells of packets besides their bytes, from any
 	// goroutine. Only Mmsg can.
 	Attach(Attached) error
+	// Tune changes settings of the queue, from any goroutine. Only Mmsg can.
+	Tune(Tuned) error
 	// Stats is what the queue counted. To be called when Run has returned, or through
 	// Config.Window.
 	Stats() statistics.Transport

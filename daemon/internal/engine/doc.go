@@ -7,6 +7,7 @@
 //	analysis.go  the delay that models a slow analysis, where one is configured
 //	worker.go    flush: the verdicts go to the kernel, ids ascending
 //	hints.go     what became of them is told to who waits for it
+//	tune.go      settings of queues and threads that change meanwhile
 //	results.go   what was counted is read, at any time
 //
 // What a batch is judged by is one pointer, loaded once a batch: [Engine.Judge] changes

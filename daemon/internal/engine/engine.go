@@ -82,14 +82,15 @@ func (j *Judgement) Validate() error {
 
 // Engine runs one worker per queue.
 type Engine struct {
-	wanted  int // workers before those of queues that retire
-	workers []*worker
-	started bool
-	ended   func() // see nfnl.AddThreads
-	group   sync.WaitGroup
-	failed  chan error
-	reading sync.Mutex // of what the workers count
-	noted   *ring.Ring[Noted]
+	anywhere unix.CPUSet // where threads run that are not pinned
+	wanted   int         // workers before those of queues that retire
+	workers  []*worker
+	started  bool
+	ended    func() // see nfnl.AddThreads
+	group    sync.WaitGroup
+	failed   chan error
+	reading  sync.Mutex // of what the workers count
+	noted    *ring.Ring[Noted]
 }
 
 // Open binds all queues in the network namespace of the calling thread. From
@@ -99,7 +100,11 @@ func Open(cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{wanted: cfg.Queues, noted: ring.New[Noted](notedKept)}
+	var anywhere unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &anywhere); err != nil {
+		return nil, fmt.Errorf("the CPUs that this process may use: %w", err)
+	}
+	e := &Engine{anywhere: anywhere, wanted: cfg.Queues, noted: ring.New[Noted](notedKept)}
 	numbers := make([]uint16, cfg.Queues)
 	for i := range numbers {
 		numbers[i] = cfg.Queue.Queue + uint16(i)
@@ -123,8 +128,9 @@ func newWorker(cfg *Config, i int, number uint16) (w *worker, err error) {
 		hints:   cfg.Hints,
 		latency: statistics.NewHistogram(longestTime),
 		unix:    unixNow,
-		window:  &statistics.Window{}, queueLength: cfg.Queue.MaxLength,
+		window:  &statistics.Window{},
 	}
+	w.queueLength.Store(cfg.Queue.MaxLength)
 	j, err := newJudge(&cfg.Judgement, i, nil)
 	if err != nil {
 		return nil, err
@@ -137,7 +143,10 @@ func newWorker(cfg *Config, i int, number uint16) (w *worker, err error) {
 	q.Queue = number
 	q.Window = w.window
 	pin := cfg.Pin
-	q.OnThread = func() error { return errors.Join(prepareThread(pin, i), w.dropLeft()) }
+	q.OnThread = func() error {
+		w.thread.Store(int32(unix.Gettid()))
+		return errors.Join(prepareThread(pin, i), w.dropLeft())
+	}
 	q.Wait = w.wait
 	if w.queue, err = cfg.Open(q); err != nil {
 		return nil, err

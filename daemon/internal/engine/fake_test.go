@@ -107,6 +107,7 @@ func (q *fakeQueue) Close() error {
 func (q *fakeQueue) Stats() statistics.Transport {
 	return statistics.Transport{Batches: 1, VerdictErrors: 2, Malformed: 3}
 }
+func (q *fakeQueue) Tune(nfq.Tuned) error { return nil }
 func (q *fakeQueue) Attach(a nfq.Attached) error {
 	q.attached = a
 	return nil

@@ -38,7 +38,8 @@ type worker struct {
 	notes   notes
 	// searched is what tables of names before the judge's have counted.
 	searched    searched
-	queueLength uint32
+	queueLength atomic.Uint32
+	thread      atomic.Int32 // that receives, as the kernel numbers it; 0: none yet
 	// memory is of held.records; nil: there is none. Who changes the judge asks for it.
 	memory    nfq.Memory
 	remembers func(number uint16, wanted bool) (nfq.Memory, error)
@@ -167,7 +168,7 @@ func (w *worker) change(j *judge) error {
 		if w.held.records == nil && j.memory != nil {
 			w.held.keepIn(j.memory)
 		}
-		w.held.prepare(j.names.Longest()+headersOfHeld, w.queueLength)
+		w.held.prepare(j.names.Longest()+headersOfHeld, w.queueLength.Load())
 	}
 	return nil
 }

@@ -60,6 +60,8 @@ type service struct {
 	reloads control.Reloads
 
 	takeovers control.Takeovers
+	// tuned: queues have settings that are not yet those in force.
+	tuned bool
 	// reloading is held by who reloads.
 	reloading sync.Mutex
 	audit     control.Audit

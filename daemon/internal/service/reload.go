@@ -11,10 +11,12 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"verdictd/daemon/internal/control"
+	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/logs"
 	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
+	"verdictd/internal/nfq"
 )
 
 // reload brings a running daemon to what its file says now, or leaves it as it is:
@@ -22,7 +24,7 @@ import (
 //  1. The file is read and checked, whole, and so are the files of its sets.
 //  2. Keys that change with a restart only are refused, by their names.
 //  3. What it names is tried, and opened: nothing else can fail outside of the kernel.
-//  4. The policy. What is received from then on is judged by the new one.
+//  4. The policy, and settings of queues and threads. What is received from then on is judged by the new one.
 //  5. The guard and the rules, in one transaction of nftables.
 //  6. What becomes of packets without the daemon is told to who outlives it.
 //  7. Doors: metrics and control socket.
@@ -102,7 +104,7 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 		return err
 	}
 	s.enter(t, next.Config)
-	s.cfg, s.read = next.Config, r.Began
+	s.cfg, s.read, s.tuned = next.Config, r.Began, false
 	s.tellFailure()
 	r.Result = control.Done
 	if len(r.Changed) == 0 {
@@ -126,6 +128,9 @@ func (s *service) apply(ctx context.Context, next *config.Config, by *judging, a
 		if err := s.judge(by); err != nil {
 			return err
 		}
+		if err := s.tune(&next.Queues); err != nil {
+			return errors.Join(err, s.judge(before), s.tune(&s.cfg.Queues))
+		}
 	}
 	o := s.optionsOf(next)
 	change := func(o guard.Options) error {
@@ -141,7 +146,7 @@ func (s *service) apply(ctx context.Context, next *config.Config, by *judging, a
 	}
 	if err != nil {
 		if s.engine != nil {
-			err = errors.Join(err, s.judge(before))
+			err = errors.Join(err, s.judge(before), s.tune(&s.cfg.Queues))
 		}
 		return err
 	}
@@ -152,11 +157,37 @@ func (s *service) apply(ctx context.Context, next *config.Config, by *judging, a
 	return nil
 }
 
+// tune has queues and threads follow the settings that they can change while they work.
+// Of the others, each needs something that is there from the beginning: another queue
+// bound before rules fill it (count, first), memory of another layout where packets may
+// be at any time (batch, copy_range), a smaller buffer in which packets may be already
+// (receive_buffer).
+func (s *service) tune(q *config.Queues) error {
+	var errs []error
+	was, is := tuned(&s.cfg.Queues), tuned(q)
+	if was != is || s.tuned {
+		errs = append(errs, s.engine.Tune(is))
+	}
+	if !slices.Equal(s.cfg.Queues.Pin, q.Pin) || s.tuned {
+		if err := s.engine.Pin(q.Pin); !errors.Is(err, engine.ErrNoThread) { // of another backend: the start says so
+			errs = append(errs, err)
+		}
+	}
+	s.tuned = q != &s.cfg.Queues // until it is in force
+	s.seen.growTo.Store(int64(q.ReceiveBufferMax))
+	return errors.Join(errs...)
+}
+
+func tuned(q *config.Queues) nfq.Tuned {
+	return nfq.Tuned{MaxLength: q.MaxLength, FailOpen: q.FailOpen, GSO: q.GSO}
+}
+
 // changeable are the sections and keys that a reload changes, but for those of fixed. What is
 // not here takes a restart.
 var (
-	changeable = []string{"on_failure", "failure", "guard", "rules", "policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control"}
-	fixed      = append([]string{"rules.install", "rules.table"}, guard.MemoryKeys...)
+	changeable = []string{"on_failure", "failure", "guard", "rules", "policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control",
+		"queues.max_length", "queues.fail_open", "queues.gso", "queues.conntrack", "queues.uid_gid", "queues.pin", "queues.receive_buffer_max"}
+	fixed = append([]string{"rules.install", "rules.table"}, guard.MemoryKeys...)
 )
 
 // ofGuard are those that `verdictd guard` reads.

@@ -25,6 +25,7 @@ type seen struct {
 	stale   bool        // rules have changed since the audit
 	again   *time.Timer // when to audit, as they have; nil: nothing waits
 	last    atomic.Pointer[statistics.Document]
+	growTo  atomic.Int64                     // queues.receive_buffer_max, for other goroutines
 	watched atomic.Pointer[overload.Monitor] // monitor, for other goroutines
 }
 
@@ -35,6 +36,7 @@ const stuckAfter = 10 * time.Second
 func (s *service) watch() error {
 	c := overload.Config{Log: s.Log, StuckAfter: stuckAfter, OnStuck: s.metrics.Stuck, Sources: []overload.Source{s.gateSource()}}
 	if s.engine != nil {
+		s.seen.growTo.Store(int64(s.cfg.Queues.ReceiveBufferMax))
 		c.Sources = append(c.Sources, s.verdictSource())
 		a := &s.cfg.Analysis
 		c.StuckAfter += 10 * max(a.Delay, a.Max)
@@ -79,7 +81,7 @@ func (s *service) logNoMore() {
 
 // verdictSource are the workers of the verdict engine.
 func (s *service) verdictSource() overload.Source {
-	e, most := s.engine, s.cfg.Queues.ReceiveBufferMax
+	e := s.engine
 	return overload.Source{
 		Name: "verdicts", Owns: e.Owns,
 		Workers: func(kernel []nfq.KernelQueue) (list []overload.Worker) {
@@ -92,7 +94,7 @@ func (s *service) verdictSource() overload.Source {
 			}
 			return list
 		},
-		Grow: func(queue uint16) (int, error) { return e.GrowReceiveBuffer(queue, most) },
+		Grow: func(queue uint16) (int, error) { return e.GrowReceiveBuffer(queue, int(s.seen.growTo.Load())) },
 	}
 }
 
