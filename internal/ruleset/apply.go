@@ -35,6 +35,8 @@ import (
 //   - A base chain whose hook or priority is another one now is renamed in a transaction
 //     before, with its rules, and then is a leftover. A packet that waits in a queue
 //     behind it meets the new chain too, if that is at a later place.
+//     Which chains have rules at the same time is the caller's to say (Config.Also): a
+//     packet between two placements would meet neither in one step from one to the other.
 //   - A table of that name that has no rule of ours is not touched at first: ErrForeign.
 //     One that was made or taken over by i stays its own, whatever others do to its
 //     rules: else a rule of theirs in place of all of ours would end the enforcement.
