@@ -13,8 +13,12 @@ import (
 	"time"
 
 	"verdictd/daemon/internal/audit"
+	"verdictd/daemon/internal/service"
+	"verdictd/internal/config"
 	"verdictd/internal/netlab"
+	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
 )
 
 // running starts a daemon in the thread's namespace, and returns when it answers.
@@ -104,5 +108,33 @@ func TestTop(t *testing.T) {
 	}
 	if status, _, problems := owned(t, "top", "--interval", "1ms"); status != 64 || !strings.Contains(problems, "100ms") {
 		t.Errorf("exit status %d, %s", status, problems)
+	}
+}
+
+// TestAuditFollowsRules: the daemon's own audit is another one when another program's rules
+// expose packets, without anybody asking for metrics.
+func TestAuditFollowsRules(t *testing.T) {
+	testkit.Namespace(t)
+	socket, _ := running(t, "rules: {placement: output, destination_ports: [5300]}\nguard: {mode: hold}\n")
+	verdict := func() (v string) {
+		_, out, _ := owned(t, "status", "--socket", socket, "--json")
+		var s struct{ Audit struct{ Verdict string } }
+		if err := json.Unmarshal([]byte(out), &s); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return s.Audit.Verdict
+	}
+	if v := verdict(); v != string(audit.NotExposed) {
+		t.Errorf("guarded, it is %s", v)
+	}
+	cfg := config.Default()
+	cfg.Rules.Placement, cfg.Rules.Table, cfg.Queues.First = vocabulary.PlacementOutput, "another", 7
+	if _, err := ruleset.Install(service.Rules(cfg)); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(time.Minute); verdict() == string(audit.NotExposed); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("a rule that exposes packets does not change the daemon's audit")
+		}
 	}
 }
