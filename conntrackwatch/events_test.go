@@ -94,6 +94,7 @@ func TestEventsEqualTheLedger(t *testing.T) {
 		if got.status != cli.Done || ledger.Flows != flows || ledger.Lost != 0 {
 			t.Errorf("%v: status %d, ledger %+v", way, got.status, ledger)
 		}
+		r.Total.Destroy = 0 // a busy machine takes longer than the 30 s after which conntrack forgets a flow
 		if r.Total != (ct.Tally{New: ledger.Flows}) || r.Lost != 0 || r.LostEvents == nil || *r.LostEvents != 0 {
 			t.Errorf("%v: %s: want %d new and nothing lost", way, got.stdout, ledger.Flows)
 		}
