@@ -74,7 +74,7 @@ demo: build references ## See the clashes, and the guard preventing them, on thi
 PACKAGES ?= ./...
 .PHONY: test
 test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
-	GORACE="atexit_sleep_ms=0 $${GORACE:-}" CGO_ENABLED=1 $(GO) test -race $(TEST) $(PACKAGES)
+	GORACE="atexit_sleep_ms=0 $${GORACE:-}" CGO_ENABLED=1 $(GO) test -race -timeout 30m $(TEST) $(PACKAGES)
 	$(if $(ALLOCATING),$(GO) test -run Alloc $(TEST) $(ALLOCATING))
 
 # Other people's programs through the guard: dnsperf and knot, iperf3, hping3, ping, traceroute, mtr, conntrack, glibc's

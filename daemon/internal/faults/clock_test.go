@@ -13,10 +13,13 @@ var wallClock = regexp.MustCompile(`\.Round\(0\)|\.Unix(Nano|Milli|Micro)?\(\)|C
 
 // harmless are the files that may read it, each with the reason.
 var harmless = map[string]string{
-	"daemon/internal/metrics/state.go": "when something happened, for Prometheus",
-	"daemon/internal/logs/drops.go":    "another second than before begins another allowance, whichever it is",
-	"internal/ct/eventtext.go":         "time stamps of entries, which the kernel takes from it, for people",
-	"internal/nfnl/socket.go":          "sequence numbers that begin elsewhere than those of the process before",
+	"daemon/internal/metrics/state.go":      "when something happened, for Prometheus",
+	"daemon/internal/service/statistics.go": "when a set's file was loaded, for people",
+	"daemon/internal/engine/decide.go":      "rules by the time of day, which is the wall's clock's",
+	"daemon/internal/policy/clock.go":       "rules by the time of day, which is the wall's clock's",
+	"daemon/internal/logs/drops.go":         "another second than before begins another allowance, whichever it is",
+	"internal/ct/eventtext.go":              "time stamps of entries, which the kernel takes from it, for people",
+	"internal/nfnl/socket.go":               "sequence numbers that begin elsewhere than those of the process before",
 }
 
 // TestNoWallClock: a jump of the wall's clock moves nothing, as nothing that the daemon does depends on it: Go's times

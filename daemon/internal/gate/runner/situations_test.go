@@ -268,7 +268,7 @@ func TestOpenTwice(t *testing.T) {
 			t.Errorf("%v, want an InUseError", err)
 		}
 	}
-	if now := descriptors(t); now != before {
+	if now := descriptors(t); now > before { // what others have just closed makes them fewer
 		t.Errorf("%d descriptors are open, before %d", now, before)
 	}
 	end(t, ns, g, rules)
