@@ -38,6 +38,7 @@ type load struct {
 	dropped  uint64        // by the receivers' own sockets, known at the end
 	failed   atomic.Uint64 // sends that the kernel refused
 	stopping atomic.Bool
+	stalled  atomic.Int64 // the longest time in which the machine did not run who asked for it, since watchStall
 	group    sync.WaitGroup
 	errs     chan error
 }
@@ -56,6 +57,7 @@ func startLoad(t *netlab.Topology, rate int) (*load, error) {
 	for _, c := range l.in {
 		l.group.Go(func() { l.receive(c) })
 	}
+	l.group.Go(l.feel)
 	go func() {
 		// Never unlocked: the thread is in the sender's namespace, and ends with the goroutine.
 		if _, err := t.Sender.Enter(); err != nil {
@@ -65,6 +67,17 @@ func startLoad(t *netlab.Topology, rate int) (*load, error) {
 		l.errs <- l.send()
 	}()
 	return l, nil
+}
+
+// feel finds out for how long the machine stands still: nobody's packets go on then.
+func (l *load) feel() {
+	for !l.stopping.Load() {
+		before := time.Now()
+		time.Sleep(time.Millisecond)
+		if took := int64(time.Since(before)); took > l.stalled.Load() {
+			l.stalled.Store(took)
+		}
+	}
 }
 
 // now is the time since the start.
@@ -111,13 +124,34 @@ func (l *load) dial() (err error) {
 // batch bounds how many packets have one time of sending.
 const batch = 64
 
+// lateMost bounds what is made up for of a time in which the machine stood still: all of it at once would be a flood,
+// which the kernel drops on its way to the router.
+const lateMost = 100 * time.Millisecond
+
+// schedule says how many packets are to be sent by a time.
+type schedule struct {
+	rate    int
+	skipped uint32
+}
+
+// due is how many, of which n have been sent.
+func (s *schedule) due(now time.Duration, n uint32) uint32 {
+	due := uint32(now.Seconds()*float64(s.rate)) - s.skipped
+	if most := n + uint32(lateMost.Seconds()*float64(s.rate)) + 1; due > most {
+		s.skipped += due - most
+		return most
+	}
+	return due
+}
+
 // send follows the schedule until it is told to stop, to the end of a cycle.
 func (l *load) send() error {
 	payload := make([]byte, payloadSize)
 	flow := newFlow{l: l}
 	defer flow.end()
+	at := schedule{rate: l.rate}
 	for n := uint32(0); ; {
-		due := uint32(l.now().Seconds() * float64(l.rate))
+		due := at.due(l.now(), n)
 		if n >= due {
 			time.Sleep(time.Millisecond)
 			continue

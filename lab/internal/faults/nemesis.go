@@ -49,6 +49,7 @@ func (n *nemesis) suffer(s step) Fault {
 	}
 	before, err := n.count()
 	n.load.watchGap()
+	n.load.stalled.Store(0)
 	began := n.load.now()
 	if err == nil {
 		err = s.play(n, s.setting)
@@ -71,6 +72,7 @@ func (n *nemesis) suffer(s step) Fault {
 	f.began, f.ended = began, n.load.now()
 	f.AtMS, f.TookMS = milliseconds(began), milliseconds(f.ended-began-settle)
 	f.LongestGapMS = milliseconds(n.load.read(f.ended).gap)
+	f.stalled = time.Duration(n.load.stalled.Load())
 	f.Clashes, f.KernelDropped = after.clashes-before.clashes, since(before.dropped, after.dropped)
 	return f
 }

@@ -98,3 +98,17 @@ func TestKinds(t *testing.T) {
 		}
 	}
 }
+
+// TestLate: a machine that stood still makes up for a little of it.
+func TestLate(t *testing.T) {
+	s := schedule{rate: 1000}
+	if n := s.due(50*time.Millisecond, 0); n != 50 {
+		t.Errorf("%d due after 50 ms, want 50", n)
+	}
+	if n := s.due(2050*time.Millisecond, 50); n != 151 {
+		t.Errorf("%d due after 2 s without any, want 100 more and one", n)
+	}
+	if n := s.due(2060*time.Millisecond, 151); n != 161 {
+		t.Errorf("%d due 10 ms later, want 10 more", n)
+	}
+}

@@ -103,11 +103,18 @@ type Fault struct {
 	Error         string `json:"error,omitempty"`
 
 	began, ended time.Duration
+	stalled      time.Duration // the longest time in which the machine did not run the lab itself
 }
+
+// stallSaid is how long a machine has to stand still to be told.
+const stallSaid = 100 * time.Millisecond
 
 // line is the fault while the run goes on, when its losses are not known yet.
 func (f *Fault) line() string {
 	s := fmt.Sprintf("%7.1f s %-9s %6.0f ms, longest gap %.0f ms", f.AtMS/1000, f.Kind, f.TookMS, f.LongestGapMS)
+	if f.stalled >= stallSaid {
+		s += fmt.Sprintf(" (the machine itself stood still for %.0f ms)", milliseconds(f.stalled))
+	}
 	if f.Error != "" {
 		s += ": " + f.Error
 	}
