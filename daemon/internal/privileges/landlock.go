@@ -9,8 +9,11 @@ import (
 )
 
 // readable is what the daemon reads of the system while it runs: the kernel's files, and what the audit looks up when
-// the rules have changed.
-var readable = []string{"/proc", "/sys", "/lib/modules", "/usr/lib/modules", "/boot", "/etc/os-release", "/usr/lib/os-release", "/etc/localtime"}
+// the rules have changed. Time zones are those that a reload's rules name, where package time looks for them.
+var readable = []string{
+	"/proc", "/sys", "/lib/modules", "/usr/lib/modules", "/boot", "/etc/os-release", "/usr/lib/os-release", "/etc/localtime",
+	"/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/locale/TZ", "/etc/zoneinfo",
+}
 
 // fenceFiles leaves the named files and folders. The ABI is that of Linux 6.10, which fences files and devices; sockets
 // have no fence, as a reload may name other ports.

@@ -130,6 +130,34 @@ func TestTurnedOff(t *testing.T) {
 	works(t, d)
 }
 
+// TestReloadOfFilesThatAreNamed: files that are included, lists of sets and time zones are read again behind the fence.
+func TestReloadOfFilesThatAreNamed(t *testing.T) {
+	zone := "Europe/Berlin"
+	if _, err := time.LoadLocation(zone); err != nil {
+		zone = "UTC" // which takes no file, as there are none here
+	}
+	ns, parts, lists := testkit.Namespace(t), t.TempDir(), t.TempDir()
+	list := filepath.Join(lists, "list.txt")
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(list, "example.org\n")
+	d := childtest.Daemon(t, ns, fmt.Sprintf("policy: {include: ['%s/*.yaml'], sets: [{name: list, type: names, file: %s}]}", parts, list))
+	write(filepath.Join(parts, "a.yaml"), "rules:\n  - {name: weekend, action: accept, dns: {names: ['@list']}, time: {days: [sat], zone: "+zone+"}}\n")
+	if err := d.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(60 * time.Second); !strings.Contains(d.Log(), "reloaded"); time.Sleep(5 * time.Millisecond) {
+		if strings.Contains(d.Log(), "refused") || time.Now().After(deadline) {
+			t.Fatalf("the reload was refused, or did not end:\n%s", d.Log())
+		}
+	}
+	d.Stop()
+}
+
 const nobody = 65534
 
 // makeReadable makes the way to a file passable for another user.
