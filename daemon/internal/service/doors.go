@@ -130,8 +130,12 @@ func (s *service) socketOf(cfg *config.Config) string {
 	return cfg.Control.Socket
 }
 
-// open tries all that the configuration names at the start, and opens the doors.
+// open notes what the life begins with, tries all that the configuration names at the
+// start, and opens the doors.
 func (s *service) open(ctx context.Context) error {
+	if err := s.tellTakenOver(); err != nil {
+		return err
+	}
 	if s.command == "run" {
 		var problems translate.Problems
 		if s.judging, problems = prepare(s.cfg, nil); len(problems) > 0 {

@@ -29,9 +29,6 @@ func RunGuard(ctx context.Context, cfg *config.Config, queues []exposure.QueueRa
 	if s.kept, err = journal.Open(s.Log); err != nil {
 		return err
 	}
-	if err := s.tellTakenOver(); err != nil {
-		return err
-	}
 	ctx, ignore := heedHandOver(ctx)
 	defer ignore()
 	claimed, err := guard.Claim(guardTable)

@@ -51,9 +51,6 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, claimed.Close()) }()
 	more := retiring(cfg, s.kept)
-	if err := s.tellTakenOver(); err != nil {
-		return err
-	}
 	if s.devices, err = devices.Open(s.Log); err != nil {
 		return err
 	}
