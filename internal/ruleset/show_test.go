@@ -127,7 +127,7 @@ func TestShowVerdicts(t *testing.T) {
 		`meta mark & 0x30000 == 0x30000 counter packets 0 bytes 0 drop comment "verdictd: rejected: dropped, as there is no reject here"`,
 		`counter packets 0 bytes 0 meta mark set meta mark & 0xff00ffff comment "verdictd: take off marks of others"`,
 		`ct mark & 0xff00 == 0x500 counter packets 0 bytes 0 accept comment "verdictd: flow is accepted"`,
-		`meta mark & 0xff0000 == 0x50000 ct mark set ct mark & 0xffff00ff ^ 0x500 comment "verdictd: accept its flow, generation 1"`,
+		`meta mark & 0xff0000 == 0x50000 ct mark set ct mark & 0xffff00ff ^ 0x500 comment "verdictd: accept its flow, generation 1 in bits 0xff00"`,
 		`meta nfproto ipv6 ip6 saddr . ip6 daddr . th sport . th dport . meta l4proto @dropped-ipv6 goto listed-ipv6 comment "verdictd: listed"`,
 		`meta nfproto ipv4 add @dropped-ipv4 { ip saddr . ip daddr . th sport . th dport . meta l4proto : meta mark & 0xff0000 timeout 1m0s } comment "verdictd: list"`,
 		`ip saddr . ip daddr . th sport . th dport . meta l4proto @dropped-ipv4 its value 0x70000 counter packets 0 bytes 0 meta mark set meta mark & 0xff00ffff ^ 0x30000 return comment "verdictd: rejected"`,

@@ -325,3 +325,16 @@ func TestVerdictsBehindTheGate(t *testing.T) {
 		}
 	})
 }
+
+// Two tables that keep verdicts in the same bits would take each other's for their own.
+func TestVerdictsOfTwo(t *testing.T) {
+	testkit.Namespace(t)
+	install(t, flowRules(vocabulary.PlacementOutput))
+	c := flowRules(vocabulary.PlacementInput)
+	c.Table, c.FirstQueue = "verdictd-2", 20
+	if _, err := Install(c); err == nil || !strings.Contains(err.Error(), "rules.connmark_mask") {
+		t.Errorf("error %v", err)
+	}
+	c.Verdicts.ConnMark = 0xff0000
+	install(t, c)
+}

@@ -115,6 +115,9 @@ func (i *Installed) begin(c *Config) error {
 	if !c.keeps() || i.generation != 0 && i.config.keeps() && i.config.Verdicts.ConnMark == c.Verdicts.ConnMark {
 		return nil
 	}
+	if err := c.Verdicts.alone(c.Table); err != nil {
+		return err
+	}
 	have, err := readTable(c.Table)
 	if err != nil {
 		return err

@@ -158,7 +158,7 @@ func (t *table) addKept(c Config, flows, judged *chain) (more []chain) {
 		verdict vocabulary.MarkVerdict
 		comment string
 	}{{vocabulary.MarkAccept, "accept its flow"}, {vocabulary.MarkDrop, "drop its flow"}, {vocabulary.MarkReject, "reject its flow"}} {
-		judged.add(fmt.Sprintf("%s, generation %d", one.comment, v.Generation), append(packet(one.verdict),
+		judged.add(fmt.Sprintf("%s, generation %d in bits %v", one.comment, v.Generation, v.ConnMark), append(packet(one.verdict),
 			&expr.Ct{Key: expr.CtKeyMARK, Register: register},
 			replaceBits(^uint32(v.ConnMark), v.ConnMark.Value(one.verdict, v.Generation)),
 			&expr.Ct{Key: expr.CtKeyMARK, Register: register, SourceRegister: true})...)
