@@ -17,7 +17,7 @@ var behind = map[string]struct {
 	"github.com/google/nftables":     {[]string{"internal/ruleset", "internal/netlab", "internal/liverules"}, "rules are internal/ruleset's, and netlab's in its namespaces"},
 	"github.com/ti-mo":               {[]string{"internal/ct", "lab"}, "conntrack is read by internal/ct; lab compares with a listener on it"},
 	"github.com/vishvananda":         {[]string{"internal/netlab"}, "namespaces and links are internal/netlab's"},
-	"github.com/google/gopacket":     {[]string{"daemon/internal/journal"}, "it allocates for each packet: an oracle in tests, never on a packet's way; journal writes a packet that ends processes"},
+	"github.com/google/gopacket":     {[]string{"daemon/internal/journal", "daemon/internal/replay", "daemon/internal/samples"}, "it allocates for each packet: an oracle in tests, never on a packet's way; journal and samples write packets, replay reads them"},
 	"github.com/alecthomas/kong":     {[]string{"internal/cli", "daemon", "stress", "conntrackwatch", "lab"}, "flags belong to the commands"},
 	"flag":                           {[]string{"internal/testkit"}, "flags belong to the commands, which use kong"},
 }

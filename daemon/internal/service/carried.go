@@ -32,6 +32,17 @@ func (s *service) carry(cfg *config.Config, again bool) error {
 	return s.engine.Judge(s.judging.Judgement)
 }
 
+// fill has the kernel fill the queues, by rules that take part in verdicts.
+func (s *service) fill(ctx context.Context, cfg *config.Config, more []uint16) error {
+	if err := s.keeper.Begin(ctx); err != nil {
+		return err
+	}
+	if err := s.carry(cfg, false); err != nil {
+		return err
+	}
+	return s.retire(more)
+}
+
 // changesVerdicts reports whether packets may be judged otherwise, where these keys have
 // changed.
 func changesVerdicts(changed []string) bool {

@@ -36,8 +36,21 @@ func arrives(t *testing.T, from, at *net.UDPConn, want bool) {
 	t.Errorf("that packets arrive is %v all the time", !want)
 }
 
+// flowPolicy judges flows, with a folder for samples, a set's file, a port and its action.
+const flowPolicy = `
+guard: {mode: "off"}
+rules: {placement: output, protocols: [udp, tcp]}
+policy:
+  flow: true
+  samples: {directory: %q}
+  sets: [{name: blocked, type: ports, file: %q}]
+  rules:
+    - {name: blocked, destination_ports: ["@blocked"], action: drop}
+    - {name: others, destination_ports: ["%d"], action: %s, sample: 10}
+`
+
 // A flow that is judged once costs the daemon one packet of thousands; a reload and another
-// entry in a set judge it anew; what is rejected is told.
+// entry in a set have it judged again; what is rejected is told.
 func TestFlowVerdicts(t *testing.T) {
 	ns := testkit.Namespace(t)
 	set := filepath.Join(t.TempDir(), "ports")
@@ -53,17 +66,7 @@ func TestFlowVerdicts(t *testing.T) {
 	}
 	block("1\n")
 	policy := func(action string) string {
-		return fmt.Sprintf(`
-guard: {mode: "off"}
-rules: {placement: output, protocols: [udp, tcp]}
-policy:
-  flow: true
-  samples: {directory: %q}
-  sets: [{name: blocked, type: ports, file: %q}]
-  rules:
-    - {name: blocked, destination_ports: ["@blocked"], action: drop}
-    - {name: others, destination_ports: ["%d"], action: %s, sample: 10}
-`, samples, set, port, action)
+		return fmt.Sprintf(flowPolicy, samples, set, port, action)
 	}
 	r := newReloadable(t, ns, "run", policy("accept"))
 	to := listen(t, ns, loopback4)

@@ -62,13 +62,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options) (err error) {
 	s.watcher = live.Watch(s.Log, s.judging.sets)
 	defer s.watcher.Stop()
 	s.engine.Start()
-	if err := s.keeper.Begin(ctx); err != nil {
-		return s.finish(ctx, err)
-	}
-	if err := s.carry(cfg, false); err != nil {
-		return s.finish(ctx, err)
-	}
-	if err := s.retire(more); err != nil {
+	if err := s.fill(ctx, cfg, more); err != nil {
 		return s.finish(ctx, err)
 	}
 	s.kept.Drop()
