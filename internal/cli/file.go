@@ -53,8 +53,8 @@ func writeSpecial(path string, document []byte) (err error) {
 	return err
 }
 
-// CanWrite finds out before the work whether WriteFile can write after it, as far as that can be known. The folder of the
-// file is made if it is missing.
+// CanWrite finds out before the work whether WriteFile can write after it, as far as that can be known. It makes the
+// folder of the file if that is missing.
 func CanWrite(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as by mkdir
 		return err

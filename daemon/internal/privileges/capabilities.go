@@ -86,6 +86,12 @@ func keepCapabilities() error {
 // owners are a user and its group to become.
 type owners struct{ uid, gid int }
 
+// CheckUser says whether there is a user of a name or number to go on as; "": nobody is to be.
+func CheckUser(name string) error {
+	_, err := lookUp(name)
+	return errors.Unwrap(err)
+}
+
 // lookUp finds a user by name or number; nil where none is named.
 func lookUp(name string) (*owners, error) {
 	if name == "" {

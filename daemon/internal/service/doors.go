@@ -13,6 +13,7 @@ import (
 
 	"verdictd/daemon/internal/control"
 	"verdictd/daemon/internal/metrics"
+	"verdictd/daemon/internal/privileges"
 	"verdictd/daemon/internal/samples"
 	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
@@ -81,6 +82,11 @@ func (s *service) try(ctx context.Context, cfg, before *config.Config, j *judgin
 			if err := tryCPU(cpu); err != nil {
 				t.problem(fmt.Sprintf("queues.pin[%d]", i), err)
 			}
+		}
+	}
+	if before == nil && s.Confine { // what a reload says of it counts at the next start
+		if err := privileges.CheckUser(cfg.Privileges.User); err != nil {
+			t.problem("privileges.user", err)
 		}
 	}
 	if listen := cfg.Metrics.Listen; listen != "" && (before == nil || before.Metrics.Listen != listen) {
