@@ -100,8 +100,8 @@ func checkTogether(ctx *kong.Context) error {
 	return nil
 }
 
-// explain makes the words of a wrong command better: kong names a part of the commands, and the nearest by letters only.
-// The tag kin:"other,..." of a command has words that mean it elsewhere.
+// explain makes the words of a wrong command better: kong names some of the commands, and the nearest by letters. The
+// tag kin:"other,..." of a command has words that mean it elsewhere.
 func explain(err error, ctx *kong.Context) (better error, where string) {
 	text := err.Error()
 	node := ctx.Model.Node
