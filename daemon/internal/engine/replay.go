@@ -32,7 +32,8 @@ func NewReplay(j Judgement, judged func(*Judged)) (*Replay, error) {
 	if err := j.Validate(); err != nil {
 		return nil, err
 	}
-	j.Analysis, j.Samples, j.Marks, j.LogDrops = Analysis{}, nil, 0, 0
+	j.Analysis, j.Marks, j.LogDrops = Analysis{}, 0, 0
+	j.Samples, j.Logs, j.SamplesOf = nil, nil, nil // nobody is told
 	judge, err := newJudge(&j, 0, nil)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func (c *compiler) name(key string, protocol flows.Protocol, n *Names, also func
 	beside := func(d *Decider) Value {
 		r := &d.in.Name
 		switch {
-		case protocol != flows.Unknown && r.Protocol != protocol && (r.Protocol != flows.Unknown || r.State != names.More):
+		case protocol != flows.Unknown && r.Protocol != protocol && !mayBecome(r, protocol):
 			return No
 		case r.State == names.More:
 			return Pending
@@ -85,6 +85,12 @@ func (c *compiler) name(key string, protocol flows.Protocol, n *Names, also func
 		out.rest = &condition{key: key, has: hasName, holds: beside}
 	}
 	return out, nil
+}
+
+// mayBecome reports whether what is known of a flow may turn out to be of a protocol. DNS is known by its ports and QUIC
+// by its first packet, so that only TLS and HTTP are still to come where nothing is known.
+func mayBecome(r *flows.Result, protocol flows.Protocol) bool {
+	return r.Protocol == flows.Unknown && r.State == names.More && (protocol == flows.TLS || protocol == flows.HTTP)
 }
 
 // nameList is a list of names and sets.

@@ -161,7 +161,8 @@ func (r *reference) match(m *Match, in *Input) Value {
 func (r *reference) name(in *Input, protocol flows.Protocol, n *Names, also bool) Value {
 	name := &in.Name
 	if protocol != flows.Unknown && name.Protocol != protocol {
-		if name.Protocol == flows.Unknown && name.State == names.More {
+		// Ports tell DNS, and the first packet QUIC.
+		if name.Protocol == flows.Unknown && name.State == names.More && protocol != flows.DNS && protocol != flows.QUIC {
 			return Pending
 		}
 		return No

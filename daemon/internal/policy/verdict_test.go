@@ -54,6 +54,17 @@ func TestPending(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}
+	questions := compiled(t, vocabulary.Reject, Rule{Action: vocabulary.Drop, Match: Match{DNS: &DNSMatch{}}},
+		Rule{Action: vocabulary.Drop, Match: Match{QUIC: &HelloMatch{}}})
+	for protocol, want := range map[flows.Protocol]Verdict{
+		flows.Unknown: {Action: vocabulary.Reject, Rule: 2}, // ports tell DNS, and the first packet QUIC
+		flows.DNS:     {Action: vocabulary.Accept, Rule: 0, Pending: true},
+		flows.QUIC:    {Action: vocabulary.Accept, Rule: 1, Pending: true},
+	} {
+		if got := verdictOf(questions, named(t, names.More, protocol, "")); !same(&got, &want) {
+			t.Errorf("pending %v: %+v, want %+v", protocol, got, want)
+		}
+	}
 	early := named(t, names.More, flows.Unknown, "")
 	early.View.DstPort = 25
 	if got := verdictOf(p, early); got.Action != vocabulary.Drop || got.Pending {

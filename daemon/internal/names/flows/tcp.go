@@ -64,14 +64,14 @@ func (t *Table) tcp(v *packet.View, fresh bool) {
 		}
 	}
 	f := &t.flows[i]
+	if f.protocol == Unknown && !f.done && t.isDNS(v) {
+		f.protocol = DNS
+	}
 	data := v.Payload()
 	t.client = f.forward == forward
 	if !t.client || f.done || len(data) == 0 {
 		t.stored(i)
 		return
-	}
-	if f.protocol == Unknown && t.isDNS(v) {
-		f.protocol = DNS
 	}
 	t.segment(i, int64(int32(sequence-f.start)), data)
 }
