@@ -84,12 +84,17 @@ func examine(f *config.File) ([]*config.KeyError, error) {
 			return nil, err
 		}
 	}
+	if len(problems) > 0 {
+		return nil, problemsOf(f, problems)
+	}
+	return advice.Of(f, sets), nil
+}
+
+// problemsOf are problems with their lines.
+func problemsOf(f *config.File, problems translate.Problems) error {
 	var errs []error
 	for _, p := range problems {
 		errs = append(errs, f.Problem(p.Key, "%s", p.Text))
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-	return advice.Of(f, sets), nil
+	return errors.Join(errs...)
 }

@@ -20,6 +20,8 @@ func TestCommands(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
 	odd, list := filepath.Join(dir, "odd.yaml"), filepath.Join(dir, "list.yaml")
+	const policies = "../configs/policies/"
+	policy, capture, verdicts := policies+"dns-guard.yaml", policies+"tests/dns-guard.pcap", policies+"tests/dns-guard.verdicts"
 	for name, text := range map[string]string{
 		good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n",
 		odd:                            "policy: {rules: [{name: all, action: accept}, {action: drop, protocols: [udp]}]}\n",
@@ -45,6 +47,17 @@ func TestCommands(t *testing.T) {
 		{"check --config", 64, []string{"--config", "--help"}},
 		{"fly", 64, []string{"fly", "run, guard"}},
 		{"", 64, []string{"needs a command", "audit"}},
+		{"test --config " + policy + " --pcap " + capture + " --expect " + verdicts, 0, []string{"blocked names", "pending"}},
+		{"test --config " + policy + " --pcap " + capture + " --json", 0, []string{`"never": [`, `"schema": 1`}},
+		{"test --explain --config " + policy + " --pcap " + capture, 0, []string{"does not match: destination_ports is 53"}},
+		{"test --config " + policy + " --pcap " + capture + " --record " + filepath.Join(dir, "recorded"), 0, []string{"drop"}},
+		{"test --config " + policy + " --pcap " + capture + " --expect " + filepath.Join(dir, "recorded"), 0, []string{"drop"}},
+		{"test --config " + good + " --pcap " + capture + " --expect " + verdicts, 1, []string{"- drop", "+ accept"}},
+		{"test --config " + good + " --pcap " + capture + " --expect " + filepath.Join(dir, "none"), 1, []string{"--record FILE writes it"}},
+		{"test --config " + list + " --pcap " + capture, 78, []string{"list.yaml:1:46:"}},
+		{"test --config " + good + " --pcap " + capture + " --hook ingress", 1, []string{"--hook ingress: there are"}},
+		{"explain --config " + policy + " --packet 4500", 0, []string{"policy.undecodable decides"}},
+		{"explain --config " + policy, 1, []string{"Give --packet HEX or --flow FLOW"}},
 		{"rules install", 64, []string{"did you mean apply?", "verdictd rules --help"}},
 		{"rules show --config " + good, 1, []string{"verdictd"}},
 		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},

@@ -8,8 +8,10 @@ import (
 	"os"
 	"strings"
 
+	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/replay"
 	"verdictd/daemon/internal/service"
+	"verdictd/daemon/internal/translate"
 	"verdictd/internal/cli"
 	"verdictd/internal/config"
 	"verdictd/internal/vocabulary"
@@ -28,17 +30,9 @@ type testCommand struct {
 
 // Run is called by kong.
 func (c *testCommand) Run() error {
-	cfg, err := c.load()
+	j, hook, err := c.judgement(c.Hook)
 	if err != nil {
 		return err
-	}
-	hook, err := hookOf(c.Hook, cfg)
-	if err != nil {
-		return err
-	}
-	j, err := service.Judgement(cfg)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.Config, err)
 	}
 	result, err := replay.Run(&replay.Config{Judgement: j, Capture: c.Pcap, Hook: hook, Explain: c.Explain})
 	if err != nil {
@@ -59,6 +53,23 @@ func (c *testCommand) Run() error {
 		return err
 	}
 	return compare(result, c.Expect)
+}
+
+// judgement is what packets would be judged by, and where: at the hook that is named, or at the one that the configuration
+// queues at.
+func (f *configFlag) judgement(hook string) (j engine.Judgement, at vocabulary.Hook, err error) {
+	cfg, err := f.loadFile()
+	if err != nil {
+		return j, "", err
+	}
+	if at, err = hookOf(hook, cfg.Config); err != nil {
+		return j, "", err
+	}
+	j, err = service.Judgement(cfg.Config)
+	if problems, ok := errors.AsType[translate.Problems](err); ok {
+		return j, "", configError{problemsOf(cfg, problems)}
+	}
+	return j, at, err
 }
 
 // compare fails with the differences, a line each.
@@ -102,8 +113,8 @@ func hookOf(name string, cfg *config.Config) (vocabulary.Hook, error) {
 // explainCommand is `verdictd explain`.
 type explainCommand struct {
 	configFlag
-	Packet string `placeholder:"HEX" xor:"what" required:"" help:"The packet in hexadecimal digits, from its IP header on. Excludes --flow."`
-	Flow   string `placeholder:"FLOW" xor:"what" required:"" help:"The flow, as in 'udp 192.0.2.1:5000 > 198.51.100.1:53'. Excludes --packet."`
+	Packet string `placeholder:"HEX" xor:"what" help:"The packet in hexadecimal digits, from its IP header on. Excludes --flow."`
+	Flow   string `placeholder:"FLOW" xor:"what" help:"The flow, as in 'udp 192.0.2.1:5000 > 198.51.100.1:53'. Excludes --packet."`
 	DNS    string `name:"dns" xor:"name" placeholder:"NAME" help:"With --flow: its question. Excludes --sni and --host. Default: none."`
 	Type   string `default:"A" placeholder:"TYPE" help:"Type of the question. Default: ${default}."`
 	SNI    string `name:"sni" xor:"name" placeholder:"NAME" help:"With --flow over TCP: the name in its ClientHello. Excludes --dns and --host. Default: none."`
@@ -116,17 +127,12 @@ type explainCommand struct {
 
 // Run is called by kong.
 func (c *explainCommand) Run() error {
-	cfg, err := c.load()
+	if c.Packet == "" && c.Flow == "" {
+		return errors.New("what is to be explained? Give --packet HEX or --flow FLOW")
+	}
+	j, hook, err := c.judgement(c.Hook)
 	if err != nil {
 		return err
-	}
-	hook, err := hookOf(c.Hook, cfg)
-	if err != nil {
-		return err
-	}
-	j, err := service.Judgement(cfg)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.Config, err)
 	}
 	lines, err := replay.Describe(&replay.Description{
 		Judgement: j, Hook: hook, Packet: c.Packet, Flow: c.Flow, DNS: c.DNS, Type: c.Type, SNI: c.SNI, Host: c.Host,

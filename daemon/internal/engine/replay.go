@@ -13,13 +13,14 @@ type Replay struct {
 	w      *worker
 	judged func(*Judged)
 	unix   int64
+	rules  int
 }
 
 // Judged is a packet with its verdict.
 type Judged struct {
 	ID      uint32
 	Verdict *policy.Verdict
-	// Rule is the place in Rules of what has decided.
+	// Rule is the place in Rules of what has decided, or of the rule that waits for a name.
 	Rule int
 	// Input is what rules could look at, with the name that the verdict is due to.
 	Input *policy.Input
@@ -38,7 +39,7 @@ func NewReplay(j Judgement, judged func(*Judged)) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Replay{judged: judged}
+	r := &Replay{judged: judged, rules: j.Policy.Rules()}
 	r.w = &worker{
 		latency: statistics.NewHistogram(longestTime), window: &statistics.Window{}, queue: replayed{r: r},
 		unix: func() int64 { return r.unix },
@@ -57,8 +58,8 @@ func (r *Replay) Judge(p *nfq.Packet, now, unix int64) error {
 // End gives all that waits its verdict.
 func (r *Replay) End() error { return r.w.release(anyFlow) }
 
-// Rules are the rules, what is behind them all, and what becomes of undecodable packets,
-// with the packets that each has decided on.
+// Rules are the rules, and what else there is to count behind them (Judgement.rules), with
+// the packets that each has decided on.
 func (r *Replay) Rules() []statistics.Rule {
 	j := r.w.next.Load()
 	rules := append([]statistics.Rule(nil), j.rules...)
@@ -67,6 +68,9 @@ func (r *Replay) Rules() []statistics.Rule {
 	}
 	return rules
 }
+
+// Count is how many rules there are, without what else is counted.
+func (r *Replay) Count() int { return r.rules }
 
 // Explain says how the verdict on a packet comes about, within the call of judged for it.
 // It counts nothing.
@@ -82,7 +86,11 @@ func (q replayed) Reply(*nfq.Reply) error {
 	w := q.r.w
 	in := w.input
 	in.Name = w.name.result()
-	q.r.judged(&Judged{ID: w.reply.ID, Verdict: &w.verdict, Rule: w.rule, Input: &in})
+	rule := w.rule
+	if w.verdict.Pending {
+		rule = w.verdict.Rule
+	}
+	q.r.judged(&Judged{ID: w.reply.ID, Verdict: &w.verdict, Rule: rule, Input: &in})
 	return nil
 }
 

@@ -25,7 +25,7 @@ func Explain(r *engine.Replay, j *engine.Judged) (lines []string) {
 	}
 	last := fmt.Sprintf("%q decides: %v", rules[j.Rule].Name, j.Verdict.Action)
 	switch {
-	case j.Rule == len(rules)-2:
+	case j.Verdict.Rule >= r.Count():
 		last = fmt.Sprintf("no rule matches: %v by default", j.Verdict.Action)
 	case j.Verdict.Pending:
 		last = fmt.Sprintf("%q waits for the flow's name: %v meanwhile", rules[j.Rule].Name, j.Verdict.Action)

@@ -43,7 +43,7 @@ type Result struct {
 	Undecodable int `json:"undecodable"`
 	// Flows are in the order of their first packets. One with several verdicts is there several times.
 	Flows []Flow `json:"flows"`
-	// Rules are in their order; then what is by default, and undecodable packets.
+	// Rules are in their order; then what is by default, what waited for a name, and undecodable packets.
 	Rules []statistics.Rule `json:"rules"`
 	// Never are the names of rules that decided on no packet.
 	Never []string `json:"never"`
@@ -127,7 +127,7 @@ func Run(c *Config) (*Result, error) {
 		return nil, err
 	}
 	p.result.Rules = p.replay.Rules()
-	for i := range p.result.Rules[:len(p.result.Rules)-2] {
+	for i := range p.result.Rules[:c.Judgement.Policy.Rules()] {
 		if r := &p.result.Rules[i]; r.Packets == 0 {
 			p.result.Never = append(p.result.Never, r.Name)
 		}

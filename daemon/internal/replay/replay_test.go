@@ -85,7 +85,7 @@ func sample(t *testing.T) (packets [][]byte) {
 // want is what becomes of them.
 var want = []string{
 	`drop "blocked" udp 192.0.2.1:5000 > 198.51.100.1:53 dns=www.example.org packets=2`,
-	`pending accept "blocked" tcp [2001:db8::1]:5001 > [2001:db8::2]:80 packets=1`,
+	`pending accept "no plain http" tcp [2001:db8::1]:5001 > [2001:db8::2]:80 packets=1`,
 	`reject "no plain http" tcp [2001:db8::1]:5001 > [2001:db8::2]:80 http=example.com packets=1`,
 	`drop "limited" udp 192.0.2.1:5002 > 198.51.100.1:9 packets=1`,
 	`accept "default" udp 192.0.2.1:5002 > 198.51.100.1:9 packets=1`,

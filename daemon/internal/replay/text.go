@@ -34,7 +34,7 @@ func (r *Result) WriteText(w io.Writer) error {
 	for i := range r.Rules {
 		rule := &r.Rules[i]
 		packets := fmt.Sprint(rule.Packets)
-		if rule.Packets == 0 && i < len(r.Rules)-2 {
+		if rule.Packets == 0 && slices.Contains(r.Never, rule.Name) {
 			packets = "never"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\n", rule.Name, rule.Action, packets)
