@@ -55,8 +55,8 @@ func (c *testCommand) Run() error {
 	return compare(result, c.Expect)
 }
 
-// judgement is what packets would be judged by, and where: at the hook that is named, or at the one that the configuration
-// queues at.
+// judgement is what packets would be judged by, and where: at the hook that is named, or at
+// the one that the configuration queues at.
 func (f *configFlag) judgement(hook string) (j engine.Judgement, at vocabulary.Hook, err error) {
 	cfg, err := f.loadFile()
 	if err != nil {

@@ -87,8 +87,9 @@ func (c *compiler) name(key string, protocol flows.Protocol, n *Names, also func
 	return out, nil
 }
 
-// mayBecome reports whether what is known of a flow may turn out to be of a protocol. DNS is known by its ports and QUIC
-// by its first packet, so that only TLS and HTTP are still to come where nothing is known.
+// mayBecome reports whether what is known of a flow may turn out to be of a protocol. DNS
+// is known by its ports and QUIC by its first packet, so that only TLS and HTTP are still
+// to come where nothing is known.
 func mayBecome(r *flows.Result, protocol flows.Protocol) bool {
 	return r.Protocol == flows.Unknown && r.State == names.More && (protocol == flows.TLS || protocol == flows.HTTP)
 }

@@ -35,8 +35,8 @@ type Result struct {
 	Config  string `json:"config"`
 	Capture string `json:"capture"`
 	Hook    string `json:"hook"`
-	// Packets is how many were judged. Skipped have no IP header, Truncated were cut by the capture, and Undecodable are
-	// packets whose headers could not be decoded.
+	// Packets is how many were judged. Skipped have no IP header, Truncated were cut by the capture,
+	// and Undecodable are packets whose headers could not be decoded.
 	Packets     int `json:"packets"`
 	Skipped     int `json:"skipped"`
 	Truncated   int `json:"truncated"`

@@ -54,8 +54,9 @@ func (r *Result) Lines() (lines []string) {
 	return lines
 }
 
-// Differences are the lines that a text expects and that are not there, with a - before them, and those that it does not
-// expect, with a +. Empty lines and those that begin with # say nothing. Two equal lines are two flows.
+// Differences are the lines that a text expects and that are not there, with a - before them, and
+// those that it does not expect, with a +. Empty lines and those that begin with # say nothing. Two
+// equal lines are two flows.
 func (r *Result) Differences(expected string) (list []string) {
 	got := r.Lines()
 	for line := range strings.Lines(expected) {
