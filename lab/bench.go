@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"verdictd/lab/internal/bench/events"
 	"verdictd/lab/internal/bench/queue"
@@ -11,10 +12,11 @@ import (
 
 // benchCmd is `lab bench`: comparisons with what others use for the same.
 type benchCmd struct {
-	Queue      benchQueueCmd  `cmd:"" default:"withargs" help:"What a packet costs verdictd, other programs and the guard, in CPU time. The default: lab bench alone does the same."`
-	Events     benchEventsCmd `cmd:"" help:"What an event of conntrack costs those who listen for it, in CPU time."`
-	ListenTimo benchListenCmd `cmd:"" hidden:""`
-	Send       benchSendCmd   `cmd:"" help:"How fast stress sends, and how surely it provokes clashes, against a C loop, trafgen and the kernel's selftest."`
+	Queue      benchQueueCmd   `cmd:"" default:"withargs" help:"What a packet costs verdictd, other programs and the guard, in CPU time. The default: lab bench alone does the same."`
+	Latency    benchLatencyCmd `cmd:"" help:"How long packets take through a queue, at rates and beyond what the program can do, and what is lost there."`
+	Events     benchEventsCmd  `cmd:"" help:"What an event of conntrack costs those who listen for it, in CPU time."`
+	ListenTimo benchListenCmd  `cmd:"" hidden:""`
+	Send       benchSendCmd    `cmd:"" help:"How fast stress sends, and how surely it provokes clashes, against a C loop, trafgen and the kernel's selftest."`
 }
 
 // benchQueueCmd is `lab bench queue`, and `lab bench` alone.
@@ -52,6 +54,43 @@ func (c *benchQueueCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+}
+
+// benchLatencyCmd is `lab bench latency`.
+type benchLatencyCmd struct {
+	Rounds    int           `help:"Rounds; in each one, every program has its turn." default:"9"`
+	Rate      []float64     `help:"Packets a second, which are sent when they are due, whatever became of those before." default:"1000,10000,50000"`
+	Load      []float64     `help:"The same, as a part of what the program can do at most: 2 is twice its capacity." default:"0.8,2"`
+	Duration  time.Duration `help:"How long at each rate." default:"2s"`
+	Payload   int           `help:"Bytes of each packet's payload, 16 to 1472." default:"64"`
+	Only      []string      `sep:"none" help:"Programs to measure, by the names in the table. May be repeated. Default: all." placeholder:"NAME"`
+	Reference string        `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
+	Require   string        `help:"Fail unless these ratios of medians hold, such as 'mmsg+hold@10000:p99/c@10000:p99<=1,mmsg+hold@2x:goodput/c@2x:goodput>=0.95'." placeholder:"A/B<=X,..."`
+	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+}
+
+func (c *benchLatencyCmd) config() *queue.LatencyConfig {
+	return &queue.LatencyConfig{
+		Rounds: c.Rounds, Rates: c.Rate, Loads: c.Load, Duration: c.Duration, Payload: c.Payload, Only: c.Only,
+		Reference: c.Reference, Require: c.Require,
+	}
+}
+
+// Validate is called by kong.
+func (c *benchLatencyCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *benchLatencyCmd) Run(ctx context.Context, std streams) error {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
+		return err
+	}
+	result, err := queue.RunLatency(ctx, t, c.config(), std.err)
+	if err != nil {
+		return err
+	}
+	return std.conclude(c.JSON, result, result.Verdict.OK)
 }
 
 // benchEventsCmd is `lab bench events`.

@@ -98,6 +98,46 @@ func TestBenchUsage(t *testing.T) {
 	}
 }
 
+// TestBenchLatency sends at a low rate, where all arrives, and far beyond what the program can do, where nothing may be
+// lost without being counted. What comes of it is no measure of speed.
+func TestBenchLatency(t *testing.T) {
+	bin := shipped(t)
+	path := filepath.Join(t.TempDir(), "b.json")
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"bench", "latency", "--bin", bin, "--rounds", "1", "--rate", "500",
+		"--load", "0.1", "--duration", "400ms", "--only", "none", "--only", "mmsg+hold", "--json", path,
+		"--require", "mmsg+hold@500:goodput/none@500:goodput>=0.0001"}, streams{&stdout, &stderr})
+	text, err := os.ReadFile(path)
+	if err != nil || status != 0 {
+		t.Fatalf("exit status %d: %v\n%s%s", status, err, &stdout, &stderr)
+	}
+	var r queue.LatencyResult
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Points) != 3 { // no part of the capacity where there is no program
+		t.Fatalf("%d points, want 3:\n%s", len(r.Points), text)
+	}
+	for i := range r.Points {
+		p := &r.Points[i]
+		if p.Sent == 0 || p.Arrived != p.Sent || !(p.P50.Median > 0) || p.P50.Median > p.P99.Median ||
+			p.P99.Median > p.P999.Median || p.P999.Median > p.Max.Median || !(p.Fairness > 0.5) {
+			t.Errorf("%s at %s: %+v", p.Variant, p.Name, p)
+		}
+	}
+}
+
+func TestBenchLatencyUsage(t *testing.T) {
+	for _, args := range [][]string{{"--rate", "1"}, {"--load", "9"}, {"--duration", "1ms"}, {"--payload", "9000"},
+		{"--only", "pcap"}, {"--require", "mmsg@7:p99/c@7:p99<=1"}} {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append([]string{"bench", "latency"}, args...), streams{&stdout, &stderr})
+		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
+			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
+		}
+	}
+}
+
 // TestBenchEvents compares the listeners, briefly: what comes of it is no measure of their speed. The lab is one of the
 // programs, as it has a listener in itself.
 func TestBenchEvents(t *testing.T) {

@@ -74,7 +74,16 @@ func (b *comparison) measure(ctx context.Context, v *variant, round int, dir str
 	return s
 }
 
-func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample) (err error) {
+func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample) error {
+	return b.with(ctx, v, dir, func(ctx context.Context, ns *netlab.NetNS, daemons []*testbed.Process,
+		statistics string) error {
+		return b.closed(ctx, v, ns, daemons, statistics, s)
+	})
+}
+
+// with has a variant judge in a namespace of its own while f runs.
+func (b *comparison) with(ctx context.Context, v *variant, dir string, f func(ctx context.Context, ns *netlab.NetNS,
+	daemons []*testbed.Process, statistics string) error) (err error) {
 	t, err := testbed.NewTopology(report.PlacementOutput, "ipv4")
 	if err != nil {
 		return err
@@ -91,9 +100,15 @@ func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample)
 	if err != nil {
 		return err
 	}
-	failed := b.load(g.Ctx, v, t.Queue, daemons, s)
+	return f(g.Ctx, t.Queue, daemons, statistics)
+}
+
+// closed runs the variant's own case, and sees that all of its packets came through.
+func (b *comparison) closed(ctx context.Context, v *variant, ns *netlab.NetNS, daemons []*testbed.Process,
+	statistics string, s *sample) error {
+	failed := b.load(ctx, v, ns, daemons, s)
 	// Also where packets are missing: here is why.
-	q, err := kernelCount(t.Queue)
+	q, err := kernelCount(ns)
 	if err != nil {
 		return errors.Join(failed, err)
 	}

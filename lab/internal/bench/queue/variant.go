@@ -51,6 +51,8 @@ type variant struct {
 	// rules is how many rules verdictd has, none of which matches. metrics has it serve /metrics.
 	rules   int
 	metrics bool
+	// failOpen has the kernel accept what finds verdictd's queue full.
+	failOpen bool
 }
 
 // A program is what judges.
@@ -61,6 +63,7 @@ const (
 	gonfqueue                // verdictd with that backend
 	library                  // the C program on libnetfilter_queue
 	floor                    // the C program that does the least
+	nothing                  // no program, and no rules that queue
 )
 
 func (p program) isVerdictd() bool { return p == mmsg || p == gonfqueue }
@@ -134,7 +137,7 @@ func (b *comparison) binary(p program) string {
 
 // canRun says why a variant cannot be measured on this machine.
 func (b *comparison) canRun(v *variant) error {
-	if v.program.isVerdictd() {
+	if v.program.isVerdictd() || v.program == nothing {
 		return nil
 	}
 	if b.reference == "" {
@@ -157,12 +160,15 @@ func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, stati
 		uint32(b.maxLength())
 	c.Rules.Placement, c.Rules.Fanout = vocabulary.PlacementOutput, vocabulary.FanoutBalance
 	c.Rules.Families, c.Rules.DestinationPorts = []vocabulary.Family{vocabulary.IPv4}, []uint16{testbed.Port}
+	c.Queues.FailOpen = v.failOpen
 	c.Statistics.File = statistics
 	c.Policy.Rules = missingRules(v.rules)
 	if v.metrics {
 		c.Metrics.Listen = "127.0.0.1:0"
 	}
 	switch v.program {
+	case nothing:
+		return nil, nil
 	case library, floor:
 		return b.startReference(v.program, g, ns, c)
 	case gonfqueue:

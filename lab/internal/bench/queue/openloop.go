@@ -1,0 +1,196 @@
+package queue
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/nfq"
+	"verdictd/lab/internal/testbed"
+)
+
+// A pacedLoad sends packets when they are due, whatever became of those before: so a program that stands still for a
+// while is charged with all packets of that while, and not with one. It is on the thread that opened it, which polls.
+type pacedLoad struct {
+	flows []int
+	sink  int
+	size  int // of a packet's payload, at least stampSize
+
+	next int // flow to send
+
+	out     []byte
+	in      datagrams
+	waits   []int64 // nanoseconds from due to seen, of all packets that arrived
+	arrived []int   // of each flow
+	late    int64   // how much behind its time a send was at most, in nanoseconds
+	took    int64   // from the first send to the last arrival, in nanoseconds
+}
+
+// stampSize is the bytes of a payload that are read when it arrives: when it was due, the flow, and the turn.
+const stampSize = 8 + 4 + 4
+
+// openPaced makes the sockets in the calling thread's network namespace.
+func openPaced(target netip.AddrPort, sources []netip.Addr, size int) (_ *pacedLoad, err error) {
+	const batch = 256
+	l := &pacedLoad{sink: -1, size: max(size, stampSize), in: newDatagrams(batch, stampSize)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
+		}
+	}()
+	l.out = make([]byte, maxChunk*l.size)
+	l.arrived = make([]int, len(sources))
+	if l.sink, err = udpSocket(target); err != nil {
+		return nil, err
+	}
+	const room = 1 << 15 // packets: what arrives while this thread sends
+	if err := testbed.RoomToReceive(l.sink, room); err != nil {
+		return nil, err
+	}
+	for _, source := range sources {
+		fd, err := udpSocket(netip.AddrPortFrom(source, 0))
+		if err != nil {
+			return nil, err
+		}
+		l.flows = append(l.flows, fd)
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: target.Addr().As4(),
+			Port: int(target.Port())}); err != nil {
+			return nil, fmt.Errorf("connect to %v: %w", target, err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, l.size); err != nil {
+			return nil, fmt.Errorf("set UDP_SEGMENT (needs Linux 4.18): %w", err)
+		}
+	}
+	return l, nil
+}
+
+// Close closes the sockets.
+func (l *pacedLoad) Close() error {
+	var errs []error
+	for _, fd := range append(slices.Clone(l.flows), l.sink) {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// giveUpAfter is when packets under way are given up, once nothing arrives any more.
+const giveUpAfter = 300 * time.Millisecond
+
+// send sends packets at an even rate, in so many a second, for a while. Packets of another turn, which arrive late, are
+// not counted.
+func (l *pacedLoad) send(ctx context.Context, perSecond float64, packets int, turn uint32) error {
+	l.waits, l.late, l.took = l.waits[:0], 0, 0
+	clear(l.arrived)
+	chunk := l.chunk(perSecond)
+	sent, begun := 0, nfq.Now()
+	for last := begun; sent < packets || nfq.Now()-last < int64(giveUpAfter); {
+		due := begun + int64(float64(sent)/perSecond*1e9)
+		if now := nfq.Now(); sent < packets && now >= due {
+			l.late = max(l.late, now-due)
+			if err := l.sendChunk(sent, min(chunk, packets-sent), due, turn); err != nil {
+				return err
+			}
+			sent += chunk
+			last = now
+		}
+		n, err := l.receive(turn)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			last = nfq.Now()
+			l.took = last - begun
+		}
+		if len(l.waits) >= packets {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+	slices.Sort(l.waits)
+	return nil
+}
+
+// chunk is how many packets go down in one send, as one cannot be sent for each beyond a rate.
+func (l *pacedLoad) chunk(perSecond float64) int {
+	const alone = 60_000
+	if perSecond <= alone {
+		return 1
+	}
+	return min(int(perSecond/alone)+1, maxChunk, maxDatagram/l.size)
+}
+
+// sendChunk sends n packets of one flow, which are due at the same time.
+func (l *pacedLoad) sendChunk(first, n int, due int64, turn uint32) error {
+	flow := l.next
+	l.next = (l.next + 1) % len(l.flows)
+	for i := range n {
+		b := l.out[i*l.size:]
+		binary.NativeEndian.PutUint64(b, uint64(due))
+		binary.NativeEndian.PutUint32(b[8:], uint32(flow))
+		binary.NativeEndian.PutUint32(b[12:], turn)
+	}
+	if err := sendAll(l.flows[flow], l.out[:n*l.size]); err != nil {
+		return fmt.Errorf("send packet %d: %w", first+1, err)
+	}
+	return nil
+}
+
+// receive takes what has arrived, which may be nothing.
+func (l *pacedLoad) receive(turn uint32) (int, error) {
+	n, err := receiveAll(l.sink, l.in.msgs)
+	if err != nil {
+		return 0, fmt.Errorf("receive: %w", err)
+	}
+	now := nfq.Now()
+	for i := range n {
+		b := l.in.bytes[i*stampSize : (i+1)*stampSize]
+		if binary.NativeEndian.Uint32(b[12:]) != turn {
+			continue
+		}
+		if flow := int(binary.NativeEndian.Uint32(b[8:])); flow < len(l.arrived) {
+			l.arrived[flow]++
+		}
+		l.waits = append(l.waits, max(0, now-int64(binary.NativeEndian.Uint64(b))))
+	}
+	return n, nil
+}
+
+// quantile is that of the sorted waits, in microseconds: the least that so many of them do not exceed.
+func (l *pacedLoad) quantile(q float64) float64 {
+	if len(l.waits) == 0 {
+		return 0
+	}
+	at := min(len(l.waits)-1, int(q*float64(len(l.waits))))
+	return float64(l.waits[at]) / 1e3
+}
+
+// fairness is the least that a flow got of what the flow with most got.
+func (l *pacedLoad) fairness() float64 {
+	if most := slices.Max(l.arrived); most > 0 {
+		return float64(slices.Min(l.arrived)) / float64(most)
+	}
+	return 0
+}
+
+// socketDrops is what the sink's own buffer lost so far, which is the load's fault and not the program's.
+func (l *pacedLoad) socketDrops() (uint32, error) {
+	var info [unix.SK_MEMINFO_VARS]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(l.sink), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, fmt.Errorf("read the sink's drops (SO_MEMINFO): %w", errno)
+	}
+	return info[unix.SK_MEMINFO_DROPS], nil
+}
