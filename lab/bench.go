@@ -90,7 +90,7 @@ func (c *benchLatencyCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(c.JSON, result, result.Verdict.OK)
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
 }
 
 // benchEventsCmd is `lab bench events`.
