@@ -13,8 +13,7 @@ const ctaMarkMask = 21
 // ClearMarks clears bits in the marks of all entries whose marks have a value in some of
 // them, in every zone of the network namespace of the calling thread, and returns how many
 // it has changed. Entries that are made meanwhile may be left out. The kernel picks them
-// out, so that where there are none it costs its walk through the table: some 0.1 s for a
-// million entries.
+// out, so that where there are none it costs its walk through the table.
 //
 // Other bits stay as they are, also where somebody changes them at the same time (kernels
 // before 3.15 clear them: 534473c6080e).

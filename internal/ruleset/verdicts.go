@@ -76,8 +76,7 @@ func (i *Installed) Generation() uint16 {
 // then on. It is to be called before packets are judged by another policy; the engine goes
 // on with the one before until it has that policy, and these verdicts are for packets alone.
 //
-// It takes as long as the kernel takes to walk through conntrack's table: some 0.1 s for a
-// million entries.
+// It takes as long as the kernel takes to walk through conntrack's table.
 func (i *Installed) Renew() (uint16, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
