@@ -85,7 +85,8 @@ SELFTESTS ?= hold
 .PHONY: selftests
 selftests: ## See that other people's programs work as before behind the guard; takes minutes, and root
 	VERDICTD_SELFTESTS=$(SELFTESTS) VERDICTD_OPTIONAL=$(VERDICTD_OPTIONAL) VERDICTD_REQUIRE_KERNEL=1 \
-		$(GO) test -count=1 -v -timeout 30m -run '^TestSelf' $(TEST) ./daemon/internal/attacks ./daemon/internal/names/quic
+		$(GO) test -count=1 -v -timeout 30m -run '^TestSelf' $(TEST) ./daemon/internal/attacks ./daemon/internal/names/quic \
+		./daemon/internal/language
 
 .PHONY: lab-check
 lab-check: build ## Check the programs on Debian's kernel in QEMU: native rules, NFQA_CT, traces, modules

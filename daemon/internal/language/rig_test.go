@@ -28,21 +28,38 @@ type daemon struct {
 // start starts it with sections of a configuration.
 func start(t *testing.T, ns *netlab.NetNS, text string) *daemon {
 	t.Helper()
+	d := prepared(t)
+	d.write(text)
+	d.run(ns)
+	return d
+}
+
+// prepared has a folder of its own, and no configuration.
+func prepared(t *testing.T) *daemon {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "l") //nolint:usetesting // t.TempDir holds the test's name, and a socket's path at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	d := &daemon{t: t, dir: dir, client: control.NewClient(filepath.Join(dir, "c.sock"))}
-	d.write(text)
-	d.Child = childtest.Service(t, ns, "run", "--config", filepath.Join(dir, "verdictd.yaml"))
-	d.File = filepath.Join(dir, "statistics.json")
-	return d
+	return &daemon{t: t, dir: dir, client: control.NewClient(filepath.Join(dir, "c.sock"))}
+}
+
+func (d *daemon) run(ns *netlab.NetNS) {
+	d.t.Helper()
+	d.Child = childtest.Service(d.t, ns, "run", "--config", filepath.Join(d.dir, "verdictd.yaml"))
+	d.File = filepath.Join(d.dir, "statistics.json")
 }
 
 func (d *daemon) write(text string) {
 	d.t.Helper()
-	base := fmt.Sprintf("control: {socket: %q}\nstatistics: {file: %q}\nrules: {protocols: [tcp, udp], destination_ports: [53, 80, 443]}\n", d.client.Path(), filepath.Join(d.dir, "statistics.json"))
+	d.writeWhole("rules: {protocols: [tcp, udp], destination_ports: [53, 80, 443]}\n" + text)
+}
+
+// writeWhole writes a configuration that has rules of its own for the kernel.
+func (d *daemon) writeWhole(text string) {
+	d.t.Helper()
+	base := fmt.Sprintf("control: {socket: %q}\nstatistics: {file: %q}\n", d.client.Path(), filepath.Join(d.dir, "statistics.json"))
 	d.replace("verdictd.yaml", base+text)
 }
 

@@ -184,7 +184,7 @@ func (c *chunk) look(d *Decider, number int) []index.Row {
 	}
 	if c.name != nil && in.Name.State != names.More {
 		row := c.name.None()
-		if in.Name.State == names.Known {
+		if isSeen(&in.Name) {
 			row = c.name.Row(in.Name.Name)
 		}
 		rows = append(rows, row)

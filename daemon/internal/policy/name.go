@@ -71,7 +71,7 @@ func (c *compiler) name(key string, protocol flows.Protocol, n *Names, also func
 	out.holds = func(d *Decider) Value {
 		v := beside(d)
 		if v == Yes {
-			return valueOf(d.in.Name.State == names.Known && list.holds(d))
+			return valueOf(isSeen(&d.in.Name) && list.holds(d))
 		}
 		return v
 	}
@@ -85,6 +85,13 @@ func (c *compiler) name(key string, protocol flows.Protocol, n *Names, also func
 		out.rest = &condition{key: key, has: hasName, holds: beside}
 	}
 	return out, nil
+}
+
+// isSeen reports whether there is a name to look for: the true one, or the outer one of an encrypted hello. Browsers say
+// in each hello that it is encrypted, with bytes that mean nothing (GREASE), so that the outer name is the true one as a
+// rule. Who cannot have that asks for the state.
+func isSeen(r *flows.Result) bool {
+	return r.State == names.Known || r.State == names.Hidden && len(r.Name) > 0
 }
 
 // mayBecome reports whether what is known of a flow may turn out to be of a protocol. DNS

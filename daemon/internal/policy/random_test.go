@@ -289,6 +289,9 @@ func (w *world) input() *Input {
 		Unix: w.Int64N(1 << 31),
 		Name: flows.Result{State: names.State(w.IntN(5)), Protocol: flows.Protocol(w.IntN(5)), ALPN: []byte(pick(w, "", "\x02h2", "\x02h2\x08http/1.1", "\x02h3"))},
 	}
+	if in.Name.State == names.Hidden && w.sometimes(2) {
+		in.Name.Name = []byte(w.name())
+	}
 	if in.Name.State == names.Known {
 		in.Name.Name = []byte(w.name())
 		in.Name.Question = dns.Question{Type: uint16(pick(w, 1, 28, 5))}

@@ -171,7 +171,7 @@ func (r *reference) name(in *Input, protocol flows.Protocol, n *Names, also bool
 		return Pending
 	}
 	if n != nil && len(n.List)+len(n.Sets) > 0 {
-		also = also && name.State == names.Known && r.inNames(n, in)
+		also = also && (isSeen(name)) && r.inNames(n, in)
 	}
 	return valueOf(also)
 }

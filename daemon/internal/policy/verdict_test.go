@@ -46,7 +46,9 @@ func TestPending(t *testing.T) {
 		{"good", named(t, names.Known, flows.TLS, "good.example"), Verdict{Action: vocabulary.Accept, Rule: 3, Flow: true}},
 		{"good elsewhere", named(t, names.Known, flows.HTTP, "good.example"), Verdict{Action: vocabulary.Reject, Rule: 5}},
 		{"counted", named(t, names.Known, flows.TLS, "a.counted.example"), Verdict{Action: vocabulary.Reject, Rule: 5, Counted: []int32{1}}},
-		{"an outer name", named(t, names.Hidden, flows.TLS, "good.example"), Verdict{Action: vocabulary.Drop, Rule: 4}},
+		{"an outer name", named(t, names.Hidden, flows.TLS, "good.example"), Verdict{Action: vocabulary.Accept, Rule: 3, Flow: true}},
+		{"another outer name", named(t, names.Hidden, flows.TLS, "other.example"), Verdict{Action: vocabulary.Drop, Rule: 4}},
+		{"none to be seen", named(t, names.Hidden, flows.TLS, ""), Verdict{Action: vocabulary.Drop, Rule: 4}},
 		{"too long", named(t, names.TooLong, flows.Unknown, ""), Verdict{Action: vocabulary.Drop, Rule: 4}},
 		{"none", named(t, names.None, flows.Unknown, ""), Verdict{Action: vocabulary.Reject, Rule: 5}},
 	} {

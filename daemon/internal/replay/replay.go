@@ -214,7 +214,9 @@ func nameOf(in *policy.Input) string {
 	switch r.State {
 	case names.Known:
 		return r.Protocol.String() + "=" + string(r.Name)
-	case names.Hidden, names.TooLong:
+	case names.Hidden:
+		return r.Protocol.String() + "=" + string(r.Name) + ",hidden"
+	case names.TooLong:
 		return r.Protocol.String() + "=" + r.State.String()
 	}
 	return ""
