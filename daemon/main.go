@@ -23,6 +23,7 @@ type commands struct {
 	Check     checkCommand     `cmd:"" kin:"validate,lint,verify" help:"Check a configuration and list every problem."`
 	Test      testCommand      `cmd:"" kin:"replay,pcap" help:"Hold the policy against the packets of a capture."`
 	Explain   explainCommand   `cmd:"" kin:"why,trace" help:"Say which rule decides on a packet, and why the others do not."`
+	Import    importCommand    `cmd:"" kin:"convert,migrate" help:"Make a policy of the rules of another program."`
 	Status    statusCommand    `cmd:"" help:"Say what the running daemon does: configuration, queues, guard, rules, loss, reloads."`
 	Top       topCommand       `cmd:"" help:"Show the running daemon at work: rates of each queue and rule, backlog, loss, guard."`
 	Config    configCommand    `cmd:"" help:"Print the configuration of the running daemon, with all defaults, as a file that check accepts."`

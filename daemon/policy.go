@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
 
+	"verdictd/daemon/internal/convert"
 	"verdictd/daemon/internal/engine"
 	"verdictd/daemon/internal/replay"
 	"verdictd/daemon/internal/service"
@@ -143,4 +145,65 @@ func (c *explainCommand) Run() error {
 	}
 	fmt.Println(strings.Join(lines, "\n"))
 	return nil
+}
+
+// importCommand is `verdictd import`.
+type importCommand struct {
+	From    string            `arg:"" enum:"opengfw,suricata" help:"Whose rules they are: opengfw or suricata."`
+	File    string            `arg:"" type:"path" help:"File with the rules; - is the standard input."`
+	Output  string            `placeholder:"FILE" type:"path" help:"Write the configuration to FILE. Default: to the standard output."`
+	ByLabel bool              `name:"by-label" help:"Take names that end with example.org for example.org and the names below it, though notexample.org ends so too. Default: such rules are not taken over."`
+	Var     map[string]string `mapsep:"none" placeholder:"NAME=VALUE" help:"Group of addresses or ports that Suricata's configuration has, as in HOME_NET=[192.0.2.0/24]; may be repeated. Default: rules that name one are not taken over."`
+	Strict  bool              `help:"Exit with 1 where a rule is not taken over. Default: 0."`
+}
+
+// Run is called by kong.
+func (c *importCommand) Run() error {
+	data, err := c.read()
+	if err != nil {
+		return err
+	}
+	var result *convert.Result
+	options := &convert.Options{ByLabel: c.ByLabel, Variables: c.Var}
+	if c.From == "opengfw" {
+		result, err = convert.OpenGFW(c.File, data, options)
+	} else {
+		result, err = convert.Suricata(data, options)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	for _, left := range result.Left {
+		fmt.Fprintf(os.Stderr, "%s:%d: not taken over: %s: %s\n", c.File, left.Line, left.Rule, left.Why)
+	}
+	for _, note := range result.Notes {
+		fmt.Fprintf(os.Stderr, "%s: note: %s (lines %s)\n", c.File, note.Text, strings.Trim(fmt.Sprint(note.Lines), "[]"))
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d of %d rules taken over\n", c.File, result.Taken, result.Rules)
+	if c.Output != "" {
+		err = cli.WriteFile(c.Output, result.Config)
+	} else {
+		_, err = os.Stdout.Write(result.Config)
+	}
+	if err == nil && c.Strict && len(result.Left) > 0 {
+		err = fmt.Errorf("%s: %d rules are not taken over", c.File, len(result.Left))
+	}
+	return err
+}
+
+// read reads the rules, within bounds.
+func (c *importCommand) read() ([]byte, error) {
+	file := os.Stdin
+	if c.File != "-" {
+		var err error
+		if file, err = os.Open(c.File); err != nil {
+			return nil, err
+		}
+		defer file.Close() //nolint:errcheck // it was only read
+	}
+	data, err := io.ReadAll(io.LimitReader(file, convert.MaxBytes+1))
+	if err == nil && len(data) > convert.MaxBytes {
+		err = fmt.Errorf("%s: has more than %d bytes: convert it in parts", c.File, convert.MaxBytes)
+	}
+	return data, err
 }

@@ -42,23 +42,39 @@ func parse(name string, data []byte, read reader) (*file, *Config, error) {
 	return f, nil, f.err()
 }
 
-// document decodes a text with one document into v. It reports false where there is nothing to check.
-func (f *file) document(data []byte, v reflect.Value) bool {
+// Syntax takes a text in YAML apart that is no configuration, with the bounds of one; name stands for it in errors.
+func Syntax(name string, data []byte) (*ast.File, error) {
+	f := newFile(name)
+	parsed, _ := f.syntax(data)
+	return parsed, f.err()
+}
+
+// syntax reports false where there is nothing to look at.
+func (f *file) syntax(data []byte) (*ast.File, bool) {
 	data, other := decodeMark(data)
 	if other != "" {
 		f.report("", nil, "is in %s: save it as UTF-8", other)
-		return false
+		return nil, false
 	}
-	// Keys that are written twice are found below, together with the rest.
+	// Keys that are written twice are found later, together with the rest.
 	tokens := lexer.Tokenize(string(data))
 	if at := tooDeep(tokens); at != nil {
 		f.report("", at, "lists or sections are more than %d deep", maxDepth)
-		return false
+		return nil, false
 	}
 	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		where, message := syntaxOf(err)
 		f.report("", where, "not YAML: %s", message)
+		return nil, false
+	}
+	return parsed, true
+}
+
+// document decodes a text with one document into v. It reports false where there is nothing to check.
+func (f *file) document(data []byte, v reflect.Value) bool {
+	parsed, ok := f.syntax(data)
+	if !ok {
 		return false
 	}
 	seen := false
