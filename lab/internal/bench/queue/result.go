@@ -63,6 +63,8 @@ var ratios = []bench.Ratio{
 	bench.RatioOf("mmsg+hold+metrics", "mmsg+hold"),
 	bench.RatioOf("mmsg+hold+1000 rules", "mmsg+hold+metrics"),
 	bench.RatioOf("mmsg+hold+1000 rules", "floor"),
+	bench.RatioOf("mmsg+hold+million", "floor"),
+	bench.RatioOf("mmsg+hold+flow", "floor"),
 	bench.RatioOf("mmsg", "c"),
 	bench.RatioOf("mmsg", "gonfqueue"),
 	bench.RatioOf("mmsg+hold", "c"),

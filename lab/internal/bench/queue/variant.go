@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 
@@ -51,6 +53,10 @@ type variant struct {
 	// rules is how many rules verdictd has, none of which matches. metrics has it serve /metrics.
 	rules   int
 	metrics bool
+	// sets has verdictd look each packet's source up in a million prefixes, none of which has it.
+	sets bool
+	// flow has verdicts be for flows, so that the kernel lets go what comes after the first packet.
+	flow bool
 	// failOpen has the kernel accept what finds verdictd's queue full.
 	failOpen bool
 }
@@ -92,6 +98,8 @@ var variants = []variant{
 	{base: "mmsg+hold+metrics", guard: guardHold, metrics: true},
 	{base: "mmsg+hold+100 rules", guard: guardHold, rules: 100, metrics: true},
 	{base: "mmsg+hold+1000 rules", guard: guardHold, rules: 1000, metrics: true},
+	{base: "mmsg+hold+million", guard: guardHold, sets: true, metrics: true},
+	{base: "mmsg+hold+flow", guard: guardHold, flow: true, metrics: true},
 	{base: "gonfqueue", program: gonfqueue, guard: guardOff},
 	{base: "gonfqueue+hold", program: gonfqueue, guard: guardHold},
 	{base: "gonfqueue, one CPU", program: gonfqueue, guard: guardOff, taskset: true},
@@ -162,7 +170,17 @@ func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, stati
 	c.Rules.Families, c.Rules.DestinationPorts = []vocabulary.Family{vocabulary.IPv4}, []uint16{testbed.Port}
 	c.Queues.FailOpen = v.failOpen
 	c.Statistics.File = statistics
-	c.Policy.Rules = missingRules(v.rules)
+	c.Policy.Rules, c.Policy.Flow = missingRules(v.rules), v.flow
+	if v.sets {
+		file := filepath.Join(filepath.Dir(statistics), "million")
+		if err := writePrefixes(file); err != nil {
+			return nil, err
+		}
+		c.Policy.Sets = []config.Set{{Name: "million", Type: vocabulary.SetPrefixes, File: file}}
+		c.Policy.Rules = append(c.Policy.Rules, config.Rule{
+			Name: "million", Action: vocabulary.Drop, Match: config.Match{Source: []config.Prefix{{Set: "million"}}},
+		})
+	}
 	if v.metrics {
 		c.Metrics.Listen = "127.0.0.1:0"
 	}
@@ -195,6 +213,18 @@ func (b *comparison) startReference(p program, g *testbed.Group, ns *netlab.NetN
 		return []*testbed.Process{program}, err
 	}
 	return []*testbed.Process{program, guard}, err
+}
+
+// writePrefixes writes a million networks, of which the load has none.
+func writePrefixes(file string) error {
+	var text bytes.Buffer
+	for i := range 1_000_000 {
+		fmt.Fprintf(&text, "%d.%d.%d.0/24\n", 11+i>>16, i>>8&255, i&255)
+	}
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("write the set of prefixes: %w", err)
+	}
+	return nil
 }
 
 // missingRules are n rules as gateways have them, each for a network, a port, or both, which no packet of the load
