@@ -5,7 +5,8 @@ package gate
 // that the gate has not seen. So until all that was on its way in the epoch of the
 // change is past every queue, a flow counts as pending that has not come to the gate
 // since: its packets are held, and conntrack is asked. That takes no longer than
-// guard.hold. Mode drop holds them as well, as one may be the flow's first.
+// guard.hold, or guard.hold_limit where programs do not judge what they have. Mode drop
+// holds them as well, as one may be the flow's first.
 //
 // What was on its way has gone before any reading of a Progress, so epochs up to
 // that of Dark are to be ended with none to compare with: Progress.Start(nil).
@@ -29,8 +30,14 @@ func (t *Table) isDark() bool {
 	return t.dark != 0
 }
 
-// darkUntil is when the dark ends, whatever is on its way.
-func (t *Table) darkUntil() int64 { return t.darkSince + int64(t.cfg.Hold) }
+// darkUntil is when the dark ends, whatever is on its way. While programs have packets
+// that they do not judge that is later, as theirs are among them.
+func (t *Table) darkUntil() int64 {
+	if t.judge == Waiting {
+		return t.darkSince + int64(t.cfg.HoldLimit)
+	}
+	return t.darkSince + int64(t.cfg.Hold)
+}
 
 // awaitLight makes a flow pending of which packets may be on their way that the gate
 // has not seen.
