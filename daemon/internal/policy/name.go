@@ -87,9 +87,10 @@ func (c *compiler) name(key string, protocol flows.Protocol, n *Names, also func
 	return out, nil
 }
 
-// isSeen reports whether there is a name to look for: the true one, or the outer one of an encrypted hello. Browsers say
-// in each hello that it is encrypted, with bytes that mean nothing (GREASE), so that the outer name is the true one as a
-// rule. Who cannot have that asks for the state.
+// isSeen reports whether there is a name to look for: the true one, or the outer one of an
+// encrypted hello. Browsers say in each hello that it is encrypted, with bytes that mean
+// nothing (GREASE), so that the outer name is the true one as a rule. Who cannot have that
+// asks for the state.
 func isSeen(r *flows.Result) bool {
 	return r.State == names.Known || r.State == names.Hidden && len(r.Name) > 0
 }
