@@ -87,7 +87,7 @@ func (g *signature) body() (*body, error) {
 			}
 			b.size = &o.value
 		case o.key == "flow":
-			for _, word := range strings.Split(o.value, ",") {
+			for word := range strings.SplitSeq(o.value, ",") {
 				b.flow[direct(strings.TrimSpace(word))] = true
 			}
 		default:
@@ -177,7 +177,7 @@ func (c *content) read(value string) error {
 			i += length + 1
 		case '\\':
 			if i++; i == len(value) || strings.IndexByte(`\";:`, value[i]) < 0 {
-				return errors.New(`content: a \ stands before none of \ " ; :`)
+				return errors.New(`content: a \ stands before none of \, ", ; and : alone`)
 			}
 			c.bytes = append(c.bytes, value[i])
 		default:

@@ -43,7 +43,7 @@ func (s *source) entry(how comparison, text string, folded bool, o *Options) (co
 	case !folded:
 		s.note(noteCase)
 	}
-	entry := ""
+	var entry string
 	switch below, dotted := strings.CutPrefix(text, "."); {
 	case how == equals:
 		entry = "=" + text
@@ -90,7 +90,7 @@ func header(qr byte) *part {
 }
 
 // waits reports whether a name may take several packets, as all do but those of DNS over UDP.
-func (p *part) waits() bool { return p.named && (p.kinds&other != 0 || p.protocols&ofTCP != 0) }
+func (a *part) waits() bool { return a.named && (a.kinds&other != 0 || a.protocols&ofTCP != 0) }
 
 // named is a part on names.
 func named(m config.Match, protocols, kinds uint8) *part {
