@@ -87,7 +87,7 @@ func (p Program) run(args []string, stdout, stderr io.Writer, options []kong.Opt
 	case exited:
 		return nil
 	case parsed:
-		better, where := explain(err, wrong.Context)
+		where, better := explain(err, wrong.Context)
 		return fmt.Errorf("%w: %w; see %s --help", ErrUsage, better, where)
 	case err != nil:
 		return fmt.Errorf("%w: %w; see %s --help", ErrUsage, err, p.Name)

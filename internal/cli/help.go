@@ -102,7 +102,7 @@ func checkTogether(ctx *kong.Context) error {
 
 // explain makes the words of a wrong command better: kong names some of the commands, and the nearest by letters. The
 // tag kin:"other,..." of a command has words that mean it elsewhere.
-func explain(err error, ctx *kong.Context) (better error, where string) {
+func explain(err error, ctx *kong.Context) (where string, better error) {
 	text := err.Error()
 	node := ctx.Model.Node
 	for _, step := range ctx.Path {
@@ -130,13 +130,13 @@ func explain(err error, ctx *kong.Context) (better error, where string) {
 	list := strings.Join(commands, ", ")
 	switch {
 	case unexpected && len(commands) == 0:
-		return fmt.Errorf("unexpected argument %s", word), where
+		return where, fmt.Errorf("unexpected argument %s", word)
 	case unexpected && kin != "":
-		return fmt.Errorf("%s has no command %s: did you mean %s? There are %s", where, word, kin, list), where
+		return where, fmt.Errorf("%s has no command %s: did you mean %s? There are %s", where, word, kin, list)
 	case unexpected && !strings.Contains(text, "did you mean"):
-		return fmt.Errorf("%s has no command %s: there are %s", where, word, list), where
+		return where, fmt.Errorf("%s has no command %s: there are %s", where, word, list)
 	case strings.HasPrefix(text, "expected one of ") && len(commands) > 0:
-		return fmt.Errorf("%s needs a command: one of %s", where, list), where
+		return where, fmt.Errorf("%s needs a command: one of %s", where, list)
 	}
-	return err, where
+	return where, err
 }

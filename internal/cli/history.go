@@ -54,16 +54,17 @@ func (h *History) Sparkline(width int, ascii bool) string {
 		bars = []rune(barsASCII)
 	}
 	values, most := h.newest(width), h.Peak(width)
-	line := strings.Repeat(" ", max(0, width-len(values)))
+	var line strings.Builder
+	line.WriteString(strings.Repeat(" ", max(0, width-len(values))))
 	for _, v := range values {
 		switch {
 		case v == nil:
-			line += " "
+			line.WriteByte(' ')
 		case *v <= 0:
-			line += string(bars[0])
+			line.WriteRune(bars[0])
 		default:
-			line += string(bars[1+int(*v / *most * float64(len(bars)-2))])
+			line.WriteRune(bars[1+int(*v / *most * float64(len(bars)-2))])
 		}
 	}
-	return line
+	return line.String()
 }

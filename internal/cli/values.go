@@ -81,7 +81,7 @@ func parseAddr(s string) (netip.Addr, error) {
 // parseWhole reads a number of so many bits, as ports and queue numbers are. Of fewer than 64 bits it is in an int64.
 func parseWhole(s string, bits int) (int64, error) {
 	n, err := parseUnsigned(s, bits)
-	return int64(n), err //nolint:gosec // fewer bits
+	return int64(n), err
 }
 
 func parseUnsigned(s string, bits int) (uint64, error) {

@@ -25,7 +25,7 @@ func (f *file) checkRule(key string, r *Rule, c *Config, sets map[string]vocabul
 	if r.Sample > 0 && c.Policy.Samples.Directory == "" {
 		f.wrong(key+".sample", "has no effect without policy.samples.directory: set that, or take it out")
 	}
-	if f.has(key+".pending") && !r.Match.looksAtNames() {
+	if f.has(key+".pending") && !r.looksAtNames() {
 		f.wrong(key+".pending", "has no effect: nothing of the rule depends on a name. Take it out")
 	}
 }
@@ -89,7 +89,7 @@ func (f *file) checkLimit(key string, r *Rule) {
 	switch {
 	case l.Per == vocabulary.LimitRule && f.has(key+".entries"):
 		f.wrong(key+".entries", "has no effect with per: rule, which is one bucket: take it out")
-	case l.Per == vocabulary.LimitEntry && len(r.Match.References()) == 0:
+	case l.Per == vocabulary.LimitEntry && len(r.References()) == 0:
 		f.wrong(key+".per", "entry is one of a set, and the rule names none: write %sNAME into a list, or another per", setPrefix)
 	}
 }

@@ -312,8 +312,7 @@ func put(t *testing.T, folder, name, text string) string {
 
 // fieldless tells that no key of a match has been forgotten by IsZero and the like: all are values, lists or pointers.
 func TestMatchIsMadeOfWhatIsZero(t *testing.T) {
-	for i := range reflect.TypeFor[Match]().NumField() {
-		field := reflect.TypeFor[Match]().Field(i)
+	for field := range reflect.TypeFor[Match]().Fields() {
 		switch field.Type.Kind() {
 		case reflect.Slice, reflect.Pointer, reflect.String:
 		default:

@@ -65,9 +65,9 @@ func TestForgedMarks(t *testing.T) {
 		forged = append(forged, packetMarks.Value(vocabulary.MarkAccept, generation))
 	}
 	const more = 0xab00ab00 // bits of others, which stay
-	sender := func(t *testing.T, f *flow, mark uint32) { f.setMark(mark) }
+	sender := func(_ *testing.T, f *flow, mark uint32) { f.setMark(mark) }
 	rule := func(priority nftables.ChainPriority) func(*testing.T, *flow, uint32) {
-		return func(t *testing.T, f *flow, mark uint32) {
+		return func(t *testing.T, _ *flow, mark uint32) {
 			otherRules(t, fmt.Sprintf("other-%x", mark), nftables.ChainHookOutput, priority, markTo(mark))
 		}
 	}

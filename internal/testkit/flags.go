@@ -143,7 +143,7 @@ func (w *walk) flag(c *commandLine, path []string, flags []commandFlag, f comman
 	}
 	_, list, _ := strings.Cut(f.Help, "Not with ")
 	list, _, _ = strings.Cut(list, ".")
-	for _, other := range strings.Split(list, ", ") {
+	for other := range strings.SplitSeq(list, ", ") {
 		if at := slices.IndexFunc(flags, func(o commandFlag) bool { return "--"+o.Name == other }); at >= 0 && flags[at].Name > f.Name {
 			args := append(append(slices.Clone(path), right(f), right(flags[at])), needed(c, flags, f.Name, flags[at].Name)...)
 			w.refused([]string{other, "--" + f.Name}, args...)

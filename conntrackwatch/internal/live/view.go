@@ -82,10 +82,10 @@ func (s *screen) Blocks(l cli.Look) (blocks [][]string) {
 }
 
 // block draws a namespace.
-func (v *watched) block(l cli.Look, every time.Duration) []string {
+func (w *watched) block(l cli.Look, every time.Duration) []string {
 	width := min(kept, max(0, l.Width-nameWidth-2*valueWidth-2))
-	lines := []string{"", l.Bold("namespace " + v.source.Name)}
-	if err := v.failed; err != nil {
+	lines := []string{"", l.Bold("namespace " + w.source.Name)}
+	if err := w.failed; err != nil {
 		lines = append(lines, l.Wrap(l.Alarm(err.Error()))...)
 	}
 	span := "last " + (time.Duration(width) * every).Round(time.Second).String()
@@ -94,7 +94,7 @@ func (v *watched) block(l cli.Look, every time.Duration) []string {
 	}
 	lines = append(lines, l.Faint(fmt.Sprintf("%-*s%*s%*s  %*s", nameWidth, "", valueWidth, "now", valueWidth, "peak", width, span)))
 	for j, c := range columns {
-		h := v.rows[j]
+		h := w.rows[j]
 		value := fmt.Sprintf("%*s", valueWidth, c.text(h.Last()))
 		if last := h.Last(); last != nil && *last > 0 && strings.HasSuffix(c.row, "/s") {
 			value = l.Alarm(value) // each rate here is of something that should not happen

@@ -25,7 +25,7 @@ func (o *of) overlaps(list []*live.Set) {
 			_ = reads.Add([]byte(entry))
 		}
 		if s.File != "" {
-			if f, err := os.Open(s.File); err == nil { //nolint:gosec // the operator names it
+			if f, err := os.Open(s.File); err == nil {
 				_ = sets.Read(reads, s.File, f, sets.Limits{}) // it was read before, and what is wrong was told then
 				_ = f.Close()
 			}

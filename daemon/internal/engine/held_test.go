@@ -40,7 +40,7 @@ const (
 func clientHello(t *testing.T, name string) []byte {
 	t.Helper()
 	client, server := net.Pipe()
-	defer server.Close() //nolint:errcheck // a pipe
+	defer server.Close()
 	go func() {
 		_ = tls.Client(client, &tls.Config{ServerName: name}).Handshake()
 		_ = client.Close()

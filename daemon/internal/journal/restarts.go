@@ -55,10 +55,10 @@ func (k *Kept) counted() *Memory {
 		return m
 	}
 	k.log.Warn("the count of restarts cannot be read: it begins with 0", "error", cmp.Or(err, ErrForeign))
-	if m != nil {
+	if err = nil; m != nil {
 		f, err = nil, m.Close()
 	}
-	if err := errors.Join(closeFile(f), k.forget(restartsName)); err != nil {
+	if err := errors.Join(err, closeFile(f), k.forget(restartsName)); err != nil {
 		k.log.Warn("give up the count of restarts", "error", err)
 	}
 	return nil

@@ -19,7 +19,7 @@ func TestScribbled(t *testing.T) {
 	k := newKeeper(t, ns, settings("hold", 1, ""))
 	in := listen(t, ns, port)
 	out := dial(t, ns, port)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's chance, to be had again
+	random := rand.New(rand.NewPCG(1, 2))
 	noise := func(n int) []byte {
 		b := make([]byte, n)
 		for i := range b {

@@ -33,7 +33,7 @@ func resolver(t *testing.T) {
 func resolves(t *testing.T, network, name string, kind uint16, within time.Duration) bool {
 	t.Helper()
 	c := &dns.Conn{Conn: dial(t, network, 53)}
-	defer c.Close() //nolint:errcheck // asked and answered
+	defer c.Close()
 	client := dns.Client{Net: network, Timeout: within}
 	answer, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion(name, kind), c)
 	return err == nil && answer.Rcode == dns.RcodeSuccess

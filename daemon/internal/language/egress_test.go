@@ -18,8 +18,8 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// egress has the example of a build machine's way out judge a namespace in which its resolver, and whatever is looked for
-// behind any name, answer.
+// egress has the example of a build machine's way out judge a namespace in which its resolver,
+// and whatever is looked for behind any name, answer.
 func egress(t *testing.T) (*daemon, *netlab.NetNS) {
 	t.Helper()
 	ns := testkit.Namespace(t)

@@ -132,7 +132,7 @@ func server(t *testing.T, port int, serve func(net.Conn)) {
 				return
 			}
 			go func() {
-				defer c.Close() //nolint:errcheck // the other end has it
+				defer c.Close()
 				serve(c)
 			}()
 		}

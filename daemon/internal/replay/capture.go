@@ -29,7 +29,7 @@ func readCapture(path string, packet func(*captured) error) error {
 	if err != nil {
 		return fmt.Errorf("open the capture: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := readFrom(f, packet); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -48,7 +48,7 @@ func readFrom(r io.Reader, packet func(*captured) error) error {
 		return errors.New("it is empty, or shorter than a capture's header: write one with tcpdump -w FILE")
 	}
 	var from source
-	link := func(gopacket.CaptureInfo) (layers.LinkType, string) { return 0, "" }
+	var link func(gopacket.CaptureInfo) (layers.LinkType, string)
 	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
 		ng, err := pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{WantMixedLinkType: true})
 		if err != nil {

@@ -145,11 +145,11 @@ func question(name, kind string, protocol layers.IPProtocol) ([]byte, error) {
 // hello is what crypto/tls begins with.
 func hello(name string) ([]byte, error) {
 	ours, theirs := net.Pipe()
-	defer theirs.Close()
+	defer func() { _ = theirs.Close() }()
 	go func() {
 		client := tls.Client(ours, &tls.Config{ServerName: name, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
 		_ = client.Handshake() // it fails when the other end is closed, as nobody answers
-		ours.Close()
+		_ = ours.Close()
 	}()
 	const header = 5 // of a record; its length is last
 	b := make([]byte, 1<<14+header)

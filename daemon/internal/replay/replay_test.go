@@ -105,7 +105,6 @@ func write(t *testing.T, kind layers.LinkType, packets [][]byte, ng bool) string
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer w.Flush()
 		to = w
 	} else if err := plain.WriteFileHeader(1<<16, kind); err != nil {
 		t.Fatal(err)

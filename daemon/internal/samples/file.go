@@ -52,7 +52,7 @@ func (s *Sampler) next() error {
 	err = errors.Join(err, problem)
 	slices.Sort(names)
 	for ; len(names) > s.config.Files; names = names[1:] {
-		err = errors.Join(err, os.Remove(names[0])) //nolint:gosec // of the samples' folder, by their own pattern
+		err = errors.Join(err, os.Remove(names[0]))
 	}
 	return err
 }
@@ -69,7 +69,7 @@ type file struct {
 
 // create makes a file with its header.
 func create(name string, done func(packets uint64, err error)) (*file, error) {
-	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640) //nolint:gosec // a capture, as tools make them
+	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func source(s *config.Set) live.Source {
 
 // setProblems takes an error of live.Open apart. Each problem of a file names its line.
 func setProblems(key string, err error) (list Problems) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this error itself
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			list = append(list, setProblems(key, e)...)
 		}

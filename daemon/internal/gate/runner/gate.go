@@ -122,9 +122,6 @@ func (g *Gate) open() (err error) {
 	if err != nil {
 		return err
 	}
-	// Until the watcher has looked for the first time nobody knows what waits: on a busy machine
-	// that may take longer than guard.hold.
-	g.judge.Store(uint32(gate.Waiting))
 	if g.watcher, err = newWatcher(g, reader, g.cfg.Notice); err != nil {
 		return errors.Join(err, reader.close())
 	}

@@ -58,6 +58,7 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 		judges: judges{queues: map[uint16]*judge{}, readEmpty: queues.readEmpty, notice: notice},
 	}
 	w.progress.Start(first)
+	g.judge.Store(uint32(gate.Waiting)) // before it has looked while something is held, nobody knows
 	w.progress.Joined = g.join
 	w.patience()
 	w.barriers = startBarriers(w.bell.ring)

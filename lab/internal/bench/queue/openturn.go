@@ -98,7 +98,7 @@ func RunLatency(ctx context.Context, t *testbed.Testbed, c *LatencyConfig, w io.
 // measureOpen is one variant's turn.
 func (b *comparison) measureOpen(ctx context.Context, c *LatencyConfig, v *variant, round int, dir string) openSample {
 	s := openSample{Round: round, Variant: v.name()}
-	err := b.with(ctx, v, dir, func(ctx context.Context, ns *netlab.NetNS, daemons []*testbed.Process, _ string) error {
+	err := b.with(ctx, v, dir, func(ctx context.Context, ns *netlab.NetNS, _ []*testbed.Process, _ string) error {
 		return bench.OnCPU(b.loadCPU, func() error {
 			return ns.Do(func() error { return b.atRates(ctx, c, v, ns, &s) })
 		})

@@ -196,10 +196,10 @@ func (g *guest) happen(ctx context.Context) error {
 }
 
 // times makes something so many times, with a line for each.
-func (g *guest) times(times int, what string, make func(i int) error) error {
+func (g *guest) times(times int, what string, do func(i int) error) error {
 	for i := range times {
 		begun := time.Now()
-		err := make(i)
+		err := do(i)
 		fmt.Fprintf(g.w, "%6.1f s        %s %d: %.1f s\n", time.Since(g.began).Seconds(), what, i+1, time.Since(begun).Seconds())
 		if err != nil {
 			return err
