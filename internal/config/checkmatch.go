@@ -311,7 +311,7 @@ func (f matchCheck) checkRegexp(key, pattern string) {
 func steps(e *syntax.Regexp) int {
 	n := 1 + len(e.Rune)/2
 	for _, part := range e.Sub {
-		n = min(n+steps(part), 1<<31)
+		n = min(n+steps(part), 1<<20)
 	}
 	if e.Op == syntax.OpRepeat {
 		n *= max(e.Min, e.Max, 1)

@@ -27,7 +27,7 @@ const (
 	// Of all buffers of one queue.
 	maxNameMemory = 1 << 30
 	minSampleFile = 1 << 16
-	maxSampleFile = 1 << 40
+	maxSampleFile = 1 << 30
 	maxSamples    = 1000
 )
 

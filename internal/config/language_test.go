@@ -222,7 +222,7 @@ func TestProblemsOfThePolicy(t *testing.T) {
 		}},
 		"samples": {"policy: {samples: {directory: x, bytes: 1, files: 0}}\n", []string{
 			`f:1:31: policy.samples.directory: "x" is no absolute path`,
-			"f:1:41: policy.samples.bytes: must be from 65536 to 1099511627776, not 1",
+			"f:1:41: policy.samples.bytes: must be from 65536 to 1073741824, not 1",
 			"f:1:51: policy.samples.files: must be from 1 to 1000, not 0",
 		}},
 		"sets": {"policy:\n  sets:\n    - {name: a, type: prefixes, entries: [192.0.2.1, 192.0.2.1/24, a.org]}\n    - {name: a, type: port, entries: []}\n    - {type: ports, entries: [53, 9-8]}\n    - {name: \"-b\", entries: [x]}\n    - {name: c, type: names}\n    - {name: d, type: pairs, entries: []}\n  rules:\n    - {action: drop, names: [\"@a\"], source: [\"@A\"], source_pairs: [\"@d\"]}\n", []string{
