@@ -134,14 +134,18 @@ func judged(t *testing.T, c Config) *judge {
 	return j
 }
 
+// answered is how many packets have their verdicts, and these are carried out.
+func (j *judge) answered() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.done
+}
+
 // await waits until so many packets in all have their verdicts, and these are carried out.
 func (j *judge) await(t *testing.T, n int) {
 	t.Helper()
 	for until := time.Now().Add(surely); time.Now().Before(until); time.Sleep(time.Millisecond) {
-		j.mu.Lock()
-		done := j.done
-		j.mu.Unlock()
-		if done >= n {
+		if j.answered() >= n {
 			return
 		}
 	}

@@ -162,7 +162,7 @@ func TestVerdictsWithNAT(t *testing.T) {
 			for _, verdict := range []vocabulary.MarkVerdict{vocabulary.MarkAccept, vocabulary.MarkDrop} {
 				f.dialTo(top.Sender, virtual)
 				j.set(verdict, true)
-				before := j.done
+				before := j.answered()
 				f.send(1)
 				j.await(t, before+1)
 				for range 20 {

@@ -54,8 +54,13 @@ func TestNamespacesGo(t *testing.T) {
 	e := twoEnds(t)
 	c := childtest.Daemon(t, e.near, guarded+thinking)
 	e.judges()
-	go e.send(4)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		e.send(4)
+	}()
 	awaitWaiting(e)
+	<-sent
 	if err := e.in.Close(); err != nil {
 		t.Error(err)
 	}
