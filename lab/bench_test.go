@@ -87,7 +87,7 @@ func TestBench(t *testing.T) {
 // TestBenchUsage: what is asked for in a wrong way is refused before anything runs.
 func TestBenchUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "5000"},
+		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "70000"},
 		{"--fresh", "1"}, {"--require", "mmsg/rust<=1"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -98,8 +98,8 @@ func TestBenchUsage(t *testing.T) {
 	}
 }
 
-// TestBenchLatency sends at a low rate, where all arrives, and far beyond what the program can do, where nothing may be
-// lost without being counted. What comes of it is no measure of speed.
+// TestBenchLatency sends at a rate, and at a part of what the program can do: what does not arrive is counted, as a busy
+// machine may let a queue fill. What comes of it is no measure of speed.
 func TestBenchLatency(t *testing.T) {
 	bin := shipped(t)
 	path := filepath.Join(t.TempDir(), "b.json")
@@ -120,7 +120,8 @@ func TestBenchLatency(t *testing.T) {
 	}
 	for i := range r.Points {
 		p := &r.Points[i]
-		if p.Sent == 0 || p.Arrived != p.Sent || !(p.P50.Median > 0) || p.P50.Median > p.P99.Median ||
+		if lost := p.QueueDropped + p.UserDropped + p.SocketDropped; p.Sent == 0 || p.Arrived+lost != p.Sent ||
+			p.Arrived < p.Sent/2 || !(p.P50.Median > 0) || p.P50.Median > p.P99.Median ||
 			p.P99.Median > p.P999.Median || p.P999.Median > p.Max.Median || !(p.Fairness > 0.5) {
 			t.Errorf("%s at %s: %+v", p.Variant, p.Name, p)
 		}

@@ -44,7 +44,7 @@ func TestCrashUsage(t *testing.T) {
 		"--cpus 1":             "--cpus 1 is not within",
 		"--repeat 0":           "--repeat 0 is not within",
 		"--modules /x":         "--modules goes with --image",
-		"--timeout=-1s":        "--timeout -1s",
+		"--timeout=-1s":        `--timeout: "-1s" is below 0`,
 		"--variant unheard-of": "must be one of",
 	} {
 		var stderr bytes.Buffer

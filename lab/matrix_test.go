@@ -130,7 +130,7 @@ func TestUsage(t *testing.T) {
 		"--flows 0 is not within":   {"matrix", "--flows", "0"},
 		"--threads 5 is not within": {"matrix", "--threads", "5"},
 		"no distribution":           {"matrix", "--analysis", "sometimes:1ms"},
-		"expected":                  {},
+		"needs a command":           {},
 		"unknown flag":              {"matrix", "--frobnicate"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -154,8 +154,12 @@ func TestMissingPrograms(t *testing.T) {
 
 func TestUnwritableReport(t *testing.T) {
 	bin, pids := fakes.Install(t)
+	file := filepath.Join(t.TempDir(), "no") // so that it can be no folder
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var stderr bytes.Buffer
-	status := run(t.Context(), oneRow(bin, "--html", filepath.Join(t.TempDir(), "no", "m.html")),
+	status := run(t.Context(), oneRow(bin, "--html", filepath.Join(file, "m.html")),
 		streams{&bytes.Buffer{}, &stderr})
 	if ran, err := os.ReadDir(pids); status != cli.Failed || !strings.Contains(stderr.String(), "no/m.html") ||
 		len(ran) > 0 || err != nil {
