@@ -65,7 +65,7 @@ type benchLatencyCmd struct {
 	Payload   int           `help:"Bytes of each packet's payload, 16 to 1472." default:"64"`
 	Only      []string      `sep:"none" help:"Programs to measure, by the names in the table. May be repeated. Default: all." placeholder:"NAME"`
 	Reference string        `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
-	Require   string        `help:"Fail unless these ratios of medians hold, such as 'mmsg+hold@10000:p99/c@10000:p99<=1,mmsg+hold@2x:goodput/c@2x:goodput>=0.95'." placeholder:"A/B<=X,..."`
+	Require   string        `help:"Fail unless these ratios of medians hold, such as 'mmsg@10000:p99/c@10000:p99<=1'; figures are p50, p99, p99.9, max and goodput." placeholder:"A/B<=X,..."`
 	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
 }
