@@ -98,8 +98,8 @@ func TestBenchUsage(t *testing.T) {
 	}
 }
 
-// TestBenchLatency sends at a rate, and at a part of what the program can do: what does not arrive is counted, as a busy
-// machine may let a queue fill. What comes of it is no measure of speed.
+// TestBenchLatency sends at a rate, and at a part of what the program can do: what does not arrive is counted, as a
+// busy machine may let a queue fill. What comes of it is no measure of speed.
 func TestBenchLatency(t *testing.T) {
 	bin := shipped(t)
 	path := filepath.Join(t.TempDir(), "b.json")
