@@ -10,7 +10,9 @@
 //
 // Of bytes that come twice with other content the first copy counts, as with most stacks
 // for data that they have taken already (Linux: tcp_data_queue). Where a gap is filled,
-// stacks differ. Such conflicts are counted: no honest sender makes them. Who wants to be
+// stacks differ: Linux has a segment that covers others take their place
+// (tcp_data_queue_ofo). No honest sender makes such conflicts. They are counted, and
+// [Pool.Contradicts] tells who asks that nobody knows what the receiver has. Who wants to be
 // seen differently than by the receiver has other ways too, as packets that expire on the
 // way, and no reader on the way can know.
 //

@@ -55,6 +55,7 @@ func (p *Pool) insert(f *flow, buffer []byte, s span, data []byte) (fresh bool) 
 		copy(buffer[at:s.to], data[at-s.from:])
 	}
 	if conflict {
+		f.conflict = true
 		p.Counters.Conflicts++
 	}
 	// Each packet adds one piece at most, so that there is room for one.
@@ -83,11 +84,15 @@ func (p *Pool) Full(i int32) bool {
 	return p.flows[i].packets >= int32(p.cfg.Packets) || len(p.Bytes(i)) == p.cfg.Bytes
 }
 
+// Contradicts reports that some of the bytes came with another content, too: which of the two a
+// receiver takes is not known.
+func (p *Pool) Contradicts(i int32) bool { return p.flows[i].conflict }
+
 // Empty reports that there are no bytes at all.
 func (p *Pool) Empty(i int32) bool { return p.flows[i].spans == 0 }
 
 // Reset forgets all bytes, and not how many packets came or how old the buffer is.
-func (p *Pool) Reset(i int32) { p.flows[i].spans = 0 }
+func (p *Pool) Reset(i int32) { p.flows[i].spans, p.flows[i].conflict = 0, false }
 
 // Consume moves the flow's beginning by n bytes, which may be more than are there. What
 // was read has done its part: packets and age begin again. It moves the bytes behind in

@@ -57,6 +57,7 @@ type flow struct {
 	prev, next int32 // by age; free ones by next
 	packets    int32
 	spans      int32
+	conflict   bool // bytes came twice, with different content
 	since      int64
 	span       [maxPackets]span // ascending, apart
 }
@@ -100,7 +101,7 @@ func (p *Pool) Open(owner int32, now int64) (buffer, evicted int32) {
 	i := p.free
 	f := &p.flows[i]
 	p.free = f.next
-	f.owner, f.packets, f.spans, f.since = owner, 0, 0, now
+	f.owner, f.packets, f.spans, f.conflict, f.since = owner, 0, 0, false, now
 	p.push(i)
 	p.used++
 	p.Counters.Opened++

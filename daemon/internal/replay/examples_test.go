@@ -52,6 +52,33 @@ func (c *client) inTwo(name string) {
 	c.packets = append(c.packets, hello[0], first, second)
 }
 
+// inBytes asks for a name over TCP, in segments of one byte.
+func (c *client) inBytes(flow, name string) {
+	f, err := parseFlow(flow)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	asked, err := question(name, "A", layers.IPProtocolTCP)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	syn, err := f.tcp(nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.packets = append(c.packets, syn...)
+	for i := range asked {
+		segment := &layers.TCP{
+			SrcPort: layers.TCPPort(f.from.Port()), DstPort: layers.TCPPort(f.to.Port()), Seq: 1001 + uint32(i), Ack: 5000, ACK: true, Window: 65535,
+		}
+		b, err := f.packet(segment, asked[i:i+1])
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.packets = append(c.packets, b)
+	}
+}
+
 // quic has the datagrams with which a client of quic-go asked for a name.
 func (c *client) quic(flow, what string) {
 	text, err := os.ReadFile("../names/quic/testdata/initials.json")
@@ -88,6 +115,7 @@ var clients = map[string]func(*client){
 		c.says(Description{Flow: "udp 192.0.2.10:5001 > 192.0.2.53:53", DNS: "www.Malware.example", Type: "HTTPS"})
 		c.says(Description{Flow: "udp 192.0.2.10:5002 > 198.51.100.53:53", DNS: "example.org", Type: "AAAA"})
 		c.says(Description{Flow: "tcp [2001:db8::10]:5003 > [2001:db8::53]:53", DNS: "tracker.example.net", Type: "A"})
+		c.inBytes("tcp 192.0.2.10:5006 > 192.0.2.53:53", "malware.example")
 		c.says(Description{Flow: "tcp 192.0.2.10:5004 > 192.0.2.53:853"})
 		c.bytes("udp 192.0.2.10:5005 > 192.0.2.53:53", []byte("a tunnel, and no question of DNS"))
 	},

@@ -64,23 +64,32 @@ func (t *Table) stored(i int32) {
 	t.answer(Result{State: f.state, Protocol: f.protocol, Name: f.name[:f.nameLen], ALPN: f.alpn[:f.alpnLen]})
 }
 
-func (t *Table) isDNS(v *packet.View) bool {
-	return slices.Contains(t.dnsPorts, v.DstPort) || slices.Contains(t.dnsPorts, v.SrcPort)
+// isDNS reports whether a datagram is a message of DNS: one to such a port, or an answer from one.
+func (t *Table) isDNS(v *packet.View, data []byte) bool {
+	const response = 0x80
+	return slices.Contains(t.dnsPorts, v.DstPort) || len(data) > 2 && data[2]&response != 0 && t.fromDNS(v)
+}
+
+func (t *Table) fromDNS(v *packet.View) bool { return slices.Contains(t.dnsPorts, v.SrcPort) }
+
+// message takes one of DNS.
+func (t *Table) message(v *packet.View, data []byte) {
+	q, name, s := dns.Message(data, t.text)
+	if s == names.More { // it ends in its question
+		s = names.None
+		if v.Truncated() {
+			s = names.TooLong
+		}
+	}
+	t.answer(Result{State: s, Protocol: DNS, Name: name, Question: q})
 }
 
 const portHTTPS = 443
 
 func (t *Table) udp(v *packet.View) {
 	data := v.Payload()
-	if t.isDNS(v) {
-		q, name, s := dns.Message(data, t.text)
-		if s == names.More { // it ends in its question
-			s = names.None
-			if v.Truncated() {
-				s = names.TooLong
-			}
-		}
-		t.answer(Result{State: s, Protocol: DNS, Name: name, Question: q})
+	if t.isDNS(v, data) {
+		t.message(v, data)
 		return
 	}
 	key, forward := keyOf(v)
@@ -90,6 +99,10 @@ func (t *Table) udp(v *packet.View) {
 	}
 	i := t.find(&key)
 	if i == none {
+		if kind != quic.Initial && t.fromDNS(v) { // who begins QUIC at such a port has only chosen it
+			t.message(v, data)
+			return
+		}
 		if kind != quic.Initial && kind != quic.UnknownVersion {
 			t.answer(Result{State: names.None})
 			return

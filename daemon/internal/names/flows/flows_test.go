@@ -159,7 +159,10 @@ func TestDNS(t *testing.T) {
 	table := newTable(t, nil)
 	q := question("www.Example.org")[2:]
 	want(t, "UDP", pass(t, table, resolver.udp(t, q), true), names.Known, DNS, "www.example.org")
-	want(t, "its answer", pass(t, table, resolver.back().udp(t, q), false), names.Known, DNS, "www.example.org")
+	want(t, "from such a port", pass(t, table, resolver.back().udp(t, q), false), names.Known, DNS, "www.example.org")
+	answer := slices.Clone(q)
+	answer[2] |= 0x80
+	want(t, "its answer", pass(t, table, resolver.back().udp(t, answer), false), names.Known, DNS, "www.example.org")
 	want(t, "cut", pass(t, table, resolver.udp(t, q[:20]), true), names.None, DNS, "")
 	want(t, "another port", pass(t, table, web.udp(t, q), true), names.None, Unknown, "")
 	if r := pass(t, table, resolver.udp(t, q), true); r.Question.Type != 1 {

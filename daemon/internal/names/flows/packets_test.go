@@ -72,11 +72,14 @@ func (e ends) udp(t testing.TB, data []byte) *packet.View {
 	return view(t, e.ip(layers.IPProtocolUDP), &layers.UDP{SrcPort: layers.UDPPort(e.clientPort), DstPort: layers.UDPPort(e.serverPort)}, gopacket.Payload(data))
 }
 
-// tcp is a segment; flags are S and A.
+// tcp is a segment; flags are S, A and U, whose last byte is urgent.
 func (e ends) tcp(t testing.TB, flags string, seq, ack uint32, data []byte) *packet.View {
 	h := &layers.TCP{SrcPort: layers.TCPPort(e.clientPort), DstPort: layers.TCPPort(e.serverPort), Seq: seq, Ack: ack}
 	for _, f := range flags {
-		h.SYN, h.ACK = h.SYN || f == 'S', h.ACK || f == 'A'
+		h.SYN, h.ACK, h.URG = h.SYN || f == 'S', h.ACK || f == 'A', h.URG || f == 'U'
+	}
+	if h.URG {
+		h.Urgent = uint16(len(data))
 	}
 	return view(t, e.ip(layers.IPProtocolTCP), h, gopacket.Payload(data))
 }

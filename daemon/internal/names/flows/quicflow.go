@@ -43,6 +43,10 @@ func (t *Table) initial(i int32, data []byte) {
 		return
 	}
 	f.id = c.ID()
+	if t.pool.Contradicts(f.buffer) {
+		t.settle(i, names.TooLong, nil, nil)
+		return
+	}
 	b := t.pool.Bytes(f.buffer)
 	h, s := hello.Message(b, t.text)
 	if s == names.More && (t.pool.Full(f.buffer) || hello.Size(b) > t.most) {

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"verdictd/daemon/internal/names"
 	"verdictd/daemon/internal/names/dns"
@@ -13,6 +14,7 @@ const (
 	tcpHeaderLen = 20
 	flagSYN      = 0x02
 	flagACK      = 0x10
+	flagURG      = 0x20
 
 	recordAlert, recordHandshake = 21, 22
 )
@@ -24,6 +26,7 @@ type stream struct {
 	at    int // of the next message, perhaps behind the bytes
 	given bool
 	last  Result
+	early bool // the packet is a SYN
 }
 
 // tcp takes a segment.
@@ -46,13 +49,16 @@ func (t *Table) tcp(v *packet.View, fresh bool) {
 			t.restart(i, forward)
 			f.first, f.start = sequence, sequence
 		}
-		t.flows[i].early = uint32(len(v.Payload()))
+		if f := &t.flows[i]; f.first == sequence {
+			f.early = max(f.early, uint32(len(v.Payload())))
+		}
 	case flagSYN | flagACK:
 		if i == none {
 			i = t.remember(&key, !forward)
 			t.flows[i].first, t.flows[i].start = acknowledged, acknowledged
-		} else if f := &t.flows[i]; f.forward != forward && f.state == names.More && acknowledged != f.first && acknowledged != f.first+f.early {
-			// The server has the last word on where the stream begins.
+		} else if f := &t.flows[i]; f.forward != forward && acknowledged != f.first+f.early && (f.state == names.More || f.early > 0) {
+			// The server has the last word on where the stream begins. What it has not taken of a SYN comes
+			// once more, or something else does.
 			t.restart(i, f.forward)
 			f.first, f.start = acknowledged, acknowledged
 		}
@@ -64,16 +70,44 @@ func (t *Table) tcp(v *packet.View, fresh bool) {
 		}
 	}
 	f := &t.flows[i]
-	if f.protocol == Unknown && !f.done && t.isDNS(v) {
-		f.protocol = DNS
-	}
 	data := v.Payload()
 	t.client = f.forward == forward
+	if f.protocol == Unknown && !f.done && t.serves(v) {
+		f.protocol = DNS
+	}
 	if !t.client || f.done || len(data) == 0 {
 		t.stored(i)
 		return
 	}
+	if v.TCPFlags&flagURG != 0 {
+		// A byte of it is not in the stream that most servers read.
+		t.settle(i, names.TooLong, nil, nil)
+		t.stored(i)
+		return
+	}
 	t.segment(i, int64(int32(sequence-f.start)), data)
+	if v.TCPFlags&flagSYN != 0 {
+		t.early(i, data)
+	}
+}
+
+// serves reports whether the flow's server is at a port of DNS. The client's port is its own to choose.
+func (t *Table) serves(v *packet.View) bool {
+	if t.client {
+		return slices.Contains(t.dnsPorts, v.DstPort)
+	}
+	return slices.Contains(t.dnsPorts, v.SrcPort)
+}
+
+// early is for data in a SYN (RFC 7413), which many servers do not take: what it has counts for that packet
+// alone, and is looked at again with what follows.
+func (t *Table) early(i int32, data []byte) {
+	t.stream.early = true
+	if f := &t.flows[i]; f.done { // the answer lies in the flow, and is still to be read
+		f.done, f.state, f.protocol, f.nameLen, f.alpnLen = false, names.More, Unknown, 0, 0
+		t.openBuffer(i)
+		t.pool.Add(f.buffer, 0, data)
+	}
 }
 
 // segment takes data at an offset from what is read next.
@@ -94,6 +128,9 @@ func (t *Table) segment(i int32, at int64, data []byte) {
 		data = t.pool.Bytes(f.buffer)
 	}
 	switch {
+	case f.buffer != none && t.pool.Contradicts(f.buffer):
+		t.settle(i, names.TooLong, nil, nil)
+		t.stored(i)
 	case len(data) == 0: // a gap before it
 		if t.pool.Full(f.buffer) {
 			t.settle(i, names.TooLong, nil, nil)
@@ -177,6 +214,9 @@ func (t *Table) Accept() {
 	i := w.flow
 	w.flow = none
 	f := &t.flows[i]
+	if w.early {
+		w.at = 0
+	}
 	if w.at > 0 {
 		t.keep(f, w.last.State, w.last.Name, nil)
 		f.start += uint32(w.at)
