@@ -26,6 +26,8 @@ type benchQueueCmd struct {
 	Fresh     int      `help:"The same in a turn of new flows." default:"40000"`
 	Window    int      `help:"Packets under way at most." default:"256"`
 	Payload   int      `help:"Bytes of each packet's payload, 1 to 8192." default:"64"`
+	Copy      int      `help:"Bytes of each packet that are copied to the program. Default: all." placeholder:"N"`
+	Case      []string `help:"Groups of programs to measure: usual; two queues; IPv6; 1,400 and 8,000 bytes, whole or their headers; windows of 64, 2,048 and 32,000 packets. May be repeated." enum:"usual,queues,ipv6,sizes,headers,windows" default:"usual"`
 	Only      []string `sep:"none" help:"Programs to measure, by the names in the table. May be repeated. Default: all." placeholder:"NAME"`
 	Reference string   `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
 	Require   string   `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg+hold@path/mmsg@path<=1.12'; @path is the CPU time of the whole path, sender and rules included." placeholder:"A/B<=X,..."`
@@ -35,8 +37,8 @@ type benchQueueCmd struct {
 
 func (c *benchQueueCmd) config() *queue.Config {
 	return &queue.Config{
-		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Payload: c.Payload, Only: c.Only, Reference: c.Reference,
-		Require: c.Require,
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Payload: c.Payload, Copy: c.Copy,
+		Cases: c.Case, Only: c.Only, Reference: c.Reference, Require: c.Require,
 	}
 }
 
@@ -63,6 +65,7 @@ type benchLatencyCmd struct {
 	Load      []float64     `help:"The same, as a part of what the program can do at most: 2 is twice its capacity." default:"0.8,2"`
 	Duration  time.Duration `help:"How long at each rate." default:"2s"`
 	Payload   int           `help:"Bytes of each packet's payload, 16 to 1472." default:"64"`
+	Queues    int           `help:"Queues of each program." default:"1"`
 	Only      []string      `sep:"none" help:"Programs to measure, by the names in the table. May be repeated. Default: all." placeholder:"NAME"`
 	Reference string        `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
 	Require   string        `help:"Fail unless these ratios of medians hold, such as 'mmsg@10000:p99/c@10000:p99<=1'; figures are p50, p99, p99.9, max and goodput." placeholder:"A/B<=X,..."`
@@ -72,7 +75,7 @@ type benchLatencyCmd struct {
 
 func (c *benchLatencyCmd) config() *queue.LatencyConfig {
 	return &queue.LatencyConfig{
-		Rounds: c.Rounds, Rates: c.Rate, Loads: c.Load, Duration: c.Duration, Payload: c.Payload, Only: c.Only,
+		Rounds: c.Rounds, Rates: c.Rate, Loads: c.Load, Duration: c.Duration, Payload: c.Payload, Queues: c.Queues, Only: c.Only,
 		Reference: c.Reference, Require: c.Require,
 	}
 }

@@ -84,11 +84,33 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// TestBenchCases: two queues, IPv6, long packets of which the headers are copied, and many under way.
+func TestBenchCases(t *testing.T) {
+	bin := shipped(t)
+	args := []string{"bench", "--bin", bin, "--rounds", "1", "--packets", "3000", "--case", "queues,ipv6,headers,windows"}
+	measured := []string{"2q:mmsg+hold+metrics", "ipv6:mmsg", "8000B headers:mmsg", "w32000:mmsg"}
+	for _, name := range measured {
+		args = append(args, "--only", name)
+	}
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), append(args, "--json", "-"), streams{&stdout, &stderr})
+	var b queue.Result
+	if err := json.Unmarshal(stdout.Bytes(), &b); err != nil || status != 0 {
+		t.Fatalf("exit status %d: %v\n%s%s", status, err, &stdout, &stderr)
+	}
+	for i := range b.Variants {
+		v := &b.Variants[i]
+		if slices.Contains(measured, v.Variant) && (v.ValidRounds != 1 || !(v.CPUPerPacket.Median > 0)) {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
 // TestBenchUsage: what is asked for in a wrong way is refused before anything runs.
 func TestBenchUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "70000"},
-		{"--fresh", "1"}, {"--require", "mmsg/rust<=1"},
+		{"--fresh", "1"}, {"--require", "mmsg/rust<=1"}, {"--case", "all"}, {"--copy", "70000"},
 	} {
 		var stdout, stderr bytes.Buffer
 		status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr})
@@ -105,7 +127,7 @@ func TestBenchLatency(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "b.json")
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"bench", "latency", "--bin", bin, "--rounds", "1", "--rate", "500",
-		"--load", "0.1", "--duration", "400ms", "--only", "none", "--only", "mmsg+hold", "--json", path,
+		"--load", "0.1", "--queues", "2", "--duration", "400ms", "--only", "none", "--only", "mmsg+hold", "--json", path,
 		"--require", "mmsg+hold@500:goodput/none@500:goodput>=0.0001"}, streams{&stdout, &stderr})
 	text, err := os.ReadFile(path)
 	if err != nil || status != 0 {
@@ -122,14 +144,15 @@ func TestBenchLatency(t *testing.T) {
 		p := &r.Points[i]
 		if lost := p.QueueDropped + p.UserDropped + p.SocketDropped; p.Sent == 0 || p.Arrived+lost != p.Sent ||
 			p.Arrived < p.Sent/2 || !(p.P50.Median > 0) || p.P50.Median > p.P99.Median ||
-			p.P99.Median > p.P999.Median || p.P999.Median > p.Max.Median || !(p.Fairness > 0.5) {
+			p.P99.Median > p.P999.Median || p.P999.Median > p.Max.Median || !(p.Fairness > 0.5) || !(p.QueueFairness > 0) ||
+			p.RSS == 0 != (p.Variant == "none") {
 			t.Errorf("%s at %s: %+v", p.Variant, p.Name, p)
 		}
 	}
 }
 
 func TestBenchLatencyUsage(t *testing.T) {
-	for _, args := range [][]string{{"--rate", "1"}, {"--load", "9"}, {"--duration", "1ms"}, {"--payload", "9000"},
+	for _, args := range [][]string{{"--rate", "1"}, {"--load", "9"}, {"--duration", "1ms"}, {"--payload", "9000"}, {"--queues", "0"},
 		{"--only", "pcap"}, {"--require", "mmsg@7:p99/c@7:p99<=1"}} {
 		var stdout, stderr bytes.Buffer
 		status := run(t.Context(), append([]string{"bench", "latency"}, args...), streams{&stdout, &stderr})

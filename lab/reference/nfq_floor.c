@@ -5,7 +5,7 @@
  * the last one's id, and accept all up to it with one message. What `lab bench queue` finds for it is what the kernel
  * takes by itself; a program that looks at packets cannot be below it.
  *
- *	nfq_floor --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES]
+ *	nfq_floor --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--copy-range BYTES]
  *
  * It says READY=1 on $NOTIFY_SOCKET when the queue is bound, and ends with status 0 on SIGTERM and SIGINT.
  *
@@ -69,7 +69,7 @@ static void configure(uint16_t attribute, const void *data, uint16_t length)
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: nfq_floor --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES]\n", stderr);
+	fputs("usage: nfq_floor --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--copy-range BYTES]\n", stderr);
 	exit(2);
 }
 
@@ -103,9 +103,10 @@ int main(int argc, char **argv)
 		{"cpu", required_argument, NULL, 'c'},
 		{"max-length", required_argument, NULL, 'l'},
 		{"receive-buffer", required_argument, NULL, 'b'},
+		{"copy-range", required_argument, NULL, 'r'},
 		{0},
 	};
-	long queue = -1, cpu = -1, max_length = 0, receive_buffer = 8 << 20;
+	long queue = -1, cpu = -1, max_length = 0, receive_buffer = 8 << 20, copy_range = 0xffff;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -114,6 +115,7 @@ int main(int argc, char **argv)
 		case 'c': cpu = number(optarg, CPU_SETSIZE - 1); break;
 		case 'l': max_length = number(optarg, INT32_MAX); break;
 		case 'b': receive_buffer = number(optarg, INT32_MAX); break;
+		case 'r': copy_range = number(optarg, 0xffff); break;
 		default: usage();
 		}
 	}
@@ -129,12 +131,12 @@ int main(int argc, char **argv)
 	prepare_socket(fd, (int)receive_buffer);
 
 	struct nfqnl_msg_config_cmd bind_queue = {.command = NFQNL_CFG_CMD_BIND};
-	struct nfqnl_msg_config_params whole = {htonl(0xffff), NFQNL_COPY_PACKET};
+	struct nfqnl_msg_config_params copied = {htonl((uint32_t)copy_range), NFQNL_COPY_PACKET};
 	uint32_t length = htonl((uint32_t)max_length);
 	configure(NFQA_CFG_CMD, &bind_queue, sizeof bind_queue);
 	if (max_length)
 		configure(NFQA_CFG_QUEUE_MAXLEN, &length, sizeof length);
-	configure(NFQA_CFG_PARAMS, &whole, sizeof whole);
+	configure(NFQA_CFG_PARAMS, &copied, sizeof copied);
 	say_ready();
 	accept_all();
 }

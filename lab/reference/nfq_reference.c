@@ -7,7 +7,7 @@
  * does nothing else that takes time on a packet, unless --delay asks for it: in
  * rows of `lab matrix` it stands for a program that thinks.
  *
- *	nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS] [--drop-port N ...]
+ *	nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--copy-range BYTES] [--delay MICROSECONDS] [--drop-port N ...]
  *
  * --drop-port makes it drop what goes to a UDP port over IPv4, as the policy of verdictd does in `lab faults`.
  *
@@ -56,7 +56,7 @@ static int drops(struct nfq_data *data)
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--delay MICROSECONDS] [--drop-port N ...]\n", stderr);
+	fputs("usage: nfq_reference --queue N [--cpu N] [--max-length N] [--receive-buffer BYTES] [--copy-range BYTES] [--delay MICROSECONDS] [--drop-port N ...]\n", stderr);
 	exit(2);
 }
 
@@ -80,13 +80,14 @@ int main(int argc, char **argv)
 		{"cpu", required_argument, NULL, 'c'},
 		{"max-length", required_argument, NULL, 'l'},
 		{"receive-buffer", required_argument, NULL, 'b'},
+		{"copy-range", required_argument, NULL, 'r'},
 		{"delay", required_argument, NULL, 'd'},
 		{"drop-port", required_argument, NULL, 'p'},
 		{0},
 	};
 	/* A packet is at most 64 KiB; the rest is headers and attributes. */
 	static char buffer[0xffff + 4096] __attribute__((aligned(8)));
-	long queue_number = -1, cpu = -1, max_length = 0, receive_buffer = 8 << 20;
+	long queue_number = -1, cpu = -1, max_length = 0, receive_buffer = 8 << 20, copy_range = 0xffff;
 	int option;
 	long micros;
 
@@ -96,6 +97,7 @@ int main(int argc, char **argv)
 		case 'c': cpu = number(optarg, CPU_SETSIZE - 1); break;
 		case 'l': max_length = number(optarg, INT32_MAX); break;
 		case 'b': receive_buffer = number(optarg, INT32_MAX); break;
+		case 'r': copy_range = number(optarg, 0xffff); break;
 		case 'd':
 			micros = number(optarg, 1000000000);
 			delay.tv_sec = micros / 1000000;
@@ -124,7 +126,7 @@ int main(int argc, char **argv)
 	struct nfq_q_handle *queue = nfq_create_queue(library, (uint16_t)queue_number, judge_packet, NULL);
 	if (!queue)
 		die("bind the queue");
-	if (nfq_set_mode(queue, NFQNL_COPY_PACKET, 0xffff) < 0)
+	if (nfq_set_mode(queue, NFQNL_COPY_PACKET, (uint32_t)copy_range) < 0)
 		die("set the copy mode");
 	if (max_length && nfq_set_queue_maxlen(queue, (uint32_t)max_length) < 0)
 		die("set the queue's length");

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -107,4 +108,17 @@ func OnCPU(cpu int, f func() error) error {
 		done <- f()
 	}()
 	return <-done
+}
+
+// ReadRSS is a process's resident memory in KiB.
+func ReadRSS(pid int) (int, error) {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0, fmt.Errorf("find process %d: %w", pid, err)
+	}
+	status, err := p.NewStatus()
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+	}
+	return int(status.VmRSS >> 10), nil
 }

@@ -144,11 +144,14 @@ func (s *soaking) start(g *testbed.Group, t *netlab.Topology, settings *config.C
 		MaxLength: int(settings.Queues.MaxLength),
 		Delay:     settings.Analysis.Delay, CPUs: s.cpus,
 	}
-	watched, daemon, err = f.StartBehindGuard(g, t.Queue, s.Verdictd, settings)
-	if daemon != nil {
-		watched = daemon
+	programs, guard, err := f.StartBehindGuard(g, t.Queue, s.Verdictd, settings)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case guard != nil:
+		return guard, guard, nil
 	}
-	return watched, daemon, err
+	return programs[0], nil, nil
 }
 
 // prepare makes the namespaces what the flows are to meet: an MTU, short timeouts, translation, and the rule behind the

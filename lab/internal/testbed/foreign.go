@@ -22,13 +22,14 @@ type Foreign struct {
 	MaxLength int
 	// receiveBuffer is in bytes; 0: what the program chooses.
 	ReceiveBuffer int
+	CopyRange     int           // bytes of each packet that the C programs have copied; 0: all
 	Delay         time.Duration // over each packet
 	CPUs          []int
 }
 
 // start starts the program in a namespace and waits until it has bound its queues: 0 and on, with a process or a
-// thread for each. The process is the first of them.
-func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) {
+// thread for each.
+func (f *Foreign) start(g *Group, ns *netlab.NetNS) (processes []*Process, err error) {
 	common := []string{"--max-length", strconv.Itoa(f.MaxLength)}
 	if f.Delay > 0 {
 		common = append(common, "--delay", strconv.Itoa(int(f.Delay.Microseconds())))
@@ -38,12 +39,17 @@ func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) 
 		if err != nil {
 			return nil, fmt.Errorf("find the lab's own executable, which is that program: %w", err)
 		}
-		return g.StartService(ns, lab, append([]string{"reference", "--queues", strconv.Itoa(f.Queues)}, common...)...)
+		p, err := g.StartService(ns, lab,
+			append([]string{"reference", "--queues", strconv.Itoa(f.Queues)}, common...)...)
+		return []*Process{p}, err
 	}
 	for i := range f.Queues {
 		args := append([]string{"--queue", strconv.Itoa(i)}, common...)
 		if f.ReceiveBuffer > 0 {
 			args = append(args, "--receive-buffer", strconv.Itoa(f.ReceiveBuffer))
+		}
+		if f.CopyRange > 0 {
+			args = append(args, "--copy-range", strconv.Itoa(f.CopyRange))
 		}
 		if i < len(f.CPUs) {
 			args = append(args, "--cpu", strconv.Itoa(f.CPUs[i]))
@@ -52,25 +58,23 @@ func (f *Foreign) start(g *Group, ns *netlab.NetNS) (first *Process, err error) 
 		if err != nil {
 			return nil, err
 		}
-		if first == nil {
-			first = p
-		}
+		processes = append(processes, p)
 	}
-	return first, nil
+	return processes, nil
 }
 
 // StartBehindGuard starts the program, the rules that feed it as a daemon's configuration says, and verdictd guard
 // before it: nil where that says that there is none.
-func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, c *config.Config) (program,
-	guard *Process, err error) {
-	if program, err = f.start(g, ns); err != nil {
-		return program, nil, err
+func (f *Foreign) StartBehindGuard(g *Group, ns *netlab.NetNS, verdictd string, c *config.Config) (
+	programs []*Process, guard *Process, err error) {
+	if programs, err = f.start(g, ns); err != nil {
+		return programs, nil, err
 	}
 	if err := QueueRules(ns, c); err != nil || c.Guard.Mode == vocabulary.GuardOff {
-		return program, nil, err
+		return programs, nil, err
 	}
 	guard, err = g.startGuard(ns, verdictd, c)
-	return program, guard, err
+	return programs, guard, err
 }
 
 // foreignTable is the nftables table of rules that feed another program.

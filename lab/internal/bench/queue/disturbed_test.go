@@ -15,7 +15,7 @@ func TestDisturbed(t *testing.T) {
 	}
 	// One that failed tells nothing of its round.
 	samples = append(samples, sample{Round: 6, Variant: floorVariant, CPUPerPacket: 9, Invalid: "lost some"})
-	if n := markDisturbed(samples); n != 2 {
+	if n := markDisturbed(samples, floorVariant); n != 2 {
 		t.Errorf("%d rounds were disturbed, want 2", n)
 	}
 	var marked []int
@@ -29,7 +29,7 @@ func TestDisturbed(t *testing.T) {
 	}
 	b := Result{}
 	b.Samples = samples
-	b.judge(nil, nil)
+	b.judge(variants, nil, nil)
 	for i := range b.Variants {
 		if v := &b.Variants[i]; v.Variant == "mmsg" && v.ValidRounds != 3 {
 			t.Errorf("%d rounds of mmsg count, want 3", v.ValidRounds)

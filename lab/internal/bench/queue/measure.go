@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -84,7 +83,7 @@ func (b *comparison) try(ctx context.Context, v *variant, dir string, s *sample)
 // with has a variant judge in a namespace of its own while f runs.
 func (b *comparison) with(ctx context.Context, v *variant, dir string, f func(ctx context.Context, ns *netlab.NetNS,
 	daemons []*testbed.Process, statistics string) error) (err error) {
-	t, err := testbed.NewTopology(report.PlacementOutput, "ipv4")
+	t, err := testbed.NewTopology(report.PlacementOutput, b.under(v).family)
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func (b *comparison) closed(ctx context.Context, v *variant, ns *netlab.NetNS, d
 	statistics string, s *sample) error {
 	failed := b.load(ctx, v, ns, daemons, s)
 	// Also where packets are missing: here is why.
-	q, err := kernelCount(ns)
+	q, err := kernelCount(ns, b.under(v).queues)
 	if err != nil {
 		return errors.Join(failed, err)
 	}
@@ -152,20 +151,20 @@ type turnLoad interface {
 
 // open makes the load of a variant's case in the calling thread's namespace.
 func (b *comparison) open(v *variant) (turnLoad, error) {
+	at := b.under(v)
 	if v.load != caseSettled {
-		l, err := openFresh(v.load.burstOf(), v.load == caseAnswer, b.window, b.payload)
+		l, err := openFresh(v.load.burstOf(), v.load == caseAnswer, at.window, at.payload)
 		return &freshTurn{l, b.flows(v)}, err
 	}
-	n := netlab.Networks["ipv4"]
-	l, err := openLoad(netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows], b.window,
-		b.payload)
+	target, sources := at.addresses()
+	l, err := openLoad(target, sources, at.window, at.payload)
 	return &settledTurn{l, b.packets}, err
 }
 
 // load sends the packets and measures what the processes take over them, and the sends.
 func (b *comparison) load(ctx context.Context, v *variant, ns *netlab.NetNS, daemons []*testbed.Process,
 	s *sample) error {
-	return bench.OnCPU(b.loadCPU, func() error {
+	return bench.OnCPU(b.loadCPU(), func() error {
 		return ns.Do(func() (err error) {
 			l, err := b.open(v)
 			if err != nil {
@@ -212,6 +211,18 @@ func readAll(processes []*testbed.Process) (bench.CPUUsage, error) {
 			return nil, err
 		}
 		maps.Copy(sum, usage)
+	}
+	return sum, nil
+}
+
+// readRSS is the resident memory of all processes together, in KiB.
+func readRSS(processes []*testbed.Process) (sum int, err error) {
+	for _, p := range processes {
+		rss, err := bench.ReadRSS(p.Cmd.Process.Pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += rss
 	}
 	return sum, nil
 }

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,15 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfq"
-	"verdictd/lab/internal/testbed"
 )
 
 // A pacedLoad sends packets when they are due, whatever became of those before: so a program that stands still for a
 // while is charged with all packets of that while, and not with one. It is on the thread that opened it, which polls.
 type pacedLoad struct {
-	flows []int
-	sink  int
-	size  int // of a packet's payload, at least stampSize
+	flowSockets
+	size int // of a packet's payload, at least stampSize
 
 	next int // flow to send
 
@@ -38,48 +35,14 @@ const stampSize = 8 + 4 + 4
 
 // openPaced makes the sockets in the calling thread's network namespace.
 func openPaced(target netip.AddrPort, sources []netip.Addr, size int) (_ *pacedLoad, err error) {
-	const batch = 256
-	l := &pacedLoad{sink: -1, size: max(size, stampSize), in: newDatagrams(batch, stampSize)}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
-		}
-	}()
-	l.out = make([]byte, maxChunk*l.size)
-	l.arrived = make([]int, len(sources))
-	if l.sink, err = udpSocket(target); err != nil {
-		return nil, err
-	}
-	const room = 1 << 15 // packets: what arrives while this thread sends
-	if err := testbed.RoomToReceive(l.sink, room); err != nil {
-		return nil, err
-	}
-	for _, source := range sources {
-		fd, err := udpSocket(netip.AddrPortFrom(source, 0))
-		if err != nil {
-			return nil, err
-		}
-		l.flows = append(l.flows, fd)
-		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: target.Addr().As4(),
-			Port: int(target.Port())}); err != nil {
-			return nil, fmt.Errorf("connect to %v: %w", target, err)
-		}
-		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, l.size); err != nil {
-			return nil, fmt.Errorf("set UDP_SEGMENT (needs Linux 4.18): %w", err)
-		}
-	}
-	return l, nil
-}
-
-// Close closes the sockets.
-func (l *pacedLoad) Close() error {
-	var errs []error
-	for _, fd := range append(slices.Clone(l.flows), l.sink) {
-		if fd >= 0 {
-			errs = append(errs, unix.Close(fd))
-		}
-	}
-	return errors.Join(errs...)
+	const (
+		batch = 256
+		room  = 1 << 15 // packets: what arrives while this thread sends
+	)
+	l := &pacedLoad{size: max(size, stampSize), in: newDatagrams(batch, stampSize)}
+	l.out, l.arrived = make([]byte, maxChunk*l.size), make([]int, len(sources))
+	l.flowSockets, err = openFlows(target, sources, l.size, room)
+	return l, err
 }
 
 // giveUpAfter is when packets under way are given up, once nothing arrives any more.
@@ -181,6 +144,27 @@ func (l *pacedLoad) fairness() float64 {
 		return float64(slices.Min(l.arrived)) / float64(most)
 	}
 	return 0
+}
+
+// queueFairness is the least that a flow got of a queue on average, by what one of the queue with most got.
+func (l *pacedLoad) queueFairness(queueOf []int) float64 {
+	arrived, flows := map[int]float64{}, map[int]float64{}
+	for flow, queue := range queueOf {
+		arrived[queue] += float64(l.arrived[flow])
+		flows[queue]++
+	}
+	var least, most float64
+	for queue := range arrived {
+		each := arrived[queue] / flows[queue]
+		if least == 0 || each < least {
+			least = each
+		}
+		most = max(most, each)
+	}
+	if most == 0 {
+		return 1 // one queue
+	}
+	return least / most
 }
 
 // socketDrops is what the sink's own buffer lost so far, which is the load's fault and not the program's.

@@ -24,6 +24,7 @@ type latencySettings struct {
 	Seconds     float64   `json:"seconds"`
 	Flows       int       `json:"flows"`
 	Payload     int       `json:"payload_bytes"`
+	Queues      int       `json:"queues"`
 	QueueLength int       `json:"queue_length"`
 	LoadCPU     int       `json:"load_cpu"`
 	DaemonCPU   int       `json:"daemon_cpu"`
@@ -69,7 +70,11 @@ type point struct {
 	P99           float64 `json:"p99_us"`
 	P999          float64 `json:"p99_9_us"`
 	Max           float64 `json:"max_us"`
-	Fairness      float64 `json:"fairness"`     // the least that a flow got, by the most
+	Fairness      float64 `json:"fairness"` // the least that a flow got, by the most
+	// QueueFairness is the same of the average flow of each queue. RSS is of all the program's processes.
+	QueueFairness float64 `json:"queue_fairness"`
+	RSSBefore     int     `json:"rss_before_kib"`
+	RSSAfter      int     `json:"rss_after_kib"`
 	SendLate      float64 `json:"send_late_us"` // how much behind its time the load itself was at most
 }
 
@@ -115,6 +120,9 @@ func (c *LatencyConfig) figureNames() (names []string) {
 			}
 		}
 	}
+	for _, at := range c.points() {
+		names = append(names, figureName(best, at.name(), "goodput"))
+	}
 	return names
 }
 
@@ -138,11 +146,14 @@ type pointSummary struct {
 	SocketDropped int     `json:"socket_dropped"`
 	Unexplained   int     `json:"unexplained"`
 	Fairness      float64 `json:"fairness"` // the least of all rounds
+	QueueFairness float64 `json:"queue_fairness"`
+	RSSGrowth     int     `json:"rss_growth_kib"` // the most of all rounds, in one rate's turn
+	RSS           int     `json:"rss_kib"`        // the most of all rounds
 }
 
 // summarisePoint puts the rounds of one together; nil where there are none.
 func summarisePoint(samples []openSample, variant, name string) *pointSummary {
-	s := &pointSummary{Variant: variant, Name: name, Fairness: 1}
+	s := &pointSummary{Variant: variant, Name: name, Fairness: 1, QueueFairness: 1}
 	var rate, goodput, p50, p99, p999, most []float64
 	for i := range samples {
 		if samples[i].Variant != variant || samples[i].Invalid != "" {
@@ -159,7 +170,8 @@ func summarisePoint(samples []openSample, variant, name string) *pointSummary {
 			s.Sent, s.Arrived = s.Sent+p.Sent, s.Arrived+p.Arrived
 			s.QueueDropped, s.UserDropped = s.QueueDropped+int(p.QueueDropped), s.UserDropped+int(p.UserDropped)
 			s.SocketDropped, s.Unexplained = s.SocketDropped+int(p.SocketDropped), s.Unexplained+p.Unexplained
-			s.Fairness = min(s.Fairness, p.Fairness)
+			s.Fairness, s.QueueFairness = min(s.Fairness, p.Fairness), min(s.QueueFairness, p.QueueFairness)
+			s.RSSGrowth, s.RSS = max(s.RSSGrowth, p.RSSAfter-p.RSSBefore), max(s.RSS, p.RSSAfter)
 		}
 	}
 	if s.Rounds == 0 {
@@ -176,7 +188,7 @@ func (r *LatencyResult) judge(c *LatencyConfig, required []bench.Requirement, mi
 	medians := map[string]float64{}
 	var usual []bench.Ratio
 	for _, at := range c.points() {
-		for _, variant := range LatencyNames() {
+		for i, variant := range LatencyNames() {
 			s := summarisePoint(r.Samples, variant, at.name())
 			if s == nil {
 				continue
@@ -185,6 +197,9 @@ func (r *LatencyResult) judge(c *LatencyConfig, required []bench.Requirement, mi
 			for name, spread := range map[string]*bench.Spread{"p50": s.P50, "p99": s.P99, "p99.9": s.P999, "max": s.Max,
 				"goodput": s.Goodput} {
 				medians[figureName(variant, at.name(), name)] = spread.Median
+			}
+			if most := figureName(best, at.name(), "goodput"); isOther(&openVariants[i]) {
+				medians[most] = max(medians[most], s.Goodput.Median)
 			}
 			if s.Unexplained != 0 {
 				// nfqnl_enqueue_packet() frees what is left of a GSO packet when one of its segments finds
@@ -197,6 +212,8 @@ func (r *LatencyResult) judge(c *LatencyConfig, required []bench.Requirement, mi
 		for _, f := range []string{"p99", "p99.9", "goodput"} {
 			usual = append(usual, bench.RatioOf(figureName("mmsg+hold", at.name(), f), figureName("c", at.name(), f)))
 		}
+		usual = append(usual, bench.RatioOf(figureName("mmsg+hold", at.name(), "goodput"),
+			figureName(best, at.name(), "goodput")))
 	}
 	for name, err := range missing {
 		r.Note("%s: not measured: %v", name, err)
@@ -211,17 +228,20 @@ func (r *LatencyResult) WriteText(w io.Writer) error {
 	var text strings.Builder
 	h, s := &r.Host, &r.Settings
 	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
-	fmt.Fprintf(&text, "%d rounds of %gs at each rate; %d flows, %d bytes of payload, a queue of %d packets.\n", s.Rounds,
-		s.Seconds, s.Flows, s.Payload, s.QueueLength)
+	fmt.Fprintf(&text, "%d rounds of %gs at each rate; %d flows, %d bytes of payload, %d queues of %d packets.\n", s.Rounds,
+		s.Seconds, s.Flows, s.Payload, s.Queues, s.QueueLength)
 	fmt.Fprintf(&text, "Times are from when a packet was due to when it was seen, medians of the rounds; x is the "+
-		"program's capacity.\n\n")
+		"program's capacity.\nFairness is the least that a flow got by the most, and the same of the queues' average "+
+		"flows; memory is the most that the program had, and by how much it grew in a turn at most.\nIn ratios, best is "+
+		"the floor or C, whichever did more.\n\n")
 	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "at\tprogram\tpackets/s\tarrived/s\tp50 us\tp99 us\tp99.9 us\tmax us\tlost\tfairness")
+	fmt.Fprintln(t, "at\tprogram\tpackets/s\tarrived/s\tp50 us\tp99 us\tp99.9 us\tmax us\tlost\tfairness\tof queues\tMiB\tgrown")
 	for i := range r.Points {
 		p := &r.Points[i]
-		fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f %%\t%.2f\n", p.Name, p.Variant, p.Rate.Median,
+		fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f %%\t%.2f\t%.2f\t%.1f\t%.1f\n", p.Name, p.Variant, p.Rate.Median,
 			p.Goodput.Median, p.P50.Median, p.P99.Median, p.P999.Median, p.Max.Median,
-			100*float64(p.Sent-p.Arrived)/float64(p.Sent), p.Fairness)
+			100*float64(p.Sent-p.Arrived)/float64(p.Sent), p.Fairness, p.QueueFairness,
+			float64(p.RSS)/kibPerMiB, float64(p.RSSGrowth)/kibPerMiB)
 	}
 	if err := t.Flush(); err != nil {
 		return err

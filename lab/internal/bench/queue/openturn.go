@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"verdictd/internal/netlab"
+	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
@@ -21,6 +22,7 @@ type LatencyConfig struct {
 	Rates, Loads []float64
 	Duration     time.Duration // of each rate's turn
 	Payload      int           // bytes
+	Queues       int
 	Only         []string
 	Reference    string
 	Require      string
@@ -38,19 +40,19 @@ var openVariants = []variant{
 }
 
 // LatencyNames are the variants, in their order.
-func LatencyNames() []string {
-	names := make([]string, len(openVariants))
-	for i := range openVariants {
-		names[i] = openVariants[i].name()
-	}
-	return names
-}
+func LatencyNames() []string { return names(openVariants) }
+
+// best stands for the other program that does most at a rate, in ratios of goodput.
+const best = "best"
+
+// isOther says whether a variant is none of verdictd's.
+func isOther(v *variant) bool { return v.program == floor || v.program == library }
 
 // Validate says all that is wrong.
 func (c *LatencyConfig) Validate() error {
 	_, err := bench.ParseRequirements(c.Require, c.figureNames())
 	errs := []error{err, bench.KnownOnly(c.Only, LatencyNames()), testbed.Within("--rounds", c.Rounds, 1, 1000),
-		testbed.Within("--payload", c.Payload, stampSize, 1472)}
+		testbed.Within("--payload", c.Payload, stampSize, 1472), testbed.Within("--queues", c.Queues, 1, 64)}
 	for _, rate := range c.Rates {
 		if !(rate >= 10 && rate <= 5e6) {
 			errs = append(errs, fmt.Errorf("--rate %g: packets a second, 10 to 5000000", rate))
@@ -76,12 +78,12 @@ func RunLatency(ctx context.Context, t *testbed.Testbed, c *LatencyConfig, w io.
 	const capacityPackets, capacityWindow = 50_000, 256
 	b := &comparison{
 		Programs: t.Programs, reference: c.Reference, window: capacityWindow, payload: c.Payload,
-		packets: capacityPackets, loadCPU: t.CPUs[0], daemonCPU: t.CPUs[min(1, len(t.CPUs)-1)],
+		packets: capacityPackets, queues: c.Queues, cpus: t.CPUs,
 	}
 	r := &LatencyResult{Head: bench.Head[report.Host, latencySettings, openSample]{
 		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: latencySettings{
 			Rounds: c.Rounds, Rates: c.Rates, Loads: c.Loads, Seconds: c.Duration.Seconds(), Flows: settledFlows,
-			Payload: c.Payload, QueueLength: b.maxLength(), LoadCPU: b.loadCPU, DaemonCPU: b.daemonCPU,
+			Payload: c.Payload, Queues: c.Queues, QueueLength: (&conditions{window: b.window}).maxLength(), LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
 		},
 	}}
 	missing := bench.LeftOut(LatencyNames(), c.Only, func(i int) error { return b.canRun(&openVariants[i]) })
@@ -98,9 +100,10 @@ func RunLatency(ctx context.Context, t *testbed.Testbed, c *LatencyConfig, w io.
 // measureOpen is one variant's turn.
 func (b *comparison) measureOpen(ctx context.Context, c *LatencyConfig, v *variant, round int, dir string) openSample {
 	s := openSample{Round: round, Variant: v.name()}
-	err := b.with(ctx, v, dir, func(ctx context.Context, ns *netlab.NetNS, _ []*testbed.Process, _ string) error {
-		return bench.OnCPU(b.loadCPU, func() error {
-			return ns.Do(func() error { return b.atRates(ctx, c, v, ns, &s) })
+	err := b.with(ctx, v, dir, func(ctx context.Context, ns *netlab.NetNS, daemons []*testbed.Process,
+		_ string) error {
+		return bench.OnCPU(b.loadCPU(), func() error {
+			return ns.Do(func() error { return b.atRates(ctx, c, &openTurn{b.under(v), v, ns, daemons}, &s) })
 		})
 	})
 	if err != nil {
@@ -109,12 +112,18 @@ func (b *comparison) measureOpen(ctx context.Context, c *LatencyConfig, v *varia
 	return s
 }
 
+// An openTurn is what judges while packets are sent at rates.
+type openTurn struct {
+	conditions
+	v       *variant
+	ns      *netlab.NetNS
+	daemons []*testbed.Process
+}
+
 // atRates finds out what the program can do, and then sends at each rate.
-func (b *comparison) atRates(ctx context.Context, c *LatencyConfig, v *variant, ns *netlab.NetNS,
-	s *openSample) (err error) {
-	n := netlab.Networks["ipv4"]
-	target, sources := netip.AddrPortFrom(n.Target, testbed.Port), n.SourceList()[:settledFlows]
-	if v.program != nothing {
+func (b *comparison) atRates(ctx context.Context, c *LatencyConfig, t *openTurn, s *openSample) (err error) {
+	target, sources := t.addresses()
+	if t.v.program != nothing {
 		if s.Capacity, err = b.capacity(ctx, target, sources); err != nil {
 			return fmt.Errorf("find out the capacity: %w", err)
 		}
@@ -128,6 +137,10 @@ func (b *comparison) atRates(ctx context.Context, c *LatencyConfig, v *variant, 
 	if err := l.send(ctx, 400, 400, 0); err != nil {
 		return err
 	}
+	queueOf, err := t.queuesOfFlows(ctx, l)
+	if err != nil {
+		return err
+	}
 	turn := uint32(0)
 	for _, at := range c.points() {
 		rate := at.rate
@@ -137,14 +150,55 @@ func (b *comparison) atRates(ctx context.Context, c *LatencyConfig, v *variant, 
 			}
 		}
 		turn++
-		p, err := b.atRate(ctx, l, ns, rate, c.Duration, turn)
+		p, err := t.atRate(ctx, l, rate, c.Duration, turn)
 		if err != nil {
 			return fmt.Errorf("%s: %w", at.name(), err)
 		}
-		p.Name = at.name()
+		p.Name, p.QueueFairness = at.name(), l.queueFairness(queueOf)
 		s.Points = append(s.Points, p)
 	}
 	return nil
+}
+
+// queuesOfFlows finds out which queue each flow goes through: one packet of each, and whose number has grown. It is nil
+// where that does not matter.
+func (t *openTurn) queuesOfFlows(ctx context.Context, l *pacedLoad) ([]int, error) {
+	if t.v.program == nothing || t.queues == 1 {
+		return nil, nil
+	}
+	seen := func() ([]uint32, error) {
+		had := make([]uint32, t.queues)
+		return had, t.ns.Do(func() error {
+			queues, err := nfq.ReadKernelQueues()
+			for _, q := range queues {
+				if int(q.Queue) < t.queues {
+					had[q.Queue] = q.IDSequence
+				}
+			}
+			return err
+		})
+	}
+	queueOf := make([]int, len(l.flows))
+	for range l.flows {
+		before, err := seen()
+		if err != nil {
+			return nil, err
+		}
+		flow := l.next
+		if err := l.send(ctx, 400, 1, 0); err != nil {
+			return nil, err
+		}
+		after, err := seen()
+		if err != nil {
+			return nil, err
+		}
+		for queue := range after {
+			if after[queue] != before[queue] {
+				queueOf[flow] = queue
+			}
+		}
+	}
+	return queueOf, nil
 }
 
 // capacity is how many packets a second come through where as many are under way as the program likes.
@@ -165,10 +219,13 @@ func (b *comparison) capacity(ctx context.Context, target netip.AddrPort, source
 }
 
 // atRate sends for a while, and says what became of it.
-func (b *comparison) atRate(ctx context.Context, l *pacedLoad, ns *netlab.NetNS, rate float64, d time.Duration,
-	turn uint32) (p point, err error) {
-	before, err := kernelCount(ns)
+func (t *openTurn) atRate(ctx context.Context, l *pacedLoad, rate float64, d time.Duration, turn uint32) (p point,
+	err error) {
+	before, err := kernelCount(t.ns, t.queues)
 	if err != nil {
+		return p, err
+	}
+	if p.RSSBefore, err = readRSS(t.daemons); err != nil {
 		return p, err
 	}
 	lostBefore, err := l.socketDrops()
@@ -179,8 +236,11 @@ func (b *comparison) atRate(ctx context.Context, l *pacedLoad, ns *netlab.NetNS,
 	if err := l.send(ctx, rate, p.Sent, turn); err != nil {
 		return p, err
 	}
-	after, err := kernelCount(ns)
+	after, err := kernelCount(t.ns, t.queues)
 	if err != nil {
+		return p, err
+	}
+	if p.RSSAfter, err = readRSS(t.daemons); err != nil {
 		return p, err
 	}
 	lost, err := l.socketDrops()

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"verdictd/internal/report"
+	"verdictd/internal/vocabulary"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
 )
@@ -17,6 +18,9 @@ type Config struct {
 	Fresh   int // the same in a turn of new flows
 	Window  int // packets under way at most
 	Payload int // bytes of each packet's payload
+	Copy    int // bytes of each packet that programs get; 0: all
+	// Cases are the groups of variants that are measured, the usual one where none is named.
+	Cases []string
 	// Only are names of variants, all without any. Reference is the C program. Require are bounds on ratios, see
 	// bench.ParseRequirements.
 	Only      []string
@@ -26,8 +30,13 @@ type Config struct {
 
 // Validate says all that is wrong.
 func (c *Config) Validate() error {
-	_, err := bench.ParseRequirements(c.Require, figureNames())
-	return errors.Join(err, bench.KnownOnly(c.Only, Names()),
+	if err := knownCases(c.Cases); err != nil {
+		return err
+	}
+	list := chosen(c.Cases)
+	_, err := bench.ParseRequirements(c.Require, figureNames(list))
+	return errors.Join(err, bench.KnownOnly(c.Only, names(list)),
+		testbed.Within("--copy", c.Copy, 0, vocabulary.MaxCopyRange),
 		testbed.Within("--rounds", c.Rounds, 1, 1000), testbed.Within("--packets", c.Packets, 1000, 100_000_000),
 		testbed.Within("--fresh", c.Fresh, 1000, 4_000_000), testbed.Within("--window", c.Window, 1, 65536),
 		testbed.Within("--payload", c.Payload, 1, 8192))
@@ -35,27 +44,27 @@ func (c *Config) Validate() error {
 
 // Run gives every variant its turn in every round, with its progress on w.
 func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Result, error) {
-	required, err := bench.ParseRequirements(c.Require, figureNames())
+	list := chosen(c.Cases)
+	required, err := bench.ParseRequirements(c.Require, figureNames(list))
 	if err != nil {
 		return nil, err
 	}
 	b := comparison{
-		Programs: t.Programs, reference: c.Reference, window: c.Window, payload: c.Payload, packets: c.Packets, fresh: c.Fresh,
-		loadCPU: t.CPUs[0], daemonCPU: t.CPUs[min(1, len(t.CPUs)-1)],
+		Programs: t.Programs, reference: c.Reference, window: c.Window, payload: c.Payload, packets: c.Packets,
+		fresh: c.Fresh, copied: c.Copy, cpus: t.CPUs, variants: list,
 	}
 	result := &Result{Head: bench.Head[report.Host, settings, sample]{
 		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
 			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: settledFlows,
-			Payload: c.Payload,
-			LoadCPU: b.loadCPU, DaemonCPU: b.daemonCPU,
+			Payload: c.Payload, Copy: c.Copy, LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
 		},
 	}}
-	missing := bench.LeftOut(Names(), c.Only, func(i int) error { return b.canRun(&variants[i]) })
+	missing := bench.LeftOut(names(list), c.Only, func(i int) error { return b.canRun(&list[i]) })
 	result.Samples, err = b.rounds(ctx, c.Rounds, missing, w)
 	if err != nil {
 		return nil, err
 	}
 	result.Interrupted = ctx.Err() != nil
-	result.judge(required, missing)
+	result.judge(list, required, missing)
 	return result, nil
 }

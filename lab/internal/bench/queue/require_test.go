@@ -19,7 +19,7 @@ func TestParseRequirements(t *testing.T) {
 		"burst:mmsg+hold@path/burst:mmsg@path<=1.5": {{Ratio: bench.RatioOf("burst:mmsg+hold@path", "burst:mmsg@path"),
 			Most: 1.5}},
 	} {
-		if got, err := bench.ParseRequirements(text, figureNames()); err != nil || !slices.Equal(got, want) {
+		if got, err := bench.ParseRequirements(text, figureNames(variants)); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
 		}
 	}
@@ -39,7 +39,7 @@ func TestParseRequirementsRefuses(t *testing.T) {
 		"mmsg/c/mmsg<=0.7":  `no variant "c/mmsg"`,
 		"mmsg /c <= -1e300": "not a number above 0",
 	} {
-		if list, err := bench.ParseRequirements(text, figureNames()); err == nil ||
+		if list, err := bench.ParseRequirements(text, figureNames(variants)); err == nil ||
 			!strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, %v; want it to say %q", text, list, err, says)
 		}

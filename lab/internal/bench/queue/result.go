@@ -24,6 +24,7 @@ type settings struct {
 	Window    int `json:"window"`
 	Flows     int `json:"flows"`
 	Payload   int `json:"payload_bytes"`
+	Copy      int `json:"copy_bytes"`
 	LoadCPU   int `json:"load_cpu"`
 	DaemonCPU int `json:"daemon_cpu"`
 }
@@ -45,21 +46,24 @@ type summary struct {
 // atPath names the figure of the whole path.
 const atPath = "@path"
 
+const kibPerMiB = 1 << 10
+
 // figureNames are the names that ratios are of.
-func figureNames() []string {
-	names := Names()
-	for i := range variants {
-		names = append(names, variants[i].name()+atPath)
+func figureNames(list []variant) []string {
+	figures := names(list)
+	for i := range list {
+		figures = append(figures, list[i].name()+atPath)
 	}
-	return names
+	return figures
 }
 
-// ratios are those that are always shown.
+// ratios are those of the usual case that are always shown.
 var ratios = []bench.Ratio{
 	bench.RatioOf("mmsg", "floor"),
 	bench.RatioOf("mmsg+hold+metrics", "floor"),
 	bench.RatioOf("mmsg+hold+metrics", "c"),
 	bench.RatioOf("mmsg+hold+metrics", "gonfqueue"),
+	bench.RatioOf("mmsg+hold+metrics", "go"),
 	bench.RatioOf("mmsg+hold+metrics", "mmsg+hold"),
 	bench.RatioOf("mmsg+hold+1000 rules", "mmsg+hold+metrics"),
 	bench.RatioOf("mmsg+hold+1000 rules", "floor"),
@@ -79,10 +83,10 @@ var ratios = []bench.Ratio{
 }
 
 // summarise puts the rounds of each variant together. Missing says why a variant was not run at all.
-func summarise(samples []sample, missing map[string]error) []summary {
+func summarise(variants []variant, samples []sample, missing map[string]error) []summary {
 	var list []summary
-	for i := range variants {
-		s := summary{Variant: variants[i].name()}
+	for _, name := range names(variants) {
+		s := summary{Variant: name}
 		var cpu, path, rate, receive, first, held []float64
 		invalid := ""
 		add := func(to *[]float64, x *float64) {
@@ -119,8 +123,8 @@ func summarise(samples []sample, missing map[string]error) []summary {
 }
 
 // judge fills in ratios, notes and the verdict.
-func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
-	b.Variants, b.Notes = summarise(b.Samples, missing), []string{}
+func (b *Result) judge(list []variant, required []bench.Requirement, missing map[string]error) {
+	b.Variants, b.Notes = summarise(list, b.Samples, missing), []string{}
 	medians, widths := map[string]float64{}, map[string]float64{}
 	for i := range b.Variants {
 		s := &b.Variants[i]
@@ -136,7 +140,7 @@ func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
 	}
 	b.noteDisturbed()
 	b.NoteOneCPU(b.Settings.LoadCPU, b.Settings.DaemonCPU, "the daemon")
-	b.Ratios = bench.CompareMedians(medians, ratios, required)
+	b.Ratios = bench.CompareMedians(medians, ratiosOf(list), required)
 	for i := range b.Ratios {
 		if width, ok := widths[b.Ratios[i].Under]; ok {
 			b.Ratios[i].UnderSpread = &width
@@ -144,6 +148,13 @@ func (b *Result) judge(required []bench.Requirement, missing map[string]error) {
 	}
 	b.Verdict = bench.JudgeRatios(b.Ratios, bench.FailedTurns(b.Samples, b.Interrupted),
 		"Every packet of every round arrived; no bounds were required.")
+}
+
+func copiedText(n int) string {
+	if n == 0 {
+		return "whole packets copied"
+	}
+	return fmt.Sprintf("%d bytes of each packet copied", n)
 }
 
 // noteDisturbed says how many rounds do not count.
@@ -167,7 +178,8 @@ func (b *Result) WriteText(w io.Writer) error {
 	fmt.Fprintf(&text, "%d rounds of %d packets with %d bytes of payload in %d settled flows, or %d in new flows: "+
 		"bursts of %d, or one packet and its answer;\n",
 		s.Rounds, s.Packets, s.Payload, s.Flows, s.Fresh, caseBurst.burstOf())
-	fmt.Fprintf(&text, "at most %d under way; one queue, everything accepted.\n", s.Window)
+	fmt.Fprintf(&text, "at most %d under way; one queue, everything accepted, %s. A name before a colon says "+
+		"what is otherwise.\n", s.Window, copiedText(s.Copy))
 	fmt.Fprintf(&text, "The program runs on CPU %d, the load on CPU %d. CPU is all time of the program's threads, "+
 		"and of verdictd guard's before another one; path adds the sends, in which are rules and conntrack.\n",
 		s.DaemonCPU, s.LoadCPU)

@@ -13,7 +13,7 @@ import (
 // judged is a result of rounds in which mmsg took 2 and c 4 microseconds, and gonfqueue was not there.
 func judged(t *testing.T, require string, more ...sample) *Result {
 	t.Helper()
-	required, err := bench.ParseRequirements(require, figureNames())
+	required, err := bench.ParseRequirements(require, figureNames(variants))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func judged(t *testing.T, require string, more ...sample) *Result {
 		{Round: 2, Variant: "c", CPUPerPacket: 4, PacketsPerSecond: 500},
 	}
 	b.Samples = append(b.Samples, more...)
-	b.judge(required, map[string]error{"gonfqueue": errors.New("it is not built")})
+	b.judge(variants, required, map[string]error{"gonfqueue": errors.New("it is not built")})
 	return b
 }
 
@@ -73,7 +73,7 @@ func TestJudgeBench(t *testing.T) {
 func TestJudgeInterruptedBench(t *testing.T) {
 	b := judged(t, "")
 	b.Interrupted = true
-	b.judge(nil, nil)
+	b.judge(variants, nil, nil)
 	if b.Verdict.OK || b.Variants[2].NotMeasured != "interrupted" {
 		t.Errorf("verdict %+v, %+v", b.Verdict, b.Variants[2])
 	}

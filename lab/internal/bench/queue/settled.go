@@ -10,8 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
-
-	"verdictd/lab/internal/testbed"
 )
 
 const (
@@ -25,6 +23,9 @@ const (
 // maxChunk is how many packets one send may hold: UDP_MAX_SEGMENTS was 64 at first, and is 128 now.
 const maxChunk = 64
 
+// inboxMost is how many packets one receive takes at most: UIO_MAXIOV.
+const inboxMost = 1024
+
 // maxDatagram is the longest payload of a UDP datagram over IPv4, in bytes.
 const maxDatagram = 65507
 
@@ -33,14 +34,12 @@ const maxDatagram = 65507
 //
 // One CPU has to send faster than the fastest daemon judges, or that one is measured half idle, with a wake-up for
 // every few packets, and the slower ones are not. Even sendmmsg is too slow for that. So a chunk of packets goes down
-// as one with UDP_SEGMENT (Linux 4.18); it is nfnetlink_queue that makes packets of it, as it does unless
-// NFQA_CFG_F_GSO is set.
+// as one with UDP_SEGMENT (Linux 4.18).
 //
 // The thread polls and never sleeps. Were it to wait in a receive, waking it would be work of the daemon, whose verdict
 // delivers the packet, and the more so the faster the daemon is.
 type load struct {
-	flows   []int // sockets, one a flow
-	sink    int   // the socket that all of them send to
+	flowSockets
 	window  int
 	chunk   int    // packets a send
 	next    int    // flow to send
@@ -53,61 +52,16 @@ type load struct {
 }
 
 // openLoad makes the sockets in the calling thread's network namespace.
-func openLoad(target netip.AddrPort, sources []netip.Addr, window, size int) (_ *load, err error) {
+func openLoad(target netip.AddrPort, sources []netip.Addr, window, size int) (*load, error) {
 	chunk := min(max(1, window/8), maxChunk, maxDatagram/size)
-	l := &load{sink: -1, window: window, chunk: chunk, size: size, payload: make([]byte, chunk*size),
-		in: newInbox(window, size), patience: deliveredWithin}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("open the load's sockets: %w", err), l.Close())
-		}
-	}()
+	l := &load{window: window, chunk: chunk, size: size, payload: make([]byte, chunk*size),
+		in: newInbox(min(window, inboxMost), size), patience: deliveredWithin}
 	if err := l.meter.open(); err != nil {
 		return nil, err
 	}
-	if l.sink, err = udpSocket(target); err != nil {
-		return nil, err
-	}
-	if err := testbed.RoomToReceive(l.sink, window); err != nil {
-		return nil, err
-	}
-	for _, source := range sources {
-		fd, err := udpSocket(netip.AddrPortFrom(source, 0))
-		if err != nil {
-			return nil, err
-		}
-		l.flows = append(l.flows, fd)
-		if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: target.Addr().As4(),
-			Port: int(target.Port())}); err != nil {
-			return nil, fmt.Errorf("connect to %v: %w", target, err)
-		}
-		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, size); err != nil {
-			return nil, fmt.Errorf("set UDP_SEGMENT (needs Linux 4.18): %w", err)
-		}
-	}
-	return l, nil
-}
-
-func udpSocket(local netip.AddrPort) (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: local.Addr().As4(), Port: int(local.Port())}); err != nil {
-		return -1, errors.Join(fmt.Errorf("bind to %v: %w", local, err), unix.Close(fd))
-	}
-	return fd, nil
-}
-
-// Close closes the sockets.
-func (l *load) Close() error {
-	var errs []error
-	for _, fd := range append(l.flows, l.sink) {
-		if fd >= 0 {
-			errs = append(errs, unix.Close(fd))
-		}
-	}
-	return errors.Join(errs...)
+	var err error
+	l.flowSockets, err = openFlows(target, sources, size, window)
+	return l, err
 }
 
 // send sends packets and returns when all of them have arrived.

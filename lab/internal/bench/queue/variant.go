@@ -20,9 +20,6 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-// queueNumber is the queue's number.
-const queueNumber = 0
-
 // A loadCase is what the packets are.
 type loadCase string
 
@@ -44,6 +41,7 @@ func (c loadCase) burstOf() int {
 // A variant is a program that accepts all, with or without a guard, in one of the cases.
 type variant struct {
 	load    loadCase
+	at      conditions
 	base    string
 	program program
 	guard   vocabulary.GuardMode
@@ -53,8 +51,8 @@ type variant struct {
 	// rules is how many rules verdictd has, none of which matches. metrics has it serve /metrics.
 	rules   int
 	metrics bool
-	// sets has verdictd look each packet's source up in a million prefixes, none of which has it.
-	sets bool
+	// prefixes is in how many verdictd looks each packet's source up, none of which has it.
+	prefixes int
 	// flow has verdicts be for flows, so that the kernel lets go what comes after the first packet.
 	flow bool
 	// failOpen has the kernel accept what finds verdictd's queue full.
@@ -69,16 +67,20 @@ const (
 	gonfqueue                // verdictd with that backend
 	library                  // the C program on libnetfilter_queue
 	floor                    // the C program that does the least
+	plainGo                  // a loop on go-nfqueue as its users write it, which is the lab itself
 	nothing                  // no program, and no rules that queue
 )
 
 func (p program) isVerdictd() bool { return p == mmsg || p == gonfqueue }
 
 func (v *variant) name() string {
-	if v.load == caseSettled {
-		return v.base
+	switch {
+	case v.at.name != "":
+		return v.at.name + ":" + v.base
+	case v.load != caseSettled:
+		return string(v.load) + ":" + v.base
 	}
-	return string(v.load) + ":" + v.base
+	return v.base
 }
 
 // The guards of variants.
@@ -87,7 +89,7 @@ const (
 	guardHold = vocabulary.GuardMode(report.GuardHold)
 )
 
-// floorVariant is the one that tells whether a round was disturbed.
+// floorVariant is the C program that does the least.
 const floorVariant = "floor"
 
 // variants are what is compared, in the order in which each round measures them: a guarded one behind its floor.
@@ -98,11 +100,12 @@ var variants = []variant{
 	{base: "mmsg+hold+metrics", guard: guardHold, metrics: true},
 	{base: "mmsg+hold+100 rules", guard: guardHold, rules: 100, metrics: true},
 	{base: "mmsg+hold+1000 rules", guard: guardHold, rules: 1000, metrics: true},
-	{base: "mmsg+hold+million", guard: guardHold, sets: true, metrics: true},
+	{base: "mmsg+hold+million", guard: guardHold, prefixes: 1_000_000, metrics: true},
 	{base: "mmsg+hold+flow", guard: guardHold, flow: true, metrics: true},
 	{base: "gonfqueue", program: gonfqueue, guard: guardOff},
 	{base: "gonfqueue+hold", program: gonfqueue, guard: guardHold},
 	{base: "gonfqueue, one CPU", program: gonfqueue, guard: guardOff, taskset: true},
+	{base: "go", program: plainGo, guard: guardOff, taskset: true},
 	{base: "c", program: library, guard: guardOff},
 	{base: "c+hold", program: library, guard: guardHold},
 	{load: caseNew, base: "floor", program: floor, guard: guardOff},
@@ -124,13 +127,16 @@ type comparison struct {
 	window    int
 	payload   int
 	packets   int
-	fresh     int // packets of new flows
-	loadCPU   int
-	daemonCPU int
+	fresh     int   // packets of new flows
+	queues    int   // 0: one
+	copied    int   // bytes of each packet that programs get; 0: all
+	cpus      []int // the load's first
+	variants  []variant
 }
 
-// maxLength is the queue's: longer than the window, so that it is never full.
-func (b *comparison) maxLength() int { return max(vocabulary.DefaultQueueLength, 2*b.window) }
+func (b *comparison) loadCPU() int { return b.cpus[0] }
+
+func (b *comparison) daemonCPU() int { return b.pins(1)[0] }
 
 // floorName is what make calls the floor.
 const floorName = "nfq_floor"
@@ -145,7 +151,7 @@ func (b *comparison) binary(p program) string {
 
 // canRun says why a variant cannot be measured on this machine.
 func (b *comparison) canRun(v *variant) error {
-	if v.program.isVerdictd() || v.program == nothing {
+	if v.program.isVerdictd() || v.program == nothing || v.program == plainGo {
 		return nil
 	}
 	if b.reference == "" {
@@ -162,33 +168,19 @@ func (b *comparison) canRun(v *variant) error {
 // writes the statistics, but for a C program without a guard.
 func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, statistics string) ([]*testbed.Process,
 	error) {
-	c := config.Default()
-	c.Guard.Mode = v.guard
-	c.Queues.First, c.Queues.Count, c.Queues.Pin, c.Queues.MaxLength = queueNumber, 1, []int{b.daemonCPU},
-		uint32(b.maxLength())
-	c.Rules.Placement, c.Rules.Fanout = vocabulary.PlacementOutput, vocabulary.FanoutBalance
-	c.Rules.Families, c.Rules.DestinationPorts = []vocabulary.Family{vocabulary.IPv4}, []uint16{testbed.Port}
-	c.Queues.FailOpen = v.failOpen
-	c.Statistics.File = statistics
-	c.Policy.Rules, c.Policy.Flow = missingRules(v.rules), v.flow
-	if v.sets {
-		file := filepath.Join(filepath.Dir(statistics), "million")
-		if err := writePrefixes(file); err != nil {
-			return nil, err
-		}
-		c.Policy.Sets = []config.Set{{Name: "million", Type: vocabulary.SetPrefixes, File: file}}
-		c.Policy.Rules = append(c.Policy.Rules, config.Rule{
-			Name: "million", Action: vocabulary.Drop, Match: config.Match{Source: []config.Prefix{{Set: "million"}}},
-		})
-	}
-	if v.metrics {
-		c.Metrics.Listen = "127.0.0.1:0"
+	c, err := b.configure(v, statistics)
+	if err != nil {
+		return nil, err
 	}
 	switch v.program {
 	case nothing:
 		return nil, nil
-	case library, floor:
-		return b.startReference(v.program, g, ns, c)
+	case library, floor, plainGo:
+		processes, err := b.startReference(v.program, g, ns, c)
+		if err != nil || !v.taskset {
+			return processes, err
+		}
+		return processes, bench.PinProcess(processes[0].Cmd.Process.Pid, b.daemonCPU())
 	case gonfqueue:
 		c.Backend = vocabulary.BackendGoNFQueue
 	case mmsg:
@@ -198,27 +190,66 @@ func (b *comparison) start(v *variant, g *testbed.Group, ns *netlab.NetNS, stati
 	if err != nil || !v.taskset {
 		return []*testbed.Process{p}, err
 	}
-	return []*testbed.Process{p}, bench.PinProcess(p.Cmd.Process.Pid, b.daemonCPU)
+	return []*testbed.Process{p}, bench.PinProcess(p.Cmd.Process.Pid, b.daemonCPU())
 }
 
 func (b *comparison) startReference(p program, g *testbed.Group, ns *netlab.NetNS, c *config.Config) (
 	[]*testbed.Process, error) {
 	f := testbed.Foreign{
-		Program: report.ProgramLibrary, Reference: b.binary(p), Queues: 1, MaxLength: b.maxLength(),
-		ReceiveBuffer: c.Queues.ReceiveBuffer,
-		CPUs:          c.Queues.Pin,
+		Program: report.ProgramLibrary, Reference: b.binary(p), Queues: c.Queues.Count,
+		MaxLength: int(c.Queues.MaxLength), ReceiveBuffer: c.Queues.ReceiveBuffer,
+		CopyRange: int(c.Queues.CopyRange),
 	}
-	program, guard, err := f.StartBehindGuard(g, ns, b.Verdictd, c)
-	if guard == nil {
-		return []*testbed.Process{program}, err
+	for i := range c.Queues.Count {
+		f.CPUs = append(f.CPUs, c.Queues.Pin[i%len(c.Queues.Pin)])
 	}
-	return []*testbed.Process{program, guard}, err
+	if p == plainGo {
+		f.Program = report.ProgramGo
+	}
+	programs, guard, err := f.StartBehindGuard(g, ns, b.Verdictd, c)
+	if guard != nil {
+		programs = append(programs, guard)
+	}
+	return programs, err
 }
 
-// writePrefixes writes a million networks, of which the load has none.
-func writePrefixes(file string) error {
+// configure is a variant's configuration; for other programs, that of their rules and their guard.
+func (b *comparison) configure(v *variant, statistics string) (*config.Config, error) {
+	at, c := b.under(v), config.Default()
+	c.Guard.Mode = v.guard
+	if at.gateFlows > 0 {
+		c.Guard.Flows, c.Guard.SettledSize = at.gateFlows, uint32(2*at.gateFlows)
+	}
+	q := &c.Queues
+	q.First, q.Count, q.Pin, q.MaxLength = 0, at.queues, b.pins(at.queues), uint32(at.maxLength())
+	q.CopyRange, q.FailOpen = uint32(at.copied), v.failOpen
+	q.ReceiveBuffer = at.receiveBuffer(q.ReceiveBuffer)
+	q.ReceiveBufferMax = max(q.ReceiveBufferMax, q.ReceiveBuffer)
+	c.Rules.Placement, c.Rules.Fanout = at.placement, vocabulary.FanoutBalance
+	c.Rules.Families, c.Rules.DestinationPorts = []vocabulary.Family{vocabulary.Family(at.family)}, []uint16{testbed.Port}
+	c.Statistics.File = statistics
+	c.Policy.Rules, c.Policy.Flow = missingRules(v.rules), v.flow
+	if v.prefixes > 0 {
+		file := filepath.Join(filepath.Dir(statistics), "prefixes")
+		if err := writePrefixes(file, v.prefixes); err != nil {
+			return nil, err
+		}
+		c.Policy.Sets = []config.Set{{Name: "prefixes", Type: vocabulary.SetPrefixes, File: file}}
+		c.Policy.Rules = append(c.Policy.Rules, config.Rule{
+			Name: "prefixes", Action: vocabulary.Drop,
+			Match: config.Match{Source: []config.Prefix{{Set: "prefixes"}}},
+		})
+	}
+	if v.metrics {
+		c.Metrics.Listen = "127.0.0.1:0"
+	}
+	return c, nil
+}
+
+// writePrefixes writes n networks, of which the load has none.
+func writePrefixes(file string, n int) error {
 	var text bytes.Buffer
-	for i := range 1_000_000 {
+	for i := range n {
 		fmt.Fprintf(&text, "%d.%d.%d.0/24\n", 11+i>>16, i>>8&255, i&255)
 	}
 	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
@@ -250,15 +281,15 @@ func missingRules(n int) []config.Rule {
 }
 
 // kernelCount is what the kernel says: the losses of all queues together, the gate's among them, and how many packets
-// the program's queue had.
-func kernelCount(ns *netlab.NetNS) (sum nfq.KernelQueue, err error) {
+// the program's queues had.
+func kernelCount(ns *netlab.NetNS, count int) (sum nfq.KernelQueue, err error) {
 	err = ns.Do(func() error {
 		queues, err := nfq.ReadKernelQueues()
 		for _, q := range queues {
 			sum.QueueDropped += q.QueueDropped
 			sum.UserDropped += q.UserDropped
-			if q.Queue == queueNumber {
-				sum.IDSequence = q.IDSequence
+			if int(q.Queue) < count {
+				sum.IDSequence += q.IDSequence
 			}
 		}
 		return err
@@ -266,11 +297,14 @@ func kernelCount(ns *netlab.NetNS) (sum nfq.KernelQueue, err error) {
 	return sum, err
 }
 
-// Names are the variants, in their order.
-func Names() []string {
-	names := make([]string, len(variants))
-	for i := range variants {
-		names[i] = variants[i].name()
+// names are those of variants, in their order.
+func names(list []variant) []string {
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = list[i].name()
 	}
 	return names
 }
+
+// Names are those of the usual variants.
+func Names() []string { return names(variants) }
