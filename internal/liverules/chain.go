@@ -95,14 +95,3 @@ func matchText(conditions []condition) string {
 func (c *chain) place(r *rule) Place {
 	return Place{Source: c.source, Family: c.family, Table: c.table, Chain: c.name, Handle: r.handle, Number: r.number}
 }
-
-// live are the rules that packets can come to: those behind an unconditional
-// verdict are not.
-func (c *chain) live() []rule {
-	for i, r := range c.rules {
-		if len(r.conditions) == 0 && r.outcomes&goesOn == 0 {
-			return c.rules[:i+1]
-		}
-	}
-	return c.rules
-}

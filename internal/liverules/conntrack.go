@@ -44,6 +44,8 @@ type surroundings struct {
 	ipvsUntracked Answer
 	// always: connections are tracked, whatever the rules: kernels before 4.11.
 	always bool
+	// keepers are parts of tables that activate conntrack besides rules.
+	keepers []keeper
 	// bridgeCalls: bridged packets run through the hooks of IP, from within the
 	// bridge's hooks (br_netfilter).
 	bridgeCalls Answer
@@ -64,6 +66,19 @@ func (s surroundings) conntrack(chains []*chain, complete bool) Conntrack {
 	if s.ipvs {
 		by, example = ipv4|ipv6, "IPVS (net.ipv4.vs.conntrack)"
 	}
+	note := func(of Family, what fmt.Stringer) {
+		f := of.families()
+		if f&bridged != 0 {
+			f |= ipv4 | ipv6 // a bridge's rule activates IP's hooks too (nf_ct_netns_get)
+		}
+		if f&^by != 0 {
+			example = what.String()
+		}
+		by |= f
+	}
+	for _, k := range s.keepers {
+		note(k.family, k)
+	}
 	for _, c := range chains {
 		if c.ignored {
 			continue
@@ -72,15 +87,7 @@ func (s surroundings) conntrack(chains []*chain, complete bool) Conntrack {
 			if !c.rules[i].tracks {
 				continue
 			}
-			// A bridge's rule activates IP's hooks too (nf_ct_netns_get).
-			f := c.family.families()
-			if f&bridged != 0 {
-				f |= ipv4 | ipv6
-			}
-			if f&^by != 0 {
-				example = c.place(&c.rules[i]).String()
-			}
-			by |= f
+			note(c.family, c.place(&c.rules[i]))
 		}
 	}
 	rest, reason := No, "no rule needs conntrack, and its table is empty"

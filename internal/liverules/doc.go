@@ -37,9 +37,10 @@
 //
 // # What it cannot know
 //
-// Whether conntrack is active is told by the rules that need it, and by IPVS. Entries
-// in its table prove nothing, as they outlive the rules, and other parts of the
-// kernel make some without conntrack's hooks (Open vSwitch, act_ct).
+// Whether conntrack is active is told by the rules that need it, by objects and sets of
+// nftables that do (`ct helper`, `ct count`), and by IPVS. Entries in its table prove
+// nothing, as they outlive the rules, and other parts of the kernel make some without
+// conntrack's hooks (Open vSwitch, act_ct).
 //
 // Two rules are taken to meet the same packets unless their families differ. Where
 // one is certain that a rule covers another, it is because all its conditions are

@@ -119,7 +119,7 @@ func reachOf(v visit, s surroundings, conntrack Conntrack, notracks []visit) Rea
 	if v.base.family == Bridge {
 		r.Position, r.Reason = bridgePosition(r, s, conntrack)
 	}
-	r.Exposure, r.Reason = exposure(r, known, conntrack)
+	r.Exposure, r.Reason = exposure(r, known, v.confirmed(), conntrack)
 	return r
 }
 
@@ -180,8 +180,9 @@ func (v visit) coveredBy(others []visit) bool {
 	return true
 }
 
-// exposure judges a reach of which the position is known.
-func exposure(r Reach, k *known, conntrack Conntrack) (Exposure, string) {
+// exposure judges a reach of which the position is known. Confirmed: conntrack's states
+// leave no packet with an unconfirmed entry.
+func exposure(r Reach, k *known, confirmed bool, conntrack Conntrack) (Exposure, string) {
 	f := r.families()
 	if f&bridged != 0 {
 		f |= ipv4 | ipv6 // through br_netfilter
@@ -204,6 +205,8 @@ func exposure(r Reach, k *known, conntrack Conntrack) (Exposure, string) {
 		return NotExposed, "established connections only: their entries are confirmed"
 	case k.has(confirmedOnly):
 		return NotExposed, "only packets whose entries are confirmed"
+	case confirmed:
+		return NotExposed, "neither new nor related connections: the entries of others are confirmed, or there is none"
 	case r.Position == Undecided:
 		return ExposureUnknown, r.Reason
 	case active == Unknown:

@@ -21,8 +21,13 @@ type limits struct {
 // unlimited are all packets.
 var unlimited = limits{protocols: everyByte, icmp: [2]byteSet{everyByte, everyByte}, states: ^uint32(0)}
 
-// stateRelated is NF_CT_STATE_BIT(IP_CT_RELATED).
-const stateRelated = 1 << 2
+// Conntrack's states: NF_CT_STATE_BIT of IP_CT_RELATED and of IP_CT_NEW, and
+// NF_CT_STATE_UNTRACKED_BIT.
+const (
+	stateRelated   = 1 << 2
+	stateNew       = 1 << 3
+	stateUntracked = 1 << 6
+)
 
 // limitedTo makes limits of one kind.
 func limitedTo(set func(*limits)) *limits {
@@ -78,6 +83,18 @@ func (l limits) smallest() portSet {
 		}
 	}
 	return best
+}
+
+// confirmed reports whether no packet is among those that come by any of the ways
+// whose entry may be unconfirmed: in the other states it is in conntrack's table, or
+// the packet has none.
+func (a arrivals) confirmed() bool {
+	for _, way := range a.list {
+		if l := way.known.limits(); l == nil || l.states&(stateNew|stateRelated) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // limits are what is known leaves; nil: all packets.

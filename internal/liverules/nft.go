@@ -35,14 +35,15 @@ const (
 // errChanged: the rules changed between two dumps.
 var errChanged = errors.New("the rules keep changing")
 
-// readNFTables reads the tables of all families.
-func readNFTables() (chains []*chain, err error) {
+// readNFTables reads the tables of all families, and what in them activates conntrack
+// besides rules.
+func readNFTables() (chains []*chain, keepers []keeper, err error) {
 	if notLoaded("nf_tables") {
-		return nil, nil
+		return nil, nil, nil
 	}
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{MessageBufferSize: messageBuffer})
 	if err != nil {
-		return nil, fmt.Errorf("open a netlink socket: %w", err)
+		return nil, nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	for attempt := 1; ; attempt++ {
@@ -50,15 +51,15 @@ func readNFTables() (chains []*chain, err error) {
 		chains, err := d.chains()
 		switch {
 		case err == nil:
-			return chains, nil
+			return chains, d.keepers, nil
 		case errors.Is(err, unix.EINVAL):
-			return nil, nil // the kernel has no nf_tables
+			return nil, nil, nil // the kernel has no nf_tables
 		case errors.Is(err, errChanged) && attempt < changes:
 			continue
 		case errors.Is(err, os.ErrPermission):
-			return nil, fmt.Errorf("needs CAP_NET_ADMIN in the network namespace: %w", err)
+			return nil, nil, fmt.Errorf("needs CAP_NET_ADMIN in the network namespace: %w", err)
 		}
-		return nil, err
+		return nil, nil, err
 	}
 }
 
@@ -82,6 +83,8 @@ type dumper struct {
 	// generation is the state's number: each message of a dump has its lower 16
 	// bits (nfgenmsg.res_id).
 	generation *uint16
+	// keepers are those found so far.
+	keepers []keeper
 }
 
 // object is what a dump has of one thing.
@@ -169,6 +172,9 @@ func (d *dumper) chains() ([]*chain, error) {
 		return nil, fmt.Errorf("list the rules: %w", err)
 	}
 	d.withoutDynamic(objects, sets)
+	if err := d.objects(); err != nil {
+		return nil, err
+	}
 	for _, o := range objects {
 		table, name := o.text(unix.NFTA_RULE_TABLE), o.text(unix.NFTA_RULE_CHAIN)
 		c, ok := byName[chainKey{NFTables, o.family, table, name}]
@@ -276,6 +282,9 @@ func (d *dumper) sets() (map[tableKey]map[string]set, error) {
 			interval:  o.u32(unix.NFTA_SET_FLAGS)&intervalSet != 0,
 			keyLength: int(o.u32(unix.NFTA_SET_KEY_LEN)),
 			verdicts:  o.u32(unix.NFTA_SET_DATA_TYPE) == verdictType,
+		}
+		if err := d.keptBySet(o); err != nil {
+			return nil, fmt.Errorf("set %s of table %s %s: %w", s.name, key.family, key.name, err)
 		}
 		steady := o.u32(unix.NFTA_SET_FLAGS)&(timeoutSet|evalSet) == 0
 		s.whole = steady && (s.anonymous || matters(o.u32(unix.NFTA_SET_KEY_TYPE)))

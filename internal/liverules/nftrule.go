@@ -2,7 +2,6 @@ package liverules
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -180,6 +179,8 @@ func (t *translation) expression(name string, a attributes) error {
 	case "connlimit":
 		r.tracks = true
 		r.conditions = append(r.conditions, condition{text: "ct count"})
+	case "dynset":
+		return t.dynset(a)
 	default:
 		if d := destination(name); d != 0 && a.has(d) {
 			t.load(a, d, value{name: name})
@@ -291,19 +292,9 @@ func (t *translation) queue(a attributes) {
 	t.rule.outcomes |= absorbed
 }
 
-// trackingObjects are the types of stateful objects that need conntrack
-// (NFT_OBJECT_*).
-var trackingObjects = []uint32{
-	3, // CT_HELPER
-	unix.NFT_OBJECT_CONNLIMIT,
-	7,  // CT_TIMEOUT
-	9,  // CT_EXPECT
-	10, // SYNPROXY
-}
-
 func (t *translation) objref(a attributes) {
 	kind := a.u32(unix.NFTA_OBJREF_IMM_TYPE)
-	t.rule.tracks = t.rule.tracks || slices.Contains(trackingObjects, kind)
+	t.rule.tracks = t.rule.tracks || trackingObjects[kind] != ""
 	if kind != unix.NFT_OBJECT_COUNTER {
 		t.rule.conditions = append(t.rule.conditions, condition{text: "[object " + a.text(unix.NFTA_OBJREF_IMM_NAME) + "]"})
 	}

@@ -29,7 +29,7 @@ func Read(besides ...string) (*Rules, error) {
 		}
 		chains = append(chains, more...)
 	}
-	more, err := readNFTables()
+	more, keepers, err := readNFTables()
 	read("nftables", more, err)
 	for _, p := range protocols {
 		more, err := readLegacy(p)
@@ -40,6 +40,7 @@ func Read(besides ...string) (*Rules, error) {
 	}
 	complete := len(unread) == 0
 	s, also := readSurroundings()
+	s.keepers = slices.DeleteFunc(keepers, func(k keeper) bool { return k.family == Inet && slices.Contains(besides, k.table) })
 	rules := analyse(chains, s, complete)
 	rules.Unread = append(unread, also...)
 	if len(failures) == 1+len(protocols) {

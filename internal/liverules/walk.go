@@ -7,6 +7,7 @@ type graph struct {
 	chains map[chainKey]*chain
 	// Answers about chains, each found once.
 	absorbing, leading map[*chain]bool
+	ending             map[*chain]ending
 }
 
 type chainKey struct {
@@ -16,7 +17,7 @@ type chainKey struct {
 }
 
 func newGraph(chains []*chain) *graph {
-	g := &graph{chains: map[chainKey]*chain{}, absorbing: map[*chain]bool{}, leading: map[*chain]bool{}}
+	g := &graph{chains: map[chainKey]*chain{}, absorbing: map[*chain]bool{}, leading: map[*chain]bool{}, ending: map[*chain]ending{}}
 	for _, c := range chains {
 		g.chains[chainKey{c.source, c.family, c.table, c.name}] = c
 	}
@@ -29,6 +30,62 @@ func (g *graph) called(c *chain, name string) *chain {
 	return g.chains[chainKey{c.source, c.family, c.table, name}]
 }
 
+// live are a chain's rules that packets can come to: those behind an unconditional
+// verdict, or behind an unconditional call of a chain that ends, are not.
+func (g *graph) live(c *chain) []rule {
+	for i := range c.rules {
+		if r := &c.rules[i]; len(r.conditions) == 0 && (r.outcomes&goesOn == 0 || g.endsIn(c, r)) {
+			return c.rules[:i+1]
+		}
+	}
+	return c.rules
+}
+
+// endsIn reports whether a rule of c does nothing but call a chain that ends.
+func (g *graph) endsIn(c *chain, r *rule) bool {
+	if len(r.calls) != 1 || r.outcomes&absorbed != 0 {
+		return false
+	}
+	callee := g.called(c, r.calls[0])
+	return callee != nil && g.ends(callee)
+}
+
+// ending says whether no packet comes back from a chain.
+type ending uint8
+
+const (
+	asking ending = 1 + iota
+	inLoop        // a chain that the question came back to
+	comesOut
+	ends
+)
+
+// ends reports whether no packet comes back from a chain, as where its last rule
+// rejects the rest. In doubt, some do.
+func (g *graph) ends(c *chain) bool {
+	switch g.ending[c] {
+	case asking, inLoop:
+		g.ending[c] = inLoop
+		return false
+	case comesOut, ends:
+		return g.ending[c] == ends
+	}
+	g.ending[c] = asking
+	answer := comesOut
+	for i := range c.rules {
+		r := &c.rules[i]
+		always := len(r.conditions) == 0 && (r.outcomes == absorbed || g.endsIn(c, r))
+		if always && g.ending[c] != inLoop {
+			answer = ends
+		}
+		if always || r.outcomes&comesBack != 0 {
+			break
+		}
+	}
+	g.ending[c] = answer
+	return answer == ends
+}
+
 // any reports whether something holds for a rule that can be reached from c.
 // The kernel allows no loops; if there is one all the same, it adds nothing.
 func (g *graph) any(memory map[*chain]bool, c *chain, holds func(*rule) bool) bool {
@@ -36,7 +93,7 @@ func (g *graph) any(memory map[*chain]bool, c *chain, holds func(*rule) bool) bo
 		return answer
 	}
 	memory[c] = false
-	for i := range c.live() {
+	for i := range g.live(c) {
 		r := &c.rules[i]
 		found := holds(r)
 		for _, name := range r.calls {
@@ -128,7 +185,7 @@ func (g *graph) walk(from *chain, found func(visit)) {
 	at := map[*chain]arrivals{from: {list: []arrival{{path: []string{from.name}}}}}
 	for _, c := range g.order(from) {
 		before, leads := at[c], g.leads(c)
-		for i := range c.live() {
+		for i := range g.live(c) {
 			r := &c.rules[i]
 			here := before
 			if leads && len(r.conditions) > 0 {
@@ -160,7 +217,7 @@ func (g *graph) order(from *chain) []*chain {
 	var visit func(*chain)
 	visit = func(c *chain) {
 		seen[c] = true
-		for _, r := range c.live() {
+		for _, r := range g.live(c) {
 			for _, name := range r.calls {
 				if callee := g.called(c, name); callee != nil && !seen[callee] {
 					visit(callee)

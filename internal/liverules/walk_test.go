@@ -30,6 +30,10 @@ func TestReach(t *testing.T) {
 		{"behind a conditional verdict", model(baseChain(vocabulary.HookOutput, 0, accept(dns), queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
 		{"called behind a verdict", model(baseChain(vocabulary.HookOutput, 0, leave(), jump("c")), userChain("c", queue(1))), nil, ""},
 		{"another table's chain", model(baseChain(vocabulary.HookOutput, 0, jump("c")), ofTable("u", userChain("c", queue(1)))), nil, ""},
+		{"behind a jump to a chain that ends", model(baseChain(vocabulary.HookOutput, 0, jump("c"), queue(1)), userChain("c", leave(udp), accept())), []vocabulary.Hook{vocabulary.HookOutput}, ""},
+		{"behind a jump that all end by", model(baseChain(vocabulary.HookOutput, 0, jump("c"), queue(1)), userChain("c", accept(udp), jump("d")), userChain("d", accept())), nil, ""},
+		{"behind a goto that all end by", model(baseChain(vocabulary.HookOutput, 0, jump("c"), queue(1)), userChain("c", gotoChain("d")), userChain("d", accept())), nil, ""},
+		{"behind a goto from which some return", model(baseChain(vocabulary.HookOutput, 0, jump("c"), queue(1)), userChain("c", gotoChain("d", dns), accept()), userChain("d", accept(udp))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
 		{"a loop", model(baseChain(vocabulary.HookOutput, 0, jump("a")), userChain("a", jump("b")), userChain("b", jump("a"), queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
 		{"a chain that is gone", model(baseChain(vocabulary.HookOutput, 0, jump("gone"), queue(1))), []vocabulary.Hook{vocabulary.HookOutput}, ""},
 	}

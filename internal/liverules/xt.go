@@ -150,7 +150,7 @@ func (r *rule) applyXTMatch(name string, revision uint32, info []byte) {
 		// The mask has bit 1+ctinfo; IP_CT_ESTABLISHED is 0.
 		if len(info) >= 4 {
 			states := binary.NativeEndian.Uint32(info)
-			c.established, c.limits = states == 1<<1, xtStates(states)
+			c.established, c.limits = states == 1<<1, xtStates(states, 1<<6) // XT_STATE_UNTRACKED
 		}
 	case "conntrack":
 		c = xtConntrack(c, revision, info)

@@ -9,14 +9,19 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// xtStates are the limits of a mask of conntrack's states: bit 1+ctinfo, and 0 for
-// what is invalid. The bits above are not states alone (XT_CONNTRACK_STATE_SNAT).
-func xtStates(states uint32) *limits {
+// xtStates are the limits of a mask of conntrack's states: bit 1+ctinfo, 0 for what is
+// invalid, and one of the match's own for what is untracked. The bits between are not
+// states alone (XT_CONNTRACK_STATE_SNAT): a new connection may be in them too.
+func xtStates(states, untracked uint32) *limits {
 	const states4 = 1<<4 - 1
-	if states&^states4 != 0 {
+	if states&^(states4|untracked) != 0 {
 		return nil
 	}
-	return ofStates(states)
+	mask := states & states4
+	if states&untracked != 0 {
+		mask |= stateUntracked
+	}
+	return ofStates(mask)
 }
 
 // xtConntrack reads a conntrack match, and tells one of state ESTABLISHED alone and
@@ -26,6 +31,7 @@ func xtStates(states uint32) *limits {
 func xtConntrack(c condition, revision uint32, info []byte) condition {
 	const flags, masks = 146, 150
 	const matchState, matchStatus = 1 << 0, 1 << 6 // XT_CONNTRACK_STATE, XT_CONNTRACK_STATUS
+	const untracked = 1 << 8                       // XT_CONNTRACK_STATE_UNTRACKED
 	if revision < 1 || revision > 3 || len(info) < masks+4 {
 		return c
 	}
@@ -37,7 +43,7 @@ func xtConntrack(c condition, revision uint32, info []byte) condition {
 	c.established = match&matchState != 0 && invert&matchState == 0 && states == 1<<1
 	c.confirmed = match&matchStatus != 0 && invert&matchStatus == 0 && status == statusConfirmed
 	if match&matchState != 0 {
-		c.limits = xtStates(uint32(states)).inverted(invert&matchState != 0)
+		c.limits = xtStates(uint32(states), untracked).inverted(invert&matchState != 0)
 		if match != matchState {
 			c.limits = c.limits.inexact()
 		}
