@@ -84,7 +84,7 @@ func (p Program) run(args []string, stdout, stderr io.Writer, options []kong.Opt
 		err = checkTogether(command)
 	}
 	switch wrong, parsed := errors.AsType[*kong.ParseError](err); {
-	case exited:
+	case exited, errors.Is(err, errParsed):
 		return nil
 	case parsed:
 		where, better := explain(err, wrong.Context)

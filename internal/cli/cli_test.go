@@ -96,3 +96,23 @@ func TestStatuses(t *testing.T) {
 		}
 	}
 }
+
+// TestParseRunsNothing: a line is looked at with all its values, by what looks at them before a run.
+func TestParseRunsNothing(t *testing.T) {
+	type flags struct {
+		Go struct {
+			Time time.Duration `not:"how"`
+			How  string        `enum:"well,badly" default:"well"`
+		} `cmd:""`
+	}
+	for args, status := range map[string]int{
+		"--parse go": Done, "--parse go --time 5s": Done, "go --how badly --parse": Done,
+		"--parse": Usage, "--parse go --time 5": Usage, "--parse go --how soon": Usage, "--parse go --nosuch": Usage,
+		"--parse go --time 5s --how well": Usage,
+	} {
+		p := Program{Name: "program", Commands: &flags{}}
+		if got := p.Run(strings.Fields(args), io.Discard, io.Discard); got != status {
+			t.Errorf("%s: status %d, want %d", args, got, status)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -10,10 +11,34 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// describe is the hidden flag of every program, --describe, of which manual pages and completions are made: they cannot
-// differ from what the program takes.
+// describe has the hidden flags of every program: --describe, of which manual pages and completions are made, and
+// --parse, which holds a command line in a document against what the program takes. So these cannot differ.
 type describe struct {
 	Describe describeFlag `hidden:"" help:"Print the commands and flags as JSON."`
+	Parse    parseFlag    `hidden:"" help:"Say what is wrong with the command line, and run nothing."`
+}
+
+type parseFlag bool
+
+// errParsed ends a command line that is right and is not to be run.
+var errParsed = errors.New("parsed")
+
+// BeforeReset is called by kong when it knows what the words are: the values are still to be looked at, without the
+// hooks of commands, which open namespaces.
+func (parseFlag) BeforeReset(ctx *kong.Context) error {
+	if err := ctx.Reset(); err != nil {
+		return err
+	}
+	if _, err := ctx.Apply(); err != nil {
+		return err
+	}
+	if err := ctx.Validate(); err != nil {
+		return err
+	}
+	if err := checkTogether(ctx); err != nil {
+		return err
+	}
+	return errParsed
 }
 
 type describeFlag bool

@@ -98,21 +98,6 @@ func TestUnitSurvivesFailure(t *testing.T) {
 	}
 }
 
-func TestUnitRunsCommandsThatExist(t *testing.T) {
-	c := checker{help: helpOf(t)}
-	for unit, text := range units(t) {
-		commands := regexp.MustCompile(`(?m)^Exec.*?/usr/bin/((?:verdictd|conntrackwatch) [^'\n]*)`).FindAllSubmatch(text, -1)
-		if len(commands) == 0 {
-			t.Errorf("%s runs no command of the project", unit)
-		}
-		for _, m := range commands {
-			if err := c.check(string(m[1])); err != nil {
-				t.Errorf("%s: `%s`: %v", unit, m[1], err)
-			}
-		}
-	}
-}
-
 // TestUnitTellsRestartFromStop runs a unit's ExecStop= with a systemctl that names other jobs: it hands over where the
 // job is a restart of this unit, and leaves a stop to SIGTERM.
 func TestUnitTellsRestartFromStop(t *testing.T) {
