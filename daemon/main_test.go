@@ -20,6 +20,7 @@ func TestCommands(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
 	odd, list := filepath.Join(dir, "odd.yaml"), filepath.Join(dir, "list.yaml")
+	gfw, suricata, imported := filepath.Join(dir, "gfw.yaml"), filepath.Join(dir, "local.rules"), filepath.Join(dir, "imported.yaml")
 	const policies = "../configs/policies/"
 	policy, capture, verdicts := policies+"dns-guard.yaml", policies+"tests/dns-guard.pcap", policies+"tests/dns-guard.verdicts"
 	for name, text := range map[string]string{
@@ -27,6 +28,8 @@ func TestCommands(t *testing.T) {
 		odd:                            "policy: {rules: [{name: all, action: accept}, {action: drop, protocols: [udp]}]}\n",
 		list:                           "policy: {sets: [{name: s, type: names, file: list.txt}]}\n",
 		filepath.Join(dir, "list.txt"): "example.org\nhttp://example.org/\n",
+		gfw:                            "- {name: ads, action: block, expr: 'tls?.req?.sni == \"ads.example\"'}\n- {name: geo, action: block, expr: 'geoip(ip.dst, \"xx\")'}\n",
+		suricata:                       "drop dns $HOME_NET any -> any any (msg:\"blocked\"; dns.query; content:\"blocked.example\"; nocase; bsize:15; sid:1;)\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -58,6 +61,16 @@ func TestCommands(t *testing.T) {
 		{"test --config " + good + " --pcap " + capture + " --hook ingress", 1, []string{"--hook ingress: there are"}},
 		{"explain --config " + policy + " --packet 4500", 0, []string{"policy.undecodable decides"}},
 		{"explain --config " + policy, 1, []string{"Give --packet HEX or --flow FLOW"}},
+		{"import opengfw " + gfw, 0, []string{"gfw.yaml:2: not taken over: geo: ", "1 of 2 rules taken over", "ads.example"}},
+		{"import opengfw --strict " + gfw, 1, []string{"1 rules are not taken over"}},
+		{"import suricata " + suricata, 0, []string{"local.rules:1: not taken over: sid 1 blocked", "HOME_NET", "0 of 1 rules"}},
+		{"import suricata " + suricata + " --var HOME_NET=[192.0.2.0/24,2001:db8::/32] --strict --output " + imported, 0, []string{"1 of 1 rules"}},
+		{"check --config " + imported, 0, []string{"ok"}},
+		{"explain --config " + imported + " --flow udp|192.0.2.1:5000|>|198.51.100.53:53 --dns blocked.example", 0, []string{"decides: drop"}},
+		{"explain --config " + imported + " --flow udp|203.0.113.1:5000|>|198.51.100.53:53 --dns blocked.example", 0, []string{"accept by default"}},
+		{"import opengfw " + filepath.Join(dir, "none"), 1, []string{"no such file"}},
+		{"import opengfw " + capture, 1, []string{"dns-guard.pcap"}},
+		{"import snort " + gfw, 64, []string{"opengfw"}},
 		{"rules install", 64, []string{"did you mean apply?", "verdictd rules --help"}},
 		{"rules show --config " + good, 1, []string{"verdictd"}},
 		{"rules apply --config " + good, 0, []string{"installed table inet verdictd"}},
@@ -67,7 +80,11 @@ func TestCommands(t *testing.T) {
 		{"rules remove --config " + good, 1, []string{"no such table"}},
 		{"run --config " + bad, 78, []string{"bad.yaml:1:"}},
 	} {
-		status, output := runCommandLine(t, strings.Fields(test.args)...)
+		args := strings.Fields(test.args)
+		for i := range args { // a | stands for a space in a word
+			args[i] = strings.ReplaceAll(args[i], "|", " ")
+		}
+		status, output := runCommandLine(t, args...)
 		if status != test.status {
 			t.Errorf("%s: exit status %d, want %d; printed %s", test.args, status, test.status, output)
 		}

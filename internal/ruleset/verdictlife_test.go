@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -197,31 +198,86 @@ func (f *flow) dialTo(from *netlab.NetNS, to netip.AddrPort) {
 	f.t.Cleanup(func() { client.Close() })
 }
 
-// An error of ICMP belongs to the flow that it is about: it goes on or is dropped with it.
+// An error of ICMP belongs to the flow that it is about: it goes on or is dropped with it, and is judged where the
+// flow is not.
 func TestVerdictsOnErrors(t *testing.T) {
-	for _, verdict := range []vocabulary.MarkVerdict{vocabulary.MarkAccept, vocabulary.MarkDrop} {
-		ns := testkit.Namespace(t)
-		c := flowRules(vocabulary.PlacementInput)
-		c.Protocols = nil
-		j := judged(t, c)
-		_, _, loopback := ends(false)
-		f := open(t, ns, ns, at(loopback))
-		f.deliver()
-		if err := f.server.Close(); err != nil { // what comes now is answered by an error
-			t.Fatal(err)
-		}
-		j.setBy(func(p *nfq.Packet) judgement {
-			if p.Payload[9] == unix.IPPROTO_ICMP {
-				t.Errorf("verdict %d: the error came to the queue", verdict)
+	for _, test := range []struct {
+		name   string
+		judged judgement
+		queued int // errors
+		told   bool
+	}{
+		{"no verdict for the flow", judgement{vocabulary.MarkAccept, false}, 1, true},
+		{"an accepted flow", judgement{vocabulary.MarkAccept, true}, 0, true},
+		{"a dropped flow", judgement{vocabulary.MarkDrop, true}, 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ns := testkit.Namespace(t)
+			c := flowRules(vocabulary.PlacementInput)
+			c.Protocols = nil
+			j := judged(t, c)
+			_, _, loopback := ends(false)
+			f := open(t, ns, ns, at(loopback))
+			f.deliver() // conntrack has the flow from here on
+			came := 0
+			j.setBy(func(p *nfq.Packet) judgement {
+				if p.Payload[9] == unix.IPPROTO_ICMP {
+					came++
+					return judgement{vocabulary.MarkAccept, false}
+				}
+				return test.judged
+			})
+			f.send(1)
+			j.await(t, 2)
+			f.unreachable()
+			if test.told && !f.refused() {
+				t.Error("the error did not arrive")
 			}
-			return judgement{vocabulary.MarkAccept, true}
+			if !test.told && f.refusedWithin(hardly) {
+				t.Error("the error arrived")
+			}
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			if came != test.queued {
+				t.Errorf("%d errors came to the queue, want %d", came, test.queued)
+			}
 		})
-		f.send(1)
-		told := f.refused()
-		if !told {
-			t.Errorf("verdict %d: the error did not arrive", verdict)
-		}
 	}
+}
+
+// unreachable tells the client that the server's port is not reachable.
+func (f *flow) unreachable() {
+	f.t.Helper()
+	from, to := f.client.LocalAddr().(*net.UDPAddr).AddrPort(), f.client.RemoteAddr().(*net.UDPAddr).AddrPort()
+	b := make([]byte, 36) // ICMP, and the IPv4 and UDP headers of what it is about
+	b[0], b[1] = 3, 3
+	ip, udp := b[8:28], b[28:]
+	ip[0], ip[3], ip[8], ip[9] = 0x45, 28, 64, unix.IPPROTO_UDP
+	copy(ip[12:], from.Addr().Unmap().AsSlice())
+	copy(ip[16:], to.Addr().Unmap().AsSlice())
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+	binary.BigEndian.PutUint16(udp, from.Port())
+	binary.BigEndian.PutUint16(udp[2:], to.Port())
+	udp[5] = 8
+	binary.BigEndian.PutUint16(b[2:], checksum(b))
+	c, err := net.Dial("ip4:icmp", from.Addr().Unmap().String())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write(b); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// checksum is that of RFC 1071.
+func checksum(b []byte) uint16 {
+	sum := uint32(0)
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	sum = sum&0xffff + sum>>16
+	return ^uint16(sum + sum>>16)
 }
 
 // Turned on and off while packets wait, every packet is judged, and none is lost.

@@ -16,9 +16,11 @@ import (
 )
 
 // refused waits for the error that a reject brings to a sender.
-func (f *flow) refused() bool {
+func (f *flow) refused() bool { return f.refusedWithin(surely) }
+
+func (f *flow) refusedWithin(patience time.Duration) bool {
 	f.t.Helper()
-	for until := time.Now().Add(surely); time.Now().Before(until); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(time.Millisecond) {
 		var errno int
 		raw, err := f.client.SyscallConn()
 		if err == nil {

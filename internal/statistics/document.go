@@ -20,6 +20,8 @@ type Document struct {
 	Rules []Rule `json:"rules,omitempty"`
 	// Sets are those of the policy.
 	Sets []Set `json:"sets,omitempty"`
+	// Samples is absent where there is no place for them. It begins again where that changes.
+	Samples *Samples `json:"samples,omitempty"`
 	// Gate is absent where there was none.
 	Gate *Gate `json:"gate,omitempty"`
 	// CPUPerPacket is the process's user and system time in that span, in

@@ -32,6 +32,14 @@ type Rule struct {
 	Name    string `json:"name"`
 	Action  string `json:"action"`
 	Packets uint64 `json:"packets" help:"Packets that a rule of the policy has decided on; those of no rule by default, and undecodable ones."`
+	// LimitShared tells that policy.rules[].limit.entries is too small.
+	LimitShared uint64 `json:"limit_shared,omitempty" help:"Packets whose source, destination or entry had to share its bucket of the rule's limit with another (limit.entries)."`
+}
+
+// Samples are what becomes of packets that rules take samples of.
+type Samples struct {
+	Written uint64 `json:"written" help:"Samples of packets that are in files (policy.samples)."`
+	Lost    uint64 `json:"lost" help:"Samples of packets that were left out, as too many came at once or the file could not be written."`
 }
 
 // Set is how a set of the policy fares.

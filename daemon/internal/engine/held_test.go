@@ -4,13 +4,13 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/names/flows"
+	"verdictd/daemon/internal/names/hello/tlsclient"
 	"verdictd/daemon/internal/policy"
 	"verdictd/daemon/internal/reassembly"
 	"verdictd/internal/nfq"
@@ -39,18 +39,11 @@ const (
 // clientHello is what crypto/tls sends first.
 func clientHello(t *testing.T, name string) []byte {
 	t.Helper()
-	client, server := net.Pipe()
-	defer server.Close()
-	go func() {
-		_ = tls.Client(client, &tls.Config{ServerName: name}).Handshake()
-		_ = client.Close()
-	}()
-	b := make([]byte, 1<<14)
-	n, err := server.Read(b)
-	if err != nil || n < 1000 {
-		t.Fatalf("a hello of %d bytes: %v", n, err)
+	b, err := tlsclient.Hello(&tls.Config{ServerName: name})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return b[:n]
+	return b
 }
 
 // holding drops TLS for a name, and holds packets until it is known.

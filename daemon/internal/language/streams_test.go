@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"verdictd/daemon/internal/names/hello/tlsclient"
 	"verdictd/internal/testkit"
 )
 
@@ -220,18 +221,11 @@ policy:
 // clientHello is what crypto/tls sends first.
 func clientHello(t *testing.T, name string) []byte {
 	t.Helper()
-	client, server := net.Pipe()
-	defer server.Close()
-	go func() {
-		_ = tls.Client(client, &tls.Config{ServerName: name}).Handshake()
-		_ = client.Close()
-	}()
-	b := make([]byte, 1<<14)
-	n, err := server.Read(b)
-	if err != nil || n < 1200 {
-		t.Fatalf("a hello of %d bytes: %v", n, err)
+	b, err := tlsclient.Hello(&tls.Config{ServerName: name})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return b[:n]
+	return b
 }
 
 // TestHTTP: the Host of a request, over one connection as over another.

@@ -49,26 +49,27 @@ func (f *family) collect(to chan<- prometheus.Metric, of any, labels ...string) 
 
 // collector reads the counters whenever Prometheus asks.
 type collector struct {
-	read                     func() *statistics.Document
-	queue, rules, sets, gate family
-	guard                    *prometheus.Desc
+	read                              func() *statistics.Document
+	queue, rules, sets, samples, gate family
+	guard                             *prometheus.Desc
 }
 
 func newCollector(read func() *statistics.Document) *collector {
 	return &collector{
-		read:  read,
-		queue: newFamily[statistics.QueueVerdicts]("queue_", "queue"),
-		rules: newFamily[statistics.Rule]("rule_", "rule", "action"),
-		sets:  newFamily[statistics.Set]("set_", "set", "type"),
-		gate:  newFamily[statistics.GateTotals]("gate_"),
-		guard: prometheus.NewDesc(prefix+"guard_info", "What the clash guard does.", []string{"mode"}, nil),
+		read:    read,
+		queue:   newFamily[statistics.QueueVerdicts]("queue_", "queue"),
+		rules:   newFamily[statistics.Rule]("rule_", "rule", "action"),
+		sets:    newFamily[statistics.Set]("set_", "set", "type"),
+		samples: newFamily[statistics.Samples]("samples_"),
+		gate:    newFamily[statistics.GateTotals]("gate_"),
+		guard:   prometheus.NewDesc(prefix+"guard_info", "What the clash guard does.", []string{"mode"}, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	to <- c.guard
-	for _, f := range []family{c.queue, c.rules, c.sets, c.gate} {
+	for _, f := range []family{c.queue, c.rules, c.sets, c.samples, c.gate} {
 		for _, d := range f.descs {
 			to <- d
 		}
@@ -89,6 +90,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for i := range d.Sets {
 		c.sets.collect(to, d.Sets[i], d.Sets[i].Name, d.Sets[i].Type)
+	}
+	if d.Samples != nil {
+		c.samples.collect(to, *d.Samples)
 	}
 	if d.Gate != nil {
 		c.gate.collect(to, d.Gate.Total)

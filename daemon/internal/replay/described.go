@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"verdictd/daemon/internal/engine"
+	"verdictd/daemon/internal/names/hello/tlsclient"
 	"verdictd/internal/nfq"
 	"verdictd/internal/vocabulary"
 )
@@ -117,7 +117,7 @@ func (d *Description) payload(protocol layers.IPProtocol) ([]byte, error) {
 	case d.SNI != "" && protocol == layers.IPProtocolUDP:
 		return nil, errors.New("--sni: QUIC's first packets are not made here: capture some, and give them to verdictd test")
 	case d.SNI != "":
-		return hello(ascii)
+		return tlsclient.Hello(&tls.Config{ServerName: ascii, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
 	case d.Host != "" && protocol == layers.IPProtocolUDP:
 		return nil, errors.New("--host: HTTP/1 is over TCP: write --flow 'tcp ...'")
 	case d.Host != "":
@@ -140,31 +140,6 @@ func question(name, kind string, protocol layers.IPProtocol) ([]byte, error) {
 		b = append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
 	}
 	return b, nil
-}
-
-// hello is what crypto/tls begins with.
-func hello(name string) ([]byte, error) {
-	ours, theirs := net.Pipe()
-	defer func() { _ = theirs.Close() }()
-	go func() {
-		client := tls.Client(ours, &tls.Config{ServerName: name, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
-		_ = client.Handshake() // it fails when the other end is closed, as nobody answers
-		_ = ours.Close()
-	}()
-	const header = 5 // of a record; its length is last
-	b := make([]byte, 1<<14+header)
-	if err := theirs.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return nil, err
-	}
-	n := 0
-	for n < header || n < header+int(binary.BigEndian.Uint16(b[3:])) {
-		more, err := theirs.Read(b[n:])
-		if err != nil {
-			return nil, fmt.Errorf("make a ClientHello: %w", err)
-		}
-		n += more
-	}
-	return b[:n], nil
 }
 
 // described is a flow that was written down.

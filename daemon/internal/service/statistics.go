@@ -89,6 +89,13 @@ func (s *service) collect(kernel []nfq.KernelQueue, cpu time.Duration) *statisti
 func (s *service) collectVerdicts(d *statistics.Document, kernel []nfq.KernelQueue) {
 	r := s.engine.Results()
 	d.Total, d.Rules = &statistics.Totals{Verdicts: r.Total}, r.Rules
+	for i := range min(s.judging.Policy.Rules(), len(d.Rules)) { // those in force, in their order
+		d.Rules[i].LimitShared = s.judging.Policy.Shared(i)
+	}
+	if s.samples != nil {
+		c := s.samples.Counts()
+		d.Samples = &statistics.Samples{Written: c.Written, Lost: c.Lost}
+	}
 	for _, set := range s.judging.sets {
 		d.Sets = append(d.Sets, statisticsOf(set, r.SetHits[set.Name]))
 	}

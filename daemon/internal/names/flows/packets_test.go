@@ -3,8 +3,6 @@ package flows
 import (
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -13,6 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"verdictd/daemon/internal/names"
+	"verdictd/daemon/internal/names/hello/tlsclient"
 	"verdictd/daemon/internal/reassembly"
 	"verdictd/internal/packet"
 )
@@ -115,19 +114,11 @@ func want(t testing.TB, what string, r Result, s names.State, p Protocol, name s
 // clientHello is what crypto/tls sends first.
 func clientHello(t testing.TB, name string) []byte {
 	t.Helper()
-	client, server := net.Pipe()
-	defer server.Close()
-	go func() {
-		cfg := &tls.Config{ServerName: name, CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519}, NextProtos: []string{"h2"}}
-		_ = tls.Client(client, cfg).Handshake()
-		_ = client.Close()
-	}()
-	b := make([]byte, 1<<14)
-	n, err := server.Read(b)
-	if err != nil || n < 1200 {
-		t.Fatal(errors.Join(err, errors.New("no long hello")))
+	b, err := tlsclient.Hello(&tls.Config{ServerName: name, NextProtos: []string{"h2"}})
+	if err != nil || len(b) < 1200 {
+		t.Fatalf("a hello of %d bytes: %v", len(b), err)
 	}
-	return b[:n]
+	return b
 }
 
 // question is a DNS query over TCP, with its length.
