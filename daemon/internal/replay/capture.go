@@ -36,6 +36,9 @@ func readCapture(path string, packet func(*captured) error) error {
 	return nil
 }
 
+// maxCaptured is the longest packet of a pcap file, in bytes: as tcpdump's (MAXIMUM_SNAPLEN).
+const maxCaptured = 256 << 10
+
 // source is what both readers are.
 type source interface {
 	ReadPacketData() ([]byte, gopacket.CaptureInfo, error)
@@ -50,7 +53,11 @@ func readFrom(r io.Reader, packet func(*captured) error) error {
 	var from source
 	var link func(gopacket.CaptureInfo) (layers.LinkType, string)
 	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-		ng, err := pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{WantMixedLinkType: true})
+		var ng *pcapgo.NgReader
+		err := survived(func() (err error) {
+			ng, err = pcapgo.NewNgReader(&blocks{in: in}, pcapgo.NgReaderOptions{WantMixedLinkType: true})
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("read it as pcapng: %w", err)
 		}
@@ -67,11 +74,18 @@ func readFrom(r io.Reader, packet func(*captured) error) error {
 		if err != nil {
 			return fmt.Errorf("it is neither pcap nor pcapng: %w", err)
 		}
+		// Some programs write longer packets than they say; others say more than there is memory.
+		plain.SetSnaplen(maxCaptured)
 		from = plain
 		link = func(gopacket.CaptureInfo) (layers.LinkType, string) { return plain.LinkType(), "" }
 	}
 	for number := 1; ; number++ {
-		data, info, err := from.ReadPacketData()
+		var data []byte
+		var info gopacket.CaptureInfo
+		err := survived(func() (err error) {
+			data, info, err = from.ReadPacketData()
+			return err
+		})
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -89,6 +103,16 @@ func readFrom(r io.Reader, packet func(*captured) error) error {
 			return err
 		}
 	}
+}
+
+// survived makes an error of a panic: pcapgo divides by what a file says of its times.
+func survived(read func() error) (err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			err = fmt.Errorf("what it says of itself cannot be: %v", why)
+		}
+	}()
+	return read()
 }
 
 // fromIP is the packet from its IP header on; nil where it has none.
