@@ -204,15 +204,12 @@ pages-check: ## Look at the pages of results in a browser (chromium), light and 
 	VERDICTD_PAGES=$(abspath $(PAGES)) $(GO) test -count=1 -run TestOrigins ./stress/internal/compare
 	VERDICTD_PAGES=$(abspath $(PAGES)) VERDICTD_AXE=$(abspath $(PAGES))/axe.min.js $(GO) -C tools/pages test $(TEST) ./...
 
-# Inputs that are new are made smaller for ten tries only: by default that takes most of the time.
+# A target that fails shows the input, which is then in testdata/fuzz of its package.
 FUZZTIME ?= 20s
+FUZZJOBS ?= 2
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME (20s), those whose names match FUZZ
-	@grep -rEo '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' daemon internal lab stress conntrackwatch | \
-	sed 's|/[^/]*:func | |' | grep -E '$(FUZZ)' | while read -r package target; do \
-		echo "$$target in $$package"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "./$$package" </dev/null || exit 1; \
-	done
+fuzz: ## Run every fuzz target for FUZZTIME (20s), FUZZJOBS (2) at a time, those whose names match FUZZ
+	@FUZZTIME=$(FUZZTIME) FUZZJOBS=$(FUZZJOBS) .ci/fuzz '$(FUZZ)'
 
 .PHONY: generate
 generate: ## Compile the BPF object again; needs clang and llvm-strip
