@@ -73,19 +73,19 @@ type BoundQueue struct {
 // Read reads the machine. What runs for long (rpm) is bounded by ctx and by
 // limits of its own. Of daemons that were asked it is known what they guard.
 func Read(ctx context.Context, daemons []Daemon) *Machine {
-	m := read(ctx, kernelfacts.Run)
+	m := read(ctx, os.DirFS("/"), kernelfacts.Run)
 	m.Daemons, m.guarded = daemons, guards(daemons)
 	m.holders(ctx)
 	m.conclude()
 	return m
 }
 
-// read reads what is quick to be had, unless run is slow.
-func read(ctx context.Context, run kernelfacts.Runner) *Machine {
+// read reads what is quick to be had, unless run is slow: files below root, and of the
+// calling thread's network namespace its rules, queues and interfaces.
+func read(ctx context.Context, root fs.FS, run kernelfacts.Runner) *Machine {
 	// All parts have to be those of one namespace.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	root := os.DirFS("/")
 	m := &Machine{Host: kernelfacts.ReadHost(ctx, root, run), Architecture: runtime.GOARCH, Bridging: readBridging(root)}
 	m.Rules, _ = liverules.Read() // the error is in Rules.Unread too
 	bound, err := nfq.ReadKernelQueues()

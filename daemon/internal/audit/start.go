@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"os"
 )
 
 // errNotAsked is instead of what programs answer at a daemon's start.
@@ -13,7 +14,7 @@ var errNotAsked = errors.New("not asked at the start of the daemon")
 // clashes of packets in the guarded queues are not counted, as the daemon's own gate
 // prevents them, which need not be there yet.
 func AtStart(ctx context.Context, guarded []uint16) (Answer, *Machine) {
-	m := read(ctx, func(context.Context, string, ...string) ([]byte, error) { return nil, errNotAsked })
+	m := read(ctx, os.DirFS("/"), func(context.Context, string, ...string) ([]byte, error) { return nil, errNotAsked })
 	m.guarded = guarded
 	m.conclude()
 	return Judge(m), m
