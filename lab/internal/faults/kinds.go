@@ -39,6 +39,7 @@ func instant(r random, _ *Config) setting { return lasting(r, 0, 1) }
 
 const (
 	queuesEmptied = "whenever a base chain is deleted, anybody's, the kernel drops what waits in the namespace's queues"
+	answerCounts  = "that conntrack has a flow counts for 10 ms in the gate, and its entry may go meanwhile"
 	noRules       = "until the rules are back, packets find none"
 )
 
@@ -65,10 +66,12 @@ func kinds() []kind {
 			play: (*nemesis).stop,
 		}, {
 			name: "flush", meaning: "conntrack -F",
-			draw: instant, play: (*nemesis).flush,
+			inherent: map[string]string{"clashes": answerCounts},
+			draw:     instant, play: (*nemesis).flush,
 		}, {
 			name: "delete", meaning: "conntrack -D of all that one address sends",
-			draw: instant, play: (*nemesis).delete,
+			inherent: map[string]string{"clashes": answerCounts},
+			draw:     instant, play: (*nemesis).delete,
 		}, {
 			name: "firewall", meaning: "another program's rules replaced: nft with its base chain, or iptables-restore",
 			inherent: map[string]string{"lost": queuesEmptied},

@@ -7,13 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
-	"verdictd/internal/ct"
 	"verdictd/internal/netlab"
-	"verdictd/internal/nfq"
 	"verdictd/internal/report"
 	"verdictd/internal/traffic"
 )
@@ -73,7 +70,7 @@ func (n *nemesis) suffer(s step) Fault {
 	f.AtMS, f.TookMS = milliseconds(began), milliseconds(f.ended-began-settle)
 	f.LongestGapMS = milliseconds(n.load.read(f.ended).gap)
 	f.stalled = time.Duration(n.load.stalled.Load())
-	f.Clashes, f.KernelDropped = after.clashes-before.clashes, since(before.dropped, after.dropped)
+	f.took(&before, &after)
 	return f
 }
 
@@ -238,70 +235,6 @@ func (n *nemesis) output(ns *netlab.NetNS, script string) (string, error) {
 		return "", fmt.Errorf("%s: %w: %s", first, err, strings.TrimSpace(string(out)))
 	}
 	return string(out), nil
-}
-
-// counts are what the kernel counts.
-type counts struct {
-	clashes uint64
-	dropped map[string]uint64 // by where
-}
-
-func (n *nemesis) count() (c counts, err error) {
-	c.dropped = map[string]uint64{}
-	err = n.top.Queue.Do(func() error {
-		conn, err := ct.Dial()
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.Close() }()
-		s, err := conn.Snapshot()
-		if err != nil {
-			return err
-		}
-		c.clashes = s.Total().Clashes().N
-		queues, err := nfq.ReadKernelQueues()
-		for _, q := range queues {
-			c.dropped["queue "+strconv.Itoa(int(q.Queue))] = uint64(q.QueueDropped) + uint64(q.UserDropped)
-		}
-		return err
-	})
-	for where, ns := range map[string]*netlab.NetNS{"sender": n.top.Sender, "router": n.top.Queue} {
-		err = errors.Join(err, ns.Do(func() error { return interfaceDrops(where, c.dropped) }))
-	}
-	return c, err
-}
-
-// interfaceDrops reads what the thread's interfaces have dropped.
-func interfaceDrops(where string, into map[string]uint64) error {
-	text, err := os.ReadFile("/proc/thread-self/net/dev")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(text)) {
-		name, numbers, ok := strings.Cut(line, ":")
-		fields := strings.Fields(numbers)
-		const received, sent = 3, 11 // columns of drops
-		if !ok || len(fields) <= sent {
-			continue
-		}
-		for _, i := range []int{received, sent} {
-			if v, err := strconv.ParseUint(fields[i], 10, 64); err == nil {
-				into[where+" "+strings.TrimSpace(name)] += v
-			}
-		}
-	}
-	return nil
-}
-
-// since adds up what was dropped between two counts. What is smaller than before is another queue of that number.
-func since(before, after map[string]uint64) (n uint64) {
-	for where, v := range after {
-		if b := before[where]; b <= v {
-			v -= b
-		}
-		n += v
-	}
-	return n
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -98,12 +98,39 @@ type Fault struct {
 	SettingMS    float64 `json:"setting_ms"`
 	LongestGapMS float64 `json:"longest_gap_ms"`
 	Costs
-	// KernelDropped is what the kernel counted as dropped at the router's queues and at interfaces.
-	KernelDropped uint64 `json:"kernel_dropped"`
-	Error         string `json:"error,omitempty"`
+	// KernelDropped is what the kernel counted as dropped at the router's queues and at interfaces, the latter by
+	// interface in InterfaceDropped: on their way to the router and away from it, when the machine was too busy.
+	KernelDropped    uint64            `json:"kernel_dropped"`
+	InterfaceDropped map[string]uint64 `json:"interface_dropped"`
+	// LetGo is what verdictd's gate counted as let go unguarded, by its counter (docs/guard.md).
+	LetGo map[string]uint64 `json:"let_go"`
+	Error string            `json:"error,omitempty"`
 
 	began, ended time.Duration
 	stalled      time.Duration // the longest time in which the machine did not run the lab itself
+}
+
+// took is what was counted while the fault reigned.
+func (f *Fault) took(before, after *counts) {
+	f.Clashes = after.clashes - before.clashes
+	f.InterfaceDropped = since(before.interfaces, after.interfaces)
+	f.KernelDropped = sum(since(before.queues, after.queues)) + sum(f.InterfaceDropped)
+	f.LetGo = since(before.gate, after.gate)
+}
+
+// causes says what was counted that may be why.
+func (f *Fault) causes() string {
+	var parts []string
+	if len(f.InterfaceDropped) > 0 {
+		parts = append(parts, "dropped at interfaces: "+listed(f.InterfaceDropped))
+	}
+	if len(f.LetGo) > 0 {
+		parts = append(parts, "let go by the gate: "+listed(f.LetGo))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
 }
 
 // stallSaid is how long a machine has to stand still to be told.
@@ -160,7 +187,7 @@ type Played struct {
 const lead = 100 * time.Millisecond
 
 // take puts what went wrong down to the faults.
-func (p *Played) take(l *load, events []event, clashes uint64) {
+func (p *Played) take(l *load, events []event, before, after *counts) {
 	n := l.sent.Load()
 	for i := range n {
 		switch c, _ := classOf(i); c {
@@ -173,23 +200,44 @@ func (p *Played) take(l *load, events []event, clashes uint64) {
 	p.Sent, p.Delivered, p.SendErrors, p.Corrupted = uint64(n), l.delivered, l.failed.Load(), l.corrupted
 	p.ReceiverDropped = l.dropped
 	for _, e := range events {
-		*p.reigning(e.sent).of(e.what)++
+		p.enter(e)
 	}
-	p.Between.Clashes = clashes
+	p.Between.took(before, after)
 	for i := range p.Faults {
-		p.Between.Clashes -= min(p.Between.Clashes, p.Faults[i].Clashes)
+		p.Between.without(&p.Faults[i])
 	}
 	slices.SortFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.AtMS, b.AtMS) })
 }
 
-// reigning is the fault that reigned when a packet was on its way.
-func (p *Played) reigning(sent time.Duration) *Costs {
-	for i := range p.Faults {
-		if f := &p.Faults[i]; sent >= f.began-lead && sent <= f.ended {
-			return &f.Costs
+// without takes off what was counted for another fault.
+func (f *Fault) without(o *Fault) {
+	f.Clashes -= min(f.Clashes, o.Clashes)
+	f.KernelDropped -= min(f.KernelDropped, o.KernelDropped)
+	for _, m := range [][2]map[string]uint64{{f.InterfaceDropped, o.InterfaceDropped}, {f.LetGo, o.LetGo}} {
+		for name, n := range m[1] {
+			if m[0][name] <= n {
+				delete(m[0], name)
+			} else {
+				m[0][name] -= n
+			}
 		}
 	}
-	return &p.Between.Costs
+}
+
+// enter puts an event down to the fault that reigned when its packet was on its way.
+func (p *Played) enter(e event) {
+	for i := range p.Faults {
+		if f := &p.Faults[i]; e.sent >= f.began-lead && e.sent <= f.ended {
+			*f.of(e.what)++
+			return
+		}
+	}
+	b := &p.Between
+	if b.Costs == (Costs{}) {
+		b.began = e.sent
+	}
+	b.began, b.ended = min(b.began, e.sent), max(b.ended, e.sent)
+	*b.of(e.what)++
 }
 
 // judge tells what is inherent from what is not.
@@ -211,7 +259,7 @@ func (p *Played) judge(taintedBefore uint64) {
 		s.LongestGapMS = max(s.LongestGapMS, f.LongestGapMS)
 		others := p.split(f)
 		if others != (Costs{}) {
-			violated("%s at %.1f s: %s", f.Kind, f.AtMS/1000, others.String())
+			violated("%s at %.1f s: %s%s", f.Kind, f.AtMS/1000, others.String(), f.causes())
 		}
 		if f.Error != "" {
 			violated("%s at %.1f s: %s", f.Kind, f.AtMS/1000, f.Error)
@@ -223,7 +271,8 @@ func (p *Played) judge(taintedBefore uint64) {
 		}
 	}
 	if others := p.split(&p.Between); others != (Costs{}) {
-		violated("outside of any fault: %s", others.String())
+		violated("outside of any fault, from %.1f to %.1f s: %s%s",
+			p.Between.began.Seconds(), p.Between.ended.Seconds(), others.String(), p.Between.causes())
 	}
 	if p.Corrupted > 0 {
 		violated("%d packets arrived damaged", p.Corrupted)

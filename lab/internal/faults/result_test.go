@@ -20,7 +20,7 @@ func TestJudgement(t *testing.T) {
 		{lost, second(1)}, {lost, second(1) - lead}, {duplicated, second(2)}, {unjudged, second(3)},
 		{lost, second(5)}, {lost, second(5)}, {lost, second(5)}, {reordered, second(9)},
 	} {
-		*p.reigning(e.sent).of(e.what)++
+		p.enter(e)
 	}
 	p.judge(0)
 	if want := (Costs{Lost: 4}); p.Inherent != want {
@@ -38,7 +38,7 @@ func TestJudgement(t *testing.T) {
 	if err := r.WriteText(&b); err != nil || r.Verdict.OK {
 		t.Errorf("%v, verdict %+v", err, r.Verdict)
 	}
-	for _, want := range []string{"interface", "2* ", "FAILED after 3 faults", "outside of any fault: 1 reordered"} {
+	for _, want := range []string{"interface", "2* ", "FAILED after 3 faults", "outside of any fault, from 9.0 to 9.0 s: 1 reordered"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the text has no %q:\n%s", want, &b)
 		}

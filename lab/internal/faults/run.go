@@ -110,7 +110,7 @@ func (p *Played) try(ctx context.Context, t *testbed.Testbed, c *Config, dir str
 	}
 	events, stopped := n.load.stop()
 	after, counted := n.count()
-	p.take(n.load, events, after.clashes-before.clashes)
+	p.take(n.load, events, &before, &after)
 	var ended error
 	if ctx.Err() == nil {
 		ended = n.subject.stop()

@@ -21,7 +21,9 @@ func (g *Group) StartDaemon(ns *netlab.NetNS, verdictd string, c *config.Config)
 // WriteConfig writes a configuration into the group's directory.
 func (g *Group) WriteConfig(name string, c *config.Config) (path string, err error) {
 	quiet := *c
-	quiet.Control.Socket = "" // several daemons run at one time, and nobody asks them
+	if quiet.Control.Socket == config.DefaultSocket {
+		quiet.Control.Socket = "" // several daemons run at one time
+	}
 	text, err := quiet.YAML()
 	if err != nil {
 		return "", err
