@@ -88,7 +88,8 @@ func TestUnitSurvivesFailure(t *testing.T) {
 		lines := []string{"Type=notify", "Restart=on-failure", "StartLimitIntervalSec=0"}
 		if strings.HasPrefix(unit, "verdictd") {
 			lines = append(lines, "FileDescriptorStoreMax=1024", "WatchdogSec=30s", "RestartPreventExitStatus=78 64", "RuntimeDirectoryPreserve=restart",
-				"ExecStopPost=-/usr/bin/verdictd release", "ExecReload=/bin/kill -HUP $MAINPID")
+				`ExecStopPost=-/bin/sh -c '[ "$$SERVICE_RESULT" = success ] || exec /usr/bin/verdictd release'`,
+				"ExecReload=/bin/kill -HUP $MAINPID")
 		}
 		for _, line := range lines {
 			if !bytes.Contains(text, []byte("\n"+line+"\n")) {

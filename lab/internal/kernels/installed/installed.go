@@ -29,8 +29,8 @@ type Config struct {
 
 // Load is what goes on between start and stop.
 type Load struct {
-	Rate     int           // packets a second of each of the two streams
-	Gap      time.Duration // in which the queues have to take all packets
+	Rate     int           // packets a second of each of the two streams; 0: as the machine manages
+	Gap      time.Duration // in which the queues have to take all packets; 0: as the machine has it
 	Reloads  int
 	Restarts int
 	Kills    int
@@ -39,12 +39,9 @@ type Load struct {
 
 // Validate says what is wrong.
 func (l *Load) Validate() error {
-	if l.Gap <= 0 {
-		return fmt.Errorf("--gap %v: the queues have to take some packets", l.Gap)
-	}
-	if l.Rate < 1 || l.Reloads < 0 || l.Restarts < 0 || l.Kills < 0 || l.Upgrades < 0 {
-		return fmt.Errorf("--rate %d, --reloads %d, --restarts %d, --kills %d, --upgrades %d: none of them may be negative, "+
-			"and there has to be a load", l.Rate, l.Reloads, l.Restarts, l.Kills, l.Upgrades)
+	if l.Gap < 0 || l.Rate < 0 || l.Reloads < 0 || l.Restarts < 0 || l.Kills < 0 || l.Upgrades < 0 {
+		return fmt.Errorf("--rate %d, --gap %v, --reloads %d, --restarts %d, --kills %d, --upgrades %d: none of them may be negative",
+			l.Rate, l.Gap, l.Reloads, l.Restarts, l.Kills, l.Upgrades)
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package installed
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"verdictd/internal/nfq"
 	"verdictd/internal/traffic"
 )
 
@@ -41,12 +43,41 @@ func TestLedger(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	if err := (&Load{Rate: 1, Gap: 1}).Validate(); err != nil {
-		t.Error(err)
+	for _, l := range []Load{{}, {Rate: 1, Gap: 1}} {
+		if err := l.Validate(); err != nil {
+			t.Error(err)
+		}
 	}
-	for _, l := range []Load{{}, {Rate: 1, Gap: 1, Kills: -1}, {Rate: 1}} {
+	for _, l := range []Load{{Rate: -1}, {Gap: -1}, {Kills: -1}} {
 		if l.Validate() == nil {
 			t.Errorf("%+v is taken", l)
 		}
+	}
+}
+
+// TestWatch plays a restart: packets come, nobody judges them for two seconds, and then all are judged.
+func TestWatch(t *testing.T) {
+	w := &watch{last: map[uint16]progress{}}
+	at := time.Unix(0, 0)
+	look := func(after time.Duration, id, queued, dropped uint32) {
+		at = at.Add(after)
+		w.note(at, []nfq.KernelQueue{{Queue: 1, IDSequence: id, Queued: queued, QueueDropped: dropped}})
+	}
+	look(0, 10, 0, 7)
+	look(time.Second, 20, 0, 7)
+	look(time.Second, 30, 5, 7)
+	look(time.Second, 40, 15, 7)
+	look(time.Second, 50, 25, 9)
+	look(time.Second, 60, 0, 9)
+	if got, want := w.take(), (seen{dark: 2 * time.Second, queued: 25, full: 2}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	look(time.Second, 70, 0, 9)
+	if got := w.take(); got != (seen{}) {
+		t.Errorf("%+v of a queue that is empty", got)
+	}
+	look(time.Second, 0, 0, 0) // bound by somebody else
+	if got := w.take(); got != (seen{}) {
+		t.Errorf("%+v of a new queue", got)
 	}
 }
