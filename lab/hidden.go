@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
+	"verdictd/lab/internal/kernels/attached"
 	"verdictd/lab/internal/kernels/installed"
 	"verdictd/lab/internal/kernels/modload"
 	"verdictd/lab/internal/kernels/trace"
@@ -93,6 +95,19 @@ func (c *kernelModloadGuestCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	return json.NewEncoder(std.out).Encode(rows)
+}
+
+// kernelConntrackGuestCmd is what the check conntrack of `lab kernel check` runs in its machine.
+type kernelConntrackGuestCmd struct{}
+
+// Run is called by kong.
+func (*kernelConntrackGuestCmd) Run(ctx context.Context, std streams) error {
+	text, err := attached.Inside(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(std.out, text)
+	return err
 }
 
 // kernelPackageGuestCmd is what `lab kernel package` runs in its machine.

@@ -130,7 +130,7 @@ func (c *kernelProcnetCmd) Run(ctx context.Context, std streams) error {
 // kernelCheckCmd is `lab kernel check`.
 type kernelCheckCmd struct {
 	Images      []string      `name:"image" help:"A kernel with modules, see lab kernel run. May be repeated." default:"debian" placeholder:"IMAGE"`
-	Only        []string      `help:"Run only these checks: rules, program, trace, modload, procnet. May be repeated. Default: all." enum:"rules,program,trace,modload,procnet" placeholder:"CHECK"`
+	Only        []string      `help:"Run only these checks: rules, program, conntrack, trace, modload, procnet. May be repeated. Default: all." enum:"rules,program,conntrack,trace,modload,procnet" placeholder:"CHECK"`
 	Accelerator string        `help:"How QEMU runs the machines' code: kvm, tcg, or the better one that works." enum:"auto,kvm,tcg" default:"auto"`
 	Bin         string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	Timeout     time.Duration `help:"How long one machine may take." default:"5m"`

@@ -29,6 +29,7 @@ type soakCmd struct {
 	MemoryGrowth     int   `help:"MiB that a watched process may grow by after a quarter of the time." default:"${soak_memory}"`
 	DescriptorGrowth int   `help:"Descriptors that a watched process may have more at the end than at the start." default:"${soak_descriptors}"`
 
+	AnswerWithin  time.Duration `help:"How long a flow's socket waits for answers, and as long again for one that is missing: longer than packets may wait on the way." default:"${soak_answer}"`
 	Linger        time.Duration `help:"Wait for stragglers after each round at most." default:"${soak_linger}"`
 	ReceiveBuffer int           `help:"Socket buffer of each receiver, in bytes." default:"${soak_buffer}"`
 
@@ -66,6 +67,7 @@ func soakDefaults() kong.Vars {
 		"soak_rate":        strconv.FormatFloat(d.Mix.Rate, 'g', -1, 64),
 		"soak_memory":      strconv.Itoa(d.MemoryGrowth),
 		"soak_descriptors": strconv.Itoa(d.DescriptorGrowth),
+		"soak_answer":      traffic.DefaultAnswerWithin.String(),
 		"soak_linger":      d.Mix.Linger.String(),
 		"soak_buffer":      strconv.Itoa(d.Mix.ReceiveBuffer),
 	}
@@ -78,7 +80,7 @@ func (c *soakCmd) config() (soak.Config, error) {
 			Mix: traffic.MixConfig{
 				Rate: c.Rate, Duration: c.Duration, Seed: traffic.ChooseSeed(c.Seed),
 				SenderNetns: c.SenderNetns, ReceiverNetns: c.ReceiverNetns,
-				ReceiveBuffer: c.ReceiveBuffer, Linger: c.Linger,
+				ReceiveBuffer: c.ReceiveBuffer, Linger: c.Linger, AnswerWithin: c.AnswerWithin,
 			},
 			WatchPIDs: c.WatchPID, MemoryGrowth: c.MemoryGrowth, DescriptorGrowth: c.DescriptorGrowth,
 		},

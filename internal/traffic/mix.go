@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,6 +36,8 @@ type MixConfig struct {
 	ReceiveBuffer int `json:"receive_buffer"`
 	// Linger bounds the wait for stragglers, which ends when all targets but the Lossy ones have got everything.
 	Linger time.Duration `json:"-"`
+	// AnswerWithin is how long a flow's socket waits for echoes, and as long again for one that is missing; 0: 3 s.
+	AnswerWithin time.Duration `json:"-"`
 }
 
 // MarshalJSON writes durations as Go writes them ("50ms").
@@ -71,6 +74,12 @@ type MixTarget struct {
 	Echo    bool           `json:"echo"`  // return each payload
 	Lossy   bool           `json:"lossy"` // some packets are meant to be dropped on the way
 }
+
+// hold is how long a flow's socket waits for the last echoes.
+func (c *MixConfig) hold() time.Duration { return cmp.Or(c.AnswerWithin, DefaultAnswerWithin) }
+
+// DefaultAnswerWithin is [MixConfig.AnswerWithin] where it is 0.
+const DefaultAnswerWithin = 3 * time.Second
 
 // capacity is how many flows the ledgers have room for: there is no telling how many a random process draws, but twice
 // the mean is out of its reach.
@@ -109,6 +118,9 @@ func (c *MixConfig) Validate() error {
 	}
 	if c.Duration <= 0 || c.Duration > MaxTimeout {
 		bad("duration %s: want above zero and at most %s", c.Duration, MaxTimeout)
+	}
+	if c.AnswerWithin < 0 || c.AnswerWithin > MaxTimeout {
+		bad("answer within %s: want zero or more, and at most %s", c.AnswerWithin, MaxTimeout)
 	}
 	if c.Linger < 0 {
 		bad("linger %s: want zero or more", c.Linger)

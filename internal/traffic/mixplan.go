@@ -23,9 +23,6 @@ const (
 
 	// mixMaxReuse is how long after its end a flow's source port may be used again.
 	mixMaxReuse = 3 * time.Second
-
-	// echoHold is how long a flow's socket waits for the last echoes.
-	echoHold = 3 * time.Second
 )
 
 // mixFlow is one flow as it is planned.
@@ -89,7 +86,7 @@ func (p *mixPlan) flow() (*mixFlow, bool) {
 	p.draw(f)
 	hold := time.Duration(0)
 	if p.cfg.Targets[f.target].Echo {
-		hold = echoHold
+		hold = p.cfg.hold()
 	}
 	p.used[f.target] = append(p.used[f.target],
 		usedPort{f.source, f.end() + hold + time.Duration(p.random.Int64N(int64(mixMaxReuse)))})

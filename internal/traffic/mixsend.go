@@ -249,14 +249,14 @@ func (d *mixDirector) awaits(o *openFlow) bool {
 	case o.sent == 0:
 		o.sent = now
 		return true
-	case now < max(o.end(), o.sent)+echoHold:
+	case now < max(o.end(), o.sent)+d.cfg.hold():
 		return true
 	case t.Lossy || d.collector.ledger.Received(o.id) >= len(o.packets):
 		return false
 	case o.missed == 0:
 		o.missed = now
 	}
-	return now < o.missed+echoHold
+	return now < o.missed+d.cfg.hold()
 }
 
 // closeAll is for the end, when all echoes are in.

@@ -117,7 +117,7 @@ func (m *Machine) Prepare(ctx context.Context, remarks io.Writer) (Image, vm.Con
 // machine would load them on demand.
 var networkModules = []string{
 	"nfnetlink", "nfnetlink_queue", "nf_conntrack", "nf_conntrack_netlink", "nf_tables",
-	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_limit", "nft_counter", "nft_chain_nat", "nft_nat", "nft_masq",
+	"nft_queue", "nft_ct", "nft_numgen", "nft_hash", "nft_reject_inet", "nft_limit", "nft_counter", "nft_chain_nat", "nft_nat", "nft_masq",
 	"nft_compat",
 	"ip_tables", "ip6_tables", "iptable_filter", "iptable_mangle", "iptable_nat", "iptable_raw", "ip6table_mangle",
 	"ip6table_nat", "ip6table_raw",

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"verdictd/internal/cli"
@@ -38,6 +39,7 @@ type check struct {
 var checks = []check{
 	{"rules", "the native queue statement feeds the daemon, and the guard prevents clashes", checkRules},
 	{"program", "verdictd guard finds the rules that feed another program, and prevents its clashes", checkProgram},
+	{"conntrack", "what the kernel tells of conntrack with each packet is matched and set, and flows are judged once", checkConntrack},
 	{"trace", "conntrackwatch trace shows each clash once", checkTrace},
 	{"modload", "modules come in for parallel threads, and for verdictd's start", checkModload},
 	{"procnet", "the names of /proc/net show what they should, and a hang there is found", checkProcnet},
@@ -137,6 +139,14 @@ func checkProgram(ctx context.Context, c *Config, m kernels.Machine) (string, er
 		return "", err
 	}
 	return fmt.Sprintf("Linux %s: %d packets held, none lost, no clash", w.Release, w.Run.Held), nil
+}
+
+func checkConntrack(ctx context.Context, c *Config, m kernels.Machine) (string, error) {
+	result, err := c.inGuest(ctx, m, kernels.LabPath, "kernel", "conntrack-guest")
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(result.Stdout)), nil
 }
 
 // guarded says what a row with the guard lacks. One in which no packet had to be held proves nothing.

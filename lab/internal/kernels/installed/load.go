@@ -99,8 +99,9 @@ func (g *guest) startLoad(ctx context.Context) (l load, err error) {
 		return l, err
 	}
 	// New flows, all of which come back.
+	// Their sockets are open for as long as answers may wait in a queue.
 	l.mixed, err = startStream(ctx, "mixed", "soak", "--target", peerAddress+":"+mixedPort+"/echo", "--source", "192.0.2.1", "--rate",
-		strconv.Itoa(g.mixed()), "--duration", "1h")
+		strconv.Itoa(g.mixed()), "--duration", "1h", "--answer-within", g.Gap.String())
 	return l, err
 }
 
@@ -196,8 +197,32 @@ func (g *guest) happen(ctx context.Context) error {
 		if err := g.times(h.times, h.what, h.make); err != nil {
 			return err
 		}
+		if h.times > 0 {
+			g.timeline(ctx)
+		}
 	}
 	return nil
+}
+
+// timeline shows what the service and systemd said of the last event, for whoever asks where the time goes.
+func (g *guest) timeline(ctx context.Context) {
+	text, err := run(ctx, "journalctl", "--no-pager", "-o", "short-monotonic", "-n", "40", "-u", unit)
+	if err != nil {
+		fmt.Fprintln(g.w, err)
+		return
+	}
+	lines := strings.Split(text, "\n")
+	for i := len(lines) - 1; i > 0; i-- {
+		if strings.Contains(lines[i], ": Stopping ") || strings.Contains(lines[i], ": Main process exited") {
+			lines = lines[i:]
+			break
+		}
+	}
+	for _, line := range lines {
+		if !strings.Contains(line, "audit: ") {
+			fmt.Fprintf(g.w, "                %.120s\n", line)
+		}
+	}
 }
 
 // times makes something so many times, with a line for each.
