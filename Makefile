@@ -179,10 +179,14 @@ rootfs: build ## Make a container's root file system and its OCI image, as tarba
 		-arch $(GOARCH) -version '$(RELEASE)' $(addprefix $(CURDIR)/bin/,verdictd conntrackwatch)
 
 # Tests of the tools that make releases: packages, pages, completions, images, and what Kubernetes gets.
-.PHONY: guest-check
-guest-check: ## Install, run, upgrade and remove the package in a virtual machine with systemd; LAB="--restarts 20" is for it
+.PHONY: guest-packages
+guest-packages: ## Make the two versions of the package that guest-check installs, in dist/before and dist/after
 	$(MAKE) --no-print-directory package DIST=dist/before VERSION=v0.1.99 PACKAGES_MADE=verdictd PACKAGERS=deb
 	$(MAKE) --no-print-directory package DIST=dist/after VERSION=v0.2.0 PACKAGES_MADE=verdictd PACKAGERS=deb
+	$(MAKE) --no-print-directory build
+
+.PHONY: guest-check
+guest-check: guest-packages ## Install, run, upgrade and remove the package in a virtual machine with systemd; LAB="--restarts 20" is for it
 	bin/lab kernel package --image debian --before dist/before/verdictd_*.deb --deb dist/after/verdictd_*.deb $(LAB)
 
 .PHONY: monitoring-check
