@@ -52,6 +52,24 @@ func Head(b []byte) (m Message, ok bool) {
 	return message(b[:min(n, len(b))]), true
 }
 
+// Peek is Head for who reads many messages: the type of the one that b begins with (0: there is none), its Resource,
+// and its Attributes as far as b has them; complete reports that b has all. A Message is put together in memory, which
+// takes longer than all that is read of it.
+func Peek(b []byte) (typ, resource uint16, attributes Attributes, complete bool) {
+	if len(b) < unix.SizeofNlMsghdr {
+		return 0, 0, nil, false
+	}
+	n := int(binary.NativeEndian.Uint32(b))
+	if n < unix.SizeofNlMsghdr {
+		return 0, 0, nil, false
+	}
+	typ, complete = binary.NativeEndian.Uint16(b[4:]), n <= len(b)
+	if b = b[:min(n, len(b))]; len(b) >= HeaderLen {
+		resource, attributes = binary.BigEndian.Uint16(b[unix.SizeofNlMsghdr+2:]), b[HeaderLen:]
+	}
+	return typ, resource, attributes, complete
+}
+
 func message(b []byte) Message {
 	return Message{
 		Type:   binary.NativeEndian.Uint16(b[4:]),

@@ -2,6 +2,8 @@ package nfnl
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/mdlayher/netlink"
@@ -155,4 +157,25 @@ func FuzzNext(f *testing.F) {
 			rest = next
 		}
 	})
+}
+
+// TestPeek: what it says of any bytes is what Head and Next say.
+func TestPeek(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	for range 100_000 {
+		b := make([]byte, random.IntN(60))
+		for i := range b {
+			b[i] = byte(random.Uint32())
+		}
+		if len(b) >= 4 && random.IntN(4) > 0 {
+			binary.NativeEndian.PutUint32(b, uint32(random.IntN(64)))
+		}
+		typ, resource, attributes, complete := Peek(b)
+		m, ok := Head(b)
+		_, _, whole := Next(b)
+		id, _ := m.Resource()
+		if typ != m.Type || resource != id || !bytes.Equal(attributes, m.Attributes()) || complete != whole || !ok && typ != 0 {
+			t.Fatalf("%x: %#x %d %x %v", b, typ, resource, attributes, complete)
+		}
+	}
 }

@@ -35,5 +35,7 @@ func (q *Mmsg) ReportLoss() error {
 
 // Take hands the queue a packet message.
 func (q *Mmsg) Take(m netlink.Message) {
-	q.take(nfnl.Message{Type: uint16(m.Header.Type), Body: m.Data}, true, 0)
+	message := nfnl.Message{Body: m.Data}
+	queue, _ := message.Resource()
+	q.take(queue, message.Attributes(), true, 0)
 }

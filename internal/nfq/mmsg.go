@@ -226,33 +226,32 @@ func (q *Mmsg) decode(n int) error {
 	q.batch.Packets = q.batch.Packets[:0]
 	for i := range n {
 		b, whole := q.journal.recv.Datagram(i)
+		if typ, queue, attributes, complete := nfnl.Peek(b); typ == typePacket {
+			q.take(queue, attributes, whole && complete, i)
+			continue
+		}
 		m, ok := nfnl.Head(b)
-		switch {
-		case !ok:
+		if !ok {
 			q.stats.Malformed++
 			q.verdicts.unknown = true // it may have been a packet
-		case m.Type == typePacket:
-			_, _, complete := nfnl.Next(b)
-			q.take(m, whole && complete, i)
-		default:
-			if err := q.refused(m); err != nil {
-				return err
-			}
+			continue
+		}
+		if err := q.refused(m); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// take adds the packet in a message to the batch. One that was cut off, or is no
+// take adds the packet in a message of a queue to the batch. One that was cut off, or is no
 // message that the kernel makes, is handed on with what could be read, as it waits for
 // a verdict like any other. There is none only for a packet without an id.
-func (q *Mmsg) take(m nfnl.Message, whole bool, at int) {
+func (q *Mmsg) take(queue uint16, attributes nfnl.Attributes, whole bool, at int) {
 	packets := q.batch.Packets[:len(q.batch.Packets)+1]
 	p := &packets[len(packets)-1]
-	decoded := p.decode(m.Attributes())
-	p.Queue, _ = m.Resource()
-	p.place = uint32(at + 1)
-	if !decoded || !q.verdicts.received(p.Queue) {
+	decoded := p.decode(attributes)
+	p.Queue, p.place = queue, uint32(at+1)
+	if !decoded || !q.verdicts.received(queue) {
 		q.stats.Malformed++
 		q.verdicts.unknown = true
 		return
@@ -298,7 +297,7 @@ func (q *Mmsg) Reply(r *Reply) error {
 	if err := q.verdicts.add(r); err != nil {
 		return fmt.Errorf("queue %d: packet %d: %w", r.Queue, r.ID, err)
 	}
-	if q.verdicts.enc.Len() >= flushAt {
+	if q.verdicts.length() >= flushAt {
 		return q.Flush()
 	}
 	return nil
@@ -306,11 +305,10 @@ func (q *Mmsg) Reply(r *Reply) error {
 
 // Flush implements Queue.
 func (q *Mmsg) Flush() error {
-	if len(q.verdicts.runs) == 0 {
-		return nil
-	}
-	if err := q.socket.Send(q.verdicts.take()); err != nil {
-		return fmt.Errorf("queue %d: reply: %w", q.cfg.Queue, err)
+	for !q.verdicts.empty() {
+		if err := q.socket.Send(q.verdicts.take()); err != nil {
+			return fmt.Errorf("queue %d: reply: %w", q.cfg.Queue, err)
+		}
 	}
 	return nil
 }

@@ -94,11 +94,11 @@ func (q *Mmsg) answerLeft() (some bool, err error) {
 			continue
 		}
 		b, whole := q.journal.recv.Datagram(at)
-		m, ok := nfnl.Head(b)
-		if !ok || m.Type != typePacket {
+		typ, queue, attributes, _ := nfnl.Peek(b)
+		if typ != typePacket {
 			continue // an answer to the other process
 		}
-		q.take(m, whole, at)
+		q.take(queue, attributes, whole, at)
 		if len(q.batch.Packets) == 0 {
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 	"verdictd/internal/nfnl"
 )
 
-// verdicts lays out replies one behind the other, until they are sent.
+// verdicts keeps replies until they are sent.
 //
 // Where it can, it says a run of them as one message. NFQNL_MSG_VERDICT_BATCH
 // concerns every packet of a queue up to an id, so that is only right where each
@@ -16,7 +16,6 @@ import (
 // understood, would be swept up with the others.
 type verdicts struct {
 	numbers []uint16 // of the queues
-	enc     nfnl.Encoder
 	// open counts the packets of each that were received and are not answered.
 	open []int
 	// unknown: a packet was received of which nobody knows the id, or not even the
@@ -24,10 +23,16 @@ type verdicts struct {
 	unknown bool
 	// left is tagLeft while packets are answered that another process has left.
 	left uint32
+	// most is how many replies one send has at most.
+	most int
 
-	// What is laid out, in runs of replies with the same verdict in the same queue.
-	runs  []run
-	short nfnl.Encoder // the runs as they are sent
+	// runs are replies with the same verdict in the same queue; said of them were sent.
+	runs []run
+	said int
+	// plain are the replies of plain runs, which one message may say. The others are laid out.
+	plain []answer
+	laid  nfnl.Encoder
+	out   nfnl.Encoder // as it is sent
 	// passed is the highest id of each queue's runs that have ended, where some have. An
 	// id before it is out of order: a message for a run that comes first would sweep up
 	// its packet.
@@ -47,12 +52,19 @@ type run struct {
 	mark    uint32
 	// highest is the id that no other one of the run is after, and tag its reply's.
 	highest, tag uint32
-	begin        int // in what is laid out
+	begin        int // among the plain ones, or in what is laid out
 }
+
+// answer is what differs between the replies of a plain run.
+type answer struct{ id, tag uint32 }
+
+// sendMost is how many packets one send carries on at most. Each runs through the hooks behind the queue in it, and the
+// garbage collector waits meanwhile (nfnl.Socket.Send).
+const sendMost = 64
 
 func newVerdicts(numbers []uint16) verdicts {
 	return verdicts{
-		numbers: numbers, open: make([]int, len(numbers)),
+		numbers: numbers, open: make([]int, len(numbers)), most: sendMost,
 		passed: make([]uint32, len(numbers)), some: make([]bool, len(numbers)), outOfOrder: make([]bool, len(numbers)),
 	}
 }
@@ -71,7 +83,7 @@ func (v *verdicts) received(queue uint16) bool {
 	return true
 }
 
-// add lays out a reply that was found valid.
+// add keeps a reply that was found valid.
 func (v *verdicts) add(r *Reply) error {
 	at := v.place(r.Queue)
 	if at < 0 {
@@ -83,8 +95,12 @@ func (v *verdicts) add(r *Reply) error {
 	}
 	v.extend(at, r, tag)
 	v.open[at]--
+	if r.plain() {
+		v.plain = append(v.plain, answer{r.ID, tag})
+		return nil
+	}
 
-	e := &v.enc
+	e := &v.laid
 	begin(e, typeVerdict, r.Queue, tag, r.Verdict, r.ID)
 	if r.SetMark {
 		e.Uint32(nfqaMark, r.Mark)
@@ -106,7 +122,7 @@ func (v *verdicts) add(r *Reply) error {
 func (v *verdicts) extend(at int, r *Reply, tag uint32) {
 	var last *run
 	if n := len(v.runs); n > 0 {
-		if last = &v.runs[n-1]; !last.continues(at, r) {
+		if last = &v.runs[n-1]; !last.continues(at, r) || last.replies >= v.most {
 			v.pass(last)
 			last = nil
 		}
@@ -116,9 +132,13 @@ func (v *verdicts) extend(at int, r *Reply, tag uint32) {
 		v.outOfOrder[at] = true
 	}
 	if last == nil {
+		begin := len(v.plain)
+		if !r.plain() {
+			begin = v.laid.Len()
+		}
 		v.runs = append(v.runs, run{
 			place: at, replies: 1, plain: r.plain(), verdict: r.Verdict, setMark: r.SetMark, mark: r.Mark,
-			highest: r.ID, tag: tag, begin: v.enc.Len(),
+			highest: r.ID, tag: tag, begin: begin,
 		})
 		return
 	}
@@ -147,46 +167,60 @@ func begin(e *nfnl.Encoder, typ, queue uint16, tag uint32, verdict Verdict, id u
 	e.Uint32Pair(nfqaVerdictHdr, uint32(verdict), id)
 }
 
-// take returns what is to be sent, which may be nothing; valid until the next add.
+// plainLen is the length in bytes of the message of a plain reply with a mark.
+const plainLen = nfnl.HeaderLen + unix.SizeofNlAttr + 8 + unix.SizeofNlAttr + 4
+
+// length is that of all messages in bytes, or more.
+func (v *verdicts) length() int { return v.laid.Len() + plainLen*len(v.plain) }
+
+// empty reports whether nothing is left to be sent.
+func (v *verdicts) empty() bool { return len(v.runs) == 0 }
+
+// take returns what one send has, valid until the next call.
 func (v *verdicts) take() []byte {
-	b := v.enc.Bytes()
-	if slices.ContainsFunc(v.runs, v.isOne) {
-		b = v.shorten(b)
+	v.out.Reset()
+	for replies := 0; v.said < len(v.runs); v.said++ {
+		r := &v.runs[v.said]
+		if replies += r.replies; replies > max(v.most, r.replies) {
+			return v.out.Bytes()
+		}
+		v.say(r)
 	}
-	v.enc.Reset()
-	v.runs = v.runs[:0]
+	v.runs, v.said, v.plain = v.runs[:0], 0, v.plain[:0]
+	v.laid.Reset()
 	clear(v.some)
 	clear(v.outOfOrder)
-	return b
+	return v.out.Bytes()
 }
 
-// isOne reports whether one message can say the run: every packet of its queue up to it
+// say adds a run to what is sent: as one message where every packet of its queue up to it
 // is answered by it, or by what is before it.
-func (v *verdicts) isOne(r run) bool {
-	return r.replies > 1 && !v.unknown && v.open[r.place] == 0 && !v.outOfOrder[r.place]
+func (v *verdicts) say(r *run) {
+	switch {
+	case !r.plain:
+		end := v.laid.Len()
+		for _, next := range v.runs[v.said+1:] {
+			if !next.plain {
+				end = next.begin
+				break
+			}
+		}
+		v.out.Append(v.laid.Bytes()[r.begin:end])
+	case r.replies > 1 && !v.unknown && v.open[r.place] == 0 && !v.outOfOrder[r.place]:
+		v.sayPlain(r, typeVerdictBatch, answer{r.highest, r.tag})
+	default:
+		for _, a := range v.plain[r.begin:][:r.replies] {
+			v.sayPlain(r, typeVerdict, a)
+		}
+	}
 }
 
-// shorten says each run that allows it by one message, and the others as they are laid
-// out.
-func (v *verdicts) shorten(laid []byte) []byte {
-	v.short.Reset()
-	for i := range v.runs {
-		r := &v.runs[i]
-		if !v.isOne(*r) {
-			end := len(laid)
-			if i+1 < len(v.runs) {
-				end = v.runs[i+1].begin
-			}
-			v.short.Append(laid[r.begin:end])
-			continue
-		}
-		begin(&v.short, typeVerdictBatch, v.numbers[r.place], r.tag, r.verdict, r.highest)
-		if r.setMark {
-			v.short.Uint32(nfqaMark, r.mark)
-		}
-		v.short.End()
+func (v *verdicts) sayPlain(r *run, typ uint16, a answer) {
+	begin(&v.out, typ, v.numbers[r.place], a.tag, r.verdict, a.id)
+	if r.setMark {
+		v.out.Uint32(nfqaMark, r.mark)
 	}
-	return v.short.Bytes()
+	v.out.End()
 }
 
 // verdictID is the packet's in a verdict's attributes.
