@@ -14,6 +14,8 @@ import (
 type benchCmd struct {
 	Queue      benchQueueCmd   `cmd:"" default:"withargs" help:"What a packet costs verdictd, other programs and the guard, in CPU time. The default: lab bench alone does the same."`
 	Latency    benchLatencyCmd `cmd:"" help:"How long packets take through a queue, at rates and beyond what the program can do, and what is lost there."`
+	Scale      benchScaleCmd   `cmd:"" help:"What a packet costs as rules, sets, flows, queues and rates grow, the memory of each, and what larger machines need."`
+	Gate       benchGateCmd    `cmd:"" help:"What the guard's gate costs, and what a flood of new flows does to others' latency."`
 	Events     benchEventsCmd  `cmd:"" help:"What an event of conntrack costs those who listen for it, in CPU time."`
 	ListenTimo benchListenCmd  `cmd:"" hidden:""`
 	Send       benchSendCmd    `cmd:"" help:"How fast stress sends, and how surely it provokes clashes, against a C loop, trafgen and the kernel's selftest."`
@@ -90,6 +92,78 @@ func (c *benchLatencyCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	result, err := queue.RunLatency(ctx, t, c.config(), std.err)
+	if err != nil {
+		return err
+	}
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+}
+
+// benchScaleCmd is `lab bench scale`.
+type benchScaleCmd struct {
+	Rounds    int      `help:"Rounds; in each one, every point of every curve has its turn." default:"3"`
+	Packets   int      `help:"Packets that are counted at each point; a fifth of them where each is a new flow." default:"200000"`
+	Curve     []string `help:"Curves to measure: by rules; entries of a set; flows, tracked or exempt from conntrack; queues; packets a second. May be repeated. Default: all." enum:"rules,entries,flows,untracked,queues,rate" placeholder:"NAME"`
+	Most      int      `help:"Leave points beyond this number out. Default: none." placeholder:"N"`
+	Reference string   `help:"The C program on libnetfilter_queue; nfq_floor beside it tells rounds that others disturbed." type:"path" placeholder:"PATH"`
+	Require   string   `help:"Fail unless these ratios of medians hold, such as 'rules=1000/rules=0<=1.2'." placeholder:"A/B<=X,..."`
+	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+}
+
+func (c *benchScaleCmd) config() *queue.ScaleConfig {
+	return &queue.ScaleConfig{
+		Rounds: c.Rounds, Packets: c.Packets, Curves: c.Curve, Most: c.Most, Reference: c.Reference, Require: c.Require,
+	}
+}
+
+// Validate is called by kong.
+func (c *benchScaleCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *benchScaleCmd) Run(ctx context.Context, std streams) error {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
+		return err
+	}
+	result, err := queue.RunScale(ctx, t, c.config(), std.err)
+	if err != nil {
+		return err
+	}
+	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+}
+
+// benchGateCmd is `lab bench gate`.
+type benchGateCmd struct {
+	Rounds    int           `help:"Rounds; in each one, every case has its turn." default:"5"`
+	Packets   int           `help:"Packets that are counted in a turn of settled flows." default:"200000"`
+	Fresh     int           `help:"The same in a turn of new flows." default:"40000"`
+	Flood     int           `help:"New flows of the flood at most." default:"200000"`
+	Rate      float64       `help:"Packets a second of the settled flows whose latency is measured." default:"1000"`
+	Duration  time.Duration `help:"How long they send, quiet and in the flood, each; the flood may end before." default:"1s"`
+	Only      []string      `sep:"none" help:"Cases, and programs in the flood, by the names in the tables. May be repeated. Default: all." placeholder:"NAME"`
+	Reference string        `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
+	Require   string        `help:"Fail unless these ratios of medians hold, such as 'new:mmsg+hold/new:mmsg<=2.2,mmsg+hold@flood:p99/mmsg@flood:p99<=2'." placeholder:"A/B<=X,..."`
+	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
+	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+}
+
+func (c *benchGateCmd) config() *queue.GateConfig {
+	return &queue.GateConfig{
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Flood: c.Flood, Rate: c.Rate, Duration: c.Duration,
+		Only: c.Only, Reference: c.Reference, Require: c.Require,
+	}
+}
+
+// Validate is called by kong.
+func (c *benchGateCmd) Validate() error { return c.config().Validate() }
+
+// Run is called by kong.
+func (c *benchGateCmd) Run(ctx context.Context, std streams) error {
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	if outside || err != nil {
+		return err
+	}
+	result, err := queue.RunGate(ctx, t, c.config(), std.err)
 	if err != nil {
 		return err
 	}

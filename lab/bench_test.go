@@ -162,6 +162,59 @@ func TestBenchLatencyUsage(t *testing.T) {
 	}
 }
 
+// TestBenchScale measures small points of each curve, and computes the model of them.
+func TestBenchScale(t *testing.T) {
+	bin := shipped(t)
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"bench", "scale", "--bin", bin, "--rounds", "1", "--packets", "1000", "--curve", "queues",
+		"--most", "1",
+		"--json", "-"}, streams{&stdout, &stderr})
+	var r queue.ScaleResult
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || status != 0 {
+		t.Fatalf("exit status %d: %v\n%s%s", status, err, &stdout, &stderr)
+	}
+	if len(r.Curves) != 1 || r.Model == nil || len(r.Model.Rows) != 6 || !(r.Model.PerQueue > 0) ||
+		!(r.Curves[0].Points[0].RSS.Median > 0) {
+		t.Errorf("%+v, %+v", r.Curves, r.Model)
+	}
+}
+
+// TestBenchGate: a flood beside paced packets, of which none is taken for one of the flood.
+func TestBenchGate(t *testing.T) {
+	bin := shipped(t)
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"bench", "gate", "--bin", bin, "--rounds", "1", "--packets", "1000", "--fresh",
+		"1000", "--flood", "1000", "--rate", "100", "--duration", "200ms", "--only", "new:mmsg+hold", "--only", "mmsg+hold", "--json", "-"}, streams{&stdout, &stderr})
+	var r queue.GateResult
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || status != 0 {
+		t.Fatalf("exit status %d: %v\n%s%s", status, err, &stdout, &stderr)
+	}
+	flooded := 0
+	for i := range r.Points {
+		p := &r.Points[i]
+		if p.Arrived > p.Sent || p.Sent > 20 {
+			t.Errorf("%+v", p)
+		}
+		if p.Flood > 0 {
+			flooded++
+		}
+	}
+	if len(r.Points) != 2 || flooded != 1 {
+		t.Errorf("%d points, %d of them flooded:\n%s", len(r.Points), flooded, &stderr)
+	}
+}
+
+func TestBenchScaleAndGateUsage(t *testing.T) {
+	for _, args := range [][]string{{"scale", "--curve", "pcap"}, {"scale", "--packets", "1"}, {"scale", "--most", "-1"},
+		{"gate", "--flood", "1"}, {"gate", "--rate", "0"}, {"gate", "--duration", "1ms"}, {"gate", "--require", "a/b<=1"}} {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr})
+		if status != cli.Usage || !strings.Contains(stderr.String(), args[1]) {
+			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
+		}
+	}
+}
+
 // TestBenchEvents compares the listeners, briefly: what comes of it is no measure of their speed. The lab is one of the
 // programs, as it has a listener in itself.
 func TestBenchEvents(t *testing.T) {

@@ -38,6 +38,8 @@ var labDocuments = map[string]struct {
 	"dns":           {&dns.Result{}, dns.Schema},
 	"bench":         {&queue.Result{}, bench.Schema},
 	"bench-latency": {&queue.LatencyResult{}, bench.Schema},
+	"bench-scale":   {&queue.ScaleResult{}, bench.Schema},
+	"bench-gate":    {&queue.GateResult{}, bench.Schema},
 	"bench-events":  {&events.Result{}, bench.Schema},
 	"bench-send":    {&send.Result{}, bench.Schema},
 	"crash":         {&report.CrashReport{}, report.CrashSchema},

@@ -19,13 +19,20 @@ type conditions struct {
 	queues, payload, window int
 	copied                  int // bytes of each packet that are copied to the program; 0: all
 	family                  string
-	flows                   int // that a load of many goes round in; 0: settledFlows, or new ones
+	flows                   int // of a load of many
+	rate                    int // packets a second, at even distances; 0: as many as come through
 	placement               vocabulary.Placement
 	gateFlows               int // that the guard remembers and lists; 0: its defaults
 }
 
 // headers is what is copied of a packet where nobody looks further: IPv6, TCP with options, and some.
 const headers = 192
+
+// What is usual where nothing else is asked for: packets under way at most, and bytes of payload.
+const (
+	usualWindow  = 256
+	usualPayload = 64
+)
 
 // usualCase is what is measured where no case is chosen.
 const usualCase = "usual"

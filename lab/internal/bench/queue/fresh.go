@@ -23,6 +23,7 @@ type freshLoad struct {
 	window       int  // packets under way at most
 
 	next  int // flow
+	cycle int // flows that take turns, each of them with one packet of a burst; 0: each burst is a new one
 	out   datagrams
 	in    datagrams // of the sink
 	back  datagrams // of the source
@@ -51,7 +52,7 @@ func openFresh(burst int, answers bool, window, size int) (_ *freshLoad, err err
 		if err := unix.Bind(*fd, &at); err != nil {
 			return nil, err
 		}
-		if err := testbed.RoomToReceive(*fd, l.window); err != nil {
+		if err := roomToReceive(*fd, l.window, size); err != nil {
 			return nil, err
 		}
 	}
@@ -108,10 +109,26 @@ func (l *freshLoad) send(ctx context.Context, flows int) error {
 	return nil
 }
 
-// flow sends the burst of the next one.
+// openMany makes a load of so many flows that take turns.
+func openMany(flows, window, size int) (*freshLoad, error) {
+	const most = 32 // packets a send
+	l, err := openFresh(min(most, flows, window), false, window, size)
+	if err == nil {
+		l.cycle = flows
+	}
+	return l, err
+}
+
+// flow sends the burst of the next one, or a packet of each of the next ones.
 func (l *freshLoad) flow() error {
 	l.next++
 	for i := range l.out.names {
+		if l.cycle > 0 && i > 0 {
+			l.next++
+		}
+		if l.cycle > 0 && l.next > l.cycle {
+			l.next = 1
+		}
 		l.out.names[i].Addr = [4]byte{127, byte(1 + l.next>>16), byte(l.next >> 8), byte(l.next)}
 	}
 	return l.meter.measure(func() error { return sendMessages(l.source, l.out.msgs) })

@@ -16,21 +16,9 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-const (
-	// settleFor is how long the flows send a packet now and then before the load begins: conntrack has confirmed them
-	// then, and the gate, which lists a flow that has been quiet for some milliseconds, has listed them.
-	settleFor = 600 * time.Millisecond
-
-	// settlePause is how long they pause then, as the gate lists flows whose packets are past all queues.
-	settlePause = 200 * time.Millisecond
-
-	// settlePackets are all that are sent for that.
-	settlePackets = 25 * settledFlows
-
-	// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU,
-	// and the gate list what is quiet.
-	restFor = 30 * time.Millisecond
-)
+// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU, and the
+// gate list what is quiet.
+const restFor = 30 * time.Millisecond
 
 // A sample is one variant in one round.
 type sample struct {
@@ -53,6 +41,12 @@ type sample struct {
 	Gate              *uint64  `json:"gate_received"`
 	FirstUS           *float64 `json:"first_us"`
 	HeldUS            *float64 `json:"held_us"`
+	// The same at the 99th percentile, and how often conntrack was asked for a flow, by packets that came to the gate.
+	FirstP99 *float64 `json:"first_p99_us"`
+	HeldP99  *float64 `json:"held_p99_us"`
+	Asked    *float64 `json:"asked_per_packet"`
+	// RSS is the resident memory of all of the program's processes after the load, in KiB.
+	RSS int `json:"rss_kib"`
 }
 
 func (s *sample) Of() (variant string, round int, invalid string) {
@@ -133,30 +127,35 @@ func (b *comparison) closed(ctx context.Context, v *variant, ns *netlab.NetNS, d
 // flows is how many new flows a turn counts.
 func (b *comparison) flows(v *variant) int { return b.fresh / v.load.burstOf() }
 
+// atEvenRate is how many packets a turn at a rate counts.
+func (b *comparison) atEvenRate(v *variant) int { return min(b.packets, longestAtRate*v.at.rate) }
+
 // judged is how many packets the queue has at least.
 func (b *comparison) judged(v *variant) int {
-	if v.load == caseSettled {
+	if v.at.rate > 0 {
+		return b.atEvenRate(v)
+	}
+	if v.load == caseSettled || v.load == caseMany {
 		return b.packets
 	}
 	return b.flows(v) * v.load.burstOf()
 }
 
-// A turnLoad is packets that are sent in a closed loop.
-type turnLoad interface {
-	warmUp(ctx context.Context) error
-	run(ctx context.Context) (packets int, err error)
-	sending() time.Duration // CPU time of the sends so far
-	Close() error
-}
-
 // open makes the load of a variant's case in the calling thread's namespace.
 func (b *comparison) open(v *variant) (turnLoad, error) {
 	at := b.under(v)
-	if v.load != caseSettled {
+	target, sources := at.addresses()
+	switch {
+	case at.rate > 0:
+		l, err := openPaced(target, sources, at.payload)
+		return &pacedTurn{l, float64(at.rate), b.atEvenRate(v)}, err
+	case v.load == caseMany:
+		l, err := openMany(at.flows, at.window, at.payload)
+		return &manyTurn{l, b.packets}, err
+	case v.load != caseSettled:
 		l, err := openFresh(v.load.burstOf(), v.load == caseAnswer, at.window, at.payload)
 		return &freshTurn{l, b.flows(v)}, err
 	}
-	target, sources := at.addresses()
 	l, err := openLoad(target, sources, at.window, at.payload)
 	return &settledTurn{l, b.packets}, err
 }
@@ -195,6 +194,9 @@ func (b *comparison) load(ctx context.Context, v *variant, ns *netlab.NetNS, dae
 			if err != nil {
 				return fmt.Errorf("sum up the daemon's CPU time: %w", err)
 			}
+			if s.RSS, err = readRSS(daemons); err != nil {
+				return err
+			}
 			s.CPUPerPacket = float64(spent.Nanoseconds()) / 1e3 / float64(packets)
 			s.PathCPUPerPacket = float64((spent + sending).Nanoseconds()) / 1e3 / float64(packets)
 			return nil
@@ -227,41 +229,6 @@ func readRSS(processes []*testbed.Process) (sum int, err error) {
 	return sum, nil
 }
 
-// settledTurn is the packets of settled flows that a turn counts.
-type settledTurn struct {
-	*load
-	packets int
-}
-
-// warmUp lets the flows settle, and then runs the load for a while.
-func (l *settledTurn) warmUp(ctx context.Context) error {
-	for range settlePackets {
-		if err := l.send(ctx, 1); err != nil {
-			return err
-		}
-		time.Sleep(settleFor / settlePackets)
-	}
-	time.Sleep(settlePause)
-	return l.send(ctx, l.packets/bench.WarmPart)
-}
-
-func (l *settledTurn) run(ctx context.Context) (int, error) { return l.packets, l.send(ctx, l.packets) }
-func (l *settledTurn) sending() time.Duration               { return l.meter.spent }
-
-// freshTurn is the new flows that a turn counts.
-type freshTurn struct {
-	*freshLoad
-	flows int
-}
-
-func (l *freshTurn) warmUp(ctx context.Context) error { return l.send(ctx, l.flows/bench.WarmPart) }
-
-func (l *freshTurn) run(ctx context.Context) (int, error) {
-	return l.flows * l.packets(), l.send(ctx, l.flows)
-}
-
-func (l *freshTurn) sending() time.Duration { return l.meter.spent }
-
 // takeStatistics takes over what verdictd counted. Settled flows have to pass the gate in the kernel: else their case
 // measures something else.
 func (b *comparison) takeStatistics(v *variant, path string, s *sample) error {
@@ -284,6 +251,8 @@ func (b *comparison) takeStatistics(v *variant, path string, s *sample) error {
 	}
 	g := &d.Gate.Total
 	s.Gate, s.FirstUS, s.HeldUS = &g.Received, &g.FirstUS.P50, &g.HeldUS.P50
+	asked := float64(g.Asked) / float64(max(1, g.Received))
+	s.FirstP99, s.HeldP99, s.Asked = &g.FirstUS.P99, &g.HeldUS.P99, &asked
 	if most := uint64(settlePackets + b.packets/100); v.load == caseSettled && g.Received > most {
 		return fmt.Errorf("%d packets went through the gate, of which settling accounts for %d at most: the flows "+
 			"were not listed", g.Received, most)

@@ -22,11 +22,16 @@ type pacedLoad struct {
 
 	next int // flow to send
 
+	// between is called in each turn of the loop that waits for what is due, as long as it has more to do: with it ends
+	// the sending. nil: nothing.
+	between func() (more bool, err error)
+
 	out     []byte
 	in      datagrams
 	waits   []int64 // nanoseconds from due to seen, of all packets that arrived
 	arrived []int   // of each flow
 	late    int64   // how much behind its time a send was at most, in nanoseconds
+	sent    int     // of the last turn
 	took    int64   // from the first send to the last arrival, in nanoseconds
 }
 
@@ -65,6 +70,15 @@ func (l *pacedLoad) send(ctx context.Context, perSecond float64, packets int, tu
 			sent += chunk
 			last = now
 		}
+		if l.between != nil && sent < packets {
+			more, err := l.between()
+			if err != nil {
+				return err
+			}
+			if !more {
+				packets = sent
+			}
+		}
 		n, err := l.receive(turn)
 		if err != nil {
 			return err
@@ -80,6 +94,7 @@ func (l *pacedLoad) send(ctx context.Context, perSecond float64, packets int, tu
 			return context.Cause(ctx)
 		}
 	}
+	l.sent = packets
 	slices.Sort(l.waits)
 	return nil
 }

@@ -74,6 +74,7 @@ type point struct {
 	// QueueFairness is the same of the average flow of each queue. RSS is of all the program's processes.
 	QueueFairness float64 `json:"queue_fairness"`
 	RSSBefore     int     `json:"rss_before_kib"`
+	Flood         float64 `json:"flood_per_second,omitempty"` // packets sent beside, of which only losses are counted
 	RSSAfter      int     `json:"rss_after_kib"`
 	SendLate      float64 `json:"send_late_us"` // how much behind its time the load itself was at most
 }
@@ -147,8 +148,9 @@ type pointSummary struct {
 	Unexplained   int     `json:"unexplained"`
 	Fairness      float64 `json:"fairness"` // the least of all rounds
 	QueueFairness float64 `json:"queue_fairness"`
-	RSSGrowth     int     `json:"rss_growth_kib"` // the most of all rounds, in one rate's turn
-	RSS           int     `json:"rss_kib"`        // the most of all rounds
+	Flood         float64 `json:"flood_per_second,omitempty"` // the mean
+	RSSGrowth     int     `json:"rss_growth_kib"`             // the most of all rounds, in one rate's turn
+	RSS           int     `json:"rss_kib"`                    // the most of all rounds
 }
 
 // summarisePoint puts the rounds of one together; nil where there are none.
@@ -171,6 +173,7 @@ func summarisePoint(samples []openSample, variant, name string) *pointSummary {
 			s.QueueDropped, s.UserDropped = s.QueueDropped+int(p.QueueDropped), s.UserDropped+int(p.UserDropped)
 			s.SocketDropped, s.Unexplained = s.SocketDropped+int(p.SocketDropped), s.Unexplained+p.Unexplained
 			s.Fairness, s.QueueFairness = min(s.Fairness, p.Fairness), min(s.QueueFairness, p.QueueFairness)
+			s.Flood += (p.Flood - s.Flood) / float64(s.Rounds)
 			s.RSSGrowth, s.RSS = max(s.RSSGrowth, p.RSSAfter-p.RSSBefore), max(s.RSS, p.RSSAfter)
 		}
 	}
@@ -180,6 +183,14 @@ func summarisePoint(samples []openSample, variant, name string) *pointSummary {
 	s.Rate, s.Goodput, s.P50 = bench.NewSpread(rate), bench.NewSpread(goodput), bench.NewSpread(p50)
 	s.P99, s.P999, s.Max = bench.NewSpread(p99), bench.NewSpread(p999), bench.NewSpread(most)
 	return s
+}
+
+// takeMedians adds the medians by the names of their figures.
+func (s *pointSummary) takeMedians(medians map[string]float64) {
+	for name, spread := range map[string]*bench.Spread{"p50": s.P50, "p99": s.P99, "p99.9": s.P999, "max": s.Max,
+		"goodput": s.Goodput} {
+		medians[figureName(s.Variant, s.Name, name)] = spread.Median
+	}
 }
 
 // judge fills in the summaries, ratios and the verdict.
@@ -194,10 +205,7 @@ func (r *LatencyResult) judge(c *LatencyConfig, required []bench.Requirement, mi
 				continue
 			}
 			r.Points = append(r.Points, *s)
-			for name, spread := range map[string]*bench.Spread{"p50": s.P50, "p99": s.P99, "p99.9": s.P999, "max": s.Max,
-				"goodput": s.Goodput} {
-				medians[figureName(variant, at.name(), name)] = spread.Median
-			}
+			s.takeMedians(medians)
 			if most := figureName(best, at.name(), "goodput"); isOther(&openVariants[i]) {
 				medians[most] = max(medians[most], s.Goodput.Median)
 			}

@@ -75,9 +75,9 @@ func RunLatency(ctx context.Context, t *testbed.Testbed, c *LatencyConfig, w io.
 	if err != nil {
 		return nil, err
 	}
-	const capacityPackets, capacityWindow = 50_000, 256
+	const capacityPackets = 50_000
 	b := &comparison{
-		Programs: t.Programs, reference: c.Reference, window: capacityWindow, payload: c.Payload,
+		Programs: t.Programs, reference: c.Reference, window: usualWindow, payload: c.Payload,
 		packets: capacityPackets, queues: c.Queues, cpus: t.CPUs,
 	}
 	r := &LatencyResult{Head: bench.Head[report.Host, latencySettings, openSample]{
@@ -247,7 +247,7 @@ func (t *openTurn) atRate(ctx context.Context, l *pacedLoad, rate float64, d tim
 	if err != nil {
 		return p, err
 	}
-	p.Arrived = len(l.waits)
+	p.Sent, p.Arrived = l.sent, len(l.waits)
 	p.QueueDropped, p.UserDropped = after.QueueDropped-before.QueueDropped, after.UserDropped-before.UserDropped
 	p.SocketDropped = lost - lostBefore
 	p.Unexplained = p.Sent - p.Arrived - int(p.QueueDropped+p.UserDropped+p.SocketDropped)

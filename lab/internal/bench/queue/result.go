@@ -41,6 +41,10 @@ type summary struct {
 	PacketsPerReceive *bench.Spread `json:"packets_per_receive"`
 	FirstUS           *bench.Spread `json:"first_us"`
 	HeldUS            *bench.Spread `json:"held_us"`
+	FirstP99          *bench.Spread `json:"first_p99_us"`
+	HeldP99           *bench.Spread `json:"held_p99_us"`
+	Asked             *bench.Spread `json:"asked_per_packet"`
+	RSS               *bench.Spread `json:"rss_kib"`
 }
 
 // atPath names the figure of the whole path.
@@ -87,36 +91,37 @@ func summarise(variants []variant, samples []sample, missing map[string]error) [
 	var list []summary
 	for _, name := range names(variants) {
 		s := summary{Variant: name}
-		var cpu, path, rate, receive, first, held []float64
+		var valid []*sample
 		invalid := ""
-		add := func(to *[]float64, x *float64) {
-			if x != nil {
-				*to = append(*to, *x)
-			}
-		}
 		for j := range samples {
-			m := &samples[j]
-			switch {
+			switch m := &samples[j]; {
 			case m.Variant != s.Variant:
-				continue
 			case m.Invalid != "":
 				invalid = m.Invalid
-				continue
-			case m.Disturbed != "":
-				continue
+			case m.Disturbed == "":
+				valid = append(valid, m)
 			}
-			s.ValidRounds++
-			cpu, path, rate = append(cpu, m.CPUPerPacket), append(path, m.PathCPUPerPacket),
-				append(rate, m.PacketsPerSecond)
-			add(&receive, m.PacketsPerReceive)
-			add(&first, m.FirstUS)
-			add(&held, m.HeldUS)
 		}
+		s.ValidRounds = len(valid)
 		s.NotMeasured = bench.WhyNot(s.ValidRounds, missing[s.Variant], invalid)
-		s.CPUPerPacket, s.PathCPUPerPacket, s.PacketsPerSecond = bench.NewSpread(cpu), bench.NewSpread(path),
-			bench.NewSpread(rate)
-		s.PacketsPerReceive, s.FirstUS, s.HeldUS = bench.NewSpread(receive), bench.NewSpread(first),
-			bench.NewSpread(held)
+		of := func(figure func(*sample) *float64) *bench.Spread {
+			var values []float64
+			for _, m := range valid {
+				if x := figure(m); x != nil {
+					values = append(values, *x)
+				}
+			}
+			return bench.NewSpread(values)
+		}
+		s.CPUPerPacket = of(func(m *sample) *float64 { return &m.CPUPerPacket })
+		s.PathCPUPerPacket = of(func(m *sample) *float64 { return &m.PathCPUPerPacket })
+		s.PacketsPerSecond = of(func(m *sample) *float64 { return &m.PacketsPerSecond })
+		s.PacketsPerReceive = of(func(m *sample) *float64 { return m.PacketsPerReceive })
+		s.FirstUS, s.HeldUS = of(func(m *sample) *float64 { return m.FirstUS }), of(func(m *sample) *float64 { return m.HeldUS })
+		s.FirstP99 = of(func(m *sample) *float64 { return m.FirstP99 })
+		s.HeldP99 = of(func(m *sample) *float64 { return m.HeldP99 })
+		s.Asked = of(func(m *sample) *float64 { return m.Asked })
+		s.RSS = of(func(m *sample) *float64 { rss := float64(m.RSS); return &rss })
 		list = append(list, s)
 	}
 	return list
@@ -138,7 +143,7 @@ func (b *Result) judge(list []variant, required []bench.Requirement, missing map
 			b.NoteNoise(s.Variant, s.CPUPerPacket)
 		}
 	}
-	b.noteDisturbed()
+	noteDisturbed(&b.Judgement, b.Samples)
 	b.NoteOneCPU(b.Settings.LoadCPU, b.Settings.DaemonCPU, "the daemon")
 	b.Ratios = bench.CompareMedians(medians, ratiosOf(list), required)
 	for i := range b.Ratios {
@@ -158,15 +163,15 @@ func copiedText(n int) string {
 }
 
 // noteDisturbed says how many rounds do not count.
-func (b *Result) noteDisturbed() {
+func noteDisturbed(j *bench.Judgement, samples []sample) {
 	rounds := map[int]bool{}
-	for i := range b.Samples {
-		if s := &b.Samples[i]; s.Disturbed != "" {
+	for i := range samples {
+		if s := &samples[i]; s.Disturbed != "" {
 			rounds[s.Round] = true
 		}
 	}
 	if len(rounds) > 0 {
-		b.Note("%d rounds were disturbed by others and do not count.", len(rounds))
+		j.Note("%d rounds were disturbed by others and do not count.", len(rounds))
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	caseSettled loadCase = ""       // of a few flows that are confirmed, and listed where there is a gate
 	caseBurst   loadCase = "burst"  // bursts of new flows
 	caseNew     loadCase = "new"    // new flows of one packet
+	caseMany    loadCase = "many"   // of many flows in turn
 	caseAnswer  loadCase = "answer" // new flows of one packet and its answer
 )
 
@@ -75,6 +76,8 @@ func (p program) isVerdictd() bool { return p == mmsg || p == gonfqueue }
 
 func (v *variant) name() string {
 	switch {
+	case v.base == "":
+		return v.at.name
 	case v.at.name != "":
 		return v.at.name + ":" + v.base
 	case v.load != caseSettled:
@@ -151,6 +154,11 @@ func (b *comparison) binary(p program) string {
 
 // canRun says why a variant cannot be measured on this machine.
 func (b *comparison) canRun(v *variant) error {
+	if v.load == caseMany && v.at.placement != vocabulary.PlacementNotrack {
+		if err := conntrackTakes(v.at.flows); err != nil {
+			return err
+		}
+	}
 	if v.program.isVerdictd() || v.program == nothing || v.program == plainGo {
 		return nil
 	}
