@@ -16,8 +16,8 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU, and the
-// gate list what is quiet.
+// restFor lets the daemon fall asleep, as the kernel brings a thread's time up to date when that leaves the CPU, and
+// the gate list what is quiet.
 const restFor = 30 * time.Millisecond
 
 // A sample is one variant in one round.

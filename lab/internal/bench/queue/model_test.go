@@ -14,7 +14,8 @@ func medians(name string, cpu, path float64) *summary {
 	return &summary{Variant: name, CPUPerPacket: of(cpu), PathCPUPerPacket: of(path)}
 }
 
-// TestModel: 2 us of the program and 1 of the stack, a tenth more with 8 queues, and 8 and 6 where each packet is a flow.
+// TestModel: 2 us of the program and 1 of the stack, a tenth more with 8 queues, and 8 and 12 where each packet is a
+// flow.
 func TestModel(t *testing.T) {
 	m := newModel(medians("queues=1", 2, 3), medians("queues=8", 2.2, 3.2), medians(newFlows, 8, 20))
 	if m.PerQueue != 400_000 || m.QueuesCovered != 8 || math.Abs(m.QueuesFactor-1.1) > 1e-9 || len(m.Rows) != 6 {
