@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
+	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/bench/events"
 	"verdictd/lab/internal/bench/queue"
 	"verdictd/lab/internal/bench/send"
@@ -21,6 +24,13 @@ type benchCmd struct {
 	Send       benchSendCmd    `cmd:"" help:"How fast stress sends, and how surely it provokes clashes, against a C loop, trafgen and the kernel's selftest."`
 }
 
+// concludePage is conclude, with a page where one is wanted.
+func (std streams) concludePage(ctx context.Context, json, html, title string, d bench.Document,
+	v *bench.Verdict) error {
+	err := writePage(html, func(w io.Writer) error { return bench.WritePage(w, title, d, v) })
+	return errors.Join(err, std.conclude(ctx, json, d, v.OK))
+}
+
 // benchQueueCmd is `lab bench queue`, and `lab bench` alone.
 type benchQueueCmd struct {
 	Rounds    int      `help:"Rounds; in each one, every program has its turn. Fewer than 9 tell little on a machine that has other things to do." default:"9"`
@@ -35,6 +45,7 @@ type benchQueueCmd struct {
 	Require   string   `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg+hold@path/mmsg@path<=1.12'; @path is the CPU time of the whole path, sender and rules included." placeholder:"A/B<=X,..."`
 	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML      string   `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchQueueCmd) config() *queue.Config {
@@ -49,7 +60,7 @@ func (c *benchQueueCmd) Validate() error { return c.config().Validate() }
 
 // Run is called by kong.
 func (c *benchQueueCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON, c.HTML)
 	if outside || err != nil {
 		return err
 	}
@@ -57,7 +68,7 @@ func (c *benchQueueCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+	return std.concludePage(ctx, c.JSON, c.HTML, "What a packet costs", result, &result.Verdict)
 }
 
 // benchLatencyCmd is `lab bench latency`.
@@ -73,6 +84,7 @@ type benchLatencyCmd struct {
 	Require   string        `help:"Fail unless these ratios of medians hold, such as 'mmsg@10000:p99/c@10000:p99<=1'; figures are p50, p99, p99.9, max and goodput." placeholder:"A/B<=X,..."`
 	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML      string        `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchLatencyCmd) config() *queue.LatencyConfig {
@@ -87,7 +99,7 @@ func (c *benchLatencyCmd) Validate() error { return c.config().Validate() }
 
 // Run is called by kong.
 func (c *benchLatencyCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON, c.HTML)
 	if outside || err != nil {
 		return err
 	}
@@ -95,7 +107,7 @@ func (c *benchLatencyCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+	return std.concludePage(ctx, c.JSON, c.HTML, "How long packets take", result, &result.Verdict)
 }
 
 // benchScaleCmd is `lab bench scale`.
@@ -108,6 +120,7 @@ type benchScaleCmd struct {
 	Require   string   `help:"Fail unless these ratios of medians hold, such as 'rules=1000/rules=0<=1.2'." placeholder:"A/B<=X,..."`
 	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML      string   `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchScaleCmd) config() *queue.ScaleConfig {
@@ -121,7 +134,7 @@ func (c *benchScaleCmd) Validate() error { return c.config().Validate() }
 
 // Run is called by kong.
 func (c *benchScaleCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON, c.HTML)
 	if outside || err != nil {
 		return err
 	}
@@ -129,7 +142,7 @@ func (c *benchScaleCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+	return std.concludePage(ctx, c.JSON, c.HTML, "What growth costs", result, &result.Verdict)
 }
 
 // benchGateCmd is `lab bench gate`.
@@ -145,6 +158,7 @@ type benchGateCmd struct {
 	Require   string        `help:"Fail unless these ratios of medians hold, such as 'new:mmsg+hold/new:mmsg<=2.2,mmsg+hold@flood:p99/mmsg@flood:p99<=2'." placeholder:"A/B<=X,..."`
 	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
+	HTML      string        `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchGateCmd) config() *queue.GateConfig {
@@ -159,7 +173,7 @@ func (c *benchGateCmd) Validate() error { return c.config().Validate() }
 
 // Run is called by kong.
 func (c *benchGateCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON, c.HTML)
 	if outside || err != nil {
 		return err
 	}
@@ -167,7 +181,7 @@ func (c *benchGateCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+	return std.concludePage(ctx, c.JSON, c.HTML, "What the guard's gate costs", result, &result.Verdict)
 }
 
 // benchEventsCmd is `lab bench events`.

@@ -93,7 +93,11 @@ func TestBenchCases(t *testing.T) {
 		args = append(args, "--only", name)
 	}
 	var stdout, stderr bytes.Buffer
-	status := run(t.Context(), append(args, "--json", "-"), streams{&stdout, &stderr})
+	page := filepath.Join(t.TempDir(), "b.html")
+	status := run(t.Context(), append(args, "--json", "-", "--html", page), streams{&stdout, &stderr})
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "2q:mmsg+hold+metrics</span>") {
+		t.Errorf("the page: %v\n%s", err, text)
+	}
 	var b queue.Result
 	if err := json.Unmarshal(stdout.Bytes(), &b); err != nil || status != 0 {
 		t.Fatalf("exit status %d: %v\n%s%s", status, err, &stdout, &stderr)

@@ -88,6 +88,9 @@ func natOf(r *Run) string       { return r.NAT }
 func programOf(r *Run) string   { return r.Program }
 func trafficOf(r *Run) string   { return r.Traffic }
 
+// Count is a number with commas between thousands, as all pages have it.
+func Count(n int) string { return count(n) }
+
 // count writes a whole number with its thousands apart.
 func count[T int | uint64](n T) string {
 	s := strconv.FormatInt(int64(n), 10)
