@@ -14,7 +14,7 @@ type dnsCmd struct {
 	Placement      string           `help:"Where the queue is." enum:"output,postrouting,input,forward,verdict3" default:"output"`
 	Family         string           `help:"Family that the resolver asks over." enum:"ipv4,ipv6" default:"ipv4"`
 	Client         resolver.Client  `help:"Who resolves: stress itself, or the system's getaddrinfo." enum:"builtin,getaddrinfo" default:"builtin"`
-	Queries        resolver.Queries `help:"How the two questions of a resolution are sent; the others than parallel are resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"parallel"`
+	Queries        resolver.Queries `help:"How the two questions of a resolution are sent; single-request and single-request-reopen are resolv.conf's options against trouble; separate has a socket for each. With the built-in client and parallel, the ways of musl, Go and systemd-resolved are shown as well." enum:"parallel,single-request,single-request-reopen,separate" default:"parallel"`
 	Resolutions    int              `help:"Names to resolve in each row." default:"100"`
 	Parallel       int              `help:"Resolutions at a time." default:"50"`
 	AttemptTimeout time.Duration    `help:"How long the resolver waits before it asks again; that of resolv.conf is 5s, too." default:"5s"`

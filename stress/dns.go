@@ -25,7 +25,7 @@ type dnsCmd struct {
 	Resolutions int         `help:"Names to resolve, each once." default:"${dns_resolutions}"`
 	Parallel    int         `help:"Resolutions at a time." default:"${dns_parallel}"`
 	Client      dns.Client  `help:"builtin; or getaddrinfo: the system's C library, by way of getent, whose resolv.conf is mounted over for it alone." enum:"builtin,getaddrinfo" default:"${dns_client}"`
-	Queries     dns.Queries `help:"parallel: A and AAAA at once from one socket, as resolvers do; single-request and single-request-reopen: resolv.conf's options against trouble." enum:"parallel,single-request,single-request-reopen" default:"${dns_queries}"`
+	Queries     dns.Queries `help:"parallel: A and AAAA at once from one socket, as resolvers do; single-request and single-request-reopen: resolv.conf's options against trouble; separate: both at once, each from a socket of its own, as Go's resolver and systemd-resolved do." enum:"parallel,single-request,single-request-reopen,separate" default:"${dns_queries}"`
 
 	AttemptTimeout time.Duration `help:"How long the client waits before it asks again: resolv.conf's timeout." default:"${dns_attempt_timeout}"`
 	Attempts       int           `help:"How often it asks at most: resolv.conf's attempts." default:"${dns_attempts}"`

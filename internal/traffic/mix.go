@@ -303,7 +303,7 @@ func (r *mixRun) close(res *MixResult) (err error) {
 
 // fill reads the other figures; every thread has ended.
 func (r *mixRun) fill(res *MixResult) {
-	res.Shape = r.director.shape
+	res.Shape, res.EchoDropped = r.director.shape, r.director.dropped
 	res.Seconds = r.director.elapsed().Seconds()
 	res.EchoCounts = r.collector.ledger.Counts()
 	for _, c := range r.receivers {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -13,6 +14,8 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
+
+	"golang.org/x/sys/unix"
 )
 
 // mixOverLoopback is a short mix within one namespace, with packets longer than its MTU.
@@ -139,5 +142,42 @@ func TestMixConfigSurvivesJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"duration":"long","linger":"1s"}`), &got); err == nil {
 		t.Error("a duration that is none")
+	}
+}
+
+// TestAnswersAtAFullSocket: what the kernel drops at a flow's own socket is counted when that is closed.
+func TestAnswersAtAFullSocket(t *testing.T) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetReadBuffer(1); err != nil { // the least there is
+		t.Fatal(err)
+	}
+	const n = 1000
+	for range n {
+		if _, err := conn.WriteTo(make([]byte, 1000), conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := conn.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Dup(int(file.Fd()))
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	d := mixDirector{cfg: &MixConfig{Targets: []MixTarget{{Echo: true}}}}
+	d.open = []*openFlow{{mixFlow: &mixFlow{}, fd: fd}}
+	d.closeAll()
+	if d.dropped == nil || *d.dropped == 0 || *d.dropped >= n {
+		t.Errorf("%v dropped of %d, want most", d.dropped, n)
+	}
+	res := MixResult{EchoSent: n, EchoDropped: d.dropped}
+	res.EchoCounts.Delivered = n - *d.dropped
+	if v := res.Violations(); len(v) != 2 || !strings.Contains(v[1], "sockets that they came back to") {
+		t.Errorf("%q", v)
 	}
 }

@@ -13,9 +13,13 @@ type MixResult struct {
 	Targets []MixTargetResult `json:"targets"` // in the order of the configuration
 	Shape   MixShape          `json:"shape"`
 	// Echo is the way back, for all targets that echo.
-	EchoSent   uint64  `json:"echo_sent"`
-	EchoCounts Counts  `json:"echo"`
-	Seconds    float64 `json:"seconds"`
+	EchoSent   uint64 `json:"echo_sent"`
+	EchoCounts Counts `json:"echo"`
+	// EchoDropped is the answers that were lost at the sockets that they came back to, as their buffers were full or
+	// memory was short; nil where the kernel cannot tell. What is lost besides was lost on the way, or came later than
+	// its flow waited.
+	EchoDropped *uint64 `json:"echo_dropped"`
+	Seconds     float64 `json:"seconds"`
 	// SendErrors is packets that the kernel did not take, by cause; they are among the sent ones.
 	SendErrors map[string]uint64 `json:"send_errors"`
 	EchoErrors map[string]uint64 `json:"echo_errors"`
@@ -92,6 +96,7 @@ func (r *MixResult) Add(o *MixResult) {
 	r.Shape.Add(&o.Shape)
 	r.EchoSent += o.EchoSent
 	r.EchoCounts.add(&o.EchoCounts)
+	r.EchoDropped = addKnown(r.EchoDropped, o.EchoDropped)
 	r.Seconds += o.Seconds
 	for name, n := range o.SendErrors {
 		r.SendErrors[name] += n
@@ -104,14 +109,20 @@ func (r *MixResult) Add(o *MixResult) {
 func (r *MixTargetResult) add(o *MixTargetResult) {
 	r.Sent += o.Sent
 	r.Counts.add(&o.Counts)
-	if o.ReceiverDropped != nil {
-		if r.ReceiverDropped == nil {
-			r.ReceiverDropped = new(uint64)
-		}
-		*r.ReceiverDropped += *o.ReceiverDropped
-	}
+	r.ReceiverDropped = addKnown(r.ReceiverDropped, o.ReceiverDropped)
 	r.ReceivedFrom = slices.Compact(slices.SortedFunc(slices.Values(append(r.ReceivedFrom, o.ReceivedFrom...)),
 		netip.Addr.Compare))
+}
+
+// addKnown adds what is known; nil: nothing is.
+func addKnown(a, b *uint64) *uint64 {
+	switch {
+	case b == nil:
+		return a
+	case a == nil:
+		return new(*b)
+	}
+	return new(*a + *b)
 }
 
 func (c *Counts) add(o *Counts) {
@@ -168,6 +179,9 @@ func (r *MixResult) Violations() []string {
 	s := r.Sum()
 	violated(s.Lost, "packets lost")
 	violated(s.EchoLost, "replies lost")
+	if r.EchoDropped != nil {
+		violated(*r.EchoDropped, "of them dropped at the sockets that they came back to")
+	}
 	violated(s.Duplicated, "packets duplicated")
 	violated(s.Reordered, "packets reordered")
 	violated(s.Corrupted, "packets corrupted")

@@ -160,6 +160,8 @@ type mixDirector struct {
 	halted    *atomic.Bool
 	open      []*openFlow
 	shape     MixShape
+	// dropped is the answers that the kernel dropped at flows' own sockets; nil: it does not tell.
+	dropped *uint64
 }
 
 // lead is how long before its start a flow is opened, so that its first packets are not late.
@@ -231,7 +233,7 @@ func (d *mixDirector) retire() {
 			kept = append(kept, o)
 			continue
 		}
-		_ = unix.Close(o.fd) // a UDP socket has nothing to flush
+		d.close(o)
 	}
 	clear(d.open[len(kept):])
 	d.open = kept
@@ -262,7 +264,20 @@ func (d *mixDirector) awaits(o *openFlow) bool {
 // closeAll is for the end, when all echoes are in.
 func (d *mixDirector) closeAll() {
 	for _, o := range d.open {
-		_ = unix.Close(o.fd)
+		d.close(o)
 	}
 	d.open = nil
+}
+
+// close reads a flow's drop counter and closes its socket, which has nothing to flush.
+func (d *mixDirector) close(o *openFlow) {
+	if d.cfg.Targets[o.target].Echo {
+		if n, err := SocketDrops(o.fd); err == nil {
+			if d.dropped == nil {
+				d.dropped = new(uint64)
+			}
+			*d.dropped += n
+		}
+	}
+	_ = unix.Close(o.fd)
 }

@@ -25,6 +25,7 @@ const (
 	Parallel            Queries = "parallel"              // both at once, from one socket
 	SingleRequest       Queries = "single-request"        // the second when the first is answered (resolv.conf's option)
 	SingleRequestReopen Queries = "single-request-reopen" // the same, from another socket (likewise)
+	Separate            Queries = "separate"              // both at once, each from a socket of its own
 )
 
 // Bounds. Whatever is asked for, a run ends.
@@ -128,8 +129,12 @@ func (c *Config) Validate() error {
 	}
 	switch c.Queries {
 	case Parallel, SingleRequest, SingleRequestReopen:
+	case Separate:
+		if c.Client == Getaddrinfo {
+			bad("queries %s: client %s asks from one socket; resolv.conf has no word for another way", c.Queries, c.Client)
+		}
 	default:
-		bad("queries %q: want %s, %s or %s", c.Queries, Parallel, SingleRequest, SingleRequestReopen)
+		bad("queries %q: want %s, %s, %s or %s", c.Queries, Parallel, SingleRequest, SingleRequestReopen, Separate)
 	}
 	if c.AttemptTimeout <= 0 || c.AttemptTimeout > maxAttemptTimeout {
 		bad("attempt timeout %s: want more than zero and at most %s", c.AttemptTimeout, maxAttemptTimeout)

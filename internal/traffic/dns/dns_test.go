@@ -46,17 +46,20 @@ func place(t *testing.T) (Config, *netlab.NetNS) {
 func TestBuiltin(t *testing.T) {
 	cfg, _ := place(t)
 	for _, target := range []netip.Addr{server4, server6} {
-		for _, queries := range []Queries{Parallel, SingleRequest, SingleRequestReopen} {
+		for _, queries := range []Queries{Parallel, SingleRequest, SingleRequestReopen, Separate} {
 			cfg.Target, cfg.Queries = target, queries
 			calls := 0
 			res, err := Run(t.Context(), cfg, func(int) { calls++ })
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := uint64(cfg.Resolutions)
+			want, oneFlow := uint64(cfg.Resolutions), uint64(cfg.Resolutions)
+			if queries == SingleRequestReopen || queries == Separate {
+				oneFlow = 0
+			}
 			if res.Resolutions != want || res.Resolved != want || res.Retried+res.Failed+res.WrongAnswers != 0 ||
 				calls != cfg.Resolutions ||
-				*res.Sent != (Sent{A: want, AAAA: want}) || res.Served != (Served{A: want, AAAA: want}) ||
+				*res.Sent != (Sent{A: want, AAAA: want}) || res.Served != (Served{A: want, AAAA: want, OneFlow: oneFlow}) ||
 				len(res.SocketErrors) != 0 {
 				t.Errorf("%v, %s: %+v, sent %+v", target, queries, res, res.Sent)
 			}
@@ -70,7 +73,7 @@ func TestBuiltin(t *testing.T) {
 
 // What a rule drops is asked again, and takes the time that the client waits.
 func TestBuiltinAsksAgain(t *testing.T) {
-	for _, queries := range []Queries{Parallel, SingleRequest, SingleRequestReopen} {
+	for _, queries := range []Queries{Parallel, SingleRequest, SingleRequestReopen, Separate} {
 		cfg, ns := place(t)
 		filter, err := ns.DropAtRandom(netlab.HookInput, dnsPort, 3)
 		if err != nil {
@@ -138,7 +141,7 @@ func TestGetaddrinfo(t *testing.T) {
 		}
 		want := uint64(cfg.Resolutions)
 		if res.Resolved != want || res.Retried+res.Failed+res.WrongAnswers != 0 ||
-			res.Served != (Served{A: want, AAAA: want}) || res.Sent != nil || res.Warning() != "" {
+			res.Served != (Served{A: want, AAAA: want, OneFlow: want}) || res.Sent != nil || res.Warning() != "" {
 			t.Errorf("%v: %+v", target, res)
 		}
 	}

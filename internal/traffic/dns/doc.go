@@ -24,4 +24,7 @@
 // The built-in client repeats the questions that were not answered, from the same socket, as musl does; musl's interval
 // is the timeout divided by the attempts. glibc waits for the whole timeout, and then asks one question after the
 // other, from the same socket (as with single-request), and again from another (single-request-reopen).
+//
+// Go's own resolver and systemd-resolved ask each question from a socket of its own (separate): two flows, and nothing
+// that clashes. Seen with Go, musl 1.2.3, glibc 2.36 and systemd-resolved 252, at a server that tells source ports.
 package dns

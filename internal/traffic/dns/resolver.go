@@ -107,6 +107,9 @@ func (r *resolver) resolve(ctx context.Context, i int) (outcome, error) {
 
 // ask sends the questions as configured, until they are answered or the attempts are used up.
 func (r *resolver) ask(ctx context.Context, questions []*question) error {
+	if r.cfg.Queries == Separate {
+		return r.askApart(ctx, questions)
+	}
 	conn, err := r.dial()
 	if err != nil {
 		return err
@@ -141,6 +144,36 @@ func (r *resolver) ask(ctx context.Context, questions []*question) error {
 		}
 	}
 	return nil
+}
+
+// askApart asks each question from a socket of its own, at the same time.
+func (r *resolver) askApart(ctx context.Context, questions []*question) error {
+	ended := make(chan error, len(questions))
+	under := 0
+	var first error
+	for _, q := range questions {
+		conn, err := r.dial() // on this thread, which is in the sender's namespace
+		if err != nil {
+			first = err
+			break
+		}
+		under++
+		go func() {
+			defer func() { _ = conn.Close() }() // likewise
+			one := *r
+			var err error
+			for done, n := false, 0; !done && err == nil && n < r.cfg.Attempts; n++ {
+				done, err = one.attempt(ctx, conn, []*question{q})
+			}
+			ended <- err
+		}()
+	}
+	for range under {
+		if err := <-ended; first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 func (r *resolver) dial() (*net.UDPConn, error) {

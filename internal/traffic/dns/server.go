@@ -16,12 +16,15 @@ type Served struct {
 	AAAA     uint64 `json:"aaaa"`
 	Repeated uint64 `json:"repeated"` // questions that had reached it before, among those
 	Foreign  uint64 `json:"foreign"`  // questions that nobody in this run has
+	// OneFlow is the names whose two questions came from one address and port: these are what clashes.
+	OneFlow uint64 `json:"one_flow"`
 }
 
 // asked is what the server was asked about one name.
 type asked struct {
 	a, aaaa uint32
 	last    time.Time // when a question about it came last
+	from    string    // where the first one came from
 }
 
 // server answers the questions of a run, and remembers them.
@@ -64,12 +67,12 @@ func (s *server) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	if len(question.Question) != 1 {
 		answer.Rcode = dns.RcodeFormatError
 	} else {
-		s.answer(answer, question.Question[0])
+		s.answer(answer, question.Question[0], w.RemoteAddr().String())
 	}
 	_ = w.WriteMsg(answer) // an answer that cannot be sent is one that is lost, which the client notices
 }
 
-func (s *server) answer(m *dns.Msg, q dns.Question) {
+func (s *server) answer(m *dns.Msg, q dns.Question, from string) {
 	i, ok := s.index(q.Name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +84,14 @@ func (s *server) answer(m *dns.Msg, q dns.Question) {
 	head := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET}
 	a, aaaa := addresses(i)
 	record := &s.asked[i]
-	count := func(before *uint32, total *uint64) {
+	count := func(before *uint32, other uint32, total *uint64) {
 		*total++
+		switch {
+		case record.from == "":
+			record.from = from
+		case *before == 0 && other > 0 && record.from == from:
+			s.served.OneFlow++
+		}
 		if *before > 0 {
 			s.served.Repeated++
 		}
@@ -91,10 +100,10 @@ func (s *server) answer(m *dns.Msg, q dns.Question) {
 	}
 	switch q.Qtype {
 	case dns.TypeA:
-		count(&record.a, &s.served.A)
+		count(&record.a, record.aaaa, &s.served.A)
 		m.Answer = append(m.Answer, &dns.A{Hdr: head, A: a.AsSlice()})
 	case dns.TypeAAAA:
-		count(&record.aaaa, &s.served.AAAA)
+		count(&record.aaaa, record.a, &s.served.AAAA)
 		m.Answer = append(m.Answer, &dns.AAAA{Hdr: head, AAAA: aaaa.AsSlice()})
 	default:
 		s.served.Foreign++ // there is no such record: an empty answer

@@ -39,6 +39,42 @@ const noQueue = "no queue"
 // clash.
 var Guards = []string{noQueue, report.GuardOff, report.GuardDrop, report.GuardHold}
 
+// way is how another resolver than glibc's asks.
+type way struct {
+	name    string
+	queries resolver.Queries
+	// often says that it waits for the timeout divided by the attempts.
+	often bool
+}
+
+// ways are the resolvers that are shown beside the configured one: where what they send clashes, and what that costs
+// them.
+var ways = []way{
+	{name: "musl", queries: resolver.Parallel, often: true},
+	{name: "Go, systemd-resolved", queries: resolver.Separate},
+}
+
+// plan is the rows: each guard, and of other ways to ask those that show what clashes cost.
+func (c *Config) plan() (rows []resolving) {
+	for _, guard := range Guards {
+		rows = append(rows, resolving{Config: c, run: Row{Guard: guard}})
+	}
+	if c.Client != resolver.Builtin || c.Queries != resolver.Parallel {
+		return rows
+	}
+	for _, w := range ways {
+		as := *c
+		as.Queries = w.queries
+		if w.often {
+			as.AttemptTimeout /= time.Duration(resolver.Default().Attempts)
+		}
+		for _, guard := range []string{report.GuardOff, report.GuardDrop} {
+			rows = append(rows, resolving{Config: &as, run: Row{Guard: guard, As: w.name}})
+		}
+	}
+	return rows
+}
+
 // resolver is what stress is to do, but for the addresses.
 func (c *Config) resolver() resolver.Config {
 	r := resolver.Default()
@@ -69,7 +105,7 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 		return nil, err
 	}
 	result.Interrupted = ctx.Err() != nil
-	result.judge(c.Queries)
+	result.judge()
 	return result, nil
 }
 
@@ -77,10 +113,12 @@ func (c *Config) rows(ctx context.Context, t *testbed.Testbed, result *Result, w
 	return testbed.WithFiles(func(dir string) {
 		shown := cli.NewProgress(w)
 		defer shown.End()
-		for i, guard := range Guards {
-			shown.Step(i+1, len(Guards), "guard %s", guard)
-			r := resolving{Config: c, Programs: t.Programs, cpus: t.CPUs, dir: filepath.Join(dir, strconv.Itoa(i)),
-				run: Row{Guard: guard}}
+		plan := c.plan()
+		result.planned = len(plan)
+		for i := range plan {
+			r := &plan[i]
+			shown.Step(i+1, len(plan), "%s", r.run.name())
+			r.Programs, r.cpus, r.dir = t.Programs, t.CPUs, filepath.Join(dir, strconv.Itoa(i))
 			err := r.do(ctx)
 			if ctx.Err() != nil {
 				break // the interruption, and not a program, is what failed

@@ -12,16 +12,16 @@ import (
 func dnsRows() *Result {
 	run := func(guard string, retried, held uint64) Row {
 		return Row{Guard: guard, Held: held, Resolver: &resolver.Result{Resolutions: 100, Resolved: 100,
-			Retried: retried}}
+			Retried: retried, Config: resolver.Config{Queries: resolver.Parallel}}}
 	}
-	return &Result{Runs: []Row{
+	return &Result{planned: 4, Runs: []Row{
 		run(noQueue, 0, 0), run(report.GuardOff, 3, 0), run(report.GuardDrop, 90, 0), run(report.GuardHold, 0, 95),
 	}}
 }
 
 func TestDNSJudge(t *testing.T) {
 	r := dnsRows()
-	if r.judge(resolver.Parallel); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") ||
+	if r.judge(); !r.Verdict.OK || !strings.Contains(r.Verdict.Line, "guard drop: 90 of 100") ||
 		!strings.Contains(r.Verdict.Line, "guard hold: 0 of 100") {
 		t.Errorf("%+v", r.Verdict)
 	}
@@ -39,7 +39,7 @@ func TestDNSJudge(t *testing.T) {
 	} {
 		r := dnsRows()
 		spoil(r)
-		r.judge(resolver.Parallel)
+		r.judge()
 		if r.Verdict.OK || len(r.Verdict.Failures) != 1 || !strings.Contains(r.Verdict.Line, want) {
 			t.Errorf("%+v, want a failure with %q", r.Verdict, want)
 		}
@@ -47,12 +47,23 @@ func TestDNSJudge(t *testing.T) {
 	// A resolver that asks one question after the other is not exposed.
 	r = dnsRows()
 	r.Runs[2].Resolver.Retried, r.Runs[3].Held = 0, 0
-	if r.judge(resolver.SingleRequest); !r.Verdict.OK {
+	for i := range r.Runs {
+		r.Runs[i].Resolver.Config.Queries = resolver.SingleRequest
+	}
+	if r.judge(); !r.Verdict.OK {
 		t.Errorf("%+v", r.Verdict)
+	}
+	// One that asks from two sockets has nothing that clashes, whatever the guard.
+	for retried, right := range map[uint64]bool{0: true, 1: false} {
+		r = dnsRows()
+		r.Runs[2].Resolver.Retried, r.Runs[2].Resolver.Config.Queries = retried, resolver.Separate
+		if r.judge(); r.Verdict.OK != right {
+			t.Errorf("%d asked again: %+v", retried, r.Verdict)
+		}
 	}
 	r = dnsRows()
 	r.Interrupted = true
-	if r.judge(resolver.Parallel); r.Verdict.OK || !strings.Contains(r.Verdict.Line, "INTERRUPTED after 4 of 4") {
+	if r.judge(); r.Verdict.OK || !strings.Contains(r.Verdict.Line, "INTERRUPTED after 4 of 4") {
 		t.Errorf("%+v", r.Verdict)
 	}
 }

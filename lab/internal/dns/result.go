@@ -25,11 +25,15 @@ type Result struct {
 	Interrupted bool           `json:"interrupted"`
 	Runs        []Row          `json:"runs"`
 	Verdict     report.Verdict `json:"verdict"`
+
+	planned int // rows
 }
 
 // Row is one row.
 type Row struct {
-	Guard    string           `json:"guard"`
+	Guard string `json:"guard"`
+	// As is whose way of asking was taken, where it is not the one that the command line says.
+	As       string           `json:"as,omitempty"`
 	Resolver *resolver.Result `json:"resolver"` // null where the row has failed
 	Clashes  uint64           `json:"clashes"`
 	// What the gate counted: packets that it held, that went on too early, and that it dropped.
@@ -62,6 +66,9 @@ func (r *Row) name() string {
 	if r.Guard == noQueue {
 		return r.Guard
 	}
+	if r.As != "" {
+		return "guard " + r.Guard + ", as " + r.As
+	}
 	return "guard " + r.Guard
 }
 
@@ -76,7 +83,7 @@ func (r *Row) line() string {
 
 // judge holds the rows against what they promise. The rows in which nobody waits mean something only because of guard
 // drop, in which resolvers do, unless they keep clear of the trouble themselves.
-func (r *Result) judge(queries resolver.Queries) {
+func (r *Result) judge() {
 	v := &r.Verdict
 	v.Failures = []string{}
 	failed := func(run *Row, format string, args ...any) {
@@ -96,7 +103,11 @@ func (r *Result) judge(queries resolver.Queries) {
 		if res.WrongAnswers > 0 {
 			failed(run, "%d wrong answers", res.WrongAnswers)
 		}
-		exposed := queries == resolver.Parallel
+		exposed := res.Config.Queries == resolver.Parallel
+		if res.Config.Queries == resolver.Separate && res.Retried+res.Failed > 0 {
+			failed(run, "%d resolutions had to ask again, %d failed, though each question has a flow of its own",
+				res.Retried, res.Failed)
+		}
 		switch run.Guard {
 		case noQueue, report.GuardHold:
 			if n := res.Retried + res.Failed; n > 0 {
@@ -116,13 +127,13 @@ func (r *Result) judge(queries resolver.Queries) {
 				failed(run, "nobody had to ask again: nothing was put to the test")
 			}
 		}
-		if run.Guard == report.GuardDrop || run.Guard == report.GuardHold {
+		if run.As == "" && (run.Guard == report.GuardDrop || run.Guard == report.GuardHold) {
 			told = append(told, run.line())
 		}
 	}
 	switch {
 	case r.Interrupted:
-		v.Line = fmt.Sprintf("INTERRUPTED after %d of %d rows", len(r.Runs), len(Guards))
+		v.Line = fmt.Sprintf("INTERRUPTED after %d of %d rows", len(r.Runs), r.planned)
 	case len(v.Failures) > 0:
 		v.Line = "FAILED: " + v.Failures[0]
 	default:
@@ -146,16 +157,16 @@ func (r *Result) WriteText(w io.Writer) error {
 	}
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tasked again\tfailed\tp50 ms\tp90 ms\tp99 ms\tmax ms\tclashes\tdropped\theld\t")
+	fmt.Fprintln(t, "\tone flow\tagain\tfailed\tp50 ms\tp99 ms\tmax ms\tclashes\tdropped\theld\t")
 	for i := range r.Runs {
 		run := &r.Runs[i]
 		if run.Resolver == nil {
 			continue
 		}
 		d := &run.Resolver.Time
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t\n", run.name(), run.Resolver.Retried,
-			run.Resolver.Failed,
-			d.P50, d.P90, d.P99, d.Max, run.Clashes, run.Dropped, run.Held)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t\n", run.name(), run.Resolver.Served.OneFlow,
+			run.Resolver.Retried, run.Resolver.Failed,
+			d.P50, d.P99, d.Max, run.Clashes, run.Dropped, run.Held)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write the table: %w", err)

@@ -85,8 +85,8 @@ func summarize(w io.Writer, res *dns.Result) error {
 	if q := res.Sent; q != nil {
 		t.Row("asked", "%d A, %d AAAA, %d of them again; %d late answers", q.A, q.AAAA, q.Repeated, q.Late)
 	}
-	t.Row("served", "%d A, %d AAAA, %d of them again, %d foreign", res.Served.A, res.Served.AAAA, res.Served.Repeated,
-		res.Served.Foreign)
+	t.Row("served", "%d A, %d AAAA, %d of them again, %d foreign; %d names by questions of one flow", res.Served.A,
+		res.Served.AAAA, res.Served.Repeated, res.Served.Foreign, res.Served.OneFlow)
 	if len(res.SocketErrors) > 0 {
 		t.Row("socket errors", "%s", summary.Counts(res.SocketErrors))
 	}
