@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/debian"
 	"verdictd/lab/internal/facts"
 )
@@ -45,9 +46,12 @@ func (c *factsCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	if len(c.Changelog) == 0 {
-		for _, suite := range c.Suite {
+		shown := cli.NewProgress(std.err)
+		defer shown.End()
+		for i, suite := range c.Suite {
+			shown.Step(i+1, len(c.Suite), "%s", suite)
 			text, err := debian.Changelog(ctx, debian.Config{Wanted: suite, Mirror: c.Mirror,
-				Progress: func(s string) { fmt.Fprintln(std.err, s) }})
+				Progress: func(s string) { shown.Say("%s", s) }})
 			if err != nil {
 				return err
 			}
@@ -55,6 +59,7 @@ func (c *factsCmd) Run(ctx context.Context, std streams) error {
 				return err
 			}
 		}
+		shown.End()
 	}
 	d := facts.Run(version, logs)
 	return std.conclude(ctx, c.JSON, d, d.OK())

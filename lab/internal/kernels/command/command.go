@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/kernels"
 	"verdictd/lab/internal/vm"
 )
@@ -56,6 +58,15 @@ func Run(ctx context.Context, c *Config, stdout, stderr io.Writer) (*Result, err
 	}
 	config.ModuleNames = append(config.ModuleNames, c.Load...)
 	config.Command, config.Env, config.Timeout = c.Command, c.Env, c.Timeout
+	shown := cli.NewProgress(stderr)
+	defer shown.End()
+	shown.Part(0, "the machine boots and runs %s, for %v at most", strings.Join(c.Command, " "), c.Timeout)
+	// From its first word on the command has the terminal for itself.
+	over := sync.OnceFunc(shown.End)
+	if stdout != nil {
+		stdout = &telling{stdout, over}
+	}
+	stderr = &telling{stderr, over}
 	config.Stdout, config.Stderr = stdout, stderr
 	if c.Console {
 		config.Console = stderr
@@ -72,6 +83,17 @@ func Run(ctx context.Context, c *Config, stdout, stderr io.Writer) (*Result, err
 		run.Outputs = append(run.Outputs, name)
 	}
 	return run, writeOutputs(c.Out, result.Outputs)
+}
+
+// telling says that something is written.
+type telling struct {
+	io.Writer
+	tell func()
+}
+
+func (t *telling) Write(p []byte) (int, error) {
+	t.tell()
+	return t.Writer.Write(p)
 }
 
 // writeOutputs writes the files of a guest below a folder. Their names are the guest's: they must not lead out of it.
