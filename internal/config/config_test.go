@@ -169,6 +169,17 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
+	policies, err := filepath.Glob("../../configs/policies/*.yaml")
+	if err != nil || len(policies) == 0 {
+		f.Fatal(policies, err)
+	}
+	for _, name := range policies {
+		text, err := os.ReadFile(filepath.Clean(name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
 	for _, problem := range problems {
 		f.Add([]byte(problem.text))
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
+	"verdictd/internal/testkit/recorded"
 	"verdictd/internal/vocabulary"
 )
 
@@ -140,12 +141,20 @@ func TestMalformedTables(t *testing.T) {
 func FuzzLegacyTable(f *testing.F) {
 	for _, family := range []Family{IPv4, IPv6} {
 		table, _ := smallTable(family)
-		f.Add(table.validHooks, table.entry[3], table.underflow[3], table.entries, family == IPv6)
+		f.Add(binary.LittleEndian.AppendUint32(nil, table.validHooks), table.entries, family == IPv6)
 	}
-	f.Fuzz(func(t *testing.T, hooks, entry, underflow uint32, entries []byte, six bool) {
-		table := legacyTable{name: "mangle", validHooks: hooks, entries: entries}
-		for i := range table.entry {
-			table.entry[i], table.underflow[i] = entry, underflow
+	for _, b := range recorded.Read(f, "testdata/legacy.txt") {
+		f.Add(b[:44], b[44:], false)
+	}
+	f.Fuzz(func(t *testing.T, info, entries []byte, six bool) {
+		table := legacyTable{name: "mangle", entries: entries}
+		for i, field := range []*uint32{
+			&table.validHooks, &table.entry[0], &table.entry[1], &table.entry[2], &table.entry[3], &table.entry[4],
+			&table.underflow[0], &table.underflow[1], &table.underflow[2], &table.underflow[3], &table.underflow[4],
+		} {
+			if 4*i+4 <= len(info) {
+				*field = binary.LittleEndian.Uint32(info[4*i:])
+			}
 		}
 		l := layoutOf(IPv4)
 		if six {

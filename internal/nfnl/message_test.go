@@ -8,6 +8,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"verdictd/internal/testkit/recorded"
 )
 
 // TestEncoder reads back with mdlayher/netlink what the Encoder laid out.
@@ -132,6 +134,15 @@ func FuzzNext(f *testing.F) {
 	e.End()
 	f.Add(e.Bytes())
 	f.Add([]byte{16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	for _, file := range []string{"../ct/testdata/events.txt", "../nfq/testdata/queue.txt"} {
+		var several []byte
+		for i, b := range recorded.Read(f, file) {
+			if several = append(several, b...); i%5 == 4 {
+				f.Add(several)
+				several = nil
+			}
+		}
+	}
 	f.Add([]byte{255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for rest := b; ; {

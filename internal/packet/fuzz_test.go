@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+
+	"verdictd/internal/testkit/recorded"
 )
 
 func FuzzDecode(f *testing.F) {
@@ -14,6 +16,9 @@ func FuzzDecode(f *testing.F) {
 		ip6(44, 60, 0, 0x05, 0xc9, 0, 0, 0, 7),
 		headers(maxHeaders), headers(40)[:40+40*8], ip6(17), ip4(6, nil),
 	} {
+		f.Add(b)
+	}
+	for _, b := range recorded.Read(f, "testdata/packets.txt") {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -70,7 +70,12 @@ func (s *Side) readFile(name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	d := json.NewDecoder(f)
+	return s.read(f, name)
+}
+
+// read takes the results of a file.
+func (s *Side) read(r io.Reader, name string) error {
+	d := json.NewDecoder(r)
 	for n := 1; ; n++ {
 		var document map[string]any
 		switch err := d.Decode(&document); {

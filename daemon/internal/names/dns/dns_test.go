@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"verdictd/daemon/internal/names"
+	"verdictd/internal/testkit/recorded"
 )
 
 // pack is the message of a client that asks for name.
@@ -138,6 +139,9 @@ func TestAgainstMiekg(t *testing.T) {
 
 func FuzzMessage(f *testing.F) {
 	for _, b := range seeds(f) {
+		f.Add(b)
+	}
+	for _, b := range recorded.Read(f, "testdata/messages.txt") {
 		f.Add(b)
 	}
 	f.Fuzz(compare)

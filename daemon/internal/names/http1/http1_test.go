@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"verdictd/daemon/internal/names"
+	"verdictd/internal/testkit/recorded"
 )
 
 var requests = []struct {
@@ -141,6 +142,9 @@ func lenient(b []byte) bool {
 func FuzzRequest(f *testing.F) {
 	for _, test := range requests {
 		f.Add([]byte(test.text))
+	}
+	for _, b := range recorded.Read(f, "testdata/requests.txt") {
+		f.Add(b)
 	}
 	f.Fuzz(compare)
 }
