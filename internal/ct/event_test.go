@@ -15,7 +15,6 @@ import (
 
 	"verdictd/internal/nfnl"
 	"verdictd/internal/testkit"
-	records "verdictd/internal/testkit/recorded"
 	"verdictd/internal/vocabulary"
 )
 
@@ -237,7 +236,7 @@ func FuzzEvent(f *testing.F) {
 	f.Add(uint16(typeNew), uint16(unix.NLM_F_CREATE), newEvent(netip.MustParseAddr("192.0.2.1"), 7)[unix.SizeofNlMsghdr:])
 	f.Add(uint16(typeDelete), uint16(0), newEvent(netip.MustParseAddr("2001:db8::1"), 7)[unix.SizeofNlMsghdr:])
 	f.Add(uint16(typeNew), uint16(0), []byte{2, 0, 0, 0, 4, 0, 1, 0x80})
-	for _, b := range records.Read(f, "testdata/events.txt") {
+	for _, b := range testkit.Recorded(f, "testdata/events.txt") {
 		f.Add(binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:]), b[unix.SizeofNlMsghdr:])
 	}
 	f.Fuzz(func(t *testing.T, typ, flags uint16, body []byte) {

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/testkit"
-	"verdictd/internal/testkit/recorded"
 	"verdictd/internal/vocabulary"
 )
 
@@ -143,7 +142,7 @@ func FuzzLegacyTable(f *testing.F) {
 		table, _ := smallTable(family)
 		f.Add(binary.LittleEndian.AppendUint32(nil, table.validHooks), table.entries, family == IPv6)
 	}
-	for _, b := range recorded.Read(f, "testdata/legacy.txt") {
+	for _, b := range testkit.Recorded(f, "testdata/legacy.txt") {
 		f.Add(b[:44], b[44:], false)
 	}
 	f.Fuzz(func(t *testing.T, info, entries []byte, six bool) {

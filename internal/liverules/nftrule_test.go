@@ -9,7 +9,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )
 
@@ -207,7 +207,7 @@ func FuzzRule(f *testing.F) {
 	f.Add(encode(f, Inet, &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Register: 1, Data: []byte{17}}, &expr.Queue{Num: 7}).get(unix.NFTA_RULE_EXPRESSIONS))
 	f.Add(encode(f, IPv4, &expr.Payload{Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 3, DestRegister: 1}, &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 3, Mask: []byte{1, 2, 3}, Xor: []byte{0, 0, 0}}, &expr.Cmp{Register: 1, Data: []byte{192, 0, 2}}).get(unix.NFTA_RULE_EXPRESSIONS))
 	f.Add(encode(f, Inet, &expr.Verdict{Kind: expr.VerdictJump, Chain: "c"}).get(unix.NFTA_RULE_EXPRESSIONS))
-	for _, expressions := range recorded.Read(f, "testdata/rules.txt") {
+	for _, expressions := range testkit.Recorded(f, "testdata/rules.txt") {
 		f.Add(expressions)
 	}
 	f.Fuzz(func(t *testing.T, expressions []byte) {

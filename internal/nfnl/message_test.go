@@ -9,7 +9,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 )
 
 // TestEncoder reads back with mdlayher/netlink what the Encoder laid out.
@@ -136,7 +136,7 @@ func FuzzNext(f *testing.F) {
 	f.Add([]byte{16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	for _, file := range []string{"../ct/testdata/events.txt", "../nfq/testdata/queue.txt"} {
 		var several []byte
-		for i, b := range recorded.Read(f, file) {
+		for i, b := range testkit.Recorded(f, file) {
 			if several = append(several, b...); i%5 == 4 {
 				f.Add(several)
 				several = nil

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 )
 
 // packetOf decodes a message as a batch does.
@@ -18,7 +18,7 @@ func packetOf(b []byte) (p Packet, ok bool) {
 
 // TestRecordedPackets: what the kernel sent is read, whole ones with their packet.
 func TestRecordedPackets(t *testing.T) {
-	for i, b := range recorded.Read(t, "testdata/queue.txt") {
+	for i, b := range testkit.Recorded(t, "testdata/queue.txt") {
 		p, ok := packetOf(b)
 		whole := int(b[0])|int(b[1])<<8 == len(b)
 		if whole && (!ok || p.ID == 0 || len(p.Payload) < 20 || p.Payload[0]>>4 != 4 && p.Payload[0]>>4 != 6) {
@@ -30,7 +30,7 @@ func TestRecordedPackets(t *testing.T) {
 // FuzzPacket reads arbitrary bytes as a message of a queue: a packet's payload is within
 // them.
 func FuzzPacket(f *testing.F) {
-	for _, b := range recorded.Read(f, "testdata/queue.txt") {
+	for _, b := range testkit.Recorded(f, "testdata/queue.txt") {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 )
 
 func FuzzDecode(f *testing.F) {
@@ -18,7 +18,7 @@ func FuzzDecode(f *testing.F) {
 	} {
 		f.Add(b)
 	}
-	for _, b := range recorded.Read(f, "testdata/packets.txt") {
+	for _, b := range testkit.Recorded(f, "testdata/packets.txt") {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -18,7 +18,7 @@ import (
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 )
 
 // corpus returns the IP packets in the captures that gopacket is tested with.
@@ -319,7 +319,7 @@ func TestAgainstGopacket(t *testing.T) {
 }
 
 func FuzzAgainstGopacket(f *testing.F) {
-	for _, b := range slices.Concat(corpus(f), generate(f, rand.New(rand.NewPCG(3, 4))), recorded.Read(f, "testdata/packets.txt")) {
+	for _, b := range slices.Concat(corpus(f), generate(f, rand.New(rand.NewPCG(3, 4))), testkit.Recorded(f, "testdata/packets.txt")) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { compare(t, b) })

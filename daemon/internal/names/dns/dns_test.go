@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"verdictd/daemon/internal/names"
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 )
 
 // pack is the message of a client that asks for name.
@@ -141,7 +141,7 @@ func FuzzMessage(f *testing.F) {
 	for _, b := range seeds(f) {
 		f.Add(b)
 	}
-	for _, b := range recorded.Read(f, "testdata/messages.txt") {
+	for _, b := range testkit.Recorded(f, "testdata/messages.txt") {
 		f.Add(b)
 	}
 	f.Fuzz(compare)

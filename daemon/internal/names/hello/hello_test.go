@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"verdictd/daemon/internal/names"
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 )
 
 const size = 20 << 10
@@ -190,7 +190,7 @@ func FuzzStream(f *testing.F) {
 	}
 	f.Add(made(serverNames("\x01x", "\x00example.org"), extension(extensionALPN, 0, 3, 2, 'h', '2')))
 	f.Add(append([]byte{recordAlert, 3, 1, 0, 2, 1, 90}, made()...))
-	for _, b := range recorded.Read(f, "testdata/hellos.txt") {
+	for _, b := range testkit.Recorded(f, "testdata/hellos.txt") {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, stream []byte) {

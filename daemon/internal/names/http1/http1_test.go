@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"verdictd/daemon/internal/names"
-	"verdictd/internal/testkit/recorded"
+	"verdictd/internal/testkit"
 )
 
 var requests = []struct {
@@ -143,7 +143,7 @@ func FuzzRequest(f *testing.F) {
 	for _, test := range requests {
 		f.Add([]byte(test.text))
 	}
-	for _, b := range recorded.Read(f, "testdata/requests.txt") {
+	for _, b := range testkit.Recorded(f, "testdata/requests.txt") {
 		f.Add(b)
 	}
 	f.Fuzz(compare)

@@ -1,4 +1,4 @@
-package recorded
+package testkit
 
 import (
 	"encoding/base64"
@@ -7,9 +7,10 @@ import (
 	"testing"
 )
 
-// Read returns the records of a file: one a line, what it is before the last colon, and
-// its bytes in base64 behind. Lines that begin with # say where they come from.
-func Read(t testing.TB, file string) [][]byte {
+// Recorded returns the records of a file: one a line, what it is before the last colon, and
+// its bytes in base64 behind. Lines that begin with # say where they come from. They are
+// what real programs and kernels have sent, for tests and as the beginning of fuzzing.
+func Recorded(t testing.TB, file string) [][]byte {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
