@@ -67,7 +67,7 @@ demo: build references ## See the clashes, and the guard preventing them, on thi
 	bin/lab matrix --json demo.json --html demo.html $(LAB)
 
 # The race detector needs cgo and a C compiler, and allocates: the tests that
-# count allocations are built without it. It has each program sleep for a second
+# count allocations or instructions are built without it. It has each program sleep for a second
 # as it exits, and there are hundreds, as tests start themselves as children.
 # VERDICTD_REQUIRE_KERNEL=1 in the environment turns what a machine without
 # namespaces skips into failures.
@@ -75,7 +75,11 @@ PACKAGES ?= ./...
 .PHONY: test
 test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
 	GORACE="atexit_sleep_ms=0 $${GORACE:-}" CGO_ENABLED=1 $(GO) test -race -timeout 30m $(TEST) $(PACKAGES)
-	$(if $(ALLOCATING),$(GO) test -run Alloc $(TEST) $(ALLOCATING))
+	$(if $(ALLOCATING),$(GO) test -run 'Alloc|Instructions' $(TEST) $(ALLOCATING))
+
+.PHONY: instructions
+instructions: ## Write down how many instructions a packet takes, which the tests hold; for a change that is worth it
+	VERDICTD_WRITE_INSTRUCTIONS=1 $(GO) test -count=1 -run TestInstructions ./daemon/internal/engine
 
 # Other people's programs through the guard: dnsperf and knot, iperf3, hping3, ping, traceroute, mtr, conntrack, glibc's
 # and Go's resolvers, wireguard-go and quic-go, and the kernel's own tests from a source that KERNEL_SOURCE names. What is
