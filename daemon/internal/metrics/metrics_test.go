@@ -47,7 +47,7 @@ func count(v reflect.Value, n uint64) {
 
 // full are metrics each of which has a value.
 func full() *Metrics {
-	d := &statistics.Document{Guard: "hold", Queues: []statistics.QueueVerdicts{{Queue: 7}}, Rules: []statistics.Rule{{Name: "dns", Action: "drop", Packets: 3, LimitShared: 2}}, Samples: &statistics.Samples{Written: 4, Lost: 1}, Gate: &statistics.Gate{}}
+	d := &statistics.Document{Guard: "hold", Queues: []statistics.QueueVerdicts{{Queue: 7}}, Rules: []statistics.Rule{{Name: "dns", Action: "drop", Packets: 3, LimitShared: 2}}, Samples: &statistics.Samples{Written: 4, Lost: 1}, Sets: []statistics.Set{{Name: "blocked", Type: "names"}}, Gate: &statistics.Gate{}}
 	count(reflect.ValueOf(&d.Queues[0]).Elem(), 5)
 	count(reflect.ValueOf(&d.Gate.Total).Elem(), 6)
 	m := New("v1", func() *statistics.Document { return d })
