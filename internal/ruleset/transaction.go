@@ -62,6 +62,10 @@ func commit(messages []netlink.Message) (err error) {
 		return fmt.Errorf("send a transaction of %d messages: %w", len(messages), err)
 	}
 	if _, err := conn.Receive(); err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			err = fmt.Errorf("%w: somebody has removed what it changes, or the kernel has not all statements that it needs: "+
+				"modprobe nft_queue nft_ct nft_reject_inet", err)
+		}
 		return fmt.Errorf("the kernel refuses a transaction of %d messages: %w", len(messages), err)
 	}
 	return nil
