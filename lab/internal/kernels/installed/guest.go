@@ -233,7 +233,7 @@ func (g *guest) start(ctx context.Context) (string, error) {
 // patient makes systemd wait: the unit's own times are for machines that are not emulated.
 func patient() error {
 	const dir = "/etc/systemd/system/" + unit + ".d"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	return os.WriteFile(dir+"/slow.conf", fmt.Appendf(nil, "[Service]\nTimeoutStartSec=%[1]v\nTimeoutStopSec=%[1]v\nWatchdogSec=%[1]v\n",
