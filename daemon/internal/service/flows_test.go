@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -84,8 +85,15 @@ func TestFlowVerdicts(t *testing.T) {
 	if n := r.status().Statistics.Total.Received; n == 0 || n > 8 {
 		t.Errorf("%d of %d packets came to the daemon, want 8 at most", n, packets)
 	}
+	// What is sent after the answer is judged again.
 	r.done(policy("drop"))
-	arrives(t, from, to, false)
+	write(t, from, "x")
+	if err := to.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := to.Read(make([]byte, 8)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a packet of a flow that is dropped since the reload: %v", err)
+	}
 	r.done(policy("reject"))
 	for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		if _, err := from.Write([]byte("x")); errors.Is(err, syscall.ECONNREFUSED) {
@@ -97,10 +105,21 @@ func TestFlowVerdicts(t *testing.T) {
 	}
 	r.done(policy("accept"))
 	arrives(t, from, to, true)
-	block(fmt.Sprintf("%d\n", port))
-	arrives(t, from, to, false)
-	block("1\n")
-	arrives(t, from, to, true)
+	// A set's file is looked at four times a second. The machine may do something else for a while, but not each time.
+	var took []time.Duration
+	for range 3 {
+		for _, blocked := range []bool{true, false} {
+			began := time.Now()
+			block(map[bool]string{true: fmt.Sprintf("%d\n", port), false: "1\n"}[blocked])
+			arrives(t, from, to, !blocked)
+			took = append(took, time.Since(began))
+		}
+	}
+	slices.Sort(took)
+	t.Logf("changes of a set took hold within %v", took)
+	if took[len(took)/2] > time.Second {
+		t.Errorf("changes of a set take hold within %v, want most of them within a second", took)
+	}
 	r.Stop()
 	if files, _ := filepath.Glob(filepath.Join(samples, "*.pcapng")); len(files) == 0 {
 		t.Error("there are no samples")
