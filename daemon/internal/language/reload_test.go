@@ -124,9 +124,9 @@ policy:
 `, d.dir+"/names", d.dir+"/prefixes", rules.String()), million(entries, fmt.Sprintf("v%d.example", version)), list.String()
 }
 
-// TestReloadUnderLoad: 1,000 rules and two large sets are loaded while packets come, once as new ones and then from files
-// that are replaced, and none is lost. With VERDICTD_RELOADS=N, on a machine that does nothing else, the sets have a
-// million entries each, are loaded N times, and packets wait hardly longer meanwhile.
+// TestReloadUnderLoad: 1,000 rules and two large sets are loaded while packets come, once as new ones and then from
+// files that are replaced, and none is lost. With VERDICTD_RELOADS=N, on a machine that does nothing else, the sets
+// have a million entries each, are loaded N times, and packets wait hardly longer meanwhile.
 func TestReloadUnderLoad(t *testing.T) {
 	rounds, entries := 2, 100_000
 	text := os.Getenv("VERDICTD_RELOADS")
