@@ -55,13 +55,6 @@ func TestHeldPacketsOutlive(t *testing.T) {
 	d := prepared(t)
 	d.write(policy("{time: 60s}", ""))
 	d.Child = childtest.Service(t, ns, "supervise", "--", "run", "--config", d.dir+"/verdictd.yaml")
-	reload := func(text string) {
-		t.Helper()
-		d.write(text)
-		if answer, err := d.client.Reload(t.Context()); err != nil || answer.Result != control.Done {
-			t.Fatalf("%+v, %v", answer, err)
-		}
-	}
 	hello, blocked := clientHello(t, "example.org"), clientHello(t, "blocked.example")
 	begin := func(hello []byte) net.Conn {
 		t.Helper()
@@ -73,7 +66,7 @@ func TestHeldPacketsOutlive(t *testing.T) {
 	}
 
 	c, refused := begin(hello), begin(blocked)
-	reload(policy("{time: 60s}", "    - {name: more, destination_ports: [80], action: accept}\n"))
+	d.reload(policy("{time: 60s}", "    - {name: more, destination_ports: [80], action: accept}\n"))
 	if n := d.statistics().Total.HeldOver; n != 0 || got.of(c)+got.of(refused) != 0 {
 		t.Errorf("%d packets went on with the reload", n)
 	}
@@ -87,24 +80,14 @@ func TestHeldPacketsOutlive(t *testing.T) {
 	_ = refused.Close()
 
 	c = begin(hello)
-	reload(policy("{time: 50s}", ""))
+	d.reload(policy("{time: 50s}", ""))
 	await(t, "what nobody puts together any more", func() bool { return got.of(c) == 400 })
 	if d.statistics().Total.HeldOver == 0 || d.packets("unread") == 0 {
 		t.Error("it went on unjudged")
 	}
 
 	c = begin(hello)
-	status, err := d.client.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Kill(status.PID, unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "the next daemon", func() bool {
-		next, err := d.client.Status(t.Context())
-		return err == nil && next.PID != status.PID && next.State == control.Running
-	})
+	d.kill()
 	say(t, c, hello[400:])
 	await(t, "all of it, sent again", func() bool { return got.of(c) == len(hello) })
 	if n := d.statistics().Total.HeldLeft; n != 1 || d.packets("unread") == 0 {
@@ -118,6 +101,31 @@ func TestHeldPacketsOutlive(t *testing.T) {
 	}
 	d.Signal(unix.SIGTERM)
 	<-d.Done
+}
+
+// reload has a configuration applied.
+func (d *daemon) reload(text string) {
+	d.t.Helper()
+	d.write(text)
+	if answer, err := d.client.Reload(d.t.Context()); err != nil || answer.Result != control.Done {
+		d.t.Fatalf("%+v, %v", answer, err)
+	}
+}
+
+// kill kills the daemon, and waits for the next one.
+func (d *daemon) kill() {
+	d.t.Helper()
+	status, err := d.client.Status(d.t.Context())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := unix.Kill(status.PID, unix.SIGKILL); err != nil {
+		d.t.Fatal(err)
+	}
+	await(d.t, "the next daemon", func() bool {
+		next, err := d.client.Status(d.t.Context())
+		return err == nil && next.PID != status.PID && next.State == control.Running
+	})
 }
 
 func say(t *testing.T, c net.Conn, b []byte) {

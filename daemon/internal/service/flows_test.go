@@ -105,6 +105,16 @@ func TestFlowVerdicts(t *testing.T) {
 	}
 	r.done(policy("accept"))
 	arrives(t, from, to, true)
+	followed(t, from, to, block)
+	r.Stop()
+	if files, _ := filepath.Glob(filepath.Join(samples, "*.pcapng")); len(files) == 0 {
+		t.Error("there are no samples")
+	}
+}
+
+// followed has a set block the port and not, by its file, and looks how soon that takes hold.
+func followed(t *testing.T, from, to *net.UDPConn, block func(entries string)) {
+	t.Helper()
 	// A set's file is looked at four times a second. The machine may do something else for a while, but not each time.
 	var took []time.Duration
 	for range 3 {
@@ -119,9 +129,5 @@ func TestFlowVerdicts(t *testing.T) {
 	t.Logf("changes of a set took hold within %v", took)
 	if took[len(took)/2] > time.Second {
 		t.Errorf("changes of a set take hold within %v, want most of them within a second", took)
-	}
-	r.Stop()
-	if files, _ := filepath.Glob(filepath.Join(samples, "*.pcapng")); len(files) == 0 {
-		t.Error("there are no samples")
 	}
 }
