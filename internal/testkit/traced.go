@@ -2,10 +2,13 @@ package testkit
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +21,8 @@ type Traced struct {
 	threads []int
 }
 
-// Trace stops all threads of a process, a child of this one. They go on at the end of the test at the latest.
+// Trace stops all threads of a process, a child of this one that nobody waits for: who did would be told of its stops in
+// the tracer's stead. They go on at the end of the test at the latest.
 func Trace(t *testing.T, pid int) *Traced {
 	t.Helper()
 	runtime.LockOSThread() // the tracer is a thread, which ends with the test's goroutine
@@ -60,7 +64,7 @@ func (tr *Traced) hold(thread int) error {
 	if _, err := wait4(thread, &status, 0); err != nil {
 		return err
 	}
-	return unix.PtraceSetOptions(thread, unix.PTRACE_O_TRACEEXIT)
+	return unix.PtraceSetOptions(thread, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACEEXIT)
 }
 
 // wait4 waits for one thread.
@@ -118,4 +122,75 @@ func (tr *Traced) end() {
 	}
 	_ = unix.PtraceDetach(tr.pid)
 	tr.threads = nil
+}
+
+// SystemCalls lets all threads go until done says so, and counts their system calls by number. They run on then.
+func (tr *Traced) SystemCalls(done func() bool) map[uint64]int {
+	tr.t.Helper()
+	calls, inside := map[uint64]int{}, map[int]bool{}
+	for _, thread := range tr.threads {
+		if err := unix.PtraceSyscall(thread, 0); err != nil {
+			tr.t.Fatalf("let thread %d go: %v", thread, err)
+		}
+	}
+	const within = time.Minute
+	for deadline := time.Now().Add(within); !done(); {
+		if time.Now().After(deadline) {
+			tr.t.Fatalf("not done within %v, after %v", within, calls)
+		}
+		for _, thread := range tr.threads {
+			var status unix.WaitStatus
+			if n, err := wait4(thread, &status, unix.WNOHANG); err != nil || n == 0 || !status.Stopped() {
+				continue
+			}
+			signal := status.StopSignal()
+			const systemCall = unix.SIGTRAP | 0x80 // PTRACE_O_TRACESYSGOOD
+			if signal == systemCall {
+				if inside[thread] = !inside[thread]; inside[thread] {
+					calls[systemCallOf(tr.pid, thread)]++
+				}
+				signal = 0
+			}
+			if err := unix.PtraceSyscall(thread, int(signal)); err != nil && !errors.Is(err, unix.ESRCH) {
+				tr.t.Fatalf("let thread %d go on: %v", thread, err)
+			}
+		}
+	}
+	tr.stopAll()
+	tr.release()
+	return calls
+}
+
+// stopAll makes every thread stop, as one that runs cannot be let go.
+func (tr *Traced) stopAll() {
+	for _, thread := range tr.threads {
+		var status unix.WaitStatus
+		if err := unix.Tgkill(tr.pid, thread, unix.SIGSTOP); err != nil {
+			continue
+		}
+		for {
+			if _, err := wait4(thread, &status, 0); err != nil || !status.Stopped() ||
+				status.StopSignal() == unix.SIGSTOP {
+				break
+			}
+			if err := unix.PtraceCont(thread, 0); err != nil {
+				break
+			}
+		}
+	}
+}
+
+// systemCallOf is the number of the call in which a thread is, as proc_pid_syscall(5) tells it; what cannot be read
+// counts as one that there is not.
+func systemCallOf(pid, thread int) uint64 {
+	const unknown = 1 << 16
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, thread))
+	if err != nil {
+		return unknown
+	}
+	var number uint64
+	if _, err := fmt.Sscan(string(text), &number); err != nil {
+		return unknown
+	}
+	return number
 }

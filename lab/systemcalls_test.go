@@ -1,0 +1,131 @@
+package main
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"verdictd/internal/config"
+	"verdictd/internal/netlab"
+	"verdictd/internal/nfq"
+	"verdictd/internal/testkit"
+	"verdictd/internal/vocabulary"
+	"verdictd/lab/internal/testbed"
+)
+
+// TestSystemCalls: packets that wait together take the daemon one receive and one verdict a batch. They come while it stands still, so that its batches are full on any machine.
+func TestSystemCalls(t *testing.T) {
+	bin := t.TempDir()
+	testkit.Require(t)
+	buildPrograms(t, bin, "verdictd")
+	const packets, batch = 192, 64 // more do not fit into a socket's send buffer, which they fill while they wait
+	top, err := testbed.NewTopology("output", "ipv4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer top.Close()
+	g := testbed.NewGroup(t.Context(), t.TempDir())
+	c := config.Default()
+	c.Guard.Mode = vocabulary.GuardMode("off")
+	c.Queues.Batch, c.Queues.MaxLength = batch, 2*packets
+	c.Rules.Placement, c.Rules.Families = vocabulary.PlacementOutput, []vocabulary.Family{vocabulary.IPv4}
+	c.Rules.DestinationPorts = []uint16{testbed.Port}
+	c.Statistics.File = filepath.Join(g.Dir, "statistics.json")
+	file, err := g.WriteConfig("verdictd.yaml", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.CommandContext(t.Context(), filepath.Join(bin, "verdictd"), "run", "--config", file)
+	if err := top.Queue.Do(daemon.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = daemon.Process.Kill(), daemon.Wait() })
+
+	sink, source := udpPair(t, top.Queue, packets)
+	arrived, want := 0, 0
+	receive := func() bool {
+		var buffer [16]byte
+		for {
+			if n, _, err := unix.Recvfrom(sink, buffer[:], unix.MSG_DONTWAIT); err != nil || n == 0 {
+				return arrived >= want
+			}
+			arrived++
+		}
+	}
+	// Until the daemon is at work, and has judged all of these.
+	for deadline := time.Now().Add(testbed.ReadyWithin); ; {
+		if _, err := source.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		want++
+		for !receive() && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+		if queues := queuesIn(t, top.Queue); len(queues) == 1 && queues[0].IDSequence > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no packet came to the daemon's queue")
+		}
+	}
+	traced := testkit.Trace(t, daemon.Process.Pid)
+	want += packets
+	for range packets {
+		if _, err := source.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if queues := queuesIn(t, top.Queue); len(queues) != 1 || queues[0].Queued != packets {
+		t.Fatalf("%+v, want %d packets that wait", queues, packets)
+	}
+	calls := traced.SystemCalls(receive)
+	received := calls[unix.SYS_RECVMMSG] + calls[unix.SYS_RECVMSG] + calls[unix.SYS_RECVFROM]
+	sent := calls[unix.SYS_SENDTO] + calls[unix.SYS_SENDMSG] + calls[unix.SYS_SENDMMSG]
+	// A receive or two find nothing left, and other threads have sockets, too.
+	const full, beside = packets / batch, 4
+	if received > full+beside || sent > full+beside || received == 0 || sent == 0 {
+		t.Errorf("%d receives and %d sends for %d batches: %v", received, sent, full, calls)
+	}
+	t.Logf("%d packets: %v", packets, calls)
+}
+
+// queuesIn are the kernel's in a namespace.
+func queuesIn(t *testing.T, ns *netlab.NetNS) (queues []nfq.KernelQueue) {
+	t.Helper()
+	if err := ns.Do(func() (err error) {
+		queues, err = nfq.ReadKernelQueues()
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return queues
+}
+
+// udpPair is a socket that receives so many packets, and one that sends to it, in a namespace.
+func udpPair(t *testing.T, ns *netlab.NetNS, room int) (sink int, source net.Conn) {
+	t.Helper()
+	n := netlab.Networks["ipv4"]
+	err := ns.Do(func() (err error) {
+		if sink, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = unix.Close(sink) })
+		if err := unix.Bind(sink, &unix.SockaddrInet4{Addr: n.Target.As4(), Port: testbed.Port}); err != nil {
+			return err
+		}
+		if err := testbed.RoomToReceive(sink, 2*room); err != nil {
+			return err
+		}
+		source, err = net.DialUDP("udp4", nil, &net.UDPAddr{IP: n.Target.AsSlice(), Port: testbed.Port})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() })
+	return sink, source
+}
