@@ -17,7 +17,8 @@ import (
 	"verdictd/lab/internal/testbed"
 )
 
-// TestSystemCalls: packets that wait together take the daemon one receive and one verdict a batch. They come while it stands still, so that its batches are full on any machine.
+// TestSystemCalls: packets that wait together take the daemon one receive and one verdict a batch. They come
+// while it stands still, so that its batches are full on any machine.
 func TestSystemCalls(t *testing.T) {
 	bin := t.TempDir()
 	testkit.Require(t)
