@@ -21,8 +21,8 @@ type Traced struct {
 	threads []int
 }
 
-// Trace stops all threads of a process, a child of this one that nobody waits for: who did would be told of its stops in
-// the tracer's stead. They go on at the end of the test at the latest.
+// Trace stops all threads of a process, a child of this one that nobody waits for: who did would be told of its stops
+// in the tracer's stead. They go on at the end of the test at the latest.
 func Trace(t *testing.T, pid int) *Traced {
 	t.Helper()
 	runtime.LockOSThread() // the tracer is a thread, which ends with the test's goroutine
