@@ -9,11 +9,11 @@ import (
 // FuzzParse reads arbitrary text as a changelog. What is read has versions, and each of
 // them its commits, which are in the text.
 func FuzzParse(f *testing.F) {
-	real, err := os.ReadFile("testdata/changelog.txt") // the beginning of Debian's 6.1.187-1
+	debian, err := os.ReadFile("testdata/changelog.txt") // the beginning of Debian's 6.1.187-1
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(string(real))
+	f.Add(string(debian))
 	f.Add(made)
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := Parse(strings.NewReader(text))

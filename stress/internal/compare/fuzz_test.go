@@ -10,11 +10,11 @@ import (
 // FuzzRead reads arbitrary text as results, and compares them with a real one: whatever
 // was read can be told.
 func FuzzRead(f *testing.F) {
-	real, err := os.ReadFile("testdata/clash.json") // of stress clash --topology loopback --flows 50
+	result, err := os.ReadFile("testdata/clash.json") // of stress clash --topology loopback --flows 50
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(string(real))
+	f.Add(string(result))
 	f.Add(clash("6.1", 3, 1000) + "\n" + clash("6.1", 4, 1010))
 	f.Add(`{"schema": 1, "scenario": "clash", "incomplete": true}`)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -26,7 +26,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		before, err := newSide(string(real))
+		before, err := newSide(string(result))
 		if err != nil {
 			t.Fatal(err)
 		}
