@@ -20,31 +20,14 @@ import (
 // TestSystemCalls: packets that wait together take the daemon one receive and one verdict a batch. They come
 // while it stands still, so that its batches are full on any machine.
 func TestSystemCalls(t *testing.T) {
-	bin := t.TempDir()
 	testkit.Require(t)
-	buildPrograms(t, bin, "verdictd")
 	const packets, batch = 192, 64 // more do not fit into a socket's send buffer, which they fill while they wait
 	top, err := testbed.NewTopology("output", "ipv4")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer top.Close()
-	g := testbed.NewGroup(t.Context(), t.TempDir())
-	c := config.Default()
-	c.Guard.Mode = vocabulary.GuardMode("off")
-	c.Queues.Batch, c.Queues.MaxLength = batch, 2*packets
-	c.Rules.Placement, c.Rules.Families = vocabulary.PlacementOutput, []vocabulary.Family{vocabulary.IPv4}
-	c.Rules.DestinationPorts = []uint16{testbed.Port}
-	c.Statistics.File = filepath.Join(g.Dir, "statistics.json")
-	file, err := g.WriteConfig("verdictd.yaml", c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	daemon := exec.CommandContext(t.Context(), filepath.Join(bin, "verdictd"), "run", "--config", file)
-	if err := top.Queue.Do(daemon.Start); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = daemon.Process.Kill(), daemon.Wait() })
+	daemon := startUnwaited(t, top.Queue, batch, packets)
 
 	sink, source := udpPair(t, top.Queue, packets)
 	arrived, want := 0, 0
@@ -92,6 +75,30 @@ func TestSystemCalls(t *testing.T) {
 		t.Errorf("%d receives and %d sends for %d batches: %v", received, sent, full, calls)
 	}
 	t.Logf("%d packets: %v", packets, calls)
+}
+
+// startUnwaited starts verdictd with one queue, as a child that nobody waits for before the end of the test.
+func startUnwaited(t *testing.T, ns *netlab.NetNS, batch, packets int) *exec.Cmd {
+	t.Helper()
+	bin := t.TempDir()
+	buildPrograms(t, bin, "verdictd")
+	g := testbed.NewGroup(t.Context(), t.TempDir())
+	c := config.Default()
+	c.Guard.Mode = vocabulary.GuardMode("off")
+	c.Queues.Batch, c.Queues.MaxLength = batch, uint32(2*packets)
+	c.Rules.Placement, c.Rules.Families = vocabulary.PlacementOutput, []vocabulary.Family{vocabulary.IPv4}
+	c.Rules.DestinationPorts = []uint16{testbed.Port}
+	c.Statistics.File = filepath.Join(g.Dir, "statistics.json")
+	file, err := g.WriteConfig("verdictd.yaml", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.CommandContext(t.Context(), filepath.Join(bin, "verdictd"), "run", "--config", file)
+	if err := ns.Do(daemon.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = daemon.Process.Kill(), daemon.Wait() })
+	return daemon
 }
 
 // queuesIn are the kernel's in a namespace.

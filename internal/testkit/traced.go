@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,10 +53,8 @@ func Trace(t *testing.T, pid int) *Traced {
 }
 
 func (tr *Traced) hold(thread int) error {
-	for _, held := range tr.threads {
-		if held == thread {
-			return nil
-		}
+	if slices.Contains(tr.threads, thread) {
+		return nil
 	}
 	if err := unix.PtraceAttach(thread); err != nil {
 		return err
@@ -86,11 +86,21 @@ func (tr *Traced) release() {
 }
 
 // Instructions lets one thread go, alone, and counts its instructions in user space until it ends its process, which is
-// then to be waited for.
-func (tr *Traced) Instructions(thread int) (n int) {
+// then to be waited for. It is not ok where the thread stands still for what another one holds, for so long.
+func (tr *Traced) Instructions(thread int, within time.Duration) (n int, ok bool) {
 	tr.t.Helper()
+	var late atomic.Bool
+	watch := time.AfterFunc(within, func() {
+		late.Store(true)
+		_ = unix.Kill(tr.pid, unix.SIGKILL)
+	})
+	defer watch.Stop()
 	for {
 		if err := unix.PtraceSingleStep(thread); err != nil {
+			tr.end()
+			if late.Load() {
+				return n, false
+			}
 			tr.t.Fatalf("step thread %d after %d instructions: %v", thread, n, err)
 		}
 		var status unix.WaitStatus
@@ -100,7 +110,10 @@ func (tr *Traced) Instructions(thread int) (n int) {
 		switch {
 		case status.TrapCause() == unix.PTRACE_EVENT_EXIT:
 			tr.end()
-			return n
+			return n, !late.Load()
+		case !status.Stopped() && late.Load():
+			tr.end()
+			return n, false
 		case !status.Stopped():
 			tr.t.Fatalf("thread %d ended in a way that was not seen after %d instructions: %v", thread, n, status)
 		case status.StopSignal() == unix.SIGTRAP:

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -45,21 +46,30 @@ func TestInstructions(t *testing.T) {
 	if what := os.Getenv(replayVariable); what != "" {
 		replayBatches(t, what)
 	}
-	const few, more, tolerance = 1, 2, 1.03
+	const few, more, tries, tolerance = 1, 2, 4, 1.03
 	known := readInstructions(t)
 	renew := os.Getenv("VERDICTD_WRITE_INSTRUCTIONS") != ""
 	for _, name := range []string{"accept", "drop", "ports"} {
-		took := instructionsOf(t, name, more) - instructionsOf(t, name, few)
-		each := float64(took) / (more - few) / ofBatch
 		key := fmt.Sprintf("%s %s %s", runtime.GOARCH, runtime.Version(), name)
-		if renew {
-			known[key] = each
-			continue
-		}
 		want, ok := known[key]
-		switch {
-		case !ok:
+		if !ok && !renew {
 			t.Skipf("%s is not in %s: make instructions writes it down", key, instructionsFile)
+		}
+		// Go's scheduler adds some now and then, and never takes any away: the fewest count.
+		least := map[int]int{}
+		each := 0.0
+		for i := 0; i < tries && (i == 0 || renew || each > tolerance*want); i++ {
+			for _, times := range []int{few, more} {
+				n := instructionsOf(t, name, times)
+				if least[times] == 0 || n < least[times] {
+					least[times] = n
+				}
+			}
+			each = float64(least[more]-least[few]) / (more - few) / ofBatch
+		}
+		switch {
+		case renew:
+			known[key] = each
 		case each > tolerance*want:
 			t.Errorf("%s: %.1f instructions a packet, and %.1f are written down. If that is worth it: make instructions",
 				name, each, want)
@@ -114,9 +124,23 @@ func replayBatches(t *testing.T, what string) {
 	_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(failed), 0, 0)
 }
 
-// instructionsOf is how many a child takes to judge so many batches, and to begin and end.
+// instructionsOf is how many a child takes to judge so many batches, and to begin and end. A child whose threads were
+// stopped while one of them held what the other wants is tried once more.
 func instructionsOf(t *testing.T, name string, times int) int {
 	t.Helper()
+	const tries = 5
+	for range tries {
+		if n, ok := tryInstructions(t, name, times); ok {
+			return n
+		}
+	}
+	t.Fatalf("%d children stood still", tries)
+	return 0
+}
+
+func tryInstructions(t *testing.T, name string, times int) (n int, ok bool) {
+	t.Helper()
+	const within = 15 * time.Second
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestInstructions$")
 	child.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", replayVariable, name, times), "GOMAXPROCS=1",
 		"GODEBUG=asyncpreemptoff=1")
@@ -144,9 +168,9 @@ func instructionsOf(t *testing.T, name string, times int) int {
 	if _, err := stdin.Write([]byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	n := traced.Instructions(thread)
+	n, ok = traced.Instructions(thread, within)
 	_ = child.Wait() // the tracer has seen its end
-	return n
+	return n, ok
 }
 
 func readInstructions(t *testing.T) map[string]float64 {
