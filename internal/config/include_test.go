@@ -145,18 +145,26 @@ func TestIncludeAgain(t *testing.T) {
 	if f, err := Load(main); err != nil || len(f.Policy.Rules) != 0 {
 		t.Errorf("at the start an empty file has no rules: %v", err)
 	}
+	// It grows and is never empty: a writer that a busy machine stops for long has a file that stands still.
+	grows, err := os.OpenFile(part, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer grows.Close()
+	if _, err := grows.WriteString("rules:\n  - {action: drop}\n"); err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan error, 1)
 	go func() {
 		var err error
-		for i := range 5 {
-			if err = os.WriteFile(part, []byte("rules:\n"+strings.Repeat("  - {action: drop}\n", i+1)), 0o600); err != nil {
+		for range 5 {
+			if _, err = grows.WriteString("  - {action: drop}\n"); err != nil {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
 		ended <- err
 	}()
-	time.Sleep(5 * time.Millisecond)
 	f, err := LoadAgain(main)
 	if werr := <-ended; werr != nil {
 		t.Fatal(werr)

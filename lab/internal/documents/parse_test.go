@@ -28,7 +28,7 @@ func TestDocuments(t *testing.T) {
 // openTo lets any user into a test's folder.
 func openTo(t *testing.T, dir string) string {
 	t.Helper()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // that is what it is for
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -72,7 +72,7 @@ func stage(t *testing.T, bin string) (dir string) {
 // script writes a program of bash.
 func script(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte("#!/bin/bash\n"+text), 0o755); err != nil { //nolint:gosec // it is to be run
+	if err := os.WriteFile(path, []byte("#!/bin/bash\n"+text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }

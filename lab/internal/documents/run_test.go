@@ -159,7 +159,7 @@ type running struct {
 // start runs a line until it says that it is ready, as it would to a service manager.
 func (s *shell) start(t *testing.T, line string) *running {
 	t.Helper()
-	folder, err := os.MkdirTemp("/run", "") // a socket's name is short
+	folder, err := os.MkdirTemp("/run", "") //nolint:usetesting // a socket's name is short
 	if err != nil {
 		t.Fatal(err)
 	}
