@@ -37,8 +37,8 @@ func network(ctx context.Context) error {
 		return err
 	}
 	// What a thread gave a verdict on waits in the list of the processor that it was on. Where it has moved to another
-	// one, its next packet overtakes, if softirqs are slow there: so one processor has all of them, in a list that takes all
-	// that a restart has kept.
+	// one, its next packet overtakes, if softirqs are slow there: so one processor has all of them, in a list that
+	// takes all that a restart has kept.
 	if err := os.WriteFile("/proc/sys/net/core/netdev_max_backlog", []byte("1000000"), 0); err != nil {
 		return err
 	}
