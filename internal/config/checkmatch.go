@@ -28,8 +28,9 @@ const (
 	maxID = 1<<32 - 2
 	// RFC 7301, 3.1.
 	maxProtocolName = 255
-	// A queue's copy begins with the headers, of which these are the shortest.
-	minHeaders = 28
+	// headersOfPacket is room for the headers before a payload: an IPv6 header, some extension
+	// headers, and TCP's with all options.
+	headersOfPacket = 40 + 64 + 60
 )
 
 // matchCheck is what one needs to check a match.
@@ -279,8 +280,8 @@ func (f matchCheck) checkContent(key string, m *Match) {
 	if end > maxPayload {
 		f.wrong(key+".payload", "ends at byte %d, and no packet has more than %d", end, maxPayload)
 	}
-	if most := int(f.config.Queues.CopyRange); most > 0 && end > 0 && end+minHeaders > most {
-		f.wrong("queues.copy_range", "cuts packets after %d bytes, and rules of the policy look at byte %d behind the headers: set it to 0", most, end)
+	if most := int(f.config.Queues.CopyRange); most > 0 && end > 0 && end+headersOfPacket > most {
+		f.wrong("queues.copy_range", "cuts packets after %d bytes, and rules of the policy look at byte %d behind the headers: set it to 0, or to %d at least", most, end, end+headersOfPacket)
 	}
 }
 

@@ -70,20 +70,13 @@ func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {
 	if err := j.attached.Try(); err != nil {
 		add("policy.rules", "look at what this kernel does not tell: %v", err)
 	}
-	needs, q := j.Policy.Needs(), &cfg.Queues
+	needs := j.Policy.Needs()
 	if needs.SetConnMark && !j.attached.Conntrack {
 		if err := (nfq.Attached{Conntrack: true}).Try(); err != nil {
 			add("policy.rules", "set conntrack's mark, which this kernel does not do for a queue: %v", err)
 		}
 	}
-	switch {
-	case q.CopyRange == 0:
-	case needs.Names:
-		add("queues.copy_range", "is %d, and rules look for names, which takes whole packets: set it to 0", q.CopyRange)
-	case int(q.CopyRange) < needs.Payload+headersOfPacket:
-		add("queues.copy_range", "is %d, and rules look at %d bytes of payload: set it to 0, or to %d at least", q.CopyRange, needs.Payload, needs.Payload+headersOfPacket)
-	}
-	if needs.Names && q.Count > 1 && cfg.Rules.Install && cfg.Rules.Fanout != vocabulary.FanoutBalance {
+	if needs.Names && cfg.Queues.Count > 1 && cfg.Rules.Install && cfg.Rules.Fanout != vocabulary.FanoutBalance {
 		add("rules.fanout", "is %s, with which a flow's packets reach several queues, and rules look for names, which takes all of a flow: set it to balance", cfg.Rules.Fanout)
 	}
 	if j.Holds && cfg.Backend != vocabulary.BackendMmsg {
@@ -91,10 +84,6 @@ func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {
 	}
 	return problems
 }
-
-// headersOfPacket is room for the headers before a payload: an IPv6 header, some extension
-// headers, and TCP's with all options.
-const headersOfPacket = 40 + 64 + 60
 
 // asksConntrack has the kernel tell of conntrack's entries where it can and names are looked
 // for: it tells the first packet of a connection from one that only looks so.
