@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"html"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +96,7 @@ func TestBenchCases(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	page := filepath.Join(t.TempDir(), "b.html")
 	status := run(t.Context(), append(args, "--json", "-", "--html", page), streams{&stdout, &stderr})
-	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "2q:mmsg+hold+metrics</span>") {
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(html.UnescapeString(string(text)), "2q:mmsg+hold+metrics</span>") {
 		t.Errorf("the page: %v\n%s", err, text)
 	}
 	var b queue.Result
