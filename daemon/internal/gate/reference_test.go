@@ -62,7 +62,14 @@ func (r *reference) darken(changing bool) {
 }
 
 func (r *reference) isDark() bool {
-	return r.changing || r.now < r.darkSince+int64(r.cfg.Hold) && len(r.underWay(0, r.dark)) > 0
+	most := r.cfg.Hold
+	if r.judge == Waiting {
+		most = r.cfg.HoldLimit
+	}
+	if !r.changing && (r.now >= r.darkSince+int64(most) || len(r.underWay(0, r.dark)) == 0) {
+		r.dark = 0 // and does not begin once more when programs are slow later
+	}
+	return r.dark != 0
 }
 
 // underWay are the epochs after one and up to another that are not resolved.
@@ -124,7 +131,7 @@ func (r *reference) packet(p Packet) {
 		r.give(&p, none)
 	case unseen:
 		if !f.pending {
-			f.at = 0
+			f.at, f.first.Turned = 0, p.Turned
 		}
 		f.pending, f.several, f.gone = true, true, false
 		r.wait(f, r.dark)
