@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -27,9 +28,13 @@ Wrong usage.
 Wrong configuration.
 `
 
+// longWord is one that a page of 80 columns may have to break, as a list without blanks is.
+var longWord = regexp.MustCompile(`\S{40,}`)
+
 // escape keeps text from being taken for a request, and hyphens from becoming something that cannot be typed.
 func escape(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
+	text = longWord.ReplaceAllStringFunc(text, func(word string) string { return strings.ReplaceAll(word, ",", `,\:`) })
 	var lines []string
 	for line := range strings.SplitSeq(text, "\n") {
 		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
@@ -41,7 +46,8 @@ func escape(text string) string {
 }
 
 func (p *pages) head(name string, section int, line string) string {
-	return fmt.Sprintf(".TH %s %d %q %q\n.SH NAME\n%s \\- %s\n", strings.ToUpper(name), section, p.date, "verdictd "+p.version,
+	// Lines are not stretched to one length: a long word leaves holes in them.
+	return fmt.Sprintf(".TH %s %d %q %q\n.ad l\n.SH NAME\n%s \\- %s\n", strings.ToUpper(name), section, p.date, "verdictd "+p.version,
 		escape(name), escape(strings.TrimSuffix(line, ".")))
 }
 
