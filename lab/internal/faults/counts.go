@@ -61,7 +61,7 @@ func (n *nemesis) letGo() (map[string]uint64, error) {
 	if n.subject.guard == report.GuardOff || n.tables != nil {
 		return nil, nil
 	}
-	out, err := n.output(n.top.Queue, n.subject.Verdictd+" status --json --socket "+n.subject.config().Control.Socket+" || :")
+	out, err := n.output(n.top.Queue, n.subject.Verdictd+" status --json --socket "+n.subject.config().Control.Socket+" 2>/dev/null || :")
 	if err != nil || out == "" {
 		return nil, err
 	}
