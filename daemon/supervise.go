@@ -74,7 +74,7 @@ type releaseCommand struct {
 func (c *releaseCommand) Run() error {
 	log, _ := newLog(&config.Default().Log)
 	if c.Config == "" {
-		return failure.AfterUnit(log)
+		return failure.AfterUnit(log, failure.Fence)
 	}
 	cfg, err := (&configFlag{Config: c.Config}).load()
 	if err != nil {

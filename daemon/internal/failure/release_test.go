@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -20,8 +19,6 @@ import (
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )
-
-func TestMain(m *testing.M) { testkit.Main(m) }
 
 var discard = slog.New(slog.DiscardHandler)
 
@@ -196,77 +193,5 @@ func TestPlanIsOneLine(t *testing.T) {
 		if p, err := Parse(text); err == nil {
 			t.Errorf("%q is %+v", text, p)
 		}
-	}
-}
-
-func unitTable(t *testing.T) bool {
-	t.Helper()
-	exists, err := ruleset.Exists("unit")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return exists
-}
-
-func installUnit(t *testing.T) {
-	t.Helper()
-	if _, err := ruleset.Install(ruleset.Config{
-		Table: "unit", Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 1, IPv4: true, Protocols: []uint8{17},
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestAfterUnit plays what systemd tells a unit's ExecStopPost=.
-func TestAfterUnit(t *testing.T) {
-	testkit.Namespace(t)
-	folder := t.TempDir()
-	t.Setenv("RUNTIME_DIRECTORY", folder)
-	install := func() { installUnit(t) }
-	table := func() bool { return unitTable(t) }
-	after := func(result, status string) {
-		t.Setenv("SERVICE_RESULT", result)
-		t.Setenv("EXIT_STATUS", status)
-		if err := AfterUnit(discard); err != nil {
-			t.Error(err)
-		}
-	}
-	install()
-	after("exit-code", "78") // before any daemon was ready
-	if !table() {
-		t.Fatal("rules went that no daemon has told of")
-	}
-	plan := Plan{OnFailure: vocabulary.FailAccept, LongestWait: 50 * time.Millisecond, Table: "unit", Queues: 1}
-	if err := Remember(plan); err != nil {
-		t.Fatal(err)
-	}
-	after("success", "0")
-	after("signal", "KILL")
-	if !table() {
-		t.Fatal("rules went at the first failure")
-	}
-	time.Sleep(plan.LongestWait)
-	if err := Remember(plan); err != nil { // a daemon was ready meanwhile
-		t.Fatal(err)
-	}
-	after("signal", "KILL")
-	if !table() {
-		t.Fatal("rules went though a daemon was ready")
-	}
-	time.Sleep(plan.LongestWait)
-	after("watchdog", "ABRT")
-	if table() {
-		t.Fatal("rules stayed though no daemon was ready for longer than they may wait")
-	}
-	install()
-	if err := Remember(plan); err != nil {
-		t.Fatal(err)
-	}
-	after("exit-code", "78")
-	if table() {
-		t.Error("rules stayed though no daemon is started over a wrong configuration")
-	}
-	if left, err := filepath.Glob(filepath.Join(folder, "*")); err != nil || len(left) > 2 {
-		t.Errorf("left %q (%v)", left, err)
 	}
 }
