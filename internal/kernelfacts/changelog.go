@@ -44,10 +44,21 @@ func Run(ctx context.Context, name string, args ...string) ([]byte, error) {
 		err = ctx.Err() // rather than "signal: killed"
 	}
 	// rpm says on standard output which package is not installed.
-	if said := strings.TrimSpace(stderr.b.String() + stdout.b.String()); said != "" && len(said) < 300 {
+	if said := oneLine(stderr.b.String() + "\n" + stdout.b.String()); said != "" && len(said) < 300 {
 		return nil, fmt.Errorf("%s: %w: %s", name, err, said)
 	}
 	return nil, fmt.Errorf("%s: %w", name, err)
+}
+
+// oneLine is what a program said, as part of a sentence.
+func oneLine(said string) string {
+	var lines []string
+	for line := range strings.Lines(said) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // Changelog is what a package's maker wrote of its changes.
@@ -62,7 +73,11 @@ type Changelog struct {
 // database makes it wait.
 const changelogTimeout = 20 * time.Second
 
-// ReadChangelog asks rpm for the changelog of the running kernel's package.
+// ErrNoPackages says that a machine's packages are not rpm's, so that there is nothing to read.
+var ErrNoPackages = errors.New("rpm has no packages on this machine")
+
+// ReadChangelog asks rpm for the changelog of the running kernel's package. Where rpm is not there, or for those alone
+// who unpack a package, the error is [ErrNoPackages].
 func ReadChangelog(ctx context.Context, run Runner, release string) (Changelog, error) {
 	ctx, cancel := context.WithTimeout(ctx, changelogTimeout)
 	defer cancel()
@@ -80,12 +95,19 @@ func ReadChangelog(ctx context.Context, run Runner, release string) (Changelog, 
 			}
 			err = errors.New("no entries")
 		}
+		if errors.Is(err, exec.ErrNotFound) {
+			return Changelog{}, fmt.Errorf("%w: %w", ErrNoPackages, err)
+		}
 		problems = append(problems, fmt.Errorf("could not read the changelog of %s: %w", name, err))
-		if errors.Is(err, exec.ErrNotFound) || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	return Changelog{}, errors.Join(problems...)
+	// Where rpm has installed anything, then itself. A database that cannot be read is an error here.
+	if out, err := run(ctx, "rpm", "-qa", "rpm"); err == nil && oneLine(string(out)) == "" {
+		return Changelog{}, ErrNoPackages
+	}
+	return Changelog{}, together(problems...)
 }
 
 // changelogEntries joins the lines of each entry: some makers fold long ones.

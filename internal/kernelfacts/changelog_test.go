@@ -88,8 +88,16 @@ func TestChangelogSaysWhyItIsMissing(t *testing.T) {
 		asked++
 		return nil, fmt.Errorf("rpm: %w", exec.ErrNotFound)
 	}, "6.1.0")
-	if !errors.Is(err, exec.ErrNotFound) || asked != 1 {
+	if !errors.Is(err, kernelfacts.ErrNoPackages) || asked != 1 {
 		t.Errorf("asked %d times where there is no rpm: %v", asked, err)
+	}
+	// On a machine whose packages are others'.
+	if _, err = kernelfacts.ReadChangelog(t.Context(), rpm(map[string]string{"rpm": ""}), "6.1.0"); !errors.Is(err, kernelfacts.ErrNoPackages) {
+		t.Errorf("rpm has installed nothing: %v", err)
+	}
+	_, err = kernelfacts.ReadChangelog(t.Context(), rpm(map[string]string{"rpm": "rpm-4.16.1\n"}), "6.1.0")
+	if err == nil || errors.Is(err, kernelfacts.ErrNoPackages) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("rpm has installed another kernel: %q", err)
 	}
 	if _, err = kernelfacts.ReadChangelog(t.Context(), rpm(map[string]string{"kernel-6.1.0": "\n"}), "6.1.0"); err == nil {
 		t.Error("an empty changelog was taken for one")
@@ -109,6 +117,10 @@ func TestRunIsBounded(t *testing.T) {
 	}
 	if _, err := kernelfacts.Run(t.Context(), "sh", "-c", "echo no such package; exit 1"); err == nil || !strings.Contains(err.Error(), "no such package") {
 		t.Errorf("the program's words are lost: %v", err)
+	}
+	_, err = kernelfacts.Run(t.Context(), "sh", "-c", "echo one; echo; echo ' two' >&2; exit 3")
+	if err == nil || err.Error() != "sh: exit status 3: two; one" {
+		t.Errorf("several lines became %q", err)
 	}
 	if _, err := kernelfacts.Run(t.Context(), "head", "-c", "80000000", "/dev/zero"); err == nil {
 		t.Error("output without end was taken")

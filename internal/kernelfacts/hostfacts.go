@@ -106,7 +106,7 @@ func ReadUserNamespaces(root fs.FS) UserNamespaces {
 	is := func(name string, value uint64) bool {
 		n := readNumber(root, "proc/sys/"+name)
 		if n.Err != nil && !errors.Is(n.Err, fs.ErrNotExist) {
-			unreadable = errors.Join(unreadable, n.Err)
+			unreadable = together(unreadable, n.Err)
 		}
 		return n.Err == nil && n.Value == value
 	}

@@ -94,10 +94,12 @@ func TestReadHostOfAnEmptyMachine(t *testing.T) {
 	} {
 		if err == nil {
 			t.Errorf("%s was read from nothing", what)
+		} else if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s is no part of a sentence: %v", what, err)
 		}
 	}
 	for _, m := range h.Modules {
-		if m.State != kernelfacts.ModuleUnknown || m.Reason == "" {
+		if m.State != kernelfacts.ModuleUnknown || m.Reason == "" || strings.Contains(m.Reason, "\n") {
 			t.Errorf("module %+v", m)
 		}
 	}

@@ -2,7 +2,6 @@ package kernelfacts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -43,7 +42,7 @@ func ReadKmod(ctx context.Context, run Runner) Reading[Kmod] {
 		}
 		return read(k)
 	}
-	return unread[Kmod](errors.Join(problems...))
+	return unread[Kmod](together(problems...))
 }
 
 // kmodRace is the first kmod without the race.

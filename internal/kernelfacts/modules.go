@@ -3,7 +3,6 @@ package kernelfacts
 import (
 	"bufio"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -113,7 +112,7 @@ func (v *moduleView) state(name, option string) (ModuleState, string) {
 	case v.builtinErr == nil && v.filesErr == nil:
 		return ModuleAbsent, "neither in modules.builtin nor in modules.dep"
 	}
-	return ModuleUnknown, errors.Join(v.liveErr, v.configErr, v.builtinErr, v.filesErr).Error()
+	return ModuleUnknown, together(v.liveErr, v.configErr, v.builtinErr, v.filesErr).Error()
 }
 
 // moduleFile takes the name out of kernel/net/netfilter/xt_NFQUEUE.ko.xz.
@@ -158,7 +157,7 @@ func readConfig(root fs.FS, release string) (map[string]string, error) {
 	if bootErr == nil {
 		return installed, nil
 	}
-	return nil, errors.Join(err, bootErr)
+	return nil, together(err, bootErr)
 }
 
 func readPacked(root fs.FS, name string, option func(string, string) (string, string)) (map[string]string, error) {

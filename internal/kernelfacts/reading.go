@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,6 +28,28 @@ func (r Reading[T]) MarshalJSON() ([]byte, error) {
 func read[T any](v T) Reading[T] { return Reading[T]{Value: v} }
 
 func unread[T any](err error) Reading[T] { return Reading[T]{Err: err} }
+
+// reasons are errors in one line, as they become a reason in a sentence.
+type reasons []error
+
+// together makes one error of those that are not nil.
+func together(errs ...error) error {
+	r := reasons(slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil }))
+	if len(r) == 0 {
+		return nil
+	}
+	return r
+}
+
+func (r reasons) Error() string {
+	texts := make([]string, len(r))
+	for i, err := range r {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (r reasons) Unwrap() []error { return r }
 
 // readText reads a small file below root, without the space around its text.
 func readText(root fs.FS, name string) Reading[string] {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 
@@ -144,7 +143,7 @@ func (m *Machine) unread() []Unread {
 	h := m.Host
 	add("kernel", h.Kernel.Err, "no fault of the kernel can be judged")
 	add("distribution", h.Distribution.Err, "who made the kernel is told by its own names alone")
-	if unknown := slices.ContainsFunc(m.Facts, func(f kernelfacts.Finding) bool { return f.Status == kernelfacts.Unknown }); unknown && !errors.Is(h.Changelog.Err, exec.ErrNotFound) {
+	if unknown := slices.ContainsFunc(m.Facts, func(f kernelfacts.Finding) bool { return f.Status == kernelfacts.Unknown }); unknown && !errors.Is(h.Changelog.Err, kernelfacts.ErrNoPackages) {
 		add("kernel package's changelog", asked(h.Changelog.Err), "fixes that its maker added do not show: what the version leaves open stays unknown")
 	}
 	add("kmod", asked(h.Kmod.Err), "whether loading modules in parallel can fail is not known")

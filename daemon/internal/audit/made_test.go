@@ -3,7 +3,6 @@ package audit
 import (
 	"errors"
 	"io/fs"
-	"os/exec"
 	"testing"
 
 	"verdictd/internal/kernelfacts"
@@ -22,7 +21,7 @@ func made(t *testing.T, release string) *Machine {
 		Architecture: "amd64",
 		Host: &kernelfacts.Host{
 			Kernel:         kernelfacts.Reading[kernelfacts.Build]{Value: b},
-			Changelog:      kernelfacts.Reading[kernelfacts.Changelog]{Err: exec.ErrNotFound},
+			Changelog:      kernelfacts.Reading[kernelfacts.Changelog]{Err: kernelfacts.ErrNoPackages},
 			Kmod:           kernelfacts.Reading[kernelfacts.Kmod]{Value: kernelfacts.Kmod{Version: 30, Text: "kmod version 30"}},
 			Modules:        []kernelfacts.Module{{Name: "nfnetlink_queue", State: kernelfacts.ModuleLoaded}},
 			UserNamespaces: kernelfacts.UserNamespaces{Access: kernelfacts.UserNamespacesClosed, Reason: "made up"},
