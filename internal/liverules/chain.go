@@ -57,6 +57,7 @@ type outcome uint8
 const (
 	goesOn    outcome = 1 << iota // to the next rule, at once or when a chain called returns
 	comesBack                     // to the rule behind the one that called this chain
+	handsOver                     // to a chain that comes back in place of this one
 	absorbed                      // out of the base chain
 )
 

@@ -82,7 +82,7 @@ func TestLegacyWalk(t *testing.T) {
 		for i, want := range []struct {
 			outcomes outcome
 			calls    string
-		}{{goesOn, "sub"}, {goesOn, ""}, {comesBack, "sub"}} {
+		}{{goesOn, "sub"}, {goesOn, ""}, {handsOver, "sub"}} {
 			if r := output.rules[i]; r.outcomes != want.outcomes || strings.Join(r.calls, " ") != want.calls || r.number != i+1 {
 				t.Errorf("%s: rule %d: %+v, want %+v", f, i+1, r, want)
 			}

@@ -1,6 +1,7 @@
 package liverules
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -135,8 +136,10 @@ func (e entry) rule(l layout) rule {
 	switch {
 	case !standard:
 		r.applyXTTarget(e.target.name, e.target.revision, e.target.info)
-	case v == -1-verdictReturn || v >= 0 && e.goTo:
+	case v == -1-verdictReturn:
 		r.outcomes = comesBack
+	case v >= 0 && e.goTo:
+		r.outcomes = handsOver
 	case v >= 0:
 		r.outcomes = goesOn
 	case v == -1-verdictQueue:
@@ -178,8 +181,8 @@ func (l layout) conditions(header []byte) []condition {
 		inverted byte
 	}{{name + " saddr", invertSource}, {name + " daddr", invertDest}} {
 		address, mask := header[i*n:(i+1)*n], header[(2+i)*n:(3+i)*n]
-		if text := prefixText(address, mask); text != "" {
-			add(condition{stable: true}, side.words, side.inverted, text)
+		if text := prefixText(address, mask); text != "" || inverse&side.inverted != 0 {
+			add(condition{stable: true}, side.words, side.inverted, cmp.Or(text, anything))
 		}
 	}
 	for i, side := range []struct {
@@ -189,8 +192,8 @@ func (l layout) conditions(header []byte) []condition {
 	}{{"iifname", invertIn, true}, {"oifname", invertOut, false}} {
 		link := header[names+i*unix.IFNAMSIZ:][:unix.IFNAMSIZ]
 		mask := header[names+(2+i)*unix.IFNAMSIZ:][:unix.IFNAMSIZ]
-		if text := linkText(link, mask); text != "" {
-			add(condition{stable: side.stable}, side.words, side.inverted, text)
+		if text := linkText(link, mask); text != "" || inverse&side.inverted != 0 {
+			add(condition{stable: side.stable}, side.words, side.inverted, cmp.Or(text, anything))
 		}
 	}
 	protocol := binary.NativeEndian.Uint16(header[l.protocol:])
@@ -202,6 +205,9 @@ func (l layout) conditions(header []byte) []condition {
 	}
 	return list
 }
+
+// anything is what no condition asks for, unless it is inverted: no packet meets that.
+const anything = "any"
 
 // prefixText renders an address and its mask; empty for a mask of zero.
 func prefixText(address, mask []byte) string {

@@ -56,7 +56,7 @@ func jump(to string, conditions ...condition) rule {
 	return rule{calls: []string{to}, conditions: conditions, outcomes: goesOn}
 }
 func gotoChain(to string, conditions ...condition) rule {
-	return rule{calls: []string{to}, conditions: conditions, outcomes: comesBack}
+	return rule{calls: []string{to}, conditions: conditions, outcomes: handsOver}
 }
 func dnat() rule { return rule{rewrite: "dnat", outcomes: absorbed, tracks: true} }
 

@@ -96,6 +96,6 @@ func countsConnections(a attributes, single, several uint16) (bool, error) {
 func (t *translation) dynset(a attributes) error {
 	counts, err := countsConnections(a, dynsetExpression, dynsetExpressions)
 	t.rule.tracks = t.rule.tracks || counts
-	t.rule.conditions = append(t.rule.conditions, condition{text: "[dynset]"})
+	t.unknown("[dynset]")
 	return err
 }

@@ -2,6 +2,7 @@ package liverules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +57,7 @@ func (v verdict) apply(r *rule) {
 		r.outcomes |= goesOn
 	case nftGoto:
 		r.calls = append(r.calls, v.chain)
-		r.outcomes |= comesBack
+		r.outcomes |= handsOver
 	case nftReturn:
 		r.outcomes |= comesBack
 	case unix.NFT_CONTINUE:
@@ -125,6 +126,9 @@ func decodeRule(o object, sets map[string]set) (rule, error) {
 	if t.rule.outcomes == 0 {
 		t.rule.outcomes = goesOn
 	}
+	if i := slices.IndexFunc(t.uncertain, func(v value) bool { return !*v.asked[0] }); i >= 0 {
+		t.when(condition{text: "[" + t.uncertain[i].name + "]"})
+	}
 	return t.rule, nil
 }
 
@@ -134,6 +138,22 @@ type translation struct {
 	family Family
 	sets   map[string]set
 	loaded map[uint32]value
+	// uncertain are those that were loaded, or not: then the rule ends.
+	uncertain []value
+}
+
+// when notes a condition. Behind a map of verdicts it says nothing of the packets that the map has sent to a chain.
+func (t *translation) when(c condition) {
+	if len(t.rule.calls) > 0 {
+		c = condition{text: "[" + c.text + "]"}
+	}
+	t.rule.conditions = append(t.rule.conditions, c)
+}
+
+// unknown notes a condition of which nothing is understood.
+func (t *translation) unknown(text string) {
+	t.askAll()
+	t.when(condition{text: text})
 }
 
 // expression translates one. What it does not know is a condition that may or
@@ -144,16 +164,19 @@ func (t *translation) expression(name string, a attributes) error {
 	}
 	r := &t.rule
 	switch name {
-	case "counter", "log", "dup", "last", "secmark", "flow_offload":
+	case "counter", "log", "dup", "last", "secmark":
 		// Statements after which the rule goes on.
-		r.tracks = r.tracks || name == "flow_offload"
+	case "flow_offload":
+		// For packets that are not to be offloaded the rule ends.
+		r.tracks = true
+		t.unknown("[flow_offload]")
 	case "cmp":
-		r.conditions = append(r.conditions, t.compare(a))
+		t.when(t.compare(a))
 	case "range":
-		v := t.at(a.u32(unix.NFTA_RANGE_SREG))
+		v := t.asks(a.u32(unix.NFTA_RANGE_SREG))
 		operator := map[uint32]string{unix.NFT_RANGE_NEQ: "!= "}[a.u32(unix.NFTA_RANGE_OP)]
 		from, to := a.data(unix.NFTA_RANGE_FROM_DATA), a.data(unix.NFTA_RANGE_TO_DATA)
-		r.conditions = append(r.conditions, condition{
+		t.when(condition{
 			text:   fmt.Sprintf("%s %s%s-%s", v.name, operator, v.text(from), v.text(to)),
 			stable: v.stable, limits: v.limits(element{key: from, last: to}).inverted(operator != ""),
 		})
@@ -171,22 +194,27 @@ func (t *translation) expression(name string, a attributes) error {
 		r.tracks = true
 		r.outcomes |= absorbed | goesOn
 	case "match":
-		r.applyXTMatch(a.text(unix.NFTA_MATCH_NAME), a.u32(unix.NFTA_MATCH_REV), a.get(unix.NFTA_MATCH_INFO))
+		var matched rule
+		matched.applyXTMatch(a.text(unix.NFTA_MATCH_NAME), a.u32(unix.NFTA_MATCH_REV), a.get(unix.NFTA_MATCH_INFO))
+		r.tracks = r.tracks || matched.tracks
+		for _, c := range matched.conditions {
+			t.when(c)
+		}
 	case "target":
 		r.applyXTTarget(a.text(unix.NFTA_TARGET_NAME), a.u32(unix.NFTA_TARGET_REV), a.get(unix.NFTA_TARGET_INFO))
 	case "objref":
 		t.objref(a)
 	case "connlimit":
 		r.tracks = true
-		r.conditions = append(r.conditions, condition{text: "ct count"})
+		t.unknown("ct count")
 	case "dynset":
 		return t.dynset(a)
 	default:
 		if d := destination(name); d != 0 && a.has(d) {
-			t.load(a, d, value{name: name})
+			t.mayLoad(a, d, value{name: name})
 			return nil
 		}
-		r.conditions = append(r.conditions, condition{text: "[" + name + "]"})
+		t.unknown("[" + name + "]")
 		clear(t.loaded) // it may have written anywhere
 	}
 	return nil
@@ -198,19 +226,29 @@ func (t *translation) loads(name string, a attributes) bool {
 	r := &t.rule
 	switch name {
 	case "meta":
-		t.load(a, unix.NFTA_META_DREG, metaValue(a.u32(unix.NFTA_META_KEY)))
+		v := metaValue(a.u32(unix.NFTA_META_KEY))
+		if slices.Contains(alwaysThere, a.u32(unix.NFTA_META_KEY)) {
+			t.load(a, unix.NFTA_META_DREG, v)
+		} else {
+			t.mayLoad(a, unix.NFTA_META_DREG, v)
+		}
 	case "ct":
 		r.tracks = true
 		if a.has(unix.NFTA_CT_SREG) && a.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_ZONE {
 			r.zone = t.zone(a)
 		}
-		t.load(a, unix.NFTA_CT_DREG, ctValue(a.u32(unix.NFTA_CT_KEY)))
+		t.mayLoad(a, unix.NFTA_CT_DREG, ctValue(a.u32(unix.NFTA_CT_KEY)))
 	case "payload":
 		writes := a.has(unix.NFTA_PAYLOAD_SREG)
 		r.mangles = r.mangles || writes && a.u32(unix.NFTA_PAYLOAD_BASE) == unix.NFT_PAYLOAD_TRANSPORT_HEADER
-		t.load(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))
+		if writes {
+			t.unknown("[payload]") // not every packet has what is to be written
+		}
+		t.mayLoad(a, unix.NFTA_PAYLOAD_DREG, t.payloadValue(a))
 	case "hash":
-		t.load(a, unix.NFTA_HASH_DREG, spread("hash", a.u32(unix.NFTA_HASH_MODULUS)))
+		v := spread("hash", a.u32(unix.NFTA_HASH_MODULUS))
+		v.asked = t.concatenated(a.u32(unix.NFTA_HASH_SREG), int(a.u32(unix.NFTA_HASH_LEN))).asked
+		t.load(a, unix.NFTA_HASH_DREG, v)
 	case "numgen":
 		t.load(a, unix.NFTA_NG_DREG, spread("numgen", a.u32(unix.NFTA_NG_MODULUS)))
 	case "bitwise":
@@ -257,6 +295,7 @@ func (t *translation) translates(name string, a attributes) bool {
 	case "tproxy":
 		r.rewrite = "tproxy"
 		r.outcomes |= goesOn
+		t.unknown("[tproxy]") // where there is no socket, the rule ends
 	default:
 		return false
 	}
@@ -296,7 +335,7 @@ func (t *translation) objref(a attributes) {
 	kind := a.u32(unix.NFTA_OBJREF_IMM_TYPE)
 	t.rule.tracks = t.rule.tracks || trackingObjects[kind] != ""
 	if kind != unix.NFT_OBJECT_COUNTER {
-		t.rule.conditions = append(t.rule.conditions, condition{text: "[object " + a.text(unix.NFTA_OBJREF_IMM_NAME) + "]"})
+		t.unknown("[object " + a.text(unix.NFTA_OBJREF_IMM_NAME) + "]")
 	}
 }
 
@@ -325,6 +364,7 @@ func (t *translation) lookup(a attributes) {
 	s, known := t.sets[a.text(unix.NFTA_LOOKUP_SET)]
 	s.name = a.text(unix.NFTA_LOOKUP_SET)
 	v := t.concatenated(a.u32(unix.NFTA_LOOKUP_SREG), s.keyLength)
+	v.ask()
 	content := s.text(v)
 	local := strings.HasPrefix(content, "@")
 	switch {
@@ -333,11 +373,11 @@ func (t *translation) lookup(a attributes) {
 		if a.u32(unix.NFTA_LOOKUP_FLAGS)&unix.NFT_LOOKUP_F_INV != 0 {
 			operator = "!= "
 		}
-		r.conditions = append(r.conditions, condition{text: v.name + " " + operator + content, stable: v.stable, local: local, limits: s.limits(v).inverted(operator != "")})
+		t.when(condition{text: v.name + " " + operator + content, stable: v.stable, local: local, limits: s.limits(v).inverted(operator != "")})
 	case a.u32(unix.NFTA_LOOKUP_DREG) != unix.NFT_REG_VERDICT:
-		t.load(a, unix.NFTA_LOOKUP_DREG, value{name: v.name + " map " + content, spread: v.spread})
+		t.mayLoad(a, unix.NFTA_LOOKUP_DREG, value{name: v.name + " map " + content, spread: v.spread})
 	default:
-		r.conditions = append(r.conditions, condition{text: v.name + " vmap " + content, stable: v.stable, local: local, spread: v.spread, limits: s.limits(v).inexact()})
+		t.when(condition{text: v.name + " vmap " + content, stable: v.stable, local: local, spread: v.spread, limits: s.limits(v).inexact()})
 		r.outcomes |= goesOn
 		for _, e := range s.elements {
 			if e.verdict != nil {
@@ -345,7 +385,7 @@ func (t *translation) lookup(a attributes) {
 			}
 		}
 		if !known {
-			r.outcomes |= absorbed | comesBack
+			r.outcomes |= absorbed | comesBack | handsOver
 		}
 	}
 }

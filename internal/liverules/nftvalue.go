@@ -24,6 +24,9 @@ type value struct {
 	fields []valueKey // of a concatenation
 	mask   uint32     // of the mark or the state, as far as it was masked
 	data   []byte     // what an immediate value is
+
+	// asked are to be set where a condition is about the value. nil: each packet has it.
+	asked []*bool
 }
 
 // valueKey tells the values that the analysis understands.
@@ -81,7 +84,38 @@ func (t *translation) load(a attributes, destination uint16, v value) {
 	}
 }
 
+// mayLoad is load for what not every packet has, such as a map's value: for a packet without it the rule ends, as if a
+// condition were not met.
+func (t *translation) mayLoad(a attributes, destination uint16, v value) {
+	if !a.has(destination) {
+		return
+	}
+	v.asked = []*bool{new(bool)}
+	t.uncertain = append(t.uncertain, v)
+	t.load(a, destination, v)
+}
+
 func (t *translation) at(number uint32) value { return t.loaded[register(number)] }
+
+// asks is the value that a condition is about.
+func (t *translation) asks(number uint32) value {
+	v := t.at(number)
+	v.ask()
+	return v
+}
+
+func (v value) ask() {
+	for _, asked := range v.asked {
+		*asked = true
+	}
+}
+
+// askAll is for a condition of which it is not known what it is about.
+func (t *translation) askAll() {
+	for _, v := range t.uncertain {
+		v.ask()
+	}
+}
 
 // concatenated is the value in consecutive registers.
 func (t *translation) concatenated(number uint32, length int) value {
@@ -95,11 +129,17 @@ func (t *translation) concatenated(number uint32, length int) value {
 			}
 			v = value{
 				name: v.name + " . " + next.name, stable: v.stable && next.stable, spread: v.spread || next.spread,
-				fields: append(slices.Clip(fields), next.key),
+				fields: append(slices.Clip(fields), next.key), asked: append(slices.Clip(v.asked), next.asked...),
 			}
 		}
 	}
 	return v
+}
+
+// alwaysThere are what each packet has.
+var alwaysThere = []uint32{
+	unix.NFT_META_MARK, unix.NFT_META_NFPROTO, unix.NFT_META_PROTOCOL, unix.NFT_META_PRIORITY, unix.NFT_META_LEN, unix.NFT_META_CPU,
+	unix.NFT_META_PRANDOM,
 }
 
 func metaValue(key uint32) value {
@@ -204,7 +244,7 @@ func (t *translation) bitwise(a attributes) value {
 	v := t.at(a.u32(unix.NFTA_BITWISE_SREG))
 	mask, xor := a.data(unix.NFTA_BITWISE_MASK), a.data(unix.NFTA_BITWISE_XOR)
 	if a.u32(bitwiseOperation) != 0 || len(mask) == 0 || strings.Trim(string(xor), "\x00") != "" {
-		return value{name: v.name + " (changed)", spread: v.spread}
+		return value{name: v.name + " (changed)", spread: v.spread, asked: v.asked}
 	}
 	v.data = nil
 	if (v.key == markValue || v.key == stateValue || v.key == statusValue) && len(mask) == 4 {
@@ -225,7 +265,7 @@ const bitwiseOperation = 6
 
 // compare translates a comparison.
 func (t *translation) compare(a attributes) condition {
-	v := t.at(a.u32(unix.NFTA_CMP_SREG))
+	v := t.asks(a.u32(unix.NFTA_CMP_SREG))
 	data, op := a.data(unix.NFTA_CMP_DATA), a.u32(unix.NFTA_CMP_OP)
 	operators := []string{"", "!= ", "< ", "<= ", "> ", ">= "} // enum nft_cmp_ops
 	operator := fmt.Sprintf("op %d ", op)

@@ -49,7 +49,12 @@ func (w writer) ports(separator string) string {
 func (w writer) nftCondition() string {
 	first, last := w.portRange()
 	side := w.of("udp dport ", "udp sport ", "th dport ")
-	switch w.IntN(14) {
+	switch w.IntN(16) {
+	case 13:
+		return w.of("meta mark set ct mark", "ct mark set meta mark", "meta mark set ct mark or 1", "counter")
+	case 14:
+		return "meta mark set " + w.of("numgen inc mod 3 map { 0 : 0 }", fmt.Sprintf("udp dport map { %d : 0 }", first),
+			"jhash ip saddr mod 2 map { 0 : 0 }", "symhash mod 2 map { 0 : 0, 1 : 0 }")
 	case 0:
 		return side + w.of("", "!= ") + fmt.Sprint(first)
 	case 1:
@@ -83,9 +88,13 @@ func (w writer) nftCondition() string {
 
 // nftRule ends with a verdict that leads to the queue, or away from it.
 func (w writer) nftRule(verdicts ...string) string {
-	if w.IntN(6) == 0 {
-		a := w.port()
+	switch a := w.port(); w.IntN(9) {
+	case 0:
 		return fmt.Sprintf("udp dport vmap { %d : %s, %d : %s }", a, w.of(verdicts...), a^1, w.of(verdicts...))
+	case 1:
+		return fmt.Sprintf("udp dport vmap { %d : %s, %d : continue } %s", a, w.of(verdicts...), a^1, w.nftCondition())
+	case 2:
+		return fmt.Sprintf("numgen inc mod 3 vmap { 0 : %s, 1 : %s }", w.of(verdicts...), w.of(verdicts...))
 	}
 	return strings.Join([]string{w.nftCondition(), w.nftCondition(), w.of(verdicts...)}, " ")
 }
@@ -96,14 +105,19 @@ func (w writer) nft() string {
 		set steady { type inet_service; flags interval; elements = { %s }; }
 		set timed { type inet_service; flags timeout; elements = { %d }; }
 		chain q { }
-		chain middle {
 `, w.ports(", "), w.port())
-	for range 1 + w.IntN(2) {
-		fmt.Fprintln(&b, w.nftRule("jump q", "goto q", "return", "accept"))
+	callees := []string{"jump q", "goto q"}
+	for _, name := range []string{"inner", "middle"} {
+		fmt.Fprintf(&b, "chain %s {\n", name)
+		for range 1 + w.IntN(3) {
+			fmt.Fprintln(&b, w.nftRule(append(callees, "return", "accept")...))
+		}
+		b.WriteString("}\n")
+		callees = append(callees, "jump "+name, "goto "+name)
 	}
-	b.WriteString("}\nchain output { type filter hook output priority 0;\n")
+	b.WriteString("chain output { type filter hook output priority 0;\n")
 	for range 1 + w.IntN(3) {
-		fmt.Fprintln(&b, w.nftRule("jump q", "jump middle", "goto middle", "accept", "return"))
+		fmt.Fprintln(&b, w.nftRule(append(callees, "accept", "return")...))
 	}
 	fmt.Fprintln(&b, w.of("jump q", "jump middle", w.nftCondition()+" jump q"))
 	b.WriteString("}\n}\n")
@@ -121,18 +135,19 @@ func (w writer) legacyRule(chain string, targets ...string) string {
 		"-p udp -m multiport " + not + w.of("--dports ", "--sports ", "--ports ") + w.ports(","),
 		not + "-p udp", not + "-p tcp",
 		"-m conntrack " + not + "--ctstate " + w.of("NEW", "NEW,RELATED", "RELATED,ESTABLISHED"),
-		not + "-s 127.0.0.1", "-m mark --mark 0", "",
+		not + "-s 127.0.0.1", "-m mark --mark 0", "", "! -s 0.0.0.0/0", "! -o +", "-m statistic --mode nth --every 2 --packet 0",
 	}
-	return fmt.Sprintf("-A %s %s -j %s", chain, w.of(conditions...), w.of(targets...))
+	return fmt.Sprintf("-A %s %s %s", chain, w.of(conditions...), w.of(targets...))
 }
 
 func (w writer) legacy() string {
-	lines := []string{"*mangle", ":OUTPUT ACCEPT", ":middle -", ":q -"}
-	for range 1 + w.IntN(2) {
-		lines = append(lines, w.legacyRule("middle", "q", "RETURN", "ACCEPT"))
-	}
-	for range 1 + w.IntN(3) {
-		lines = append(lines, w.legacyRule("OUTPUT", "q", "middle", "ACCEPT", "RETURN"))
+	lines := []string{"*mangle", ":OUTPUT ACCEPT", ":inner -", ":middle -", ":q -"}
+	targets := []string{"-j ACCEPT", "-j RETURN", "-j q", "-g q", "-j MARK --set-mark 0", "-j CONNMARK --restore-mark"}
+	for _, chain := range []string{"inner", "middle", "OUTPUT"} {
+		for range 1 + w.IntN(3) {
+			lines = append(lines, w.legacyRule(chain, targets...))
+		}
+		targets = append(targets, "-j "+chain, "-g "+chain)
 	}
 	return strings.Join(append(lines, "-A OUTPUT -j "+w.of("q", "middle"), "-A q -j NFQUEUE --queue-num 1", "COMMIT", ""), "\n")
 }
@@ -211,12 +226,15 @@ func TestSelectionsLeaveNothingOut(t *testing.T) {
 		w := writer{rand.New(rand.NewPCG(seed+n, 0))}
 		testkit.Namespace(t)
 		commands(t, "ip link set lo up")
-		rules := w.nft()
-		if n%2 == 0 {
-			rules = w.legacy()
+		rules := w.legacy()
+		switch n % 3 {
+		case 0:
 			run(t, rules, "iptables-legacy-restore")
-		} else {
-			if !accepted(t, rules) {
+		case 1:
+			rules = strings.ReplaceAll(rules, "! -s 0.0.0.0/0", "") // which it refuses
+			run(t, rules, "iptables-nft-restore")
+		case 2:
+			if rules = w.nft(); !accepted(t, rules) {
 				continue
 			}
 			addQueue(t, nftables.TableFamilyINet, "t", "q", 0, words(1))

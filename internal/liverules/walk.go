@@ -43,11 +43,15 @@ func (g *graph) live(c *chain) []rule {
 
 // endsIn reports whether a rule of c does nothing but call a chain that ends.
 func (g *graph) endsIn(c *chain, r *rule) bool {
-	if len(r.calls) != 1 || r.outcomes&absorbed != 0 {
-		return false
-	}
-	callee := g.called(c, r.calls[0])
-	return callee != nil && g.ends(callee)
+	return len(r.calls) == 1 && (r.outcomes == goesOn || r.outcomes == handsOver) && g.allEnd(c, r)
+}
+
+// allEnd reports whether the chains that a rule of c calls all end.
+func (g *graph) allEnd(c *chain, r *rule) bool {
+	return !slices.ContainsFunc(r.calls, func(name string) bool {
+		callee := g.called(c, name)
+		return callee == nil || !g.ends(callee)
+	})
 }
 
 // ending says whether no packet comes back from a chain.
@@ -78,7 +82,7 @@ func (g *graph) ends(c *chain) bool {
 		if always && g.ending[c] != inLoop {
 			answer = ends
 		}
-		if always || r.outcomes&comesBack != 0 {
+		if always || r.outcomes&comesBack != 0 || r.outcomes&handsOver != 0 && !g.allEnd(c, r) {
 			break
 		}
 	}
@@ -233,7 +237,7 @@ func (g *graph) order(from *chain) []*chain {
 
 // escape is what is known, behind a rule, of those packets that come there.
 func (g *graph) escape(c *chain, r *rule) (fact, bool) {
-	f := fact{conditions: r.conditions, escaped: true, surely: r.outcomes&goesOn == 0}
+	f := fact{conditions: r.conditions, escaped: true, surely: r.outcomes&goesOn == 0 || g.endsIn(c, r)}
 	f.key = "not: " + matchText(r.conditions)
 	if !f.surely {
 		f.key = "perhaps " + f.key
