@@ -9,8 +9,15 @@
 // those bytes are, no longer than until the next receive into their buffer.
 //
 // Who decides by rules has to see what they are about. Decode follows IPv6 extension
-// headers to their end, as the kernel does, and refuses a packet that ends before its
-// ports: it would pass by every rule on them.
+// headers, as the kernel does, and refuses a packet that ends before its ports: it would
+// pass by every rule on them.
+//
+// # A bound for headers
+//
+// All headers of a packet, the upper layer's included, are to lie in its first MaxHeaders
+// bytes. Nothing else of it is read but payload, and a packet whose headers go on behind
+// them is refused. So a copy that was cut there reads as the whole packet does, and nobody
+// can tell by a verdict how much was copied.
 //
 // Decode follows the kernel where the two RFC-conforming readings differ:
 // extension headers are skipped like ipv6_skip_exthdr does (AH is skipped in

@@ -23,7 +23,7 @@ func (v *View) Fingerprint() uint32 {
 	}
 	h = mix(h ^ uint64(v.FragmentOffset)<<48)
 	var b [fingerprintLen]byte
-	copy(b[:], v.L4())
+	copy(b[:], v.headers()[v.HeaderLen:])
 	if at, n := checksum(v.Protocol, b[:]); v.FragmentOffset == 0 {
 		clear(b[at : at+n])
 	}

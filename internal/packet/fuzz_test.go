@@ -2,6 +2,7 @@ package packet
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -14,7 +15,8 @@ func FuzzDecode(f *testing.F) {
 		ip4(47, nil, 0x20, 1, 0x88, 0x0b, 0, 0, 1, 2), ip4(33, nil, 0, 1, 0, 2, 4), ip4(132, nil, 0, 1, 0, 2),
 		ip6(17, udp("dns")...), ip6(0, append([]byte{44, 0, 1, 4, 0, 0, 0, 0, 51, 0, 0, 1, 0, 0, 0, 7, 17, 4, 23: 0}, udp("")...)...),
 		ip6(44, 60, 0, 0x05, 0xc9, 0, 0, 0, 7),
-		headers(maxHeaders), headers(40)[:40+40*8], ip6(17), ip4(6, nil),
+		headers(maxHeaders), headers(maxHeaders + 1), behind(maxHeaders, tcp("get")), headers(40)[:40+40*8], ip6(17), ip4(6, nil),
+		append(ip4(6, nil, tcp("get")...), make([]byte, 2*MaxHeaders)...), append(ip6(17, udp("dns")...), make([]byte, 2*MaxHeaders)...),
 	} {
 		f.Add(b)
 	}
@@ -27,6 +29,7 @@ func FuzzDecode(f *testing.F) {
 		b = slices.Clip(b)
 		var v View
 		err := v.Decode(b)
+		sameOfCopies(t, b)
 		var key Key
 		v.Key(&key)
 		v.Fingerprint()
@@ -58,4 +61,35 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("a used View reads %+v (%v), a new one %+v", used, err, v)
 		}
 	})
+}
+
+// sameOfCopies: however much of a packet is copied, from MaxHeaders bytes on, its headers are read alike, and its
+// payload as far as it was copied.
+func sameOfCopies(t *testing.T, b []byte) {
+	t.Helper()
+	var whole, cut View
+	err := whole.Decode(b)
+	for n := MaxHeaders; n < len(b); n += 1 + n/7 {
+		if other := cut.DecodeCopy(b[:n:n], len(b)); (err == nil) != (other == nil) {
+			t.Fatalf("%d of %d bytes: %v, of all: %v", n, len(b), other, err)
+		}
+		if err != nil {
+			continue
+		}
+		var a, b Key
+		whole.Key(&a)
+		cut.Key(&b)
+		if a != b || whole.Fingerprint() != cut.Fingerprint() {
+			t.Fatalf("%d bytes: key %x and fingerprint %x, of all: %x and %x", n, b, cut.Fingerprint(), a, whole.Fingerprint())
+		}
+		if !bytes.HasPrefix(whole.Payload(), cut.Payload()) || (whole.Payload() == nil) != (cut.Payload() == nil) ||
+			len(cut.Payload()) < min(len(whole.Payload()), n-MaxHeaders) {
+			t.Fatalf("%d bytes: a payload of %d, of all: %d", n, len(cut.Payload()), len(whole.Payload()))
+		}
+		all, some := whole, cut
+		all.b, some.b = nil, nil
+		if fmt.Sprint(all) != fmt.Sprint(some) {
+			t.Fatalf("%d bytes: %+v\nof all: %+v", n, some, all)
+		}
+	}
 }

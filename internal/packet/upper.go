@@ -64,8 +64,13 @@ func (v *View) decodeUpper(h []byte) error {
 	if hasPorts(v.Protocol) && !v.ports {
 		return v.cut(ErrNoPorts)
 	}
+	end := v.HeaderLen + headerLen
 	if len(h) >= headerLen {
-		v.payload = v.HeaderLen + headerLen
+		v.payload = end
+		return nil
+	}
+	if end > MaxHeaders && end <= v.TotalLen {
+		return ErrTooLong // it is there, and so is what nobody looks at
 	}
 	return nil
 }

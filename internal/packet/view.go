@@ -15,7 +15,15 @@ var (
 	ErrVersion      = errors.New("packet: IP version is neither 4 nor 6")
 	ErrHeaderLength = errors.New("packet: header length and total length contradict each other")
 	ErrNoPorts      = errors.New("packet: too short for the ports that its protocol has")
+	ErrTooLong      = errors.New("packet: headers go on behind the first 512 bytes")
 )
+
+// MaxHeaders is in how many bytes from a packet's first on its headers are to end, those of
+// the upper layer included. An IPv6 header and TCP's with all options leave 412 of them to
+// extension headers: a segment routing header with 16 segments and a hop-by-hop header have
+// less. The kernel has no such bound (ipv6_skip_exthdr). With as much and what it tells of
+// the packet, its message still fits a buffer of 1,024 bytes (alloc_skb takes powers of two).
+const MaxHeaders = 512
 
 const (
 	ipv4HeaderLen     = 20
@@ -42,7 +50,7 @@ type View struct {
 	// HeaderLen is the offset of the upper layer's header.
 	HeaderLen int
 	// TotalLen is the packet's length as its header says. Where that says 0
-	// (a GSO or jumbo packet beyond 65,535 bytes) it is the number of bytes given.
+	// (a GSO or jumbo packet beyond 65,535 bytes) it is the length that was given.
 	TotalLen int
 	// Options reports IPv4 options or IPv6 extension headers.
 	Options bool
@@ -73,14 +81,21 @@ type View struct {
 	payload int // offset; 0: the upper header is cut
 }
 
-// Decode reads the packet that starts with b's first byte. It fails when the
-// IP header cannot be followed to the upper layer, however many extension headers
-// are on the way, or to the ports where the protocol has them: no rule could look at
-// such a packet. The View is empty then. An upper layer that is unknown, or cut
+// Decode is DecodeCopy of a whole packet.
+func (v *View) Decode(b []byte) error { return v.DecodeCopy(b, len(b)) }
+
+// DecodeCopy reads the packet that starts with b's first byte, and of which b has the
+// beginning: in all there are length bytes. It fails when the IP header cannot be followed
+// to the upper layer, however many extension headers are on the way, or to the ports where
+// the protocol has them, or to the upper header's end within MaxHeaders: no rule could look
+// at such a packet. The View is empty then. An upper layer that is unknown, or ends
 // behind its ports, is no failure. Bytes after the packet's end are ignored.
 //
-// The work is bounded by b: eight bytes of it are a step at least.
-func (v *View) Decode(b []byte) error {
+// Whether it fails, and all that the View tells but payload, is the same for every copy of
+// a packet that has MaxHeaders bytes or the whole of it.
+//
+// The work is bounded by MaxHeaders: eight bytes are a step at least.
+func (v *View) DecodeCopy(b []byte, length int) error {
 	*v = View{}
 	if len(b) == 0 {
 		return ErrTruncated
@@ -88,16 +103,16 @@ func (v *View) Decode(b []byte) error {
 	var err error
 	switch b[0] >> 4 {
 	case 4:
-		err = v.decode4(b)
+		err = v.decode4(b, length)
 	case 6:
-		err = v.decode6(b)
+		err = v.decode6(b, length)
 	default:
 		err = ErrVersion
 	}
 	switch {
 	case err != nil:
 	case v.FragmentOffset == 0:
-		err = v.decodeUpper(v.b[v.HeaderLen:])
+		err = v.decodeUpper(v.headers()[v.HeaderLen:])
 	default:
 		v.payload = v.HeaderLen
 	}
@@ -107,7 +122,10 @@ func (v *View) Decode(b []byte) error {
 	return err
 }
 
-func (v *View) decode4(b []byte) error {
+// headers is where they are.
+func (v *View) headers() []byte { return v.b[:min(len(v.b), MaxHeaders)] }
+
+func (v *View) decode4(b []byte, length int) error {
 	if len(b) < ipv4HeaderLen {
 		return ErrTruncated
 	}
@@ -127,7 +145,7 @@ func (v *View) decode4(b []byte) error {
 	// BIG TCP leaves 0 in tot_len (commit b1a78b9b9886, Linux 6.3).
 	total := int(binary.BigEndian.Uint16(b[2:]))
 	if total == 0 {
-		total = len(b)
+		total = length
 	}
 	if total < headerLen {
 		return ErrHeaderLength
@@ -138,7 +156,7 @@ func (v *View) decode4(b []byte) error {
 	return nil
 }
 
-func (v *View) decode6(b []byte) error {
+func (v *View) decode6(b []byte, length int) error {
 	if len(b) < ipv6HeaderLen {
 		return ErrTruncated
 	}
@@ -148,8 +166,8 @@ func (v *View) decode6(b []byte) error {
 	v.FlowLabel = first & 0xfffff
 	v.TTL = b[7]
 	// 0 is a jumbogram, a BIG TCP packet, or a packet without payload: the
-	// bytes given tell them apart.
-	v.TotalLen = len(b)
+	// packet's length tells them apart.
+	v.TotalLen = length
 	if n := int(binary.BigEndian.Uint16(b[4:])); n != 0 {
 		v.TotalLen = ipv6HeaderLen + n
 	}
@@ -161,7 +179,7 @@ func (v *View) decode6(b []byte) error {
 // that the kernel's ipv6_ext_hdr knows: Mobility, HIP and Shim6 are upper
 // protocols to conntrack, and so here.
 func (v *View) skipExtensions(next uint8) error {
-	off := ipv6HeaderLen
+	off, headers := ipv6HeaderLen, v.headers()
 	for {
 		switch next {
 		case unix.IPPROTO_HOPOPTS, unix.IPPROTO_ROUTING, unix.IPPROTO_FRAGMENT, unix.IPPROTO_AH, unix.IPPROTO_DSTOPTS:
@@ -170,7 +188,7 @@ func (v *View) skipExtensions(next uint8) error {
 			v.HeaderLen = off
 			return nil
 		}
-		h := v.b[off:]
+		h := headers[off:]
 		if len(h) < 8 { // none is shorter
 			return v.cut(ErrHeaderLength)
 		}
@@ -196,9 +214,13 @@ func (v *View) skipExtensions(next uint8) error {
 	}
 }
 
-// cut tells a lie in the packet from a copy that was cut.
+// cut tells a lie in the packet from headers that are too long, and from a copy that was
+// cut.
 func (v *View) cut(lie error) error {
-	if v.Truncated() {
+	switch {
+	case v.TotalLen > MaxHeaders && len(v.b) >= MaxHeaders:
+		return ErrTooLong
+	case v.Truncated():
 		return ErrTruncated
 	}
 	return lie
@@ -247,6 +269,7 @@ func (v *View) L4() []byte { return v.b[v.HeaderLen:] }
 // Payload is what follows the upper layer's header: of UDP, UDP-Lite, TCP,
 // SCTP, DCCP, ICMP and ICMPv6. For other protocols and further fragments it is
 // L4. It is nil if the header is cut or its length field is wrong.
+// Of a copy that was cut it is what there is.
 func (v *View) Payload() []byte {
 	if v.payload == 0 {
 		return nil

@@ -201,7 +201,7 @@ func TestDecode(t *testing.T) {
 		{"nothing after the header", ip4(50, nil), facts{Protocol: 50, HeaderLen: 20, Total: 20}},
 		{"icmp header cut", ip4(1, nil, 8, 0, 0), facts{Protocol: 1, HeaderLen: 20, Total: 23}},
 		{
-			"more extension headers than anybody needs", headers(maxHeaders),
+			"as many extension headers as there may be", headers(maxHeaders),
 			with(udpFacts, func(f *facts) {
 				f.HeaderLen, f.Total, f.Options = 40+8*maxHeaders, 51+8*maxHeaders, true
 			}),
@@ -234,13 +234,22 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// maxHeaders is how many extension headers fit a packet.
-const maxHeaders = (65535 - 11) / 8
+// maxHeaders is how many extension headers of the shortest kind there may be before UDP.
+const maxHeaders = (MaxHeaders - ipv6HeaderLen - udpHeaderLen) / 8
 
 // headers is a packet with n extension headers of the shortest kind.
 func headers(n int) []byte {
 	return ip6(unix.IPPROTO_DSTOPTS, append(bytes.Repeat([]byte{unix.IPPROTO_DSTOPTS, 0, 1, 4, 0, 0, 0, 0}, n-1),
 		append([]byte{unix.IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0}, udp("dns")...)...)...)
+}
+
+// behind puts an upper layer of TCP behind n extension headers.
+func behind(n int, upper []byte) []byte {
+	b := headers(n)
+	b = append(b[:ipv6HeaderLen+8*n], upper...)
+	b[ipv6HeaderLen+8*(n-1)] = unix.IPPROTO_TCP
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-ipv6HeaderLen))
+	return b
 }
 
 func TestDecodeRefuses(t *testing.T) {
@@ -264,6 +273,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"extension header of less than 8 bytes", ip6(60, 17, 0, 0), ErrHeaderLength},
 		{"copy range cuts an extension header", ip6(60, []byte{17, 1, 15: 0}...)[:50], ErrTruncated},
 		{"17 extension headers, cut behind the last", headers(17)[:40+17*8], ErrTruncated},
+		{"one extension header too many", headers(maxHeaders + 1), ErrTooLong},
+		{"as many extension headers as fit a packet", headers((65535 - 11) / 8), ErrTooLong},
+		{"an extension header of 2,048 bytes", ip6(60, slices.Concat([]byte{17, 255, 2047: 0}, udp("dns"))...), ErrTooLong},
+		{"ports, and the rest of the header too far", behind(maxHeaders, tcp("get")), ErrTooLong},
+		{"the longest header of DCCP", ip4(33, nil, append([]byte{0x30, 0x39, 0, 7, 255}, make([]byte, 1200)...)...), ErrTooLong},
 		{"first fragment without the ports", first, ErrNoPorts},
 		{"udp header cut in the ports", ip4(17, nil, udp("")[:3]...), ErrNoPorts},
 		{"no udp header", ip4(17, nil), ErrNoPorts},
