@@ -9,36 +9,46 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attached is what the kernel tells of each packet besides its bytes, at a cost.
+// Attached is what of each packet the kernel brings, at a cost.
 type Attached struct {
 	// Conntrack is Config.Conntrack, UIDGID is Config.UIDGID.
 	Conntrack, UIDGID bool
+	// CopyRange is Config.CopyRange.
+	CopyRange uint32
+}
+
+// With is what suits both.
+func (a Attached) With(b Attached) Attached {
+	return Attached{
+		Conntrack: a.Conntrack || b.Conntrack, UIDGID: a.UIDGID || b.UIDGID,
+		CopyRange: max(copyRange(a.CopyRange), copyRange(b.CopyRange)),
+	}
 }
 
 const attachedMask = cfgConntrack | cfgUIDGID
 
 func (a Attached) flags() uint32 { return (&Config{Conntrack: a.Conntrack, UIDGID: a.UIDGID}).flags() }
 
-// message says it to the kernel of a queue.
-func (a Attached) message(queue uint16) (netlink.Message, error) {
+// encoder begins a message about what the kernel tells besides bytes.
+func (a Attached) encoder() *netlink.AttributeEncoder {
 	enc := netlink.NewAttributeEncoder()
 	enc.ByteOrder = binary.BigEndian
 	enc.Uint32(nfqaCfgFlags, a.flags())
 	enc.Uint32(nfqaCfgMask, attachedMask)
-	return controlMessage(queue, enc)
+	return enc
 }
 
-// Try finds out whether the kernel attaches it, in the network namespace of the calling
-// thread. It changes nothing and needs no queue: nfqnl_recv_config looks at the flags
-// before it looks for one.
+// Try finds out whether the kernel tells it, in the network namespace of the calling
+// thread; every kernel copies as much as it is told. It changes nothing and needs no
+// queue: nfqnl_recv_config looks at the flags before it looks for one.
 //
 // Errors: one that names the option and what the kernel lacks.
 func (a Attached) Try() (err error) {
-	if a == (Attached{}) {
+	if a.flags() == 0 {
 		return nil
 	}
 	failed := func(err error) error { return fmt.Errorf("try what the kernel tells of packets: %w", err) }
-	m, err := a.message(0)
+	m, err := controlMessage(0, a.encoder())
 	if err != nil {
 		return failed(err)
 	}
@@ -66,28 +76,37 @@ func (a Attached) Try() (err error) {
 	return failed(err)
 }
 
-// Attach has the kernel tell that, and no more, of packets that it queues from now on. It
+// Attach has the kernel bring that, and no more, of packets that it queues from now on. It
 // may be called from any goroutine, for what Try has found. The kernel has done it when
-// Attach returns.
+// Attach returns; a packet that another CPU was about to queue may still come with what
+// was brought before (nfqnl_build_packet_message runs without the queue's lock).
+//
+// Errors: among others, a copy range beyond Config.CopyMost.
 func (q *Mmsg) Attach(a Attached) error {
+	if n := int(copyRange(a.CopyRange)); n > q.cfg.room() {
+		return fmt.Errorf("queue %d: copy %d bytes of each packet: there is room for %d", q.cfg.Queue, n, q.cfg.room())
+	}
 	var messages []netlink.Message
 	for _, number := range q.verdicts.numbers {
-		m, err := a.message(number)
+		enc := a.encoder()
+		encodeCopy(enc, q.cfg.CopyMode, a.CopyRange)
+		m, err := controlMessage(number, enc)
 		if err != nil {
 			return fmt.Errorf("queue %d: %w", number, err)
 		}
 		messages = append(messages, m)
 	}
 	if _, err := q.socket.Control(messages...); err != nil {
-		return fmt.Errorf("queue %d: change what the kernel tells of packets: %w", q.cfg.Queue, err)
+		return fmt.Errorf("queue %d: change what the kernel brings of packets: %w", q.cfg.Queue, err)
 	}
 	return nil
 }
 
 // Attach implements Queue: the library has no way to say it later.
 func (q *Gonf) Attach(a Attached) error {
-	if a != (Attached{Conntrack: q.cfg.Conntrack, UIDGID: q.cfg.UIDGID}) {
-		return fmt.Errorf("queue %d: what the kernel tells of packets changes with a restart only: %w; use the mmsg backend", q.cfg.Queue, ErrUnsupported)
+	is := Attached{Conntrack: q.cfg.Conntrack, UIDGID: q.cfg.UIDGID, CopyRange: q.cfg.CopyRange}
+	if a.With(a) != is.With(is) { // 0 is all, and so is the most that there is
+		return fmt.Errorf("queue %d: what the kernel brings of packets changes with a restart only: %w; use the mmsg backend", q.cfg.Queue, ErrUnsupported)
 	}
 	return nil
 }

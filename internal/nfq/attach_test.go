@@ -39,6 +39,76 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+// TestCopied: how much is copied changes from one packet to the next, as far as there is room, and what waits stays as
+// it was copied.
+func TestCopied(t *testing.T) {
+	testkit.Namespace(t)
+	s := newSocket(t)
+	q := openMmsg(t, nfq.Config{CopyRange: 512, CopyMost: vocabulary.MaxCopyRange})
+	rules(t, 1, nil)
+	const headers = 20 + 8
+	var waiting []nfq.Packet
+	for i, test := range []struct{ length, copied, want int }{
+		{3, 512, headers + 3}, {1400, 512, 512}, {8000, 512, 512}, {8000, 0, headers + 8000}, {60_000, 0, headers + 60_000},
+		{8000, 5000, 5000}, {1400, vocabulary.MaxCopyRange, headers + 1400}, {1400, 1, 1},
+	} {
+		if err := q.Attach(nfq.Attached{CopyRange: uint32(test.copied)}); err != nil {
+			t.Fatal(err)
+		}
+		if queues, err := nfq.ReadKernelQueues(); err != nil || len(queues) != 1 || test.copied > 0 && int(queues[0].CopyRange) != test.copied {
+			t.Errorf("%+v, %v; want %d", queues, err, test.copied)
+		}
+		s.send(strings.Repeat("x", test.length))
+		p := next(t, q, 1)[0]
+		if len(p.Payload) != test.want || p.Length() != headers+test.length || (p.CapLen > 0) != (test.want < headers+test.length) {
+			t.Errorf("packet %d: %d bytes of %d (%d), want %d of %d", i, len(p.Payload), p.Length(), p.CapLen, test.want, headers+test.length)
+		}
+		waiting = append(waiting, p)
+	}
+	answer(t, q, nfq.Accept, waiting...)
+	if n := q.Stats().VerdictErrors; n != 0 || len(s.receive(200*time.Millisecond)) != len(waiting) {
+		t.Errorf("%d verdicts were refused, or packets are lost", n)
+	}
+	other := openMmsg(t, nfq.Config{Queue: 1, CopyRange: 200})
+	if err := other.Attach(nfq.Attached{CopyRange: 200}); err != nil {
+		t.Error(err)
+	}
+	for _, n := range []uint32{201, 0} {
+		if err := other.Attach(nfq.Attached{CopyRange: n}); err == nil || !strings.Contains(err.Error(), "there is room for 200") {
+			t.Errorf("copy range %d: %v", n, err)
+		}
+	}
+}
+
+// TestQueueAgain: a packet that is put into its queue once more comes as it would come now, behind what
+// waits, and is let go or dropped as any.
+func TestQueueAgain(t *testing.T) {
+	testkit.Namespace(t)
+	s := newSocket(t)
+	q := openMmsg(t, nfq.Config{CopyRange: 60, CopyMost: vocabulary.MaxCopyRange})
+	rules(t, 1, nil)
+	const sent = 20
+	for i := range sent {
+		s.send(strings.Repeat(string(rune('a'+i)), 1000))
+	}
+	short := next(t, q, sent)
+	if err := q.Attach(nfq.Attached{}); err != nil {
+		t.Fatal(err)
+	}
+	answer(t, q, nfq.Requeue(0), short...)
+	packets := next(t, q, sent)
+	for i, p := range packets {
+		if len(p.Payload) != 1028 || p.CapLen != 0 || p.Payload[1027] != byte('a'+i) {
+			t.Errorf("packet %d: %d bytes (%d)", i, len(p.Payload), p.CapLen)
+		}
+	}
+	answer(t, q, nfq.Drop, packets[:3]...)
+	answer(t, q, nfq.Accept, packets[3:]...)
+	if got := s.receive(200 * time.Millisecond); len(got) != sent-3 || q.Stats().VerdictErrors != 0 {
+		t.Errorf("%d arrived, want %d; %+v", len(got), sent-3, q.Stats())
+	}
+}
+
 // TestTryAttached: a kernel that cannot do it is told before any queue is bound.
 func TestTryAttached(t *testing.T) {
 	testkit.Namespace(t)

@@ -67,11 +67,7 @@ func configMessage(cfg *Config, queue uint16, bound bool) (netlink.Message, erro
 	if !bound {
 		enc.Bytes(nfqaCfgCmd, []byte{cfgCmdBind, 0, 0, 0})
 	}
-	mode := byte(copyPacket)
-	if cfg.CopyMode == CopyMeta {
-		mode = copyMeta
-	}
-	enc.Bytes(nfqaCfgParams, append(binary.BigEndian.AppendUint32(nil, cfg.copyRange()), mode))
+	encodeCopy(enc, cfg.CopyMode, cfg.CopyRange)
 	if cfg.MaxLength != 0 || bound {
 		enc.Uint32(nfqaCfgQueueMaxLen, cmp.Or(cfg.MaxLength, vocabulary.DefaultQueueLength))
 	}
@@ -85,6 +81,15 @@ func configMessage(cfg *Config, queue uint16, bound bool) (netlink.Message, erro
 		enc.Uint32(nfqaCfgMask, mask)
 	}
 	return controlMessage(queue, enc)
+}
+
+// encodeCopy says how much of packets is copied.
+func encodeCopy(enc *netlink.AttributeEncoder, mode CopyMode, bytes uint32) {
+	raw := byte(copyPacket)
+	if mode == CopyMeta {
+		raw = copyMeta
+	}
+	enc.Bytes(nfqaCfgParams, append(binary.BigEndian.AppendUint32(nil, copyRange(bytes)), raw))
 }
 
 func controlMessage(queue uint16, enc *netlink.AttributeEncoder) (netlink.Message, error) {

@@ -46,6 +46,10 @@ type Config struct {
 	// longer than its payload.
 	CopyMode  CopyMode
 	CopyRange uint32
+	// CopyMost is how far Attach may raise CopyRange, in bytes: packets are received into
+	// memory that is laid out for it, and of which only what they fill is used. 0: no
+	// further than CopyRange. Only Mmsg looks at it.
+	CopyMost uint32
 	// FailOpen accepts what a full queue, or a full receive buffer, would drop.
 	// Neither drop counter moves then (NFQA_CFG_F_FAIL_OPEN, Linux 3.6). Such a
 	// packet goes on at once, before all that wait: within a flow it overtakes them,
@@ -129,12 +133,16 @@ func (c *Config) options() [4]option {
 	}
 }
 
-func (c *Config) copyRange() uint32 {
-	if c.CopyRange == 0 {
+// copyRange is how many bytes a number means.
+func copyRange(n uint32) uint32 {
+	if n == 0 {
 		return vocabulary.MaxCopyRange
 	}
-	return c.CopyRange
+	return n
 }
+
+// room is how many bytes of a packet are received.
+func (c *Config) room() int { return int(max(copyRange(c.CopyRange), c.CopyMost)) }
 
 func (c *Config) batch() int {
 	if c.Batch == 0 {
@@ -149,8 +157,8 @@ func (c *Config) Validate() error {
 	if c.CopyMode > CopyMeta {
 		errs = append(errs, fmt.Errorf("copy mode %d: only CopyPacket and CopyMeta are verdicts' modes; the kernel drops what is queued with NFQNL_COPY_NONE", c.CopyMode))
 	}
-	if c.CopyRange > vocabulary.MaxCopyRange {
-		errs = append(errs, fmt.Errorf("copy range %d: at most %d bytes fit a netlink attribute", c.CopyRange, vocabulary.MaxCopyRange))
+	if n := max(c.CopyRange, c.CopyMost); n > vocabulary.MaxCopyRange {
+		errs = append(errs, fmt.Errorf("copy range %d: at most %d bytes fit a netlink attribute", n, vocabulary.MaxCopyRange))
 	}
 	if c.Batch < 0 || c.Batch > vocabulary.MaxBatch {
 		errs = append(errs, fmt.Errorf("batch of %d packets: recvmmsg takes 1 to %d", c.Batch, vocabulary.MaxBatch))

@@ -56,7 +56,7 @@ func OpenGonf(cfg Config) (*Gonf, error) {
 		mode = nfqueue.NfQnlCopyMeta
 	}
 	nf, err := nfqueue.Open(&nfqueue.Config{
-		NfQueue: cfg.Queue, MaxQueueLen: cfg.MaxLength, MaxPacketLen: cfg.copyRange(),
+		NfQueue: cfg.Queue, MaxQueueLen: cfg.MaxLength, MaxPacketLen: copyRange(cfg.CopyRange),
 		Copymode: mode, Flags: cfg.flags(), AfFamily: unix.AF_UNSPEC,
 	})
 	if err != nil {

@@ -68,7 +68,7 @@ func OpenMmsg(cfg Config) (*Mmsg, error) {
 	if cfg.Memory == nil {
 		cfg.Memory = &private{}
 	}
-	journal, err := openJournal(cfg.Memory, cfg.batch(), int(cfg.copyRange())+messageOverhead)
+	journal, err := openJournal(cfg.Memory, cfg.batch(), cfg.room()+messageOverhead)
 	if err != nil {
 		return nil, fmt.Errorf("queue %d: %w", cfg.Queue, err)
 	}

@@ -348,6 +348,7 @@ func TestConfigErrors(t *testing.T) {
 	for name, cfg := range map[string]nfq.Config{
 		"copy mode":      {CopyMode: 7},
 		"copy range":     {CopyRange: vocabulary.MaxCopyRange + 1},
+		"copy most":      {CopyMost: vocabulary.MaxCopyRange + 1},
 		"batch":          {Batch: 1025},
 		"receive buffer": {ReceiveBuffer: -1},
 	} {

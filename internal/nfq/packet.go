@@ -43,6 +43,17 @@ type Packet struct {
 	place uint32 // in the journal
 }
 
+// Cut reports that less of the packet was copied than there is.
+func (p *Packet) Cut() bool { return p.CapLen != 0 && int(p.CapLen) > len(p.Payload) }
+
+// Length is the packet's whole length in bytes.
+func (p *Packet) Length() int {
+	if p.Cut() {
+		return int(p.CapLen)
+	}
+	return len(p.Payload)
+}
+
 // CTInfo is how a packet stands to its conntrack entry, with the numbers of enum
 // ip_conntrack_info (include/uapi/linux/netfilter/nf_conntrack_common.h).
 type CTInfo uint32

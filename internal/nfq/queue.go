@@ -31,8 +31,7 @@ type Queue interface {
 	// Close frees the queue. It is unbound then, unless somebody else keeps its socket. Run
 	// must have returned.
 	Close() error
-	// Attach changes what the kernel tells of packets besides their bytes, from any
-	// goroutine. Only Mmsg can.
+	// Attach changes what of packets the kernel brings, from any goroutine. Only Mmsg can.
 	Attach(Attached) error
 	// Tune changes settings of the queue, from any goroutine. Only Mmsg can.
 	Tune(Tuned) error
