@@ -57,7 +57,7 @@ func (c *checkCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	warnings, err := examine(cfg)
+	warnings, copied, err := examine(cfg)
 	if err != nil {
 		return configError{err}
 	}
@@ -65,7 +65,7 @@ func (c *checkCommand) Run() error {
 		fmt.Fprintf(os.Stderr, "%s:%d:%d: warning: %s: %s\n", w.File, w.Line, w.Column, w.Key, w.Text)
 	}
 	if c.Rate > 0 {
-		if words := cfg.Bears(config.Gap{Rate: c.Rate, Length: c.Gap, Bytes: c.Bytes}); len(words) > 0 {
+		if words := cfg.Bears(config.Gap{Rate: c.Rate, Length: c.Gap, Bytes: min(c.Bytes, copied)}); len(words) > 0 {
 			return fmt.Errorf("packets are lost while the daemon is restarted: %s", strings.Join(words, "; "))
 		}
 	}
@@ -76,18 +76,25 @@ func (c *checkCommand) Run() error {
 	return nil
 }
 
-// examine reads the sets, compiles the policy, and returns what is probably not meant.
-func examine(f *config.File) ([]*config.KeyError, error) {
+// examine reads the sets, compiles the policy, and returns what is probably not meant, and how many
+// bytes of each packet are copied for the policy.
+func examine(f *config.File) (warnings []*config.KeyError, copied int, err error) {
 	sets, problems := translate.Sets(&f.Policy, nil)
 	if len(problems) == 0 {
-		if _, err := translate.Policy(&f.Policy, sets, nil); err != nil && !errors.As(err, &problems) {
-			return nil, err
+		rules, err := translate.Policy(&f.Policy, sets, nil)
+		switch {
+		case err == nil:
+			var c translate.Copied
+			c, problems = translate.CopiedBy(f.Config, rules.Needs())
+			copied = int(c.Bytes)
+		case !errors.As(err, &problems):
+			return nil, 0, err
 		}
 	}
 	if len(problems) > 0 {
-		return nil, problemsOf(f, problems)
+		return nil, 0, problemsOf(f, problems)
 	}
-	return advice.Of(f, sets), nil
+	return advice.Of(f, sets), copied, nil
 }
 
 // problemsOf are problems with their lines.

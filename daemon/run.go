@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 
 	"verdictd/daemon/internal/logs"
 	"verdictd/daemon/internal/service"
+	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
 )
 
@@ -15,14 +17,18 @@ type runCommand struct {
 
 // Run is the service.
 func (c *runCommand) Run(signals *service.Signals) error {
-	cfg, err := c.load()
+	cfg, err := c.loadFile()
 	if err != nil {
 		return err
 	}
 	log, level := newLog(&cfg.Log)
-	return service.Run(signals.Stop(), cfg, service.Options{
+	err = service.Run(signals.Stop(), cfg.Config, service.Options{
 		Version: version, Log: log, Level: level, Confine: true, File: c.Config, Socket: c.Socket, Signals: signals,
 	})
+	if problems, ok := errors.AsType[translate.Problems](err); ok && problems.OfFile() {
+		return configError{problemsOf(cfg, problems)}
+	}
+	return err
 }
 
 // newLog is that of the services, and its level.

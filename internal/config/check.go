@@ -92,7 +92,9 @@ func (f *file) checkQueues(q *Queues) {
 	if last := int(q.First) + q.Count - 1; last > vocabulary.MaxQueue && q.Count <= vocabulary.MaxQueue {
 		f.wrong("queues.count", "%d queues from %d on end at %d, and the last that exists is %d: lower first or count", q.Count, q.First, last, vocabulary.MaxQueue)
 	}
-	f.between("queues.copy_range", int(q.CopyRange), 0, vocabulary.MaxCopyRange)
+	if q.CopyRange != CopyAuto {
+		f.between("queues.copy_range", int(q.CopyRange), 0, vocabulary.MaxCopyRange)
+	}
 	f.between("queues.receive_buffer", q.ReceiveBuffer, 0, maxReceiveBuffer)
 	f.between("queues.receive_buffer_max", q.ReceiveBufferMax, 0, maxReceiveBuffer)
 	f.between("queues.batch", q.Batch, 1, vocabulary.MaxBatch)

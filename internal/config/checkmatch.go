@@ -28,9 +28,6 @@ const (
 	maxID = 1<<32 - 2
 	// RFC 7301, 3.1.
 	maxProtocolName = 255
-	// headersOfPacket is room for the headers before a payload: an IPv6 header, some extension
-	// headers, and TCP's with all options.
-	headersOfPacket = 40 + 64 + 60
 )
 
 // matchCheck is what one needs to check a match.
@@ -243,9 +240,6 @@ func (f matchCheck) checkNamed(key string, m *Match) {
 	if len(protocols) > 1 {
 		f.wrong(key+"."+protocols[1], "no packet is of %s and of %s: write any: [{%s: ...}, {%s: ...}]", protocols[0], protocols[1], protocols[0], protocols[1])
 	}
-	if len(protocols)+len(m.Names)+len(m.NameState) > 0 && f.config.Queues.CopyRange > 0 {
-		f.wrong("queues.copy_range", "cuts packets, in which rules of the policy look for names: set it to 0")
-	}
 }
 
 // alpn is nil where there is no hello.
@@ -279,9 +273,6 @@ func (f matchCheck) checkContent(key string, m *Match) {
 	}
 	if end > maxPayload {
 		f.wrong(key+".payload", "ends at byte %d, and no packet has more than %d", end, maxPayload)
-	}
-	if most := int(f.config.Queues.CopyRange); most > 0 && end > 0 && end+headersOfPacket > most {
-		f.wrong("queues.copy_range", "cuts packets after %d bytes, and rules of the policy look at byte %d behind the headers: set it to 0, or to %d at least", most, end, end+headersOfPacket)
 	}
 }
 

@@ -44,9 +44,8 @@ type Queues struct {
 	// MaxLength is the number of packets that may wait for a verdict; 0 is the
 	// kernel's default (1,024).
 	MaxLength uint32 `yaml:"max_length"`
-	// CopyRange is the number of bytes of a packet that are copied to the
-	// daemon; 0 is all of them (65,531 at most).
-	CopyRange uint32 `yaml:"copy_range"`
+	// CopyRange is how much of a packet is copied to the daemon.
+	CopyRange CopyRange `yaml:"copy_range"`
 	// FailOpen accepts packets that find the queue full.
 	FailOpen bool `yaml:"fail_open"`
 	// GSO takes packets before segmentation and checksums (NFQA_CFG_F_GSO).
@@ -206,7 +205,7 @@ func Default() *Config {
 		Backend:   vocabulary.BackendMmsg,
 		OnFailure: vocabulary.FailAccept,
 		Failure:   Failure{LongestWait: 10 * time.Second},
-		Queues:    Queues{Count: 1, ReceiveBuffer: 8 << 20, ReceiveBufferMax: 64 << 20, Batch: 64},
+		Queues:    Queues{Count: 1, CopyRange: CopyAuto, ReceiveBuffer: 8 << 20, ReceiveBufferMax: 64 << 20, Batch: 64},
 		Guard: Guard{
 			Mode: vocabulary.GuardAuto, FirstQueue: 61440, Hold: time.Second, HoldLimit: 30 * time.Second,
 			Flows: 1 << 16, FlowPackets: 256, Bytes: 64 << 20,

@@ -8,8 +8,8 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// A Gap is a time in which no daemon reads, as while one is restarted: packets of so many
-// bytes come at a rate, in packets a second, and wait.
+// A Gap is a time in which no daemon reads, as while one is restarted: packets come at a
+// rate, in packets a second, and wait. Bytes is how much of each is copied to the daemon.
 type Gap struct {
 	Rate   int
 	Length time.Duration
@@ -33,15 +33,7 @@ const gateLength = 65535
 func (q *Queues) Room(g Gap) (length, buffer int64) {
 	length = g.packets() + int64(q.Batch)
 	// The kernel takes twice what it is told.
-	return length, (length*messageCost(q.brings(g.Bytes)) + 1) / 2
-}
-
-// brings is how much of a packet of so many bytes is copied.
-func (q *Queues) brings(bytes int) int {
-	if q.CopyRange > 0 {
-		return min(bytes, int(q.CopyRange))
-	}
-	return bytes
+	return length, (length*messageCost(g.Bytes) + 1) / 2
 }
 
 // Bears says in words, one a setting, what has to be changed so that the queues lose
@@ -57,7 +49,11 @@ func (c *Config) Bears(g Gap) (words []string) {
 		words = append(words, fmt.Sprintf("queues.max_length is %d: %d packets come within %v at %d a second; set it to %d", length, g.packets(), g.Length, g.Rate, need))
 	}
 	if int64(q.ReceiveBuffer) < buffer {
-		words = append(words, fmt.Sprintf("queues.receive_buffer is %d: %d packets of %d bytes need %d; set it to that, or queues.copy_range to what the policy looks at", q.ReceiveBuffer, need, q.brings(g.Bytes), buffer))
+		text := fmt.Sprintf("queues.receive_buffer is %d: %d packets of which %d bytes are copied need %d; set it to that", q.ReceiveBuffer, need, g.Bytes, buffer)
+		if q.CopyRange != CopyAuto {
+			text += ", or queues.copy_range to auto, with which no more is copied than the policy looks at"
+		}
+		words = append(words, text)
 	}
 	if c.Guard.Mode != vocabulary.GuardOff && g.packets() > gateLength {
 		words = append(words, fmt.Sprintf("the gate's queues hold %d packets each: where all are of new flows, or guard.settled is false, further ones pass unguarded; more threads (guard.queues) hold more", gateLength))

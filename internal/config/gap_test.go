@@ -18,7 +18,7 @@ func TestBears(t *testing.T) {
 		"set as told":    {func(c *Config) { c.Queues.MaxLength = 6064 }, gap, nil},
 		"one too few":    {func(c *Config) { c.Queues.MaxLength = 6063 }, gap, []string{"queues.max_length"}},
 		"long packets":   {func(c *Config) { c.Queues.MaxLength = 20_000 }, Gap{20_000, time.Second / 2, 1500}, []string{"queues.receive_buffer"}},
-		"their heads":    {func(c *Config) { c.Queues.MaxLength, c.Queues.CopyRange = 20_000, 128 }, Gap{20_000, time.Second / 2, 1500}, nil},
+		"their heads":    {func(c *Config) { c.Queues.MaxLength = 20_000 }, Gap{20_000, time.Second / 2, 512}, nil},
 		"system default": {func(c *Config) { c.Queues.MaxLength, c.Queues.ReceiveBuffer = 6064, 0 }, gap, []string{"queues.receive_buffer"}},
 		"long gap": {func(c *Config) { c.Queues.MaxLength, c.Queues.ReceiveBuffer = 1<<20, 1<<30 }, Gap{20_000, 10 * time.Second, 100},
 			[]string{"guard.queues"}},

@@ -238,11 +238,7 @@ func TestProblemsOfThePolicy(t *testing.T) {
 			`f:10:30: policy.rules[0].names[0]: set a has prefixes, and here are names`,
 			`f:10:46: policy.rules[0].source[0]: there is no set A: the nearest is a`,
 		}},
-		"copies": {"queues: {copy_range: 128}\npolicy:\n  rules:\n    - {action: drop, tls: {}}\n", []string{"f:1:22: queues.copy_range: cuts packets, in which rules of the policy look for names"}},
-		"copies of patterns": {"queues: {copy_range: 264}\npolicy: {regexp_bytes: 101, rules: [{action: drop, regexp: a}]}\n", []string{
-			"f:1:22: queues.copy_range: cuts packets after 264 bytes, and rules of the policy look at byte 101 behind the headers: set it to 0, or to 265 at least"}},
-		"copies that suffice": {"queues: {copy_range: 264}\npolicy: {regexp_bytes: 100, rules: [{action: drop, regexp: a}]}\n", nil},
-		"include in a text":   {"policy: {include: [a]}\n", []string{"f:1:10: policy.include: stands in a text that is no file"}},
+		"include in a text": {"policy: {include: [a]}\n", []string{"f:1:10: policy.include: stands in a text that is no file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse("f", []byte(test.text))

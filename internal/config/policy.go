@@ -12,7 +12,8 @@ type Policy struct {
 	Default vocabulary.Action `yaml:"default"`
 	// Defaults are those of single hooks, which go before default.
 	Defaults []HookDefault `yaml:"defaults"`
-	// Undecodable is for packets whose headers cannot be decoded to their end, which
+	// Undecodable is for packets whose headers cannot be decoded to their end, or do not
+	// end in the packet's first 512 bytes (the upper layer's included), which
 	// no rule can be held against.
 	Undecodable vocabulary.Action `yaml:"undecodable"`
 	// Flow is what counts for rules that do not say: their verdicts are for whole flows.

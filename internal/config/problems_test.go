@@ -73,6 +73,8 @@ policy:
 		"f:1:81: queues.pin[1]: must be from 0 to 1023, not -1",
 		"f:1:85: queues.pin[2]: must be from 0 to 1023, not 1024",
 	}},
+	{"copy range", "queues: {copy_range: all}\n", []string{`f:1:22: queues.copy_range: must be auto, or a whole number of bytes, not "all"`}},
+	{"copy range by the policy", "queues: {copy_range: auto}\n", nil},
 	{"truncation and segments are the gate's no more", "guard: {mode: hold}\nqueues: {copy_range: 256, gso: true, fail_open: true}\n", nil},
 	{"last queue", "queues: {first: 65535}\n", nil},
 	{"gone", "guard:\n  mode: reinject\n  dnat: off\n  grace: 50ms\n  idle: 5s\n  mark: 1\n  entry_queues: true\n", []string{

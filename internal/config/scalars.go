@@ -54,6 +54,36 @@ func number(text string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
+// CopyRange is a number of bytes, of which 0 is all of a packet (65,531 at most), or CopyAuto.
+type CopyRange int64
+
+// CopyAuto is as much as the policy in force looks at, and in memory alone no number.
+const CopyAuto CopyRange = -1
+
+// MarshalText gives "auto", or the number.
+func (r CopyRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+func (r CopyRange) String() string {
+	if r == CopyAuto {
+		return "auto"
+	}
+	return strconv.FormatInt(int64(r), 10)
+}
+
+// UnmarshalText reads what MarshalText gives.
+func (r *CopyRange) UnmarshalText(text []byte) error {
+	if string(text) == CopyAuto.String() {
+		*r = CopyAuto
+		return nil
+	}
+	n, ok := number(string(text))
+	if !ok {
+		return fmt.Errorf("must be auto, or a whole number of bytes, not %q", text)
+	}
+	*r = CopyRange(n)
+	return nil
+}
+
 // Range has the numbers from First to Last, both included: "64", or "64-1500".
 type Range struct{ First, Last uint32 }
 

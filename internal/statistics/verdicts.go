@@ -9,9 +9,11 @@ type Verdicts struct {
 	Dropped  uint64 `json:"dropped" help:"Packets that the policy dropped."`
 	// Undecodable packets have headers that cannot be decoded to their end; what
 	// becomes of them is policy.undecodable. Truncated ones were longer than the copy
-	// range.
+	// range, where that is not by what the policy looks at.
 	Undecodable uint64 `json:"undecodable" help:"Packets whose headers cannot be decoded to their end."`
-	Truncated   uint64 `json:"truncated" help:"Packets that were longer than queues.copy_range."`
+	Truncated   uint64 `json:"truncated" help:"Packets that were longer than queues.copy_range, where that is a number; where it is auto, than the kernel copies at most."`
+	// CopiedAgain packets were not judged when they came first.
+	CopiedAgain uint64 `json:"copied_again" help:"Packets that were queued once more, as less of them had been copied than the policy looks at: it had changed meanwhile."`
 	Rejected    uint64 `json:"rejected" help:"Dropped packets whose sender is told by the kernel."`
 	Requeued    uint64 `json:"requeued" help:"Accepted packets that went to another queue."`
 	Repeated    uint64 `json:"repeated" help:"Accepted packets that went through the hook once more."`

@@ -24,6 +24,9 @@ const (
 	MaxTableName = 31
 )
 
+// SampleBytes is how much of a packet a sample of a rule has (policy.samples).
+const SampleBytes = 2048
+
 // tableName is what nft accepts as a name without quotes.
 var tableName = regexp.MustCompile(`^[a-zA-Z_.][a-zA-Z0-9/_.-]*$`)
 

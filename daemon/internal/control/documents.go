@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"time"
 
 	"verdictd/internal/config"
@@ -37,7 +38,9 @@ type Status struct {
 	NetNS         uint64        `json:"netns"`
 	Configuration Configuration `json:"configuration"`
 	// Queues are those bound, of verdicts and of the gate.
-	Queues  []Queue `json:"queues"`
+	Queues []Queue `json:"queues"`
+	// Copied is absent where the daemon judges nothing.
+	Copied  *Copied `json:"copied,omitempty"`
 	Guard   Guard   `json:"guard"`
 	Rules   Rules   `json:"rules"`
 	Loss    Loss    `json:"loss"`
@@ -58,6 +61,22 @@ type Configuration struct {
 	OnDisk string `json:"on_disk"`
 }
 
+// Copied is how much of each packet the kernel copies to the daemon for its verdict.
+type Copied struct {
+	// Configured is queues.copy_range.
+	Configured string `json:"configured"`
+	Bytes      uint32 `json:"bytes"`
+	// Why is what that is, in words.
+	Why string `json:"why"`
+}
+
+// Comment is a line of YAML that says so.
+func (c *Copied) Comment() string { return "# copied: " + c.text() + "\n" }
+
+func (c *Copied) text() string {
+	return fmt.Sprintf("%d bytes of each packet (queues.copy_range %s): %s", c.Bytes, c.Configured, c.Why)
+}
+
 // Queue is one that the daemon has bound, as the kernel tells of it.
 type Queue struct {
 	Queue uint16 `json:"queue"`
@@ -67,6 +86,8 @@ type Queue struct {
 	Bound bool `json:"bound"`
 	// Waiting packets have no verdict yet.
 	Waiting uint32 `json:"waiting"`
+	// CopyRange is how many bytes of each packet the kernel copies.
+	CopyRange uint32 `json:"copy_range"`
 	// Queued is how many packets it was given, modulo 2^32.
 	Queued uint32 `json:"queued"`
 	statistics.KernelDrops
@@ -181,7 +202,7 @@ type Audit struct {
 type Effective struct {
 	Schema int    `json:"schema"`
 	File   string `json:"file"`
-	// YAML is a file that does the same.
+	// YAML is a file that does the same. What auto stands for is in comments before it.
 	YAML string `json:"yaml"`
 }
 

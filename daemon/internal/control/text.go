@@ -26,6 +26,9 @@ func (s *Status) WriteText(w io.Writer) error {
 	for _, u := range s.Guard.Uncovered {
 		line("", "not guarded: %s", u)
 	}
+	if s.Copied != nil {
+		line("copied", "%s", s.Copied.text())
+	}
 	if total := s.Statistics.Total; total != nil {
 		line("verdicts", "%d received, %d accepted, %d dropped; half within %.0f us, 99 of 100 within %.0f us",
 			total.Received, total.Accepted, total.Dropped, total.Latency.P50, total.Latency.P99)

@@ -29,10 +29,7 @@ func (n *foundName) set(r *flows.Result) {
 // decide judges a packet, which is in w.view then, with the result in w.verdict and
 // w.rule. The view is empty, without a version, where it could not be decoded.
 func (w *worker) decide(p *nfq.Packet) {
-	if p.CapLen > uint32(len(p.Payload)) {
-		w.counters.Truncated++
-	}
-	if w.view.Decode(p.Payload) != nil {
+	if w.view.DecodeCopy(p.Payload, p.Length()) != nil {
 		w.counters.Undecodable++
 		w.rule = len(w.judge.hits) - 1
 		w.verdict = policy.Verdict{Action: w.judge.undecodable}

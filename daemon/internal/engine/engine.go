@@ -49,6 +49,13 @@ type Config struct {
 // Judgement is what packets are judged by. It can be changed while workers run.
 type Judgement struct {
 	Policy *policy.Policy
+	// CopyRange is how many bytes of each packet the kernel copies while it is judged so; 0:
+	// all. One of which less was copied was queued before that was so, and is queued once
+	// more.
+	CopyRange uint32
+	// CopyAuto: that is by what the policy looks at, so that nothing is missing where a
+	// packet is longer.
+	CopyAuto bool
 	// Undecodable is what becomes of packets whose headers cannot be decoded to their
 	// end, so that no rule can look at them.
 	Undecodable vocabulary.Action
@@ -197,7 +204,7 @@ func (e *Engine) Judge(j Judgement) error {
 	return nil
 }
 
-// Attach has the kernel tell that, and no more, of packets that it queues from now on.
+// Attach has the kernel bring that, and no more, of packets that it queues from now on.
 func (e *Engine) Attach(a nfq.Attached) error {
 	var errs []error
 	for _, w := range e.present() {

@@ -85,11 +85,57 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
+// TestTruncated: what is cut as the configuration says counts as truncated. What is cut as nobody
+// looks further does not, and a packet of which less was copied than either comes once more.
 func TestTruncated(t *testing.T) {
-	r := newRig(t, nil)
-	b := batch(udp(1, 1)[:28], udp(1, 1))
-	b.Packets[0].CapLen = 29
-	if _, total := r.judge(t, b); total.Truncated != 1 || total.Undecodable != 0 {
+	long := append(udp(1, 1), make([]byte, 1000)...)
+	long[2], long[3] = byte(len(long)>>8), byte(len(long))
+	short := func(n int, c uint32) nfq.Packet { return nfq.Packet{Payload: long[:n], CapLen: c} }
+	for name, test := range map[string]struct {
+		judgement Judgement
+		packet    nfq.Packet
+		want      string
+		truncated uint64
+		again     uint64
+	}{
+		"whole":                 {Judgement{CopyRange: 600}, nfq.Packet{Payload: long[:600]}, "accept 1", 0, 0},
+		"as configured":         {Judgement{CopyRange: 600}, short(600, 1029), "accept 1", 1, 0},
+		"as looked at":          {Judgement{CopyRange: 600, CopyAuto: true}, short(600, 1029), "accept 1", 0, 0},
+		"more than looked at":   {Judgement{CopyRange: 600, CopyAuto: true}, short(700, 1029), "accept 1", 0, 0},
+		"less than configured":  {Judgement{CopyRange: 600}, short(599, 1029), "again 1", 0, 1},
+		"less than looked at":   {Judgement{CopyRange: 600, CopyAuto: true}, short(599, 1029), "again 1", 0, 1},
+		"less than all":         {Judgement{CopyAuto: true}, short(600, 1029), "again 1", 0, 1},
+		"not even the headers":  {Judgement{CopyRange: 600, CopyAuto: true}, short(10, 1029), "again 1", 0, 1},
+		"as much as there may":  {Judgement{CopyAuto: true}, nfq.Packet{Payload: make([]byte, vocabulary.MaxCopyRange), CapLen: 65535}, "accept 1", 1, 0},
+		"as much as configured": {Judgement{CopyRange: 20}, short(20, 1029), "accept 1", 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Judgement = test.judgement })
+			b := batch(nil)
+			b.Packets[0] = test.packet
+			b.Packets[0].ID = 1
+			lines, total := r.judge(t, b)
+			wantLines(t, lines, test.want)
+			if total.Truncated != test.truncated || total.CopiedAgain != test.again || total.Received != 1-test.again {
+				t.Errorf("counters: %+v", total)
+			}
+		})
+	}
+}
+
+// TestCopiedAgainInOrder: packets that come once more are told apart from those around them, and are
+// judged when all of them is there.
+func TestCopiedAgainInOrder(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Policy, c.CopyRange, c.CopyAuto = dropPort(t, 2), 512, true })
+	long := append(udp(2, 1), make([]byte, 1000)...)
+	long[2], long[3] = byte(len(long)>>8), byte(len(long))
+	first := batch(udp(2, 1), long[:100], long[:22], udp(1, 1))
+	first.Packets[1].CapLen, first.Packets[2].CapLen = 1029, 1029
+	second := batch(long[:512], long)
+	second.Packets[0].CapLen = 1029
+	lines, total := r.judge(t, first, second)
+	wantLines(t, lines, "drop 1", "again 2", "again 3", "accept 4", "drop 1", "drop 2")
+	if total.Received != 4 || total.Dropped != 3 || total.CopiedAgain != 2 || total.Undecodable != 0 {
 		t.Errorf("counters: %+v", total)
 	}
 }

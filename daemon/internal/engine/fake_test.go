@@ -88,7 +88,7 @@ func (q *fakeQueue) Flush() error {
 			return fmt.Errorf("packet %d has a verdict already, or never came", r.ID)
 		}
 		q.held = slices.Delete(q.held, i, i+1)
-		q.log.add("%s %d", map[nfq.Verdict]string{nfq.Accept: "accept", nfq.Drop: "drop"}[r.Verdict], r.ID)
+		q.log.add("%s %d", map[nfq.Verdict]string{nfq.Accept: "accept", nfq.Drop: "drop", nfq.Requeue(q.cfg.Queue): "again"}[r.Verdict], r.ID)
 	}
 	return nil
 }

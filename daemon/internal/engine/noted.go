@@ -107,7 +107,7 @@ func (w *worker) keep(p *nfq.Packet, d Noted, rule int, r *rate, most int, name 
 		r.more++
 		return
 	}
-	d.Queue, d.Rule, d.Bytes = p.Queue, w.judge.rules[rule].Name, max(p.CapLen, uint32(len(p.Payload)))
+	d.Queue, d.Rule, d.Bytes = p.Queue, w.judge.rules[rule].Name, uint32(p.Length())
 	d.InDev, d.OutDev, d.More = p.InDev, p.OutDev, r.more
 	if w.view.Version != 0 {
 		w.view.Key(&d.Key)

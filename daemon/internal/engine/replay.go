@@ -39,6 +39,7 @@ func NewReplay(j Judgement, judged func(*Judged)) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
+	judge.copied = 0 // a capture may have less of packets, and nobody copies them again
 	r := &Replay{judged: judged, rules: j.Policy.Rules()}
 	r.w = &worker{
 		latency: statistics.NewHistogram(longestTime), window: &statistics.Window{}, queue: replayed{r: r},

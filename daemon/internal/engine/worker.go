@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"sync/atomic"
 
 	"verdictd/daemon/internal/names/flows"
@@ -64,6 +65,8 @@ type judge struct {
 	names       *flows.Table // nil: rules know no names
 	longest     int64        // that a packet is held, in nanoseconds
 	undecodable vocabulary.Action
+	copied      int  // bytes of each packet; 0: nobody says
+	truncates   bool // packets that are longer lack something
 	marks       vocabulary.Marks
 	generation  uint16
 	analyst     *analyst // nil: no analysis
@@ -85,11 +88,12 @@ type judge struct {
 func newJudge(j *Judgement, i int, before *judge) (*judge, error) {
 	rules := j.rules()
 	needs := j.Policy.Needs()
+	copied := cmp.Or(j.CopyRange, vocabulary.MaxCopyRange)
 	n := &judge{
 		sets:    j.Policy.Sets(),
 		decider: j.Policy.NewDecider(), needs: needs, undecodable: j.Undecodable, marks: j.Marks, generation: j.Generation, analyst: newAnalyst(j.Analysis, uint64(i)),
 		hits: make([]uint64, len(rules)), rules: rules, notes: j.notes(len(rules)), logDrops: j.LogDrops, samples: j.Samples,
-		longest: j.Flows.Pending.Age, holds: j.Holds,
+		longest: j.Flows.Pending.Age, holds: j.Holds, copied: int(copied), truncates: !j.CopyAuto || copied == vocabulary.MaxCopyRange,
 	}
 	n.more = needs.Conntrack || needs.ConnMark || needs.UIDGID
 	if !needs.Names {
@@ -115,6 +119,17 @@ func (w *worker) handle(b *nfq.Batch) error {
 	for i := range b.Packets {
 		p := &b.Packets[i]
 		b.Judges(p)
+		if p.Cut() {
+			if len(p.Payload) < w.judge.copied {
+				if err := w.queueAgain(p); err != nil {
+					return err
+				}
+				continue
+			}
+			if w.judge.truncates {
+				w.counters.Truncated++
+			}
+		}
 		w.decide(p)
 		analysed := w.analyse()
 		if w.verdict.Hold && w.hold(p) {
@@ -171,6 +186,18 @@ func (w *worker) change(j *judge) error {
 		w.held.prepare(j.names.Longest()+headersOfHeld, w.queueLength.Load())
 	}
 	return nil
+}
+
+// queueAgain has the kernel copy the packet once more, as much of it as the judge may look
+// at, and puts it behind all that waits. That is what becomes of the few that another process
+// has left, which judged by less, or that were on their way into the queue when the range was
+// raised. What is copied by now never has less, so it ends.
+func (w *worker) queueAgain(p *nfq.Packet) error {
+	w.counters.CopiedAgain++
+	w.reply = nfq.Reply{ID: p.ID, Queue: p.Queue, Verdict: nfq.Requeue(p.Queue), Again: p.Again}
+	w.replied++
+	w.late++
+	return w.queue.Reply(&w.reply)
 }
 
 // begin prepares for a batch.

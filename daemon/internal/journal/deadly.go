@@ -27,7 +27,7 @@ const deadlyPattern = "deadly-*.pcap"
 // OnDeadly is nfq.Config's: it tells of such a packet, and keeps it where the process has
 // a folder for its state ($STATE_DIRECTORY, systemd.exec(5)).
 func (k *Kept) OnDeadly(p *nfq.Packet) {
-	k.log.Error("a packet has ended the daemon twice while it was judged: it is dropped", "queue", p.Queue, "bytes", len(p.Payload))
+	k.log.Error("a packet has ended the daemon twice while it was judged: it is dropped", "queue", p.Queue, "bytes", p.Length(), "copied", len(p.Payload))
 	folders := filepath.SplitList(os.Getenv("STATE_DIRECTORY"))
 	if len(folders) == 0 {
 		return
@@ -46,10 +46,9 @@ func keepDeadly(dir string, p *nfq.Packet) (file string, err error) {
 	var b bytes.Buffer
 	w := pcapgo.NewWriter(&b)
 	now := time.Now()
-	length := max(len(p.Payload), int(p.CapLen))
 	err = errors.Join(
 		w.WriteFileHeader(vocabulary.MaxCopyRange, layers.LinkTypeRaw),
-		w.WritePacket(gopacket.CaptureInfo{Timestamp: now, CaptureLength: len(p.Payload), Length: length}, p.Payload),
+		w.WritePacket(gopacket.CaptureInfo{Timestamp: now, CaptureLength: len(p.Payload), Length: p.Length()}, p.Payload),
 	)
 	if err != nil {
 		return "", fmt.Errorf("keep a deadly packet: %w", err)

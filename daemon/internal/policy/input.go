@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 
 	"verdictd/daemon/internal/names/flows"
 	"verdictd/internal/packet"
+	"verdictd/internal/vocabulary"
 )
 
 // Input is all that a rule can look at. What a policy does not read (Needs) may be left
@@ -88,6 +90,24 @@ type Needs struct {
 	Now, Unix bool
 	// Samples, Logs and Flows: rules have them.
 	Samples, Logs, Flows bool
+}
+
+// CopyRange is how much of a packet a verdict may depend on, in bytes from its first on, and
+// why in words: who judges by rules that look at this reads the same of a copy as of the
+// whole packet. vocabulary.MaxCopyRange stands for all.
+func (n *Needs) CopyRange() (bytes uint32, why string) {
+	behind := packet.MaxHeaders + n.Payload
+	switch {
+	case n.Names:
+		return vocabulary.MaxCopyRange, "all, as rules look for names"
+	case behind >= vocabulary.MaxCopyRange:
+		return vocabulary.MaxCopyRange, fmt.Sprintf("all, as rules look at the first %d bytes of the payload", n.Payload)
+	case n.Samples && behind < vocabulary.SampleBytes:
+		return vocabulary.SampleBytes, "as much as a sample has"
+	case n.Payload > 0:
+		return uint32(behind), fmt.Sprintf("headers, and the first %d bytes of the payload, at which rules look", n.Payload)
+	}
+	return packet.MaxHeaders, "headers, as no rule looks further"
 }
 
 // String has the words that rules are written with.

@@ -3,7 +3,7 @@
 //
 // # From a packet to a file
 //
-// A worker copies a packet's first bytes, SnapLength at most, into a ring, and goes on: it
+// A worker copies a packet's first bytes, vocabulary.SampleBytes at most, into a ring, and goes on: it
 // neither waits nor allocates. One goroutine takes packets out ten times a second and
 // appends them to a file. What finds the ring full is left out and counted (Counts.Lost).
 // How many of each rule come here is limited before (policy's `sample`).

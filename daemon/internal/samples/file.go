@@ -75,7 +75,7 @@ func create(name string, done func(packets uint64, err error)) (*file, error) {
 	}
 	f := &file{to: to, done: done}
 	header, err := pcapgo.NewNgWriterInterface(&f.pending,
-		pcapgo.NgInterface{Name: "verdictd", OS: runtime.GOOS, LinkType: layers.LinkTypeRaw, SnapLength: SnapLength, TimestampResolution: 9},
+		pcapgo.NgInterface{Name: "verdictd", OS: runtime.GOOS, LinkType: layers.LinkTypeRaw, SnapLength: vocabulary.SampleBytes, TimestampResolution: 9},
 		pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: "verdictd"}})
 	if err == nil {
 		err = header.Flush()

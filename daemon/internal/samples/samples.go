@@ -12,9 +12,6 @@ import (
 	"verdictd/internal/vocabulary"
 )
 
-// SnapLength is how many bytes of a packet are kept.
-const SnapLength = 2048
-
 const (
 	// waiting is how many packets wait for the file at most: 2 MiB.
 	waiting = 1024
@@ -50,7 +47,7 @@ type sample struct {
 	hook   uint8
 	length uint32 // of the packet
 	kept   int    // bytes of it in data
-	data   [SnapLength]byte
+	data   [vocabulary.SampleBytes]byte
 }
 
 // Sampler writes samples.
@@ -89,7 +86,7 @@ func Open(c Config) (*Sampler, error) {
 func (s *Sampler) Sample(rule string, action vocabulary.Action, p *nfq.Packet) {
 	one := sample{
 		at: time.Now(), rule: rule, action: action, queue: p.Queue, hook: p.Hook,
-		length: max(p.CapLen, uint32(len(p.Payload))),
+		length: uint32(p.Length()),
 	}
 	one.kept = copy(one.data[:], p.Payload)
 	if !s.ring.Push(one) {

@@ -59,6 +59,9 @@ func (a *asked) Effective(ctx context.Context) (e *control.Effective, err error)
 	called := a.briefly(ctx, func() {
 		text, err = a.cfg.YAML()
 		e = &control.Effective{Schema: control.Schema, File: a.File, YAML: string(text)}
+		if c := a.life().copied(); c != nil {
+			e.YAML = c.Comment() + e.YAML
+		}
 	})
 	if called != nil {
 		return nil, called
@@ -101,10 +104,11 @@ func (s *service) tell(st *control.Status) {
 		st.Rules.Placement = string(s.cfg.Rules.Placement)
 	}
 	st.Reloads, st.Audit, st.Takeovers = s.reloads, s.audit, s.takeovers
+	st.Copied = s.copied()
 	kernel := s.kernelQueues()
 	st.Statistics = s.collect(kernel, processTime())
 	for _, k := range kernel {
-		q := control.Queue{Queue: k.Queue, Bound: true, Waiting: k.Queued, Queued: k.IDSequence}
+		q := control.Queue{Queue: k.Queue, Bound: true, Waiting: k.Queued, CopyRange: k.CopyRange, Queued: k.IDSequence}
 		q.QueueDropped, q.UserDropped = uint64(k.QueueDropped), uint64(k.UserDropped)
 		switch {
 		case s.engine != nil && s.engine.Owns(k.Queue):
@@ -121,6 +125,15 @@ func (s *service) tell(st *control.Status) {
 	if gate := st.Statistics.Gate; gate != nil {
 		st.Loss.Unguarded, st.Loss.Expired = gate.Total.Unguarded, gate.Total.Expired
 	}
+}
+
+// copied is how much of packets comes for a verdict; nil: none is given.
+func (s *service) copied() *control.Copied {
+	if s.judging == nil {
+		return nil
+	}
+	c := &s.judging.copied
+	return &control.Copied{Configured: s.cfg.Queues.CopyRange.String(), Bytes: c.Bytes, Why: c.Why}
 }
 
 // onDisk compares the file with what is in force.

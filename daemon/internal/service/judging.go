@@ -20,6 +20,7 @@ type judging struct {
 	engine.Judgement
 	sets     []*live.Set
 	attached nfq.Attached
+	copied   translate.Copied
 }
 
 // prepare makes it of a configuration, with what stays of the one before, which may be nil.
@@ -43,11 +44,16 @@ func prepare(cfg *config.Config, before *judging) (j *judging, problems translat
 		return nil, problems
 	}
 	needs := rules.Needs()
+	copied, problems := translate.CopiedBy(cfg, needs)
+	if len(problems) > 0 {
+		return nil, problems
+	}
 	return &judging{
-		Judgement: judgement(cfg, rules), sets: sets,
+		Judgement: judgement(cfg, rules, &copied), sets: sets, copied: copied,
 		attached: nfq.Attached{
 			Conntrack: cfg.Queues.Conntrack || needs.Conntrack || needs.ConnMark,
 			UIDGID:    cfg.Queues.UIDGID || needs.UIDGID,
+			CopyRange: copied.Bytes,
 		},
 	}, nil
 }
@@ -88,18 +94,16 @@ func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {
 // asksConntrack has the kernel tell of conntrack's entries where it can and names are looked
 // for: it tells the first packet of a connection from one that only looks so.
 func (j *judging) asksConntrack() {
-	if with := (nfq.Attached{Conntrack: true, UIDGID: j.attached.UIDGID}); j.Policy.Needs().Names && with.Try() == nil {
+	if with := j.attached.With(nfq.Attached{Conntrack: true, CopyRange: j.attached.CopyRange}); j.Policy.Needs().Names && with.Try() == nil {
 		j.attached = with
 	}
 }
 
 // judge has packets judged by something else. Those that were queued without what it takes
-// are judged before.
+// are judged before: the kernel is asked for more first, and for less last.
 func (s *service) judge(j *judging) error {
 	before := s.judging
-	both := nfq.Attached{
-		Conntrack: before.attached.Conntrack || j.attached.Conntrack, UIDGID: before.attached.UIDGID || j.attached.UIDGID,
-	}
+	both := before.attached.With(j.attached)
 	if both != before.attached {
 		if err := s.engine.Attach(both); err != nil {
 			return err
@@ -111,7 +115,7 @@ func (s *service) judge(j *judging) error {
 	}
 	if both != j.attached {
 		if err := s.engine.Attach(j.attached); err != nil {
-			return err
+			return errors.Join(err, s.engine.Judge(before.Judgement)) // who has more than it looks at is right, too
 		}
 	}
 	s.judging = j

@@ -160,8 +160,7 @@ func (s *service) apply(ctx context.Context, next *config.Config, by *judging, a
 // tune has queues and threads follow the settings that they can change while they work.
 // Of the others, each needs something that is there from the beginning: another queue
 // bound before rules fill it (count, first), memory of another layout where packets may
-// be at any time (batch, copy_range), a smaller buffer in which packets may be already
-// (receive_buffer).
+// be at any time (batch), a smaller buffer in which packets may be already (receive_buffer).
 func (s *service) tune(q *config.Queues) error {
 	var errs []error
 	was, is := tuned(&s.cfg.Queues), tuned(q)
@@ -186,7 +185,7 @@ func tuned(q *config.Queues) nfq.Tuned {
 // not here takes a restart.
 var (
 	changeable = []string{"on_failure", "failure", "guard", "rules", "policy", "analysis", "statistics", "metrics.listen", "log.level", "log.drops", "control",
-		"queues.max_length", "queues.fail_open", "queues.gso", "queues.conntrack", "queues.uid_gid", "queues.pin", "queues.receive_buffer_max"}
+		"queues.max_length", "queues.fail_open", "queues.gso", "queues.copy_range", "queues.conntrack", "queues.uid_gid", "queues.pin", "queues.receive_buffer_max"}
 	fixed = append([]string{"rules.install", "rules.table"}, guard.MemoryKeys...)
 )
 
@@ -227,5 +226,9 @@ func (s *service) tellReload(r *control.Reload) {
 		return
 	}
 	s.reloads.Done++
-	s.Log.Info("reloaded", "file", r.File, "changed", r.Changed, "took", time.Since(r.Began).Round(time.Microsecond))
+	attributes := []any{"file", r.File, "changed", r.Changed, "took", time.Since(r.Began).Round(time.Microsecond)}
+	if s.judging != nil {
+		attributes = append(attributes, "copied", s.judging.copied.Bytes)
+	}
+	s.Log.Info("reloaded", attributes...)
 }

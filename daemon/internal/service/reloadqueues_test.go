@@ -53,7 +53,7 @@ func TestReloadQueues(t *testing.T) {
 	}
 	for i, queues := range []string{
 		"{max_length: 2000}", "{max_length: 2000, fail_open: true}", "{gso: false, uid_gid: true}", fmt.Sprintf("{pin: [%d]}", cpu),
-		"{receive_buffer_max: 134217728}", "{}",
+		"{receive_buffer_max: 134217728}", "{copy_range: 100}", "{copy_range: 0}", "{}",
 	} {
 		r.done(oneport + "queues: " + queues + "\n")
 		write(t, out, fmt.Sprint("passes ", i))
@@ -65,7 +65,7 @@ func TestReloadQueues(t *testing.T) {
 	if after := affinities(t, pid); len(after) != len(before) {
 		t.Errorf("threads run on %v, before on %v", after, before)
 	}
-	for _, queues := range []string{"{count: 2}", "{first: 5}", "{batch: 7}", "{copy_range: 100}", "{receive_buffer: 300000}"} {
+	for _, queues := range []string{"{count: 2}", "{first: 5}", "{batch: 7}", "{receive_buffer: 300000}"} {
 		if answer := r.reload(oneport + "queues: " + queues + "\n"); answer.Result != control.Refused ||
 			!strings.Contains(answer.Problems[0].Text, "systemctl restart verdictd") {
 			t.Errorf("%s: %+v", queues, answer)

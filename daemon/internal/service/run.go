@@ -117,7 +117,7 @@ func (s *service) judged(queue uint16) bool { return s.engine.Owns(queue) }
 func (s *service) announce() {
 	attributes := []any{
 		"version", s.Version, "backend", s.cfg.Backend, "queues", s.cfg.Queues.Count, "first", s.cfg.Queues.First,
-		"placement", s.cfg.Rules.Placement, "guard", s.keeper.Mode(),
+		"placement", s.cfg.Rules.Placement, "guard", s.keeper.Mode(), "copied", s.judging.copied.Bytes,
 	}
 	if kind := s.keeper.Kind(); kind != "" {
 		attributes = append(attributes, "statement", kind)

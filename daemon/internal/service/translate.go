@@ -115,7 +115,7 @@ func (s *service) engineConfig(cfg *config.Config, more []uint16) engine.Config 
 	taken := map[uint16]bool{}
 	return engine.Config{
 		Queue: nfq.Config{
-			Queue: q.First, MaxLength: q.MaxLength, CopyRange: q.CopyRange,
+			Queue: q.First, MaxLength: q.MaxLength, CopyRange: j.attached.CopyRange, CopyMost: vocabulary.MaxCopyRange,
 			FailOpen: q.FailOpen, GSO: q.GSO, Conntrack: j.attached.Conntrack, UIDGID: j.attached.UIDGID,
 			ReceiveBuffer: q.ReceiveBuffer, Batch: q.Batch, OnDeadly: s.kept.OnDeadly,
 		},
@@ -135,10 +135,10 @@ func (s *service) engineConfig(cfg *config.Config, more []uint16) engine.Config 
 }
 
 // judgement is what packets are judged by.
-func judgement(cfg *config.Config, rules *policy.Policy) engine.Judgement {
+func judgement(cfg *config.Config, rules *policy.Policy, copied *translate.Copied) engine.Judgement {
 	a, p := &cfg.Analysis, &cfg.Policy
 	j := engine.Judgement{
-		Policy: rules, Undecodable: p.Undecodable, LogDrops: cfg.Log.Drops,
+		Policy: rules, CopyRange: copied.Bytes, CopyAuto: copied.Auto, Undecodable: p.Undecodable, LogDrops: cfg.Log.Drops,
 		Flows: translate.Flows(&p.Names), Holds: translate.Holds(p),
 		Analysis: engine.Analysis{
 			Distribution: a.Distribution, Delay: a.Delay, Sigma: a.Sigma,

@@ -5,4 +5,5 @@
 //	sets.go     sets are opened, or kept where they are declared as before
 //	policy.go   rules
 //	match.go    what they match
+//	copied.go   how much of packets that takes
 package translate

@@ -126,7 +126,7 @@ func (n *named) time(key string, t *config.Time) (p policy.TimeOfDay) {
 	if t.Zone != "" {
 		zone, err := time.LoadLocation(t.Zone)
 		if err != nil {
-			n.problems = append(n.problems, Problem{key + ".zone", fmt.Sprintf("%v: use a name as in Europe/Berlin that the machine has (/usr/share/zoneinfo)", err)})
+			n.problems = append(n.problems, Problem{Key: key + ".zone", Text: fmt.Sprintf("%v: use a name as in Europe/Berlin that the machine has (/usr/share/zoneinfo)", err)})
 		}
 		p.Zone = zone
 	}

@@ -32,7 +32,7 @@ func Policy(p *config.Policy, sets []*live.Set, before *policy.Policy) (*policy.
 	}
 	compiled, err := policy.Compile(c, before)
 	if err != nil {
-		return nil, Problems{{"policy.rules", err.Error()}}
+		return nil, Problems{{Key: "policy.rules", Text: err.Error()}}
 	}
 	return compiled, nil
 }

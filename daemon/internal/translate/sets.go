@@ -12,10 +12,19 @@ import (
 )
 
 // Problem is what is wrong with the value of a key, for people.
-type Problem struct{ Key, Text string }
+type Problem struct {
+	Key, Text string
+	// OfFile: the configuration contradicts itself, which no other start mends.
+	OfFile bool
+}
 
 // Problems are those of a policy.
 type Problems []Problem
+
+// OfFile reports whether one of them is of the configuration itself.
+func (p Problems) OfFile() bool {
+	return slices.ContainsFunc(p, func(one Problem) bool { return one.OfFile })
+}
 
 func (p Problems) Error() string {
 	var errs []error
@@ -65,19 +74,19 @@ func setProblems(key string, err error) (list Problems) {
 	var file *live.FileError
 	switch {
 	case errors.As(err, &entry):
-		return Problems{{fmt.Sprintf("%s.entries[%d]", key, entry.Index), entry.Error()}}
+		return Problems{{Key: fmt.Sprintf("%s.entries[%d]", key, entry.Index), Text: entry.Error()}}
 	case errors.As(err, &lines):
 		for _, l := range lines.List {
-			list = append(list, Problem{key + ".file", fmt.Sprintf("%s:%d: %q %v", lines.Source, l.Line, l.Text, l.Why)})
+			list = append(list, Problem{Key: key + ".file", Text: fmt.Sprintf("%s:%d: %q %v", lines.Source, l.Line, l.Text, l.Why)})
 		}
 		if more := lines.Count - len(lines.List); more > 0 {
-			list = append(list, Problem{key + ".file", fmt.Sprintf("%s: %d more lines are wrong", lines.Source, more)})
+			list = append(list, Problem{Key: key + ".file", Text: fmt.Sprintf("%s: %d more lines are wrong", lines.Source, more)})
 		}
 		return list
 	case errors.As(err, &file):
-		return Problems{{key + ".file", file.Error()}}
+		return Problems{{Key: key + ".file", Text: file.Error()}}
 	}
-	return Problems{{key, err.Error()}}
+	return Problems{{Key: key, Text: err.Error()}}
 }
 
 // named finds sets by the names that rules have.
@@ -91,7 +100,7 @@ func of[T any](n *named, key string, names []string, pick func(*live.Set) *polic
 	for _, name := range names {
 		at := slices.IndexFunc(n.list, func(s *live.Set) bool { return s.Name == name })
 		if at < 0 {
-			n.problems = append(n.problems, Problem{key, fmt.Sprintf("there is no set %q: declare it in policy.sets", name)})
+			n.problems = append(n.problems, Problem{Key: key, Text: fmt.Sprintf("there is no set %q: declare it in policy.sets", name)})
 			continue
 		}
 		list = append(list, pick(n.list[at]))

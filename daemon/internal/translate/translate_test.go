@@ -2,6 +2,7 @@ package translate
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,5 +87,37 @@ policy:
 	var problems Problems
 	if _, err := Policy(p, nil, nil); !errors.As(err, &problems) || problems[0].Key != "policy.rules[0].source" {
 		t.Errorf("%v; want that there is no such set", err)
+	}
+}
+
+// TestCopied: auto is what the policy looks at, and a number has to be enough for that.
+func TestCopied(t *testing.T) {
+	const names, expression = "policy: {rules: [{action: drop, tls: {}}]}\n", "policy: {regexp_bytes: 101, rules: [{action: drop, regexp: a}]}\n"
+	for text, want := range map[string]string{
+		"":                                    "512 true",
+		names:                                 "65531 true",
+		expression:                            "613 true",
+		"backend: gonfqueue\n":                "65531 true",
+		"queues: {copy_range: 0}\n":           "65531 false",
+		"queues: {copy_range: 1}\n":           "1 false",
+		"queues: {copy_range: 0}\n" + names:   "65531 false",
+		"queues: {copy_range: 128}\n" + names: "queues.copy_range: cuts packets, in which rules of the policy look for names: set it to auto, or to 0",
+		"queues: {copy_range: 265}\n" + expression: "265 false",
+		"queues: {copy_range: 264}\n" + expression: "queues.copy_range: cuts packets after 264 bytes, and rules of the policy look at byte 101 behind the headers: " +
+			"set it to auto, to 0, or to 265 at least",
+	} {
+		c := parse(t, text)
+		rules, err := Policy(&c.Policy, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied, problems := CopiedBy(c, rules.Needs())
+		got := fmt.Sprint(copied.Bytes, " ", copied.Auto)
+		if len(problems) > 0 {
+			got = problems.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
 	}
 }

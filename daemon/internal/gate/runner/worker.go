@@ -211,7 +211,7 @@ func (w *worker) take(p *nfq.Packet) {
 		return
 	}
 	v := &w.view
-	if v.Decode(p.Payload) != nil || !enters(v) {
+	if v.DecodeCopy(p.Payload, p.Length()) != nil || !enters(v) {
 		w.table.Exempt(p.ID, p.Queue)
 		return
 	}
@@ -223,7 +223,7 @@ func (w *worker) take(p *nfq.Packet) {
 	}
 	g.Turned = flowKey(&g.Key, w.zones[zone])
 	g.Print, g.ID, g.Queue, g.Again = v.Fingerprint(), p.ID, p.Queue, p.Left
-	g.Bytes = max(p.CapLen, uint32(len(p.Payload)))
+	g.Bytes = uint32(p.Length())
 	w.table.Packet(g)
 }
 

@@ -17,7 +17,7 @@ import (
 type conditions struct {
 	name                    string
 	queues, payload, window int
-	copied                  int // bytes of each packet that are copied to the program; 0: all
+	copied                  int // bytes of each packet that are copied to the program; 0: what it has copied by itself
 	family                  string
 	flows                   int // of a load of many
 	rate                    int // packets a second, at even distances; 0: as many as come through
@@ -25,8 +25,12 @@ type conditions struct {
 	gateFlows               int // that the guard remembers and lists; 0: its defaults
 }
 
-// headers is what is copied of a packet where nobody looks further: IPv6, TCP with options, and some.
-const headers = 192
+// headers is what is copied of a packet by programs that look at its usual headers alone: IPv6, TCP with options, and
+// some. whole is all of it.
+const (
+	headers = 192
+	whole   = vocabulary.MaxCopyRange
+)
 
 // What is usual where nothing else is asked for: packets under way at most, and bytes of payload.
 const (
@@ -42,13 +46,14 @@ var cases = map[string][]conditions{
 	"queues":  {{name: "2q", queues: 2}},
 	"ipv6":    {{name: "ipv6", family: "ipv6"}},
 	"sizes":   {{name: "1400B", payload: 1400}, {name: "8000B", payload: 8000}},
+	"whole":   {{name: "1400B whole", payload: 1400, copied: whole}, {name: "8000B whole", payload: 8000, copied: whole}},
 	"headers": {{name: "1400B headers", payload: 1400, copied: headers}, {name: "8000B headers", payload: 8000, copied: headers}},
 	"windows": {{name: "w64", window: 64}, {name: "w2048", window: 2048}, {name: "w32000", window: 32_000}},
 }
 
 // CaseNames are what --case takes.
 func CaseNames() []string {
-	return []string{usualCase, "queues", "ipv6", "sizes", "headers", "windows"}
+	return []string{usualCase, "queues", "ipv6", "sizes", "whole", "headers", "windows"}
 }
 
 // ofEachCase are the programs that are measured under other conditions than the usual ones.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"verdictd/internal/config"
 )
 
 // TestChosen: each case has its own floor, by which its ratios are shown, and no name is there twice.
@@ -29,6 +31,21 @@ func TestChosen(t *testing.T) {
 	}
 	if n := len(ratiosOf(sizes)); n != 6 {
 		t.Errorf("%d ratios of two sizes, want 6", n)
+	}
+}
+
+// TestCopied: by itself verdictd has as much copied as it looks at, and others all. With a number, and in cases of
+// equal copies, everybody has the same.
+func TestCopied(t *testing.T) {
+	for _, test := range []struct {
+		run, of int
+		want    config.CopyRange
+	}{{0, 0, config.CopyAuto}, {100, 0, 100}, {0, whole, whole}, {100, headers, headers}} {
+		b := &comparison{window: 256, payload: 64, cpus: []int{0}, copied: test.run}
+		c, err := b.configure(&variant{at: conditions{copied: test.of}}, "")
+		if err != nil || c.Queues.CopyRange != test.want {
+			t.Errorf("%+v: %v, %v", test, c.Queues.CopyRange, err)
+		}
 	}
 }
 

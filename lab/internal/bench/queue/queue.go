@@ -18,7 +18,7 @@ type Config struct {
 	Fresh   int // the same in a turn of new flows
 	Window  int // packets under way at most
 	Payload int // bytes of each packet's payload
-	Copy    int // bytes of each packet that programs get; 0: all
+	Copy    int // bytes of each packet that programs get; 0: as each does by itself
 	// Cases are the groups of variants that are measured, the usual one where none is named.
 	Cases []string
 	// Only are names of variants, all without any. Reference is the C program. Require are bounds on ratios, see

@@ -18,12 +18,13 @@ type Result struct {
 }
 
 type settings struct {
-	Rounds    int `json:"rounds"`
-	Packets   int `json:"packets"`
-	Fresh     int `json:"fresh_packets"`
-	Window    int `json:"window"`
-	Flows     int `json:"flows"`
-	Payload   int `json:"payload_bytes"`
+	Rounds  int `json:"rounds"`
+	Packets int `json:"packets"`
+	Fresh   int `json:"fresh_packets"`
+	Window  int `json:"window"`
+	Flows   int `json:"flows"`
+	Payload int `json:"payload_bytes"`
+	// Copy is 0 where each program has as much copied as it does by itself.
 	Copy      int `json:"copy_bytes"`
 	LoadCPU   int `json:"load_cpu"`
 	DaemonCPU int `json:"daemon_cpu"`
@@ -157,7 +158,7 @@ func (b *Result) judge(list []variant, required []bench.Requirement, missing map
 
 func copiedText(n int) string {
 	if n == 0 {
-		return "whole packets copied"
+		return "of each packet verdictd has as much copied as its policy looks at, others all"
 	}
 	return fmt.Sprintf("%d bytes of each packet copied", n)
 }

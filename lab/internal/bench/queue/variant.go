@@ -132,7 +132,7 @@ type comparison struct {
 	packets   int
 	fresh     int   // packets of new flows
 	queues    int   // 0: one
-	copied    int   // bytes of each packet that programs get; 0: all
+	copied    int   // bytes of each packet that programs get; 0: as each does by itself
 	cpus      []int // the load's first
 	variants  []variant
 }
@@ -206,7 +206,7 @@ func (b *comparison) startReference(p program, g *testbed.Group, ns *netlab.NetN
 	f := testbed.Foreign{
 		Program: report.ProgramLibrary, Reference: b.binary(p), Queues: c.Queues.Count,
 		MaxLength: int(c.Queues.MaxLength), ReceiveBuffer: c.Queues.ReceiveBuffer,
-		CopyRange: int(c.Queues.CopyRange),
+		CopyRange: int(max(c.Queues.CopyRange, 0)), // others know no auto
 	}
 	for i := range c.Queues.Count {
 		f.CPUs = append(f.CPUs, c.Queues.Pin[i%len(c.Queues.Pin)])
@@ -230,7 +230,10 @@ func (b *comparison) configure(v *variant, statistics string) (*config.Config, e
 	}
 	q := &c.Queues
 	q.First, q.Count, q.Pin, q.MaxLength = 0, at.queues, b.pins(at.queues), uint32(at.maxLength())
-	q.CopyRange, q.FailOpen = uint32(at.copied), v.failOpen
+	if at.copied > 0 {
+		q.CopyRange = config.CopyRange(at.copied)
+	}
+	q.FailOpen = v.failOpen
 	q.ReceiveBuffer = at.receiveBuffer(q.ReceiveBuffer)
 	q.ReceiveBufferMax = max(q.ReceiveBufferMax, q.ReceiveBuffer)
 	c.Rules.Placement, c.Rules.Fanout = at.placement, vocabulary.FanoutBalance
