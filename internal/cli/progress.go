@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"sync"
@@ -111,6 +112,29 @@ func (p *Progress) Note(format string, args ...any) {
 	defer p.mu.Unlock()
 	p.clear()
 	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// Lines writes whole lines to w, which is on the same screen: what goes on is taken away before.
+func (p *Progress) Lines(w io.Writer) io.Writer { return &lines{p: p, w: w} }
+
+type lines struct {
+	p    *Progress
+	w    io.Writer
+	rest []byte // of a line that is not whole yet
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	l.rest = append(l.rest, b...)
+	whole := bytes.LastIndexByte(l.rest, '\n') + 1
+	if whole == 0 {
+		return len(b), nil
+	}
+	l.p.clear()
+	_, err := l.w.Write(l.rest[:whole])
+	l.rest = append([]byte(nil), l.rest[whole:]...)
+	return len(b), err
 }
 
 func (p *Progress) clear() {

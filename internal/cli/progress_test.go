@@ -49,6 +49,24 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestLines: what another program writes does not end in the middle of what goes on.
+func TestLines(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out)
+	p.Terminal = true
+	p.Part(0, "on the way")
+	w := p.Lines(&out)
+	for _, text := range []string{"fi", "rst\nsec", "ond\n\nth"} {
+		if n, err := w.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+	}
+	p.End()
+	if got, want := out.String(), clearLine+"[0 s] on the way"+clearLine+"first\n"+clearLine+"second\n\n"+clearLine; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestInWords(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0 s", 119 * time.Second: "119 s", 2 * time.Minute: "2 min", 89*time.Minute + 31*time.Second: "90 min", 3 * time.Hour: "3 h",

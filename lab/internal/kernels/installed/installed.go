@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/lab/internal/debian"
 	"verdictd/lab/internal/kernels"
 	"verdictd/lab/internal/vm"
@@ -62,9 +63,11 @@ func Run(ctx context.Context, c *Config, w, remarks io.Writer) (*vm.Result, erro
 	if err != nil {
 		return nil, err
 	}
+	shown := cli.NewProgress(remarks)
+	defer shown.End()
 	config.Root, err = debian.Userland(ctx, debian.Config{
 		Wanted:   c.Suite,
-		Progress: func(s string) { fmt.Fprintln(remarks, "lab:", s) },
+		Progress: func(s string) { shown.Say("%s", s) },
 	})
 	if err != nil {
 		return nil, err
@@ -91,9 +94,9 @@ func Run(ctx context.Context, c *Config, w, remarks io.Writer) (*vm.Result, erro
 	config.Command = []string{kernels.LabPath, "kernel", "package-guest", "--rate", strconv.Itoa(c.Rate),
 		"--gap", c.Gap.String(), "--reloads", strconv.Itoa(c.Reloads), "--restarts", strconv.Itoa(c.Restarts), "--kills", strconv.Itoa(c.Kills),
 		"--upgrades", strconv.Itoa(c.Upgrades)}
-	config.Timeout, config.Stdout, config.Stderr = c.Timeout, w, remarks
+	config.Timeout, config.Stdout, config.Stderr = c.Timeout, c.follow(shown, w), shown.Lines(remarks)
 	if c.Console {
-		config.Console = remarks
+		config.Console = shown.Lines(remarks)
 	}
 	return vm.Run(ctx, config)
 }

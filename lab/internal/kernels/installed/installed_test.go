@@ -1,10 +1,12 @@
 package installed
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
 
+	"verdictd/internal/cli"
 	"verdictd/internal/nfq"
 	"verdictd/internal/traffic"
 )
@@ -53,6 +55,39 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%+v is taken", l)
 		}
 	}
+}
+
+// TestFollow: each line of the guest is passed on, and how far it is is told by those of steps and of what happens.
+func TestFollow(t *testing.T) {
+	var remarks, out bytes.Buffer
+	shown := cli.NewProgress(&remarks)
+	defer shown.End()
+	c := &Config{Load: Load{Reloads: 1, Kills: 1}}
+	f := c.follow(shown, &out)
+	at := func(want string) {
+		t.Helper()
+		remarks.Reset()
+		shown.Say("now")
+		if got := remarks.String(); !strings.HasPrefix(got, "["+want+"/14, ") {
+			t.Errorf("%q, want step %s of 14", got, want)
+		}
+	}
+	at("1")
+	const text = "   1.0 s  ok    systemd is up: 252\n  20.5 s  FAIL  a promise: one\n   2.0 s is no line of its own\n" +
+		"1000.0 s        reload 1: 0.1 s; none\n[    3.1] systemd: Started\n"
+	for i := range text {
+		if n, err := f.Write([]byte{text[i]}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if out.String() != text {
+		t.Errorf("passed on: %q", out.String())
+	}
+	at("4")
+	for range 3 { // more than was told
+		_, _ = f.Write([]byte("1001.0 s        kill 1: 0.1 s; none\n"))
+	}
+	at("5")
 }
 
 // TestWatch plays a restart: packets come, nobody judges them for two seconds, and then all are judged.
