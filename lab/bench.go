@@ -28,7 +28,7 @@ type benchCmd struct {
 func (std streams) concludePage(ctx context.Context, json, html, title string, d bench.Document,
 	v *bench.Verdict) error {
 	err := writePage(html, func(w io.Writer) error { return bench.WritePage(w, title, d, v) })
-	return errors.Join(err, std.conclude(ctx, json, d, v.OK))
+	return errors.Join(err, std.conclude(ctx, json, d, v.OK, html))
 }
 
 // benchQueueCmd is `lab bench queue`, and `lab bench` alone.
@@ -45,7 +45,7 @@ type benchQueueCmd struct {
 	Require   string   `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg+hold@path/mmsg@path<=1.12'; @path is the CPU time of the whole path, sender and rules included." placeholder:"A/B<=X,..."`
 	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML      string   `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
+	HTML      string   `name:"html" type:"page" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchQueueCmd) config() *queue.Config {
@@ -84,7 +84,7 @@ type benchLatencyCmd struct {
 	Require   string        `help:"Fail unless these ratios of medians hold, such as 'mmsg@10000:p99/c@10000:p99<=1'; figures are p50, p99, p99.9, max and goodput." placeholder:"A/B<=X,..."`
 	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML      string        `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
+	HTML      string        `name:"html" type:"page" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchLatencyCmd) config() *queue.LatencyConfig {
@@ -120,7 +120,7 @@ type benchScaleCmd struct {
 	Require   string   `help:"Fail unless these ratios of medians hold, such as 'rules=1000/rules=0<=1.2'." placeholder:"A/B<=X,..."`
 	Bin       string   `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string   `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML      string   `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
+	HTML      string   `name:"html" type:"page" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchScaleCmd) config() *queue.ScaleConfig {
@@ -158,7 +158,7 @@ type benchGateCmd struct {
 	Require   string        `help:"Fail unless these ratios of medians hold, such as 'new:mmsg+hold/new:mmsg<=2.2,mmsg+hold@flood:p99/mmsg@flood:p99<=2'." placeholder:"A/B<=X,..."`
 	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML      string        `name:"html" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
+	HTML      string        `name:"html" type:"page" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *benchGateCmd) config() *queue.GateConfig {

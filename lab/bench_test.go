@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"html"
@@ -16,6 +17,7 @@ import (
 	"verdictd/lab/internal/bench/events"
 	"verdictd/lab/internal/bench/queue"
 	"verdictd/lab/internal/bench/send"
+	"verdictd/lab/internal/fakes"
 )
 
 // TestBench compares the shipped programs, briefly: what comes of it is no measure of their speed.
@@ -187,6 +189,7 @@ func TestBenchScale(t *testing.T) {
 // TestBenchGate: a flood beside paced packets, of which none is taken for one of the flood.
 func TestBenchGate(t *testing.T) {
 	bin := shipped(t)
+	t.Run("interrupted", func(t *testing.T) { benchInterrupted(t, bin) })
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"bench", "gate", "--bin", bin, "--rounds", "1", "--packets", "1000", "--fresh",
 		"1000", "--flood", "1000", "--rate", "100", "--duration", "200ms", "--only", "new:mmsg+hold", "--only", "mmsg+hold", "--json", "-"}, streams{&stdout, &stderr})
@@ -209,9 +212,61 @@ func TestBenchGate(t *testing.T) {
 	}
 }
 
+// benchInterrupted: what was measured by then is written, and nothing is left.
+func benchInterrupted(t *testing.T, bin string) {
+	files := t.TempDir()
+	document, page := filepath.Join(files, "g.json"), filepath.Join(files, "new", "g.html")
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout bytes.Buffer
+	stderr := &cancelling{cancel: cancel}
+	status := run(ctx, []string{"bench", "gate", "--bin", bin, "--rounds", "1000", "--packets", "1000", "--fresh", "1000", "--flood", "1000",
+		"--only", "mmsg", "--json", document, "--html", page}, streams{&stdout, stderr})
+	var r queue.GateResult
+	text, err := os.ReadFile(document)
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil || status != cli.Failed || !r.Interrupted || len(r.Samples) == 0 || r.Verdict.OK {
+		t.Errorf("exit status %d, %v: %s", status, err, text)
+	}
+	if said := stderr.String(); !strings.HasSuffix(said, "lab: interrupted; what was measured by then is in "+document+" and "+page+"\n") {
+		t.Errorf("said %q", said)
+	}
+	if info, err := os.Stat(page); err != nil || info.Size() == 0 {
+		t.Errorf("the page: %v", err)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("left: %v (%v)", left, err)
+	}
+}
+
+// cancelling is where remarks go, until the first one.
+type cancelling struct {
+	bytes.Buffer
+	cancel context.CancelFunc
+}
+
+func (c *cancelling) Write(b []byte) (int, error) {
+	c.cancel()
+	return c.Buffer.Write(b)
+}
+
+// TestBenchNothing: that what was asked for could not be measured is no success.
+func TestBenchNothing(t *testing.T) {
+	bin, _ := fakes.Install(t)
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"bench", "gate", "--bin", bin, "--only", "floor", "--only", "c"}, streams{&stdout, &stderr})
+	if status != cli.Failed || !strings.Contains(stdout.String(), "Failed: nothing was measured\n") {
+		t.Errorf("exit status %d: %s%s", status, &stdout, &stderr)
+	}
+}
+
 func TestBenchScaleAndGateUsage(t *testing.T) {
 	for _, args := range [][]string{{"scale", "--curve", "pcap"}, {"scale", "--packets", "1"}, {"scale", "--most", "-1"},
-		{"gate", "--flood", "1"}, {"gate", "--rate", "0"}, {"gate", "--duration", "1ms"}, {"gate", "--require", "a/b<=1"}} {
+		{"gate", "--flood", "1"}, {"gate", "--rate", "0"}, {"gate", "--duration", "1ms"}, {"gate", "--require", "a/b<=1"},
+		{"gate", "--flood", "99999999"}, {"gate", "--html", "-"}, {"latency", "--html", "-"}} {
 		var stdout, stderr bytes.Buffer
 		status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr})
 		if status != cli.Usage || !strings.Contains(stderr.String(), args[1]) {

@@ -32,7 +32,7 @@ type kernelCrashCmd struct {
 	Console     bool           `help:"Show the machines' consoles on stderr."`
 	Bin         string         `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON        string         `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML        string         `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
+	HTML        string         `name:"html" type:"page" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
 }
 
 func (c *kernelCrashCmd) config() *crash.Config {
@@ -87,7 +87,7 @@ type kernelCompareCmd struct {
 	Out         string        `help:"Keep the samples in this folder, below before and after, for stress compare. Default: a temporary one." type:"path" placeholder:"DIR"`
 	FailOn      string        `help:"Conditions of stress compare, such as 'clashes>0,lost>0'." placeholder:"FIGURE>X,..."`
 	JSON        string        `name:"json" help:"Write the comparison as JSON to FILE; - writes it to stdout, in place of the tables." placeholder:"FILE"`
-	HTML        string        `name:"html" help:"Write the comparison as a page to FILE." placeholder:"FILE"`
+	HTML        string        `name:"html" type:"page" help:"Write the comparison as a page to FILE." placeholder:"FILE"`
 }
 
 func (c *kernelCompareCmd) config() *compare.Config {

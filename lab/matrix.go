@@ -23,7 +23,7 @@ type matrixCmd struct {
 	Reference string           `help:"The C program on libnetfilter_queue for the rows with it. Default: nfq_reference beside the programs; where it is not, the default matrix does without these rows." type:"path" placeholder:"PATH"`
 	Bin       string           `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string           `name:"json" help:"Write the report as JSON to FILE; - writes it to stdout, and the table to stderr." placeholder:"FILE"`
-	HTML      string           `name:"html" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
+	HTML      string           `name:"html" type:"page" help:"Write the report as one self-contained page to FILE." placeholder:"FILE"`
 }
 
 // config is what the flags say.

@@ -77,12 +77,12 @@ type document interface {
 	WriteText(w io.Writer) error
 }
 
-// conclude writes a document, and fails where not all is as it should be.
-func (std streams) conclude(ctx context.Context, path string, d document, ok bool) error {
+// conclude writes a document, and fails where not all is as it should be. Pages are written already.
+func (std streams) conclude(ctx context.Context, path string, d document, ok bool, pages ...string) error {
 	if err := std.write(path, d.WriteText, d); err != nil {
 		return err
 	}
-	if where := written(path); ctx.Err() != nil && where != "" {
+	if where := written(append([]string{path}, pages...)...); ctx.Err() != nil && where != "" {
 		fmt.Fprintf(std.err, "lab: interrupted%s\n", where)
 	}
 	if !ok {

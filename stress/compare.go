@@ -20,7 +20,7 @@ type compareCmd struct {
 	Alpha  float64 `help:"Probability below which a difference is not put down to chance." default:"0.05"`
 	All    bool    `help:"Show the figures that never change as well."`
 	JSON   string  `name:"json" help:"Write the comparison to a file; - is standard output, instead of the tables." placeholder:"FILE"`
-	HTML   string  `name:"html" help:"Write a page." placeholder:"FILE"`
+	HTML   string  `name:"html" type:"page" help:"Write a page." placeholder:"FILE"`
 }
 
 // Run is called by kong.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -19,6 +20,7 @@ var values = []kong.Option{
 	kong.KindMapper(reflect.Uint16, value("N", func(s string) (int64, error) { return parseWhole(s, 16) })),
 	kong.KindMapper(reflect.Uint32, value("N", func(s string) (int64, error) { return parseWhole(s, 32) })),
 	kong.KindMapper(reflect.Uint64, value("N", func(s string) (uint64, error) { return parseUnsigned(s, 64) })),
+	kong.NamedMapper("page", value("FILE", parsePage)),
 	kong.KindMapper(reflect.Float64, value("X", parseFloat)),
 }
 
@@ -101,4 +103,12 @@ func parseFloat(s string) (float64, error) {
 		return 0, fmt.Errorf("%q is no number from 0 on, such as 20 or 0.5", s)
 	}
 	return x, nil
+}
+
+// parsePage takes the file of a page. Standard output is for text or JSON.
+func parsePage(s string) (string, error) {
+	if s == "-" {
+		return "", errors.New("a page goes to a file, and - is none")
+	}
+	return s, nil
 }

@@ -57,9 +57,14 @@ func WriteText(w io.Writer, rep *Report) error {
 	return nil
 }
 
+// String is what figures are of first of all.
+func (h *Host) String() string {
+	return fmt.Sprintf("Linux %s, %s, %s, %d CPUs", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+}
+
 func hostLine(rep *Report) string {
 	h := &rep.Host
-	s := fmt.Sprintf("Linux %s, %s, %s, %d CPUs", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	s := h.String()
 	if h.UserNamespace {
 		s += ", in a user namespace (no root)"
 	}

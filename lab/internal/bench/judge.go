@@ -74,6 +74,15 @@ func (j *Judgement) Note(format string, args ...any) {
 	j.Notes = append(j.Notes, fmt.Sprintf(format, args...))
 }
 
+// NoteMissing says of the candidates that were not run why not, in their order.
+func (j *Judgement) NoteMissing(candidates []string, missing map[string]error, where string) {
+	for _, name := range candidates {
+		if err := missing[name]; err != nil {
+			j.Note("%s%s: not measured: %v", name, where, err)
+		}
+	}
+}
+
 // NoteNoise says of a candidate that its rounds differ, if they do.
 func (j *Judgement) NoteNoise(candidate string, s *Spread) {
 	if r := s.Relative(); r > noisy {
@@ -115,7 +124,9 @@ func (j *Judgement) WriteText(w io.Writer, text *strings.Builder) error {
 	if withSpread {
 		head += "\tspread of the second"
 	}
-	fmt.Fprintln(t, head)
+	if len(j.Ratios) > 0 {
+		fmt.Fprintln(t, head)
+	}
 	for i := range j.Ratios {
 		r := &j.Ratios[i]
 		measured := "-"
@@ -131,7 +142,9 @@ func (j *Judgement) WriteText(w io.Writer, text *strings.Builder) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(text)
+	if len(j.Ratios) > 0 {
+		fmt.Fprintln(text)
+	}
 	for _, note := range j.Notes {
 		fmt.Fprintf(text, "Note: %s\n", note)
 	}

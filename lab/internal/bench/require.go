@@ -122,7 +122,10 @@ type Verdict struct {
 
 // JudgeRatios ends with a verdict: on what has failed already, and on the bounds. without is its line where there are
 // none.
-func JudgeRatios(ratios []RatioResult, failures []string, without string) Verdict {
+func JudgeRatios(ratios []RatioResult, measured int, failures []string, without string) Verdict {
+	if measured == 0 && len(failures) == 0 {
+		failures = append(failures, "nothing was measured")
+	}
 	var holding []string
 	for i := range ratios {
 		r := &ratios[i]

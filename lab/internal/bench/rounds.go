@@ -23,6 +23,11 @@ type Head[H, C, S any] struct {
 	Samples     []S    `json:"samples"`
 }
 
+// NewHead begins a document whose samples are to come.
+func NewHead[S, H, C any](version string, host H, settings C) Head[H, C, S] {
+	return Head[H, C, S]{Schema: Schema, Version: version, Host: host, Settings: settings}
+}
+
 // A Turn is a sample: what came of one candidate's turn in one round.
 type Turn interface {
 	// of says whose turn it was, in which round, and why its figures do not count; empty if they do.

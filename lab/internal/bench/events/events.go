@@ -12,7 +12,6 @@ import (
 
 	"verdictd/internal/ct"
 	"verdictd/internal/netlab"
-	"verdictd/internal/report"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
 )
@@ -57,12 +56,10 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 	}
 	b := comparison{Programs: t.Programs, lab: lab, flows: c.Flows, rate: c.Rate, loadCPU: t.CPUs[0],
 		listenerAt: t.CPUs[min(1, len(t.CPUs)-1)]}
-	result := &Result{Head: bench.Head[report.Host, settings, sample]{
-		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
-			Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU,
-			ListenerCPU: b.listenerAt,
-		},
-	}}
+	result := &Result{Head: bench.NewHead[sample](t.Version, t.Host, settings{
+		Rounds: c.Rounds, Flows: c.Flows, Rate: c.Rate, ReceiveBuffer: ct.DefaultReceiveBuffer, LoadCPU: b.loadCPU,
+		ListenerCPU: b.listenerAt,
+	})}
 	missing := map[string]error{}
 	if _, err := exec.LookPath("conntrack"); err != nil {
 		missing["conntrack"] = fmt.Errorf("%w (Debian: conntrack)", err)

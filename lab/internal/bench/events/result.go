@@ -86,15 +86,15 @@ func (r *Result) judge(required []bench.Requirement, missing map[string]error) {
 	}
 	r.NoteOneCPU(r.Settings.LoadCPU, r.Settings.ListenerCPU, "the listener")
 	r.Ratios = bench.CompareMedians(medians, ratios, required)
-	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted),
+	r.Verdict = bench.JudgeRatios(r.Ratios, len(r.Samples), bench.FailedTurns(r.Samples, r.Interrupted),
 		"conntrackwatch lost no event; no bounds were required.")
 }
 
 // WriteText writes the tables for people, and the verdict below them.
 func (r *Result) WriteText(w io.Writer) error {
 	var text strings.Builder
-	h, s := &r.Host, &r.Settings
-	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	s := &r.Settings
+	fmt.Fprintln(&text, &r.Host)
 	fmt.Fprintf(&text, "%d rounds of %d new flows, %.0f a second at even distances; a receive buffer of %d bytes for "+
 		"each listener.\n",
 		s.Rounds, s.Flows, s.Rate, s.ReceiveBuffer)

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"verdictd/internal/netlab"
-	"verdictd/internal/report"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
 )
@@ -55,10 +55,21 @@ const (
 	floodPoint = "flood"
 )
 
+// gateNames are what --only takes: some of the cases' names are those of programs in the flood, too.
+func gateNames() []string {
+	list := names(gateCases)
+	for _, name := range names(gateFloods) {
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
 // Validate says all that is wrong.
 func (c *GateConfig) Validate() error {
 	_, err := bench.ParseRequirements(c.Require, gateFigureNames())
-	errs := []error{err, bench.KnownOnly(c.Only, append(names(gateCases), names(gateFloods)...)), testbed.Within("--rounds", c.Rounds, 1, 1000),
+	errs := []error{err, bench.KnownOnly(c.Only, gateNames()), testbed.Within("--rounds", c.Rounds, 1, 1000),
 		testbed.Within("--packets", c.Packets, 1000, 100_000_000), testbed.Within("--fresh", c.Fresh, 1000, 4_000_000),
 		testbed.Within("--flood", c.Flood, 1000, 100_000_000)}
 	if !(c.Rate >= 10 && c.Rate <= 100_000) {
@@ -67,8 +78,8 @@ func (c *GateConfig) Validate() error {
 	if c.Duration < 100*time.Millisecond || c.Duration > time.Minute {
 		errs = append(errs, fmt.Errorf("--duration %v: 100ms to 1m", c.Duration))
 	}
-	if c.Flood >= 1000 {
-		errs = append(errs, conntrackTakes(c.Flood))
+	if err := conntrackTakes(c.Flood); c.Flood >= 1000 && err != nil {
+		errs = append(errs, fmt.Errorf("--flood %d: %w", c.Flood, err))
 	}
 	return errors.Join(errs...)
 }
@@ -83,12 +94,10 @@ func RunGate(ctx context.Context, t *testbed.Testbed, c *GateConfig, w io.Writer
 		Programs: t.Programs, reference: c.Reference, window: usualWindow, payload: usualPayload, packets: c.Packets,
 		fresh: c.Fresh, cpus: t.CPUs, variants: gateCases,
 	}
-	r := &GateResult{Head: bench.Head[report.Host, gateSettings, sample]{
-		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: gateSettings{
-			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Flood: c.Flood, Rate: c.Rate, Seconds: c.Duration.Seconds(),
-			LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
-		},
-	}}
+	r := &GateResult{Head: bench.NewHead[sample](t.Version, t.Host, gateSettings{
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Flood: c.Flood, Rate: c.Rate, Seconds: c.Duration.Seconds(),
+		LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
+	})}
 	missing := bench.LeftOut(names(gateCases), c.Only, func(i int) error { return b.canRun(&gateCases[i]) })
 	if r.Samples, err = b.rounds(ctx, c.Rounds, missing, w); err != nil {
 		return nil, err

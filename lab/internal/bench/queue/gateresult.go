@@ -91,21 +91,19 @@ func (r *GateResult) judge(required []bench.Requirement, missing, absent map[str
 			}
 		}
 	}
-	for name, err := range absent {
-		r.Note("%s in a flood: not measured: %v", name, err)
-	}
+	r.NoteMissing(names(gateFloods), absent, " in a flood")
 	noteDisturbed(&r.Judgement, r.Samples)
 	r.NoteOneCPU(r.Settings.LoadCPU, r.Settings.DaemonCPU, "the daemon")
 	r.Ratios = bench.CompareMedians(medians, gateRatios(), required)
 	failures := append(bench.FailedTurns(r.Samples, r.Interrupted), bench.FailedTurns(r.Floods, false)...)
-	r.Verdict = bench.JudgeRatios(r.Ratios, failures, "No bounds were required.")
+	r.Verdict = bench.JudgeRatios(r.Ratios, len(r.Samples)+len(r.Floods), failures, "No bounds were required.")
 }
 
 // WriteText writes the tables for people, and the verdict below them.
 func (r *GateResult) WriteText(w io.Writer) error {
 	var text strings.Builder
-	h, s := &r.Host, &r.Settings
-	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	s := &r.Settings
+	fmt.Fprintln(&text, &r.Host)
 	fmt.Fprintf(&text, "%d rounds of %d packets of settled flows, or %d of new flows; first and held: how long the gate "+
 		"had a packet.\n\n", s.Rounds, s.Packets, s.Fresh)
 	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)

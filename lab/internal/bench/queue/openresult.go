@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -90,11 +91,16 @@ func (at rateAt) name() string {
 }
 
 func (c *LatencyConfig) points() (list []rateAt) {
+	add := func(at rateAt) {
+		if !slices.ContainsFunc(list, func(there rateAt) bool { return there.name() == at.name() }) {
+			list = append(list, at)
+		}
+	}
 	for _, rate := range c.Rates {
-		list = append(list, rateAt{rate: rate})
+		add(rateAt{rate: rate})
 	}
 	for _, load := range c.Loads {
-		list = append(list, rateAt{load: load})
+		add(rateAt{load: load})
 	}
 	return list
 }
@@ -223,19 +229,17 @@ func (r *LatencyResult) judge(c *LatencyConfig, required []bench.Requirement, mi
 		usual = append(usual, bench.RatioOf(figureName("mmsg+hold", at.name(), "goodput"),
 			figureName(best, at.name(), "goodput")))
 	}
-	for name, err := range missing {
-		r.Note("%s: not measured: %v", name, err)
-	}
+	r.NoteMissing(LatencyNames(), missing, "")
 	r.NoteOneCPU(r.Settings.LoadCPU, r.Settings.DaemonCPU, "the daemon")
 	r.Ratios = bench.CompareMedians(medians, usual, required)
-	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted), "No bounds were required.")
+	r.Verdict = bench.JudgeRatios(r.Ratios, len(r.Samples), bench.FailedTurns(r.Samples, r.Interrupted), "No bounds were required.")
 }
 
 // WriteText writes the table for people, and the verdict below it.
 func (r *LatencyResult) WriteText(w io.Writer) error {
 	var text strings.Builder
-	h, s := &r.Host, &r.Settings
-	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	s := &r.Settings
+	fmt.Fprintln(&text, &r.Host)
 	fmt.Fprintf(&text, "%d rounds of %gs at each rate; %d flows, %d bytes of payload, %d queues of %d packets.\n", s.Rounds,
 		s.Seconds, s.Flows, s.Payload, s.Queues, s.QueueLength)
 	fmt.Fprintf(&text, "Times are from when a packet was due to when it was seen, medians of the rounds; x is the "+

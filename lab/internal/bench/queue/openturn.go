@@ -10,7 +10,6 @@ import (
 
 	"verdictd/internal/netlab"
 	"verdictd/internal/nfq"
-	"verdictd/internal/report"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
 )
@@ -80,12 +79,10 @@ func RunLatency(ctx context.Context, t *testbed.Testbed, c *LatencyConfig, w io.
 		Programs: t.Programs, reference: c.Reference, window: usualWindow, payload: c.Payload,
 		packets: capacityPackets, queues: c.Queues, cpus: t.CPUs,
 	}
-	r := &LatencyResult{Head: bench.Head[report.Host, latencySettings, openSample]{
-		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: latencySettings{
-			Rounds: c.Rounds, Rates: c.Rates, Loads: c.Loads, Seconds: c.Duration.Seconds(), Flows: settledFlows,
-			Payload: c.Payload, Queues: c.Queues, QueueLength: (&conditions{window: b.window}).maxLength(), LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
-		},
-	}}
+	r := &LatencyResult{Head: bench.NewHead[openSample](t.Version, t.Host, latencySettings{
+		Rounds: c.Rounds, Rates: c.Rates, Loads: c.Loads, Seconds: c.Duration.Seconds(), Flows: settledFlows,
+		Payload: c.Payload, Queues: c.Queues, QueueLength: (&conditions{window: b.window}).maxLength(), LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
+	})}
 	missing := bench.LeftOut(LatencyNames(), c.Only, func(i int) error { return b.canRun(&openVariants[i]) })
 	r.Samples, err = bench.Rounds(ctx, 1, c.Rounds, LatencyNames(), missing, w,
 		func(i, round int, dir string) openSample { return b.measureOpen(ctx, c, &openVariants[i], round, dir) })

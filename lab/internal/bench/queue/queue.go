@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 
-	"verdictd/internal/report"
 	"verdictd/internal/vocabulary"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
@@ -53,12 +52,10 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*Resu
 		Programs: t.Programs, reference: c.Reference, window: c.Window, payload: c.Payload, packets: c.Packets,
 		fresh: c.Fresh, copied: c.Copy, cpus: t.CPUs, variants: list,
 	}
-	result := &Result{Head: bench.Head[report.Host, settings, sample]{
-		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: settings{
-			Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: settledFlows,
-			Payload: c.Payload, Copy: c.Copy, LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
-		},
-	}}
+	result := &Result{Head: bench.NewHead[sample](t.Version, t.Host, settings{
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: c.Fresh, Window: c.Window, Flows: settledFlows,
+		Payload: c.Payload, Copy: c.Copy, LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
+	})}
 	missing := bench.LeftOut(names(list), c.Only, func(i int) error { return b.canRun(&list[i]) })
 	result.Samples, err = b.rounds(ctx, c.Rounds, missing, w)
 	if err != nil {

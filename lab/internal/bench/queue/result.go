@@ -152,7 +152,7 @@ func (b *Result) judge(list []variant, required []bench.Requirement, missing map
 			b.Ratios[i].UnderSpread = &width
 		}
 	}
-	b.Verdict = bench.JudgeRatios(b.Ratios, bench.FailedTurns(b.Samples, b.Interrupted),
+	b.Verdict = bench.JudgeRatios(b.Ratios, len(b.Samples), bench.FailedTurns(b.Samples, b.Interrupted),
 		"Every packet of every round arrived; no bounds were required.")
 }
 
@@ -179,8 +179,8 @@ func noteDisturbed(j *bench.Judgement, samples []sample) {
 // WriteText writes the tables for people, and the verdict below them.
 func (b *Result) WriteText(w io.Writer) error {
 	var text strings.Builder
-	h, s := &b.Host, &b.Settings
-	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	s := &b.Settings
+	fmt.Fprintln(&text, &b.Host)
 	fmt.Fprintf(&text, "%d rounds of %d packets with %d bytes of payload in %d settled flows, or %d in new flows: "+
 		"bursts of %d, or one packet and its answer;\n",
 		s.Rounds, s.Packets, s.Payload, s.Flows, s.Fresh, caseBurst.burstOf())

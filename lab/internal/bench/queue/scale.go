@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
-	"verdictd/internal/report"
 	"verdictd/internal/vocabulary"
 	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/testbed"
@@ -126,12 +126,10 @@ func RunScale(ctx context.Context, t *testbed.Testbed, c *ScaleConfig, w io.Writ
 		Programs: t.Programs, reference: c.Reference, window: usualWindow, payload: usualPayload, packets: c.Packets,
 		fresh: max(1000, c.Packets/5), cpus: t.CPUs, variants: list,
 	}
-	r := &ScaleResult{Head: bench.Head[report.Host, scaleSettings, sample]{
-		Schema: bench.Schema, Version: t.Version, Host: t.Host, Settings: scaleSettings{
-			Rounds: c.Rounds, Packets: c.Packets, Fresh: b.fresh, Window: b.window, Payload: b.payload,
-			LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
-		},
-	}}
+	r := &ScaleResult{Head: bench.NewHead[sample](t.Version, t.Host, scaleSettings{
+		Rounds: c.Rounds, Packets: c.Packets, Fresh: b.fresh, Window: b.window, Payload: b.payload,
+		LoadCPU: b.loadCPU(), DaemonCPU: b.daemonCPU(),
+	})}
 	missing := bench.LeftOut(names(list), nil, func(i int) error { return b.canRun(&list[i]) })
 	r.Samples, err = b.rounds(ctx, c.Rounds, missing, w)
 	if err != nil {
@@ -146,6 +144,9 @@ func RunScale(ctx context.Context, t *testbed.Testbed, c *ScaleConfig, w io.Writ
 func conntrackTakes(flows int) error {
 	const path = "/proc/sys/net/netfilter/nf_conntrack_max"
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // conntrack is not loaded yet, and sets its bound then
+	}
 	if err != nil {
 		return fmt.Errorf("read how many flows conntrack takes: %w", err)
 	}

@@ -81,7 +81,7 @@ func (r *ScaleResult) judge(list []variant, required []bench.Requirement, missin
 	noteDisturbed(&r.Judgement, r.Samples)
 	r.NoteOneCPU(r.Settings.LoadCPU, r.Settings.DaemonCPU, "the daemon")
 	r.Ratios = bench.CompareMedians(medians, usual, required)
-	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted), "No bounds were required.")
+	r.Verdict = bench.JudgeRatios(r.Ratios, len(r.Samples), bench.FailedTurns(r.Samples, r.Interrupted), "No bounds were required.")
 }
 
 // measured are the points that have figures.
@@ -134,8 +134,8 @@ func (r *ScaleResult) mostQueues() *summary {
 // WriteText writes the curves for people, the model, and the verdict below them.
 func (r *ScaleResult) WriteText(w io.Writer) error {
 	var text strings.Builder
-	h, s := &r.Host, &r.Settings
-	fmt.Fprintf(&text, "Linux %s, %s, %s, %d CPUs\n", h.Kernel, h.Architecture, h.Distribution, h.CPUs)
+	s := &r.Settings
+	fmt.Fprintln(&text, &r.Host)
 	fmt.Fprintf(&text, "%d rounds of %d packets a point, %d of new flows; %d bytes of payload, at most %d under way; "+
 		"verdictd with the guard (hold) and metrics, on CPU %d, the load on CPU %d.\n", s.Rounds, s.Packets, s.Fresh,
 		s.Payload, s.Window, s.DaemonCPU, s.LoadCPU)
@@ -158,10 +158,12 @@ func (r *ScaleResult) WriteText(w io.Writer) error {
 		}
 	}
 	fmt.Fprintln(&text)
-	for what, bytes := range map[string]*float64{"flow": r.Memory.Flow, "queue": r.Memory.Queue,
-		"entry of a set": r.Memory.Entry} {
-		if bytes != nil {
-			fmt.Fprintf(&text, "Memory: %.0f bytes a %s.\n", *bytes, what)
+	for _, grows := range []struct {
+		what  string
+		bytes *float64
+	}{{"flow", r.Memory.Flow}, {"queue", r.Memory.Queue}, {"entry of a set", r.Memory.Entry}} {
+		if grows.bytes != nil {
+			fmt.Fprintf(&text, "Memory: %.0f bytes a %s.\n", *grows.bytes, grows.what)
 		}
 	}
 	if err := r.Model.writeText(&text); err != nil {

@@ -121,7 +121,7 @@ func (r *Result) judge(required []bench.Requirement, missing map[string]error) {
 		}
 	}
 	r.Ratios = bench.CompareMedians(by, ratios, required)
-	r.Verdict = bench.JudgeRatios(r.Ratios, bench.FailedTurns(r.Samples, r.Interrupted),
+	r.Verdict = bench.JudgeRatios(r.Ratios, len(r.Samples), bench.FailedTurns(r.Samples, r.Interrupted),
 		"Every packet of every round was counted at the far end; no bounds were required.")
 }
 

@@ -52,12 +52,10 @@ func Run(ctx context.Context, p testbed.Programs, version string, c *Config, w i
 	}
 	b := comparison{stress: p.Stress, reference: c.Reference, trafgen: c.Trafgen, packets: c.Packets,
 		clashing: c.Clashing}
-	result := &Result{Head: bench.Head[results.Host, settings, sample]{
-		Schema: bench.Schema, Version: version, Host: host, Settings: settings{
-			Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Size: sendSize, Batch: sendBatch,
-			Flows: sendFlows, Segments: sendSegments,
-		},
-	}}
+	result := &Result{Head: bench.NewHead[sample](version, host, settings{
+		Rounds: c.Rounds, Packets: c.Packets, Clashing: c.Clashing, Size: sendSize, Batch: sendBatch,
+		Flows: sendFlows, Segments: sendSegments,
+	})}
 	missing := bench.LeftOut(Names(), c.Only, func(i int) error { return b.canRun(senders[i].name) })
 	result.Samples, err = bench.Rounds(ctx, 1, c.Rounds, Names(), missing, w, func(i, round int, dir string) sample {
 		s := sample{Round: round, Sender: senders[i].name}
