@@ -8,48 +8,32 @@ import (
 
 // Ranges are the ports of a list, and the names of its sets.
 func Ranges(list []Ports) (ranges []vocabulary.PortRange, sets []string) {
-	for _, p := range list {
-		if p.Set != "" {
-			sets = append(sets, p.Set)
-			continue
-		}
-		ranges = append(ranges, p.PortRange)
-	}
-	return ranges, sets
+	return apart(list, func(p Ports) (vocabulary.PortRange, string) { return p.PortRange, p.Set })
 }
 
 // Prefixes are those of a list, and the names of its sets.
 func Prefixes(list []Prefix) (prefixes []netip.Prefix, sets []string) {
-	for _, p := range list {
-		if p.Set != "" {
-			sets = append(sets, p.Set)
-			continue
-		}
-		prefixes = append(prefixes, p.Prefix)
-	}
-	return prefixes, sets
+	return apart(list, func(p Prefix) (netip.Prefix, string) { return p.Prefix, p.Set })
 }
 
 // Pairs are those of a list, and the names of its sets.
 func Pairs(list []Pair) (pairs []netip.AddrPort, sets []string) {
-	for _, p := range list {
-		if p.Set != "" {
-			sets = append(sets, p.Set)
-			continue
-		}
-		pairs = append(pairs, p.AddrPort)
-	}
-	return pairs, sets
+	return apart(list, func(p Pair) (netip.AddrPort, string) { return p.AddrPort, p.Set })
 }
 
 // Texts are the names of a list, in the form that vocabulary.ParseName takes, and the names of its sets.
 func Texts(list []Name) (names, sets []string) {
-	for _, n := range list {
-		if n.Set != "" {
-			sets = append(sets, n.Set)
-			continue
+	return apart(list, func(n Name) (string, string) { return n.Text, n.Set })
+}
+
+// apart takes the names of sets out of a list.
+func apart[E, V any](list []E, of func(E) (value V, set string)) (values []V, sets []string) {
+	for _, e := range list {
+		if value, set := of(e); set != "" {
+			sets = append(sets, set)
+		} else {
+			values = append(values, value)
 		}
-		names = append(names, n.Text)
 	}
-	return names, sets
+	return values, sets
 }
