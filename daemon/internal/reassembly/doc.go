@@ -6,6 +6,9 @@
 // together: until its name is known, or it has had its share of bytes, packets and time
 // (Config). Where all are taken, the flow that has had one for longest loses it.
 //
+// [Ages] are numbers by their age, of which a free one can be taken and the oldest one be freed. The table of flows
+// (package flows) has its flows by them, too.
+//
 // # What counts where copies differ
 //
 // Of bytes that come twice with other content the first copy counts, as with most stacks

@@ -112,6 +112,5 @@ func (p *Pool) Consume(i int32, n int, now int64) {
 		}
 	}
 	f.spans, f.packets, f.since = kept, kept, now
-	p.unlink(i)
-	p.push(i)
+	p.ages.Renew(i)
 }

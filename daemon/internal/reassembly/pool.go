@@ -53,23 +53,21 @@ type Counters struct {
 type span struct{ from, to int32 }
 
 type flow struct {
-	owner      int32
-	prev, next int32 // by age; free ones by next
-	packets    int32
-	spans      int32
-	conflict   bool // bytes came twice, with different content
-	since      int64
-	span       [maxPackets]span // ascending, apart
+	owner    int32
+	packets  int32
+	spans    int32
+	conflict bool // bytes came twice, with different content
+	since    int64
+	span     [maxPackets]span // ascending, apart
 }
 
 // Pool has the buffers.
 type Pool struct {
-	cfg            Config
-	memory         []byte
-	flows          []flow
-	free           int32
-	oldest, newest int32
-	used           int
+	cfg    Config
+	memory []byte
+	flows  []flow
+	ages   *Ages
+	used   int
 
 	Counters Counters
 }
@@ -79,11 +77,7 @@ func New(cfg Config) (*Pool, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, memory: make([]byte, cfg.Flows*cfg.Bytes), flows: make([]flow, cfg.Flows), free: None, oldest: None, newest: None}
-	for i := len(p.flows) - 1; i >= 0; i-- {
-		p.flows[i].next, p.free = p.free, int32(i)
-	}
-	return p, nil
+	return &Pool{cfg: cfg, memory: make([]byte, cfg.Flows*cfg.Bytes), flows: make([]flow, cfg.Flows), ages: NewAges(cfg.Flows)}, nil
 }
 
 // Used is how many buffers are taken.
@@ -92,63 +86,37 @@ func (p *Pool) Used() int { return p.used }
 // Open gives a buffer to owner, a number of the caller's. evicted is the owner that has
 // lost its own by that, or None.
 func (p *Pool) Open(owner int32, now int64) (buffer, evicted int32) {
-	evicted = None
-	if p.free == None {
-		evicted = p.flows[p.oldest].owner
+	buffer, evicted = p.ages.Take(), None
+	if buffer == None {
+		oldest := p.ages.Oldest()
+		evicted = p.flows[oldest].owner
 		p.Counters.Evicted++
-		p.Close(p.oldest)
+		p.Close(oldest)
+		buffer = p.ages.Take()
 	}
-	i := p.free
-	f := &p.flows[i]
-	p.free = f.next
+	f := &p.flows[buffer]
 	f.owner, f.packets, f.spans, f.conflict, f.since = owner, 0, 0, false, now
-	p.push(i)
 	p.used++
 	p.Counters.Opened++
-	return i, evicted
+	return buffer, evicted
 }
 
 // Close gives a buffer back.
 func (p *Pool) Close(i int32) {
-	p.unlink(i)
-	p.flows[i].owner, p.flows[i].next = None, p.free
-	p.free = i
+	p.ages.Give(i)
+	p.flows[i].owner = None
 	p.used--
 }
 
 // Expire closes the oldest buffer if it has been kept for too long, and returns its
 // owner; else None. To be called until it does.
 func (p *Pool) Expire(now int64) (owner int32) {
-	if p.oldest == None || now-p.flows[p.oldest].since <= p.cfg.Age {
+	oldest := p.ages.Oldest()
+	if oldest == None || now-p.flows[oldest].since <= p.cfg.Age {
 		return None
 	}
-	owner = p.flows[p.oldest].owner
+	owner = p.flows[oldest].owner
 	p.Counters.Expired++
-	p.Close(p.oldest)
+	p.Close(oldest)
 	return owner
-}
-
-func (p *Pool) push(i int32) {
-	f := &p.flows[i]
-	f.prev, f.next = p.newest, None
-	if p.newest == None {
-		p.oldest = i
-	} else {
-		p.flows[p.newest].next = i
-	}
-	p.newest = i
-}
-
-func (p *Pool) unlink(i int32) {
-	f := &p.flows[i]
-	if f.prev == None {
-		p.oldest = f.next
-	} else {
-		p.flows[f.prev].next = f.next
-	}
-	if f.next == None {
-		p.newest = f.prev
-	} else {
-		p.flows[f.next].prev = f.prev
-	}
 }

@@ -70,29 +70,28 @@ type Counters struct {
 
 // flow is what is remembered.
 type flow struct {
-	key               packet.Key // in one order for both directions
-	chain, prev, next int32      // next of the same hash; by the last packet; free ones by next
-	state             names.State
-	protocol          Protocol
-	forward           bool // the client is the key's first end
-	done              bool // nothing changes state any more, but a new connection
-	buffer            int32
-	first, start      uint32  // of TCP: what the stream began with, and what is read next
-	early             uint32  // bytes that the SYN has (RFC 7413), which its server may confirm
-	id                quic.ID // of what was found
-	alpnLen, nameLen  uint8
-	alpn              [maxALPN]byte
-	name              [names.MaxHost]byte
+	key              packet.Key // in one order for both directions
+	chain            int32      // next of the same hash
+	state            names.State
+	protocol         Protocol
+	forward          bool // the client is the key's first end
+	done             bool // nothing changes state any more, but a new connection
+	buffer           int32
+	first, start     uint32  // of TCP: what the stream began with, and what is read next
+	early            uint32  // bytes that the SYN has (RFC 7413), which its server may confirm
+	id               quic.ID // of what was found
+	alpnLen, nameLen uint8
+	alpn             [maxALPN]byte
+	name             [names.MaxHost]byte
 }
 
 // Table finds names.
 type Table struct {
-	cfg            Config
-	flows          []flow
-	buckets        []int32
-	seed           maphash.Seed
-	free           int32
-	oldest, newest int32
+	cfg     Config
+	flows   []flow
+	buckets []int32
+	seed    maphash.Seed
+	ages    *reassembly.Ages // by the last packet
 
 	pool     *reassembly.Pool
 	conns    []quic.Conn // by buffer
@@ -128,15 +127,12 @@ func New(cfg Config) (*Table, error) {
 	t := &Table{
 		cfg:   cfg,
 		flows: make([]flow, cfg.Flows), buckets: make([]int32, buckets), seed: maphash.MakeSeed(),
-		free: none, oldest: none, newest: none,
+		ages: reassembly.NewAges(cfg.Flows),
 		pool: pool, conns: make([]quic.Conn, cfg.Pending.Flows), quic: quic.NewDecoder(cfg.QUICKeys), hello: hello.NewDecoder(cfg.Pending.Bytes),
 		dnsPorts: cfg.DNSPorts, most: cfg.Pending.Bytes, stream: stream{flow: none}, text: make([]byte, 0, names.MaxText),
 	}
 	for i := range t.buckets {
 		t.buckets[i] = none
-	}
-	for i := len(t.flows) - 1; i >= 0; i-- {
-		t.flows[i].next, t.free = t.free, int32(i)
 	}
 	return t, nil
 }
@@ -184,10 +180,7 @@ func (t *Table) bucket(k *packet.Key) *int32 {
 func (t *Table) find(k *packet.Key) int32 {
 	for i := *t.bucket(k); i != none; i = t.flows[i].chain {
 		if t.flows[i].key == *k {
-			if i != t.newest {
-				t.unlink(i)
-				t.push(i)
-			}
+			t.ages.Renew(i)
 			return i
 		}
 	}
@@ -196,18 +189,17 @@ func (t *Table) find(k *packet.Key) int32 {
 
 // remember makes a flow, whose client is at the end that forward says.
 func (t *Table) remember(k *packet.Key, forward bool) int32 {
-	if t.free == none {
+	i, b := t.ages.Take(), t.bucket(k)
+	if i == none {
 		t.evicted++
-		t.forget(t.oldest)
+		t.forget(t.ages.Oldest())
+		i = t.ages.Take()
 	}
-	i, b := t.free, t.bucket(k)
 	f := &t.flows[i]
-	t.free = f.next
 	f.key, f.chain = *k, *b
 	*b = i
 	f.buffer = none
 	t.restart(i, forward)
-	t.push(i)
 	return i
 }
 
@@ -227,33 +219,7 @@ func (t *Table) forget(i int32) {
 			break
 		}
 	}
-	t.unlink(i)
-	f.next, t.free = t.free, i
-}
-
-func (t *Table) push(i int32) {
-	f := &t.flows[i]
-	f.prev, f.next = t.newest, none
-	if t.newest == none {
-		t.oldest = i
-	} else {
-		t.flows[t.newest].next = i
-	}
-	t.newest = i
-}
-
-func (t *Table) unlink(i int32) {
-	f := &t.flows[i]
-	if f.prev == none {
-		t.oldest = f.next
-	} else {
-		t.flows[f.prev].next = f.next
-	}
-	if f.next == none {
-		t.newest = f.prev
-	} else {
-		t.flows[f.next].prev = f.prev
-	}
+	t.ages.Give(i)
 }
 
 // openBuffer gives a buffer to a flow, and takes it from another where all are taken.
