@@ -210,7 +210,7 @@ pages-check: ## Look at the pages of results in a browser (chromium), light and 
 	cd $(PAGES) && { [ -s axe.min.js ] || npm pack --silent $(AXE) && tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js; }
 	VERDICTD_PAGES=$(abspath $(PAGES)) $(GO) test -count=1 -run TestPages ./internal/report
 	VERDICTD_PAGES=$(abspath $(PAGES)) $(GO) test -count=1 -run TestOrigins ./stress/internal/compare
-	VERDICTD_PAGES=$(abspath $(PAGES)) $(GO) test -count=1 -run 'TestPage$$' ./lab/internal/bench
+	VERDICTD_PAGES=$(abspath $(PAGES)) $(GO) test -count=1 -run 'TestPage$$' ./lab/internal/bench ./lab/internal/soak
 	VERDICTD_PAGES=$(abspath $(PAGES)) VERDICTD_AXE=$(abspath $(PAGES))/axe.min.js $(GO) -C tools/pages test $(TEST) ./...
 
 # A target that fails shows the input, which is then in testdata/fuzz of its package.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"time"
 
+	"verdictd/lab/internal/bench"
 	"verdictd/lab/internal/faults"
 	"verdictd/lab/internal/soak"
 )
@@ -18,6 +21,7 @@ type soakCmd struct {
 	Only      []string      `help:"Run only these places, such as verdict3/cpu, with the flows that they have in a full soak of that length. May be repeated." placeholder:"PLACEMENT/FANOUT"`
 	Bin       string        `help:"Where verdictd, stress and conntrackwatch are. Default: beside this program." type:"path" placeholder:"DIR"`
 	JSON      string        `name:"json" help:"Write the result as JSON to FILE; - writes it to stdout, and the summary to stderr." placeholder:"FILE"`
+	HTML      string        `name:"html" type:"page" help:"Write the result as a page with plots to FILE." placeholder:"FILE"`
 }
 
 func (c *soakCmd) config() *soak.Config {
@@ -30,7 +34,7 @@ func (c *soakCmd) Validate() error { return c.config().Validate() }
 
 // Run is called by kong.
 func (c *soakCmd) Run(ctx context.Context, std streams) error {
-	t, outside, err := std.prepare(ctx, c.Bin, c.JSON)
+	t, outside, err := std.prepare(ctx, c.Bin, c.JSON, c.HTML)
 	if outside || err != nil {
 		return err
 	}
@@ -38,7 +42,10 @@ func (c *soakCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return std.conclude(ctx, c.JSON, result, result.Verdict.OK)
+	page := func(w io.Writer) error {
+		return bench.WritePage(w, "A soak of the guard", soak.Page{Result: result}, (*bench.Verdict)(&result.Verdict))
+	}
+	return errors.Join(writePage(c.HTML, page), std.conclude(ctx, c.JSON, result, result.Verdict.OK, c.HTML))
 }
 
 // defaultFaults is how long faults happen where nothing says otherwise.

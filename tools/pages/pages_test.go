@@ -48,8 +48,8 @@ func TestPages(t *testing.T) {
 		t.Fatal("run it by make pages-check, which sets VERDICTD_PAGES and VERDICTD_AXE")
 	}
 	pages, err := filepath.Glob(filepath.Join(folder, "*.html"))
-	if err != nil || len(pages) < 4 {
-		t.Fatalf("pages %v, %v: want those of matrix, crash, compare and bench", pages, err)
+	if err != nil || len(pages) < 5 {
+		t.Fatalf("pages %v, %v: want those of matrix, crash, compare, bench and soak", pages, err)
 	}
 	script, err := os.ReadFile(axe)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"verdictd/internal/report"
@@ -51,6 +52,11 @@ func (b Bars) Percent(value float64) string {
 		return "0"
 	}
 	return fmt.Sprintf("%.1f", 100*value/most)
+}
+
+// Ranges reports whether some have quartiles.
+func (b Bars) Ranges() bool {
+	return slices.ContainsFunc(b.Bars, func(bar Bar) bool { return bar.Low < bar.High })
 }
 
 // Between is the width of a range in percent.

@@ -93,19 +93,19 @@ func (c *Config) shares(ctx context.Context, t *testbed.Testbed, result *Result,
 		all := places()
 		shown := cli.NewProgress(w)
 		defer shown.End()
-		for i, at := range all {
+		wanted := slices.DeleteFunc(slices.Clone(all), func(at place) bool {
+			return len(c.Only) > 0 && !slices.Contains(c.Only, at.String())
+		})
+		for i, at := range wanted {
 			if ctx.Err() != nil {
 				break
-			}
-			if len(c.Only) > 0 && !slices.Contains(c.Only, at.String()) {
-				continue
 			}
 			s := soaking{
 				Programs: t.Programs, place: at, cpus: t.CPUs, guard: c.Guard, program: c.Program,
 				reference: c.Reference, seed: at.seed(c.Seed),
 				duration: c.Duration / time.Duration(len(all)), dir: filepath.Join(dir, strconv.Itoa(i)),
 			}
-			shown.Step(i+1, len(all), "%s", at)
+			shown.Step(i+1, len(wanted), "%s", at)
 			share := s.run(ctx)
 			if ctx.Err() != nil {
 				break // the interruption, and not the daemon, is what failed
