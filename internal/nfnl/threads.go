@@ -1,9 +1,14 @@
 package nfnl
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var processors sync.Mutex
@@ -15,10 +20,12 @@ var processors sync.Mutex
 // its monitor takes that right away from each one that waits for 20 us, wakes up as
 // often to do so, and the thread gets it back through other threads: together that
 // cost as much as the packets did (runtime.retake, runtime.exitsyscall). An operator
-// who sets GOMAXPROCS in the environment is obeyed.
+// who sets GOMAXPROCS in the environment is obeyed; threads then share what there is: see
+// Turn.
 func AddThreads(n int) (ended func()) {
 	if os.Getenv("GOMAXPROCS") != "" {
-		return func() {}
+		sharing.Add(int32(n))
+		return func() { sharing.Add(-int32(n)) }
 	}
 	add := func(n int) {
 		processors.Lock()
@@ -27,4 +34,57 @@ func AddThreads(n int) (ended func()) {
 	}
 	add(n)
 	return func() { add(-n) }
+}
+
+// sharing are the threads that the operator's GOMAXPROCS leaves to share processors.
+var sharing atomic.Int32
+
+// longestTurn is how long a thread has a processor of Go's that others may wait for. The
+// runtime takes it away after 10 ms, and what an operator waits for takes several turns.
+const longestTurn = 2 * time.Millisecond
+
+// A Turn is how long a thread that has always something to do has had its processor. For
+// one goroutine.
+type Turn struct{ began int64 }
+
+// Over has the calling goroutine give way at the end of its turn, where there are fewer
+// processors than threads. now is in nanoseconds, of a clock that is asked again when others
+// have had their turns.
+func (t *Turn) Over(now int64, clock func() int64) {
+	if now-t.began < int64(longestTurn) || int(sharing.Load()) < runtime.GOMAXPROCS(0) {
+		return
+	}
+	runtime.Gosched()
+	t.began = clock()
+}
+
+// slice is the time slice that threads ask for which packets wait for, in nanoseconds: the
+// least that the kernel gives (Linux 6.12; before that it takes the number and ignores it).
+// A thread that wakes up with a slice that is shorter than that of the one that runs has
+// the CPU at once (kernel/sched/fair.c, PREEMPT_SHORT), where it waited for the end of 3 ms
+// before, and its part of the CPU is the same.
+const slice = 100_000
+
+// PrepareThread has the calling thread wake up in time: without slack in its timers, before
+// threads that compute, and, unless pin is empty, on the CPU pin[i modulo its length].
+// Errors: a CPU that the process may not use.
+func PrepareThread(pin []int, i int) error {
+	// The pauses that threads make are as long as the default slack (50 us).
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set timer slack: %w", err)
+	}
+	if attr, err := unix.SchedGetAttr(0, 0); err == nil && attr.Policy == unix.SCHED_NORMAL {
+		attr.Runtime = slice
+		_ = unix.SchedSetAttr(0, attr, 0) // refused, packets wait a little longer now and then
+	}
+	if len(pin) == 0 {
+		return nil
+	}
+	cpu := pin[i%len(pin)]
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin to CPU %d: %w: not a CPU that this process may use", cpu, err)
+	}
+	return nil
 }

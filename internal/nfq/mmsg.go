@@ -42,6 +42,7 @@ type Mmsg struct {
 	changes      []uint32 // numbers of messages that change what was taken over
 	batch        Batch
 	end          atomic.Int32
+	turn         nfnl.Turn
 	stats        statistics.Transport
 
 	verdicts verdicts
@@ -179,6 +180,7 @@ func (q *Mmsg) receive(wait bool) (some bool, err error) {
 	if q.left.some {
 		return q.answerLeft()
 	}
+	q.turn.Over(q.batch.Received, Now)
 	n := q.filled
 	q.filled = 0
 	if q.used > 0 {

@@ -152,7 +152,7 @@ func newWorker(cfg *Config, i int, number uint16) (w *worker, err error) {
 	pin := cfg.Pin
 	q.OnThread = func() error {
 		w.thread.Store(int32(unix.Gettid()))
-		return errors.Join(prepareThread(pin, i), w.dropLeft())
+		return errors.Join(nfnl.PrepareThread(pin, i), w.dropLeft())
 	}
 	q.Wait = w.wait
 	if w.queue, err = cfg.Open(q); err != nil {
@@ -211,24 +211,6 @@ func (e *Engine) Attach(a nfq.Attached) error {
 		errs = append(errs, w.queue.Attach(a))
 	}
 	return errors.Join(errs...)
-}
-
-// prepareThread sets up the calling thread for worker i.
-func prepareThread(pin []int, i int) error {
-	// Analysis times are below the default slack of 50 us (PR_SET_TIMERSLACK).
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("set timer slack: %w", err)
-	}
-	if len(pin) == 0 {
-		return nil
-	}
-	cpu := pin[i%len(pin)]
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin to CPU %d: %w: not a CPU that this process may use", cpu, err)
-	}
-	return nil
 }
 
 // Start begins to judge. Failed tells of workers that cannot go on.

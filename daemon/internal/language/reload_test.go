@@ -2,6 +2,7 @@ package language
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"verdictd/internal/testkit"
 )
 
-// pinger sends questions at a steady rate and tells how long each took through the queue.
+// pinger sends questions at a steady rate and tells how long each took through the queue: until the kernel had it for
+// the socket that it goes to, as the test's own threads wait for a CPU, too.
 type pinger struct {
 	t     *testing.T
 	out   net.Conn
@@ -33,6 +37,15 @@ func ping(t *testing.T, interval time.Duration) *pinger {
 	if err := p.in.SetReadBuffer(4 << 20); err != nil {
 		t.Fatal(err)
 	}
+	raw, err := p.in.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	}); errors.Join(e, err) != nil {
+		t.Fatal(e, err)
+	}
 	p.ended.Go(func() { p.send(interval) })
 	p.ended.Go(p.receive)
 	return p
@@ -50,7 +63,7 @@ func (p *pinger) send(interval time.Duration) {
 		}
 		p.mutex.Lock()
 		binary.BigEndian.PutUint32(q[place:], uint32(len(p.sent)))
-		p.sent = append(p.sent, time.Now())
+		p.sent = append(p.sent, time.Now().Round(0)) // on the clock of arrivals
 		p.mutex.Unlock()
 		if _, err := p.out.Write(q); err != nil {
 			p.t.Error(err)
@@ -60,17 +73,37 @@ func (p *pinger) send(interval time.Duration) {
 }
 
 func (p *pinger) receive() {
-	b := make([]byte, 2048)
+	b, control := make([]byte, 2048), make([]byte, 256)
 	for {
-		n, err := p.in.Read(b)
+		n, length, _, _, err := p.in.ReadMsgUDP(b, control)
 		if err != nil {
 			return // it is closed
 		}
-		now := time.Now()
+		came, err := arrival(control[:length])
+		if err != nil {
+			p.t.Error(err)
+			return
+		}
 		p.mutex.Lock()
-		p.took = append(p.took, now.Sub(p.sent[binary.BigEndian.Uint32(b[n-4:])]))
+		p.took = append(p.took, came.Sub(p.sent[binary.BigEndian.Uint32(b[n-4:])]))
 		p.mutex.Unlock()
 	}
+}
+
+// arrival is when the kernel handed a packet to its socket (SO_TIMESTAMPNS).
+func arrival(control []byte) (time.Time, error) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS {
+			var at unix.Timespec
+			_, err := binary.Decode(m.Data, binary.NativeEndian, &at)
+			return time.Unix(at.Unix()), err
+		}
+	}
+	return time.Time{}, errors.New("a packet without the time of its arrival")
 }
 
 // since is the times of packets that have come since the last call.

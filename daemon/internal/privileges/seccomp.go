@@ -20,7 +20,8 @@ var calls = []string{
 	"mprotect", "mremap", "madvise", "mincore", "brk", "prctl", "arch_prctl", "rt_sigaction", "rt_sigprocmask",
 	"rt_sigreturn", "rt_sigtimedwait", "sigaltstack", "restart_syscall", "tgkill", "tkill", "kill", "gettid", "getpid",
 	"getppid", "exit", "exit_group", "set_robust_list", "set_tid_address", "rseq", "setitimer", "timer_create",
-	"timer_settime", "timer_delete", "sched_getaffinity", "sched_setaffinity", "getrandom", "gettimeofday", "time",
+	"timer_settime", "timer_delete", "sched_getaffinity", "sched_setaffinity",
+	"sched_getattr", "sched_setattr", "getrandom", "gettimeofday", "time",
 	"uname", "sysinfo", "prlimit64", "getrlimit", "getrusage", "times", "wait4", "waitid", "getuid", "geteuid", "getgid",
 	"getegid", "getgroups", "capget", "getcpu", "getpriority", "setpriority", "getsid", "getpgid", "getpgrp",
 	// Sockets.

@@ -185,8 +185,8 @@ func (g *Gate) Start() {
 		g.group.Go(func() {
 			runtime.LockOSThread() // for good: the thread ends with the goroutine
 			pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("worker", Name(w.number))))
-			if err := w.prepare(); err != nil {
-				g.failed <- err
+			if err := nfnl.PrepareThread(g.cfg.Pin, w.number); err != nil {
+				g.failed <- fmt.Errorf("a thread of the gate: %w", err)
 				return
 			}
 			defer w.ended.Store(true)

@@ -1,10 +1,7 @@
 package runner
 
 import (
-	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
@@ -54,25 +51,6 @@ func (c *crowd) turn(began int64) bool {
 		c.began, c.turns = began, 0
 	}
 	return c.crowded && began > c.without
-}
-
-// prepare makes a thread of the calling one that wakes up in time, on its CPU if it
-// has one.
-func (w *worker) prepare() error {
-	// For the pauses of a crowd, which are as long as the default slack.
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("set timer slack: %w", err)
-	}
-	if len(w.gate.cfg.Pin) == 0 {
-		return nil
-	}
-	cpu := w.gate.cfg.Pin[w.number%len(w.gate.cfg.Pin)]
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin a thread of the gate to CPU %d: %w", cpu, err)
-	}
-	return nil
 }
 
 // stopTurn is how often a worker that stops looks whether it may end.
