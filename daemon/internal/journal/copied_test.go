@@ -69,8 +69,11 @@ func TestCopiesOfBefore(t *testing.T) {
 			k := newKeeper(t, ns, settings(mode, 1, more+"analysis: {distribution: fixed, delay: 60s}\n"))
 			in, out := listen(t, ns, port), dial(t, ns, port)
 			sendMarked(t, out, 0, each)
-			waits := &load{t: t, ns: ns}
-			for until := time.Now().Add(10 * time.Second); waits.queued() < each && time.Now().Before(until); {
+			waits := func() bool { // all of them, and some for a verdict
+				l := &load{t: t, ns: ns}
+				return l.queued() == each && l.queuedIn(0) > 0
+			}
+			for until := time.Now().Add(10 * time.Second); !waits() && time.Now().Before(until); {
 				time.Sleep(time.Millisecond)
 			}
 			k.end(unix.SIGKILL)

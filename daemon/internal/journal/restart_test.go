@@ -25,11 +25,18 @@ policy:
 %s`, queues, guard, port, forbidden, forbidden, more)
 }
 
-func (l *load) queued() (n int) {
+func (l *load) queued() (n int) { return l.queuedIn(allQueues) }
+
+const allQueues = -1
+
+// queuedIn is how many packets wait in a queue.
+func (l *load) queuedIn(queue int) (n int) {
 	_ = l.ns.Do(func() error {
 		queues, err := nfq.ReadKernelQueues()
 		for _, q := range queues {
-			n += int(q.Queued)
+			if queue == allQueues || int(q.Queue) == queue {
+				n += int(q.Queued)
+			}
 		}
 		return err
 	})

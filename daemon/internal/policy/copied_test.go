@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"verdictd/internal/packet"
@@ -147,7 +148,7 @@ func checkCopies(t *testing.T, seed uint64, rules, packets int) (decoded, cut in
 		raw := w.hostile()
 		var whole, part packet.View
 		copied := raw[:min(len(raw), int(bytes))]
-		err, other := whole.Decode(raw), part.DecodeCopy(copied[:len(copied):len(copied)], len(raw))
+		err, other := whole.Decode(raw), part.DecodeCopy(slices.Clip(copied), len(raw))
 		if (err == nil) != (other == nil) {
 			t.Fatalf("%d of %d bytes: %v; all: %v: %x", bytes, len(raw), other, err, raw)
 		}
