@@ -31,6 +31,9 @@
 // rules (sets that time out, or that packets add to), limits nothing: a selection may
 // have more packets than come, and never fewer.
 //
+// What a packet may lack ends a rule as a condition that is not met does (NFT_BREAK), though nothing compares it: a
+// map's value, conntrack's mark, a header that is to be written. Such a rule has a condition in brackets.
+//
 // # Changes
 //
 // [Watch] tells that something has changed. Rules are then read again as a whole.

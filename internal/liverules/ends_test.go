@@ -60,7 +60,7 @@ func randomChains(r *rand.Rand, maps bool) (*naive, []*chain) {
 		if i == 0 {
 			c = baseChain(vocabulary.HookOutput, 0)
 		}
-		any := func() verdict {
+		drawn := func() verdict {
 			v := verdict{code: []int32{verdictAccept, verdictDrop, nftReturn, unix.NFT_CONTINUE, nftJump, nftGoto, nftJump, nftGoto}[r.IntN(8)]}
 			if v.code == nftJump || v.code == nftGoto {
 				v.chain = fmt.Sprint(min(most-1, i+1+r.IntN(most)))
@@ -73,9 +73,9 @@ func randomChains(r *rand.Rand, maps bool) (*naive, []*chain) {
 		c.rules = make([]rule, 1+r.IntN(4))
 		for j := range c.rules {
 			made := &c.rules[j]
-			verdicts := []verdict{any()}
+			verdicts := []verdict{drawn()}
 			for maps && r.IntN(3) == 0 {
-				verdicts = append(verdicts, any())
+				verdicts = append(verdicts, drawn())
 			}
 			if len(verdicts) > 1 || r.IntN(2) == 0 {
 				conditions++

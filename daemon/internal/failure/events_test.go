@@ -3,6 +3,7 @@ package failure
 import (
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -234,8 +235,16 @@ func TestKeeperKilled(t *testing.T) {
 func supervised(t *testing.T, s *site, flags ...string) *childtest.Child {
 	t.Helper()
 	s.file = childtest.ConfigFile(t, s.config, t.TempDir()+"/statistics.json")
+	// A parent that is killed leaves its folder.
+	dir, err := os.MkdirTemp("", "n") //nolint:usetesting // t.TempDir holds the test's name, and a socket's path at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	args := append(append([]string{"supervise"}, flags...), "--", "run", "--config", s.file)
-	return childtest.Ready(t, s.ns, childtest.Program(t, args...))
+	cmd := childtest.Program(t, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	return childtest.Ready(t, s.ns, cmd)
 }
 
 // gone waits until the daemon's table is.

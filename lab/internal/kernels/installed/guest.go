@@ -180,6 +180,9 @@ policy:
     - {name: unjudged, action: drop, destination_ports: ["9998"]}
 `
 
+// configurationPath is where the package has it.
+const configurationPath = "/etc/verdictd/verdictd.yaml"
+
 // packetSize is more than each packet of the load has, in bytes.
 const packetSize = 256
 
@@ -260,30 +263,32 @@ func (g *guest) nothing(ctx context.Context, name string) error {
 // giveUp has the service find a wrong configuration when it begins again, over which systemd begins no other. What the
 // daemon before has noted for that is carried out by a command that the unit's sandbox does not hold.
 func (g *guest) giveUp(ctx context.Context) (_ string, err error) {
-	const file = "/etc/verdictd/verdictd.yaml"
-	right, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
 	defer func() {
-		err = errors.Join(err, os.WriteFile(file, right, 0o640))
+		err = errors.Join(err, g.write())
 		_, started := run(ctx, "systemctl", "start", unit)
 		err = errors.Join(err, started)
 	}()
-	if err := os.WriteFile(file, []byte("wrong: true\n"), 0o640); err != nil {
+	if err := os.WriteFile(configurationPath, []byte("wrong: true\n"), 0o640); err != nil {
 		return "", err
 	}
 	if _, err := run(ctx, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit); err != nil {
 		return "", err
 	}
+	// Between two daemons it has failed for a moment, too, by the signal.
+	const want = "failed by exit-code"
 	var state string
-	for deadline := time.Now().Add(withinSlow); state != "failed"; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(withinSlow); state != want; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return "", fmt.Errorf("%s is %s over a wrong configuration", unit, state)
 		}
 		state, _ = run(ctx, "systemctl", "is-active", unit)
+		result, err := run(ctx, "systemctl", "show", "--value", "-p", "Result", unit)
+		if err != nil {
+			return "", err
+		}
+		state += " by " + result
 	}
-	return state + ", without rules or queues", g.nothing(ctx, unit)
+	return state + "; no rules, no queues", g.nothing(ctx, unit)
 }
 
 func (g *guest) stop(ctx context.Context) (string, error) {
@@ -315,7 +320,7 @@ func (g *guest) remove(ctx context.Context) (string, error) {
 	if _, err := run(ctx, "dpkg", "-r", "verdictd"); err != nil {
 		return "", err
 	}
-	if _, err := os.Stat("/etc/verdictd/verdictd.yaml"); err != nil {
+	if _, err := os.Stat(configurationPath); err != nil {
 		return "", fmt.Errorf("the configuration: %w", err)
 	}
 	if links, err := filepath.Glob("/etc/systemd/system/*/verdictd*"); err != nil || len(links) > 0 {

@@ -85,5 +85,5 @@ func (g *guest) configure(ctx context.Context) error {
 // write writes that.
 func (l *Load) write() error {
 	length, buffer := l.room()
-	return os.WriteFile("/etc/verdictd/verdictd.yaml", fmt.Appendf(nil, configuration, length, buffer, l.Gap), 0o640)
+	return os.WriteFile(configurationPath, fmt.Appendf(nil, configuration, length, buffer, l.Gap), 0o640)
 }
