@@ -16,6 +16,8 @@ import (
 
 	"verdictd/internal/cli"
 	"verdictd/internal/config"
+	"verdictd/internal/results"
+	"verdictd/lab/internal/testbed"
 )
 
 // A guest makes the steps, in the machine.
@@ -288,7 +290,26 @@ func (g *guest) giveUp(ctx context.Context) (_ string, err error) {
 		}
 		state += " by " + result
 	}
-	return state + "; no rules, no queues", g.nothing(ctx, unit)
+	// The policy drops what is judged. Chains without rules may stay, as what waits would go with them.
+	s, err := startStream(ctx, "given-up", "flood", "--target", peerAddress, "--port", droppedPort, "--flows", "4", "--pace", "rate:20",
+		"--duration", "2s", "--linger", "2s")
+	if err != nil {
+		return "", err
+	}
+	var r results.Flood
+	if err := s.wait(&r); err != nil {
+		return "", err
+	}
+	bound, err := queues()
+	switch {
+	case err != nil:
+		return "", err
+	case r.FloodArrivals == nil || r.Delivered == 0:
+		return "", fmt.Errorf("of %d packets none arrived%s", r.Sent, s.stderr.Quote(testbed.Quoted))
+	case bound > 0:
+		return "", fmt.Errorf("%d queues are left", bound)
+	}
+	return fmt.Sprintf("%s; of %d packets that the policy drops %d arrived", state, r.Sent, r.Delivered), nil
 }
 
 func (g *guest) stop(ctx context.Context) (string, error) {
