@@ -111,7 +111,7 @@ func (s *service) judge(j *judging) error {
 		s.catchUp()
 	}
 	if err := s.engine.Judge(j.Judgement); err != nil {
-		return err
+		return errors.Join(err, s.engine.Attach(before.attached))
 	}
 	if both != j.attached {
 		if err := s.engine.Attach(j.attached); err != nil {
