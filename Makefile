@@ -82,7 +82,7 @@ instructions: ## Write down how many instructions a packet takes, which the test
 	VERDICTD_WRITE_INSTRUCTIONS=1 $(GO) test -count=1 -run TestInstructions ./daemon/internal/engine
 
 # Other people's programs through the guard: dnsperf and knot, iperf3, hping3, ping, traceroute, mtr, conntrack, glibc's
-# and Go's resolvers, wireguard-go and quic-go, and the kernel's own tests from a source that KERNEL_SOURCE names. What is
+# and Go's resolvers, wireguard-go and quic-go, Suricata before its own queues, and the kernel's own tests from a source that KERNEL_SOURCE names. What is
 # missing fails, unless VERDICTD_OPTIONAL names it, for example make selftests VERDICTD_OPTIONAL=KERNEL_SOURCE,mtr.
 # SELFTESTS is the guard's mode.
 SELFTESTS ?= hold

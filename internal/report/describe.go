@@ -45,6 +45,7 @@ var nats = []Term{
 var programs = []Term{
 	{ProgramLibrary, "a C program on libnetfilter_queue in verdictd's place, unchanged; with a guard, verdictd guard runs beside it"},
 	{ProgramGo, "the same on florianl/go-nfqueue"},
+	{ProgramSuricata, "the installed Suricata, with one thread for each queue, and without the analysis delay"},
 }
 
 var traffics = []Term{

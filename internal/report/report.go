@@ -42,6 +42,7 @@ const (
 	ProgramVerdictd = "verdictd"
 	ProgramLibrary  = "libnetfilter_queue"
 	ProgramGo       = "go-nfqueue"
+	ProgramSuricata = "suricata"
 
 	// TrafficUDP and the others are the values of Run.Traffic.
 	TrafficUDP      = "udp"

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +50,7 @@ type foreignConfig struct {
 	GSO bool
 	// DropNumbers are packet numbers of each flow (see [packet]) that it drops.
 	DropNumbers []uint32
+	foreignVerdicts
 }
 
 // foreignResult is what the program says when it ends.
@@ -78,18 +80,20 @@ type judge struct {
 	nf   *nfqueue.Nfqueue
 	todo chan queued
 
-	mu      sync.Mutex
-	highest uint32
-	result  foreignResult
-	errors  atomic.Uint64
-	waiting map[foreignFlow]queued // first packets whose second has not come
-	judged  map[foreignFlow]bool
+	mu       sync.Mutex
+	highest  uint32
+	result   foreignResult
+	errors   atomic.Uint64
+	waiting  map[foreignFlow]queued // first packets whose second has not come
+	together int                    // packets that wait for a verdict for all of them
+	judged   map[foreignFlow]bool
 }
 
 type queued struct {
-	id   uint32
-	due  time.Time
-	drop bool
+	id, mark uint32
+	due      time.Time
+	drop     bool
+	payload  []byte
 }
 
 type foreignFlow struct{ a, b netip.AddrPort }
@@ -153,8 +157,12 @@ func (j *judge) take(a nfqueue.Attribute) int {
 		return 0
 	}
 	q := queued{id: *a.PacketID, due: time.Now().Add(j.cfg.Delay)}
+	if a.Mark != nil {
+		q.mark = *a.Mark
+	}
 	var flow foreignFlow
 	if a.Payload != nil {
+		q.payload = *a.Payload
 		var sequence uint32
 		flow, sequence = foreignParse(*a.Payload)
 		for _, s := range j.cfg.DropNumbers {
@@ -210,11 +218,7 @@ func (j *judge) answer() {
 		if j.cfg.Jitter > 0 {
 			time.Sleep(rand.N(j.cfg.Jitter))
 		}
-		verdict := nfqueue.NfAccept
-		if q.drop {
-			verdict = nfqueue.NfDrop
-		}
-		if err := j.nf.SetVerdict(q.id, verdict); err != nil {
+		if err := j.verdict(q); err != nil {
 			j.errors.Add(1)
 		}
 		j.mu.Lock()
@@ -261,6 +265,12 @@ type foreign struct {
 // startForeign starts the foreign program in a namespace, and returns when its queue is bound.
 func startForeign(t testing.TB, ns *netlab.NetNS, cfg foreignConfig) *foreign {
 	t.Helper()
+	return startForeignAs(t, ns, cfg, nil)
+}
+
+// startForeignAs starts it with attributes of its process.
+func startForeignAs(t testing.TB, ns *netlab.NetNS, cfg foreignConfig, as *syscall.SysProcAttr) *foreign {
+	t.Helper()
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +280,7 @@ func startForeign(t testing.TB, ns *netlab.NetNS, cfg foreignConfig) *foreign {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(executable)
-	cmd.Args[0] = "foreign"
+	cmd.Args[0], cmd.SysProcAttr = "foreign", as
 	cmd.Env = append(os.Environ(), foreignVariable+"="+string(text))
 	said, says := io.Pipe()
 	cmd.Stdout = says

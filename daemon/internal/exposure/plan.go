@@ -32,6 +32,10 @@ type Options struct {
 	// no verdict's, and one of another table is the operator's own gate.
 	Gate []QueueRange
 
+	// HandsOn are queues to which packets that passed the gate are handed on, whatever the
+	// rules say of them.
+	HandsOn []uint16
+
 	// Insist plans where it is unknown whether conntrack is active, too.
 	Insist bool
 }
@@ -97,7 +101,7 @@ func Make(rules *liverules.Rules, o Options) *Plan {
 		}
 		slices.Sort(p.Activates)
 	}
-	p.Conntrack, p.Apart = before, apart(rules, p.Traffic)
+	p.Conntrack, p.Apart = before, apart(rules, p.Traffic, o.HandsOn)
 	return p
 }
 
@@ -109,7 +113,7 @@ func Own(rules *liverules.Rules, packets liverules.Selection, o Options) *Plan {
 		wanted.addPackets([]liverules.Selection{packets}, nil)
 		p.Traffic = wanted.list()
 	}
-	p.Apart = apart(rules, p.Traffic)
+	p.Apart = apart(rules, p.Traffic, o.HandsOn)
 	return p
 }
 

@@ -23,6 +23,7 @@ type pace struct {
 	queue      uint16
 	port       uint32
 	judged     uint32 // the most that was read
+	sequence   uint32 // the last one
 	movedAt    int64
 	some, long int64 // without longer pauses
 }
@@ -46,11 +47,13 @@ func (p *Progress) run(at int64, now []Reading) {
 		judged := r.Sequence - r.Waiting - r.Lost
 		switch o := p.pace(r); {
 		case o == nil:
-			p.paces = append(p.paces, pace{queue: r.Queue, port: r.Port, judged: judged, movedAt: at})
+			p.paces = append(p.paces, pace{queue: r.Queue, port: r.Port, judged: judged, sequence: r.Sequence, movedAt: at})
+		case int32(r.Sequence-o.sequence) < 0: // started again, with the same port id
+			o.judged, o.sequence, o.movedAt = judged, r.Sequence, at
 		case int32(judged-o.judged) > 0:
 			o.some += min(at-o.movedAt, somePause)
 			o.long += min(at-o.movedAt, longPause)
-			o.judged, o.movedAt = judged, at
+			o.judged, o.sequence, o.movedAt = judged, r.Sequence, at
 		}
 	}
 }

@@ -110,3 +110,19 @@ func TestBlocking(t *testing.T) {
 		t.Errorf("blocking %v, want none", b)
 	}
 }
+
+// TestStartedAgain: a program that has begun again with the same port id is like any other, however many packets the
+// one before has judged and lost.
+func TestStartedAgain(t *testing.T) {
+	stale := other(10, 10)
+	stale.Lost = 5000
+	s := begin(t, other(100_000, 0))
+	s.read(false, other(100_000, 0))
+	s.end(stale)
+	s.time += ms
+	s.read(false, other(10, 10)) // its own losses are known now
+	n, took := slowly(s, 400, 10)
+	if n == 0 || took < 260 || took > 320 {
+		t.Errorf("past after %d verdicts and %d ms, want 260 to 320 ms", n, took)
+	}
+}

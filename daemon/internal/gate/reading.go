@@ -20,9 +20,10 @@ type Reading struct {
 
 // ahead is how many packets, at least, were judged after the one that to has as
 // its last, if they are judged in order: of those that had come when last was
-// read, which is earlier.
+// read, which is earlier. Fewer are lost than were where a program has begun again with
+// the same port id, as the first process of a container does.
 func (r Reading) ahead(last, to Reading) int32 {
-	return int32(last.Sequence-to.Sequence) - int32(r.Waiting) - int32(r.Lost-to.Lost)
+	return int32(last.Sequence-to.Sequence) - int32(r.Waiting) - max(int32(r.Lost-to.Lost), 0)
 }
 
 // find looks for the same queue of the same program.

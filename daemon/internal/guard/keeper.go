@@ -37,6 +37,10 @@ type Options struct {
 	Own *liverules.Selection
 	// Spread is how many queues these fill by CPU; 0: they do not.
 	Spread int
+	// Repeats: the process has packets go through their chain once more. HandsOn are
+	// queues to which it hands them on.
+	Repeats bool
+	HandsOn []uint16
 	// Rules are what the table has while nothing is guarded; nil: there is no table.
 	Rules *ruleset.Config
 	// Manage is what is done where somebody else changes the table.

@@ -34,7 +34,7 @@ func (p *plan) same(other *plan) bool {
 
 // options are what the plan is for.
 func (k *Keeper) options() exposure.Options {
-	return exposure.Options{Queues: k.Queues, Table: k.Table, Gate: k.numbers(), Insist: k.Guard.Mode != vocabulary.GuardAuto}
+	return exposure.Options{Queues: k.Queues, Table: k.Table, Gate: k.numbers(), HandsOn: k.HandsOn, Insist: k.Guard.Mode != vocabulary.GuardAuto}
 }
 
 // makePlan makes one from the machine's rules.
@@ -49,6 +49,12 @@ func (k *Keeper) makePlan(ctx context.Context) plan {
 	p := plan{Plan: exposure.Make(rules, k.options()), incomplete: len(rules.Unread) > 0}
 	if bound, err := nfq.ReadKernelQueues(); err == nil {
 		p.rounds = exposure.Rounds(rules, bound)
+	}
+	if p.rounds > 0 && k.Repeats {
+		p.rounds++
+	}
+	if p.rounds > 0 && len(k.HandsOn) > 0 {
+		p.rounds++
 	}
 	p.selected = p.Traffic
 	if p.Installed {

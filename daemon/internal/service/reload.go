@@ -136,6 +136,7 @@ func (s *service) apply(ctx context.Context, next *config.Config, by *judging, a
 	change := func(o guard.Options) error {
 		return s.keeper.Change(ctx, func(to *guard.Options) {
 			to.Guard, to.Rules, to.Own, to.Spread, to.Manage = o.Guard, o.Rules, o.Own, o.Spread, o.Manage
+			to.Repeats, to.HandsOn = o.Repeats, o.HandsOn
 		})
 	}
 	err := change(o)

@@ -72,6 +72,14 @@ func guardOptions(cfg *config.Config, log *slog.Logger) guard.Options {
 		o.Alone = true
 	}
 	o.Rules, o.Manage = tableOf(cfg, o.Table), cfg.Rules.Manage
+	for i := range cfg.Policy.Rules {
+		switch r := &cfg.Policy.Rules[i]; {
+		case r.Action == vocabulary.Repeat:
+			o.Repeats = true
+		case r.Action == vocabulary.Requeue && r.Queue != nil:
+			o.HandsOn = append(o.HandsOn, *r.Queue)
+		}
+	}
 	return o
 }
 

@@ -103,6 +103,11 @@ func Run(ctx context.Context, t *testbed.Testbed, c *Config, w io.Writer) (*repo
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(rows, func(r row) bool { return r[program] == report.ProgramSuricata }) {
+		if _, err := testbed.FindSuricata(); err != nil {
+			return nil, err
+		}
+	}
 	rep, err := settled.measure(ctx, t, rows, w)
 	if err == nil && without != nil {
 		rep.Notes = append(rep.Notes, fmt.Sprintf("No rows with program %s: %v.", report.ProgramLibrary, without))

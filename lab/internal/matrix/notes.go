@@ -41,7 +41,7 @@ func notes(release string, rows []row) []string {
 	if slices.ContainsFunc(rows, row.foreign) {
 		out = append(out, "Where another program than verdictd gives the verdicts, its queues' figures are the "+
 			"kernel's counters, there is no latency, and a distribution of the analysis delay is its delay for "+
-			"every packet.")
+			"every packet. Suricata has no such delay: it takes what it takes.")
 	}
 	if slices.ContainsFunc(rows, func(r row) bool {
 		return r[guard] == report.GuardOff && (r[kind] != report.TrafficUDP || r[nat] == report.NATBackends)

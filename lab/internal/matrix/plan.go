@@ -36,7 +36,7 @@ var values = [dimensions][]string{
 	nat:       {report.NATNone, report.NATMasquerade, report.NATBackends},
 	kind:      {report.TrafficUDP, report.TrafficBothEnds, report.TrafficICMP},
 	guard:     {report.GuardOff, report.GuardHold, report.GuardDrop},
-	program:   {report.ProgramVerdictd, report.ProgramLibrary, report.ProgramGo},
+	program:   {report.ProgramVerdictd, report.ProgramLibrary, report.ProgramGo, report.ProgramSuricata},
 	backend:   vocabulary.Backend("").Values(),
 	events:    {report.EventsNone, report.EventsListener, report.EventsOff},
 }

@@ -23,7 +23,7 @@ type Foreign struct {
 	// receiveBuffer is in bytes; 0: what the program chooses.
 	ReceiveBuffer int
 	CopyRange     int           // bytes of each packet that the C programs have copied; 0: all
-	Delay         time.Duration // over each packet
+	Delay         time.Duration // over each packet; Suricata takes what it takes
 	CPUs          []int
 }
 
@@ -34,7 +34,11 @@ func (f *Foreign) start(g *Group, ns *netlab.NetNS) (processes []*Process, err e
 	if f.Delay > 0 {
 		common = append(common, "--delay", strconv.Itoa(int(f.Delay.Microseconds())))
 	}
-	if f.Program == report.ProgramGo {
+	switch f.Program {
+	case report.ProgramSuricata:
+		p, err := f.startSuricata(g, ns)
+		return []*Process{p}, err
+	case report.ProgramGo:
 		lab, err := os.Executable()
 		if err != nil {
 			return nil, fmt.Errorf("find the lab's own executable, which is that program: %w", err)
