@@ -30,7 +30,7 @@ func (j *judge) verdict(q queued) error {
 	case q.drop:
 		return j.nf.SetVerdict(q.id, nfqueue.NfDrop)
 	case c.Repeat > 0 && int(q.mark/c.Mark%16) < c.Repeat:
-		return j.nf.SetVerdictWithMark(q.id, nfqueue.NfRepeat, int(q.mark+c.Mark))
+		return j.nf.SetVerdictWithOption(q.id, nfqueue.NfRepeat, nfqueue.WithMark(q.mark+c.Mark))
 	case c.HandOn > 0:
 		return j.handOn(q.id, c.HandOn)
 	case c.Batch > 0:
@@ -40,7 +40,7 @@ func (j *judge) verdict(q queued) error {
 		j.together = 0
 		return j.nf.SetVerdictBatch(q.id, nfqueue.NfAccept)
 	case c.Replace:
-		return j.nf.SetVerdictModPacket(q.id, nfqueue.NfAccept, replaced(q.payload))
+		return j.nf.SetVerdictWithOption(q.id, nfqueue.NfAccept, nfqueue.WithAlteredPacket(replaced(q.payload)))
 	}
 	return j.nf.SetVerdict(q.id, nfqueue.NfAccept)
 }

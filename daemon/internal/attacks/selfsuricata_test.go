@@ -152,7 +152,7 @@ func (r *run) suricata(ns *netlab.NetNS, runmode, section, queues, next, signatu
 func TestSelfSuricataReloads(t *testing.T) {
 	selfTest(t, "suricata", "iptables")
 	for name, happens := range map[string]func(r *run, ns *netlab.NetNS, s *childtest.Child){
-		"reload": func(r *run, ns *netlab.NetNS, s *childtest.Child) { s.Signal(syscall.SIGUSR2) },
+		"reload": func(_ *run, _ *netlab.NetNS, s *childtest.Child) { s.Signal(syscall.SIGUSR2) },
 		"restart": func(r *run, ns *netlab.NetNS, s *childtest.Child) {
 			s.Signal(syscall.SIGTERM)
 			<-s.Done
@@ -162,7 +162,7 @@ func TestSelfSuricataReloads(t *testing.T) {
 			s.Kill()
 			r.suricata(ns, "", "", "", "", "")
 		},
-		"stop": func(r *run, ns *netlab.NetNS, s *childtest.Child) {
+		"stop": func(_ *run, _ *netlab.NetNS, s *childtest.Child) {
 			s.Signal(syscall.SIGSTOP)
 			time.Sleep(1500 * time.Millisecond)
 			s.Signal(syscall.SIGCONT)

@@ -20,7 +20,7 @@ func FindSuricata() (string, error) {
 		path, err = exec.LookPath("/usr/bin/suricata") // where a user's PATH lacks it
 	}
 	if err != nil {
-		return "", fmt.Errorf("Suricata is not there: %w (on Debian, apt-get install suricata)", err)
+		return "", fmt.Errorf("no suricata on this machine: %w (Debian 13 has it: apt-get install suricata)", err)
 	}
 	return path, nil
 }
