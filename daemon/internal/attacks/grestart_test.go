@@ -69,7 +69,7 @@ func TestStartUnderLoad(t *testing.T) {
 				}
 				in, l := listenLarge(r, receiver, to), startLoad(r, sender, to)
 				time.Sleep(50 * time.Millisecond)
-				r.daemon(queue, analysis+"rules: {placement: "+placement+", destination_ports: [5300]}")
+				r.daemon(queue, analysis+"queues: {max_length: 65535}\nrules: {placement: "+placement+", destination_ports: [5300]}")
 				time.Sleep(200 * time.Millisecond)
 				sent := l.stop()
 				o := r.end(in, sent)
