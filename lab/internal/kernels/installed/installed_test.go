@@ -26,15 +26,25 @@ func TestLedger(t *testing.T) {
 	if text, err := whole().judge(); err != nil || !strings.Contains(text, "of 50 to be dropped 0 unjudged") {
 		t.Errorf("%q, %v", text, err)
 	}
+	few := whole()
+	few.accepted.Lost, few.accepted.ReceiverDropped = 3, new(uint64)
+	*few.accepted.ReceiverDropped = 3
+	if text, err := few.judge(); err != nil || !strings.Contains(text, "3 of those lost at the receiver's own socket") {
+		t.Errorf("%q, %v", text, err)
+	}
 	for what, spoil := range map[string]func(*ledger){
 		"100 packets 1 lost": func(r *ledger) { r.accepted.Lost = 1 },
-		"2 duplicated":       func(r *ledger) { r.accepted.Duplicated = 2 },
-		"3 reordered":        func(r *ledger) { r.accepted.Reordered = 3 },
-		"4 unjudged":         func(r *ledger) { r.dropped.Delivered = 4 },
-		"5 clashes":          func(r *ledger) { *r.accepted.Clashes = 5 },
-		"6 packets lost":     func(r *ledger) { r.mixed.Violations = []string{"6 packets lost"} },
-		"has not said":       func(r *ledger) { r.dropped.FloodArrivals = nil },
-		"nothing was sent":   func(r *ledger) { r.mixed.Targets[0].Sent = 0 },
+		"4 lost": func(r *ledger) {
+			r.accepted.Lost, r.accepted.ReceiverDropped = 4, new(uint64)
+			*r.accepted.ReceiverDropped = 3
+		},
+		"2 duplicated":     func(r *ledger) { r.accepted.Duplicated = 2 },
+		"3 reordered":      func(r *ledger) { r.accepted.Reordered = 3 },
+		"4 unjudged":       func(r *ledger) { r.dropped.Delivered = 4 },
+		"5 clashes":        func(r *ledger) { *r.accepted.Clashes = 5 },
+		"6 packets lost":   func(r *ledger) { r.mixed.Violations = []string{"6 packets lost"} },
+		"has not said":     func(r *ledger) { r.dropped.FloodArrivals = nil },
+		"nothing was sent": func(r *ledger) { r.mixed.Targets[0].Sent = 0 },
 	} {
 		r := whole()
 		spoil(r)

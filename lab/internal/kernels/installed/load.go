@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"verdictd/internal/nfq"
 	"verdictd/internal/results"
 	"verdictd/internal/traffic"
 	"verdictd/lab/internal/child"
@@ -142,13 +143,19 @@ func (r *ledger) judge() (string, error) {
 	if len(r.mixed.Violations) == 0 {
 		text += "nothing amiss"
 	}
+	lost := a.Lost
+	if n := a.ReceiverDropped; n != nil && *n > 0 {
+		// They came through. What a gap has held back comes all at once, and this receiver had no room.
+		text += fmt.Sprintf(", %d of those lost at the receiver's own socket", *n)
+		lost -= min(lost, *n)
+	}
 	if a.Clashes != nil {
 		text += fmt.Sprintf(", %d clashes", *a.Clashes)
 	}
 	if a.Sent == 0 || d.Sent == 0 || mixed == 0 {
 		return "", errors.New("nothing was sent: " + text)
 	}
-	if a.Lost+a.Duplicated+a.Reordered+d.Delivered > 0 || len(r.mixed.Violations) > 0 || a.Clashes != nil && *a.Clashes > 0 {
+	if lost+a.Duplicated+a.Reordered+d.Delivered > 0 || len(r.mixed.Violations) > 0 || a.Clashes != nil && *a.Clashes > 0 {
 		return "", errors.New(text)
 	}
 	return text, nil
@@ -163,9 +170,23 @@ func (g *guest) underLoad(ctx context.Context) (string, error) {
 	text, amiss := r.judge()
 	said := fmt.Sprintf("%d reloads, %d restarts, %d kills, %d upgrades: %s", g.Reloads, g.Restarts, g.Kills, g.Upgrades, text)
 	if amiss != nil {
-		amiss = fmt.Errorf("%s%w", said, amiss)
+		amiss = fmt.Errorf("%s%w; %s", said, amiss, droppedByKernel())
 	}
 	return said, errors.Join(err, amiss)
+}
+
+// droppedByKernel is what the service's queues have lost in the kernel since they were bound, which a restart or an
+// upgrade does not change.
+func droppedByKernel() string {
+	queues, err := nfq.ReadKernelQueues()
+	if err != nil {
+		return err.Error()
+	}
+	var full, socket uint32
+	for _, q := range queues {
+		full, socket = full+q.QueueDropped, socket+q.UserDropped
+	}
+	return fmt.Sprintf("the kernel dropped %d at full queues and %d at full sockets", full, socket)
 }
 
 // during sends the load while something happens. The ledger is nil where there is none.
