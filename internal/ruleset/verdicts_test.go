@@ -170,7 +170,13 @@ func TestRejectedConnection(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer func() { _ = (<-accepted).Close() }()
+				// Until the handshake's last packet has its verdict, a rejection would be for that.
+				select {
+				case here := <-accepted:
+					t.Cleanup(func() { _ = here.Close() })
+				case <-time.After(surely):
+					t.Fatalf("%s, flow %v: a connection that is there was not accepted", placement, forFlow)
+				}
 				j.take()
 
 				j.set(vocabulary.MarkReject, forFlow)
