@@ -24,8 +24,8 @@ var processors sync.Mutex
 // Turn.
 func AddThreads(n int) (ended func()) {
 	if os.Getenv("GOMAXPROCS") != "" {
-		sharing.Add(int32(n))
-		return func() { sharing.Add(-int32(n)) }
+		share(n)
+		return func() { share(-n) }
 	}
 	add := func(n int) {
 		processors.Lock()
@@ -36,8 +36,21 @@ func AddThreads(n int) (ended func()) {
 	return func() { add(-n) }
 }
 
-// sharing are the threads that the operator's GOMAXPROCS leaves to share processors.
-var sharing atomic.Int32
+// sharing are the threads that the operator's GOMAXPROCS leaves to share processors, and
+// crowded whether they are at least as many. GOMAXPROCS stays as it is then, and to ask for
+// it takes the scheduler's lock.
+var (
+	sharing int
+	crowded atomic.Bool
+)
+
+// share tells that n threads more share processors.
+func share(n int) {
+	processors.Lock()
+	defer processors.Unlock()
+	sharing += n
+	crowded.Store(sharing >= runtime.GOMAXPROCS(0))
+}
 
 // longestTurn is how long a thread has a processor of Go's that others may wait for. The
 // runtime takes it away after 10 ms, and what an operator waits for takes several turns.
@@ -51,7 +64,7 @@ type Turn struct{ began int64 }
 // processors than threads. now is in nanoseconds, of a clock that is asked again when others
 // have had their turns.
 func (t *Turn) Over(now int64, clock func() int64) {
-	if now-t.began < int64(longestTurn) || int(sharing.Load()) < runtime.GOMAXPROCS(0) {
+	if !crowded.Load() || now-t.began < int64(longestTurn) {
 		return
 	}
 	runtime.Gosched()
