@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -23,6 +22,7 @@ type Decider struct {
 	devices    *deviceTable
 	peek       bool // limits are not counted
 	rows       []index.Row
+	candidates index.Row // of a chunk
 	remembered []remembered
 	found      []int // numbers of sets that the rule's match has found something in
 	clocks     []answer
@@ -38,7 +38,7 @@ func (p *Policy) NewDecider() *Decider {
 		return d
 	}
 	d.hits = make([]uint64, len(p.sets))
-	d.rows = make([]index.Row, 0, dimensions)
+	d.rows, d.candidates = make([]index.Row, 0, dimensions), index.NewRow(min(chunkRules, len(p.rules)))
 	d.remembered, d.clocks = make([]remembered, p.slots), make([]answer, p.clocks)
 	d.found, d.key = make([]int, 0, 64), make([]byte, 0, 4096)
 	d.counted = make([]int32, 0, len(p.rules))
@@ -67,22 +67,18 @@ func (d *Decider) Decide(in *Input, v *Verdict) {
 	}
 	d.begin(in, v)
 	for number, c := range p.chunks {
-		rows := c.look(d, number)
-		for w := range c.words {
-			word := ^uint64(0)
-			if w == c.words-1 {
-				word >>= -c.rules & 63
+		d.candidates.Clear()
+		d.candidates.Common(c.look(d, number), c.order)
+		for {
+			i, ok := d.candidates.Take()
+			if !ok {
+				break
 			}
-			for _, row := range rows {
-				word &= row[w]
-			}
-			for ; word != 0; word &= word - 1 {
-				i := c.first + w*64 + bits.TrailingZeros64(word)
-				r := &p.rules[i]
-				d.found = d.found[:0]
-				if d.apply(i, r, r.left.holds(d), v) {
-					return
-				}
+			i += c.first
+			r := &p.rules[i]
+			d.found = d.found[:0]
+			if d.apply(i, r, r.left.holds(d), v) {
+				return
 			}
 		}
 	}

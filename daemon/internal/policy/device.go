@@ -20,7 +20,7 @@ type device struct {
 
 // fitting is the same for all interfaces that the same patterns stand for.
 type fitting struct {
-	patterns index.Row
+	patterns []bool      // that the name fits
 	in, out  []index.Row // of rules, by chunk
 }
 
@@ -47,11 +47,11 @@ func (p *Policy) SetDevices(names map[uint32]string) {
 
 // fitting is made once for each combination of patterns.
 func (p *Policy) fitting(known map[string]*fitting, name string) *fitting {
-	f := &fitting{patterns: index.NewRow(len(p.patterns))}
+	f := &fitting{patterns: make([]bool, len(p.patterns))}
 	key := make([]byte, len(p.patterns))
 	for i, pattern := range p.patterns {
 		if name != "" && fits(pattern, name) {
-			f.patterns.Set(i)
+			f.patterns[i] = true
 			key[i] = 1
 		}
 	}
@@ -67,7 +67,7 @@ func (p *Policy) fitting(known map[string]*fitting, name string) *fitting {
 }
 
 // deviceRow has the rules that want one of the patterns, or do not care.
-func (c *chunk) deviceRow(wanted map[int][]int, patterns index.Row) index.Row {
+func (c *chunk) deviceRow(wanted map[int][]int, patterns []bool) index.Row {
 	row := index.NewRow(c.rules)
 	for rule := range c.rules {
 		list, cares := wanted[rule]
@@ -78,7 +78,9 @@ func (c *chunk) deviceRow(wanted map[int][]int, patterns index.Row) index.Row {
 	return row
 }
 
-func hasAny(row index.Row, list []int) bool { return slices.ContainsFunc(list, row.Has) }
+func hasAny(patterns []bool, list []int) bool {
+	return slices.ContainsFunc(list, func(i int) bool { return patterns[i] })
+}
 
 // fits tells whether a pattern stands for an interface's name.
 func fits(pattern, name string) bool {

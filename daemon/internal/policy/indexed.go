@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 
 	"verdictd/daemon/internal/names"
 	"verdictd/daemon/internal/policy/index"
@@ -10,7 +12,7 @@ import (
 
 // chunkRules is how many rules are indexed together: an index of all of them would grow
 // with their square.
-const chunkRules = 1024
+const chunkRules = min(1024, index.MostRules)
 
 // dimension is one of the index's.
 type dimension uint8
@@ -33,7 +35,11 @@ const (
 // chunk is the index of some rules. A dimension that none of them is about is nil.
 type chunk struct {
 	first, rules int
-	words        int
+	// order are its rules as they are in the rows: those that are about the same dimensions
+	// stand together. Rows of others have all of them, so that only a packet that such
+	// rules may match makes somebody look at their words.
+	order []int
+	all   index.Row // where no dimension is
 
 	family, hook, protocol      *index.Small
 	sourcePort, destinationPort *index.Ports
@@ -43,11 +49,31 @@ type chunk struct {
 	in, out map[int][]int
 }
 
-func newChunk(first, n int) *chunk {
-	return &chunk{first: first, rules: n, words: len(index.NewRow(n)), in: map[int][]int{}, out: map[int][]int{}}
+func newChunk(first int, rules []rule) *chunk {
+	n := len(rules)
+	c := &chunk{first: first, rules: n, order: make([]int, n), all: index.All(n), in: map[int][]int{}, out: map[int][]int{}}
+	about := make([]dimensionSet, n)
+	for i := range rules {
+		c.order[i], about[i] = i, rules[i].match.about()
+	}
+	slices.SortStableFunc(c.order, func(a, b int) int { return cmp.Compare(about[a], about[b]) })
+	return c
 }
 
-// enter puts a match into the index, of a rule by its place in the chunk, and returns what
+// dimensionSet has a bit for each dimension.
+type dimensionSet uint16
+
+// about are the dimensions that a match is about.
+func (m *match) about() (set dimensionSet) {
+	for _, condition := range m.flat() {
+		if condition.enter != nil {
+			set |= 1 << condition.dimension
+		}
+	}
+	return set
+}
+
+// enter puts a match into the index, of a rule by its place in the order, and returns what
 // is left to be asked.
 func (c *chunk) enter(rule int, m *match) (left []condition) {
 	var taken [dimensions]bool
@@ -157,7 +183,7 @@ func (c *chunk) build() {
 	}
 }
 
-// look returns the packet's rows in all dimensions. number is the chunk's.
+// look returns the packet's rows in all dimensions, one at least. number is the chunk's.
 func (c *chunk) look(d *Decider, number int) []index.Row {
 	v, in := d.in.View, d.in
 	rows := d.rows[:0]
@@ -191,6 +217,9 @@ func (c *chunk) look(d *Decider, number int) []index.Row {
 	}
 	if len(c.in)+len(c.out) > 0 {
 		rows = append(rows, d.devices.at(in.InDev).in[number], d.devices.at(in.OutDev).out[number])
+	}
+	if len(rows) == 0 {
+		rows = append(rows, c.all)
 	}
 	return rows
 }

@@ -106,10 +106,10 @@ func (p *Policy) limited() map[string]*rule {
 
 func (p *Policy) index() {
 	for first := 0; first < len(p.rules); first += chunkRules {
-		c := newChunk(first, min(len(p.rules)-first, chunkRules))
-		for i := range c.rules {
-			r := &p.rules[first+i]
-			r.left.conditions = c.enter(i, r.match)
+		rules := p.rules[first:min(len(p.rules), first+chunkRules)]
+		c := newChunk(first, rules)
+		for place, i := range c.order {
+			rules[i].left.conditions = c.enter(place, rules[i].match)
 		}
 		c.build()
 		p.chunks = append(p.chunks, c)

@@ -1,20 +1,75 @@
 package index
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// Row has a bit for each rule, or for something else that is numbered.
+// Row has a bit for each rule. The first word says which of the others have any, a bit for
+// each: of 1,000 rules a packet can match few, and most words need not be looked at.
 type Row []uint64
 
-// NewRow has no bits of n.
-func NewRow(n int) Row { return make(Row, (n+63)/64) }
+// MostRules is how many rules an index has at most: of 64 words.
+const MostRules = 64 * 64
+
+// NewRow has no bits of n rules.
+func NewRow(n int) Row { return make(Row, 1+(n+63)/64) }
 
 // Set sets a bit.
-func (r Row) Set(rule int) { r[rule/64] |= 1 << (rule % 64) }
+func (r Row) Set(rule int) {
+	r[0] |= 1 << (rule / 64)
+	r[1+rule/64] |= 1 << (rule % 64)
+}
 
 // Has reports a bit.
-func (r Row) Has(rule int) bool { return r[rule/64]&(1<<(rule%64)) != 0 }
+func (r Row) Has(rule int) bool { return r[1+rule/64]&(1<<(rule%64)) != 0 }
 
-func (r Row) clear(rule int) { r[rule/64] &^= 1 << (rule % 64) }
+func (r Row) clear(rule int) {
+	w := rule / 64
+	if r[1+w] &^= 1 << (rule % 64); r[1+w] == 0 {
+		r[0] &^= 1 << w
+	}
+}
+
+// Clear takes all bits out.
+func (r Row) Clear() {
+	for words := r[0]; words != 0; words &= words - 1 {
+		r[1+bits.TrailingZeros64(words)] = 0
+	}
+	r[0] = 0
+}
+
+// Take takes the first bit out; ok is false where there is none.
+func (r Row) Take() (rule int, ok bool) {
+	if r[0] == 0 {
+		return 0, false
+	}
+	w := bits.TrailingZeros64(r[0])
+	rule = w*64 + bits.TrailingZeros64(r[1+w])
+	if r[1+w] &= r[1+w] - 1; r[1+w] == 0 {
+		r[0] &= r[0] - 1
+	}
+	return rule, true
+}
+
+// Common sets for each bit that all rows have the one that order has for it. There is a row
+// at least.
+func (r Row) Common(rows []Row, order []int) {
+	words := rows[0][0]
+	for _, row := range rows[1:] {
+		words &= row[0]
+	}
+	for ; words != 0; words &= words - 1 {
+		w := bits.TrailingZeros64(words)
+		word := rows[0][1+w]
+		for _, row := range rows[1:] {
+			word &= row[1+w]
+		}
+		for ; word != 0; word &= word - 1 {
+			r.Set(order[w*64+bits.TrailingZeros64(word)])
+		}
+	}
+}
 
 // or sets all that other has.
 func (r Row) or(other Row) {
@@ -23,8 +78,8 @@ func (r Row) or(other Row) {
 	}
 }
 
-// all has the bits of all of n rules.
-func all(n int) Row {
+// All has the bits of all of n rules.
+func All(n int) Row {
 	r := NewRow(n)
 	for i := range n {
 		r.Set(i)

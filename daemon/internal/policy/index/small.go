@@ -37,9 +37,11 @@ func (d *Small) Row(value uint8) Row { return d.of[value] }
 
 // others are the rules that do not care.
 func others(n int, cares Row) Row {
-	r := all(n)
-	for i, w := range cares {
-		r[i] &^= w
+	r := NewRow(n)
+	for rule := range n {
+		if !cares.Has(rule) {
+			r.Set(rule)
+		}
 	}
 	return r
 }
