@@ -69,15 +69,10 @@ func (d *Decider) Decide(in *Input, v *Verdict) {
 	for number, c := range p.chunks {
 		d.candidates.Clear()
 		d.candidates.Common(c.look(d, number), c.order)
-		for {
-			i, ok := d.candidates.Take()
-			if !ok {
-				break
-			}
-			i += c.first
-			r := &p.rules[i]
+		for i, ok := d.candidates.Take(); ok; i, ok = d.candidates.Take() {
+			r := &p.rules[c.first+i]
 			d.found = d.found[:0]
-			if d.apply(i, r, r.left.holds(d), v) {
+			if d.apply(c.first+i, r, r.left.holds(d), v) {
 				return
 			}
 		}

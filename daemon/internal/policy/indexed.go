@@ -12,7 +12,7 @@ import (
 
 // chunkRules is how many rules are indexed together: an index of all of them would grow
 // with their square.
-const chunkRules = min(1024, index.MostRules)
+const chunkRules = index.MostRules
 
 // dimension is one of the index's.
 type dimension uint8

@@ -9,7 +9,7 @@
 //
 // Rows that are equal are kept once. Ports have as many as there are ends of ranges,
 // prefixes and names at most one for each, so that memory grows with rules times entries: 1,000 rules
-// with two ranges of ports each take 512 KB for these at most.
+// with two ranges of ports each take 544 KB for these at most, MostRules 8.5 MB.
 //
 // Dimensions do not change after Build, and may be shared by threads.
 package index

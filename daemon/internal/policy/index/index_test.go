@@ -127,3 +127,41 @@ func TestNames(t *testing.T) {
 	empty.Build()
 	holds(t, "nobody cares", empty.Row([]byte("a.b")), func(int) (bool, bool) { return false, false })
 }
+
+// TestCommon holds what rows have in common against asking each for each of its bits.
+func TestCommon(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	for range 300 {
+		n := 1 + random.IntN(MostRules)
+		order := random.Perm(n)
+		list := make([]Row, 1+random.IntN(4))
+		for i := range list {
+			list[i] = All(n)
+			// Most rows have gaps of several words.
+			for range random.IntN(20) {
+				at := random.IntN(n)
+				for rule := at; rule < min(n, at+random.IntN(1000)); rule++ {
+					list[i].clear(rule)
+				}
+			}
+		}
+		var want []int
+		for place, rule := range order {
+			if !slices.ContainsFunc(list, func(r Row) bool { return !r.Has(place) }) {
+				want = append(want, rule)
+			}
+		}
+		slices.Sort(want)
+		common := NewRow(n)
+		common.Set(n - 1)
+		common.Clear()
+		common.Common(list, order)
+		var got []int
+		for rule, ok := common.Take(); ok; rule, ok = common.Take() {
+			got = append(got, rule)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%d rules, %d rows: %v, want %v", n, len(list), got, want)
+		}
+	}
+}
