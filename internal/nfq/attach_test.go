@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -66,7 +65,7 @@ func TestCopied(t *testing.T) {
 		waiting = append(waiting, p)
 	}
 	answer(t, q, nfq.Accept, waiting...)
-	if n := q.Stats().VerdictErrors; n != 0 || len(s.receive(200*time.Millisecond)) != len(waiting) {
+	if n := q.Stats().VerdictErrors; n != 0 || len(s.receive(len(waiting))) != len(waiting) {
 		t.Errorf("%d verdicts were refused, or packets are lost", n)
 	}
 	other := openMmsg(t, nfq.Config{Queue: 1, CopyRange: 200})
@@ -104,7 +103,7 @@ func TestQueueAgain(t *testing.T) {
 	}
 	answer(t, q, nfq.Drop, packets[:3]...)
 	answer(t, q, nfq.Accept, packets[3:]...)
-	if got := s.receive(200 * time.Millisecond); len(got) != sent-3 || q.Stats().VerdictErrors != 0 {
+	if got := s.receive(sent - 3); len(got) != sent-3 || q.Stats().VerdictErrors != 0 {
 		t.Errorf("%d arrived, want %d; %+v", len(got), sent-3, q.Stats())
 	}
 }
@@ -159,7 +158,7 @@ func TestMarkedBatch(t *testing.T) {
 		t.Errorf("packet %d has the mark %#x", i, packets[i].Mark)
 	}
 	answer(t, second, nfq.Accept, packets...)
-	if got := s.receive(200 * time.Millisecond); len(got) != sent {
+	if got := s.receive(sent); len(got) != sent {
 		t.Errorf("%d arrived, want %d", len(got), sent)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -100,7 +99,7 @@ func testKnob(t *testing.T, backend vocabulary.Backend, cfg nfq.Config, check fu
 		return nfq.Reply{Verdict: nfq.Accept}
 	})
 	s.send("hey")
-	got := s.receive(200 * time.Millisecond)
+	got := s.receive(1)
 	stop()
 	if seen.Load() != 1 || len(got) != 1 {
 		t.Errorf("queue saw %d packets, %d arrived, want 1 and 1", seen.Load(), len(got))

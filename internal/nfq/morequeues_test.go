@@ -33,7 +33,7 @@ func TestMoreQueues(t *testing.T) {
 				seen = append(seen, p.Queue)
 				return nfq.Reply{Verdict: nfq.Accept, Queue: p.Queue}
 			})
-			got := s.receive(300 * time.Millisecond)
+			got := s.receive(sent)
 			stop()
 			if !slices.Equal(got, want) {
 				t.Errorf("arrived: %q", got)

@@ -116,7 +116,7 @@ func TestNext(t *testing.T) {
 			break
 		}
 	}
-	if got := s.receive(100 * time.Millisecond); !slices.Equal(got, []string{"one", "two"}) {
+	if got := s.receive(2); !slices.Equal(got, []string{"one", "two"}) {
 		t.Errorf("arrived: %q", got)
 	}
 	if st := q.Stats(); st.Batches != 2 || st.VerdictErrors != 0 {
@@ -146,7 +146,7 @@ func TestHeldPackets(t *testing.T) {
 	if n := queued(t); n != 0 {
 		t.Errorf("%d packets are left behind", n)
 	}
-	got := s.receive(100 * time.Millisecond)
+	got := s.receive(6)
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"3", "4", "5", "first", "held", "held too"}) {
 		t.Errorf("arrived: %q", got)
@@ -226,7 +226,7 @@ func TestCutMessages(t *testing.T) {
 		t.Errorf("%d packets wait, want 1; stats %+v", n, st)
 	}
 	answer(t, q, nfq.Drop, packets[1])
-	if got := s.receive(100 * time.Millisecond); len(got) != 2 || queued(t) != 0 {
+	if got := s.receive(2); len(got) != 2 || queued(t) != 0 {
 		t.Errorf("arrived: %q, want the two that were accepted", got)
 	}
 }
@@ -290,7 +290,7 @@ func TestLostRefusals(t *testing.T) {
 	}
 	s.send("hey")
 	answer(t, q, nfq.Accept, next(t, q, 1)...)
-	if got := s.receive(100 * time.Millisecond); len(got) != 1 {
+	if got := s.receive(1); len(got) != 1 {
 		t.Errorf("arrived: %q", got)
 	}
 }

@@ -3,7 +3,6 @@ package nfq_test
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"verdictd/internal/nfq"
 	"verdictd/internal/testkit"
@@ -46,7 +45,7 @@ func TestTune(t *testing.T) {
 	tune(nfq.Tuned{MaxLength: 2, FailOpen: true})
 	send(4)
 	stands(15, 4)
-	if got := s.receive(200 * time.Millisecond); len(got) != 4 {
+	if got := s.receive(4); len(got) != 4 {
 		t.Errorf("%d packets passed the full queue, want 4", len(got))
 	}
 	packets := next(t, q, 15)
@@ -54,7 +53,7 @@ func TestTune(t *testing.T) {
 		t.Error("a packet was not queued by the settings of when it came")
 	}
 	answer(t, q, nfq.Accept, packets...)
-	if got := s.receive(200 * time.Millisecond); len(got) != 15 {
+	if got := s.receive(15); len(got) != 15 {
 		t.Errorf("%d arrived, want all 15 that waited", len(got))
 	}
 }

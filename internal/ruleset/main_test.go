@@ -101,7 +101,7 @@ func listen(t *testing.T, c Config, hold <-chan struct{}) *listener {
 			NfQueue:      number,
 			MaxPacketLen: 0xffff,
 			Copymode:     nfqueue.NfQnlCopyPacket,
-			WriteTimeout: time.Second,
+			WriteTimeout: surely,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -193,7 +193,7 @@ func (f *flow) dialFrom(from *netlab.NetNS, local net.Addr) {
 
 // Deadlines for a packet that must arrive and for one that must not.
 const (
-	surely = 5 * time.Second
+	surely = 20 * time.Second
 	hardly = 100 * time.Millisecond
 )
 
