@@ -3,7 +3,6 @@ package traffic
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +15,6 @@ type collector struct {
 	epoll    int
 	events   []unix.EpollEvent
 	arrivals *event
-	stopped  atomic.Bool
 	done     chan error
 }
 
@@ -43,8 +41,16 @@ func (c *collector) watch(fd int) error {
 }
 
 func (c *collector) run() error {
-	for !c.stopped.Load() {
-		n, err := unix.EpollWait(c.epoll, c.events, int(pollInterval.Milliseconds()))
+	for {
+		wait := pollInterval
+		stopping, over := c.stopping()
+		if over {
+			return nil
+		}
+		if stopping {
+			wait = 0
+		}
+		n, err := unix.EpollWait(c.epoll, c.events, int(wait.Milliseconds()))
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -54,11 +60,13 @@ func (c *collector) run() error {
 		for _, ev := range c.events[:n] {
 			c.drain(int(ev.Fd))
 		}
+		if n == 0 && stopping {
+			return nil
+		}
 		if n > 0 {
 			c.arrivals.bump()
 		}
 	}
-	return nil
 }
 
 // drain reads what one socket has. An error ends it: nothing left, an ICMP error that the socket reports (the
@@ -76,6 +84,7 @@ func (c *collector) drain(fd int) {
 	}
 }
 
+// stop ends the thread once it has taken what the sockets hold.
 func (c *collector) stop() error {
 	c.stopped.Store(true)
 	err := <-c.done

@@ -23,6 +23,25 @@ type intake struct {
 	fresh  []int // datagrams of the last batch that the ledger had not seen before
 	last   atomic.Int64
 	icmp   bool // the datagrams are ICMP messages as a raw socket gives them
+
+	stopped atomic.Bool
+	until   int64 // on clk, once the thread has seen that it is stopped
+}
+
+// drainTime bounds how long a thread that is stopped takes what is there, as somebody else may send without an end.
+const drainTime = time.Second
+
+// stopping reports whether the thread is to take no more than what its sockets hold already, and whether it has done so
+// for long enough. What has come to a socket has arrived, however late the thread is on a busy machine.
+func (in *intake) stopping() (stopping, over bool) {
+	if !in.stopped.Load() {
+		return false, false
+	}
+	now := in.clk.now()
+	if in.until == 0 {
+		in.until = now + int64(drainTime)
+	}
+	return true, now > in.until
 }
 
 func newIntake(clk clock, ledger *Ledger, size int, names bool) *intake {

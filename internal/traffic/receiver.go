@@ -19,7 +19,6 @@ type receiver struct {
 	fd       int
 	buffer   int    // bytes, as the kernel accounts them
 	arrivals *event // bumped for each batch
-	stopped  atomic.Bool
 	done     chan error
 
 	echo       []nfnl.Mmsghdr
@@ -81,10 +80,20 @@ func (s receiverSocket) start(ns netns, in *intake, arrivals *event, echo int) (
 }
 
 func (r *receiver) run() error {
-	for !r.stopped.Load() {
-		// MSG_WAITFORONE: block for the first datagram only.
-		n, err := r.batch.recv(r.fd, unix.MSG_WAITFORONE)
+	for {
+		flags := unix.MSG_WAITFORONE // block for the first datagram only
+		stopping, over := r.stopping()
+		if over {
+			return nil
+		}
+		if stopping {
+			flags = unix.MSG_DONTWAIT
+		}
+		n, err := r.batch.recv(r.fd, flags)
 		if errors.Is(err, unix.EAGAIN) {
+			if stopping {
+				return nil
+			}
 			continue
 		}
 		if err != nil {
@@ -96,7 +105,6 @@ func (r *receiver) run() error {
 			r.sendBack()
 		}
 	}
-	return nil
 }
 
 func (r *receiver) sendBack() {
@@ -119,7 +127,8 @@ func (r *receiver) sendBack() {
 	}
 }
 
-// stop ends the thread, reads the socket's drop counter (nil where the kernel has none) and closes it.
+// stop ends the thread once it has taken what the socket holds, reads the socket's drop counter (nil where the kernel
+// has none) and closes it.
 func (r *receiver) stop() (dropped *uint64, err error) {
 	r.stopped.Store(true)
 	err = <-r.done
