@@ -273,12 +273,11 @@ func TestEventsFollowFlows(t *testing.T) {
 
 func TestEventSamples(t *testing.T) {
 	testkit.Namespace(t)
-	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), []string{"events", "--count", "--interval", "50ms", "--duration", "300ms"},
-		output{&stdout, &stderr}); status != cli.Done {
-		t.Fatalf("status %d, stderr %q", status, &stderr)
+	some := func(stdout string) bool {
+		return len(regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d +0 +0 +0 +0$`).FindAllString(stdout, -1)) >= 2
 	}
-	if rows := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d +0 +0 +0 +0$`).FindAllString(stdout.String(), -1); len(rows) < 2 {
-		t.Errorf("%d samples, want some:\n%s", len(rows), &stdout)
+	got := commandUntil(t, some, "events", "--count", "--interval", "50ms")
+	if got.status != cli.Done || !some(got.stdout) {
+		t.Errorf("%+v: want some samples", got)
 	}
 }

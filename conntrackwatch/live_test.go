@@ -28,10 +28,30 @@ func command(ctx context.Context, args ...string) result {
 	return result{status, stdout.String(), stderr.String()}
 }
 
+// commandUntil runs a command in the thread's namespace until what it has printed is enough.
+func commandUntil(t *testing.T, enough func(stdout string) bool, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var results, remarks said
+	go func() {
+		for ctx.Err() == nil && !enough(results.String()) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		cancel()
+	}()
+	status := run(ctx, args, output{&results, &remarks})
+	return result{status, results.String(), remarks.String()}
+}
+
+// lines is enough for [commandUntil] once there are so many.
+func lines(n int) func(string) bool {
+	return func(text string) bool { return strings.Count(text, "\n") >= n }
+}
+
 func TestLiveLines(t *testing.T) {
 	ns, other := testkit.VethPair(t)
-	got := command(t.Context(), "live", "--netns", ns.Path(), "--netns", other.Path(), "--interval", "50ms", "--duration",
-		"1s")
+	got := commandUntil(t, lines(3), "live", "--netns", ns.Path(), "--netns", other.Path(), "--interval", "50ms")
 	if got.status != cli.Done || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
@@ -47,7 +67,7 @@ func TestLiveLines(t *testing.T) {
 
 func TestLiveJSON(t *testing.T) {
 	testkit.Namespace(t)
-	got := command(t.Context(), "live", "--json", "--interval", "50ms", "--duration", "500ms")
+	got := commandUntil(t, lines(1), "live", "--json", "--interval", "50ms")
 	if got.status != cli.Done {
 		t.Fatalf("%+v", got)
 	}
@@ -97,8 +117,9 @@ func TestLiveWrongUsage(t *testing.T) {
 
 func TestAllNamespaces(t *testing.T) {
 	testkit.Namespace(t)
-	got := command(t.Context(), "live", "--all-netns", "--interval", "50ms", "--duration", "500ms")
-	if got.status != cli.Done || !strings.Contains(got.stdout, " self ") {
+	own := func(text string) bool { return strings.Contains(text, " self ") }
+	got := commandUntil(t, own, "live", "--all-netns", "--interval", "50ms")
+	if got.status != cli.Done || !own(got.stdout) {
 		t.Errorf("%+v, want the own namespace at least", got)
 	}
 }

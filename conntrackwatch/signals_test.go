@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +41,7 @@ func tell(t *testing.T, which unix.Signal) {
 
 func await(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for until := time.Now().Add(5 * time.Second); !f(); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("not " + what)
 		}
@@ -49,6 +50,9 @@ func await(t *testing.T, what string, f func() bool) {
 
 // Signals end the program in order, or do something else: none kills it.
 func TestSignals(t *testing.T) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP) // not ignored from here on, as where the tests themselves run under nohup
+	defer signal.Stop(hangups)
 	for _, test := range []struct {
 		which          unix.Signal
 		terminal, ends bool

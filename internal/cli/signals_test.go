@@ -10,6 +10,9 @@ import (
 )
 
 func TestUntilStopped(t *testing.T) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP) // not ignored from here on, as where the tests themselves run under nohup
+	defer signal.Stop(hangups)
 	for _, which := range []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
 		ctx, stop := UntilStopped(t.Context())
 		if err := unix.Kill(os.Getpid(), which); err != nil {

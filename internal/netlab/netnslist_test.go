@@ -1,6 +1,7 @@
 package netlab_test
 
 import (
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -19,14 +20,14 @@ func TestListNetNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	var started []string
+	var started []string // by what they are listed: others' programs may be called sleep as well
 	for range 2 {
 		sleep := exec.Command("sleep", "60")
 		if err := ns.Do(sleep.Start); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = sleep.Process.Kill(); _ = sleep.Wait() })
-		started = append(started, sleep.String())
+		started = append(started, fmt.Sprintf("pid %d (sleep)", sleep.Process.Pid))
 	}
 	var sleeping []netlab.NetNSName
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -37,7 +38,7 @@ func TestListNetNS(t *testing.T) {
 		if list[0].Name != "self" {
 			t.Fatalf("%v: want the caller's own first", list)
 		}
-		sleeping = slices.DeleteFunc(list, func(n netlab.NetNSName) bool { return !strings.HasSuffix(n.Name, "(sleep)") })
+		sleeping = slices.DeleteFunc(list, func(n netlab.NetNSName) bool { return !slices.Contains(started, n.Name) })
 		if len(sleeping) > 0 {
 			break
 		}
