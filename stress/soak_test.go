@@ -4,9 +4,9 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"verdictd/internal/cli"
 	"verdictd/internal/netlab"
@@ -52,12 +52,21 @@ func TestSoakWatches(t *testing.T) {
 	if got.status != cli.Done || !strings.Contains(got.stdout, "descriptors at the start") {
 		t.Errorf("%+v", got)
 	}
-	time.AfterFunc(200*time.Millisecond, func() { _ = sleep.Process.Kill() })
-	got = stress(soakIn(ns, "--watch-pid", strconv.Itoa(pid), "--duration", "1s")...)
+	before := receivedDatagrams(t)
+	var killed sync.WaitGroup
+	killed.Go(func() {
+		_ = ns.Do(func() error {
+			waitForTrafficSince(t, before) // what sends already also watches
+			return nil
+		})
+		_ = sleep.Process.Kill()
+	})
+	got = stress(soakIn(ns, "--watch-pid", strconv.Itoa(pid), "--duration", "2s")...)
 	if got.status != cli.Failed || !strings.Contains(got.stderr, "soak (seed 7)") ||
 		!strings.Contains(got.stderr, "(process "+strconv.Itoa(pid)+") ended") {
 		t.Errorf("%+v, want that the process has ended", got)
 	}
+	killed.Wait()
 }
 
 // What is lost fails the soak, but for targets that are said to be lossy.

@@ -226,9 +226,9 @@ func TestFloodEnds(t *testing.T) {
 		change func(*FloodConfig)
 		err    error
 	}{
-		EndedDuration: {context.Background(), func(c *FloodConfig) { c.Duration = 200 * time.Millisecond }, nil},
+		EndedDuration: {context.Background(), func(c *FloodConfig) { c.Duration = time.Second }, nil},
 		EndedTimeout: {context.Background(),
-			func(c *FloodConfig) { c.Timeout, c.Linger = 300*time.Millisecond, 50*time.Millisecond }, ErrTimedOut},
+			func(c *FloodConfig) { c.Timeout, c.Linger = time.Second, 50*time.Millisecond }, ErrTimedOut},
 		EndedInterrupted: {interrupted, func(*FloodConfig) {}, ErrInterrupted},
 	} {
 		cfg := floodOver(testkit.Namespace(t), "127.0.0.1")

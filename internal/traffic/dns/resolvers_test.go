@@ -28,7 +28,7 @@ func TestMusl(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	cfg, ns := place(t)
-	cfg.Client, cfg.Resolutions, cfg.AttemptTimeout, cfg.Attempts = Getaddrinfo, 12, 4*time.Second, 4
+	cfg.Client, cfg.Resolutions, cfg.AttemptTimeout, cfg.Attempts = Getaddrinfo, 12, 28*time.Second, 4
 	want := uint64(cfg.Resolutions)
 	res, err := Run(t.Context(), cfg, nil)
 	if err != nil {
@@ -40,7 +40,7 @@ func TestMusl(t *testing.T) {
 	if _, err := ns.DropAtRandom(netlab.HookInput, dnsPort, 3); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Resolutions, cfg.Parallel = 24, 24
+	cfg.Resolutions, cfg.Parallel, cfg.AttemptTimeout = 24, 24, 4*time.Second
 	if res, err = Run(t.Context(), cfg, nil); err != nil {
 		t.Fatal(err)
 	}
