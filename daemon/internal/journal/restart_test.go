@@ -13,8 +13,12 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// settings are a daemon's configuration. Its queues take what comes while there is none.
+// settings are a daemon's configuration. Its queues take what comes while there is none. The gate is patient: on a busy
+// machine a start takes seconds, for which packets wait that then expire, and clash.
 func settings(guard string, queues int, more string) string {
+	if guard == "hold" {
+		guard = "hold, hold: 30s, hold_limit: 60s"
+	}
 	return fmt.Sprintf(`
 queues: {first: 0, count: %d, max_length: 65535, receive_buffer: 67108864}
 guard: {mode: %s}
