@@ -248,7 +248,7 @@ func (i *Installed) probe(c *Config) (err error) {
 	// kernel drops what waits in all queues when it goes. A gate that selects something
 	// stands where conntrack is active.
 	if c.Gate != nil && c.Gate.active() && !i.probed {
-		if i.can, i.noSettled, err = probeGate(); err != nil {
+		if i.can, i.noSettled, err = probeGate(c.Gate); err != nil {
 			return err
 		}
 		i.probed = true

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -67,12 +68,19 @@ func probeFeatures(c Config) error {
 
 // probeGate tells what of a gate the kernel can do. Without the ct expression
 // there is no gate; without a part of the settled set, a reason. For the moment of
-// the attempt, connection tracking is active.
-func probeGate() (can gateParts, noSettled, err error) {
-	if err := try(entryStatus(expr.CmpOpNeq, statusConfirmed)...); err != nil {
+// the attempt, connection tracking is active in a family that the gate selects: of a
+// table inet the rule would activate both families, and where nobody else does so for one
+// its hooks go with the attempt, and with hooks the kernel drops what waits in all queues
+// of the namespace (nf_ct_netns_put, nf_queue_nf_hook_drop).
+func probeGate(g *Gate) (can gateParts, noSettled, err error) {
+	tracked := nftables.TableFamilyIPv6
+	if slices.ContainsFunc(g.Traffic, func(t Traffic) bool { return t.IPv4 }) {
+		tracked = nftables.TableFamilyIPv4
+	}
+	if err := tryIn(tracked, nil, entryStatus(expr.CmpOpNeq, statusConfirmed)...); err != nil {
 		return can, nil, fmt.Errorf("the gate needs nftables' ct expression (CONFIG_NFT_CT, module nft_ct): %w", err)
 	}
-	can.zones = try(zone(expr.CmpOpEq, 0)...) == nil
+	can.zones = tryIn(tracked, nil, zone(expr.CmpOpEq, 0)...) == nil
 	noSettled = probeSettled()
 	can.settled = noSettled == nil
 	return can, noSettled, nil
@@ -87,10 +95,10 @@ func probeSettled() error {
 	probe.settledSets(&Gate{Settled: true, SettledSize: 2, SettledTimeout: time.Second}, gateParts{settled: true})
 	for i, f := range families {
 		s := probe.sets[i]
-		if err := tryWith(probe.sets[i:i+1], append(f.load(), update(s.Set, time.Second))...); err != nil {
+		if err := tryIn(family, probe.sets[i:i+1], append(f.load(), update(s.Set, time.Second))...); err != nil {
 			return fmt.Errorf("%w: it needs nftables' sets with timeouts that rules change (since 4.1; with concatenations): %w", ErrNoSettled, err)
 		}
-		if err := tryWith(probe.sets[i:i+1], append(f.load(), remove(s.Set))...); err != nil {
+		if err := tryIn(family, probe.sets[i:i+1], append(f.load(), remove(s.Set))...); err != nil {
 			return fmt.Errorf("%w: it needs rules that delete elements (since 5.4): %w", ErrNoSettled, err)
 		}
 	}
@@ -100,14 +108,14 @@ func probeSettled() error {
 // try puts a rule into a table that the same transaction deletes. What
 // remains is the kernel's answer, ENOENT for an expression it has not, and the
 // module it loaded.
-func try(expressions ...expr.Any) error { return tryWith(nil, expressions...) }
+func try(expressions ...expr.Any) error { return tryIn(family, nil, expressions...) }
 
-// tryWith is try for a rule with sets.
-func tryWith(sets []set, expressions ...expr.Any) error {
+// tryIn is try for a rule with sets, in a table of another family.
+func tryIn(f nftables.TableFamily, sets []set, expressions ...expr.Any) error {
 	t := &table{sets: sets, chains: []chain{{name: "probe"}}}
 	t.chains[0].add("probe", expressions...)
 	messages, err := messagesOf(func(conn *nftables.Conn) error {
-		parent := conn.AddTable(&nftables.Table{Name: fmt.Sprintf("verdictd-probe-%d", unix.Gettid()), Family: family})
+		parent := conn.AddTable(&nftables.Table{Name: fmt.Sprintf("verdictd-probe-%d", unix.Gettid()), Family: f})
 		conn.AddChain(&nftables.Chain{Name: "probe", Table: parent})
 		if err := t.fill(conn, parent); err != nil {
 			return err
