@@ -194,6 +194,7 @@ func programTunnel(t testing.TB, near, far *netlab.NetNS) {
 			return err
 		}))
 		conn := dial(t, ns, netip.AddrPortFrom(local, 51820), netip.AddrPortFrom(remote, 51820), nil)
+		childtest.Roomy(t, conn)
 		carry(t, frames, conn)
 	}
 }
@@ -238,6 +239,7 @@ func openFrames(link string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a packet socket: %w", err)
 	}
+	growBuffer(fd, 64<<20)
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index.Index}); err != nil {
 		return nil, errors.Join(fmt.Errorf("bind to %s: %w", link, err), unix.Close(fd))
 	}

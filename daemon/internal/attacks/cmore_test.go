@@ -294,7 +294,8 @@ func TestStopWhileFirstWaits(t *testing.T) {
 			r.daemon(h.Queue, "analysis: {distribution: fixed, delay: 100ms, per: flow}\nrules: {placement: output, destination_ports: [5300]}")
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 5, packets: 4}.send(r, h.Sender)
-			return r.end(in, 1) // most of it still waits
+			in.await(1, quiet)
+			return r.stop(in, 20) // most of it still waits
 		},
 	})
 }

@@ -2,6 +2,7 @@ package attacks
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,15 +106,17 @@ func TestFirewallComesLater(t *testing.T) {
 				iptables -t nat -A POSTROUTING -p udp --dport 5999 -j MASQUERADE
 				iptables -A OUTPUT -p udp --dport 5300 -j NFQUEUE --queue-num 0 --queue-bypass`)
 			// The guard has some time to follow.
-			warm := listen(r, ns, target)
-			for until := time.Now().Add(3 * time.Second); time.Now().Before(until) && r.mode != "off"; {
-				before := clashes(r, ns)
+			warm, sent := listen(r, ns, target), 0
+			for until := time.Now().Add(childtest.ReadyWithin); r.mode != "off" && !strings.Contains(d.Log(), "mode=hold"); {
 				burst{to: target, flows: 10, packets: 4}.send(r, ns)
+				sent += 40
 				awaitIdle(r, ns)
-				if clashes(r, ns) == before {
-					break
+				if time.Now().After(until) {
+					r.Fatal("the guard does not follow")
 				}
 			}
+			warm.await(sent, quiet)
+			awaitIdle(r, ns)
 			warm.conns[0].Close()
 			r.child, r.clashes = d, clashes(r, ns)
 			in := listen(r, ns, target)
@@ -200,7 +203,7 @@ func (p provocation) heard(t testing.TB, ns *netlab.NetNS) (n int) {
 		raw, err := conn.SyscallConn()
 		mustNot(t, err)
 		mustNot(t, raw.Control(func(fd uintptr) {
-			for until := time.Now().Add(200 * time.Millisecond); time.Now().Before(until); time.Sleep(time.Millisecond) {
+			for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
 				if e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && unix.Errno(e) == p.errno {
 					n++
 					return
@@ -243,13 +246,13 @@ func TestStopKeepsOrder(t *testing.T) {
 						ended <- struct{}{}
 					}()
 				}
-				time.Sleep(400 * time.Millisecond)
+				in.await(streams*packets/10, quiet)
 				before := r.clashes
 				o := outcome{statistics: r.child.Stop(), clashes: clashes(r, r.ns) - before}
 				for range streams {
 					<-ended
 				}
-				in.await(streams*packets, 300*time.Millisecond)
+				in.await(streams*packets, quiet)
 				o.arrivals = in.arrivals()
 				o.arrived, o.duplicated, o.reordered = count(o.arrivals)
 				if n := o.statistics.Total.Received; n == 0 || n == streams*packets {

@@ -19,7 +19,7 @@ import (
 // and started again. The kernel drops what was in its queue; what the gate holds
 // goes on, and nothing waits longer than it must.
 func TestForeignProgramDies(t *testing.T) {
-	_, hold, both := bothModes(t, "", func(r *run) outcome {
+	_, hold, both := bothModes(t, patient, func(r *run) outcome {
 		h := oneHost(r, "ipv4")
 		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
 		f := startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue, Delay: 10 * time.Second})
@@ -29,7 +29,7 @@ func TestForeignProgramDies(t *testing.T) {
 		for _, conn := range conns {
 			burst{packets: 4}.sendFlow(r, conn)
 		}
-		time.Sleep(100 * time.Millisecond)
+		awaitQueued(r, h.Queue, 80)
 		f.Signal(syscall.SIGKILL)
 		<-f.Done
 		startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue, Think: 200 * time.Microsecond})
@@ -47,15 +47,15 @@ func TestForeignProgramDies(t *testing.T) {
 		o.figures["second"], o.figures["longest_ms"] = float64(len(late)), float64(delay(late).Milliseconds())
 		return o
 	})
-	if both && (hold.figures["second"] != 80 || hold.figures["longest_ms"] > 500 || hold.clashes != 0 || hold.duplicated+hold.reordered != 0) {
-		t.Errorf("%v; want the 80 packets after the restart at once, and no clashes", hold)
+	if both && (hold.figures["second"] != 80 || hold.figures["longest_ms"] > float64(stuck.Milliseconds()) || hold.clashes != 0 || hold.duplicated+hold.reordered != 0) {
+		t.Errorf("%v; want the 80 packets after the restart, none of which waits for those before it, and no clashes", hold)
 	}
 }
 
 // TestLinkDownWhileHeld: an interface goes down, and the kernel drops what waits
 // for it in queues. Later packets of those flows do not wait for them.
 func TestLinkDownWhileHeld(t *testing.T) {
-	_, hold, both := bothModes(t, "", func(r *run) outcome {
+	_, hold, both := bothModes(t, patient, func(r *run) outcome {
 		near, far := twoEnds(r)
 		to := netip.AddrPortFrom(farEnd, port)
 		queueTo(r, near, "OUTPUT", foreignQueue)
@@ -67,7 +67,7 @@ func TestLinkDownWhileHeld(t *testing.T) {
 		for _, conn := range conns {
 			burst{packets: 4}.sendFlow(r, conn)
 		}
-		time.Sleep(50 * time.Millisecond)
+		awaitQueued(r, near, 80)
 		childtest.Shell(r, near, "ip link set near0 down")
 		f.Signal(syscall.SIGCONT)
 		childtest.Shell(r, near, "ip link set near0 up; ip neigh replace 192.0.2.2 lladdr $(ip -o link show near0 | sed 's/.*ether \\([^ ]*\\) .*/\\1/') dev near0 nud permanent; ip neigh del 192.0.2.2 dev near0; ping -q -c 1 -W 5 192.0.2.2")
@@ -85,8 +85,8 @@ func TestLinkDownWhileHeld(t *testing.T) {
 		o.figures["second"], o.figures["longest_ms"] = float64(len(late)), float64(delay(late).Milliseconds())
 		return o
 	})
-	if both && (hold.figures["second"] != 80 || hold.figures["longest_ms"] > 500 || hold.clashes != 0 || hold.duplicated+hold.reordered != 0) {
-		t.Errorf("%v; want the 80 packets after the link came back at once, and no clashes", hold)
+	if both && (hold.figures["second"] != 80 || hold.figures["longest_ms"] > float64(stuck.Milliseconds()) || hold.clashes != 0 || hold.duplicated+hold.reordered != 0) {
+		t.Errorf("%v; want the 80 packets after the link came back, none of which waits for those before it, and no clashes", hold)
 	}
 }
 

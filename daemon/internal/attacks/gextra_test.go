@@ -123,9 +123,13 @@ func TestGuardEndsWhileHolding(t *testing.T) {
 		r.before(h.Queue, fmt.Sprint(foreignQueue))
 		in := listen(r, h.Receiver, h.target(port))
 		burst{to: h.target(port), flows: 50, packets: 4}.send(r, h.Sender)
-		return r.endBefore(in, 1)
+		in.await(1, quiet) // most of it still waits
+		if r.child == nil {
+			return r.endBefore(in, 200)
+		}
+		return r.stop(in, 200)
 	})
-	if both && (hold.arrived != 0 && hold.arrived != 200 || hold.duplicated+hold.reordered != 0) {
+	if both && (hold.arrived != 200 || hold.duplicated+hold.reordered != 0) {
 		t.Errorf("%v", hold)
 	}
 }
@@ -133,7 +137,7 @@ func TestGuardEndsWhileHolding(t *testing.T) {
 // TestUntrackedBehindTheGate: a rule between the gate and conntrack's lookup
 // takes packets out of tracking. They never confirm, and must not wait for it.
 func TestUntrackedBehindTheGate(t *testing.T) {
-	_, hold, both := bothModes(t, "", func(r *run) outcome {
+	_, hold, both := bothModes(t, patient, func(r *run) outcome {
 		h := oneHost(r, "ipv4")
 		childtest.NFT(r, h.Queue, "table inet exempt { chain out { type filter hook output priority -225; udp dport 5300 notrack; }; }")
 		r.daemon(h.Queue, analysis+"rules: {placement: output, destination_ports: [5300]}")
@@ -144,8 +148,8 @@ func TestUntrackedBehindTheGate(t *testing.T) {
 		o.longest()
 		return o
 	})
-	if both && (hold.arrived != 80 || hold.duplicated+hold.reordered != 0 || hold.figures["longest_ms"] > 1300) {
-		t.Errorf("%v; want all 80 within the hold", hold)
+	if both && (hold.arrived != 80 || hold.duplicated+hold.reordered != 0 || hold.figures["longest_ms"] > float64(stuck.Milliseconds())) {
+		t.Errorf("%v; want all 80, and none to wait for the hold", hold)
 	}
 }
 
@@ -153,7 +157,7 @@ func TestUntrackedBehindTheGate(t *testing.T) {
 // the gate. The sender of such packets waits for none of them.
 func TestPolicyDropsAll(t *testing.T) {
 	var took [2]time.Duration
-	_, hold, both := bothModes(t, "", func(r *run) outcome {
+	_, hold, both := bothModes(t, patient, func(r *run) outcome {
 		h := oneHost(r, "ipv4")
 		r.daemon(h.Queue, `rules: {placement: output, destination_ports: [5300, 5301]}
 policy: {default: accept, rules: [{name: no, action: drop, destination_ports: ["5301"]}]}`)
@@ -162,7 +166,7 @@ policy: {default: accept, rules: [{name: no, action: drop, destination_ports: ["
 		burst{packets: 500, size: func(int) int { return 1400 }}.sendFlow(r, conn)
 		_ = conn.Close()
 		burst{to: h.target(port), flows: 10, packets: 4}.send(r, h.Sender)
-		in.await(40, time.Second)
+		in.await(40, 5*time.Second)
 		if r.mode == "off" {
 			took[0] = time.Since(began)
 		} else {
@@ -173,7 +177,7 @@ policy: {default: accept, rules: [{name: no, action: drop, destination_ports: ["
 	if !both {
 		return
 	}
-	if hold.arrived != 40 || hold.clashes != 0 || took[1] > took[0]+most {
+	if hold.arrived != 40 || hold.clashes != 0 || took[1] > took[0]+stuck {
 		t.Errorf("%v; %v without the guard, %v with it", hold, took[0], took[1])
 	}
 }
@@ -263,7 +267,12 @@ func TestRulesetFlushed(t *testing.T) {
 				r.Fatal(err)
 			}
 			queueTo(r, h.Queue, "OUTPUT", foreignQueue)
-			time.Sleep(2 * time.Second)
+			if r.child != nil {
+				r.child.AwaitLog("are put back")
+				eventually(r, "the gate's rules", func() bool {
+					return strings.Contains(childtest.Shell(r, h.Queue, "nft list table inet verdictd-guard"), "goto gate-select")
+				})
+			}
 			in := listen(r, h.Receiver, h.target(port))
 			burst{to: h.target(port), flows: 25, packets: 4}.send(r, h.Sender)
 			return r.endBefore(in, 100)

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,10 +33,9 @@ func (r *run) endBefore(in *sink, expected int) outcome {
 	if r.child != nil {
 		return r.end(in, expected)
 	}
-	in.await(expected, 500*time.Millisecond)
-	time.Sleep(20 * time.Millisecond)
-	o := outcome{clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}, arrivals: in.arrivals()}
-	o.arrived, o.duplicated, o.reordered = count(o.arrivals)
+	in.await(expected, quiet)
+	o := outcome{figures: map[string]float64{}}
+	r.sumUp(&o, in, expected)
 	return o
 }
 

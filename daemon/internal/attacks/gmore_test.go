@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/childtest"
+	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
@@ -32,7 +33,7 @@ func TestBaseChainDeletedWhileHeld(t *testing.T) {
 		for _, conn := range conns {
 			burst{packets: 4}.sendFlow(r, conn)
 		}
-		time.Sleep(100 * time.Millisecond)
+		awaitQueued(r, h.Queue, 80)
 		childtest.Shell(r, h.Queue, "nft delete table inet unrelated")
 		f.Signal(syscall.SIGCONT)
 		time.Sleep(20 * time.Millisecond)
@@ -133,7 +134,8 @@ func TestGateKilledAndStartedAgain(t *testing.T) {
 			burst{packets: 1}.sendFlow(r, conn)
 		}
 		if r.child != nil {
-			time.Sleep(50 * time.Millisecond)
+			gate := config.Default().Guard.FirstQueue
+			eventually(r, "all first packets in the other program's queue", func() bool { return waiting(r, h.Queue, gate) == 0 })
 			r.child.Kill()
 			before := r.clashes
 			r.before(h.Queue, fmt.Sprint(foreignQueue))
@@ -256,7 +258,10 @@ func TestRulesAddedLater(t *testing.T) {
 						r.daemon(near, analysis+"rules: {install: false}")
 						queueTo(r, near, "POSTROUTING", 0)
 					}
-					time.Sleep(time.Second) // to notice
+					if r.child != nil {
+						r.child.AwaitLog("POSTROUTING")
+						time.Sleep(300 * time.Millisecond) // to refill the gate's rules
+					}
 					in := listen(r, far, to)
 					burst{to: to, flows: 50, packets: 4}.send(r, near)
 					return r.endBefore(in, 200)

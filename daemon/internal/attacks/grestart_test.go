@@ -97,7 +97,7 @@ func TestStopUnderLoad(t *testing.T) {
 		s := r.child.Stop()
 		time.Sleep(50 * time.Millisecond)
 		sent := l.stop()
-		in.await(sent, 500*time.Millisecond)
+		in.await(sent, quiet)
 		o := outcome{statistics: s, clashes: clashes(r, near) - r.clashes, arrivals: in.arrivals(), figures: map[string]float64{}}
 		o.arrived, o.duplicated, o.reordered = count(o.arrivals)
 		o.figures["lost"] = float64(sent - o.arrived)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -191,14 +192,22 @@ func (r *run) daemon(ns *netlab.NetNS, config string) *childtest.Child {
 	return r.child
 }
 
+// quiet is how long nothing comes when all has come that will.
+const quiet = 500 * time.Millisecond
+
 // end waits until as many packets as are expected have arrived or nothing more comes, stops the daemon, and sums up.
 // Waiting for none shows that none comes: what was held is let go at the stop at the latest.
 func (r *run) end(in *sink, expected int) outcome {
 	r.Helper()
-	const quiet = 500 * time.Millisecond
 	in.await(expected, quiet)
 	awaitIdle(r, r.ns)
-	o := outcome{clashes: clashes(r, r.ns) - r.clashes, figures: map[string]float64{}}
+	return r.stop(in, expected)
+}
+
+// stop stops the daemon, whatever waits there, and sums up what came of it.
+func (r *run) stop(in *sink, expected int) outcome {
+	r.Helper()
+	o := outcome{figures: map[string]float64{}}
 	if r.gate != nil {
 		gate := r.gate.Stop()
 		o.statistics = r.child.Stop()
@@ -206,33 +215,71 @@ func (r *run) end(in *sink, expected int) outcome {
 	} else {
 		o.statistics = r.child.Stop()
 	}
-	time.Sleep(20 * time.Millisecond)
+	r.sumUp(&o, in, expected)
+	return o
+}
+
+// sumUp looks at what has come, when nothing waits for a verdict any more.
+func (r *run) sumUp(o *outcome, in *sink, expected int) {
+	r.Helper()
+	awaitIdle(r, r.ns)
+	in.await(expected, quiet)
+	time.Sleep(20 * time.Millisecond) // for what would be too much
+	o.clashes = clashes(r, r.ns) - r.clashes
 	o.arrivals = in.arrivals()
 	o.arrived, o.duplicated, o.reordered = count(o.arrivals)
-	return o
+}
+
+// waiting is how many packets wait in some of a namespace's queues, or in all.
+func waiting(t testing.TB, ns *netlab.NetNS, of ...uint16) (n int) {
+	t.Helper()
+	err := ns.Do(func() error {
+		queues, err := nfq.ReadKernelQueues()
+		for _, q := range queues {
+			if len(of) == 0 || slices.Contains(of, q.Queue) {
+				n += int(q.Queued)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// eventually waits for something.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for until := time.Now().Add(childtest.ReadyWithin); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// awaitQueued waits until so many packets wait in a namespace's queues.
+func awaitQueued(t testing.TB, ns *netlab.NetNS, packets int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d packets in queues", packets), func() bool { return waiting(t, ns) == packets })
 }
 
 // awaitIdle returns when no packet waits in a namespace's queues any more, and has not for a moment: each packet that
 // the gate lets go comes to the next queue in between.
 func awaitIdle(t testing.TB, ns *netlab.NetNS) {
 	t.Helper()
-	const patience, moment = 5 * time.Second, 30 * time.Millisecond
-	for began, busy := time.Now(), time.Now(); time.Since(busy) < moment; time.Sleep(2 * time.Millisecond) {
-		var queues []nfq.KernelQueue
-		err := ns.Do(func() (err error) {
-			queues, err = nfq.ReadKernelQueues()
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, q := range queues {
-			if q.Queued > 0 {
-				busy = time.Now()
-			}
+	const (
+		patience = 20 * time.Second
+		looks    = 15 // and so many times in a row, as who waits for a CPU has not looked
+	)
+	for began, idle := time.Now(), 0; idle < looks; time.Sleep(2 * time.Millisecond) {
+		idle++
+		n := waiting(t, ns)
+		if n > 0 {
+			idle = 0
 		}
 		if time.Since(began) > patience {
-			t.Errorf("packets still wait %v after they were sent: %+v", patience, queues)
+			t.Errorf("%d packets still wait %v after they were sent", n, patience)
 			return
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/netlab"
 )
 
@@ -133,7 +134,6 @@ type sink struct {
 	conns  []*net.UDPConn
 	mu     sync.Mutex
 	all    []arrival
-	last   time.Time // of the latest arrival
 	answer bool
 }
 
@@ -174,7 +174,7 @@ func (s *sink) add(t testing.TB, ns *netlab.NetNS, control func(fd int) error, a
 // take receives from a socket that is there already, such as a sender's that waits for answers.
 func (s *sink) take(t testing.TB, conn *net.UDPConn) {
 	t.Helper()
-	_ = conn.SetReadBuffer(4 << 20) // as much as the system grants
+	childtest.Roomy(t, conn)
 	s.conns = append(s.conns, conn)
 	ended := make(chan struct{})
 	go func() {
@@ -200,7 +200,6 @@ func (s *sink) receive(conn *net.UDPConn) {
 			continue
 		}
 		s.mu.Lock()
-		s.last = now
 		s.all = append(s.all, arrival{
 			flow: binary.BigEndian.Uint32(buf[4:]), number: binary.BigEndian.Uint32(buf[8:]),
 			sent: time.Unix(0, int64(binary.BigEndian.Uint64(buf[16:]))), at: now,
@@ -213,19 +212,37 @@ func (s *sink) receive(conn *net.UDPConn) {
 	}
 }
 
-// await returns when so many packets have arrived, or nothing has for a while.
+// await returns when so many packets have arrived, or nothing has for a while. A test that waits for a CPU meanwhile has
+// not waited for packets, and what waits in a socket has come.
 func (s *sink) await(n int, quiet time.Duration) {
-	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		s.mu.Lock()
-		have, last := len(s.all), s.last
-		s.mu.Unlock()
-		if last.Before(began) {
-			last = began
+	const most = 25 * time.Millisecond // that counts at once
+	had, waited := 0, time.Duration(0)
+	for last := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		now, have := time.Now(), len(s.arrivals())
+		waited += min(now.Sub(last), most)
+		if have != had || s.unread() {
+			waited = 0
 		}
-		if have >= n || time.Since(last) > quiet {
+		last, had = now, have
+		if have >= n || waited > quiet {
 			return
 		}
 	}
+}
+
+// unread reports whether packets wait in a socket.
+func (s *sink) unread() (some bool) {
+	for _, conn := range s.conns {
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			continue
+		}
+		_ = raw.Control(func(fd uintptr) {
+			n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+			some = some || err == nil && n > 0
+		})
+	}
+	return some
 }
 
 // arrivals are what has come so far.

@@ -144,6 +144,16 @@ func (c *Child) Log() string {
 	return strings.Join(c.log, "\n")
 }
 
+// AwaitLog waits until the child has said something.
+func (c *Child) AwaitLog(text string) {
+	c.T.Helper()
+	for until := time.Now().Add(ReadyWithin); !strings.Contains(c.Log(), text); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(until) {
+			c.T.Fatalf("%s has not said %q within %v", c.Cmd.Args[0], text, ReadyWithin)
+		}
+	}
+}
+
 // Kill makes sure that the child is gone.
 func (c *Child) Kill() {
 	_ = c.Cmd.Process.Kill() // it may have ended
