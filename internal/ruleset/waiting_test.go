@@ -14,8 +14,8 @@ import (
 	"verdictd/internal/testkit"
 )
 
-// TestGateDropsNothingThatWaits: connection tracking is active for IPv4 alone, as a firewall for IPv4 makes it, and a gate
-// for IPv4 is made while packets wait in another program's queue. They wait on.
+// TestGateDropsNothingThatWaits: connection tracking is active for IPv4 alone, as a firewall for IPv4 makes it, and a
+// gate for IPv4 is made while packets wait in another program's queue. They wait on.
 func TestGateDropsNothingThatWaits(t *testing.T) {
 	const another, packets = 7, 5
 	ns := onlyIPv4(t)

@@ -212,8 +212,8 @@ func (s *sink) receive(conn *net.UDPConn) {
 	}
 }
 
-// await returns when so many packets have arrived, or nothing has for a while. A test that waits for a CPU meanwhile has
-// not waited for packets, and what waits in a socket has come.
+// await returns when so many packets have arrived, or nothing has for a while. A test that waits for a CPU meanwhile
+// has not waited for packets, and what waits in a socket has come.
 func (s *sink) await(n int, quiet time.Duration) {
 	const most = 25 * time.Millisecond // that counts at once
 	had, waited := 0, time.Duration(0)

@@ -13,8 +13,8 @@ import (
 // roomy is a receive buffer for what comes while the receiver waits for a CPU, in bytes.
 const roomy = 64 << 20
 
-// Roomy makes a socket's receive buffer as large as the system grants: a test process that waits for a CPU loses packets
-// otherwise, and the daemon has not lost them.
+// Roomy makes a socket's receive buffer as large as the system grants: a test process that waits for a CPU loses
+// packets otherwise, and the daemon has not lost them.
 func Roomy(t testing.TB, c *net.UDPConn) {
 	t.Helper()
 	control(t, c, func(fd int) error {

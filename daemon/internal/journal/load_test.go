@@ -77,7 +77,7 @@ func begin(t *testing.T, ns *netlab.NetNS, rate int, fresh bool) *load {
 
 const (
 	burst = 4 // packets that are sent together
-	// underWay are the most that have not come: a machine that is too slow for the rate would have ever more of them wait.
+	// underWay are the most that have not come: on a machine that is too slow for the rate ever more of them would wait.
 	underWay = 20_000
 )
 
@@ -149,7 +149,8 @@ func (l *load) receive() {
 	}
 }
 
-// move calls f, in which flows meet another queue: what is sent before and meanwhile may come behind what is sent later.
+// move calls f, in which flows meet another queue: what is sent before and meanwhile may come behind what is sent
+// later.
 func (l *load) move(f func()) {
 	l.boundary()
 	f()
