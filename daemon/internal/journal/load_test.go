@@ -77,7 +77,7 @@ func begin(t *testing.T, ns *netlab.NetNS, rate int, fresh bool) *load {
 
 const (
 	burst = 4 // packets that are sent together
-	// underWay are the most that have not come: on a machine that is too slow for the rate ever more of them would wait.
+	// underWay are the most that have not come: a machine that is too slow for the rate would have ever more waiting.
 	underWay = 20_000
 )
 
