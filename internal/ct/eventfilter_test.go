@@ -62,9 +62,14 @@ func TestFilterInKernel(t *testing.T) {
 			t.Errorf("%+v: the kernel let %d of %d events pass, want %d", f, len(passed), len(all), len(want))
 			continue
 		}
-		for j := range want {
-			if passed[j] != want[j] {
-				t.Errorf("%+v: passed %+v, want %+v", f, passed[j], want[j])
+		// Their order is not compared: events of two CPUs reach two listeners in either order.
+		left := map[Event]int{}
+		for _, e := range want {
+			left[e]++
+		}
+		for _, e := range passed {
+			if left[e]--; left[e] < 0 {
+				t.Errorf("%+v: passed %+v, which is not wanted", f, e)
 			}
 		}
 		none := f.Zone != nil && *f.Zone == 77 || f.Mark != nil && f.Mark.Value == 0x108

@@ -53,7 +53,7 @@ func conntrackLines(t *testing.T, ns *netlab.NetNS, f func(), want func() int) [
 				t.Fatalf("conntrack ended after %d of %d lines: %s", len(all), n, &remarks)
 			}
 			all = append(all, line)
-		case <-time.After(10 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Fatalf("conntrack wrote %d lines, want %d: %s", len(all), n, &remarks)
 		}
 	}

@@ -65,8 +65,8 @@ func await(t *testing.T, done <-chan counted) counted {
 	select {
 	case got := <-done:
 		return got
-	case <-time.After(10 * time.Second):
-		t.Fatal("Run did not end within 10 s")
+	case <-time.After(20 * time.Second):
+		t.Fatal("Run did not end within 20 s")
 		panic("unreachable")
 	}
 }
@@ -221,12 +221,12 @@ func checkLosses(t *testing.T, counts EventCounts) {
 // waitEmpty waits until the listener has received all there is.
 func waitEmpty(t *testing.T, l *Listener) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if memory(t, l).Used == 0 {
 			return
 		}
 	}
-	t.Fatal("the receive buffer was not emptied within 10 s")
+	t.Fatal("the receive buffer was not emptied within 20 s")
 }
 
 func memory(t *testing.T, l *Listener) nfnl.Memory {

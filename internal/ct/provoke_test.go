@@ -56,7 +56,7 @@ func provoke(t *testing.T, flows, packets int) {
 // receiveAll takes so many packets.
 func receiveAll(t *testing.T, receiver *net.UDPConn, packets int) {
 	t.Helper()
-	if err := receiver.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := receiver.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range packets {

@@ -49,8 +49,8 @@ func TestResyncAfterLoss(t *testing.T) {
 		if n != flows {
 			t.Errorf("%d entries were read, want %d", n, flows)
 		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("the table was not read within 10 s")
+	case <-time.After(20 * time.Second):
+		t.Fatal("the table was not read within 20 s")
 	}
 	cancel()
 	got := await(t, done)
