@@ -101,7 +101,7 @@ func look(t *testing.T, page string, dark bool) (f found) {
 	if dark {
 		scheme = 0
 	}
-	const within = time.Minute // on a machine that has other things to do
+	const within = 5 * time.Minute // on a machine that has other things to do
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	browser := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",

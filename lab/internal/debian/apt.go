@@ -77,6 +77,7 @@ APT::Architecture "amd64";
 APT::Architectures "amd64";
 APT::Sandbox::User "root";
 Acquire::Languages "none";
+Acquire::Retries "5";
 `, dir)
 	for name, text := range map[string]string{"apt.conf": conf.String(), "sources.list": sources(mirror, suite, key),
 		"status": ""} {

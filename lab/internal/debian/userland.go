@@ -75,7 +75,8 @@ func makeUserland(ctx context.Context, dir, name, suite, mirror string) (err err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	made := filepath.Join(work, "userland.tar")
-	args := []string{"--quiet", "--variant=custom", "--architectures=amd64", "--include=" + strings.Join(userland, ",")}
+	args := []string{"--quiet", "--variant=custom", "--architectures=amd64", `--aptopt=Acquire::Retries "5"`,
+		"--include=" + strings.Join(userland, ",")}
 	for _, pattern := range unneeded {
 		args = append(args, "--dpkgopt=path-exclude="+pattern)
 	}
