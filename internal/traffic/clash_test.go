@@ -181,7 +181,7 @@ func TestCompleteRunsEndEarly(t *testing.T) {
 func udpClashOver(path string) UDPClashConfig {
 	return UDPClashConfig{
 		Target: netip.MustParseAddr("127.0.0.1"), Port: 9999, SenderNetns: path, ReceiverNetns: path,
-		Flows: 5, FlowTimeout: 10 * time.Second, Timeout: 30 * time.Second,
+		Flows: 5, FlowTimeout: 10 * time.Second, Timeout: 5 * time.Minute,
 	}
 }
 

@@ -98,7 +98,7 @@ func TestFloodValidate(t *testing.T) {
 func floodOver(ns *netlab.NetNS, target string) FloodConfig {
 	cfg := DefaultFlood()
 	cfg.Target, cfg.SenderNetns, cfg.ReceiverNetns = netip.MustParseAddr(target), ns.Path(), ns.Path()
-	cfg.Packets, cfg.Timeout, cfg.Linger = 20_000, 60*time.Second, 2*time.Second
+	cfg.Packets, cfg.Timeout, cfg.Linger = 20_000, 5*time.Minute, 2*time.Second
 	return cfg
 }
 

@@ -32,7 +32,7 @@ func overLoopback(ns *netlab.NetNS, target string) ClashConfig {
 	cfg := DefaultClash()
 	cfg.Target = netip.MustParseAddr(target)
 	cfg.SenderNetns, cfg.ReceiverNetns = ns.Path(), ns.Path()
-	cfg.Flows, cfg.Seed, cfg.Timeout = 500, 1, 30*time.Second
+	cfg.Flows, cfg.Seed, cfg.Timeout = 500, 1, 5*time.Minute
 	// A busy machine may stall a thread for longer than the default.
 	cfg.FlowTimeout = 2 * time.Second
 	return cfg
@@ -284,7 +284,7 @@ func TestTinyBufferIsTheReceiversLoss(t *testing.T) {
 func TestRunsEndEarly(t *testing.T) {
 	slow := func(t *testing.T) ClashConfig {
 		cfg := overLoopback(testkit.Namespace(t), "127.0.0.1")
-		cfg.Pace, cfg.Linger = Pace{100}, 10*time.Millisecond
+		cfg.Flows, cfg.Pace, cfg.Linger = 3000, Pace{100}, 10*time.Millisecond
 		return cfg
 	}
 	check := func(t *testing.T, res *ClashResult, err, want error) {
@@ -301,7 +301,7 @@ func TestRunsEndEarly(t *testing.T) {
 	}
 	t.Run("timeout", func(t *testing.T) {
 		cfg := slow(t)
-		cfg.Timeout = time.Second // of the five that all flows take
+		cfg.Timeout = time.Second // of the thirty that all flows take
 		start := time.Now()
 		res, err := RunClash(context.Background(), cfg, nil)
 		check(t, res, err, ErrTimedOut)
