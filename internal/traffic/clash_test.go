@@ -159,10 +159,13 @@ func TestEchoRequestIsCutOut(t *testing.T) {
 }
 
 func TestCompleteRunsEndEarly(t *testing.T) {
+	asked := 0
 	for want, change := range map[Ended]func(*ClashConfig){
 		EndedFlows:    func(c *ClashConfig) { c.Flows = 3 },
-		EndedDuration: func(c *ClashConfig) { c.Duration = 200 * time.Millisecond },
-		EndedEnough:   func(c *ClashConfig) { c.Enough = func() bool { return true } },
+		EndedDuration: func(c *ClashConfig) { c.Duration = time.Second },
+		EndedEnough: func(c *ClashConfig) {
+			c.Enough = func() bool { asked++; return asked > 10 } // it is asked ten times a second
+		},
 	} {
 		cfg := overLoopback(testkit.Namespace(t), "127.0.0.1")
 		cfg.Flows, cfg.Pace = 5000, Pace{Rate: 100}
