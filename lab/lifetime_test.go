@@ -127,7 +127,7 @@ func TestKilledLabTakesAllWithIt(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("a killed lab ended well")
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		left := 0
 		for _, pid := range children {
 			if fakes.Alive(pid) {

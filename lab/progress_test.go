@@ -64,7 +64,7 @@ func TestKernelRunSaysHowFarItIs(t *testing.T) {
 // await waits for a text on the screen.
 func await(t *testing.T, shown func() string, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(shown(), want); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(shown(), want); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %q on the screen: %q", want, shown())
 		}

@@ -60,7 +60,7 @@ func TestReadCPUOfKernel(t *testing.T) {
 	}
 	const atLeast = 20 * time.Millisecond
 	var spent time.Duration
-	for deadline := time.Now().Add(10 * time.Second); spent < atLeast; {
+	for deadline := time.Now().Add(time.Minute); spent < atLeast; {
 		after, err := ReadCPU("/proc", os.Getpid())
 		if err != nil {
 			t.Fatal(err)

@@ -146,7 +146,7 @@ func TestCancelledRunLeavesNoProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		// An orphan that was killed is there until its new parent has looked at it.
-		for deadline := time.Now().Add(10 * time.Second); running(pid); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); running(pid); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("process %d (%s) still runs", pid, name)
 			}
@@ -194,7 +194,7 @@ func TestGuest(t *testing.T) {
 	}
 	c := Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"},
 		Command: []string{testInit, "inside", "report"}, Env: []string{"LAB_TEST=set"},
-		Files: []File{{Host: data, Guest: "/data"}}, Timeout: 3 * time.Minute}
+		Files: []File{{Host: data, Guest: "/data"}}, Timeout: 10 * time.Minute}
 	if c.Modules = ModulesOf(c.Kernel); c.Modules == "" {
 		t.Fatalf("%s has no modules beside it", c.Kernel)
 	}
@@ -224,7 +224,7 @@ func TestGuest(t *testing.T) {
 
 func TestGuestPanics(t *testing.T) {
 	r, err := Run(t.Context(), Config{Kernel: testKernel(t), InitPath: testInit, InitArgs: []string{"guest"},
-		Command: []string{testInit, "inside", "panic"}, Timeout: 3 * time.Minute})
+		Command: []string{testInit, "inside", "panic"}, Timeout: 10 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

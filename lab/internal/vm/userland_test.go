@@ -90,7 +90,7 @@ func TestSystem(t *testing.T) {
 			&tar.Header{Name: "./bin", Typeflag: tar.TypeSymlink, Linkname: "usr/bin"},
 			&tar.Header{Name: "./sbin", Typeflag: tar.TypeSymlink, Linkname: "usr/bin"},
 			&tar.Header{Name: "./usr/bin/system", Typeflag: tar.TypeReg, Mode: 0o755, Linkname: self}),
-		Command: []string{testInit, "inside", "system"}, Timeout: 2 * time.Minute,
+		Command: []string{testInit, "inside", "system"}, Timeout: 10 * time.Minute,
 	}
 	result, err := Run(t.Context(), c)
 	if err != nil {
