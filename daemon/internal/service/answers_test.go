@@ -108,7 +108,7 @@ func (r *reloadable) rewritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Signal(unix.SIGUSR1)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(r.File); err == nil {
 			return
 		}

@@ -10,11 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/nftables"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/config"
 	"verdictd/internal/ct"
 	"verdictd/internal/netlab"
@@ -69,7 +72,7 @@ func launch(t *testing.T, ns *netlab.NetNS, cfg *config.Config, run func(context
 		r.ended <- ns.Do(func() error { return run(ctx, slog.New(slog.NewTextHandler(r.said, nil))) })
 	}()
 	b := make([]byte, 1000)
-	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(childtest.ReadyWithin)); err != nil {
 		t.Fatal(err)
 	}
 	for said := ""; said != "READY=1"; {
@@ -115,7 +118,8 @@ func testConfig() *config.Config {
 }
 
 // burst sends n flows of 4 packets each over lo, one each millisecond, and
-// returns how many arrived: when all have, or when it was quiet for a second.
+// returns how many arrived: when all have, or when it was quiet for a second in which
+// nothing waited in queues.
 func burst(t *testing.T, address netip.Addr, n int) (arrived int) {
 	t.Helper()
 	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, port))
@@ -124,8 +128,9 @@ func burst(t *testing.T, address netip.Addr, n int) (arrived int) {
 		t.Fatal(err)
 	}
 	defer func() { _ = in.Close() }()
-	received := make(chan int)
-	go func() { received <- receive(in, 4*n) }()
+	childtest.Roomy(t, in)
+	var got atomic.Int64
+	go receive(in, &got)
 	for range n {
 		out, err := net.DialUDP("udp", nil, to)
 		if err != nil {
@@ -139,19 +144,48 @@ func burst(t *testing.T, address netip.Addr, n int) (arrived int) {
 		_ = out.Close()
 		time.Sleep(time.Millisecond)
 	}
-	return <-received
+	settle(t, &got, 4*n)
+	if lost := childtest.Overflowed(t, in); lost > 0 {
+		t.Errorf("%d packets came that found no room in the test's socket", lost)
+	}
+	return int(got.Load())
 }
 
-func receive(in *net.UDPConn, most int) (arrived int) {
-	b := make([]byte, 100)
-	for arrived < most {
-		_ = in.SetReadDeadline(time.Now().Add(time.Second))
+func receive(in *net.UDPConn, got *atomic.Int64) {
+	for b := make([]byte, 100); ; got.Add(1) {
 		if _, err := in.Read(b); err != nil {
-			break
+			return // it is closed
 		}
-		arrived++
 	}
-	return arrived
+}
+
+// settle returns when so many packets have come, or none for a second in which nothing
+// waited in queues of the thread's namespace.
+func settle(t *testing.T, got *atomic.Int64, most int) {
+	t.Helper()
+	const looks = 100 // each 10 ms, as who waits for a CPU has not waited for packets
+	had, quiet := int64(-1), 0
+	for until := time.Now().Add(time.Minute); quiet < looks && had < int64(most); time.Sleep(10 * time.Millisecond) {
+		now := got.Load()
+		if quiet++; now != had || waiting(t) {
+			quiet = 0
+		}
+		had = now
+		if time.Now().After(until) {
+			t.Errorf("%d of %d packets have come, and others still wait", now, most)
+			return
+		}
+	}
+}
+
+// waiting reports whether packets wait in queues of the thread's namespace.
+func waiting(t *testing.T) bool {
+	t.Helper()
+	queues, err := nfq.ReadKernelQueues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(queues, func(q nfq.KernelQueue) bool { return q.Queued > 0 })
 }
 
 // clashes is how many clashes the namespace's conntrack has had.
@@ -185,8 +219,8 @@ func TestGuard(t *testing.T) {
 						ns := testkit.Namespace(t)
 						cfg := testConfig()
 						cfg.Backend, cfg.Rules.Placement, cfg.Guard.Mode = backend, placement, mode
-						// Long enough for a flow's four packets to arrive in it.
-						cfg.Analysis = config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: time.Millisecond, Per: vocabulary.PerFlow}
+						// Long enough for a flow's four packets to arrive in it, and most flows' on a busy machine.
+						cfg.Analysis = config.Analysis{Distribution: vocabulary.DistributionFixed, Delay: 3 * time.Millisecond, Per: vocabulary.PerFlow}
 						d := start(t, ns, cfg)
 						arrived := burst(t, address, flows)
 						s := d.stop()
@@ -200,13 +234,12 @@ func TestGuard(t *testing.T) {
 						}
 						switch mode {
 						case vocabulary.GuardOff:
-							if arrived != 4*flows || counted && clashed < flows {
-								t.Errorf("%d of %d arrived, %d clashes; want all, and at least a clash a flow", arrived, 4*flows, clashed)
+							if arrived != 4*flows || counted && clashed < flows/2 {
+								t.Errorf("%d of %d arrived, %d clashes; want all, and at least %d", arrived, 4*flows, clashed, flows/2)
 							}
 						case vocabulary.GuardHold:
 							if arrived != 4*flows || clashed != 0 || s.Gate.Total.Held == 0 || s.Gate.Total.Expired+s.Gate.Total.Unguarded != 0 {
-								t.Errorf("%d of %d arrived, %d clashes, %d held, %d expired; want all, none, some, none",
-									arrived, 4*flows, clashed, s.Gate.Total.Held, s.Gate.Total.Expired)
+								t.Errorf("%d of %d arrived, %d clashes; want all, none, some held and none expired: %+v", arrived, 4*flows, clashed, s.Gate.Total)
 							}
 						case vocabulary.GuardDrop:
 							dropped := s.Gate.Total.Dropped
@@ -250,7 +283,7 @@ func TestStopLosesNothing(t *testing.T) {
 	go func() {
 		_ = ns.Do(func() error { counted <- burst(t, netip.MustParseAddr("127.0.0.1"), 500); return nil })
 	}()
-	for until := time.Now().Add(5 * time.Second); judged(t) < 100 && time.Now().Before(until); {
+	for until := time.Now().Add(20 * time.Second); judged(t) < 100 && time.Now().Before(until); {
 		time.Sleep(time.Millisecond)
 	}
 	go func() { stopped <- d.stop() }()

@@ -131,7 +131,7 @@ func TestFlushedRuleset(t *testing.T) {
 	activateConntrack(t)
 	queueChain(t, "foreign", nftables.ChainHookOutput, -150, foreign)
 	g.said.await(t, "are put back")
-	for until := time.Now().Add(5 * time.Second); !asksConntrack(gateText(t, ns)) && time.Now().Before(until); {
+	for until := time.Now().Add(20 * time.Second); !asksConntrack(gateText(t, ns)) && time.Now().Before(until); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	guarded(t, 10)

@@ -34,7 +34,7 @@ func (l *log) String() string {
 // Rules of legacy tables are looked at every two seconds.
 func (l *log) await(t *testing.T, words ...string) {
 	t.Helper()
-	const patience = 5 * time.Second
+	const patience = 20 * time.Second
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
 		if l.has(words...) {
 			return

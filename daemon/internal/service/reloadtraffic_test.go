@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,18 +110,10 @@ func reloadsAt(t *testing.T, port uint16, times int, shapes []string, policy str
 	r := newReloadable(t, local, "run", shapes[0])
 	to := netip.AddrPortFrom(testkit.RemoteIPv4.Addr(), port)
 	in := listen(t, remote, to)
-	option(t, in, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20) // the machine may be busy with other tests
-	end, out, received := make(chan struct{}), make(chan int), make(chan int)
+	end, out := make(chan struct{}), make(chan int)
 	go func() { out <- sendFlows(t, local, to, end) }()
-	go func() {
-		n, buffer := 0, make([]byte, 100)
-		for ; ; n++ {
-			if _, err := in.Read(buffer); err != nil {
-				received <- n
-				return
-			}
-		}
-	}()
+	var received atomic.Int64
+	go receive(in, &received)
 	for i := range times {
 		shape := shapes[(i+1)%len(shapes)] + fmt.Sprintf("analysis: {max: %dms}\n", i+1)
 		if policy == "" {
@@ -138,12 +131,9 @@ func reloadsAt(t *testing.T, port uint16, times int, shapes []string, policy str
 	}
 	close(end)
 	sent = <-out
-	if err := in.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	got = <-received
+	settle(t, &received, sent)
 	s = r.status()
-	return sent, got, s, r.Stop()
+	return sent, int(received.Load()), s, r.Stop()
 }
 
 // sendFlows sends flows of 40 packets, 4 at once, until the end.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/config"
 	"verdictd/internal/netlab"
 	"verdictd/internal/statistics"
@@ -123,6 +124,7 @@ func listen(t *testing.T, ns *netlab.NetNS, address netip.AddrPort) *net.UDPConn
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
+	childtest.Roomy(t, c)
 	return c
 }
 
@@ -157,7 +159,7 @@ func want(t *testing.T, c *net.UDPConn, payloads ...string) (sender netip.AddrPo
 	t.Helper()
 	b := make([]byte, 65536)
 	for i := 0; ; i++ {
-		quiet := 2 * time.Second
+		quiet := 20 * time.Second // on a busy machine
 		if i >= len(payloads) {
 			quiet = 50 * time.Millisecond // nothing more must come
 		}

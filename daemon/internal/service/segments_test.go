@@ -118,7 +118,7 @@ func segments(t *testing.T, out *net.UDPConn) (payloads []string) {
 // was not).
 func together(t *testing.T, in *net.UDPConn) (text string, size int) {
 	t.Helper()
-	if err := in.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := in.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	b, control := make([]byte, 65536), make([]byte, 200)

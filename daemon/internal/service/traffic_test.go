@@ -151,7 +151,7 @@ func TestICMPErrorsReachTheSender(t *testing.T) {
 		out := r.dial(to) // nobody listens there
 		for _, payload := range []string{"first", "second"} {
 			write(t, out, payload)
-			if err := out.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			if err := out.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := out.Read(make([]byte, 10)); !errors.Is(err, unix.ECONNREFUSED) {
@@ -245,13 +245,13 @@ func TestFirstPacketsDropped(t *testing.T) {
 // TestStopWhileFirstPacketsAreDropped: what is held then is known to wait for a packet
 // that is gone, as ever.
 func TestStopWhileFirstPacketsAreDropped(t *testing.T) {
-	r := newRig(t, vocabulary.GuardHold, nil)
+	r := newRig(t, vocabulary.GuardHold, func(c *config.Config) { c.Analysis = perFlow(300 * time.Millisecond) })
 	filter(t, nftables.ChainHookPostrouting,
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
 		&expr.Verdict{Kind: expr.VerdictDrop})
 	write(t, r.dial(remotes["IPv4"]), "one", "two", "three")
-	time.Sleep(5 * time.Millisecond) // shorter than the analysis
+	time.Sleep(100 * time.Millisecond) // shorter than the analysis
 	if s := r.done(1); s.Gate.Total.Gone != 2 {
 		t.Errorf("gate: %+v; want two to be let go for one that is gone", s.Gate.Total)
 	}
@@ -327,7 +327,7 @@ func TestMarksAndRoutesStay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(30 * time.Millisecond) // far longer than the analysis
+		eventually(t, "verdicts", func() bool { return judged(t) == sent })
 		s := r.done(1)
 		rules, err := (&nftables.Conn{}).GetRules(chain.Table, chain)
 		if err != nil {
