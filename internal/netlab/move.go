@@ -34,6 +34,15 @@ func Move(nameOrPath string) error {
 	return fmt.Errorf("execute %s in network namespace %s: %w", program, nameOrPath, unix.Exec(program, os.Args, os.Environ()))
 }
 
+// Number is that of the calling thread's namespace, as lsns(8) shows it; 0: it is not known.
+func Number() uint64 {
+	here, err := namespaceOf("/proc/thread-self/ns/net")
+	if err != nil {
+		return 0
+	}
+	return here.inode
+}
+
 // Here reports whether the namespace at path is the calling thread's.
 func Here(path string) bool {
 	there, err := namespaceOf(path)

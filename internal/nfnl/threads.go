@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,8 @@ var processors sync.Mutex
 // who sets GOMAXPROCS in the environment is obeyed; threads then share what there is: see
 // Turn.
 func AddThreads(n int) (ended func()) {
-	if os.Getenv("GOMAXPROCS") != "" {
+	// As the runtime reads it: what is no such number is nothing to it (runtime.schedinit).
+	if set, err := strconv.Atoi(os.Getenv("GOMAXPROCS")); err == nil && set > 0 {
 		share(n)
 		return func() { share(-n) }
 	}

@@ -18,6 +18,8 @@ type Plan struct {
 	// FirstQueue and Queues are those of the verdicts; the daemon's others are its gate's.
 	FirstQueue uint16 `json:"first_queue"`
 	Queues     int    `json:"queues"`
+	// NetNS is the number of the daemon's network namespace; 0: whoever carries the plan out is in it.
+	NetNS uint64 `json:"netns,omitempty"`
 }
 
 // String is the plan in one line, for Parse.

@@ -30,7 +30,14 @@ import (
 //
 // With drop, the rules stay: they have no `bypass`, unless the configuration says so, and what waits is dropped as its
 // queues end.
+//
+// Without sockets that is in the caller's network namespace. Errors: that the daemon was in another one, or that another
+// daemon has the table, whose rules they are then. Nothing is changed.
 func Release(p Plan, sockets []*os.File, log *slog.Logger) error {
+	if len(sockets) == 0 && p.NetNS != 0 && p.NetNS != netlab.Number() {
+		return fmt.Errorf("the daemon was in network namespace net:[%d], and this is net:[%d]: nothing is decided for packets; "+
+			"give `verdictd release` the daemon's --netns, in a unit by ExecStopPost=", p.NetNS, netlab.Number())
+	}
 	if p.OnFailure == vocabulary.FailDrop {
 		// In the caller's namespace; in another one it is not known.
 		if there, err := ruleset.Exists(p.Table); err == nil && !there && len(sockets) == 0 {
@@ -42,7 +49,12 @@ func Release(p Plan, sockets []*os.File, log *slog.Logger) error {
 	sockets = slices.DeleteFunc(slices.Clone(sockets), func(s *os.File) bool { return !nfq.IsSocket(int(s.Fd())) })
 	accept := func() error { return p.accept(sockets, log) }
 	if len(sockets) == 0 {
-		return accept()
+		// Somebody may have started another daemon by hand, or given two units one table.
+		claimed, err := guard.Claim(p.Table)
+		if err != nil {
+			return err
+		}
+		return errors.Join(accept(), claimed.Close())
 	}
 	// Which namespace the daemon worked in, its sockets tell; the caller may be in another one.
 	number, err := unix.IoctlRetInt(int(sockets[0].Fd()), unix.SIOCGSKNS)

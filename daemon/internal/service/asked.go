@@ -6,11 +6,10 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"verdictd/daemon/internal/audit"
 	"verdictd/daemon/internal/control"
 	"verdictd/internal/config"
+	"verdictd/internal/netlab"
 	"verdictd/internal/vocabulary"
 )
 
@@ -75,7 +74,7 @@ func (a *asked) Audit(ctx context.Context) (report *audit.Report, err error) {
 		s := a.life()
 		answer, machine := s.auditNow(ctx)
 		machine.Daemons = []audit.Daemon{{
-			Command: s.command, PID: os.Getpid(), NetNS: netns(), Guard: string(s.keeper.Mode()), Queues: s.guarded(),
+			Command: s.command, PID: os.Getpid(), NetNS: netlab.Number(), Guard: string(s.keeper.Mode()), Queues: s.guarded(),
 			Verdict: answer.Verdict, Answer: answer.Sentence,
 		}}
 		report = audit.NewReport(a.Version, machine)
@@ -92,7 +91,7 @@ func (a *asked) Reload(ctx context.Context) (*control.Reload, error) {
 // tell fills in what belongs to the life's goroutine.
 func (s *service) tell(st *control.Status) {
 	st.State, _ = s.state.Load().(control.State)
-	st.NetNS = netns()
+	st.NetNS = netlab.Number()
 	st.Configuration = control.Configuration{File: s.File, Read: s.read, OnDisk: s.onDisk()}
 	g := s.keeper.State()
 	st.Guard = control.Guard{
@@ -161,13 +160,4 @@ func (s *service) guarded() (queues []uint16) {
 		queues = append(queues, s.cfg.Queues.First+uint16(i))
 	}
 	return queues
-}
-
-// netns is the number of the calling thread's network namespace; 0: it is not known.
-func netns() uint64 {
-	var st unix.Stat_t
-	if unix.Stat("/proc/thread-self/ns/net", &st) != nil {
-		return 0
-	}
-	return st.Ino
 }

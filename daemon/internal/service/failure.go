@@ -4,6 +4,7 @@ import (
 	"verdictd/daemon/internal/failure"
 	"verdictd/daemon/internal/supervise"
 	"verdictd/internal/config"
+	"verdictd/internal/netlab"
 	"verdictd/internal/vocabulary"
 )
 
@@ -26,6 +27,7 @@ func (s *service) tellFailure() {
 	if s.command == "guard" {
 		p = guardFailurePlan(s.cfg)
 	}
+	p.NetNS = netlab.Number()
 	s.notify(supervise.FailureKey + "=" + p.String())
 	if err := failure.Remember(p); err != nil {
 		s.Log.Warn("a unit's `verdictd release` does not know what to do", "error", err)

@@ -115,7 +115,8 @@ func (s *service) judge(j *judging) error {
 	}
 	if both != j.attached {
 		if err := s.engine.Attach(j.attached); err != nil {
-			return errors.Join(err, s.engine.Judge(before.Judgement)) // who has more than it looks at is right, too
+			// Some queues may bring less already: the judgement before would have their packets copied again for ever.
+			return errors.Join(err, s.engine.Attach(both), s.engine.Judge(before.Judgement))
 		}
 	}
 	s.judging = j
