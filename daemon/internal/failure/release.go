@@ -31,8 +31,8 @@ import (
 // With drop, the rules stay: they have no `bypass`, unless the configuration says so, and what waits is dropped as its
 // queues end.
 //
-// Without sockets that is in the caller's network namespace. Errors: that the daemon was in another one, or that another
-// daemon has the table, whose rules they are then. Nothing is changed.
+// Without sockets that is in the caller's network namespace. Errors: that the daemon was in another one, or that
+// another daemon has the table, whose rules they are then. Nothing is changed.
 func Release(p Plan, sockets []*os.File, log *slog.Logger) error {
 	if len(sockets) == 0 && p.NetNS != 0 && p.NetNS != netlab.Number() {
 		return fmt.Errorf("the daemon was in network namespace net:[%d], and this is net:[%d]: nothing is decided for packets; "+

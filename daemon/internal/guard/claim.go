@@ -68,8 +68,8 @@ func claimCounts(name string) (counts bool, err error) {
 // maxGroups is how many a process may have (NGROUPS_MAX).
 const maxGroups = 1 << 16
 
-// peerGroups are the further groups of who listens at a socket's other end, when it began to (SO_PEERGROUPS, Linux 4.13);
-// none where the kernel does not tell.
+// peerGroups are the further groups of who listens at a socket's other end, when it began to (SO_PEERGROUPS,
+// Linux 4.13); none where the kernel does not tell.
 func peerGroups(fd int) []uint32 {
 	groups := make([]uint32, maxGroups)
 	length := uint32(4 * maxGroups)
