@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/internal/testkit"
 )
 
@@ -27,16 +28,15 @@ type pinger struct {
 	sent  []time.Time // by number
 	took  []time.Duration
 	end   chan struct{}
-	ended sync.WaitGroup
+	// Whoever sends, and whoever receives.
+	sending, receiving sync.WaitGroup
 }
 
 // ping begins to send a question each interval.
 func ping(t *testing.T, interval time.Duration) *pinger {
 	t.Helper()
 	p := &pinger{t: t, in: listen(t, 53), out: dial(t, "udp4", 53), end: make(chan struct{})}
-	if err := p.in.SetReadBuffer(4 << 20); err != nil {
-		t.Fatal(err)
-	}
+	childtest.Roomy(t, p.in)
 	raw, err := p.in.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -46,8 +46,8 @@ func ping(t *testing.T, interval time.Duration) *pinger {
 	}); errors.Join(e, err) != nil {
 		t.Fatal(e, err)
 	}
-	p.ended.Go(func() { p.send(interval) })
-	p.ended.Go(p.receive)
+	p.sending.Go(func() { p.send(interval) })
+	p.receiving.Go(p.receive)
 	return p
 }
 
@@ -119,6 +119,7 @@ func (p *pinger) since() []time.Duration {
 func (p *pinger) stop(came int) (lost int) {
 	p.t.Helper()
 	close(p.end)
+	p.sending.Wait() // or one more is sent when all have come
 	await(p.t, "all packets", func() bool {
 		came += len(p.since())
 		p.mutex.Lock()
@@ -126,7 +127,7 @@ func (p *pinger) stop(came int) (lost int) {
 		return came >= len(p.sent)
 	})
 	_ = p.in.Close()
-	p.ended.Wait()
+	p.receiving.Wait()
 	return len(p.sent) - came
 }
 

@@ -159,12 +159,12 @@ func burst(t *testing.T, ns *netlab.NetNS, flows int) (arrived, reordered int) {
 	return arrived, reordered
 }
 
-// receive takes up to n packets, until it was quiet for a second.
+// receive takes up to n packets, until it was quiet for some seconds, as on a busy machine.
 func receive(in *net.UDPConn, n int) (arrived, reordered int) {
 	last := map[int]int{}
 	b := make([]byte, 100)
 	for arrived < n {
-		_ = in.SetReadDeadline(time.Now().Add(time.Second))
+		_ = in.SetReadDeadline(time.Now().Add(5 * time.Second))
 		k, err := in.Read(b)
 		if err != nil {
 			break

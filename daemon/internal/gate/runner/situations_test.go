@@ -68,12 +68,28 @@ func write(t *testing.T, c *net.UDPConn, payloads ...string) {
 	}
 }
 
-// want receives these payloads in order, each within two seconds.
+// patience is for what must come, on a busy machine.
+const patience = 20 * time.Second
+
+// await waits until something is so.
+func await(is func() bool) bool {
+	for until := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			return false
+		}
+	}
+	return true
+}
+
+// patiently has a gate hold packets for longer than anything takes on a busy machine.
+func patiently(c *runner.Config) { c.Table.Hold, c.Table.HoldLimit = patience, 2*patience }
+
+// want receives these payloads in order.
 func want(t *testing.T, c *net.UDPConn, payloads ...string) {
 	t.Helper()
 	b := make([]byte, 100)
 	for _, p := range payloads {
-		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		n, err := c.Read(b)
 		if err != nil {
 			t.Errorf("waiting for %q: %v", p, err)
@@ -91,7 +107,7 @@ func TestWorkersSeeBothDirections(t *testing.T) {
 	ns := testkit.Namespace(t)
 	command(t, ns, queueRule)
 	slow(t, ns, 5, 300*time.Microsecond)
-	g, rules := open(t, ns, func(c *runner.Config) { c.Queues = 4 })
+	g, rules := open(t, ns, func(c *runner.Config) { c.Queues = 4; patiently(c) })
 	const flows = 40
 	sent := []string{"1", "2", "3"}
 	var group sync.WaitGroup
@@ -128,7 +144,8 @@ func TestWorkersSeeBothDirections(t *testing.T) {
 func TestBaseChainDeleted(t *testing.T) {
 	ns := testkit.Namespace(t)
 	command(t, ns, queueRule)
-	slow(t, ns, 5, 50*time.Millisecond)
+	deleted := make(chan struct{})
+	serve(t, ns, 5, func(*nfq.Packet) nfq.Verdict { <-deleted; return nfq.Accept }, nil)
 	other := &nftables.Table{Family: nftables.TableFamilyINet, Name: "other"}
 	if err := ns.Do(func() error {
 		conn := &nftables.Conn{}
@@ -138,24 +155,25 @@ func TestBaseChainDeleted(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	g, rules := open(t, ns, nil)
+	g, rules := open(t, ns, patiently)
 	in, out := udp(t, ns, "127.0.0.1:5300", "127.0.0.1:5301"), udp(t, ns, "127.0.0.1:5301", "127.0.0.1:5300")
 	write(t, out, "1", "2", "3", "4")
-	time.Sleep(10 * time.Millisecond)
-	if n := g.Held(); n != 3 {
-		t.Errorf("%d packets are held, want 3", n)
+	if !await(func() bool { return g.Held() == 3 }) {
+		t.Errorf("%d packets are held, want 3", g.Held())
 	}
-	if err := ns.Do(func() error {
+	err := ns.Do(func() error {
 		conn := &nftables.Conn{}
 		conn.DelTable(other)
 		return conn.Flush()
-	}); err != nil {
+	})
+	close(deleted)
+	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
 	write(t, out, "5", "6")
 	want(t, in, "5", "6")
-	if took := time.Since(began); took > 900*time.Millisecond { // guard.hold is a second
+	if took := time.Since(began); took > patience/2 {
 		t.Errorf("packets waited %v for others that the kernel had dropped", took)
 	}
 	n := clashes(t, ns)
@@ -176,14 +194,21 @@ func TestEngineTellsOfDrops(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ns := testkit.Namespace(t)
 			command(t, ns, queueRule)
-			g, rules := open(t, ns, func(c *runner.Config) { c.Own = func(queue uint16) (uint32, bool) { return 0, queue == 5 } })
+			g, rules := open(t, ns, func(c *runner.Config) {
+				patiently(c)
+				c.Own = func(queue uint16) (uint32, bool) { return 0, queue == 5 }
+			})
 			hints := g.Hints()
 			if hints.Wanted() {
 				t.Error("hints are wanted though nothing is held")
 			}
 			var view packet.View
+			others := 4
 			serve(t, ns, 5, func(p *nfq.Packet) nfq.Verdict {
-				time.Sleep(20 * time.Millisecond) // in which the others come
+				others--
+				if !await(func() bool { return g.Held() == others }) {
+					t.Errorf("%d packets are held, want %d", g.Held(), others)
+				}
 				if err := view.Decode(p.Payload); err != nil || len(p.Payload) > 100 {
 					return nfq.Accept
 				}
