@@ -70,16 +70,30 @@ demo: build references ## See the clashes, and the guard preventing them, on thi
 # count allocations or instructions are built without it. It has each program sleep for a second
 # as it exits, and there are hundreds, as tests start themselves as children.
 # VERDICTD_REQUIRE_KERNEL=1 in the environment turns what a machine without
-# namespaces skips into failures.
+# namespaces skips into failures. Allocations and instructions are those of what is shipped, so they are counted in what
+# the profile made of it: one that fits the code no more has more instructions.
 PACKAGES ?= ./...
 .PHONY: test
 test: ## Run all tests under the race detector, those of the kernel in namespaces of their own
-	GORACE="atexit_sleep_ms=0 $${GORACE:-}" CGO_ENABLED=1 $(GO) test -race -timeout 30m $(TEST) $(PACKAGES)
-	$(if $(ALLOCATING),$(GO) test -run 'Alloc|Instructions' $(TEST) $(ALLOCATING))
+	GORACE="atexit_sleep_ms=0 $${GORACE:-}" CGO_ENABLED=1 $(GO) test -race -pgo=off -timeout 30m $(TEST) $(PACKAGES)
+	$(if $(ALLOCATING),$(GO) test -pgo=$(PROFILE) -run 'Alloc|Instructions' $(TEST) $(ALLOCATING))
 
 .PHONY: instructions
 instructions: ## Write down how many instructions a packet takes, which the tests hold; for a change that is worth it
-	VERDICTD_WRITE_INSTRUCTIONS=1 $(GO) test -count=1 -run TestInstructions ./daemon/internal/engine
+	VERDICTD_WRITE_INSTRUCTIONS=1 $(GO) test -pgo=$(PROFILE) -count=1 -run TestInstructions ./daemon/internal/engine
+
+# What go build tells the compiler of bin/verdictd: the ways that packets take, as benchmarks walk them without a kernel.
+PROFILE := $(CURDIR)/daemon/default.pgo
+PROFILED = Batch:internal/nfq Handle/accept:daemon/internal/engine Handle/drop$$:daemon/internal/engine \
+	Decide/rules=100$$:daemon/internal/policy Find:daemon/internal/sets Table:daemon/internal/gate Key:internal/packet \
+	Fingerprint:internal/packet Packets:daemon/internal/names/flows
+.PHONY: profile
+profile: ## Write daemon/default.pgo again, by which bin/verdictd is compiled; when a packet's way has changed
+	@rm -rf bin/profile; mkdir -p bin/profile
+	n=0; for b in $(PROFILED); do n=$$((n+1)); \
+		$(GO) test -pgo=off -trimpath -run '^$$' -bench "^Benchmark$${b%%:*}" -benchtime 3s \
+			-o bin/profile/test -cpuprofile bin/profile/$$n.pprof "./$${b#*:}"; done
+	$(GO) tool pprof -proto -symbolize=none -output $(PROFILE) bin/profile/*.pprof
 
 # Other people's programs through the guard: dnsperf and knot, iperf3, hping3, ping, traceroute, mtr, conntrack, glibc's
 # and Go's resolvers, wireguard-go and quic-go, Suricata before its own queues, and the kernel's own tests from a source that KERNEL_SOURCE names. What is
