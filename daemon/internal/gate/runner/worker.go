@@ -120,10 +120,6 @@ func (w *worker) turn(b *nfq.Batch) error {
 		w.take(&b.Packets[i])
 	}
 	w.resolve(b.All)
-	w.table.Expire(gate.Judge(w.gate.judge.Load()))
-	if w.try.CompareAndSwap(true, false) {
-		w.table.Try()
-	}
 	for {
 		if err := w.answer(); err != nil {
 			return err
@@ -133,6 +129,15 @@ func (w *worker) turn(b *nfq.Batch) error {
 			break
 		}
 		w.ask(w.wanted[:n])
+	}
+	// Time comes last: where this thread had to wait for a CPU, what it has read and asked by
+	// now may have said long ago what packets were held for.
+	w.table.Expire(gate.Judge(w.gate.judge.Load()))
+	if w.try.CompareAndSwap(true, false) {
+		w.table.Try()
+	}
+	if err := w.answer(); err != nil {
+		return err
 	}
 	w.table.Forget()
 	w.list()
