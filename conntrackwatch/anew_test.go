@@ -55,6 +55,11 @@ func TestEventsGoOn(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var results, remarks said
+			defer func() {
+				if t.Failed() {
+					t.Logf("it said: %s", remarks.String())
+				}
+			}()
 			ended := make(chan int, 1)
 			go func() {
 				ended <- run(ctx, append(args, "--netns", file, "--listen", "127.0.0.1:0"), output{&results, &remarks})

@@ -3,6 +3,7 @@ package nfnl
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -81,6 +82,9 @@ func (s *Socket) Wait(a *Alarm, d time.Duration) error {
 type Alarm struct {
 	fd      int
 	waiting waiting // for Sleep
+	// closing: who rings may be late, and the number is another file's then.
+	closing sync.Mutex
+	closed  bool
 }
 
 // NewAlarm makes an alarm. Who makes it closes it, after the last wait.
@@ -92,8 +96,13 @@ func NewAlarm() (*Alarm, error) {
 	return &Alarm{fd: fd}, nil
 }
 
-// Ring ends the waits under way and all later ones, until Reset.
+// Ring ends the waits under way and all later ones, until Reset. After Close it does nothing.
 func (a *Alarm) Ring() {
+	a.closing.Lock()
+	defer a.closing.Unlock()
+	if a.closed {
+		return
+	}
 	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 0} // any number but 0, whatever the byte order
 	_, _ = unix.Write(a.fd, one[:])        // fails only where it rings already
 }
@@ -109,7 +118,12 @@ func (a *Alarm) Reset() {
 func (a *Alarm) Sleep(d time.Duration) error { return a.waiting.poll(a.fd, -1, d) }
 
 // Close frees the alarm.
-func (a *Alarm) Close() error { return unix.Close(a.fd) }
+func (a *Alarm) Close() error {
+	a.closing.Lock()
+	defer a.closing.Unlock()
+	a.closed = true
+	return unix.Close(a.fd)
+}
 
 // waiting is what a call of ppoll needs, kept so that a wait allocates nothing.
 type waiting struct {

@@ -1,10 +1,12 @@
 package nfnl
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestAlarm(t *testing.T) {
@@ -98,5 +100,35 @@ func TestBeginDump(t *testing.T) {
 	}
 	if m.Header.Flags != netlink.Request|netlink.Dump || m.Data[0] != 10 {
 		t.Errorf("%+v, want a dump of family 10", m)
+	}
+}
+
+// TestLateRing: who rings when the alarm is closed writes into no file that has its number by then.
+func TestLateRing(t *testing.T) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = errors.Join(unix.Close(pipe[0]), unix.Close(pipe[1])) }()
+	a, err := NewAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := a.fd
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := unix.FcntlInt(uintptr(pipe[1]), unix.F_DUPFD_CLOEXEC, number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(next) }()
+	if next != number {
+		t.Fatalf("%d is taken, and the pipe has %d", number, next)
+	}
+	a.Ring()
+	var b [16]byte
+	if n, err := unix.Read(pipe[0], b[:]); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("%d bytes in another file: %v", n, err)
 	}
 }
