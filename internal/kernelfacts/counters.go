@@ -157,7 +157,7 @@ func EventsSetting(value uint64) string {
 	case 1:
 		return "on: every entry delivers events"
 	case 2:
-		return "auto: entries deliver events while somebody listens" // 5.19 and later
+		return "auto: entries deliver events while somebody on the machine listens" // 5.19 and later
 	}
 	return "not a known value"
 }

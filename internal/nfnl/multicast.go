@@ -12,8 +12,19 @@ import (
 )
 
 // Join subscribes the socket to a multicast group (NFNLGRP_*).
+//
+// It does so twice. Where nf_conntrack_events is 2, entries get events if anybody on the machine listens to some:
+// one word tells that (nf_ctnetlink_has_listener, Linux 5.19). Its bit is set before the socket is in the group
+// (nfnetlink_bind), and cleared by who leaves and finds nobody there (nfnetlink_unbind), so that a socket that joins in
+// that moment hears of no entry from then on. At the second time it is in the group already.
 func (s *Socket) Join(group uint32) error {
-	err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(group))
+	join := func() error {
+		return unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(group))
+	}
+	err := join()
+	if err == nil {
+		err = join()
+	}
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("join nfnetlink group %d: %w: needs CAP_NET_ADMIN in the network namespace", group, err)

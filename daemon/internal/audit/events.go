@@ -81,7 +81,8 @@ func (e *Events) conclude(c kernelfacts.ConntrackSettings) {
 		e.On = liverules.Yes
 		e.Meaning += "; somebody does"
 	default:
-		e.On = liverules.No
-		e.Meaning += "; nobody does now"
+		// The kernel asks whether anybody on the machine does (nf_ctnetlink_has_listener), and this sees one namespace.
+		e.On = liverules.Unknown
+		e.Meaning += "; nobody does in this namespace, and one in another counts as well"
 	}
 }

@@ -43,7 +43,7 @@ func TestEvents(t *testing.T) {
 	}{
 		{"off", setting(0), there, kernelfacts.Reading[[]Listener]{Value: []Listener{{}}}, liverules.No},
 		{"on", setting(1), there, kernelfacts.Reading[[]Listener]{}, liverules.Yes},
-		{"auto, nobody", setting(2), there, kernelfacts.Reading[[]Listener]{}, liverules.No},
+		{"auto, nobody here", setting(2), there, kernelfacts.Reading[[]Listener]{}, liverules.Unknown},
 		{"auto, somebody", setting(2), there, kernelfacts.Reading[[]Listener]{Value: []Listener{{}}}, liverules.Yes},
 		{"auto, unreadable", setting(2), there, kernelfacts.Reading[[]Listener]{Err: fs.ErrPermission}, liverules.Unknown},
 		{"no conntrack", gone, gone, kernelfacts.Reading[[]Listener]{}, liverules.No},
