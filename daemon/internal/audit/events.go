@@ -15,7 +15,8 @@ import (
 type Events struct {
 	On      liverules.Answer `json:"on"`
 	Meaning string           `json:"meaning"`
-	// Listeners are the sockets in conntrack's groups.
+	// Listeners are the sockets in conntrack's groups in this namespace. Those in others count
+	// as well, and are not seen.
 	Listeners kernelfacts.Reading[[]Listener] `json:"listeners"`
 }
 
