@@ -261,7 +261,15 @@ func eventually(t testing.TB, what string, is func() bool) {
 // awaitQueued waits until so many packets wait in a namespace's queues.
 func awaitQueued(t testing.TB, ns *netlab.NetNS, packets int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d packets in queues", packets), func() bool { return waiting(t, ns) == packets })
+	n := 0
+	for until := time.Now().Add(childtest.ReadyWithin); ; time.Sleep(2 * time.Millisecond) {
+		if n = waiting(t, ns); n == packets {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d packets wait in queues, want %d", n, packets)
+		}
+	}
 }
 
 // awaitIdle returns when no packet waits in a namespace's queues any more, and has not for a moment: each packet that

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"verdictd/internal/netlab"
 	"verdictd/internal/statistics"
 )
@@ -160,10 +162,17 @@ func (c *Child) Kill() {
 	<-c.Done
 }
 
-// Signal sends a signal to the child.
+// Signal sends a signal to the child. After SIGSTOP all of its threads stand when it returns: the signal alone leaves
+// them the time to judge some packets more.
 func (c *Child) Signal(s os.Signal) {
 	c.T.Helper()
-	if err := c.Cmd.Process.Signal(s); err != nil {
+	err := c.Cmd.Process.Signal(s)
+	if err == nil && s == unix.SIGSTOP {
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			err = unix.Waitid(unix.P_PID, c.Cmd.Process.Pid, nil, unix.WSTOPPED, nil)
+		}
+	}
+	if err != nil {
 		c.T.Fatalf("signal %v to %s: %v", s, c.Cmd.Args[0], err)
 	}
 }
