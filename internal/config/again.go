@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -39,7 +40,7 @@ const (
 // LoadAgain is LoadFile for a program that runs by a configuration already. It waits until a
 // file that is being written has been left alone for 50 ms, 2 s at most for all files together, and
 // refuses one that is empty, which a program that starts takes for the defaults: most probably
-// somebody is about to write it.
+// somebody is about to write it. A file that was moved to its place after it was written is read at once.
 func LoadAgain(path string) (*File, error) {
 	until := time.Now().Add(settlesWithin)
 	return load(path, func(path string) ([]byte, error) { return readSettled(path, until) })
@@ -53,7 +54,7 @@ func readSettled(path string, until time.Time) ([]byte, error) {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
 		regular, late := before.Mode().IsRegular(), time.Now().After(until)
-		if age := time.Since(before.ModTime()); regular && age >= 0 && age < settled && !late {
+		if age := time.Since(before.ModTime()); regular && age >= 0 && age < settled && !moved(before) && !late {
 			continue
 		}
 		data, err := bounded(path)
@@ -77,4 +78,11 @@ func readSettled(path string, until time.Time) ([]byte, error) {
 		}
 		return data, nil
 	}
+}
+
+// moved reports whether something happened to a file after its contents were written, as when it
+// is renamed, which is how a file is replaced as a whole (inode(7): st_ctime is later than st_mtime).
+func moved(file os.FileInfo) bool {
+	inode, ok := file.Sys().(*syscall.Stat_t)
+	return ok && time.Unix(inode.Ctim.Unix()).After(file.ModTime())
 }

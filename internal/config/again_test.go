@@ -79,3 +79,37 @@ func TestLoadAgainWhileItIsWritten(t *testing.T) {
 		t.Errorf("read as %+v, %+v", got.Queues, got.Guard)
 	}
 }
+
+// TestLoadAgainAfterRename: a file that replaced another one as a whole is not waited for, and one that was written in
+// place is.
+func TestLoadAgainAfterRename(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	const text = "queues: {count: 2}\n"
+	for _, replaced := range []bool{false, true} {
+		shortest := time.Hour // a try may wait for a CPU
+		for range 5 {
+			name := path
+			if replaced {
+				name += ".new"
+			}
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if replaced {
+				time.Sleep(10 * time.Millisecond) // a tick of the clock of inodes, which is 10 ms at most
+				if err := os.Rename(name, path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			f, err := LoadAgain(path)
+			if err != nil || f.Queues.Count != 2 {
+				t.Fatal(f, err)
+			}
+			shortest = min(shortest, time.Since(began))
+		}
+		if waited := shortest > settled/2; waited == replaced {
+			t.Errorf("replaced as a whole: %v, was read after %v", replaced, shortest)
+		}
+	}
+}

@@ -311,3 +311,36 @@ func TestSecondGuard(t *testing.T) {
 		t.Errorf("%v", o)
 	}
 }
+
+// TestGuardStoppedWhileJudged: the guard does not run for longer than packets may be held, as beside a heavy neighbour
+// or in a frozen container, and what they are held for happens meanwhile. When it goes on it looks before it counts the
+// time, so that they go on for their reason.
+func TestGuardStoppedWhileJudged(t *testing.T) {
+	const limit = time.Second
+	_, hold, both := bothModes(t, fmt.Sprintf("hold: 500ms, hold_limit: %v", limit), func(r *run) outcome {
+		h := oneHost(r, "ipv4")
+		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
+		f := startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue})
+		r.before(h.Queue, fmt.Sprint(foreignQueue))
+		in := listen(r, h.Receiver, h.target(port))
+		f.Signal(syscall.SIGSTOP)
+		burst{to: h.target(port), flows: 20, packets: 4}.send(r, h.Sender)
+		awaitQueued(r, h.Queue, 80)
+		if r.child != nil {
+			r.child.Signal(syscall.SIGSTOP)
+		}
+		f.Signal(syscall.SIGCONT)
+		eventually(r, "the other program's verdicts", func() bool { return waiting(r, h.Queue, foreignQueue) == 0 })
+		if r.child != nil {
+			time.Sleep(limit)
+			r.child.Signal(syscall.SIGCONT)
+		}
+		return r.endBefore(in, 80)
+	})
+	if !both {
+		return
+	}
+	if g := hold.statistics.Gate.Total; g.Expired != 0 || hold.arrived != 80 || hold.duplicated+hold.reordered+int(hold.clashes) != 0 {
+		t.Errorf("%v; want 80 packets of which none went on by the clock, and no clashes", hold)
+	}
+}

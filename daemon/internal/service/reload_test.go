@@ -60,6 +60,12 @@ func (r *reloadable) write(text string) {
 func (r *reloadable) reload(text string) *control.Reload {
 	r.t.Helper()
 	r.write(text)
+	return r.ask()
+}
+
+// ask has the configuration applied as it is written.
+func (r *reloadable) ask() *control.Reload {
+	r.t.Helper()
 	answer, err := r.client.Reload(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
