@@ -261,9 +261,9 @@ func eventually(t testing.TB, what string, is func() bool) {
 // awaitQueued waits until so many packets wait in a namespace's queues.
 func awaitQueued(t testing.TB, ns *netlab.NetNS, packets int) {
 	t.Helper()
-	n := 0
 	for until := time.Now().Add(childtest.ReadyWithin); ; time.Sleep(2 * time.Millisecond) {
-		if n = waiting(t, ns); n == packets {
+		n := waiting(t, ns)
+		if n == packets {
 			return
 		}
 		if time.Now().After(until) {

@@ -28,9 +28,9 @@ type restores struct {
 func (r *restores) Changed()  { r.changed++ }
 func (r *restores) Restored() { r.restored++ }
 
-// TestPutBackFirst: where somebody removes the daemon's rules at the moment at which the guard is to follow the rules as
-// they are, they are put back, and that is told, before any plan is made of what is there without them: a guard that
-// followed first would find nothing to guard.
+// TestPutBackFirst: where somebody removes the daemon's rules at the moment at which the guard is to follow the rules
+// as they are, they are put back, and that is told, before any plan is made of what is there without them: a guard
+// that followed first would find nothing to guard.
 func TestPutBackFirst(t *testing.T) {
 	const rounds = 12 // in half of them the keeper would follow first
 	ns := testkit.Namespace(t)

@@ -16,11 +16,15 @@ const membarrierGlobal = 1
 // with nohz_full: far longer than a packet is on its way between two queues.
 const grace = 100 * time.Millisecond
 
+// usual is how long a barrier takes on a machine that is not overloaded, and some more.
+const usual = int64(25 * time.Millisecond)
+
 // barriers waits for the kernel's memory barriers, some 10 ms each, on a thread
 // of its own.
 type barriers struct {
 	want, done chan struct{}
 	underWay   bool
+	began      int64
 }
 
 func startBarriers(wake func()) *barriers {
@@ -52,10 +56,14 @@ func membarrier() bool {
 }
 
 // begin starts one; there is none under way.
-func (b *barriers) begin() {
-	b.underWay = true
+func (b *barriers) begin(now int64) {
+	b.underWay, b.began = true, now
 	b.want <- struct{}{}
 }
+
+// late reports whether the kernel takes longer than usual over the one under way: by then it
+// is not known what has become of packets that are past all queues.
+func (b *barriers) late(now int64) bool { return b.underWay && now-b.began > usual }
 
 // ended reports whether the one under way has returned.
 func (b *barriers) ended() bool {

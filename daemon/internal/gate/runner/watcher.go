@@ -158,7 +158,7 @@ func (w *watcher) barrier(now int64, readings []gate.Reading) {
 	}
 	if w.progress.Read(now, readings) {
 		w.progress.BarrierBegins()
-		w.barriers.begin()
+		w.barriers.begin(now)
 	}
 }
 
@@ -197,6 +197,9 @@ func (w *watcher) judge(now int64, holding bool) {
 		return
 	}
 	state, try := w.judges.state(now, w.progress.Blocking())
+	if w.barriers.late(now) {
+		state = max(state, gate.Waiting) // for the kernel
+	}
 	if was := w.gate.judge.Swap(uint32(state)); was != uint32(state) && state != gate.Waiting {
 		w.gate.wakeHolding()
 	}
