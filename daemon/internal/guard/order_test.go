@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -34,21 +35,9 @@ func (r *restores) Restored() { r.restored++ }
 func TestPutBackFirst(t *testing.T) {
 	const rounds = 12 // in half of them the keeper would follow first
 	ns := testkit.Namespace(t)
-	cfg := config.Default()
-	cfg.Guard.Mode = vocabulary.GuardHold
 	var log strings.Builder
 	told := &restores{}
-	k := New(Options{
-		Guard: &cfg.Guard, Log: slog.New(slog.NewTextHandler(&log, nil)), Table: cfg.Rules.Table, Report: told,
-		Queues: []exposure.QueueRange{{First: 0, Last: 0}},
-		Own:    &liverules.Selection{Families: []liverules.Family{liverules.IPv4, liverules.IPv6}, Protocols: []liverules.Protocol{unix.IPPROTO_UDP}},
-		Rules: &ruleset.Config{
-			Table: cfg.Rules.Table, Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 1, Bypass: true,
-			IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP},
-			Gate: &ruleset.Gate{FirstQueue: cfg.Guard.FirstQueue, Queues: uint16(max(cfg.Guard.Queues, 1))},
-		},
-		Manage: vocabulary.ManageEnforce,
-	})
+	k := New(optionsOfOutput(&log, told))
 	childtest.NFT(t, ns, "table inet tracks { chain c { type filter hook output priority 0; ct state invalid; }; }") // so that there is need
 	ctx, cancel := context.WithCancel(t.Context())
 	calls, ended := make(chan func()), make(chan error, 1)
@@ -71,14 +60,16 @@ func TestPutBackFirst(t *testing.T) {
 		}
 	}
 	for round := range rounds {
-		on(func() { k.fight = fight{} }) // this is no fight
-		on(func() { childtest.NFT(t, ns, "table inet unrelated { chain c {}; }") })
+		on(func() {
+			k.fight = fight{} // this is none
+			childtest.NFT(t, ns, "table inet unrelated { chain c {}; }")
+		})
 		for soon := false; !soon; time.Sleep(time.Millisecond) {
 			on(func() { soon = k.again != nil && k.look == nil })
 		}
 		on(func() {
 			log.Reset()
-			childtest.NFT(t, ns, "delete table inet "+cfg.Rules.Table)
+			childtest.NFT(t, ns, "delete table inet "+k.Table)
 			time.Sleep(rulesPause + 50*time.Millisecond) // by now it is to follow, and to look
 		})
 		over, good := false, false
@@ -100,6 +91,23 @@ func TestPutBackFirst(t *testing.T) {
 	}
 	if err := ns.Do(func() error { return endOf(k) }); err != nil {
 		t.Error(err)
+	}
+}
+
+// optionsOfOutput are those of a daemon that judges UDP on its way out.
+func optionsOfOutput(log io.Writer, report Reporter) Options {
+	cfg := config.Default()
+	cfg.Guard.Mode = vocabulary.GuardHold
+	return Options{
+		Guard: &cfg.Guard, Log: slog.New(slog.NewTextHandler(log, nil)), Table: cfg.Rules.Table, Report: report,
+		Queues: []exposure.QueueRange{{First: 0, Last: 0}},
+		Own:    &liverules.Selection{Families: []liverules.Family{liverules.IPv4, liverules.IPv6}, Protocols: []liverules.Protocol{unix.IPPROTO_UDP}},
+		Rules: &ruleset.Config{
+			Table: cfg.Rules.Table, Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 1, Bypass: true,
+			IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP},
+			Gate: &ruleset.Gate{FirstQueue: cfg.Guard.FirstQueue, Queues: uint16(max(cfg.Guard.Queues, 1))},
+		},
+		Manage: vocabulary.ManageEnforce,
 	}
 }
 
