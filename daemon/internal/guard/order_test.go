@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -86,10 +87,7 @@ func TestPutBackFirst(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	if err := ns.Do(func() error { return endOf(k) }); err != nil {
+	if err := errors.Join(<-ended, ns.Do(func() error { return endOf(k) })); err != nil {
 		t.Error(err)
 	}
 }
