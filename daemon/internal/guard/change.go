@@ -14,9 +14,10 @@ import (
 // Queues and Manage may be others, Table and Alone not. The table changes in one
 // transaction, gate and verdict rules together; base chains that stay where they are are
 // kept, so that nothing that waits is lost. A gate that stays has other settings from its
-// next turn on; its queues and its memory are as they were (MemoryKeys). On an error all
-// is as it was. It belongs to the goroutine of Serve.
+// next turn on; its queues and its memory are as they were (MemoryKeys). What others have changed
+// is said and put back first. On an error all is as it was. It belongs to the goroutine of Serve.
 func (k *Keeper) Change(ctx context.Context, change func(*Options)) error {
+	k.putBackFirst(ctx)
 	before := k.Options
 	change(&k.Options)
 	err := k.changeTo(ctx)

@@ -152,6 +152,18 @@ func (k *Keeper) enforce(ctx context.Context) {
 	}
 }
 
+// putBackFirst enforces before the kernel has told of a change, where the table is to become another one, and reports
+// whether there was nothing to do. What somebody has changed just now would else be mended as a part of that, which
+// nobody would be told; and a plan for the gate may come from rules without the daemon's own.
+func (k *Keeper) putBackFirst(ctx context.Context) bool {
+	if change, err := k.compare(); err == nil && !change.Any() {
+		return true
+	}
+	k.enforce(ctx)
+	k.again = time.After(k.pause)
+	return false
+}
+
 // compare reads the table while the gate lists no flows, so that one state is read.
 func (k *Keeper) compare() (ruleset.Change, error) {
 	if k.gate != nil {

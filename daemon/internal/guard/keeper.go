@@ -235,12 +235,8 @@ func (k *Keeper) follow(ctx context.Context) error {
 	if p.same(&k.now) {
 		return nil
 	}
-	if change, err := k.compare(); err != nil || change.Any() {
-		// The rules ask for another gate while the daemon's own are not what they should be: by
-		// such a plan nothing would be guarded from when these are back until the next one.
-		k.enforce(ctx)
-		k.again = time.After(k.pause)
-		return nil
+	if !k.putBackFirst(ctx) {
+		return nil // by this plan nothing would be guarded from when they are back until the next one
 	}
 	if !p.active() && k.now.active() && quiet(0) != nil {
 		// Conntrack's hooks may go with the gate's rules, and with them all that waits in

@@ -15,81 +15,46 @@ import (
 	"verdictd/daemon/internal/exposure"
 	"verdictd/internal/config"
 	"verdictd/internal/liverules"
+	"verdictd/internal/netlab"
 	"verdictd/internal/ruleset"
 	"verdictd/internal/testkit"
 	"verdictd/internal/vocabulary"
 )
 
-// restores counts what a keeper tells of others' changes, on the keeper's goroutine.
-type restores struct {
+// served is a keeper at work. What it tells is its own goroutine's to read.
+type served struct {
 	unheard
+	*Keeper
 
+	t                 *testing.T
+	ns                *netlab.NetNS
+	log               strings.Builder
 	changed, restored int
+	calls             chan func()
+	ended             chan error
+	cancel            context.CancelFunc
 }
 
-func (r *restores) Changed()  { r.changed++ }
-func (r *restores) Restored() { r.restored++ }
+func (s *served) Changed()  { s.changed++ }
+func (s *served) Restored() { s.restored++ }
 
-// TestPutBackFirst: where somebody removes the daemon's rules at the moment at which the guard is to follow the rules
-// as they are, they are put back, and that is told, before any plan is made of what is there without them: a guard
-// that followed first would find nothing to guard.
-func TestPutBackFirst(t *testing.T) {
-	const rounds = 12 // in half of them the keeper would follow first
-	ns := testkit.Namespace(t)
-	var log strings.Builder
-	told := &restores{}
-	k := New(optionsOfOutput(&log, told))
-	childtest.NFT(t, ns, "table inet tracks { chain c { type filter hook output priority 0; ct state invalid; }; }") // so that there is need
-	ctx, cancel := context.WithCancel(t.Context())
-	calls, ended := make(chan func()), make(chan error, 1)
+// serve has a keeper guard what a daemon judges, which is UDP on its way out, where something else tracks connections.
+func serve(t *testing.T) *served {
+	t.Helper()
+	s := &served{t: t, ns: testkit.Namespace(t), calls: make(chan func()), ended: make(chan error, 1)}
+	childtest.NFT(t, s.ns, "table inet tracks { chain c { type filter hook output priority 0; ct state invalid; }; }")
+	s.Keeper = New(optionsOfOutput(&s.log, s))
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(t.Context())
 	go func() {
-		ended <- ns.Do(func() error {
-			if err := k.Begin(ctx); err != nil {
+		s.ended <- s.ns.Do(func() error {
+			if err := s.Begin(ctx); err != nil {
 				return err
 			}
-			return k.Serve(ctx, calls)
+			return s.Serve(ctx, s.calls)
 		})
 	}()
-	on := func(f func()) { // the keeper's own goroutine, which does nothing else meanwhile
-		t.Helper()
-		done := make(chan struct{})
-		select {
-		case calls <- func() { defer close(done); f() }:
-			<-done
-		case err := <-ended:
-			t.Fatal(err)
-		}
-	}
-	for round := range rounds {
-		on(func() {
-			k.fight = fight{} // this is none
-			childtest.NFT(t, ns, "table inet unrelated { chain c {}; }")
-		})
-		for soon := false; !soon; time.Sleep(time.Millisecond) {
-			on(func() { soon = k.again != nil && k.look == nil })
-		}
-		on(func() {
-			log.Reset()
-			childtest.NFT(t, ns, "delete table inet "+k.Table)
-			time.Sleep(rulesPause + 50*time.Millisecond) // by now it is to follow, and to look
-		})
-		over, good := false, false
-		for until := time.Now().Add(20 * time.Second); !over; time.Sleep(time.Millisecond) {
-			on(func() {
-				off := k.Mode() == vocabulary.GuardOff
-				over = off || told.restored > round || time.Now().After(until)
-				good = !off && told.changed == round+1 && told.restored == round+1
-			})
-		}
-		if !good {
-			t.Errorf("round %d: a change of the rules is not told and put back at first; the log:\n%s", round, log.String())
-			break
-		}
-	}
-	cancel()
-	if err := errors.Join(<-ended, ns.Do(func() error { return endOf(k) })); err != nil {
-		t.Error(err)
-	}
+	return s
 }
 
 // optionsOfOutput are those of a daemon that judges UDP on its way out.
@@ -99,7 +64,9 @@ func optionsOfOutput(log io.Writer, report Reporter) Options {
 	return Options{
 		Guard: &cfg.Guard, Log: slog.New(slog.NewTextHandler(log, nil)), Table: cfg.Rules.Table, Report: report,
 		Queues: []exposure.QueueRange{{First: 0, Last: 0}},
-		Own:    &liverules.Selection{Families: []liverules.Family{liverules.IPv4, liverules.IPv6}, Protocols: []liverules.Protocol{unix.IPPROTO_UDP}},
+		Own: &liverules.Selection{
+			Families: []liverules.Family{liverules.IPv4, liverules.IPv6}, Protocols: []liverules.Protocol{unix.IPPROTO_UDP},
+		},
 		Rules: &ruleset.Config{
 			Table: cfg.Rules.Table, Placement: vocabulary.PlacementOutput, Fanout: vocabulary.FanoutBalance, Queues: 1, Bypass: true,
 			IPv4: true, IPv6: true, Protocols: []uint8{unix.IPPROTO_UDP},
@@ -109,11 +76,74 @@ func optionsOfOutput(log io.Writer, report Reporter) Options {
 	}
 }
 
-// endOf ends a keeper as a service does.
-func endOf(k *Keeper) error {
-	k.End()
-	if err := k.Detach(); err != nil {
-		return err
+// on runs f on the keeper's goroutine, which does nothing else meanwhile.
+func (s *served) on(f func()) {
+	s.t.Helper()
+	done := make(chan struct{})
+	select {
+	case s.calls <- func() { defer close(done); f() }:
+		<-done
+	case err := <-s.ended:
+		s.t.Fatal(err)
 	}
-	return k.Stop()
+}
+
+// remove removes the keeper's table, as another program does.
+func (s *served) remove() { childtest.NFT(s.t, s.ns, "delete table inet "+s.Table) }
+
+// end ends the keeper as a service does.
+func (s *served) end() {
+	s.t.Helper()
+	s.cancel()
+	if err := errors.Join(<-s.ended, s.ns.Do(func() error { s.End(); return errors.Join(s.Detach(), s.Stop()) })); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// TestPutBackFirst: where somebody removes the daemon's rules at the moment at which the guard is to follow the rules
+// as they are, they are put back, and that is told, before any plan is made of what is there without them: a guard
+// that followed first would find nothing to guard.
+func TestPutBackFirst(t *testing.T) {
+	const rounds = 12 // in half of them the keeper would follow first
+	s := serve(t)
+	for round := range rounds {
+		s.on(func() {
+			s.fight = fight{} // this is none
+			childtest.NFT(t, s.ns, "table inet unrelated { chain c {}; }")
+		})
+		for soon := false; !soon; time.Sleep(time.Millisecond) {
+			s.on(func() { soon = s.again != nil && s.look == nil })
+		}
+		s.on(func() {
+			s.log.Reset()
+			s.remove()
+			time.Sleep(rulesPause + 50*time.Millisecond) // by now it is to follow, and to look
+		})
+		over, good := false, false
+		for until := time.Now().Add(20 * time.Second); !over; time.Sleep(time.Millisecond) {
+			s.on(func() {
+				off := s.Mode() == vocabulary.GuardOff
+				over = off || s.restored > round || time.Now().After(until)
+				good = !off && s.changed == round+1 && s.restored == round+1
+			})
+		}
+		if !good {
+			t.Errorf("round %d: a change of the rules is not told and put back at first; the log:\n%s", round, s.log.String())
+			break
+		}
+	}
+	s.end()
+}
+
+// TestPutBackBeforeChange: what somebody has changed just before a reload is told, though the reload would mend it.
+func TestPutBackBeforeChange(t *testing.T) {
+	s := serve(t)
+	s.on(func() {
+		s.remove()
+		err := s.Change(t.Context(), func(to *Options) { to.Rules.DestinationPorts = []uint16{5300} })
+		if err != nil || s.changed != 1 || s.restored != 1 {
+			t.Errorf("%v, %d changes told, %d put back, want 1; the log:\n%s", err, s.changed, s.restored, s.log.String())
+		}
+	})
+	s.end()
 }
