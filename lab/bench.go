@@ -39,7 +39,7 @@ type benchQueueCmd struct {
 	Window    int      `help:"Packets under way at most." default:"256"`
 	Payload   int      `help:"Bytes of each packet's payload, 1 to 8192." default:"64"`
 	Copy      int      `help:"Bytes of each packet that are copied to every program; 65531 is all. Default: each as it does by itself: verdictd what its policy looks at, others all." placeholder:"N"`
-	Case      []string `help:"Groups of programs to measure: usual; two queues; IPv6; 1,400 and 8,000 bytes, of which each program has as much copied as it does by itself (sizes), all of them everything (whole), or the headers; windows of 64, 2,048 and 32,000 packets. May be repeated." enum:"usual,queues,ipv6,sizes,whole,headers,windows" default:"usual"`
+	Case      []string `help:"Groups of programs to measure: usual; two queues; IPv6; 1,400 and 8,000 bytes, of which each program has as much copied as it does by itself (sizes), all of them everything (whole), or the headers; windows of 64, 2,048 and 32,000 packets; the queue on the way in (input). May be repeated." enum:"usual,queues,ipv6,sizes,whole,headers,windows,input" default:"usual"`
 	Only      []string `sep:"none" help:"Programs to measure, by the names in the table. May be repeated. Default: all." placeholder:"NAME"`
 	Reference string   `help:"The C program on libnetfilter_queue to compare with; lab/reference has its source." type:"path" placeholder:"PATH"`
 	Require   string   `help:"Fail unless these ratios of medians hold, such as 'mmsg/c<=0.6,mmsg+hold@path/mmsg@path<=1.12'; @path is the CPU time of the whole path, sender and rules included." placeholder:"A/B<=X,..."`

@@ -87,11 +87,11 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// TestBenchCases: two queues, IPv6, long packets of which the headers are copied, and many under way.
+// TestBenchCases: two queues, IPv6, long packets of which the headers are copied, many under way, and the way in.
 func TestBenchCases(t *testing.T) {
 	bin := shipped(t)
-	args := []string{"bench", "--bin", bin, "--rounds", "1", "--packets", "3000", "--case", "queues,ipv6,headers,windows"}
-	measured := []string{"2q:mmsg+hold+metrics", "ipv6:mmsg", "8000B headers:mmsg", "w32000:mmsg"}
+	args := []string{"bench", "--bin", bin, "--rounds", "1", "--packets", "3000", "--case", "queues,ipv6,headers,windows,input"}
+	measured := []string{"2q:mmsg+hold+metrics", "ipv6:mmsg", "8000B headers:mmsg", "w32000:mmsg", "input:mmsg+hold+metrics"}
 	for _, name := range measured {
 		args = append(args, "--only", name)
 	}

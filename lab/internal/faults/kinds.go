@@ -97,6 +97,11 @@ func kinds() []kind {
 			draw:    func(r random, _ *Config) setting { return lasting(r, 100*time.Millisecond, 300*time.Millisecond) },
 			play:    (*nemesis).overload,
 		}, {
+			name: "neighbour", meaning: "programs that compute, two for each CPU, and network namespaces that come and go, for up to a second",
+			counted: true,
+			draw:    func(r random, _ *Config) setting { return lasting(r, 200*time.Millisecond, time.Second) },
+			play:    (*nemesis).neighbour,
+		}, {
 			name: "second", meaning: "the same program is started with the same configuration, and refuses",
 			draw: instant, play: (*nemesis).second,
 		},

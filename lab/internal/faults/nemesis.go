@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -184,6 +185,30 @@ func (n *nemesis) overload(s setting) error {
 	return err
 }
 
+// neighbour has others want the machine's CPUs, and the kernel wait for all of them: with a namespace goes what others
+// may still look at (RCU).
+func (n *nemesis) neighbour(s setting) (err error) {
+	var programs []*exec.Cmd
+	for range 2 * runtime.NumCPU() {
+		// It ends by itself, whatever becomes of the lab.
+		cmd := exec.CommandContext(n.ctx, "timeout", fmt.Sprintf("%.3f", s.Lasts.Seconds()), "sh", "-c", "while :; do :; done")
+		if err = cmd.Start(); err != nil {
+			break
+		}
+		programs = append(programs, cmd)
+	}
+	for until := time.Now().Add(s.Lasts); err == nil && time.Now().Before(until) && n.ctx.Err() == nil; {
+		var others *netlab.Topology
+		if others, err = netlab.NewTopology(netlab.TwoHosts); err == nil {
+			err = others.Close()
+		}
+	}
+	for _, cmd := range programs {
+		_ = cmd.Wait() // timeout's status tells that it was the time
+	}
+	return err
+}
+
 // second starts the program while it is there, and wants it to refuse.
 func (n *nemesis) second(setting) error {
 	s := *n.subject
@@ -243,7 +268,7 @@ func milliseconds(d time.Duration) float64 {
 
 // missing names the commands that the faults need and this machine has not.
 func missing() (list []string) {
-	for _, name := range []string{"nft", "iptables-restore", "conntrack", "ip"} {
+	for _, name := range []string{"nft", "iptables-restore", "conntrack", "ip", "timeout"} {
 		found := false
 		for _, dir := range append([]string{"/usr/sbin", "/sbin"}, filepath.SplitList(os.Getenv("PATH"))...) {
 			if _, err := exec.LookPath(filepath.Join(dir, name)); err == nil {

@@ -49,11 +49,14 @@ var cases = map[string][]conditions{
 	"whole":   {{name: "1400B whole", payload: 1400, copied: whole}, {name: "8000B whole", payload: 8000, copied: whole}},
 	"headers": {{name: "1400B headers", payload: 1400, copied: headers}, {name: "8000B headers", payload: 8000, copied: headers}},
 	"windows": {{name: "w64", window: 64}, {name: "w2048", window: 2048}, {name: "w32000", window: 32_000}},
+	// Where the queue is on the way in, as on most hosts, who sends the packet has been through all rules before it. On
+	// the way out the program runs those of the way in, on loopback.
+	"input": {{name: "input", placement: vocabulary.PlacementInput}},
 }
 
 // CaseNames are what --case takes.
 func CaseNames() []string {
-	return []string{usualCase, "queues", "ipv6", "sizes", "whole", "headers", "windows"}
+	return []string{usualCase, "queues", "ipv6", "sizes", "whole", "headers", "windows", "input"}
 }
 
 // ofEachCase are the programs that are measured under other conditions than the usual ones.
