@@ -88,10 +88,7 @@ func PrepareThread(pin []int, i int) error {
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set timer slack: %w", err)
 	}
-	if attr, err := unix.SchedGetAttr(0, 0); err == nil && attr.Policy == unix.SCHED_NORMAL {
-		attr.Runtime = slice
-		_ = unix.SchedSetAttr(0, attr, 0) // refused, packets wait a little longer now and then
-	}
+	GoFirst()
 	if len(pin) == 0 {
 		return nil
 	}
@@ -102,4 +99,24 @@ func PrepareThread(pin []int, i int) error {
 		return fmt.Errorf("pin to CPU %d: %w: not a CPU that this process may use", cpu, err)
 	}
 	return nil
+}
+
+// GoFirst has the calling thread go before threads that compute when it wakes up. Refused, packets
+// wait a little longer now and then.
+func GoFirst() {
+	if attr, err := unix.SchedGetAttr(0, 0); err == nil && attr.Policy == unix.SCHED_NORMAL {
+		attr.Runtime = slice
+		_ = unix.SchedSetAttr(0, attr, 0)
+	}
+}
+
+// MoveThread has a thread of this process run on the CPU pin[i modulo its length], or where
+// pin is empty on all of some CPUs. The kernel has moved it when it runs next. Errors: a CPU
+// that the process may not use, a thread that has ended.
+func MoveThread(thread int, pin []int, i int, all unix.CPUSet) error {
+	if len(pin) > 0 {
+		all = unix.CPUSet{}
+		all.Set(pin[i%len(pin)])
+	}
+	return unix.SchedSetaffinity(thread, &all)
 }

@@ -167,6 +167,14 @@ func (r *MixResult) Sum() MixSum {
 	return s
 }
 
+// Reordering is the violation that tells of reordered packets; empty: none are.
+func (r *MixResult) Reordering() string {
+	if n := r.Sum().Reordered; n > 0 {
+		return fmt.Sprintf("%d packets reordered", n)
+	}
+	return ""
+}
+
 // Violations are what a path that keeps its promises does not do, each in words; loss is none where the target is
 // lossy.
 func (r *MixResult) Violations() []string {
@@ -183,7 +191,9 @@ func (r *MixResult) Violations() []string {
 		violated(*r.EchoDropped, "of them dropped at the sockets that they came back to")
 	}
 	violated(s.Duplicated, "packets duplicated")
-	violated(s.Reordered, "packets reordered")
+	if text := r.Reordering(); text != "" {
+		all = append(all, text)
+	}
 	violated(s.Corrupted, "packets corrupted")
 	violated(s.Moved, "packets left from another address or port than the first of their flow")
 	for _, errs := range []map[string]uint64{r.SendErrors, r.EchoErrors} {

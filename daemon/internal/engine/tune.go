@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
+	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
 )
 
@@ -31,15 +30,10 @@ var ErrNoThread = errors.New("the worker has no thread of its own")
 func (e *Engine) Pin(pin []int) error {
 	var errs []error
 	for i, w := range e.present() {
-		set := e.anywhere
-		if len(pin) > 0 {
-			set = unix.CPUSet{}
-			set.Set(pin[i%len(pin)])
-		}
 		thread := int(w.thread.Load())
 		err := ErrNoThread
 		if thread != 0 {
-			err = unix.SchedSetaffinity(thread, &set)
+			err = nfnl.MoveThread(thread, pin, i, e.anywhere)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("pin %s: %w", e.Name(i), err))

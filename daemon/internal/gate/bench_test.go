@@ -48,7 +48,7 @@ func turns(g *Table) func() {
 		default:
 			g.Resolve(epoch - 2)
 		}
-		g.Expire(Judge(epoch % 3))
+		g.Expire(Judge(epoch%3), g.now)
 		if epoch%90 < 5 {
 			g.Darken(epoch%90 < 4)
 		}

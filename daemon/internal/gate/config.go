@@ -36,8 +36,8 @@ const (
 	// listAfter packets a flow is worth its two elements in the settled set.
 	listAfter = 16
 	// listedJustNow is the time in which packets of a flow come to the gate that was
-	// handed over to be listed.
-	listedJustNow = int64(50 * time.Millisecond)
+	// handed over to be listed, on a machine that has far too much to do.
+	listedJustNow = int64(250 * time.Millisecond)
 	// remember is how long an open flow is remembered, to count its packets.
 	remember = int64(2 * time.Second)
 	// secondWait is how long packets are held where the judging program is known

@@ -27,13 +27,14 @@ const (
 )
 
 // Expire lets go on what was held too long: guard.hold without the time in which
-// first packets wait for a verdict, or guard.hold_limit in all. Time counts that is
-// between two calls with none waiting.
-func (t *Table) Expire(j Judge) {
-	if j != Waiting && t.judge != Waiting {
-		t.clock += min(t.now-t.clockAt, clockStep)
+// first packets wait for a verdict, or guard.hold_limit in all. j is how it was when
+// somebody looked last, at a time on the clock of Begin: what came later nobody knows.
+// Time counts that is between two looks with none waiting.
+func (t *Table) Expire(j Judge, looked int64) {
+	if looked = max(min(looked, t.now), t.clockAt); j != Waiting && t.judge != Waiting {
+		t.clock += min(looked-t.clockAt, clockStep)
 	}
-	t.judge, t.clockAt = j, t.now
+	t.judge, t.clockAt = j, looked
 	for i := t.holding.head; i != none; i = t.holding.head {
 		reason := t.expired(&t.flows[i])
 		if reason == nil {

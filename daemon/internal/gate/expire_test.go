@@ -10,7 +10,7 @@ import (
 func pass(g *Table, j Judge, milliseconds int64) {
 	for range milliseconds {
 		g.Begin(g.now+ms, g.epoch)
-		g.Expire(j)
+		g.Expire(j, g.now)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestTimeInAQueueDoesNotCount(t *testing.T) {
 // TestTimeWithoutHeldPacketsDoesNotCount, nor that in which this process did not run.
 func TestTimeWithoutHeldPacketsDoesNotCount(t *testing.T) {
 	g := newTable(t, nil)
-	g.Expire(Past)
+	g.Expire(Past, g.now)
 	at(g, 60_000)
 	give(g, 1, 1, 2)
 	pass(g, Past, 10)
@@ -123,4 +123,27 @@ func TestTry(t *testing.T) {
 	g.Resolve(2)
 	sayNow(g, false)
 	equal(t, verdicts(g), []int{3})
+}
+
+// TestUnseenTime: time counts as far as somebody has looked, and not where a watcher that waits for a CPU said long ago
+// that nothing waits for a verdict.
+func TestUnseenTime(t *testing.T) {
+	g := newTable(t, nil)
+	send(g, 1, 2)
+	looked := g.now
+	for range 5000 {
+		g.Begin(g.now+ms, g.epoch)
+		g.Expire(Past, looked)
+	}
+	if g.Counters.Expired != 0 {
+		t.Errorf("%d packets have expired, and nobody has looked", g.Counters.Expired)
+	}
+	// What is between two looks counts as 25 ms at most.
+	pass(g, Past, 975)
+	if g.Counters.Expired != 0 {
+		t.Errorf("%d packets have expired too early", g.Counters.Expired)
+	}
+	if pass(g, Past, 1); g.Counters.Expired != 1 {
+		t.Errorf("%d packets have expired after a second that was seen, want 1", g.Counters.Expired)
+	}
 }

@@ -120,8 +120,9 @@ func (z *fuzzing) step(op, arg, more byte) {
 			r.lost(f)
 		}
 	case 14:
-		t.Expire(Judge(arg % 3))
-		r.expire(Judge(arg % 3))
+		looked := t.now - int64(arg/3%4)*clockStep/2
+		t.Expire(Judge(arg%3), looked)
+		r.expire(Judge(arg%3), looked)
 	case 15:
 		z.rare(arg)
 	}

@@ -53,19 +53,19 @@ func TestQuietFlowsAreListed(t *testing.T) {
 	}
 	g.Listed = g.Listed[:0]
 	for i := range int64(listAfter - 1) { // its element has expired: it comes again, and counts from the beginning
-		at(g, 100+10*i)
+		at(g, 300+10*i)
 		send(g, 1, 1)
 		arrive(g)
 		say(g, true)
 		arrive(g)
 	}
-	at(g, 500)
+	at(g, 700)
 	if say(g, true); len(g.Listed) != 0 {
 		t.Errorf("listed again one packet too early")
 	}
 	send(g, 1, 1)
 	arrive(g)
-	at(g, 506)
+	at(g, 706)
 	say(g, true)
 	if len(g.Listed) != 1 {
 		t.Errorf("not listed again")

@@ -79,7 +79,7 @@ func (m *model) restarted(w *mWatcher) {
 // judges finds out what the programs do that packets of the gate wait for, as the
 // runner does.
 func (m *model) judges(w *mWatcher) {
-	m.believed = Past
+	m.believed, m.believedAt = Past, m.now
 	if !slices.ContainsFunc(m.workers, func(w mWorker) bool { return w.table.Held() > 0 }) {
 		return
 	}

@@ -37,6 +37,7 @@ type model struct {
 	epoch, ended uint64
 	chainAdded   int64
 	believed     Judge
+	believedAt   int64
 	closed       bool // no packet comes to the gate yet
 	changing     bool // rules are
 	devices      int  // that went

@@ -291,7 +291,7 @@ func (m *model) endSection(w *mWorker) {
 	t.Listed = t.Listed[:0]
 	before, given := t.Counters, len(t.Verdicts)
 	clock := t.clock
-	t.Expire(m.believed)
+	t.Expire(m.believed, m.believedAt)
 	if t.clock != clock {
 		m.note(-1, "time that counts: %d us, watcher at %d, %d epochs; queues %v", (t.clock-clock)/1000, m.watcher.stage, len(m.watcher.waits), m.waitings())
 	}

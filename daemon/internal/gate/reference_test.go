@@ -281,11 +281,17 @@ func (r *reference) oldest() (oldest *refFlow) {
 	return oldest
 }
 
-func (r *reference) expire(j Judge) {
-	if j != Waiting && r.judge != Waiting {
-		r.clock += min(r.now-r.clockAt, clockStep)
+func (r *reference) expire(j Judge, looked int64) {
+	if looked > r.now {
+		looked = r.now
 	}
-	r.judge, r.clockAt = j, r.now
+	if looked > r.clockAt {
+		if j != Waiting && r.judge != Waiting {
+			r.clock += min(looked-r.clockAt, clockStep)
+		}
+		r.clockAt = looked
+	}
+	r.judge = j
 	for f := r.oldest(); f != nil; f = r.oldest() {
 		age := time.Duration(r.now - f.heldBefore)
 		if age < r.cfg.HoldLimit && time.Duration(r.clock-f.heldClock) < r.cfg.Hold && (j != WantsSecond || int64(age) < secondWait) {

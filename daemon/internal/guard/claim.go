@@ -30,7 +30,7 @@ func Claim(table string) (net.Listener, error) {
 		case err == nil && counts, err != nil && !errors.Is(err, unix.ECONNREFUSED):
 			return nil, fmt.Errorf("another verdictd has table inet %s in this network namespace: stop it, or give this one another table and other queues", table)
 		case err == nil, time.Now().After(deadline):
-			return net.Listen("unix", "@")
+			return net.Listen("unix", "") // the kernel gives it a name (unix(7), autobind)
 		}
 	}
 }

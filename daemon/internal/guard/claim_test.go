@@ -2,7 +2,8 @@ package guard
 
 import (
 	"errors"
-	"net"
+	"io"
+	"os"
 	"runtime"
 	"testing"
 	"unsafe"
@@ -49,19 +50,18 @@ func TestClaims(t *testing.T) {
 	const one, other = 65533, 65534
 	ns := testkit.Namespace(t)
 	as(t, ns, other, nil, func() error { return nil }) // or all of it is skipped
-	claim := func() (net.Listener, error) { return Claim("claimed") }
-	bound := func() (net.Listener, error) { // and does not listen
+	claim := func() (io.Closer, error) { return Claim("claimed") }
+	bound := func() (io.Closer, error) { // and does not listen
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err == nil {
 			err = unix.Bind(fd, &unix.SockaddrUnix{Name: "@verdictd/claimed"})
 		}
-		t.Cleanup(func() { _ = unix.Close(fd) })
-		return nil, err
+		return os.NewFile(uintptr(fd), "bound"), err
 	}
 	for name, test := range map[string]struct {
 		uid    int
 		groups []uint32
-		first  func() (net.Listener, error)
+		first  func() (io.Closer, error)
 		claims bool // the second one does, too
 	}{
 		"a unit's user":          {one, []uint32{0}, claim, false},
@@ -71,7 +71,7 @@ func TestClaims(t *testing.T) {
 		"somebody who is silent": {one, []uint32{7}, bound, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var first net.Listener
+			var first io.Closer
 			as(t, ns, test.uid, test.groups, func() (err error) {
 				first, err = test.first()
 				return err
@@ -81,13 +81,19 @@ func TestClaims(t *testing.T) {
 				if (err == nil) != test.claims {
 					t.Errorf("another one's claim: %v", err)
 				}
-				if err == nil {
-					_ = second.Close()
+				if err != nil {
+					return nil
 				}
-				return nil
+				third, err := claim() // as by a daemon with another table, from which somebody keeps the name, too
+				if err != nil {
+					t.Errorf("another claim beside it: %v", err)
+				} else {
+					_ = third.Close()
+				}
+				return second.Close()
 			})
-			if first != nil {
-				_ = first.Close()
+			if err := first.Close(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

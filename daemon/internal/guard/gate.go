@@ -75,7 +75,7 @@ func allowedCPUs() (list []int) {
 func (k *Keeper) open(ctx context.Context, p *plan) error {
 	threads := k.threadsFor(p)
 	if k.gate != nil && slices.Equal(p.Zones, k.zones) && threads == k.threads {
-		return nil
+		return k.gate.Pin(k.pinned(p)) // the rules may fill queues by CPU now, and did not before
 	}
 	// With this module conntrack collects events, which a clash needs to do harm:
 	// it is asked for where there are clashes to prevent only.

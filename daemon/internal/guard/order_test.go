@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +63,7 @@ func serve(t *testing.T) *served {
 func optionsOfOutput(log io.Writer, report Reporter) Options {
 	cfg := config.Default()
 	cfg.Guard.Mode = vocabulary.GuardHold
+	cfg.Guard.Queues = 1 // however many queues rules fill
 	return Options{
 		Guard: &cfg.Guard, Log: slog.New(slog.NewTextHandler(log, nil)), Table: cfg.Rules.Table, Report: report,
 		Queues: []exposure.QueueRange{{First: 0, Last: 0}},
@@ -91,6 +94,26 @@ func (s *served) on(f func()) {
 // remove removes the keeper's table, as another program does.
 func (s *served) remove() { childtest.NFT(s.t, s.ns, "delete table inet "+s.Table) }
 
+// aboutToFollow returns when the keeper has seen a change of others' rules, and has yet to follow it.
+func (s *served) aboutToFollow() {
+	s.t.Helper()
+	for change, until := true, time.Now().Add(20*time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		soon := false
+		s.on(func() {
+			if change {
+				childtest.NFT(s.t, s.ns, "table inet unrelated { chain c {}; }")
+			}
+			pending := s.again != nil
+			soon, change = pending && s.look == nil, !pending && s.look == nil // on a busy machine the moment is past
+			s.fight = fight{}                                                  // this is none
+		})
+		if soon {
+			return
+		}
+	}
+	s.t.Fatal("the keeper sees no change of others' rules")
+}
+
 // end ends the keeper as a service does.
 func (s *served) end() {
 	s.t.Helper()
@@ -107,13 +130,7 @@ func TestPutBackFirst(t *testing.T) {
 	const rounds = 12 // in half of them the keeper would follow first
 	s := serve(t)
 	for round := range rounds {
-		s.on(func() {
-			s.fight = fight{} // this is none
-			childtest.NFT(t, s.ns, "table inet unrelated { chain c {}; }")
-		})
-		for soon := false; !soon; time.Sleep(time.Millisecond) {
-			s.on(func() { soon = s.again != nil && s.look == nil })
-		}
+		s.aboutToFollow()
 		s.on(func() {
 			s.log.Reset()
 			s.remove()
@@ -145,5 +162,33 @@ func TestPutBackBeforeChange(t *testing.T) {
 			t.Errorf("%v, %d changes told, %d put back, want 1; the log:\n%s", err, s.changed, s.restored, s.log.String())
 		}
 	})
+	s.end()
+}
+
+// TestPinnedWhenNeeded: a gate that is open already keeps its threads on their CPUs from when rules fill queues by the
+// CPU, as packets of one flow would come to another queue when a thread moved; and no longer.
+func TestPinnedWhenNeeded(t *testing.T) {
+	if len(allowedCPUs()) < 2 {
+		t.Skip("one CPU")
+	}
+	s := serve(t)
+	await := func(what string, want bool) {
+		t.Helper()
+		for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			all := childtest.Affinities(t, os.Getpid())
+			if slices.ContainsFunc(all, func(cpus string) bool { return !strings.ContainsAny(cpus, ",-") }) == want {
+				return
+			}
+			if time.Now().After(until) {
+				t.Fatalf("%s: threads run on %v", what, all)
+			}
+		}
+	}
+	await("one queue", false)
+	const rule = "OUTPUT -t mangle -p udp -m multiport --dports 5300 -j NFQUEUE --queue-balance 0:1 --queue-cpu-fanout"
+	childtest.Shell(t, s.ns, "iptables -A "+rule)
+	await("queues by CPU", true)
+	childtest.Shell(t, s.ns, "iptables -D "+rule)
+	await("one queue again", false)
 	s.end()
 }

@@ -2,38 +2,16 @@ package service
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"verdictd/daemon/internal/childtest"
 	"verdictd/daemon/internal/control"
 	"verdictd/internal/testkit"
 )
-
-// affinities are those of a process's threads, each once.
-func affinities(t *testing.T, pid int) (list []string) {
-	t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%v, %v", files, err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(filepath.Clean(file))
-		if err != nil {
-			continue // it has ended
-		}
-		_, rest, _ := strings.Cut(string(text), "Cpus_allowed_list:\t")
-		cpus, _, _ := strings.Cut(rest, "\n")
-		if !slices.Contains(list, cpus) {
-			list = append(list, cpus)
-		}
-	}
-	return list
-}
 
 // TestReloadQueues: settings of queues and threads change while packets come, and none is
 // lost.
@@ -42,7 +20,7 @@ func TestReloadQueues(t *testing.T) {
 	r := newReloadable(t, ns, "run", oneport)
 	in, out := listen(t, ns, loopback4), dial(t, ns, loopback4)
 	pid := r.status().PID
-	before := affinities(t, pid)
+	before := childtest.Affinities(t, pid)
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
 		t.Fatal(err)
@@ -58,11 +36,11 @@ func TestReloadQueues(t *testing.T) {
 		r.done(oneport + "queues: " + queues + "\n")
 		write(t, out, fmt.Sprint("passes ", i))
 		want(t, in, fmt.Sprint("passes ", i))
-		if pinned := slices.Contains(affinities(t, pid), fmt.Sprint(cpu)); strings.Contains(queues, "pin") && !pinned {
-			t.Errorf("no thread is on CPU %d alone: %v", cpu, affinities(t, pid))
+		if pinned := slices.Contains(childtest.Affinities(t, pid), fmt.Sprint(cpu)); strings.Contains(queues, "pin") && !pinned {
+			t.Errorf("no thread is on CPU %d alone: %v", cpu, childtest.Affinities(t, pid))
 		}
 	}
-	if after := affinities(t, pid); len(after) != len(before) {
+	if after := childtest.Affinities(t, pid); len(after) != len(before) {
 		t.Errorf("threads run on %v, before on %v", after, before)
 	}
 	for _, queues := range []string{"{count: 2}", "{first: 5}", "{batch: 7}", "{receive_buffer: 300000}"} {

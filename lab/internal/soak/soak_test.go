@@ -2,6 +2,7 @@ package soak
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -91,6 +92,32 @@ func TestSoakJudge(t *testing.T) {
 		if result.Verdict.OK || !strings.Contains(result.Verdict.Line, "seed 7") ||
 			!strings.Contains(result.Verdict.Line, want) {
 			t.Errorf("verdict %+v, want one that names the seed and %q", result.Verdict, want)
+		}
+	}
+}
+
+// TestSoakOvertaken: what the gate says may have been overtaken as its flow was listed is told, and no failure; one
+// packet more is, and any where all of them go through the gate.
+func TestSoakOvertaken(t *testing.T) {
+	for _, test := range []struct {
+		settled         bool
+		touched         uint64
+		reordered, echo uint64
+		ok              bool
+	}{{true, 2, 2, 2, true}, {true, 2, 3, 0, false}, {true, 2, 0, 3, false}, {false, 2, 1, 0, false}, {true, 0, 0, 0, true}} {
+		s := cleanShare()
+		s.Settled, s.Gate.Touched = test.settled, test.touched
+		s.Load.Targets[0].Reordered, s.Load.EchoCounts.Reordered = test.reordered, test.echo
+		s.Load.Violations, s.Reordered = s.Load.MixResult.Violations(), s.Load.Sum().Reordered
+		s.judge(0)
+		r := Result{Guard: "hold", Shares: []Share{s}}
+		r.judge()
+		want := fmt.Sprintf("%d reordered", test.reordered+test.echo)
+		if !test.ok {
+			want = fmt.Sprintf("%d packets reordered", test.reordered+test.echo)
+		}
+		if r.Verdict.OK != test.ok || !strings.Contains(r.Verdict.Line, want) {
+			t.Errorf("%+v: %+v, want %q", test, r.Verdict, want)
 		}
 	}
 }

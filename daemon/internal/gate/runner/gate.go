@@ -2,15 +2,14 @@ package runner
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"verdictd/daemon/internal/gate"
 	"verdictd/daemon/internal/journal"
@@ -85,11 +84,13 @@ type Gate struct {
 
 	holding atomic.Int64 // packets, of all workers
 	judge   atomic.Uint32
+	looked  atomic.Int64 // when that was
 	listing atomic.Bool
 	// changing: rules are. What was on its way before is not known, see Darken.
 	changing atomic.Bool
 
 	settings        atomic.Pointer[gate.Config]
+	anywhere        unix.CPUSet // where threads run that are not pinned
 	hurried         atomic.Bool
 	stopping, ended atomic.Bool
 	leaving         atomic.Bool
@@ -118,6 +119,9 @@ func Open(cfg Config) (*Gate, error) {
 }
 
 func (g *Gate) open() (err error) {
+	if err := unix.SchedGetaffinity(0, &g.anywhere); err != nil {
+		return fmt.Errorf("read the CPUs of this process: %w", err)
+	}
 	reader, err := openQueues(g.cfg.owns, g.cfg.Own)
 	if err != nil {
 		return err
@@ -176,36 +180,6 @@ func (g *Gate) newWorker(i int) (*worker, error) {
 	}
 	return w, err
 }
-
-// Start begins to serve. Failed tells of workers that cannot go on.
-func (g *Gate) Start() {
-	g.started, g.ran = true, true
-	g.threadsEnded = nfnl.AddThreads(len(g.workers) + watcherThreads)
-	for _, w := range g.workers {
-		g.group.Go(func() {
-			runtime.LockOSThread() // for good: the thread ends with the goroutine
-			pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("worker", Name(w.number))))
-			if err := nfnl.PrepareThread(g.cfg.Pin, w.number); err != nil {
-				g.failed <- fmt.Errorf("a thread of the gate: %w", err)
-				return
-			}
-			defer w.ended.Store(true)
-			w.window.Shut()
-			defer w.window.Open()
-			if err := w.run(); err != nil {
-				g.failed <- err
-			}
-		})
-	}
-	go g.watcher.run()
-	go g.lister.run(&g.listing, g.cfg.Notice)
-}
-
-// watcherThreads are the watcher's and that of its barriers.
-const watcherThreads = 2
-
-// Name is what thread i of a gate is called, in profiles too.
-func Name(i int) string { return fmt.Sprintf("gate %d", i) }
 
 // Failed delivers the errors of workers that ended before Stop. What they hold
 // waits until Close.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +30,8 @@ const (
 	listAgain = time.Second
 )
 
-// lister is a goroutine of its own, as a transaction waits for those of others:
-// a firewall's reload takes seconds.
+// lister is a thread of its own, as a transaction waits for those of others: a
+// firewall's reload takes seconds.
 type lister struct {
 	bell    bell
 	flows   *ring.Ring[gate.Listing]
@@ -53,6 +54,8 @@ func newLister() (*lister, error) {
 // run lists until stop is called. Listing is where workers see whether to hand
 // over flows at all.
 func (l *lister) run(listing *atomic.Bool, notice func(string)) {
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	nfnl.GoFirst()         // the longer it takes, the more packets may overtake others
 	defer close(l.ended)
 	flows := make([]packet.Key, 0, listTogether)
 	for l.bell.Sleep(nfnl.Forever) == nil && !l.stopped.Load() {

@@ -67,7 +67,8 @@ func newWatcher(g *Gate, queues *queueReader, notice func(string)) (*watcher, er
 
 // run is the watcher's thread.
 func (w *watcher) run() {
-	runtime.LockOSThread()
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	nfnl.GoFirst()         // what is held waits for it
 	defer close(w.ended)
 	for !w.gate.ended.Load() {
 		w.bell.silence()
@@ -101,6 +102,7 @@ func (w *watcher) look(pending, holding bool) bool {
 			w.failed = true
 			w.judges.notice("flows whose first packet is dropped hold theirs for guard.hold, as it cannot be told that it is gone: " + err.Error())
 		}
+		w.gate.looked.Store(now) // nothing will be known, and what is held does not wait for it
 		return false
 	}
 	w.progress.Rounds = int(w.rounds.Load())
@@ -192,6 +194,7 @@ func (w *watcher) endEpoch(now int64, pending bool) {
 
 // judge tells the workers how packets are judged that theirs may wait for.
 func (w *watcher) judge(now int64, holding bool) {
+	defer w.gate.looked.Store(now)
 	if !holding {
 		w.gate.judge.Store(uint32(gate.Past))
 		return

@@ -60,6 +60,7 @@ type worker struct {
 	dark  atomic.Bool // rules change, or have changed
 	ended atomic.Bool
 	// What others are told.
+	thread  int // its number
 	holding atomic.Int64
 	pending atomic.Bool
 	inDark  atomic.Uint64 // gate.Table.Dark
@@ -132,7 +133,8 @@ func (w *worker) turn(b *nfq.Batch) error {
 	}
 	// Time comes last: where this thread had to wait for a CPU, what it has read and asked by
 	// now may have said long ago what packets were held for.
-	w.table.Expire(gate.Judge(w.gate.judge.Load()))
+	looked := w.gate.looked.Load()
+	w.table.Expire(gate.Judge(w.gate.judge.Load()), looked) // which may be of a later look
 	if w.try.CompareAndSwap(true, false) {
 		w.table.Try()
 	}
