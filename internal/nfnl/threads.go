@@ -92,11 +92,8 @@ func PrepareThread(pin []int, i int) error {
 	if len(pin) == 0 {
 		return nil
 	}
-	cpu := pin[i%len(pin)]
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin to CPU %d: %w: not a CPU that this process may use", cpu, err)
+	if err := MoveThread(0, pin, i, unix.CPUSet{}); err != nil {
+		return fmt.Errorf("pin to CPU %d: %w: not a CPU that this process may use", pin[i%len(pin)], err)
 	}
 	return nil
 }
@@ -110,7 +107,7 @@ func GoFirst() {
 	}
 }
 
-// MoveThread has a thread of this process run on the CPU pin[i modulo its length], or where
+// MoveThread has a thread of this process (0: the calling one) run on the CPU pin[i modulo its length], or where
 // pin is empty on all of some CPUs. The kernel has moved it when it runs next. Errors: a CPU
 // that the process may not use, a thread that has ended.
 func MoveThread(thread int, pin []int, i int, all unix.CPUSet) error {

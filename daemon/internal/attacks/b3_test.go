@@ -102,18 +102,20 @@ func TestTransmitTimestamps(t *testing.T) {
 	const wanted = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE |
 		unix.SOF_TIMESTAMPING_OPT_ID | unix.SOF_TIMESTAMPING_OPT_TSONLY
 	sideBySide(t, scenario{
-		arrive: 2 * pairs, clashes: pairs / 2, confirmed: true,
+		arrive: 2 * pairs, clashes: pairs, confirmed: true,
 		play: func(r *run) outcome {
 			near, far := twoEnds(r)
 			to := netip.AddrPortFrom(farEnd, port)
-			r.daemon(near, analysis+"rules: {placement: output, destination_ports: [5300]}")
+			d := r.daemon(near, analysis+"rules: {placement: output, destination_ports: [5300]}")
 			in := listen(r, far, to)
+			d.Signal(unix.SIGSTOP) // both of a pair are sent before the first is judged, on a busy machine too
 			var conns []*net.UDPConn
 			for range pairs {
 				conn := dial(r, near, netip.AddrPort{}, to, option(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, wanted))
 				burst{packets: 2}.sendFlow(r, conn)
 				conns = append(conns, conn)
 			}
+			d.Signal(unix.SIGCONT)
 			o := r.end(in, 2*pairs)
 			stamps := 0
 			for _, conn := range conns {
