@@ -170,34 +170,24 @@ func (r *run) send(ctx context.Context, deadline time.Time, progress func(Progre
 	}
 }
 
-// linger waits for what is still on its way. It ends early when everything has arrived, but not at once: a
-// duplicate comes last. An interrupted run lingers too, or what is on its way would count as lost, but not longer
-// than a person likes to wait.
+// linger waits until all packets and echoes have arrived.
 func (r *run) linger(ctx context.Context, limit time.Duration) {
-	const poll, quiet, patience = 5 * time.Millisecond, 50 * time.Millisecond, time.Second
-	if ctx.Err() != nil {
-		ctx, limit = context.WithoutCancel(ctx), min(limit, patience)
-	}
-	end := time.Now().Add(limit)
 	want := r.sender.flows.Load()*uint64(r.cfg.Burst) - r.sender.refused()
-	for time.Now().Before(end) && ctx.Err() == nil {
-		last := r.receiver.last.Load()
+	linger(ctx, r.sender.clk, limit, 50*time.Millisecond, func() (complete bool, last int64) {
+		last = r.receiver.last.Load()
 		delivered := r.receiver.ledger.Counts().Delivered
 		if r.cfg.Mode.twoWay() {
 			delivered += r.collector.ledger.Counts().Delivered
 		}
-		complete := delivered >= want
+		complete = delivered >= want
 		if r.collector != nil {
 			last = max(last, r.collector.last.Load())
 		}
 		if r.cfg.Echo {
 			complete = complete && r.collector.ledger.Counts().Delivered >= r.receiver.echoSent.Load()
 		}
-		if complete && r.sender.clk.now()-last > int64(quiet) {
-			return
-		}
-		time.Sleep(min(poll, time.Until(end)))
-	}
+		return complete, last
+	})
 }
 
 // close ends what open started. Order matters: the receiver stops before the flows' sockets close, so that it

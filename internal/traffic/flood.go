@@ -258,24 +258,18 @@ func (r *floodRun) progress() (p Progress) {
 	return p
 }
 
-// linger waits for what is on its way, and a while more for duplicates: see run.linger.
+// linger waits until all packets have arrived.
 func (r *floodRun) linger(ctx context.Context, limit time.Duration) {
-	const poll, quiet, patience = 5 * time.Millisecond, 50 * time.Millisecond, time.Second
 	if r.receiver == nil {
 		return
-	}
-	if ctx.Err() != nil {
-		limit = min(limit, patience)
 	}
 	want := r.progress().Sent
 	for _, t := range r.threads {
 		want -= t.failed
 	}
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(poll) {
-		if r.receiver.ledger.Counts().Delivered >= want && r.clk.now()-r.receiver.last.Load() > int64(quiet) {
-			return
-		}
-	}
+	linger(ctx, r.clk, limit, 50*time.Millisecond, func() (complete bool, last int64) {
+		return r.receiver.ledger.Counts().Delivered >= want, r.receiver.last.Load()
+	})
 }
 
 // close ends what open started, the receiver first.

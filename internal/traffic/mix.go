@@ -255,28 +255,20 @@ func (r *mixRun) sent(target int) (n uint64) {
 	return n
 }
 
-// linger waits for what is on its way: until everything has arrived that is to, and then for a while more, as a
-// duplicate comes last and of a lossy target nobody knows.
+// linger waits until all packets and echoes have arrived that are to, and then for a while, as of a lossy target nobody
+// knows.
 func (r *mixRun) linger(ctx context.Context) {
-	const poll, quiet, patience = 5 * time.Millisecond, 300 * time.Millisecond, time.Second
-	limit := r.cfg.Linger
-	if ctx.Err() != nil {
-		limit = min(limit, patience)
-	}
 	since := r.director.clk.now()
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(poll) {
-		last := max(since, r.collector.last.Load())
+	linger(ctx, r.director.clk, r.cfg.Linger, 300*time.Millisecond, func() (complete bool, last int64) {
+		last = max(since, r.collector.last.Load())
 		echoes, complete := uint64(0), true
 		for i, c := range r.receivers {
 			last = max(last, c.last.Load())
 			echoes += c.echoSent.Load()
 			complete = complete && (r.cfg.Targets[i].Lossy || c.ledger.Counts().Delivered >= r.sent(i))
 		}
-		complete = complete && r.collector.ledger.Counts().Delivered >= echoes
-		if complete && r.director.clk.now()-last > int64(quiet) {
-			return
-		}
-	}
+		return complete && r.collector.ledger.Counts().Delivered >= echoes, last
+	})
 }
 
 // close ends what open started, in the order of run.close.

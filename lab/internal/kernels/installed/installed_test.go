@@ -38,13 +38,14 @@ func TestLedger(t *testing.T) {
 			r.accepted.Lost, r.accepted.ReceiverDropped = 4, new(uint64)
 			*r.accepted.ReceiverDropped = 3
 		},
-		"2 duplicated":     func(r *ledger) { r.accepted.Duplicated = 2 },
-		"3 reordered":      func(r *ledger) { r.accepted.Reordered = 3 },
-		"4 unjudged":       func(r *ledger) { r.dropped.Delivered = 4 },
-		"5 clashes":        func(r *ledger) { *r.accepted.Clashes = 5 },
-		"6 packets lost":   func(r *ledger) { r.mixed.Violations = []string{"6 packets lost"} },
-		"has not said":     func(r *ledger) { r.dropped.FloodArrivals = nil },
-		"nothing was sent": func(r *ledger) { r.mixed.Targets[0].Sent = 0 },
+		"2 duplicated":                   func(r *ledger) { r.accepted.Duplicated = 2 },
+		"3 reordered":                    func(r *ledger) { r.accepted.Reordered = 3 },
+		"4 unjudged":                     func(r *ledger) { r.dropped.Delivered = 4 },
+		"5 clashes":                      func(r *ledger) { *r.accepted.Clashes = 5 },
+		"6 packets lost":                 func(r *ledger) { r.mixed.Violations = []string{"6 packets lost"} },
+		"has not said":                   func(r *ledger) { r.dropped.FloodArrivals = nil },
+		"nothing was sent":               func(r *ledger) { r.mixed.Targets[0].Sent = 0 },
+		"7 packets wait in queues still": func(r *ledger) { r.waiting = 7 },
 	} {
 		r := whole()
 		spoil(r)
@@ -98,6 +99,21 @@ func TestFollow(t *testing.T) {
 		_, _ = f.Write([]byte("1001.0 s        kill 1: 0.1 s; none\n"))
 	}
 	at("5")
+}
+
+// TestDrops: what was dropped before is not told.
+func TestDrops(t *testing.T) {
+	before := drops{"a": 7, "b": 9}
+	if got := (drops{"a": 7, "b": 3, "c": 0}).since(before); got != "the kernel counts no drops" {
+		t.Error(got)
+	}
+	if got := (drops{"c": 1, "a": 8, "b": 9}).since(before); got != "the kernel dropped 1 (a), 1 (c)" {
+		t.Error(got)
+	}
+	now, err := readDrops()
+	if _, backlog := now["netdev_max_backlog"]; err != nil || !backlog {
+		t.Errorf("%v, %v", now, err)
+	}
 }
 
 // TestWatch plays a restart: packets come, nobody judges them for two seconds, and then all are judged.
