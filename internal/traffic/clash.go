@@ -65,7 +65,7 @@ func RunClash(ctx context.Context, cfg ClashConfig, progress func(Progress)) (*C
 	}
 	res := &ClashResult{}
 	sendErr := r.send(ctx, deadline.Add(-cfg.Linger), progress)
-	r.linger(ctx, min(cfg.Linger, time.Until(deadline)))
+	r.linger(min(cfg.Linger, time.Until(deadline)))
 	closeErr := r.close(res)
 	r.fill(res)
 	if sendErr != nil && res.Flows == 0 {
@@ -171,9 +171,9 @@ func (r *run) send(ctx context.Context, deadline time.Time, progress func(Progre
 }
 
 // linger waits until all packets and echoes have arrived.
-func (r *run) linger(ctx context.Context, limit time.Duration) {
+func (r *run) linger(limit time.Duration) {
 	want := r.sender.flows.Load()*uint64(r.cfg.Burst) - r.sender.refused()
-	linger(ctx, r.sender.clk, limit, 50*time.Millisecond, func() (complete bool, last int64) {
+	linger(r.sender.clk, limit, 50*time.Millisecond, func() (complete bool, last int64) {
 		last = r.receiver.last.Load()
 		delivered := r.receiver.ledger.Counts().Delivered
 		if r.cfg.Mode.twoWay() {

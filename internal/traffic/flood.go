@@ -100,7 +100,7 @@ func RunFlood(ctx context.Context, cfg FloodConfig, progress func(Progress)) (*F
 	}
 	res := &FloodResult{}
 	sendErr := r.send(ctx, deadline.Add(-cfg.Linger), cpus, progress)
-	r.linger(ctx, min(cfg.Linger, time.Until(deadline)))
+	r.linger(min(cfg.Linger, time.Until(deadline)))
 	closeErr := r.close(res)
 	r.fill(res)
 	if sendErr != nil && res.Sent == 0 {
@@ -259,7 +259,7 @@ func (r *floodRun) progress() (p Progress) {
 }
 
 // linger waits until all packets have arrived.
-func (r *floodRun) linger(ctx context.Context, limit time.Duration) {
+func (r *floodRun) linger(limit time.Duration) {
 	if r.receiver == nil {
 		return
 	}
@@ -267,7 +267,7 @@ func (r *floodRun) linger(ctx context.Context, limit time.Duration) {
 	for _, t := range r.threads {
 		want -= t.failed
 	}
-	linger(ctx, r.clk, limit, 50*time.Millisecond, func() (complete bool, last int64) {
+	linger(r.clk, limit, 50*time.Millisecond, func() (complete bool, last int64) {
 		return r.receiver.ledger.Counts().Delivered >= want, r.receiver.last.Load()
 	})
 }

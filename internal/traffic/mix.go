@@ -167,7 +167,7 @@ func RunMix(ctx context.Context, cfg MixConfig) (_ *MixResult, err error) {
 	if ctx.Err() != nil {
 		err = errors.Join(err, ErrInterrupted)
 	}
-	r.linger(ctx)
+	r.linger()
 	err = errors.Join(err, r.close(res))
 	r.fill(res)
 	return res, err
@@ -257,9 +257,9 @@ func (r *mixRun) sent(target int) (n uint64) {
 
 // linger waits until all packets and echoes have arrived that are to, and then for a while, as of a lossy target nobody
 // knows.
-func (r *mixRun) linger(ctx context.Context) {
+func (r *mixRun) linger() {
 	since := r.director.clk.now()
-	linger(ctx, r.director.clk, r.cfg.Linger, 300*time.Millisecond, func() (complete bool, last int64) {
+	linger(r.director.clk, r.cfg.Linger, 300*time.Millisecond, func() (complete bool, last int64) {
 		last = max(since, r.collector.last.Load())
 		echoes, complete := uint64(0), true
 		for i, c := range r.receivers {

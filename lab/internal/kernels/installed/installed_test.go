@@ -32,12 +32,18 @@ func TestLedger(t *testing.T) {
 	if text, err := few.judge(); err != nil || !strings.Contains(text, "3 of those lost at the receiver's own socket") {
 		t.Errorf("%q, %v", text, err)
 	}
+	full := whole()
+	full.accepted.Lost, full.accepted.SendErrno = 3, map[string]uint64{"EAGAIN": 3}
+	if text, err := full.judge(); err != nil || !strings.Contains(text, "3 of those not sent") {
+		t.Errorf("%q, %v", text, err)
+	}
 	for what, spoil := range map[string]func(*ledger){
 		"100 packets 1 lost": func(r *ledger) { r.accepted.Lost = 1 },
 		"4 lost": func(r *ledger) {
 			r.accepted.Lost, r.accepted.ReceiverDropped = 4, new(uint64)
 			*r.accepted.ReceiverDropped = 3
 		},
+		"5 lost":                         func(r *ledger) { r.accepted.Lost, r.accepted.SendErrno = 5, map[string]uint64{"EPERM": 5} },
 		"2 duplicated":                   func(r *ledger) { r.accepted.Duplicated = 2 },
 		"3 reordered":                    func(r *ledger) { r.accepted.Reordered = 3 },
 		"4 unjudged":                     func(r *ledger) { r.dropped.Delivered = 4 },

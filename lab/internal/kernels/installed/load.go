@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"verdictd/internal/nfq"
 	"verdictd/internal/results"
 	"verdictd/internal/traffic"
@@ -158,6 +160,11 @@ func (r *ledger) judge() (string, error) {
 		// They came through. What a gap has held back comes all at once, and this receiver had no room.
 		text += fmt.Sprintf(", %d of those lost at the receiver's own socket", *n)
 		lost -= min(lost, *n)
+	}
+	if n := a.SendErrno[unix.ErrnoName(unix.EAGAIN)]; n > 0 {
+		// The sender's own socket was full of packets that wait. The kernel has not taken these.
+		text += fmt.Sprintf(", %d of those not sent, as the sender's own socket was full", n)
+		lost -= min(lost, n)
 	}
 	if a.Clashes != nil {
 		text += fmt.Sprintf(", %d clashes", *a.Clashes)
