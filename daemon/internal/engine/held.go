@@ -146,9 +146,16 @@ func (w *worker) settled() error {
 	return err
 }
 
-// expire judges what has waited for too long.
+// expire judges what has waited for too long: what it waited for had not come when all
+// was read that had.
 func (w *worker) expire() error {
-	until := w.input.Now - w.judge.longest
+	if w.judge.names != nil {
+		w.judge.names.Expire(w.reading.past)
+	}
+	if w.held.count == 0 {
+		return nil
+	}
+	until := w.reading.past - w.judge.longest
 	return w.judgeHeld(func(p *heldPacket) bool { return p.since <= until }, true)
 }
 

@@ -110,7 +110,32 @@ func TestHeldAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestHeldForLong: an empty batch is enough for what has waited for too long.
+// TestHeldWhileStopped: a worker that was stopped reads all that came meanwhile before it counts the time, and what
+// waited for one of those packets goes on for its reason.
+func TestHeldWhileStopped(t *testing.T) {
+	r := newRig(t, holding(t, time.Millisecond, vocabulary.Drop))
+	hello := clientHello(t, "blocked.example")
+	r.Start()
+	first := numbered(1, tcp(1, flagSYN, 99, nil), tcp(1, flagACK, 100, hello[:500]))
+	first.All = true
+	r.queues[0].batches <- first
+	waitFor(t, &r.log, 1)
+	time.Sleep(5 * time.Millisecond)
+	r.queues[0].batches <- numbered(3, udp(9, 1))
+	last := numbered(4, tcp(1, flagACK, 600, hello[500:]))
+	last.All, last.Received = true, nfq.Now()
+	r.queues[0].batches <- last
+	waitFor(t, &r.log, 4)
+	if err := errors.Join(r.Stop(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, r.log.lines, "accept 1", "accept 3", "drop 2", "drop 4")
+	if c := r.Results().Total; c.Held != 1 || c.HeldOver != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestHeldForLong: empty batches are enough for what has waited for too long.
 func TestHeldForLong(t *testing.T) {
 	r := newRig(t, holding(t, time.Millisecond, vocabulary.Drop))
 	hello := clientHello(t, "blocked.example")
@@ -118,7 +143,9 @@ func TestHeldForLong(t *testing.T) {
 	r.queues[0].batches <- numbered(1, tcp(1, flagSYN, 99, nil), tcp(1, flagACK, 100, hello[:500]))
 	waitFor(t, &r.log, 1)
 	time.Sleep(5 * time.Millisecond)
-	r.queues[0].batches <- &nfq.Batch{Received: nfq.Now()}
+	for range 2 { // of which the first may have been read for before it was time
+		r.queues[0].batches <- &nfq.Batch{Received: nfq.Now(), All: true}
+	}
 	waitFor(t, &r.log, 2)
 	if err := errors.Join(r.Stop(), r.Close()); err != nil {
 		t.Fatal(err)

@@ -40,6 +40,7 @@ type worker struct {
 	// searched is what tables of names before the judge's have counted.
 	searched    searched
 	queueLength atomic.Uint32
+	reading     reading
 	thread      atomic.Int32 // that receives, as the kernel numbers it; 0: none yet
 	// memory is of held.records; nil: there is none. Who changes the judge asks for it.
 	memory    nfq.Memory
@@ -151,10 +152,9 @@ func (w *worker) handle(b *nfq.Batch) error {
 			}
 		}
 	}
-	if w.held.count > 0 {
-		if err := w.expire(); err != nil {
-			return err
-		}
+	w.reading.note(b, w.queueLength.Load())
+	if err := w.expire(); err != nil {
+		return err
 	}
 	var err error
 	if n := len(b.Packets); n > 0 {

@@ -166,7 +166,7 @@ func (t *Table) Wait() int64 {
 		sooner(t.flows[i].listAt)
 	}
 	if t.dark != 0 && !t.changing {
-		sooner(t.darkUntil())
+		sooner(t.now + min(t.darkLeft(), awayStep)) // to sleep is not to be away
 	}
 	return next
 }

@@ -16,7 +16,7 @@ func (t *Table) Darken(changing bool) {
 }
 
 func (t *Table) darkNow() {
-	t.dark, t.darkSince = t.epoch, t.now
+	t.dark, t.darkSince, t.darkRan = t.epoch, t.now, t.ran
 }
 
 // Dark is the epoch that flows wait for which have not come since rules changed, or
@@ -24,19 +24,20 @@ func (t *Table) darkNow() {
 func (t *Table) Dark() uint64 { return t.dark }
 
 func (t *Table) isDark() bool {
-	if t.dark != 0 && !t.changing && (t.now >= t.darkUntil() || !t.underWay(t.dark)) {
+	if t.dark != 0 && !t.changing && (t.darkLeft() <= 0 || !t.underWay(t.dark)) {
 		t.dark = 0
 	}
 	return t.dark != 0
 }
 
-// darkUntil is when the dark ends, whatever is on its way. While programs have packets
-// that they do not judge that is later, as theirs are among them.
-func (t *Table) darkUntil() int64 {
+// darkLeft is how long the dark lasts still, whatever is on its way. While programs have
+// packets that they do not judge that is longer, as theirs are among them.
+func (t *Table) darkLeft() int64 {
+	most := t.cfg.Hold
 	if t.judge == Waiting {
-		return t.darkSince + int64(t.cfg.HoldLimit)
+		most = t.cfg.HoldLimit
 	}
-	return t.darkSince + int64(t.cfg.Hold)
+	return int64(most) - (t.ran - t.darkRan)
 }
 
 // awaitLight makes a flow pending of which packets may be on their way that the gate

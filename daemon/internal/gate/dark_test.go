@@ -89,10 +89,19 @@ func TestDarkEnds(t *testing.T) {
 		t.Fatalf("dark %d, wait %d, while rules change", g.Dark(), d)
 	}
 	g.Darken(false)
-	if d := g.Wait(); d != 1000*ms {
-		t.Errorf("wait %d, want guard.hold", d)
+	for range 3 {
+		if d := g.Wait(); g.Dark() == 0 || d != 250*ms {
+			t.Errorf("dark %d, wait %d, want a quarter of guard.hold", g.Dark(), d)
+		}
+		g.Begin(g.now+250*ms, g.epoch)
+		g.Forget()
 	}
-	at(g, 6000)
+	g.Begin(g.now+249*ms, g.epoch)
+	g.Forget()
+	if d := g.Wait(); g.Dark() == 0 || d != ms {
+		t.Errorf("dark %d, wait %d, want the last millisecond of guard.hold", g.Dark(), d)
+	}
+	g.Begin(g.now+ms, g.epoch)
 	g.Forget()
 	if g.Dark() != 0 || g.Pending() || g.Wait() >= 0 {
 		t.Errorf("dark %d, pending %v, wait %d", g.Dark(), g.Pending(), g.Wait())

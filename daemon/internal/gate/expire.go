@@ -24,6 +24,10 @@ const (
 	// clockStep is the most that counts at once: a process that was stopped has not
 	// waited for anybody. Flows that hold packets are looked at more often than that.
 	clockStep = int64(25_000_000)
+	// awayStep is the same for all other times that end a wait, which go on while
+	// programs stand still. It is longer: a thread that often waits for a CPU is not to
+	// hold packets for much longer than guard.hold_limit.
+	awayStep = int64(250_000_000)
 )
 
 // Expire lets go on what was held too long: guard.hold without the time in which
@@ -46,7 +50,7 @@ func (t *Table) Expire(j Judge, looked int64) {
 
 // expired is the counter of the reason, or nil.
 func (t *Table) expired(f *flow) *uint64 {
-	switch age := t.now - f.heldSince; {
+	switch age := t.ran - f.heldRan; {
 	case t.judge == WantsSecond && age >= secondWait:
 		return &t.Counters.ExpiredSecond
 	case age >= int64(t.cfg.HoldLimit):
@@ -63,21 +67,22 @@ func (t *Table) holdBegins(i int32) {
 		t.clockAt = t.now
 	}
 	f := &t.flows[i]
-	f.heldSince, f.heldClock = t.now, t.clock
+	f.heldRan, f.heldClock = t.ran, t.clock
 	t.holding.push(t.holdingLinks, i)
 }
 
 // expires is when the next packets may expire.
 func (t *Table) expires() int64 {
 	f := &t.flows[t.holding.head]
-	at := t.now + int64(t.cfg.Hold) - (t.clock - f.heldClock)
+	age := t.ran - f.heldRan
+	wait := int64(t.cfg.Hold) - (t.clock - f.heldClock)
 	if t.judge == WantsSecond {
-		at = f.heldSince + secondWait
+		wait = secondWait - age
 	}
-	if at <= t.now {
-		at = t.now + expireAgain
+	if wait <= 0 {
+		wait = expireAgain
 	}
-	return min(at, max(f.heldSince+int64(t.cfg.HoldLimit), t.now))
+	return t.now + min(wait, max(int64(t.cfg.HoldLimit)-age, 0))
 }
 
 // Try lets one packet go on, of the flow that holds them longest: if the program

@@ -76,6 +76,34 @@ func TestTimeWithoutHeldPacketsDoesNotCount(t *testing.T) {
 	equal(t, verdicts(g), []int{1, 2}[1:])
 }
 
+// TestAStopIsNoWait: who was stopped, between any two steps, has not waited for what programs did meanwhile, nor have
+// they done it by then.
+func TestAStopIsNoWait(t *testing.T) {
+	g := newTable(t, nil)
+	g.Darken(false)
+	give(g, 1, 1)
+	g.Begin(g.now+600_000*ms, g.epoch)
+	if give(g, 2, 2); g.Dark() == 0 || g.Held() != 2 {
+		t.Errorf("after a stop in the dark it is light, and %d are held, want 2", g.Held())
+	}
+	g.Expire(Waiting, g.now)
+	for range 30_000 - 251 {
+		g.Begin(g.now+ms, g.epoch)
+		g.Expire(Waiting, g.now)
+	}
+	if g.Dark() == 0 || g.Held() != 2 {
+		t.Errorf("a stop counts for more than 250 ms: dark %d, %d held", g.Dark(), g.Held())
+	}
+	g.Begin(g.now+ms, g.epoch)
+	if g.Expire(Waiting, g.now); g.Counters.ExpiredLimit != 1 || g.Held() != 1 {
+		t.Errorf("%d held after guard.hold_limit, want the second: %+v", g.Held(), g.Counters)
+	}
+	pass(g, Waiting, 250)
+	if g.Counters.ExpiredLimit != 2 {
+		t.Errorf("%d have expired, want both", g.Counters.ExpiredLimit)
+	}
+}
+
 // TestGoneGivesTime: that the one before is gone is proved, so each that takes its
 // place has guard.hold and guard.hold_limit for itself.
 func TestGoneGivesTime(t *testing.T) {

@@ -49,7 +49,7 @@ func (t *Table) Returned() {
 // Nobody knows what of their flows is on its way, so the table is dark: see Darken. To
 // be called before the first packet.
 func (t *Table) Restore(each func(queue uint16, id uint32)) {
-	t.dark, t.darkSince = t.epoch, t.now
+	t.darkNow()
 	var left []int32
 	t.freeOf = none
 	for n := len(t.nodes) - 1; n >= 0; n-- {

@@ -28,6 +28,7 @@ func broken() map[string]modelOptions {
 		"one round for queues in a row":              {queues: queues(sequence, ownQueue, sequence), rounds: 1},
 		"one round for two hooks":                    {queues: queues(sequence), twice: true, rounds: 1},
 		"takes threads for one that judges in order": {queues: queues(foreign), allInOrder: true},
+		"takes the time of a stop for a wait":        {queues: queues(ownSlow), flows: 30, stops: true, patient: true, restless: true},
 		"takes what is lost for judged":              {queues: queues(fullRoom, ownQueue), lossless: true},
 	}
 }

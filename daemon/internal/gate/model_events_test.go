@@ -25,6 +25,17 @@ func (m *model) begins(step int) {
 	}
 }
 
+// stop has the gate's process stand still for longer than packets may be held, between any two of its steps.
+func (m *model) stop() {
+	switch {
+	case m.stopped > 0:
+		m.stopped--
+		m.now += m.Int64N(200_000_000)
+	case m.opt.stops && m.IntN(1500) == 0:
+		m.stopped = 600
+	}
+}
+
 // darkIn reports whether an epoch ends in which packets were on their way of before
 // the gate began.
 func (m *model) darkIn(epoch uint64) bool {

@@ -41,6 +41,7 @@ type model struct {
 	closed       bool // no packet comes to the gate yet
 	changing     bool // rules are
 	devices      int  // that went
+	stopped      int  // steps for which the gate's process stands still
 	onWay        map[packet.Key]int
 	favored      int // the flow that all send, for a while
 	favoredTill  int64
@@ -176,6 +177,7 @@ func (m *model) run(n int) {
 			m.pace()
 		}
 		m.now += m.Int64N(10_000)
+		m.stop()
 		m.pass()
 		m.act(m.IntN(64) >= quiet || m.now < m.favoredTill)
 		m.chaos()
@@ -205,12 +207,13 @@ func (m *model) actor() (i int) {
 
 // act takes one step of some actor.
 func (m *model) act(fresh bool) {
-	switch m.actor() {
-	case 0:
+	switch actor := m.actor(); {
+	case m.stopped > 0 && (actor == 1 || actor == 3):
+	case actor == 0:
 		m.send(m.IntN(len(m.senders)), fresh)
-	case 1:
+	case actor == 1:
 		m.work(&m.workers[m.IntN(len(m.workers))])
-	case 2:
+	case actor == 2:
 		if len(m.queues) > 0 {
 			m.program(m.queues[m.IntN(len(m.queues))].program)
 		}
@@ -269,6 +272,7 @@ func (m *model) chaos() {
 
 // drain lets the gate and the programs finish.
 func (m *model) drain() {
+	m.stopped = 0
 	for i := range m.queues {
 		m.queues[i].program.standUntil, m.queues[i].program.think = 0, 300_000
 	}

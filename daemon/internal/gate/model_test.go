@@ -26,6 +26,7 @@ type modelOptions struct {
 	flush    bool // somebody deletes a base chain
 	reenter  bool // somebody adds a base chain before the gate
 	devices  bool // a device goes, and all that came by it
+	stops    bool // the gate's process stands still for long, now and then
 	dark     bool // the gate begins while packets are on their way
 	tries    bool // it finds out that a program wants a second packet, one at a time
 	patient  bool // nothing may expire
@@ -52,6 +53,7 @@ type modelOptions struct {
 	hasty       bool // lists flows whose packets are on their way
 	still       bool // does not listen for devices that go
 	allInOrder  bool // takes every program for one that judges in order
+	restless    bool // counts the time in which it stood still
 	lossless    bool // takes packets that the socket had no room for as judged
 }
 
@@ -202,6 +204,10 @@ func variants() map[string]modelOptions {
 		"backlog of threads":              {queues: queues(foreignS, ownQueue), flows: 40, rules: true, hold: 150 * time.Millisecond, patient: true},
 		"devices go":                      {queues: queues(ownSlow), flows: 30, devices: true},
 		"devices go, foreign":             {workers: 2, queues: queues(inSlow, foreign), flows: 30, devices: true, rules: true, nat: true},
+		"stops":                           {queues: queues(ownSlow), flows: 30, stops: true, patient: true, rules: true, ordered: true},
+		"stops, foreign":                  {workers: 2, queues: queues(foreign, ownDrops), stops: true, patient: true, rules: true, nat: true},
+		"begins, stops":                   {queues: queues(ownDrops), dark: true, stops: true, patient: true, rules: true, ordered: true},
+		"settled, stops":                  {workers: 2, queues: queues(foreignD, ownQueue), list: true, forget: true, stops: true, rules: true},
 		"begins":                          {queues: queues(ownDrops), dark: true, rules: true, ordered: true},
 		"begins, foreign":                 {workers: 2, queues: queues(foreignD, sequence), dark: true, rules: true, nat: true},
 		"begins, one stands":              {queues: queues(ownQueue, standing), parallel: true, dark: true, list: true, rules: true},

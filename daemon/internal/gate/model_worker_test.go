@@ -122,7 +122,11 @@ func (m *model) begin(w *mWorker) {
 	}
 	t := w.table
 	w.epoch = m.epoch
+	before := t.now
 	t.Begin(m.now, w.epoch)
+	if m.opt.restless {
+		t.ran += max(t.now-before-awayStep, 0)
+	}
 	t.ChainAdded(m.chainAdded)
 	if w.dark {
 		w.dark = false

@@ -19,27 +19,29 @@ type reference struct {
 	out          []Verdict // of the last step; First is 0 or none
 
 	judge          Judge // as it was
+	ran            int64 // time, as far as this process runs
 	clock, clockAt int64 // time in which nothing that was released waits in a queue
 	holds          int   // counts flows that began to hold packets
 
 	changing  bool // rules are
 	dark      uint64
 	darkSince int64
+	darkRan   int64 // ran then
 }
 
 type refFlow struct {
-	key        packet.Key
-	pending    bool
-	several    bool
-	epochs     []uint64 // unresolved ones, from the oldest in which packets of it left to the last
-	first      Packet
-	at, since  int64 // when the first was released, and came
-	known      int64
-	held       []refHeld
-	gone       bool // resolved
-	heldBefore int64
-	heldClock  int64
-	hold       int // number of the beginning
+	key       packet.Key
+	pending   bool
+	several   bool
+	epochs    []uint64 // unresolved ones, from the oldest in which packets of it left to the last
+	first     Packet
+	at, since int64 // when the first was released, and came
+	known     int64
+	held      []refHeld
+	gone      bool // resolved
+	heldRan   int64
+	heldClock int64
+	hold      int // number of the beginning
 
 	seen, packets int64
 	passed        uint64 // the epoch in which a packet came or left last
@@ -51,6 +53,7 @@ type refHeld struct {
 }
 
 func (r *reference) begin(now int64, epoch uint64) {
+	r.ran += min(now-r.now, awayStep)
 	r.now, r.epoch, r.out = now, epoch, nil
 	if r.changing {
 		r.darken(true)
@@ -58,7 +61,7 @@ func (r *reference) begin(now int64, epoch uint64) {
 }
 
 func (r *reference) darken(changing bool) {
-	r.changing, r.dark, r.darkSince = changing, r.epoch, r.now
+	r.changing, r.dark, r.darkSince, r.darkRan = changing, r.epoch, r.now, r.ran
 }
 
 func (r *reference) isDark() bool {
@@ -66,7 +69,7 @@ func (r *reference) isDark() bool {
 	if r.judge == Waiting {
 		most = r.cfg.HoldLimit
 	}
-	if !r.changing && (r.now >= r.darkSince+int64(most) || len(r.underWay(0, r.dark)) == 0) {
+	if !r.changing && (r.ran-r.darkRan >= int64(most) || len(r.underWay(0, r.dark)) == 0) {
 		r.dark = 0 // and does not begin once more when programs are slow later
 	}
 	return r.dark != 0
@@ -173,7 +176,7 @@ func (r *reference) holdBegins(f *refFlow) {
 		r.clockAt = r.now
 	}
 	r.holds++
-	f.heldBefore, f.heldClock, f.hold = r.now, r.clock, r.holds
+	f.heldRan, f.heldClock, f.hold = r.ran, r.clock, r.holds
 }
 
 func (r *reference) hold(f *refFlow, p Packet) {
@@ -293,7 +296,7 @@ func (r *reference) expire(j Judge, looked int64) {
 	}
 	r.judge = j
 	for f := r.oldest(); f != nil; f = r.oldest() {
-		age := time.Duration(r.now - f.heldBefore)
+		age := time.Duration(r.ran - f.heldRan)
 		if age < r.cfg.HoldLimit && time.Duration(r.clock-f.heldClock) < r.cfg.Hold && (j != WantsSecond || int64(age) < secondWait) {
 			return
 		}

@@ -39,7 +39,7 @@ type flow struct {
 
 	// What is held, in order.
 	head, tail, count int32
-	heldSince         int64
+	heldRan           int64 // Table.ran when that began
 	heldClock         int64 // Table.clock then
 	dueAt             int64 // when conntrack is to be asked next
 	listAt            int64 // when to look whether it has paused
@@ -76,7 +76,7 @@ type Table struct {
 
 	// Open flows are in recent, by their last packet or the end of the wait for it.
 	// Pending flows are in the list of their epoch until that is resolved. Flows that
-	// hold packets are in holding, by heldSince, and in one of due. Those that may be
+	// hold packets are in holding, by heldRan, and in one of due. Those that may be
 	// listed are in candidates.
 	recentLinks, epochLinks, holdingLinks, dueLinks, candidateLinks []link
 
@@ -86,6 +86,7 @@ type Table struct {
 
 	epoch        uint64
 	now          int64
+	ran          int64 // the time that this process ran, see awayStep
 	chainAdded   int64
 	bytes        int64
 	held         int
@@ -103,7 +104,8 @@ type Table struct {
 
 	dark      uint64 // see Dark
 	darkSince int64
-	changing  bool // rules are
+	darkRan   int64 // ran at darkSince
+	changing  bool  // rules are
 
 	// touches counts, for each flow's place, what ends the listing of a flow that was
 	// handed over.
@@ -160,8 +162,10 @@ func New(cfg Config) (*Table, error) {
 }
 
 // Begin tells the time, in nanoseconds, and the epoch that packets released from
-// now on belong to. To be called before a run of other calls.
+// now on belong to. To be called once before a run of other calls, up to Expire: flows
+// whose time is up are asked for by the same time first.
 func (t *Table) Begin(now int64, epoch uint64) {
+	t.ran += min(now-t.now, awayStep)
 	t.now, t.epoch = now, epoch
 	t.epochs[epoch%EpochsKept].begin(epoch)
 	if t.changing {

@@ -60,7 +60,7 @@ const stopTurn = time.Millisecond
 func (w *worker) next() (*nfq.Batch, error) {
 	wait := nfnl.Forever
 	if d := w.table.Wait(); d >= 0 {
-		wait = time.Duration(d)
+		wait = time.Duration(max(d-(nfq.Now()-w.turnBegan), 0)) // the table's time is the turn's
 	}
 	if w.behind > 0 {
 		wait = 0

@@ -131,8 +131,8 @@ func (w *worker) turn(b *nfq.Batch) error {
 		}
 		w.ask(w.wanted[:n])
 	}
-	// Time comes last: where this thread had to wait for a CPU, what it has read and asked by
-	// now may have said long ago what packets were held for.
+	// A turn has one time, which is before all that it has read and asked. So where this thread
+	// was stopped since, nothing is let go now by a time at which conntrack was not asked for it.
 	looked := w.gate.looked.Load()
 	w.table.Expire(gate.Judge(w.gate.judge.Load()), looked) // which may be of a later look
 	if w.try.CompareAndSwap(true, false) {
@@ -292,7 +292,6 @@ func (w *worker) ask(wanted []gate.Question) {
 		asked[i] = ct.Question{Key: wanted[i].Tuple, Zone: wanted[i].Zone}
 	}
 	failed := w.lookup.Ask(asked) != nil
-	w.table.Begin(nfq.Now(), w.section.in.Load())
 	for i := range asked {
 		if failed || asked[i].Err != nil {
 			w.askErrors++

@@ -10,6 +10,7 @@ import (
 
 func all(table *Table, packets []*packet.View, now int64) {
 	for _, v := range packets {
+		table.Expire(now)
 		table.Begin(v, true, now)
 		for _, ok := table.Next(); ok; _, ok = table.Next() {
 		}

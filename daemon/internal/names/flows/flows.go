@@ -23,14 +23,20 @@ type Result struct {
 	Question dns.Question
 }
 
+// Expire gives up flows whose name was not found for reassembly.Config.Age, by a time in
+// nanoseconds. It is that at which all packets of then were taken: those of a flow may have
+// come in time and wait, where this process was stopped.
+func (t *Table) Expire(now int64) {
+	for owner := t.pool.Expire(now); owner != none; owner = t.pool.Expire(now) {
+		t.lost(owner)
+	}
+}
+
 // Begin takes a packet, at a time in nanoseconds that never goes back. fresh tells that
 // the packet may begin a connection: conntrack's state of it is new. The packet has to
 // stay as it is until Accept, or until the next Begin.
 func (t *Table) Begin(v *packet.View, fresh bool, now int64) {
 	t.now, t.ready, t.stream, t.client = now, false, stream{flow: none}, true
-	for owner := t.pool.Expire(now); owner != none; owner = t.pool.Expire(now) {
-		t.lost(owner)
-	}
 	switch {
 	case v.FragmentOffset != 0:
 		t.answer(Result{State: names.TooLong})

@@ -85,6 +85,7 @@ func (e ends) tcp(t testing.TB, flags string, seq, ack uint32, data []byte) *pac
 
 // results gives a packet to the table and returns copies of what it says.
 func results(t *Table, v *packet.View, fresh bool, now int64) (list []Result) {
+	t.Expire(now)
 	t.Begin(v, fresh, now)
 	for r, ok := t.Next(); ok; r, ok = t.Next() {
 		r.Name, r.ALPN = append([]byte(nil), r.Name...), append([]byte(nil), r.ALPN...)

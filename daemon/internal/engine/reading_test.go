@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"testing"
+
+	"verdictd/internal/nfq"
+)
+
+// TestReading: all is read up to the last batch before one that left nothing, or, where there is always something, up
+// to that behind which as many packets were read as the queue takes.
+func TestReading(t *testing.T) {
+	var r reading
+	for i, tt := range []struct {
+		at      int64
+		packets int
+		all     bool
+		past    int64
+	}{
+		{10, 8, true, 0},
+		{20, 8, false, 0},
+		{30, 0, true, 20},
+		{40, 8, false, 20},
+		{50, 7, false, 20},
+		{60, 1, false, 30}, // 16 packets since 30
+		{70, 15, false, 30},
+		{80, 15, false, 60},
+		{90, 3, false, 60},
+		{100, 1, true, 90},
+		{110, 0, true, 100},
+	} {
+		b := &nfq.Batch{Received: tt.at, All: tt.all, Packets: make([]nfq.Packet, tt.packets)}
+		if r.note(b, 16); r.past != tt.past {
+			t.Errorf("batch %d, at %d: all is read up to %d, want %d", i, tt.at, r.past, tt.past)
+		}
+	}
+}
