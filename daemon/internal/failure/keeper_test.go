@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -81,6 +82,31 @@ func TestCrashWithKeeper(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPaused: what comes while keeper and daemon are paused, for longer than the watchdog waits, is judged by the same
+// daemon as they go on.
+func TestPaused(t *testing.T) {
+	eachChoice(t, "", func(t *testing.T, s *site, _ bool) {
+		keeper := supervised(t, s, "--watchdog", "4s")
+		pid := child(t, keeper, 0)
+		keeper.Signal(unix.SIGSTOP)
+		err := unix.Kill(pid, unix.SIGSTOP)
+		s.send(50)
+		time.Sleep(5500 * time.Millisecond)
+		keeper.Signal(unix.SIGCONT)
+		if err = errors.Join(err, unix.Kill(pid, unix.SIGCONT)); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.arrive(50); n != 50 {
+			t.Errorf("%d of 50 packets were judged", n)
+		}
+		keeper.Signal(unix.SIGTERM)
+		ends(t, keeper, 0)
+		if n := strings.Count(keeper.Log(), "the daemon is started"); n != 1 {
+			t.Errorf("%d daemons were started, want the one", n)
+		}
+	})
 }
 
 // decided checks what the keeper has done for packets that nobody judges any more.

@@ -24,10 +24,6 @@ const (
 	// clockStep is the most that counts at once: a process that was stopped has not
 	// waited for anybody. Flows that hold packets are looked at more often than that.
 	clockStep = int64(25_000_000)
-	// awayStep is the same for all other times that end a wait, which go on while
-	// programs stand still. It is longer: a thread that often waits for a CPU is not to
-	// hold packets for much longer than guard.hold_limit.
-	awayStep = int64(250_000_000)
 )
 
 // Expire lets go on what was held too long: guard.hold without the time in which

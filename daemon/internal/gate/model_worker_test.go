@@ -125,7 +125,8 @@ func (m *model) begin(w *mWorker) {
 	before := t.now
 	t.Begin(m.now, w.epoch)
 	if m.opt.restless {
-		t.ran += max(t.now-before-awayStep, 0)
+		t.running.ran += max(t.now-before-awayStep, 0)
+		t.ran = t.running.ran
 	}
 	t.ChainAdded(m.chainAdded)
 	if w.dark {

@@ -86,7 +86,8 @@ type Table struct {
 
 	epoch        uint64
 	now          int64
-	ran          int64 // the time that this process ran, see awayStep
+	running      Clock
+	ran          int64 // running's
 	chainAdded   int64
 	bytes        int64
 	held         int
@@ -165,7 +166,7 @@ func New(cfg Config) (*Table, error) {
 // now on belong to. To be called once before a run of other calls, up to Expire: flows
 // whose time is up are asked for by the same time first.
 func (t *Table) Begin(now int64, epoch uint64) {
-	t.ran += min(now-t.now, awayStep)
+	t.ran = t.running.Pass(now)
 	t.now, t.epoch = now, epoch
 	t.epochs[epoch%EpochsKept].begin(epoch)
 	if t.changing {

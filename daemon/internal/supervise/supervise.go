@@ -154,8 +154,28 @@ func (s *supervisor) giveUpAt() time.Time {
 	return s.since.Add(s.failure.LongestWait)
 }
 
+// awayAfter its deadline a timer comes to a process that did not run.
+const awayAfter = time.Second
+
+// thaw gives the daemon all its time again where this process did not run in the meantime, as neither did then, most
+// likely: a container was paused. How packets wait is another matter.
+func (s *supervisor) thaw(now time.Time) {
+	if now.Sub(s.next()) < awayAfter {
+		return
+	}
+	again := func(at *time.Time, within time.Duration) {
+		if !at.IsZero() {
+			*at = now.Add(within)
+		}
+	}
+	again(&s.readyBy, s.StartWithin)
+	again(&s.aliveBy, s.Watchdog)
+	again(&s.endBy, s.StopWithin)
+}
+
 // due deals with deadlines that have passed.
 func (s *supervisor) due(now time.Time) {
+	s.thaw(now)
 	passed := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
 	if passed(s.giveUpAt()) {
 		s.giveUp()

@@ -186,6 +186,24 @@ func TestStuck(t *testing.T) {
 	}
 }
 
+// TestPaused: where both were stopped, as in a container that is paused, the daemon is not killed for its silence.
+func TestPaused(t *testing.T) {
+	s := begin(t, "ready", watchdogVariable+"=3s")
+	pid := s.pid(1)
+	s.signal(unix.SIGSTOP)
+	_ = unix.Kill(pid, unix.SIGSTOP)
+	time.Sleep(5 * time.Second)
+	s.signal(unix.SIGCONT)
+	time.Sleep(100 * time.Millisecond) // it finds its deadline passed, and the daemon has said nothing
+	_ = unix.Kill(pid, unix.SIGCONT)
+	time.Sleep(time.Second)
+	s.signal(unix.SIGTERM)
+	s.end(0)
+	if n := strings.Count(s.log(), "start "); n != 1 {
+		t.Errorf("%d daemons were started, want the one", n)
+	}
+}
+
 // TestParentDies: the daemon stops in order.
 func TestParentDies(t *testing.T) {
 	s := begin(t, "ready")

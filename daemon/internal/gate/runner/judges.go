@@ -49,14 +49,19 @@ type judge struct {
 // judges watches how programs give their verdicts.
 type judges struct {
 	queues    map[uint16]*judge
+	clock     gate.Clock
+	now       int64 // of the last reading, on clock
 	readEmpty func(port uint32) bool
 	// patient: programs are not tried, as guard.hold says that they may take long.
 	patient bool
 	notice  func(string)
 }
 
-// see takes a reading, and returns how many verdicts have returned since the last.
-func (j *judges) see(now int64, readings []gate.Reading) (moved int) {
+// see takes a reading of a time in nanoseconds, and returns how many verdicts have returned
+// since the last.
+func (j *judges) see(at int64, readings []gate.Reading) (moved int) {
+	now := j.clock.Pass(at)
+	j.now = now
 	for _, r := range readings {
 		q := j.queues[r.Queue]
 		judged := r.Sequence - r.Waiting
@@ -122,7 +127,8 @@ func (j *judges) trying() bool {
 
 // state is what the programs do that packets of the gate may wait for: those of
 // the queues that block. try: let a packet go on to find out what they want.
-func (j *judges) state(now int64, blocking []uint16) (state gate.Judge, try bool) {
+func (j *judges) state(blocking []uint16) (state gate.Judge, try bool) {
+	now := j.now
 	for _, n := range blocking {
 		state = max(state, gate.Waiting)
 		q := j.queues[n]

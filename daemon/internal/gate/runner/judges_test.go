@@ -34,6 +34,10 @@ func newBench(t *testing.T) *bench {
 // told then.
 func (b *bench) after(d time.Duration, came, judged uint32) (state gate.Judge, try bool) {
 	b.t.Helper()
+	for step := int64(100 * ms); int64(d) > step; d -= time.Duration(step) {
+		b.now += step
+		b.j.see(b.now, []gate.Reading{b.reading})
+	}
 	b.now += int64(d)
 	b.reading.Sequence += came
 	b.reading.Waiting += came - judged
@@ -44,7 +48,7 @@ func (b *bench) after(d time.Duration, came, judged uint32) (state gate.Judge, t
 	if b.reading.Waiting > 0 {
 		blocking = []uint16{5}
 	}
-	return b.j.state(b.now, blocking)
+	return b.j.state(blocking)
 }
 
 // expect is after, of which the outcome is known.
@@ -137,6 +141,23 @@ func TestProgramThatTakesLong(t *testing.T) {
 	}
 	if len(b.notices) != 0 {
 		t.Errorf("notices %q", b.notices)
+	}
+}
+
+// TestAStopIsNoThinking: a program that stood still together with this process, as two in a frozen container do, is not
+// tried for the time of that.
+func TestAStopIsNoThinking(t *testing.T) {
+	b := newBench(t)
+	b.expect(ms, 1, 0, gate.Waiting, false)
+	b.now += int64(time.Hour)
+	b.expect(ms, 0, 0, gate.Waiting, false)
+	b.expect(time.Duration(tryAfter)-251*ms, 0, 0, gate.Waiting, false)
+	b.expect(ms, 0, 0, gate.Waiting, true)
+	// Nor is what it did meanwhile the answer to a try.
+	b.now += int64(time.Hour)
+	b.expect(ms, 1, 2, gate.Past, false)
+	if b.j.queues[5].hits != 0 {
+		t.Error("it is taken for one that wants a second packet")
 	}
 }
 

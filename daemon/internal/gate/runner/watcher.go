@@ -199,7 +199,7 @@ func (w *watcher) judge(now int64, holding bool) {
 		w.gate.judge.Store(uint32(gate.Past))
 		return
 	}
-	state, try := w.judges.state(now, w.progress.Blocking())
+	state, try := w.judges.state(w.progress.Blocking())
 	if w.barriers.late(now) {
 		state = max(state, gate.Waiting) // for the kernel
 	}
