@@ -344,3 +344,35 @@ func TestGuardStoppedWhileJudged(t *testing.T) {
 		t.Errorf("%v; want 80 packets of which none went on by the clock, and no clashes", hold)
 	}
 }
+
+// TestPausedTogether: guard and program stand still at once, as in a container that is paused, while the program has
+// packets. That it has judged nothing for long is no reason to try whether it wants a second packet.
+func TestPausedTogether(t *testing.T) {
+	_, hold, both := bothModes(t, "hold: 1s", func(r *run) outcome {
+		h := oneHost(r, "ipv4")
+		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
+		f := startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue, Delay: 600 * time.Millisecond})
+		r.before(h.Queue, fmt.Sprint(foreignQueue))
+		in := listen(r, h.Receiver, h.target(port))
+		burst{to: h.target(port), flows: 20, packets: 4}.send(r, h.Sender)
+		awaitQueued(r, h.Queue, 80)
+		time.Sleep(50 * time.Millisecond) // the program reads what it has
+		pause := func(sig syscall.Signal) {
+			if r.child != nil {
+				r.child.Signal(sig)
+				time.Sleep(100 * time.Millisecond)
+			}
+			f.Signal(sig)
+		}
+		pause(syscall.SIGSTOP)
+		time.Sleep(3 * time.Second)
+		pause(syscall.SIGCONT)
+		return r.endBefore(in, 80)
+	})
+	if !both {
+		return
+	}
+	if g := hold.statistics.Gate.Total; g.Expired != 0 || hold.arrived != 80 || hold.duplicated+hold.reordered+int(hold.clashes) != 0 {
+		t.Errorf("%v; want 80 packets of which none went on by the clock, and no clashes", hold)
+	}
+}
