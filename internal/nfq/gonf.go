@@ -63,7 +63,7 @@ func OpenGonf(cfg Config) (*Gonf, error) {
 		return nil, fmt.Errorf("queue %d: open: %w", cfg.Queue, err)
 	}
 	q := &Gonf{cfg: cfg, nf: nf, running: make(chan struct{}), ended: make(chan error, 1)}
-	q.batch.Packets = make([]Packet, 1)
+	q.batch.Packets, q.batch.All = make([]Packet, 1), true
 	if err := q.bind(); err != nil {
 		return nil, errors.Join(err, nf.Close())
 	}

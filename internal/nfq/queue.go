@@ -64,7 +64,8 @@ type Batch struct {
 	Packets []Packet
 	// Received is when the receive returned (see Now).
 	Received int64
-	// All that the socket held is in the batch (Mmsg.Next).
+	// All that the socket held is in the batch (Mmsg.Next), as far as is known: Gonf has one
+	// packet at a time from its library, and says so of each.
 	All bool
 
 	notes *notes // nil: nobody takes over

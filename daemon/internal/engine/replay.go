@@ -53,7 +53,14 @@ func NewReplay(j Judgement, judged func(*Judged)) (*Replay, error) {
 // of day in seconds since 1970.
 func (r *Replay) Judge(p *nfq.Packet, now, unix int64) error {
 	r.unix = unix
-	return r.w.handle(&nfq.Batch{Packets: []nfq.Packet{*p}, Received: now})
+	// The daemon would have woken up before the packet for what has waited long enough. The first of two empty
+	// batches says what was read before it (reading).
+	for _, packets := range [][]nfq.Packet{nil, nil, {*p}} {
+		if err := r.w.handle(&nfq.Batch{Packets: packets, Received: now, All: true}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // End gives all that waits its verdict.

@@ -16,7 +16,7 @@ func (t *Table) Darken(changing bool) {
 }
 
 func (t *Table) darkNow() {
-	t.dark, t.darkSince, t.darkRan = t.epoch, t.now, t.ran
+	t.dark, t.darkSince, t.darkRan = t.epoch, t.now, t.running.ran
 }
 
 // Dark is the epoch that flows wait for which have not come since rules changed, or
@@ -37,7 +37,7 @@ func (t *Table) darkLeft() int64 {
 	if t.judge == Waiting {
 		most = t.cfg.HoldLimit
 	}
-	return int64(most) - (t.ran - t.darkRan)
+	return int64(most) - (t.running.ran - t.darkRan)
 }
 
 // awaitLight makes a flow pending of which packets may be on their way that the gate

@@ -46,7 +46,7 @@ func (t *Table) Expire(j Judge, looked int64) {
 
 // expired is the counter of the reason, or nil.
 func (t *Table) expired(f *flow) *uint64 {
-	switch age := t.ran - f.heldRan; {
+	switch age := t.running.ran - f.heldRan; {
 	case t.judge == WantsSecond && age >= secondWait:
 		return &t.Counters.ExpiredSecond
 	case age >= int64(t.cfg.HoldLimit):
@@ -63,14 +63,14 @@ func (t *Table) holdBegins(i int32) {
 		t.clockAt = t.now
 	}
 	f := &t.flows[i]
-	f.heldRan, f.heldClock = t.ran, t.clock
+	f.heldRan, f.heldClock = t.running.ran, t.clock
 	t.holding.push(t.holdingLinks, i)
 }
 
 // expires is when the next packets may expire.
 func (t *Table) expires() int64 {
 	f := &t.flows[t.holding.head]
-	age := t.ran - f.heldRan
+	age := t.running.ran - f.heldRan
 	wait := int64(t.cfg.Hold) - (t.clock - f.heldClock)
 	if t.judge == WantsSecond {
 		wait = secondWait - age

@@ -122,12 +122,10 @@ func (m *model) begin(w *mWorker) {
 	}
 	t := w.table
 	w.epoch = m.epoch
-	before := t.now
-	t.Begin(m.now, w.epoch)
 	if m.opt.restless {
-		t.running.ran += max(t.now-before-awayStep, 0)
-		t.ran = t.running.ran
+		t.running.ran += max(m.now-t.now-awayStep, 0)
 	}
+	t.Begin(m.now, w.epoch)
 	t.ChainAdded(m.chainAdded)
 	if w.dark {
 		w.dark = false

@@ -39,7 +39,7 @@ type flow struct {
 
 	// What is held, in order.
 	head, tail, count int32
-	heldRan           int64 // Table.ran when that began
+	heldRan           int64 // Table.running then
 	heldClock         int64 // Table.clock then
 	dueAt             int64 // when conntrack is to be asked next
 	listAt            int64 // when to look whether it has paused
@@ -87,7 +87,6 @@ type Table struct {
 	epoch        uint64
 	now          int64
 	running      Clock
-	ran          int64 // running's
 	chainAdded   int64
 	bytes        int64
 	held         int
@@ -105,7 +104,7 @@ type Table struct {
 
 	dark      uint64 // see Dark
 	darkSince int64
-	darkRan   int64 // ran at darkSince
+	darkRan   int64 // running at darkSince
 	changing  bool  // rules are
 
 	// touches counts, for each flow's place, what ends the listing of a flow that was
@@ -166,7 +165,7 @@ func New(cfg Config) (*Table, error) {
 // now on belong to. To be called once before a run of other calls, up to Expire: flows
 // whose time is up are asked for by the same time first.
 func (t *Table) Begin(now int64, epoch uint64) {
-	t.ran = t.running.Pass(now)
+	t.running.Pass(now)
 	t.now, t.epoch = now, epoch
 	t.epochs[epoch%EpochsKept].begin(epoch)
 	if t.changing {

@@ -196,6 +196,30 @@ func TestRunHolds(t *testing.T) {
 	}
 }
 
+// TestRunGivesUp: what has waited for policy.names.time has its verdict then, by the times of the capture, and what it
+// waited for comes too late.
+func TestRunGivesUp(t *testing.T) {
+	hello := packetsOf(t, Description{Flow: "tcp 192.0.2.1:5000 > 198.51.100.1:443", SNI: "example.org"})
+	first, second := split(t, hello[1])
+	other := packetsOf(t, Description{Flow: "udp 192.0.2.1:5001 > 198.51.100.1:9"})[0]
+	held := "policy: {names: {time: 3ms}, rules: [{name: held, action: drop, tls: {names: [example.org]}, pending: hold}]}"
+	for late, between := range map[bool]int{false: 1, true: 4} { // milliseconds
+		packets := [][]byte{hello[0], first}
+		for range between {
+			packets = append(packets, other)
+		}
+		path := write(t, layers.LinkTypeRaw, append(packets, second), false)
+		r, err := Run(&Config{Judgement: judgement(t, held), Capture: path, Hook: vocabulary.HookOutput})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(r.Lines(), "\n")
+		if dropped := strings.Contains(got, `drop "held"`); dropped == late {
+			t.Errorf("%d ms between:\n%s", between, got)
+		}
+	}
+}
+
 // split makes two segments of one.
 func split(t *testing.T, p []byte) (first, second []byte) {
 	t.Helper()

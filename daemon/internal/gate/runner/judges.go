@@ -60,8 +60,8 @@ type judges struct {
 // see takes a reading of a time in nanoseconds, and returns how many verdicts have returned
 // since the last.
 func (j *judges) see(at int64, readings []gate.Reading) (moved int) {
-	now := j.clock.Pass(at)
-	j.now = now
+	j.now = j.clock.Pass(at)
+	now := j.now
 	for _, r := range readings {
 		q := j.queues[r.Queue]
 		judged := r.Sequence - r.Waiting
