@@ -66,15 +66,33 @@ func TestSystemCalls(t *testing.T) {
 	if queues := queuesIn(t, top.Queue); len(queues) != 1 || queues[0].Queued != packets {
 		t.Fatalf("%+v, want %d packets that wait", queues, packets)
 	}
-	calls := traced.SystemCalls(receive)
+	calls := ofWorker(t, traced.SystemCalls(receive))
 	received := calls[unix.SYS_RECVMMSG] + calls[unix.SYS_RECVMSG] + calls[unix.SYS_RECVFROM]
 	sent := calls[unix.SYS_SENDTO] + calls[unix.SYS_SENDMSG] + calls[unix.SYS_SENDMMSG]
-	// A receive or two find nothing left, and other threads have sockets, too.
-	const full, beside = packets / batch, 4
+	const full, beside = packets / batch, 2 // receives that find nothing left
 	if received > full+beside || sent > full+beside || received == 0 || sent == 0 {
 		t.Errorf("%d receives and %d sends for %d batches: %v", received, sent, full, calls)
 	}
 	t.Logf("%d packets: %v", packets, calls)
+}
+
+// ofWorker are the calls of the one thread that receives in batches and sends, too: what others do in the meantime, as
+// reading counters or hearing events, is no packet's.
+func ofWorker(t *testing.T, threads map[int]map[uint64]int) (calls map[uint64]int) {
+	t.Helper()
+	for _, of := range threads {
+		if of[unix.SYS_RECVMMSG] == 0 || of[unix.SYS_SENDTO] == 0 {
+			continue
+		}
+		if calls != nil {
+			t.Fatalf("more than one thread judges the packets of one queue: %v", threads)
+		}
+		calls = of
+	}
+	if calls == nil {
+		t.Fatalf("no thread judges packets: %v", threads)
+	}
+	return calls
 }
 
 // startUnwaited starts verdictd with one queue, as a child that nobody waits for before the end of the test.

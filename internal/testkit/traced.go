@@ -56,15 +56,49 @@ func (tr *Traced) hold(thread int) error {
 	if slices.Contains(tr.threads, thread) {
 		return nil
 	}
-	if err := unix.PtraceAttach(thread); err != nil {
+	if err := unix.PtraceSeize(thread); err != nil {
 		return err
 	}
 	tr.threads = append(tr.threads, thread)
-	var status unix.WaitStatus
-	if _, err := wait4(thread, &status, 0); err != nil {
+	if err := stop(thread); err != nil {
 		return err
 	}
 	return unix.PtraceSetOptions(thread, unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACEEXIT)
+}
+
+// stop makes a thread stand still, and takes no signal from it: one for each thread is what the Go runtime waits for
+// where all are to make a system call.
+func stop(thread int) error {
+	for {
+		if err := unix.PtraceInterrupt(thread); err != nil {
+			return err
+		}
+		var status unix.WaitStatus
+		if _, err := wait4(thread, &status, 0); err != nil {
+			return err
+		}
+		if !status.Stopped() {
+			return unix.ESRCH
+		}
+		if int(status)>>16 == unix.PTRACE_EVENT_STOP {
+			return nil
+		}
+		// Another stop came first, and the interrupt is gone with it (ptrace_stop in kernel/signal.c).
+		if err := unix.PtraceCont(thread, int(signalOf(status))); err != nil {
+			return err
+		}
+	}
+}
+
+// systemCall is the stop before and after one, with PTRACE_O_TRACESYSGOOD.
+const systemCall = unix.SIGTRAP | 0x80
+
+// signalOf is what a thread is to be given as it goes on: the signal at which it stopped, or none.
+func signalOf(status unix.WaitStatus) unix.Signal {
+	if signal := status.StopSignal(); signal != systemCall && int(status)>>16 == 0 {
+		return signal
+	}
+	return 0
 }
 
 // wait4 waits for one thread.
@@ -137,11 +171,12 @@ func (tr *Traced) end() {
 	tr.threads = nil
 }
 
-// SystemCalls lets all threads go until done says so, and counts their system calls by number. They run on then.
-func (tr *Traced) SystemCalls(done func() bool) map[uint64]int {
+// SystemCalls lets all threads go until done says so, and counts the system calls of each by number. They run on then.
+func (tr *Traced) SystemCalls(done func() bool) map[int]map[uint64]int {
 	tr.t.Helper()
-	calls, inside := map[uint64]int{}, map[int]bool{}
+	calls, inside := map[int]map[uint64]int{}, map[int]bool{}
 	for _, thread := range tr.threads {
+		calls[thread] = map[uint64]int{}
 		if err := unix.PtraceSyscall(thread, 0); err != nil {
 			tr.t.Fatalf("let thread %d go: %v", thread, err)
 		}
@@ -156,41 +191,21 @@ func (tr *Traced) SystemCalls(done func() bool) map[uint64]int {
 			if n, err := wait4(thread, &status, unix.WNOHANG); err != nil || n == 0 || !status.Stopped() {
 				continue
 			}
-			signal := status.StopSignal()
-			const systemCall = unix.SIGTRAP | 0x80 // PTRACE_O_TRACESYSGOOD
-			if signal == systemCall {
+			if status.StopSignal() == systemCall {
 				if inside[thread] = !inside[thread]; inside[thread] {
-					calls[systemCallOf(tr.pid, thread)]++
+					calls[thread][systemCallOf(tr.pid, thread)]++
 				}
-				signal = 0
 			}
-			if err := unix.PtraceSyscall(thread, int(signal)); err != nil && !errors.Is(err, unix.ESRCH) {
+			if err := unix.PtraceSyscall(thread, int(signalOf(status))); err != nil && !errors.Is(err, unix.ESRCH) {
 				tr.t.Fatalf("let thread %d go on: %v", thread, err)
 			}
 		}
 	}
-	tr.stopAll()
+	for _, thread := range tr.threads {
+		_ = stop(thread) // as one that runs cannot be let go; it may have ended
+	}
 	tr.release()
 	return calls
-}
-
-// stopAll makes every thread stop, as one that runs cannot be let go.
-func (tr *Traced) stopAll() {
-	for _, thread := range tr.threads {
-		var status unix.WaitStatus
-		if err := unix.Tgkill(tr.pid, thread, unix.SIGSTOP); err != nil {
-			continue
-		}
-		for {
-			if _, err := wait4(thread, &status, 0); err != nil || !status.Stopped() ||
-				status.StopSignal() == unix.SIGSTOP {
-				break
-			}
-			if err := unix.PtraceCont(thread, 0); err != nil {
-				break
-			}
-		}
-	}
 }
 
 // systemCallOf is the number of the call in which a thread is, as proc_pid_syscall(5) tells it; what cannot be read
