@@ -66,7 +66,7 @@ func fresh(p *nfq.Packet) bool { return !p.HasCTInfo || p.CTInfo == nfq.CTNew }
 // strictest verdict counts.
 func (w *worker) decideByName(p *nfq.Packet) {
 	t := w.judge.names
-	t.Begin(&w.view, fresh(p), w.input.Now)
+	t.Begin(&w.view, fresh(p), w.reading.now)
 	for first := true; ; first = false {
 		r, ok := t.Next()
 		if !ok {

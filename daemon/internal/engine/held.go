@@ -114,7 +114,7 @@ func (w *worker) hold(p *nfq.Packet) bool {
 	at := h.free[len(h.free)-1]
 	h.free = h.free[:len(h.free)-1]
 	place := &h.places[at]
-	place.packet, place.key, place.print, place.since = *p, w.key, w.view.Fingerprint(), w.input.Now
+	place.packet, place.key, place.print, place.since = *p, w.key, w.view.Fingerprint(), w.reading.now
 	n := copy(h.memory[int(at)*h.each:(int(at)+1)*h.each], p.Payload)
 	place.packet.Payload = h.memory[int(at)*h.each:][:n:n]
 	h.order = append(h.order, at)
@@ -232,7 +232,7 @@ func (w *worker) wait() time.Duration {
 		return nfnl.Forever
 	}
 	oldest := w.held.places[w.held.order[0]].since
-	d := time.Duration(max(oldest+w.judge.longest-nfq.Now(), 0))
+	d := w.reading.left(oldest + w.judge.longest)
 	if w.hints != nil {
 		d = min(d, askAgain)
 	}

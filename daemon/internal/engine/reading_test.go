@@ -29,8 +29,31 @@ func TestReading(t *testing.T) {
 		{110, 0, true, 100},
 	} {
 		b := &nfq.Batch{Received: tt.at, All: tt.all, Packets: make([]nfq.Packet, tt.packets)}
+		r.begin(b, false)
 		if r.note(b, 16); r.past != tt.past {
 			t.Errorf("batch %d, at %d: all is read up to %d, want %d", i, tt.at, r.past, tt.past)
 		}
+	}
+}
+
+// TestReadingAsks: where the gate is asked for what waits, a stop is next to no time, and an overloaded machine's time
+// goes on.
+func TestReadingAsks(t *testing.T) {
+	var r reading
+	turn := func(at int64, asks bool) {
+		b := &nfq.Batch{Received: at, All: true}
+		r.begin(b, asks)
+		r.note(b, 16)
+	}
+	turn(1e9, false)
+	began := r.now
+	turn(1e9+5e6, true)
+	turn(3600e9, true)
+	if r.now != began+5e6+askedStep || r.past != began+5e6 {
+		t.Errorf("%d ms have passed, and all is read up to %d ms; want 30 and 5", (r.now-began)/1e6, (r.past-began)/1e6)
+	}
+	turn(7200e9, false)
+	if r.now-began < 3600e9 {
+		t.Errorf("%d ms have passed, want an hour that nothing waited in", (r.now-began)/1e6)
 	}
 }

@@ -203,6 +203,7 @@ func (w *worker) queueAgain(p *nfq.Packet) error {
 // begin prepares for a batch.
 func (w *worker) begin(b *nfq.Batch) {
 	w.input.View, w.input.Now = &w.view, b.Received
+	w.reading.begin(b, w.hints != nil && w.held.count > 0)
 	if w.judge.needs.Unix {
 		w.input.Unix = w.unix()
 	}

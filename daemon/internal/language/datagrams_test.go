@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"verdictd/internal/testkit"
 )
 
@@ -105,6 +107,39 @@ policy: {rules: [{name: blocked, quic: {names: [one.example.org, two.example.org
 			d.Stop()
 		})
 	}
+}
+
+// TestQUICWhileStopped: the daemon stands still for longer than names may take, and a flow's second datagram comes in
+// that time. It waits in the gate, behind the first one, so that the queue of the policy is empty when the daemon goes on.
+func TestQUICWhileStopped(t *testing.T) {
+	ns := testkit.Namespace(t)
+	in := listen(t, 443)
+	d := start(t, ns, `
+policy: {names: {time: 1s}, rules: [{name: blocked, quic: {names: [one.example.org, two.example.org]}, action: drop, pending: hold}]}
+`)
+	for name, datagrams := range quicFlows(t) {
+		if len(datagrams) < 2 || !strings.HasPrefix(name, "one.") && !strings.HasPrefix(name, "two.") {
+			continue
+		}
+		before := d.statistics().Total.Held
+		c := dial(t, "udp4", 443)
+		if _, err := c.Write(datagrams[0]); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "a held packet of "+name, func() bool { return d.statistics().Total.Held > before })
+		d.Signal(unix.SIGSTOP)
+		for _, b := range datagrams[1:] {
+			if _, err := c.Write(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(1500 * time.Millisecond)
+		d.Signal(unix.SIGCONT)
+		if n := received(t, in, len(datagrams), impatience); n != 0 {
+			t.Errorf("%q: %d datagrams came, want none: %d were given up", name, n, d.statistics().Total.HeldOver)
+		}
+	}
+	d.Stop()
 }
 
 // million is a list of so many names.
