@@ -107,7 +107,7 @@ func (s *supervisor) becomeReady() {
 // alive puts the watchdog off.
 func (s *supervisor) alive() {
 	if s.Watchdog > 0 && s.ready && !s.stopping {
-		s.aliveBy = time.Now().Add(s.Watchdog)
+		s.aliveBy, s.spared = time.Now().Add(s.Watchdog), false
 	}
 }
 

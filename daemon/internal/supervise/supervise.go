@@ -107,6 +107,7 @@ type supervisor struct {
 	pauses  backoff
 	failure Failure
 
+	spared     bool // the daemon had its time again since it spoke last (thaw)
 	stopping   bool // both are to end
 	restarting bool // the daemon is to be another one
 	over       bool
@@ -154,14 +155,23 @@ func (s *supervisor) giveUpAt() time.Time {
 	return s.since.Add(s.failure.LongestWait)
 }
 
-// awayAfter its deadline a timer comes to a process that did not run.
-const awayAfter = time.Second
+const (
+	// awayAfter its deadline a timer comes to a process that did not run.
+	awayAfter = time.Second
+	// lateAfter it may be so, as a pause may end at any time, or the machine is only busy.
+	lateAfter = 50 * time.Millisecond
+)
 
 // thaw gives the daemon all its time again where this process did not run in the meantime, as neither did then, most
-// likely: a container was paused. How packets wait is another matter.
+// likely: a container was paused. How packets wait is another matter. Where that is not sure the daemon has it once in
+// a silence.
 func (s *supervisor) thaw(now time.Time) {
-	if now.Sub(s.next()) < awayAfter {
+	switch late := now.Sub(s.next()); {
+	case late >= awayAfter:
+	case late < lateAfter || s.spared:
 		return
+	default:
+		s.spared = true
 	}
 	again := func(at *time.Time, within time.Duration) {
 		if !at.IsZero() {

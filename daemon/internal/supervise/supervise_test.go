@@ -204,6 +204,27 @@ func TestPaused(t *testing.T) {
 	}
 }
 
+// TestPausedUntilJustAfter: the pause may end a moment after the deadline, too. A daemon that stands on is killed.
+func TestPausedUntilJustAfter(t *testing.T) {
+	s := begin(t, "ready", watchdogVariable+"=2s")
+	pid := s.pid(1)
+	time.Sleep(provenAfter + 500*time.Millisecond) // its silence is the next deadline
+	_ = unix.Kill(pid, unix.SIGSTOP)
+	s.signal(unix.SIGSTOP)
+	time.Sleep(2400 * time.Millisecond)
+	s.signal(unix.SIGCONT)
+	time.Sleep(100 * time.Millisecond)
+	_ = unix.Kill(pid, unix.SIGCONT)
+	time.Sleep(500 * time.Millisecond)
+	if n := strings.Count(s.log(), "start "); n != 1 {
+		t.Fatalf("%d daemons were started, want the one", n)
+	}
+	_ = unix.Kill(pid, unix.SIGSTOP)
+	s.await("start", 2)
+	s.signal(unix.SIGTERM)
+	s.end(0)
+}
+
 // TestParentDies: the daemon stops in order.
 func TestParentDies(t *testing.T) {
 	s := begin(t, "ready")

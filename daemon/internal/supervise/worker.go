@@ -49,6 +49,7 @@ func (s *supervisor) start() error {
 		return fmt.Errorf("start %s: %w", s.Program, err)
 	}
 	s.readyBy, s.aliveBy, s.endBy = time.Now().Add(s.StartWithin), time.Time{}, time.Time{}
+	s.spared = false
 	s.Log.Info("the daemon is started", "pid", s.pid, "descriptors", len(cmd.ExtraFiles))
 	return nil
 }
