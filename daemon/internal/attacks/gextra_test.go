@@ -376,3 +376,31 @@ func TestPausedTogether(t *testing.T) {
 		t.Errorf("%v; want 80 packets of which none went on by the clock, and no clashes", hold)
 	}
 }
+
+// TestPausedWhileItStops: a guard that is told to end waits for what it holds, and stands still then together with the
+// program that has it. That is no wait: they go on for their reason when the program judges again.
+func TestPausedWhileItStops(t *testing.T) {
+	_, hold, both := bothModes(t, "hold: 1500ms", func(r *run) outcome {
+		h := oneHost(r, "ipv4")
+		queueTo(r, h.Queue, "OUTPUT", foreignQueue)
+		f := startForeign(r, h.Queue, foreignConfig{Queue: foreignQueue})
+		r.before(h.Queue, fmt.Sprint(foreignQueue))
+		in := listen(r, h.Receiver, h.target(port))
+		f.Signal(syscall.SIGSTOP)
+		burst{to: h.target(port), flows: 20, packets: 4}.send(r, h.Sender)
+		awaitQueued(r, h.Queue, 80)
+		if r.child != nil {
+			r.child.Signal(syscall.SIGTERM)
+			time.Sleep(1500 * time.Millisecond) // first it waits for what is on its way (Hush)
+			r.child.Signal(syscall.SIGSTOP)
+			time.Sleep(2 * time.Second)
+			r.child.Signal(syscall.SIGCONT)
+			time.Sleep(200 * time.Millisecond) // the guard is the first that goes on
+		}
+		f.Signal(syscall.SIGCONT)
+		return r.endBefore(in, 80)
+	})
+	if both && (hold.arrived != 80 || hold.duplicated+hold.reordered+int(hold.clashes) != 0) {
+		t.Errorf("%v; want 80 packets and no clashes", hold)
+	}
+}

@@ -71,6 +71,10 @@ type worker struct {
 	// refusals came while the queue was received from, and wait for the next turn.
 	refusals []refusal
 
+	// stopClock began with the stop, at stopsFrom.
+	stopClock gate.Clock
+	stopsFrom int64
+
 	turnBegan       int64
 	askErrors       uint64
 	firstUS, heldUS *statistics.Histogram
@@ -333,9 +337,13 @@ func (w *worker) tell() {
 }
 
 // done reports whether a gate that stops may end: nothing is held, or it has
-// waited for guard.hold.
+// waited for guard.hold. The worker looks each stopTurn.
 func (w *worker) done() bool {
-	return w.table.Held() == 0 && !w.shut.Load() || nfq.Now() > w.gate.stopBy.Load()
+	ran := w.stopClock.Pass(nfq.Now())
+	if w.stopsFrom == 0 {
+		w.stopsFrom = ran
+	}
+	return w.table.Held() == 0 && !w.shut.Load() || ran-w.stopsFrom > w.gate.stopWithin.Load()
 }
 
 // drain takes what is in the socket still and lets everything go.
