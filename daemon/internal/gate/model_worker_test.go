@@ -86,6 +86,7 @@ func (m *model) work(w *mWorker) {
 			if w.all {
 				m.resolve(w)
 			}
+			w.table.Behind(!w.all)
 			w.stage = workerVerdicts
 			return
 		}

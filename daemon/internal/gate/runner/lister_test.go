@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"verdictd/daemon/internal/gate"
+	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 )
@@ -89,7 +90,7 @@ func flowKeyOf(n int) (k packet.Key) {
 func (b *listerBench) list(first, last int) {
 	b.t.Helper()
 	for n := first; n <= last; n++ {
-		if !b.l.flows.Push(gate.Listing{Tuple: flowKeyOf(n), Touches: &b.touched[n]}) {
+		if !b.l.flows.Push(gate.Listing{Tuple: flowKeyOf(n), Touches: &b.touched[n], At: nfq.Now()}) {
 			b.t.Fatalf("flow %d found no room", n)
 		}
 	}
@@ -116,6 +117,20 @@ func (b *listerBench) notices() []string {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	return slices.Clone(b.said)
+}
+
+// TestListerWasStopped: between the worker and the lister the process stood still, and packets of the flow may wait in
+// the gate's socket that later ones must not overtake.
+func TestListerWasStopped(t *testing.T) {
+	b := newListerBench(t)
+	stopped := gate.Listing{Tuple: flowKeyOf(1), Touches: &b.touched[1], At: nfq.Now() - int64(time.Second)}
+	if !b.l.flows.Push(stopped) {
+		t.Fatal("the flow found no room")
+	}
+	b.list(2, 2)
+	if got, _ := b.awaitListed(1); got[0] != flowKeyOf(2) {
+		t.Errorf("flow % x is listed first, want 2", got[0][:4])
+	}
 }
 
 func TestListerJoinsFlows(t *testing.T) {
