@@ -108,11 +108,14 @@ func (p *Pool) Close(i int32) {
 	p.used--
 }
 
+// Old reports whether a buffer has been kept for too long.
+func (p *Pool) Old(i int32, now int64) bool { return now-p.flows[i].since > p.cfg.Age }
+
 // Expire closes the oldest buffer if it has been kept for too long, and returns its
 // owner; else None. To be called until it does.
 func (p *Pool) Expire(now int64) (owner int32) {
 	oldest := p.ages.Oldest()
-	if oldest == None || now-p.flows[oldest].since <= p.cfg.Age {
+	if oldest == None || !p.Old(oldest, now) {
 		return None
 	}
 	owner = p.flows[oldest].owner

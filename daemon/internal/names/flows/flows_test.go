@@ -265,6 +265,35 @@ func TestQUIC(t *testing.T) {
 	}
 }
 
+// TestPortsUsedAgain: a connection that was never complete has long had its time when another one begins at its ports,
+// but nothing has come meanwhile, and who counts the time has not looked. The new one has all of its own.
+func TestPortsUsedAgain(t *testing.T) {
+	hour := int64(time.Hour)
+	table := newTable(t, nil)
+	_, before := recorded(t, "version 2")
+	name, datagrams := recorded(t, "version 1")
+	at := func(b []byte, now, expire int64) (r Result) {
+		table.Begin(web.udp(t, b), false, now)
+		r, _ = table.Next()
+		table.Accept()
+		table.Expire(expire)
+		return r
+	}
+	at(before[0], 0, 0)
+	at(datagrams[0], hour, hour)
+	at(datagrams[1], hour+1e6, hour)
+	want(t, "the new connection", at(datagrams[2], hour+2e6, hour+1e6), names.Known, QUIC, name)
+
+	// Who begins again and again within that time has no more for it.
+	table = newTable(t, nil)
+	for i := range int64(10) {
+		at([][]byte{before[0], datagrams[0]}[i%2], i*1e9, i*1e9+9e8)
+	}
+	if n := table.Counters().Pending.Expired; n != 1 {
+		t.Errorf("%d have expired, want the one that has begun again", n)
+	}
+}
+
 func TestQUICBounds(t *testing.T) {
 	unknown := append([]byte{0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 1, 1, 1, 1}, make([]byte, 1200)...)
 	table := newTable(t, func(c *Config) { c.QUICKeys = 1 })

@@ -27,6 +27,9 @@ func (t *Table) initial(i int32, data []byte) {
 		}
 		if frame.Restart {
 			t.pool.Reset(f.buffer)
+			if t.pool.Old(f.buffer, t.now) { // what was before has had its time, and nobody has looked
+				t.pool.Consume(f.buffer, 0, t.now)
+			}
 		}
 		t.pool.Add(f.buffer, int64(frame.Offset), frame.Data)
 	}
