@@ -86,6 +86,7 @@ func examine(f *config.File) (warnings []*config.KeyError, copied int, err error
 		case err == nil:
 			var c translate.Copied
 			c, problems = translate.CopiedBy(f.Config, rules.Needs())
+			problems = append(problems, translate.Contradictions(f.Config, rules.Needs())...)
 			copied = int(c.Bytes)
 		case !errors.As(err, &problems):
 			return nil, 0, err

@@ -67,7 +67,7 @@ func (s *service) try(ctx context.Context, cfg, before *config.Config, j *judgin
 	t := &tried{}
 	if j != nil {
 		j.asksConntrack()
-		t.problems = j.suits(cfg)
+		t.problems = j.suits()
 		var err error
 		if t.samples, err = s.trySamples(cfg); err != nil {
 			t.problem("policy.samples.directory", err)

@@ -12,7 +12,6 @@ import (
 	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
 	"verdictd/internal/nfq"
-	"verdictd/internal/vocabulary"
 )
 
 // judging is what packets are judged by, and what that takes.
@@ -45,7 +44,7 @@ func prepare(cfg *config.Config, before *judging) (j *judging, problems translat
 	}
 	needs := rules.Needs()
 	copied, problems := translate.CopiedBy(cfg, needs)
-	if len(problems) > 0 {
+	if problems = append(problems, translate.Contradictions(cfg, needs)...); len(problems) > 0 {
 		return nil, problems
 	}
 	return &judging{
@@ -67,9 +66,8 @@ func Judgement(cfg *config.Config) (engine.Judgement, error) {
 	return j.Judgement, nil
 }
 
-// suits tells what stands against judging so, with the kernel that there is and the rest of
-// the configuration.
-func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {
+// suits tells what stands against judging so with the kernel that there is.
+func (j *judging) suits() (problems translate.Problems) {
 	add := func(key, format string, args ...any) {
 		problems = append(problems, translate.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
 	}
@@ -81,12 +79,6 @@ func (j *judging) suits(cfg *config.Config) (problems translate.Problems) {
 		if err := (nfq.Attached{Conntrack: true}).Try(); err != nil {
 			add("policy.rules", "set conntrack's mark, which this kernel does not do for a queue: %v", err)
 		}
-	}
-	if needs.Names && cfg.Queues.Count > 1 && cfg.Rules.Install && cfg.Rules.Fanout != vocabulary.FanoutBalance {
-		add("rules.fanout", "is %s, with which a flow's packets reach several queues, and rules look for names, which takes all of a flow: set it to balance", cfg.Rules.Fanout)
-	}
-	if j.Holds && cfg.Backend != vocabulary.BackendMmsg {
-		add("backend", "is %s, which cannot hold packets (pending: hold): set it to mmsg", cfg.Backend)
 	}
 	return problems
 }

@@ -90,6 +90,34 @@ policy:
 	}
 }
 
+// TestContradictions: what no kernel can do with the rules that there are.
+func TestContradictions(t *testing.T) {
+	const names, holds = "policy: {rules: [{action: drop, tls: {}}]}\n", "policy: {rules: [{action: drop, tls: {}, pending: hold}]}\n"
+	const cpu = "queues: {count: 2}\nrules: {fanout: cpu}\n"
+	for text, want := range map[string]string{
+		"backend: gonfqueue\n" + names: "",
+		"backend: gonfqueue\n" + holds: "backend: is gonfqueue, which cannot hold packets (pending: hold): set it to mmsg",
+		cpu:                            "",
+		cpu + names: "rules.fanout: is cpu, with which a flow's packets reach several queues, and rules look for names, " +
+			"which takes all of a flow: set it to balance",
+		"queues: {count: 2}\nrules: {fanout: cpu, install: false}\n" + names: "",
+	} {
+		c := parse(t, text)
+		rules, err := Policy(&c.Policy, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		problems := Contradictions(c, rules.Needs())
+		if len(problems) > 0 {
+			got = problems.Error()
+		}
+		if got != want || problems.OfFile() != (want != "") {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
 // TestCopied: auto is what the policy looks at, and a number has to be enough for that.
 func TestCopied(t *testing.T) {
 	const names, expression = "policy: {rules: [{action: drop, tls: {}}]}\n", "policy: {regexp_bytes: 101, rules: [{action: drop, regexp: a}]}\n"
