@@ -26,6 +26,8 @@ const (
 	startVariable    = "SUPERVISE_TEST_START"
 	stopVariable     = "SUPERVISE_TEST_STOP"
 	waitVariable     = "SUPERVISE_TEST_WAIT"
+	// descriptorsVariable is how many more a supervisor may open than it has at its start.
+	descriptorsVariable = "SUPERVISE_TEST_DESCRIPTORS"
 )
 
 // duration is a variable's value.
@@ -55,10 +57,8 @@ func supervisorMain() int {
 	if program := os.Getenv("SUPERVISE_TEST_PROGRAM"); program != "" {
 		self = program
 	}
-	if n, err := strconv.Atoi(os.Getenv("SUPERVISE_TEST_NOFILE")); err == nil {
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: uint64(n)}); err != nil {
-			panic(err)
-		}
+	if n, err := strconv.Atoi(os.Getenv(descriptorsVariable)); err == nil {
+		leave(n)
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		panic(err)
@@ -82,6 +82,19 @@ func supervisorMain() int {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	return status
+}
+
+// leave has the process open so many descriptors more, whatever it was started with.
+func leave(more int) {
+	limit := uint64(0)
+	for free := 0; free < more; limit++ {
+		if _, err := unix.FcntlInt(uintptr(limit), unix.F_GETFD, 0); err != nil {
+			free++
+		}
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+		panic(err)
+	}
 }
 
 // note writes a line into the stage's log.

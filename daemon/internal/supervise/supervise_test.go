@@ -133,7 +133,8 @@ func TestNoProgram(t *testing.T) {
 func TestLongestWait(t *testing.T) {
 	for _, failing := range []string{"exit 1", "hang"} {
 		t.Run(failing, func(t *testing.T) {
-			s := begin(t, "ready", waitVariable+"=1s")
+			// One that hangs, as it began before it was told to be ready, is killed and begins once more.
+			s := begin(t, "ready", waitVariable+"=1s", startVariable+"=3s")
 			pid := s.pid(1)
 			s.behave(failing)
 			_ = unix.Kill(pid, unix.SIGKILL)
@@ -343,12 +344,14 @@ func TestOrphansAreReaped(t *testing.T) {
 	s.end(0)
 }
 
-// TestFewDescriptors: the limit is what the supervisor and the start of a daemon need, and not more with each start.
+// TestFewDescriptors: the supervisor and the start of a daemon need six, and not more with each start.
 func TestFewDescriptors(t *testing.T) {
-	s := begin(t, "ready", "SUPERVISE_TEST_NOFILE=12")
-	pid := s.pid(1)
-	_ = unix.Kill(pid, unix.SIGKILL)
-	s.pid(2)
+	const spare, starts = 2, 5
+	s := begin(t, "ready", descriptorsVariable+"="+strconv.Itoa(6+spare))
+	for n := range starts {
+		_ = unix.Kill(s.pid(1+n), unix.SIGKILL)
+	}
+	s.pid(1 + starts)
 	s.signal(unix.SIGTERM)
 	s.end(0)
 }
