@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
 	"testing"
 	"time"
 
@@ -61,44 +60,6 @@ func TestFullSpeedKeepsOrder(t *testing.T) {
 				},
 			})
 		})
-	}
-}
-
-// TestPauseKeepsOrder: the gate is stopped for a moment while flows are about to be listed, and they go on sending: what
-// waits in its socket then is not overtaken. It is stopped at several times, as only some of them meet that moment.
-func TestPauseKeepsOrder(t *testing.T) {
-	needsLargeBuffers(t)
-	const many, warm, behind, after, rounds = 50, 20, 100, 200, 16
-	_, hold, both := bothModes(t, "", func(r *run) outcome {
-		near, far := twoEnds(r)
-		to := netip.AddrPortFrom(farEnd, port)
-		r.daemon(near, "queues: {max_length: 65535, receive_buffer: 134217728}\nrules: {placement: output, destination_ports: [5300]}")
-		in := listenLarge(r, far, to)
-		buf := make([]byte, headerBytes)
-		for round := range rounds {
-			conns, first, number := flows(r, near, to, many), flowNumber.Add(many)-many, uint32(0)
-			send := func(packets int) {
-				for end := number + uint32(packets); number < end; number++ {
-					for i, conn := range conns {
-						packet(buf, first+uint32(i), number)
-						if _, err := conn.Write(buf); err != nil {
-							r.Fatal(err)
-						}
-					}
-				}
-			}
-			send(warm)
-			time.Sleep(18*time.Millisecond + time.Duration(round)*time.Millisecond/2)
-			r.child.Signal(syscall.SIGSTOP)
-			send(behind)
-			r.child.Signal(syscall.SIGCONT)
-			send(after)
-			in.await((round+1)*many*(warm+behind+after), quiet)
-		}
-		return r.end(in, rounds*many*(warm+behind+after))
-	})
-	if g := hold.statistics.Gate.Total; both && (hold.reordered != 0 || hold.arrived != rounds*many*(warm+behind+after) || g.Listed == 0) {
-		t.Errorf("%v; want all in their order, and flows that are listed", hold)
 	}
 }
 

@@ -24,8 +24,9 @@ policy:
   rules: [{action: drop, tls: {names: [blocked.example]}, pending: hold}]
 `
 
-// TestStandsStillOverAHello: the rest of a hello comes while the daemon is stopped, behind packets of others, for longer
-// than the first part may be held. The name is what counts, as the rest was there when that part was looked at again.
+// TestStandsStillOverAHello: the rest of a hello comes while the daemon is stopped, behind packets of others, for
+// longer than the first part may be held. The name is what counts, as the rest was there when that part was looked at
+// again.
 func TestStandsStillOverAHello(t *testing.T) {
 	const others = 200
 	e := twoEnds(t)

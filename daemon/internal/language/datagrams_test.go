@@ -110,7 +110,7 @@ policy: {rules: [{name: blocked, quic: {names: [one.example.org, two.example.org
 }
 
 // TestQUICWhileStopped: the daemon stands still for longer than names may take, and a flow's second datagram comes in
-// that time. It waits in the gate, behind the first one, so that the queue of the policy is empty when the daemon goes on.
+// that time. It waits in the gate, behind the first one, so that the policy's queue is empty when the daemon goes on.
 func TestQUICWhileStopped(t *testing.T) {
 	ns := testkit.Namespace(t)
 	in := listen(t, 443)
