@@ -222,7 +222,7 @@ func TestSeveralGateThreads(t *testing.T) {
 func TestWithoutSettledSet(t *testing.T) {
 	const many = 20
 	sideBySide(t, scenario{
-		guard: "settled: false", arrive: many * 400,
+		guard: "settled: false, flow_packets: 1000", arrive: many * 400,
 		play: func(r *run) outcome {
 			near, far := twoEnds(r)
 			to := netip.AddrPortFrom(farEnd, port)
