@@ -162,7 +162,7 @@ func (t *Table) Wait() int64 {
 	if t.holding.head != none {
 		sooner(t.expires())
 	}
-	if i := t.candidates.head; i != none && !t.behind {
+	if i := t.candidates.head; i != none {
 		sooner(t.flows[i].listAt)
 	}
 	if t.dark != 0 && !t.changing {

@@ -13,9 +13,6 @@ type Listing struct {
 	// Touches are counted in the table; Then is how many there had been.
 	Touches *atomic.Uint32
 	Then    uint32
-	// At is when it was handed over, on the clock of Begin. Where that is long ago, as this
-	// process was stopped since, packets of the flow may wait that nobody has seen.
-	At int64
 }
 
 // Touched reports whether a packet of the flow has come since it was handed over,
@@ -37,7 +34,7 @@ func (t *Table) propose(i int32) {
 // whose packets are past all queues: in a queue that later ones do not take they
 // would be overtaken.
 func (t *Table) candidatesFor(q []Question, n int) int {
-	if t.candidates.head == none || t.behind {
+	if t.candidates.head == none {
 		return n
 	}
 	oldest, waits := t.unresolved(0, t.epoch)
@@ -78,7 +75,7 @@ func (t *Table) list(i int32) {
 	f.packets, f.listed = 0, t.now
 	t.Counters.Listed++
 	tuple, _ := Zone(&f.key)
-	t.Listed = append(t.Listed, Listing{tuple, &t.touches[i], t.touches[i].Load(), t.now})
+	t.Listed = append(t.Listed, Listing{tuple, &t.touches[i], t.touches[i].Load()})
 }
 
 // touch notes a packet of a flow that was handed over: it goes on sending before it
@@ -94,11 +91,6 @@ func (t *Table) touch(i int32) {
 	t.Counters.Touched++
 	f.packets = max(f.packets, t.listAfter)
 }
-
-// Behind tells whether packets wait that the table was not given yet. A flow that has paused
-// by those that it was given may have sent more, which later ones would overtake: after a stop
-// thousands wait.
-func (t *Table) Behind(behind bool) { t.behind = behind }
 
 // SetListing begins or ends the listing of flows.
 func (t *Table) SetListing(on bool) { t.cfg.List = on }

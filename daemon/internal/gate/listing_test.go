@@ -72,26 +72,6 @@ func TestQuietFlowsAreListed(t *testing.T) {
 	}
 }
 
-// TestNotListedBehind: what a flow has sent while the gate was stopped comes batch by batch, and only then it is known
-// whether it has paused.
-func TestNotListedBehind(t *testing.T) {
-	g := newTable(t, nil)
-	confirmed(g, 1)
-	arrive(g)
-	at(g, 100)
-	g.Behind(true)
-	if n := say(g, true); n != 0 || len(g.Listed) != 0 || g.Wait() >= 0 {
-		t.Fatalf("%d questions, %d listed, wait %d; want none", n, len(g.Listed), g.Wait())
-	}
-	g.Behind(false)
-	if d := g.Wait(); d != 0 {
-		t.Errorf("the wait is %d, want none", d)
-	}
-	if say(g, true); len(g.Listed) != 1 || g.Listed[0].At != g.now {
-		t.Errorf("listed: %+v, want flow 1, now", g.Listed)
-	}
-}
-
 func TestWhatIsNotListed(t *testing.T) {
 	for name, do := range map[string]func(g *Table){
 		"unknown to conntrack": func(g *Table) {

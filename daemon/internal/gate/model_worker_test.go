@@ -86,7 +86,6 @@ func (m *model) work(w *mWorker) {
 			if w.all {
 				m.resolve(w)
 			}
-			w.table.Behind(!w.all)
 			w.stage = workerVerdicts
 			return
 		}

@@ -99,7 +99,6 @@ type Table struct {
 	clock, clockAt int64
 
 	listAfter uint16
-	behind    bool
 	// listsAfter is the last epoch that a candidate was seen to wait for.
 	listsAfter uint64
 

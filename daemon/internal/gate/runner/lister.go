@@ -9,7 +9,6 @@ import (
 	"verdictd/daemon/internal/gate"
 	"verdictd/daemon/internal/ring"
 	"verdictd/internal/nfnl"
-	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 )
@@ -29,9 +28,6 @@ const (
 	listPause = 2 * time.Millisecond
 	// listAgain is how long nothing is listed after the set did not take something.
 	listAgain = time.Second
-	// listWithin of its being handed over a flow is listed: by then a packet of it would have
-	// been seen. It is longer than the lister takes on a machine that has much to do.
-	listWithin = int64(25 * time.Millisecond)
 )
 
 // lister is a thread of its own, as a transaction waits for those of others: a
@@ -75,7 +71,7 @@ func (l *lister) run(listing *atomic.Bool, notice func(string)) {
 					break
 				}
 				// One that goes on sending is listed when it pauses again.
-				if !f.Touched() && nfq.Now()-f.At < listWithin {
+				if !f.Touched() {
 					flows = append(flows, f.Tuple)
 				}
 			}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"verdictd/daemon/internal/gate"
-	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
 )
@@ -89,9 +88,8 @@ func flowKeyOf(n int) (k packet.Key) {
 // list hands flows over, as a worker does.
 func (b *listerBench) list(first, last int) {
 	b.t.Helper()
-	at := nfq.Now() + int64(time.Hour) // they are in time however long this machine takes
 	for n := first; n <= last; n++ {
-		if !b.l.flows.Push(gate.Listing{Tuple: flowKeyOf(n), Touches: &b.touched[n], At: at}) {
+		if !b.l.flows.Push(gate.Listing{Tuple: flowKeyOf(n), Touches: &b.touched[n]}) {
 			b.t.Fatalf("flow %d found no room", n)
 		}
 	}
@@ -118,20 +116,6 @@ func (b *listerBench) notices() []string {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	return slices.Clone(b.said)
-}
-
-// TestListerWasStopped: between the worker and the lister the process stood still, and packets of the flow may wait in
-// the gate's socket that later ones must not overtake.
-func TestListerWasStopped(t *testing.T) {
-	b := newListerBench(t)
-	stopped := gate.Listing{Tuple: flowKeyOf(1), Touches: &b.touched[1], At: nfq.Now() - int64(time.Second)}
-	if !b.l.flows.Push(stopped) {
-		t.Fatal("the flow found no room")
-	}
-	b.list(2, 2)
-	if got, _ := b.awaitListed(1); got[0] != flowKeyOf(2) {
-		t.Errorf("flow % x is listed first, want 2", got[0][:4])
-	}
 }
 
 func TestListerJoinsFlows(t *testing.T) {

@@ -125,7 +125,6 @@ func (w *worker) turn(b *nfq.Batch) error {
 		w.take(&b.Packets[i])
 	}
 	w.resolve(b.All)
-	w.table.Behind(w.behind > 0)
 	for {
 		if err := w.answer(); err != nil {
 			return err
