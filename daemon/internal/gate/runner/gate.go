@@ -94,7 +94,6 @@ type Gate struct {
 	hurried         atomic.Bool
 	stopping, ended atomic.Bool
 	leaving         atomic.Bool
-	stopWithin      atomic.Int64 // of the time that a worker runs
 	started, ran    bool
 	threadsEnded    func()
 	group           sync.WaitGroup
@@ -269,7 +268,6 @@ func (g *Gate) Stop() error {
 		return nil
 	}
 	g.listing.Store(false)
-	g.stopWithin.Store(int64(g.settings.Load().Hold))
 	g.stopping.Store(true)
 	return g.end()
 }

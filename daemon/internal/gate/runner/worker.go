@@ -343,7 +343,7 @@ func (w *worker) done() bool {
 	if w.stopsFrom == 0 {
 		w.stopsFrom = ran
 	}
-	return w.table.Held() == 0 && !w.shut.Load() || ran-w.stopsFrom > w.gate.stopWithin.Load()
+	return w.table.Held() == 0 && !w.shut.Load() || ran-w.stopsFrom > int64(w.gate.settings.Load().Hold)
 }
 
 // drain takes what is in the socket still and lets everything go.
