@@ -34,11 +34,13 @@ func (c Changer) String() string {
 // changers notes who has changed rules since it was asked last, in the order in which
 // they did so first.
 type changers struct {
-	mutex sync.Mutex
-	list  []Changer
-	own   func(port uint32) bool
+	asked *netlink.Conn
 	bases map[chainID]bool // base chains that are there
 	gone  int              // base chains that the transaction so far has deleted
+
+	mutex sync.Mutex // of what follows
+	list  []Changer
+	own   func(port uint32) bool
 }
 
 // chainID is what stays the same of a chain.
@@ -68,23 +70,37 @@ func (w *Watcher) Changers() []Changer {
 	return list
 }
 
-// begin learns the base chains that are there.
+// begin learns the base chains of the calling thread's network namespace.
 func (c *changers) begin() (err error) {
-	c.bases = map[chainID]bool{}
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{MessageBufferSize: messageBuffer})
+	c.asked, err = netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{MessageBufferSize: messageBuffer})
 	if err != nil {
 		return fmt.Errorf("open a netlink socket: %w", err)
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	answers, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETCHAIN), Flags: netlink.Request | netlink.Dump},
-		Data:   []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, 0},
-	})
-	if err != nil {
-		return fmt.Errorf("list the chains: %w", err)
+	if err := c.learn(); err != nil {
+		return errors.Join(err, c.asked.Close())
 	}
-	for _, a := range answers {
-		c.chain(chainMessage, a.Data)
+	return nil
+}
+
+// learn learns the base chains that are there, as at the beginning: what was told so far may
+// be of a transaction whose end was not.
+func (c *changers) learn() error {
+	c.bases, c.gone = map[chainID]bool{}, 0
+	for range changes {
+		answers, err := c.asked.Execute(netlink.Message{
+			Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETCHAIN), Flags: netlink.Request | netlink.Dump},
+			Data:   []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+		})
+		if err != nil {
+			return fmt.Errorf("list the chains: %w", err)
+		}
+		for _, a := range answers {
+			c.chain(chainMessage, a.Data)
+		}
+		// Where chains went meanwhile the kernel may have passed over one that stays.
+		if !slices.ContainsFunc(answers, func(a netlink.Message) bool { return a.Header.Flags&netlink.DumpInterrupted != 0 }) {
+			break
+		}
 	}
 	return nil
 }

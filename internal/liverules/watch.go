@@ -34,6 +34,7 @@ type Watcher struct {
 
 	changers changers
 	socket   *nfnl.Socket
+	lost     bool // announcements, and the buffer was not read empty since
 	alarm    *nfnl.Alarm
 	stop     context.CancelFunc
 	ended    <-chan struct{}
@@ -81,7 +82,7 @@ func Watch(ctx context.Context) (*Watcher, error) {
 	if err != nil {
 		w.stop()
 		w.done.Wait()
-		return nil, errors.Join(fmt.Errorf("watch the rules: %w", err), w.socket.Close(), w.alarm.Close())
+		return nil, errors.Join(fmt.Errorf("watch the rules: %w", err), w.closeSockets(), w.alarm.Close())
 	}
 	w.ended = ctx.Done()
 	w.done.Go(func() { w.listen(ctx) })
@@ -168,9 +169,13 @@ func (w *Watcher) Close() error {
 	if w.socket == nil {
 		return nil
 	}
-	err := errors.Join(w.socket.Close(), w.alarm.Close())
+	err := errors.Join(w.closeSockets(), w.alarm.Close())
 	w.socket = nil
 	return err
+}
+
+func (w *Watcher) closeSockets() error {
+	return errors.Join(w.socket.Close(), w.changers.asked.Close())
 }
 
 // changed tells of a change.
@@ -195,27 +200,45 @@ func (w *Watcher) listen(ctx context.Context) {
 	receiver := nfnl.NewReceiver(16, 16<<10)
 	for ctx.Err() == nil {
 		err := w.socket.Wait(w.alarm, nfnl.Forever)
-		n := 0
 		if err == nil {
-			n, err = receiver.Receive(w.socket, false)
+			err = w.receive(receiver)
 		}
-		switch {
-		case errors.Is(err, nfnl.ErrWouldBlock): // a signal, or the alarm
-		case errors.Is(err, unix.ENOBUFS):
-			w.chain.Store(nfq.Now()) // some announcement did not fit
-			w.changed()
-		case err != nil:
+		if err != nil && !errors.Is(err, nfnl.ErrWouldBlock) { // a signal, or the alarm
 			w.fail(fmt.Errorf("watch the rules of nftables: %w", err))
 		}
-		changed := false
-		for i := range n {
-			datagram, _ := receiver.Datagram(i)
-			changed = w.counts(datagram) || changed
-		}
-		if changed {
-			w.changed()
-		}
 	}
+}
+
+// receive takes what was announced, at most a batch. The kernel says once that the buffer was
+// full, and drops all that it would announce until the buffer was read empty
+// (netlink_overrun, net/netlink/af_netlink.c): what was lost is told at both times.
+func (w *Watcher) receive(receiver *nfnl.Receiver) error {
+	n, err := receiver.Receive(w.socket, false)
+	for errors.Is(err, unix.ENOBUFS) {
+		w.lost = true
+		w.missed()
+		n, err = receiver.Receive(w.socket, false)
+	}
+	changed := false
+	for i := range n {
+		datagram, _ := receiver.Datagram(i)
+		changed = w.counts(datagram) || changed
+	}
+	if changed {
+		w.changed()
+	}
+	if w.lost && n < receiver.Len() { // it is empty
+		w.lost = false
+		w.missed()
+		return errors.Join(err, w.changers.learn())
+	}
+	return err
+}
+
+// missed takes it that all has changed.
+func (w *Watcher) missed() {
+	w.chain.Store(nfq.Now())
+	w.changed()
 }
 
 // counts reports whether announcements are of a change that was not left out, and

@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"verdictd/internal/nfnl"
 	"verdictd/internal/nfq"
 	"verdictd/internal/packet"
 	"verdictd/internal/ruleset"
@@ -233,6 +236,64 @@ func TestWatchWithoutPermission(t *testing.T) {
 		done <- err
 	}()
 	if err := <-done; !errors.Is(err, os.ErrPermission) {
+		t.Error(err)
+	}
+}
+
+// TestLostAnnouncements: what is dropped after the kernel said that the buffer was full, and
+// before it was read empty, is told too.
+func TestLostAnnouncements(t *testing.T) {
+	testkit.Namespace(t)
+	w := &Watcher{changes: make(chan struct{}, 1)}
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.closeSockets(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var port uint32
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		port = c.PID()
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Except(port)
+	for range 2000 {
+		conn.DelTable(conn.AddTable(&nftables.Table{Name: "flood", Family: nftables.TableFamilyINet}))
+		if err := conn.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := func() bool {
+		select {
+		case <-w.Changes():
+			return true
+		default:
+			return false
+		}
+	}
+	receiver := nfnl.NewReceiver(16, 16<<10)
+	if err := w.receive(receiver); err != nil || !w.lost || !told() {
+		t.Fatalf("%v; lost %v: a full buffer was to be told", err, w.lost)
+	}
+	run(t, "add table inet other { chain c { type filter hook output priority 0; }; }", "nft", "-f", "-")
+	for err == nil {
+		err = w.receive(receiver)
+	}
+	if !errors.Is(err, nfnl.ErrWouldBlock) || w.lost {
+		t.Fatalf("%v, lost %v", err, w.lost)
+	}
+	if !told() {
+		t.Error("a change that was dropped while the buffer was full was not told")
+	}
+	if len(w.changers.bases) != 1 {
+		t.Errorf("base chains %v are known, want the one of table other", w.changers.bases)
+	}
+	if err := conn.CloseLasting(); err != nil {
 		t.Error(err)
 	}
 }

@@ -129,7 +129,7 @@ func (r *Receiver) Take(i int, from *Receiver, at int) {
 // Receive takes what the socket holds, at most Len datagrams, and returns how
 // many. With wait it blocks until there is at least one; without, an empty
 // socket gives ErrWouldBlock. Fewer than Len means that the socket was empty
-// when the call ended.
+// when the call ended, or that the next one has an error to tell.
 func (r *Receiver) Receive(s *Socket, wait bool) (int, error) {
 	for {
 		n, errno := r.recvmmsg(s.fd, wait)

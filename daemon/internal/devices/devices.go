@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,7 +23,8 @@ type Listener interface {
 // Follower knows the interfaces of a network namespace.
 type Follower struct {
 	log   *slog.Logger
-	conn  *netlink.Conn
+	told  *netlink.Conn // what changes
+	asked *netlink.Conn // what there is
 	close atomic.Bool
 	ended chan struct{}
 
@@ -34,15 +36,27 @@ type Follower struct {
 // Open begins to follow the interfaces of the calling thread's network namespace. It has
 // listed them when it returns.
 func Open(log *slog.Logger) (*Follower, error) {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: unix.RTMGRP_LINK})
+	f, err := open(log)
 	if err != nil {
 		return nil, fmt.Errorf("follow interfaces: %w", err)
 	}
-	f := &Follower{log: log, conn: conn, ended: make(chan struct{})}
-	if err := f.list(); err != nil {
-		return nil, errors.Join(fmt.Errorf("follow interfaces: %w", err), conn.Close())
-	}
 	go f.follow()
+	return f, nil
+}
+
+func open(log *slog.Logger) (*Follower, error) {
+	told, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: unix.RTMGRP_LINK})
+	if err != nil {
+		return nil, err
+	}
+	asked, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return nil, errors.Join(err, told.Close())
+	}
+	f := &Follower{log: log, told: told, asked: asked, ended: make(chan struct{})}
+	if err := f.list(); err != nil {
+		return nil, errors.Join(err, told.Close(), asked.Close())
+	}
 	return f, nil
 }
 
@@ -64,22 +78,15 @@ func (f *Follower) tell() {
 // Close ends it.
 func (f *Follower) Close() error {
 	f.close.Store(true)
-	err := f.conn.Close()
+	err := f.told.Close()
 	<-f.ended
-	return err
+	return errors.Join(err, f.asked.Close())
 }
 
-// list asks for all interfaces. What the kernel tells of changes meanwhile comes between
-// or behind the answers.
+// list asks for all interfaces. What the kernel tells of changes since is read after it, and
+// may be older than the answer: the last of it is not.
 func (f *Follower) list() error {
-	_, err := f.conn.Send(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
-		Data:   make([]byte, unix.SizeofIfInfomsg),
-	})
-	if err != nil {
-		return fmt.Errorf("list them: %w", err)
-	}
-	messages, err := f.conn.Receive() // up to the end of the dump
+	links, err := f.links()
 	if err != nil {
 		return fmt.Errorf("list them: %w", err)
 	}
@@ -87,7 +94,7 @@ func (f *Follower) list() error {
 	defer f.mutex.Unlock()
 	before := f.names
 	f.names = map[uint32]string{}
-	for _, m := range messages {
+	for _, m := range links {
 		f.take(m)
 	}
 	if !maps.Equal(before, f.names) {
@@ -96,15 +103,33 @@ func (f *Follower) list() error {
 	return nil
 }
 
+// links are RTM_NEWLINK of all interfaces. Where one came or went meanwhile the kernel may
+// have passed over another (NLM_F_DUMP_INTR), and is asked once more.
+func (f *Follower) links() ([]netlink.Message, error) {
+	for {
+		messages, err := f.asked.Execute(netlink.Message{
+			Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
+			Data:   make([]byte, unix.SizeofIfInfomsg),
+		})
+		if err != nil || !slices.ContainsFunc(messages, interrupted) {
+			return messages, err
+		}
+	}
+}
+
+func interrupted(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 }
+
 func (f *Follower) follow() {
 	defer close(f.ended)
 	for {
-		messages, err := f.conn.Receive()
-		switch {
-		case err != nil && f.close.Load():
+		messages, err := f.told.Receive()
+		if errors.Is(err, unix.ENOBUFS) {
+			if err = f.empty(); err == nil {
+				err = f.list()
+			}
+		}
+		if f.close.Load() {
 			return
-		case errors.Is(err, unix.ENOBUFS):
-			err = f.list()
 		}
 		if err != nil {
 			f.log.Error("interfaces are not followed any more: rules with interface_in and interface_out know those of now; restart the daemon", "error", err)
@@ -112,6 +137,26 @@ func (f *Follower) follow() {
 		}
 		f.changed(messages)
 	}
+}
+
+// empty throws away what the kernel told before its buffer was full: it tells that once, and
+// drops all else until the buffer was read empty (netlink_overrun, net/netlink/af_netlink.c).
+func (f *Follower) empty() error {
+	conn, err := f.told.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var b [1]byte
+	received := conn.Read(func(fd uintptr) bool {
+		for err == nil || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) {
+			_, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT)
+		}
+		return true
+	})
+	if errors.Is(err, unix.EAGAIN) {
+		err = nil
+	}
+	return errors.Join(received, err)
 }
 
 func (f *Follower) changed(messages []netlink.Message) {

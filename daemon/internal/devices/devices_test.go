@@ -1,7 +1,6 @@
 package devices
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -121,28 +120,53 @@ func TestLeavesBridge(t *testing.T) {
 	}
 }
 
+// manyLinks makes links, of which a third goes again, and says which there are.
+func manyLinks(t *testing.T) []string {
+	t.Helper()
+	names := []string{"lo"}
+	for i := range 40 {
+		name := fmt.Sprintf("d%d", i)
+		ip(t, "link", "add", name, "type", "veth", "peer", "name", "p"+name)
+		if i%3 == 0 {
+			ip(t, "link", "del", name)
+			continue
+		}
+		names = append(names, name, "p"+name)
+	}
+	return names
+}
+
 // TestManyChanges: none is missed, be the socket's buffer full or not.
 func TestManyChanges(t *testing.T) {
 	testkit.Namespace(t)
 	f := follower(t)
-	if err := f.conn.SetReadBuffer(4 << 10); err != nil {
+	if err := f.told.SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	l := &told{}
 	f.Tell(l)
-	want := []string{"lo"}
-	var errs []error
-	for i := range 40 {
-		name := fmt.Sprintf("d%d", i)
-		errs = append(errs, exec.Command("ip", "link", "add", name, "type", "veth", "peer", "name", "p"+name).Run())
-		if i%3 == 0 {
-			errs = append(errs, exec.Command("ip", "link", "del", name).Run())
-			continue
-		}
-		want = append(want, name, "p"+name)
-	}
-	if err := errors.Join(errs...); err != nil {
+	l.await(t, manyLinks(t)...)
+}
+
+// TestFullBuffer: what the kernel told before the buffer was full does not outlive that the
+// end of it was dropped.
+func TestFullBuffer(t *testing.T) {
+	testkit.Namespace(t)
+	f, err := open(slog.New(slog.DiscardHandler))
+	if err != nil {
 		t.Fatal(err)
 	}
-	l.await(t, want...)
+	if err := f.told.SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	l := &told{}
+	f.Tell(l)
+	names := manyLinks(t)
+	go f.follow()
+	l.await(t, names...)
+	ip(t, "link", "add", "late", "type", "veth", "peer", "name", "plate")
+	l.await(t, append(names, "late", "plate")...)
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
 }
