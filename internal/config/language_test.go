@@ -50,6 +50,7 @@ var languageProblems = []struct {
 		`all: [{length: [1]}]`, nil},
 	{"every kind of act", `action: requeue, queue: 7, set_mark: "0x1/0xff", set_connmark: 0x3, log: 1, flow: false, ` +
 		`limit: {rate: 10/m, burst: 5, per: source, ipv4: 24, ipv6: 48, entries: 9}`, nil},
+	{"a limit of the rule", "action: accept, limit: {rate: 5/s}", nil},
 	{"any DNS", "action: drop, dns: {}", nil},
 	{"DNS types", `action: drop, dns: {types: [A, aaaa, "65", TYPE64, 257]}`, nil},
 	{"DNS without braces", "action: drop, dns: ", []string{"22: policy.rules[0].dns: has no value: write {} if it is to be empty"}},

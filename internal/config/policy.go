@@ -3,6 +3,8 @@ package config
 import (
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"verdictd/internal/vocabulary"
 )
 
@@ -130,6 +132,18 @@ type Limit struct {
 	IPv6 int `yaml:"ipv6"`
 	// Entries is how many buckets there are, at most.
 	Entries int `yaml:"entries"`
+}
+
+// MarshalYAML leaves out what has no effect with per, which a file may not have.
+func (l Limit) MarshalYAML() (any, error) {
+	text := yaml.MapSlice{{Key: "rate", Value: l.Rate}, {Key: "burst", Value: l.Burst}, {Key: "per", Value: l.Per}}
+	if l.Per == vocabulary.LimitSource || l.Per == vocabulary.LimitDestination {
+		text = append(text, yaml.MapItem{Key: "ipv4", Value: l.IPv4}, yaml.MapItem{Key: "ipv6", Value: l.IPv6})
+	}
+	if l.Per != vocabulary.LimitRule {
+		text = append(text, yaml.MapItem{Key: "entries", Value: l.Entries})
+	}
+	return text, nil
 }
 
 // setDefaults is for the keys that a written limit leaves out.
