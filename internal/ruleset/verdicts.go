@@ -58,15 +58,15 @@ func (v *Verdicts) problems(p vocabulary.Placement) (problems []error) {
 	return problems
 }
 
-// keeps tells that verdicts on flows are kept.
-func (c *Config) keeps() bool { return c.Verdicts != nil && c.Verdicts.ConnMark != 0 }
+// Keeps tells that verdicts on flows are kept, by rules that make connections be tracked, of both families.
+func (c Config) Keeps() bool { return c.Verdicts != nil && c.Verdicts.ConnMark != 0 }
 
 // Generation is the one whose verdicts on flows are in force; 0 where none are kept. The
 // engine writes it into marks. With another one a verdict is for the packet alone.
 func (i *Installed) Generation() uint16 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.table == "" || !i.config.keeps() {
+	if i.table == "" || !i.config.Keeps() {
 		return 0
 	}
 	return i.generation
@@ -80,7 +80,7 @@ func (i *Installed) Generation() uint16 {
 func (i *Installed) Renew() (uint16, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.table == "" || !i.config.keeps() {
+	if i.table == "" || !i.config.Keeps() {
 		return 0, nil
 	}
 	before := i.generation
@@ -100,7 +100,7 @@ func (i *Installed) withGeneration(c Config) Config {
 	if c.Verdicts != nil {
 		v := *c.Verdicts
 		v.Generation = 0
-		if c.keeps() {
+		if c.Keeps() {
 			v.Generation = i.generation
 		}
 		c.Verdicts = &v
@@ -111,7 +111,7 @@ func (i *Installed) withGeneration(c Config) Config {
 // begin chooses a generation where this process has none: the one behind that of the table
 // which another process has left.
 func (i *Installed) begin(c *Config) error {
-	if !c.keeps() || i.generation != 0 && i.config.keeps() && i.config.Verdicts.ConnMark == c.Verdicts.ConnMark {
+	if !c.Keeps() || i.generation != 0 && i.config.Keeps() && i.config.Verdicts.ConnMark == c.Verdicts.ConnMark {
 		return nil
 	}
 	if err := c.Verdicts.alone(c.Table); err != nil {

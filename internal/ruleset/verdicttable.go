@@ -118,7 +118,7 @@ func (t *table) addVerdicts(c Config) {
 	flows.add("comes back judged", append(v.marked(expr.CmpOpNeq, uint32(v.Mark), 0), verdict(expr.VerdictGoto, judgedChain))...)
 	judged.add("repeated: judge it again", append(v.marked(expr.CmpOpEq, uint32(v.Mark), v.Mark.Repeated()), verdict(expr.VerdictGoto, queueChain))...)
 	var more []chain
-	if c.keeps() {
+	if c.Keeps() {
 		more = t.addKept(c, &flows, &judged)
 	}
 	flows.add("queue", verdict(expr.VerdictGoto, queueChain))

@@ -213,7 +213,9 @@ func (k *Keeper) inOrder(change *ruleset.Change) {
 	}
 	k.touched, k.intact, k.seen, k.trouble = false, true, "", ""
 	k.present()
-	if len(change.Leftovers) > 0 && k.sweepAt == nil {
+	if len(change.Leftovers) == 0 {
+		k.flows = k.installed.Config().Keeps()
+	} else if k.sweepAt == nil {
 		k.sweepAt = time.After(sweepPause)
 	}
 }

@@ -61,6 +61,7 @@ type Keeper struct {
 	installed *ruleset.Installed
 	changes   *liverules.Watcher
 	detached  bool // the verdict rules wait for the gate
+	flows     bool // the table has rules that keep verdicts on flows, be they left over
 	enforcer
 	gate    *runner.Gate       // nil: there was nothing to guard so far
 	foreign *ruleset.Settled   // the operator's
@@ -286,6 +287,7 @@ func (k *Keeper) bring(g *ruleset.Gate) error {
 		c.Gate = g
 	}
 	c.Detached = k.detached
+	k.flows = k.flows || c.Keeps()
 	overlapped, err := k.overlap(c)
 	if err != nil {
 		return err
@@ -323,6 +325,9 @@ func (k *Keeper) begin(ctx context.Context) error {
 	}
 	k.detached = false
 	c := k.installed.Config()
+	if c.Table == "" {
+		return nil // neither rules nor a gate are wanted, and there is no table
+	}
 	c.Detached = false
 	_, err = k.installed.Apply(c)
 	return err

@@ -44,7 +44,7 @@ func (k *Keeper) makePlan(ctx context.Context) plan {
 		k.gate.PauseListing(true)
 		defer k.gate.PauseListing(false)
 	}
-	rules, _ := liverules.Read(k.Table) // usable whatever could not be read, which it lists
+	rules := k.read()
 	k.report(rules)
 	p := plan{Plan: exposure.Make(rules, k.options()), incomplete: len(rules.Unread) > 0}
 	if bound, err := nfq.ReadKernelQueues(); err == nil {
@@ -69,9 +69,22 @@ func (k *Keeper) makePlan(ctx context.Context) plan {
 	return p
 }
 
+// read reads the rules. Whether conntrack is active is asked without the daemon's own table, whose gate would be a
+// reason for itself. Its rules for verdicts on flows are one, as they are there without a gate too, and stay there as
+// long as what is left over of them.
+func (k *Keeper) read() *liverules.Rules {
+	rules, _ := liverules.Read(k.Table) // usable whatever could not be read, which it lists
+	if !k.flows && (k.Rules == nil || !k.Rules.Keeps()) {
+		return rules
+	}
+	active := rules.Conntrack
+	active.IPv4, active.IPv6, active.Reason = liverules.Yes, liverules.Yes, "needed by the daemon's own rules for verdicts on flows"
+	return rules.Assuming(active)
+}
+
 // planOwn plans for the process's own rules before they queue anything.
 func (k *Keeper) planOwn() plan {
-	rules, _ := liverules.Read(k.Table)
+	rules := k.read()
 	own := exposure.Own(rules, *k.Own, k.options())
 	return plan{Plan: own, selected: own.Traffic, why: "the daemon's own rules queue packets that may be unconfirmed"}
 }
