@@ -127,15 +127,25 @@ func (f *file) checkGuard(c *Config) {
 // the verdicts. How many conntrack zones there are is not known yet, each of which
 // takes as many again.
 func (f *file) checkGateQueues(c *Config) {
-	first, last := int(c.Guard.FirstQueue), int(c.Guard.FirstQueue)+2*max(c.Guard.Queues, 1)-1
+	threads, why := c.gateThreads()
+	first, last := int(c.Guard.FirstQueue), int(c.Guard.FirstQueue)+2*threads-1
 	from, to := int(c.Queues.First), int(c.Queues.First)+c.Queues.Count-1
 	switch {
 	case f.bad["guard.queues"], f.bad["queues.count"]:
 	case last > vocabulary.MaxQueue:
-		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d: lower first_queue or guard.queues", 2*max(c.Guard.Queues, 1), first, last, vocabulary.MaxQueue)
+		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d%s: lower first_queue or guard.queues", 2*threads, first, last, vocabulary.MaxQueue, why)
 	case c.Guard.Mode != vocabulary.GuardOff && first <= to && from <= last:
-		f.wrong("guard.first_queue", "the gate's queues %d to %d overlap those of queues.first and queues.count, %d to %d: move one of them", first, last, from, to)
+		f.wrong("guard.first_queue", "the gate's queues %d to %d overlap those of queues.first and queues.count, %d to %d%s: move one of them", first, last, from, to, why)
 	}
+}
+
+// gateThreads is how many threads the gate may have, on a machine with as many CPUs as it takes, and why, where
+// that is not written.
+func (c *Config) gateThreads() (threads int, why string) {
+	if c.Guard.Queues == 0 && c.Rules.Install && c.Rules.Fanout == vocabulary.FanoutCPU {
+		return max(min(c.Queues.Count, MaxGateQueues), 1), " (guard.queues 0 with rules.fanout cpu: a thread for each queue)"
+	}
+	return max(c.Guard.Queues, 1), ""
 }
 
 // checkPorts reports port 0.

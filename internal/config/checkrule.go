@@ -60,10 +60,11 @@ func (f *file) checkAct(key string, r *Rule, c *Config) {
 func (f *file) checkRequeue(key string, n uint16, c *Config) {
 	first, last := int(c.Queues.First), int(c.Queues.First)+c.Queues.Count-1
 	gate := int(c.Guard.FirstQueue)
+	threads, _ := c.gateThreads()
 	switch q := int(n); {
 	case q >= first && q <= last:
 		f.wrong(key, "%d is one of the daemon's own (queues.first and queues.count, %d to %d): packets would come back for ever. Name another program's", q, first, last)
-	case c.Guard.Mode != vocabulary.GuardOff && q >= gate && q < gate+2*max(c.Guard.Queues, 1):
+	case c.Guard.Mode != vocabulary.GuardOff && q >= gate && q < gate+2*threads:
 		f.wrong(key, "%d is one of the gate's (guard.first_queue): name another program's", q)
 	}
 }

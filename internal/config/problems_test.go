@@ -88,6 +88,11 @@ policy:
 	{"gate queues", "guard: {first_queue: 65535, queues: 1}\n", []string{"f:1:22: guard.first_queue: the gate's 2 queues from 65535 on end at 65536"}},
 	{"last gate queue", "guard: {first_queue: 65534}\n", nil},
 	{"too many gate queues", "guard: {queues: 65}\n", []string{"f:1:17: guard.queues: must be from 0 to 64, not 65"}},
+	{"gate queues by CPU", "guard: {first_queue: 65534}\nrules: {fanout: cpu}\nqueues: {count: 2}\n", []string{
+		"f:1:22: guard.first_queue: the gate's 4 queues from 65534 on end at 65537, and the last that exists is 65535 (guard.queues 0 with rules.fanout cpu"}},
+	{"gate by CPU over the queues", "queues: {first: 61442, count: 2}\nrules: {fanout: cpu}\n", []string{
+		"f:1:1: guard.first_queue: the gate's queues 61440 to 61443 overlap those of queues.first and queues.count, 61442 to 61443 (guard.queues 0"}},
+	{"a gate of one thread", "queues: {first: 61442, count: 2}\nrules: {fanout: cpu}\nguard: {queues: 1}\n", nil},
 	{"gate over the queues", "guard: {first_queue: 3}\nqueues: {count: 4}\n", []string{"f:1:22: guard.first_queue: the gate's queues 3 to 4 overlap those of queues.first and queues.count, 0 to 3"}},
 	{"queues over the gate", "queues: {count: 65000}\nrules: {fanout: balance}\n", []string{"f:1:1: guard.first_queue: the gate's queues 61440 to 61441 overlap"}},
 	{"no gate, no overlap", "guard: {first_queue: 3, mode: off}\nqueues: {count: 4}\n", nil},

@@ -123,7 +123,7 @@ func plan(rules *liverules.Rules, o Options) *Plan {
 	active := activeFamilies(rules.Conntrack, o.Insist)
 	wanted := traffic{}
 	for _, q := range rules.Queues {
-		if IsGate(q) || within(q.QueueStatement, o.Gate) || len(o.Queues) > 0 && !Touches(q.QueueStatement, o.Queues) {
+		if IsGate(q) || o.toGate(q) || len(o.Queues) > 0 && !Touches(q.QueueStatement, o.Queues) {
 			continue
 		}
 		for _, r := range q.Reaches {
@@ -145,6 +145,12 @@ func plan(rules *liverules.Rules, o Options) *Plan {
 // owns: the rule is in the gate's own table.
 func (o Options) owns(q liverules.QueueRule) bool {
 	return q.Source == liverules.NFTables && q.Family == liverules.Inet && q.Table == o.Table
+}
+
+// toGate: the rule goes to the gate. Not all of its numbers are in use, and some may be of queues that are to be guarded.
+func (o Options) toGate(q liverules.QueueRule) bool {
+	guarded := len(o.Queues) > 0 && Touches(q.QueueStatement, o.Queues)
+	return within(q.QueueStatement, o.Gate) && !guarded
 }
 
 // activeFamilies are those for which conntrack is active, or perhaps.
@@ -193,7 +199,7 @@ func sameZone(a, b *uint16) bool { return a == b || a != nil && b != nil && *a =
 func (p *Plan) findInstalled(rules *liverules.Rules, o Options, wanted traffic) {
 	covered := coverage{}
 	for _, q := range rules.Queues {
-		if !o.owns(q) && within(q.QueueStatement, o.Gate) && covered.add(q) {
+		if !o.owns(q) && o.toGate(q) && covered.add(q) {
 			p.Installed = true
 		}
 	}

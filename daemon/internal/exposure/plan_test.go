@@ -138,6 +138,8 @@ func TestTraffic(t *testing.T) {
 		{"a computed queue may be one of them", []change{rule(vocabulary.HookOutput, 0, dns), computed}, Options{Queues: []QueueRange{{5, 5}}}, "udp port 53"},
 		{"the gate's own", []change{rule(vocabulary.HookOutput, -199, dns), gateRule("announce-ipv4")}, Options{}, ""},
 		{"the gate's numbers", []change{rule(vocabulary.HookOutput, -199, dns), queue(61440)}, Options{Gate: []QueueRange{{61440, 61450}}}, ""},
+		{"numbers that may become the gate's", []change{rule(vocabulary.HookOutput, -199, dns), queue(61445)},
+			Options{Gate: []QueueRange{{61440, 61450}}, Queues: []QueueRange{{61445, 61445}}}, "udp port 53"},
 		{"bridge", []change{rule(vocabulary.HookForward, 0, packets([]liverules.Family{liverules.Bridge}, nil))}, Options{}, ""},
 
 		{"conntrack for neither", []change{rule(vocabulary.HookOutput, 0, dns), conntrack(liverules.No, liverules.No)}, Options{}, ""},

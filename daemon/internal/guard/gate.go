@@ -77,15 +77,52 @@ func (k *Keeper) open(ctx context.Context, p *plan) error {
 	if k.gate != nil && slices.Equal(p.Zones, k.zones) && threads == k.threads {
 		return k.gate.Pin(k.pinned(p)) // the rules may fill queues by CPU now, and did not before
 	}
+	if err := k.fits(p.Zones, threads); err != nil {
+		return err
+	}
 	// With this module conntrack collects events, which a clash needs to do harm:
 	// it is asked for where there are clashes to prevent only.
 	if err := modules.Load(ctx, modules.PartConntrack); err != nil {
 		return fmt.Errorf("the gate asks conntrack for flows, and so needs nf_conntrack_netlink: %w", err)
 	}
+	if k.gate == nil {
+		return k.openAs(p, p.Zones, threads)
+	}
 	if err := k.close(); err != nil {
 		return err
 	}
-	return k.openAs(p, p.Zones, threads)
+	if err := k.openAs(p, p.Zones, threads); err != nil {
+		return errors.Join(err, k.openAgain())
+	}
+	return nil
+}
+
+// openAgain has the gate be as it was before it was closed for another one, which cannot be opened.
+func (k *Keeper) openAgain() error {
+	if err := k.openAs(&k.now, k.zones, k.threads); err != nil {
+		k.now = plan{} // nothing is guarded
+		return fmt.Errorf("open the gate as it was: %w", err)
+	}
+	if !k.now.active() {
+		return nil
+	}
+	return errors.Join(k.fill(&k.now), k.settle())
+}
+
+// fits reports a gate that would have numbers which do not exist, or those of the process's own queues: each zone of
+// conntrack takes as many again.
+func (k *Keeper) fits(zones []uint16, threads int) error {
+	first, last := int(k.Guard.FirstQueue), int(k.Guard.FirstQueue)+2*(1+len(zones))*threads-1
+	text := fmt.Sprintf("the gate's queues would be %d to %d, as rules have %d conntrack zones", first, last, 1+len(zones))
+	if last > vocabulary.MaxQueue {
+		return fmt.Errorf("%s, and the last that exists is %d: lower guard.first_queue", text, vocabulary.MaxQueue)
+	}
+	for _, q := range k.Queues {
+		if _, own := k.Judged(q.First); own && first <= int(q.Last) && int(q.First) <= last {
+			return fmt.Errorf("%s, and overlap those of the verdicts, %d to %d: set guard.first_queue or queues.first to other numbers", text, q.First, q.Last)
+		}
+	}
+	return nil
 }
 
 // takeOver goes on with the gate that a process before this one has left, as that was.

@@ -43,9 +43,17 @@ func (s *served) Restored() { s.restored++ }
 // serve has a keeper guard what a daemon judges, which is UDP on its way out, where something else tracks connections.
 func serve(t *testing.T) *served {
 	t.Helper()
+	return serveWith(t, func(*Options) {})
+}
+
+// serveWith is serve with other options.
+func serveWith(t *testing.T, change func(*Options)) *served {
+	t.Helper()
 	s := &served{t: t, ns: testkit.Namespace(t), calls: make(chan func()), ended: make(chan error, 1)}
 	childtest.NFT(t, s.ns, "table inet tracks { chain c { type filter hook output priority 0; ct state invalid; }; }")
-	s.Keeper = New(optionsOfOutput(&s.log, s))
+	o := optionsOfOutput(&s.log, s)
+	change(&o)
+	s.Keeper = New(o)
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(t.Context())
 	go func() {
