@@ -92,6 +92,7 @@ func TestLoadAgainAfterRename(t *testing.T) {
 			if replaced {
 				name += ".new"
 			}
+			began := time.Now() // before it is written: what is late to be read is old enough sooner
 			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -100,8 +101,8 @@ func TestLoadAgainAfterRename(t *testing.T) {
 				if err := os.Rename(name, path); err != nil {
 					t.Fatal(err)
 				}
+				began = time.Now()
 			}
-			began := time.Now()
 			f, err := LoadAgain(path)
 			if err != nil || f.Queues.Count != 2 {
 				t.Fatal(f, err)
