@@ -133,7 +133,7 @@ func (f *file) checkGateQueues(c *Config) {
 	switch {
 	case f.bad["guard.queues"], f.bad["queues.count"]:
 	case last > vocabulary.MaxQueue:
-		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d%s: lower first_queue or guard.queues", 2*threads, first, last, vocabulary.MaxQueue, why)
+		f.wrong("guard.first_queue", "the gate's %d queues from %d on end at %d, and the last that exists is %d%s: lower first_queue, or have fewer threads (guard.queues)", 2*threads, first, last, vocabulary.MaxQueue, why)
 	case c.Guard.Mode != vocabulary.GuardOff && first <= to && from <= last:
 		f.wrong("guard.first_queue", "the gate's queues %d to %d overlap those of queues.first and queues.count, %d to %d%s: move one of them", first, last, from, to, why)
 	}

@@ -35,6 +35,20 @@ func (p *Policy) NeedsMarks() bool {
 	return needs
 }
 
+// Queues reports whether rules of the daemon's own queue packets, and so can take part in verdicts.
+func (r *Rules) Queues() bool { return r.noRules() == "" }
+
+// noRules is the setting by which the daemon has no rules that queue packets; empty: it has some.
+func (r *Rules) noRules() string {
+	switch {
+	case !r.Install:
+		return "rules.install is false"
+	case r.Placement == vocabulary.PlacementNone:
+		return "rules.placement is none"
+	}
+	return ""
+}
+
 // checkMarks reports bits that cannot be, bits that rules change too, and rules that nothing
 // in the kernel carries out.
 func (f *file) checkMarks(c *Config) {
@@ -51,15 +65,17 @@ func (f *file) checkMarks(c *Config) {
 	if p.Flow {
 		f.checkFlow("policy.flow", r)
 	}
+	f.checkReject("policy.default", p.Default, r)
+	for i := range p.Defaults {
+		f.checkReject(fmt.Sprintf("policy.defaults[%d].action", i), p.Defaults[i].Action, r)
+	}
 	for i := range p.Rules {
 		rule, key := &p.Rules[i], fmt.Sprintf("policy.rules[%d]", i)
 		if p.ForFlow(rule) && rule.Flow != nil {
 			f.checkFlow(key+".flow", r)
 		}
-		if rule.Action == vocabulary.Reject && !r.Install {
-			f.wrong(key+".action", "is reject, which the daemon's own rules do, and rules.install is false: write drop, or let the daemon install its rules")
-		}
-		if m := rule.SetMark; m != nil && p.NeedsMarks() && m.Mask&uint32(r.MarkMask) != 0 {
+		f.checkReject(key+".action", rule.Action, r)
+		if m := rule.SetMark; m != nil && r.Queues() && p.NeedsMarks() && m.Mask&uint32(r.MarkMask) != 0 {
 			f.wrong(key+".set_mark", "has bits of rules.mark_mask, %v, which the daemon's rules take off: use others, or give rules.mark_mask others", r.MarkMask)
 		}
 		if m := rule.SetConnMark; m != nil && p.KeepsFlows() && m.Mask&uint32(r.ConnMarkMask) != 0 {
@@ -68,11 +84,18 @@ func (f *file) checkMarks(c *Config) {
 	}
 }
 
+// checkReject reports where nothing can reject a packet.
+func (f *file) checkReject(key string, action vocabulary.Action, r *Rules) {
+	if without := r.noRules(); action == vocabulary.Reject && without != "" {
+		f.wrong(key, "is reject, which the daemon's own rules do, and %s: write drop, or let the daemon install its rules", without)
+	}
+}
+
 // checkFlow reports where verdicts for flows cannot be kept.
 func (f *file) checkFlow(key string, r *Rules) {
-	switch {
-	case !r.Install:
-		f.wrong(key, "is true, which takes the daemon's own rules, and rules.install is false: write false, or let the daemon install its rules")
+	switch without := r.noRules(); {
+	case without != "":
+		f.wrong(key, "is true, which takes the daemon's own rules, and %s: write false, or let the daemon install its rules", without)
 	case !r.Placement.Exposed():
 		f.wrong(key, "is true, and with rules.placement %s packets have no entry of connection tracking, where it is kept: write false, or choose another placement", r.Placement)
 	}

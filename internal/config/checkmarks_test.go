@@ -20,6 +20,13 @@ func TestMarksProblems(t *testing.T) {
 		"untracked":      {"rules: {placement: notrack}\npolicy: {rules: [{action: drop, flow: true}]}", []string{"f:2:39: policy.rules[0].flow: is true, and with rules.placement notrack"}},
 		"untracked, all": {"rules: {placement: pre-conntrack}\npolicy: {flow: true}", []string{"f:2:16: policy.flow: is true, and with rules.placement pre-conntrack"}},
 		"not installed":  {"rules: {install: false}\npolicy: {rules: [{action: reject, flow: true}]}", []string{"policy.rules[0].action: is reject", "policy.rules[0].flow: is true, which takes the daemon's own rules"}},
+		"default, not installed": {"rules: {install: false}\npolicy: {default: reject, defaults: [{hook: input, action: reject}]}",
+			[]string{"f:2:19: policy.default: is reject, which the daemon's own rules do, and rules.install is false", "f:2:60: policy.defaults[0].action: is reject"}},
+		"no rules": {"rules: {placement: none}\npolicy: {default: reject, flow: true, rules: [{action: reject, flow: false}]}", []string{
+			"f:2:19: policy.default: is reject, which the daemon's own rules do, and rules.placement is none",
+			"f:2:33: policy.flow: is true, which takes the daemon's own rules, and rules.placement is none",
+			"f:2:56: policy.rules[0].action: is reject, which the daemon's own rules do, and rules.placement is none"}},
+		"bits of nobody's rules": {"rules: {install: false}\npolicy: {rules: [{action: repeat, set_mark: 1}]}", nil},
 		"bits": {"policy: {rules: [{action: accept, flow: true, set_mark: 0x1000000/0x1000000, set_connmark: 0/0x80000000}]}",
 			[]string{"policy.rules[0].set_mark: has bits of rules.mark_mask, 0xff000000", "policy.rules[0].set_connmark: has bits of rules.connmark_mask"}},
 		"bits of nobody": {"policy: {rules: [{action: accept, set_mark: 0x1000000/0x1000000, set_connmark: 0/0x80000000}]}", nil},

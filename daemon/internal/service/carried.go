@@ -11,7 +11,7 @@ import (
 // carried completes what packets are judged by with what the kernel's rules are told.
 func (j *judging) carried(cfg *config.Config, generation uint16) {
 	j.Marks, j.Generation = 0, 0
-	if cfg.Rules.Install && cfg.Policy.NeedsMarks() {
+	if cfg.Rules.Queues() && cfg.Policy.NeedsMarks() {
 		j.Marks, j.Generation = cfg.Rules.MarkMask, generation
 	}
 }
