@@ -102,8 +102,13 @@ func (i *Installed) apply(c Config, there bool) (Change, error) {
 	if err := c.validate(); err != nil {
 		return Change{}, fmt.Errorf("rules: %w", err)
 	}
-	if i.table == "" && c.empty() {
-		return Change{}, nil
+	if i.table == "" && c.Empty() {
+		switch _, err := find(c.Table); {
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrForeign):
+			return Change{}, nil
+		case err != nil:
+			return Change{}, err
+		}
 	}
 	err := i.begin(&c)
 	var change Change
@@ -116,8 +121,8 @@ func (i *Installed) apply(c Config, there bool) (Change, error) {
 	return change, nil
 }
 
-// empty tells that no table is wanted.
-func (c *Config) empty() bool { return c.Placement == vocabulary.PlacementNone && c.Gate == nil }
+// Empty tells that no table is wanted: one that is there is a leftover.
+func (c Config) Empty() bool { return c.Placement == vocabulary.PlacementNone && c.Gate == nil }
 
 // bring does what apply says.
 func (i *Installed) bring(c Config, there bool) (total Change, err error) {
@@ -198,7 +203,7 @@ func flush(table string, which func(set string) bool) error {
 // compare reads the table and compares it.
 func (i *Installed) compare(c Config) (*difference, error) {
 	want := newContents()
-	if !c.empty() {
+	if !c.Empty() {
 		t := newTable(c, i.kind, i.can)
 		messages, err := messagesOf(t.create)
 		if err == nil {
@@ -233,7 +238,7 @@ func (i *Installed) probe(c *Config) (err error) {
 	if err := probeTables(); err != nil {
 		return err
 	}
-	if c.empty() {
+	if c.Empty() {
 		return nil
 	}
 	if i.kind == "" {

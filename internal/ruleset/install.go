@@ -140,7 +140,7 @@ func (i *Installed) detach(which func(chain string) bool, wanted func(*Config)) 
 	wanted(&i.config)
 	have, err := readTable(i.table)
 	switch {
-	case err != nil:
+	case err != nil, !have.exists && i.config.Empty(): // Sweep has taken it away
 	case !have.exists:
 		err = fmt.Errorf("%w in this network namespace", ErrNotFound)
 	default:
@@ -159,7 +159,7 @@ func (i *Installed) Remove() error {
 		return nil
 	}
 	err := takeAway(i.table)
-	if i.config.empty() && errors.Is(err, ErrNotFound) {
+	if i.config.Empty() && errors.Is(err, ErrNotFound) {
 		return nil // Sweep has taken it away
 	}
 	return err

@@ -281,7 +281,7 @@ func (k *Keeper) report(rules *liverules.Rules) {
 
 // present reports how things are.
 func (k *Keeper) present() {
-	if k.Rules != nil {
+	if k.installed.Config().Table != "" {
 		k.Report.Rules(ownerSelf, k.Table, k.intact)
 	}
 	if k.Operators != "" {

@@ -22,7 +22,7 @@ type State struct {
 
 // State tells how things are.
 func (k *Keeper) State() State {
-	s := State{Mode: k.Mode(), Table: k.Table, Wanted: k.installed != nil && k.Kind() != ""}
+	s := State{Mode: k.Mode(), Table: k.Table, Wanted: k.Kind() != "" && !k.installed.Config().Empty()}
 	if k.gate != nil {
 		s.Held = k.gate.Held()
 	}

@@ -98,7 +98,10 @@ func (s *service) tell(st *control.Status) {
 		Configured: string(s.cfg.Guard.Mode), Mode: string(g.Mode), Why: g.Why, Held: g.Held,
 		Guarded: append([]string{}, g.Guarded...), Uncovered: append([]string{}, g.Uncovered...),
 	}
-	st.Rules = control.Rules{Table: g.Table, Statement: string(s.keeper.Kind()), Present: g.Present, Placement: string(vocabulary.PlacementNone)}
+	st.Rules = control.Rules{Table: g.Table, Present: g.Present, Placement: string(vocabulary.PlacementNone)}
+	if g.Wanted {
+		st.Rules.Statement = string(s.keeper.Kind())
+	}
 	if s.engine != nil && s.cfg.Rules.Install {
 		st.Rules.Placement = string(s.cfg.Rules.Placement)
 	}

@@ -2,6 +2,7 @@ package service
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,45 @@ func TestFlowVerdictsTurnedOff(t *testing.T) {
 		}
 	}
 	r.Stop()
+}
+
+// TestTurnedOff: of rules and a gate that are not wanted any more nothing stays, and nobody is said to have removed it.
+func TestTurnedOff(t *testing.T) {
+	for name, test := range map[string]struct{ before, after, table string }{
+		"rules":              {"", "rules: {placement: none}\nguard: {mode: off}\n", "verdictd"},
+		"an operator's gate": {"rules: {install: false}\nguard: {mode: hold}\n", "rules: {install: false}\nguard: {mode: off}\n", "verdictd-gate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := testkit.Namespace(t)
+			r := newReloadable(t, ns, "run", test.before)
+			nothing := func(when string) {
+				t.Helper()
+				there := true
+				for until := time.Now().Add(20 * time.Second); there && time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+					var err error
+					if there, err = ruleset.Exists(test.table); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if s := r.status(); there || s.Rules.Statement != "" {
+					t.Errorf("%s: table %s is there: %v; status says %+v", when, test.table, there, s.Rules)
+				}
+			}
+			r.done(test.after)
+			nothing("after a reload")
+			r.done(test.before)
+			if there, err := ruleset.Exists(test.table); !there || err != nil {
+				t.Errorf("after it was turned on again: table %s is there: %v, %v", test.table, there, err)
+			}
+			r.Kill()
+			r = newReloadable(t, ns, "run", test.after)
+			nothing("after a crash")
+			r.Stop()
+			if strings.Contains(r.Log(), "somebody has removed") {
+				t.Error("it says that somebody has removed its rules")
+			}
+		})
+	}
 }
 
 // TestNothingToInstall: who has neither rules nor a gate made has a daemon all the same.

@@ -101,7 +101,7 @@ func ownPackets(r *config.Rules) *liverules.Selection {
 	return own
 }
 
-// tableOf is what the configuration wants in the daemon's table; nil: none.
+// tableOf is what the configuration wants in the daemon's table, which may be nothing.
 func tableOf(cfg *config.Config, table string) *ruleset.Config {
 	gate := gateRules(table, &cfg.Guard)
 	switch guarded := cfg.Guard.Mode != vocabulary.GuardOff; {
@@ -111,10 +111,10 @@ func tableOf(cfg *config.Config, table string) *ruleset.Config {
 			c.Gate = gate.Gate
 		}
 		return &c
-	case guarded:
-		return &gate
+	case !guarded:
+		gate.Gate = nil // what an earlier configuration wanted is taken away
 	}
-	return nil
+	return &gate
 }
 
 // engineConfig says how the packets are judged.
