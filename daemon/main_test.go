@@ -55,6 +55,7 @@ func TestCommands(t *testing.T) {
 		{"run --config " + short, 78, []string{"short.yaml:1:22: queues.copy_range: cuts packets"}},
 		{"check --config " + holds, 78, []string{"holds.yaml:1:10: backend: is gonfqueue, which cannot hold packets (pending: hold): set it to mmsg"}},
 		{"run --config " + holds, 78, []string{"holds.yaml:1:10: backend: is gonfqueue"}},
+		{"run --config " + list, 1, []string{"list.yaml:1:46: policy.sets[0].file: " + dir + "/list.txt:2: \"http://example.org/\" is a URL"}},
 		{"check --rate 20000 --config " + large, 0, []string{"ok"}},
 		{"check --rate 20000 --config " + names, 1, []string{"10064 packets of which 1500 bytes are copied need 11593728; set it to that"}},
 		{"check --config", 64, []string{"--config", "--help"}},

@@ -25,10 +25,14 @@ func (c *runCommand) Run(signals *service.Signals) error {
 	err = service.Run(signals.Stop(), cfg.Config, service.Options{
 		Version: version, Log: log, Level: level, Confine: true, File: c.Config, Socket: c.Socket, Signals: signals,
 	})
-	if problems, ok := errors.AsType[translate.Problems](err); ok && problems.OfFile() {
+	problems, ok := errors.AsType[translate.Problems](err)
+	switch {
+	case !ok:
+		return err
+	case problems.OfFile():
 		return configError{problemsOf(cfg, problems)}
 	}
-	return err
+	return problemsOf(cfg, problems) // what is wrong is not the file itself: another start may find it mended
 }
 
 // newLog is that of the services, and its level.
