@@ -5,7 +5,6 @@ import (
 
 	"verdictd/daemon/internal/exposure"
 	"verdictd/daemon/internal/holders"
-	"verdictd/internal/config"
 	"verdictd/internal/liverules"
 	"verdictd/internal/nfq"
 	"verdictd/internal/ruleset"
@@ -33,8 +32,8 @@ func (p *plan) same(other *plan) bool {
 }
 
 // options are what the plan is for.
-func (k *Keeper) options() exposure.Options {
-	return exposure.Options{Queues: k.Queues, Table: k.Table, Gate: k.numbers(), HandsOn: k.HandsOn, Insist: k.Guard.Mode != vocabulary.GuardAuto}
+func (k *Keeper) options(rules *liverules.Rules) exposure.Options {
+	return exposure.Options{Queues: k.Queues, Table: k.Table, Gate: k.numbers(rules), HandsOn: k.HandsOn, Insist: k.Guard.Mode != vocabulary.GuardAuto}
 }
 
 // makePlan makes one from the machine's rules.
@@ -46,7 +45,7 @@ func (k *Keeper) makePlan(ctx context.Context) plan {
 	}
 	rules := k.read()
 	k.report(rules)
-	p := plan{Plan: exposure.Make(rules, k.options()), incomplete: len(rules.Unread) > 0}
+	p := plan{Plan: exposure.Make(rules, k.options(rules)), incomplete: len(rules.Unread) > 0}
 	if bound, err := nfq.ReadKernelQueues(); err == nil {
 		p.rounds = exposure.Rounds(rules, bound)
 	}
@@ -85,7 +84,7 @@ func (k *Keeper) read() *liverules.Rules {
 // planOwn plans for the process's own rules before they queue anything.
 func (k *Keeper) planOwn() plan {
 	rules := k.read()
-	own := exposure.Own(rules, *k.Own, k.options())
+	own := exposure.Own(rules, *k.Own, k.options(rules))
 	return plan{Plan: own, selected: own.Traffic, why: "the daemon's own rules queue packets that may be unconfirmed"}
 }
 
@@ -102,13 +101,13 @@ func (p *plan) reason() string {
 	return "no live rule queues packets of these queues that may be unconfirmed"
 }
 
-// numbers are the gate's queues, for as many zones as there may be.
-func (k *Keeper) numbers() []exposure.QueueRange {
-	const zones = 16
-	threads := k.Guard.Queues
-	if threads == 0 {
-		threads = max(1, min(len(allowedCPUs()), config.MaxGateQueues)) // what threadsFor may come to
+// numbers are the gate's queues, for the conntrack zones that the rules have. An operator's own rules for it have no
+// others; those of this program are known by what they say.
+func (k *Keeper) numbers(rules *liverules.Rules) []exposure.QueueRange {
+	zones := map[uint16]bool{0: true}
+	for _, z := range rules.Zones {
+		zones[z.ID] = true
 	}
-	last := min(int(k.Guard.FirstQueue)+2*zones*threads-1, 1<<16-1)
+	last := min(int(k.Guard.FirstQueue)+2*len(zones)*max(k.Guard.Queues, k.threads, 1)-1, vocabulary.MaxQueue)
 	return []exposure.QueueRange{{First: k.Guard.FirstQueue, Last: uint16(last)}}
 }
