@@ -20,15 +20,17 @@ func (c *guardCommand) Run(signals *service.Signals) error {
 	if file == "" {
 		file = config.DefaultGuardFile
 	}
-	cfg, err := (&configFlag{Config: file}).load()
-	if c.Config == "" && errors.Is(err, fs.ErrNotExist) {
-		cfg, err = config.Default(), nil
-	}
-	if err != nil {
+	cfg := config.Default()
+	read, err := (&configFlag{Config: file}).loadFile()
+	switch {
+	case err == nil:
+		cfg = read.Config
+	case c.Config != "" || !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	log, level := newLog(&cfg.Log)
-	return service.RunGuard(signals.Stop(), cfg, ranges(c.Queue), service.Options{
+	err = service.RunGuard(signals.Stop(), cfg, ranges(c.Queue), service.Options{
 		Version: version, Log: log, Level: level, Confine: true, File: file, Socket: c.Socket, Signals: signals,
 	})
+	return placed(read, err)
 }

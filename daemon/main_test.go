@@ -20,6 +20,7 @@ func TestCommands(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
 	odd, list, holds := filepath.Join(dir, "odd.yaml"), filepath.Join(dir, "list.yaml"), filepath.Join(dir, "holds.yaml")
+	off := filepath.Join(dir, "off.yaml")
 	short, large, names := filepath.Join(dir, "short.yaml"), filepath.Join(dir, "large.yaml"), filepath.Join(dir, "names.yaml")
 	gfw, suricata, imported := filepath.Join(dir, "gfw.yaml"), filepath.Join(dir, "local.rules"), filepath.Join(dir, "imported.yaml")
 	const policies = "../configs/policies/"
@@ -28,6 +29,7 @@ func TestCommands(t *testing.T) {
 		short: "queues: {copy_range: 128}\npolicy: {rules: [{action: drop, tls: {}}]}\n",
 		holds: "backend: gonfqueue\npolicy: {rules: [{action: drop, tls: {}, pending: hold}]}\n",
 		large: "queues: {max_length: 20000}\n", names: "queues: {max_length: 20000}\npolicy: {rules: [{action: drop, tls: {}}]}\n",
+		off:  "guard: {mode: off}\n",
 		good: "queues: {count: 2}\n", bad: "queues: {count: 0}\ngaurd: {}\n",
 		odd:                            "policy: {rules: [{name: all, action: accept}, {action: drop, protocols: [udp]}]}\n",
 		list:                           "policy: {sets: [{name: s, type: names, file: list.txt}]}\n",
@@ -56,6 +58,7 @@ func TestCommands(t *testing.T) {
 		{"check --config " + holds, 78, []string{"holds.yaml:1:10: backend: is gonfqueue, which cannot hold packets (pending: hold): set it to mmsg"}},
 		{"run --config " + holds, 78, []string{"holds.yaml:1:10: backend: is gonfqueue"}},
 		{"run --config " + list, 1, []string{"list.yaml:1:46: policy.sets[0].file: " + dir + "/list.txt:2: \"http://example.org/\" is a URL"}},
+		{"guard --config " + off, 78, []string{"off.yaml:1:15: guard.mode: is off, so that there is nothing to do"}},
 		{"check --rate 20000 --config " + large, 0, []string{"ok"}},
 		{"check --rate 20000 --config " + names, 1, []string{"10064 packets of which 1500 bytes are copied need 11593728; set it to that"}},
 		{"check --config", 64, []string{"--config", "--help"}},

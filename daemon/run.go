@@ -25,14 +25,20 @@ func (c *runCommand) Run(signals *service.Signals) error {
 	err = service.Run(signals.Stop(), cfg.Config, service.Options{
 		Version: version, Log: log, Level: level, Confine: true, File: c.Config, Socket: c.Socket, Signals: signals,
 	})
+	return placed(cfg, err)
+}
+
+// placed is an error of a service that names the places in its file, if there is one. What is wrong with the file
+// itself no other start mends; what it names may be there at the next one.
+func placed(cfg *config.File, err error) error {
 	problems, ok := errors.AsType[translate.Problems](err)
 	switch {
-	case !ok:
+	case !ok || cfg == nil:
 		return err
 	case problems.OfFile():
 		return configError{problemsOf(cfg, problems)}
 	}
-	return problemsOf(cfg, problems) // what is wrong is not the file itself: another start may find it mended
+	return problemsOf(cfg, problems)
 }
 
 // newLog is that of the services, and its level.

@@ -147,7 +147,7 @@ func (o Options) owns(q liverules.QueueRule) bool {
 	return q.Source == liverules.NFTables && q.Family == liverules.Inet && q.Table == o.Table
 }
 
-// toGate: the rule goes to the gate. Not all of its numbers are in use, and some may be of queues that are to be guarded.
+// toGate: the rule goes to the gate, and not to queues that are to be guarded.
 func (o Options) toGate(q liverules.QueueRule) bool {
 	guarded := len(o.Queues) > 0 && Touches(q.QueueStatement, o.Queues)
 	return within(q.QueueStatement, o.Gate) && !guarded

@@ -8,6 +8,7 @@ import (
 	"verdictd/daemon/internal/exposure"
 	"verdictd/daemon/internal/guard"
 	"verdictd/daemon/internal/journal"
+	"verdictd/daemon/internal/translate"
 	"verdictd/internal/config"
 	"verdictd/internal/modules"
 	"verdictd/internal/vocabulary"
@@ -73,7 +74,7 @@ func (s *service) optionsOf(cfg *config.Config) guard.Options {
 }
 
 // errGuardOff: a guard alone with nothing to do is a mistake.
-var errGuardOff = errors.New("guard.mode is off, so that there is nothing to do: set it to auto, hold or drop")
+var errGuardOff = translate.Problems{{Key: "guard.mode", Text: "is off, so that there is nothing to do: set it to auto, hold or drop", OfFile: true}}
 
 // leave takes the gate's rules out, lets go what is held as soon as it may, and
 // writes the statistics.

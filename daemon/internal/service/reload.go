@@ -88,7 +88,7 @@ func (s *service) change(ctx context.Context, r *control.Reload, next *config.Fi
 		}
 	}
 	if s.command == "guard" && next.Guard.Mode == "off" {
-		refuse(r, next, translate.Problems{{Key: "guard.mode", Text: errGuardOff.Error()}})
+		refuse(r, next, errGuardOff)
 	}
 	if len(r.Problems) > 0 {
 		return nil
