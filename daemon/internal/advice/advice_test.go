@@ -139,6 +139,23 @@ func TestAdvice(t *testing.T) {
 	})
 }
 
+// TestBeforeConntrack: where no gate stands, a flow's packets have to stay in one queue.
+func TestBeforeConntrack(t *testing.T) {
+	for settings, warned := range map[string]bool{
+		"rules: {placement: pre-conntrack, fanout: cpu}\nqueues: {count: 2}\n":     true,
+		"rules: {placement: pre-conntrack, fanout: numgen}\nqueues: {count: 2}\n":  true,
+		"rules: {placement: pre-conntrack, fanout: cpu}\n":                         false,
+		"rules: {placement: pre-conntrack, fanout: ports}\nqueues: {count: 2}\n":   false,
+		"rules: {placement: pre-conntrack, fanout: balance}\nqueues: {count: 2}\n": false,
+		"rules: {placement: output, fanout: cpu}\nqueues: {count: 2}\n":            false,
+	} {
+		got := given(t, put(t, t.TempDir(), "v.yaml", settings))
+		if found := len(got) == 1 && strings.Contains(got[0], "rules.fanout: ") && strings.Contains(got[0], "write balance or ports"); found != warned {
+			t.Errorf("%q: %q", settings, got)
+		}
+	}
+}
+
 // TestShippedFileNeedsNoAdvice: what an operator begins with has nothing to be warned of.
 func TestShippedFileNeedsNoAdvice(t *testing.T) {
 	compare(t, given(t, "../../../configs/verdictd.yaml"), nil)

@@ -26,6 +26,11 @@ func (o *of) queued() {
 	if !o.Rules.Install || o.Rules.Placement == vocabulary.PlacementNone {
 		return
 	}
+	keeps := []vocabulary.Fanout{vocabulary.FanoutBalance, vocabulary.FanoutPorts}
+	if fanout := o.Rules.Fanout; o.Rules.Placement == vocabulary.PlacementPreConntrack && o.Queues.Count > 1 && !slices.Contains(keeps, fanout) {
+		o.say("rules.fanout", "%s spreads a flow's packets over several queues, which let them go to conntrack at once, where they clash: write %s",
+			fanout, strings.ReplaceAll(words(keeps), ", ", " or "))
+	}
 	for i := range o.Policy.Rules {
 		key, m := ruleKey(i), &o.Policy.Rules[i].Match
 		if at, known := hooks[o.Rules.Placement]; known && len(m.Hooks) > 0 && !overlapping(at, m.Hooks) {
