@@ -2,7 +2,6 @@ package liverules
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"verdictd/internal/nfnl"
@@ -99,16 +97,7 @@ func (w *Watcher) open() error {
 	if err != nil {
 		return err
 	}
-	// A transaction is announced object by object, many in a datagram. Elements of
-	// sets may be millions: the kernel keeps datagrams that begin with one from the
-	// socket. A filter reads in network order.
-	program, err := bpf.Assemble([]bpf.Instruction{
-		bpf.LoadAbsolute{Off: 4, Size: 2}, // nlmsghdr.nlmsg_type
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: networkOrder(newElement), SkipTrue: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: networkOrder(deleteElement), SkipTrue: 1},
-		bpf.RetConstant{Val: 0xffffffff},
-		bpf.RetConstant{Val: 0},
-	})
+	program, err := withoutElements()
 	if err == nil {
 		err = socket.SetFilter(program)
 	}
@@ -141,13 +130,6 @@ func (w *Watcher) LastChange() int64 { return w.last.Load() }
 // same clock: where that is before another one at a hook, packets that wait for a
 // verdict of the latter come to it again.
 func (w *Watcher) BaseChainAdded() int64 { return w.chain.Load() }
-
-// networkOrder is how a filter sees a number of 16 bits that the kernel wrote.
-func networkOrder(n uint16) uint32 {
-	var b [2]byte
-	binary.NativeEndian.PutUint16(b[:], n)
-	return uint32(binary.BigEndian.Uint16(b[:]))
-}
 
 // Except leaves out what is changed through sockets with these netlink port ids.
 func (w *Watcher) Except(ports ...uint32) { w.except.Store(&ports) }

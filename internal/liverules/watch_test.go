@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +75,32 @@ func TestWatchNFTables(t *testing.T) {
 	read(t)
 	if changeWithin(w, 100*time.Millisecond) {
 		t.Error("reading the rules changes them")
+	}
+}
+
+// TestChainsBehindElements: announcements that begin with elements of a set are heard where there is more in them.
+func TestChainsBehindElements(t *testing.T) {
+	testkit.Namespace(t)
+	run(t, "table ip a { set s { type ipv4_addr; }; chain b { type filter hook output priority 5; }; }", "nft", "-f", "-")
+	w := watch(t)
+	elements := []string{"192.0.2.1"}
+	for i := range 300 {
+		elements = append(elements, fmt.Sprintf("198.51.%d.%d", i/250, i%250))
+	}
+	for _, change := range []string{
+		"add element ip a s { 192.0.2.1 }\ndelete chain ip a b\n",
+		"delete element ip a s { 192.0.2.1 }\nadd chain ip a b { type filter hook output priority 6; }\n",
+		"add element ip a s { " + strings.Join(elements, ", ") + " }\ndelete chain ip a b\n",
+	} {
+		before := nfq.Now()
+		run(t, change, "nft", "-f", "-")
+		if !changeWithin(w, surely) {
+			t.Fatalf("%q was not told", change)
+		}
+		by := w.Changers()
+		if deletes := strings.Contains(change, "delete chain"); len(by) != 1 || (by[0].BaseChains == 1) != deletes || !deletes && w.BaseChainAdded() < before {
+			t.Errorf("%.60q: %v with %+v, and a chain was added at %d, the change began at %d", change, by, by, w.BaseChainAdded(), before)
+		}
 	}
 }
 
