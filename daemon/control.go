@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -71,7 +70,7 @@ func (a *askFlags) daemons(ctx context.Context) (list []audit.Daemon) {
 	here := netNS()
 	for _, path := range a.sockets() {
 		d := audit.Daemon{Socket: path}
-		switch said, err := askAudit(ctx, path); {
+		switch said, err := control.NewClient(path).Audit(ctx); {
 		case errors.Is(err, control.ErrNoDaemon):
 			continue
 		case err != nil:
@@ -85,15 +84,6 @@ func (a *askFlags) daemons(ctx context.Context) (list []audit.Daemon) {
 		list = append(list, d)
 	}
 	return list
-}
-
-// askWithin bounds the wait for a daemon, which may be doing a reload.
-const askWithin = 10 * time.Second
-
-func askAudit(ctx context.Context, path string) (*control.Audited, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
-	return control.NewClient(path).Audit(ctx)
 }
 
 // netNS is the number of the network namespace that this program looks at; 0: it is not

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,16 +21,20 @@ var ErrNoDaemon = errors.New("no daemon answers")
 
 // Client asks the daemon behind a socket.
 type Client struct {
-	path string
-	http http.Client
+	path   string
+	http   http.Client
+	within time.Duration // it answers what does not take it as long as it takes, such as a reload
 }
+
+// answersWithin bounds the wait for a daemon, which may be doing a reload, or stand still.
+const answersWithin = 10 * time.Second
 
 // NewClient asks at a path.
 func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}
-	return &Client{path: path, http: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{path: path, within: answersWithin, http: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
 
 // Path is the socket's.
@@ -65,6 +70,11 @@ func (c *Client) Reload(ctx context.Context) (*Reload, error) {
 const documentMost = 64 << 20
 
 func ask[T any](ctx context.Context, c *Client, method, what string) (*T, error) {
+	if method == http.MethodGet {
+		bounded, cancel := context.WithTimeout(ctx, c.within)
+		defer cancel()
+		ctx = bounded
+	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://verdictd/v1/"+what, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -76,7 +86,7 @@ func ask[T any](ctx context.Context, c *Client, method, what string) (*T, error)
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(response.Body, documentMost))
 	if err != nil {
-		return nil, fmt.Errorf("read the daemon's answer at %s: %w", c.path, err)
+		return nil, c.explain(err)
 	}
 	into := any(new(T))
 	if response.StatusCode != http.StatusOK {
@@ -98,6 +108,8 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("%w at %s: start one with `systemctl start verdictd` or `verdictd run`, or name its socket with --socket", ErrNoDaemon, c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the socket %s is for root and the daemon's own user: ask with sudo: %w", c.path, fs.ErrPermission)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the daemon at %s does not answer: it stands still (state T in ps, a frozen container), or has no CPU: %w", c.path, err)
 	}
 	return fmt.Errorf("ask the daemon at %s: %w", c.path, err)
 }

@@ -224,3 +224,27 @@ func TestLongPath(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestStandsStill: who asks a daemon that is stopped is told so, and does not wait for ever.
+func TestStandsStill(t *testing.T) {
+	path := socket(t)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	c := NewClient(path)
+	c.within = 50 * time.Millisecond
+	for _, ask := range []func() error{
+		func() error { _, err := c.Status(t.Context()); return err },
+		func() error { _, err := c.Effective(t.Context()); return err },
+		func() error { _, err := c.Audit(t.Context()); return err },
+	} {
+		if err := ask(); err == nil || !strings.Contains(err.Error(), "does not answer: it stands still") {
+			t.Errorf("%v; want that it stands still", err)
+		}
+	}
+}
