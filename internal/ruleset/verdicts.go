@@ -3,6 +3,7 @@ package ruleset
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -60,6 +61,9 @@ func (v *Verdicts) problems(p vocabulary.Placement) (problems []error) {
 
 // Keeps tells that verdicts on flows are kept, by rules that make connections be tracked, of both families.
 func (c Config) Keeps() bool { return c.Verdicts != nil && c.Verdicts.ConnMark != 0 }
+
+// KeptFlows tells that rules that kept verdicts on flows are left over. They use conntrack still.
+func (c *Change) KeptFlows() bool { return slices.Contains(c.Leftovers, listChain) }
 
 // Generation is the one whose verdicts on flows are in force; 0 where none are kept. The
 // engine writes it into marks. With another one a verdict is for the packet alone.

@@ -213,9 +213,8 @@ func (k *Keeper) inOrder(change *ruleset.Change) {
 	}
 	k.touched, k.intact, k.seen, k.trouble = false, true, "", ""
 	k.present()
-	if len(change.Leftovers) == 0 {
-		k.flows = k.installed.Config().Keeps()
-	} else if k.sweepAt == nil {
+	k.flows = change.KeptFlows() || k.installed.Config().Keeps()
+	if len(change.Leftovers) > 0 && k.sweepAt == nil {
 		k.sweepAt = time.After(sweepPause)
 	}
 }

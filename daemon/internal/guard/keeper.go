@@ -287,7 +287,6 @@ func (k *Keeper) bring(g *ruleset.Gate) error {
 		c.Gate = g
 	}
 	c.Detached = k.detached
-	k.flows = k.flows || c.Keeps()
 	overlapped, err := k.overlap(c)
 	if err != nil {
 		return err

@@ -28,16 +28,33 @@ func TestFlowVerdictsAreGuarded(t *testing.T) {
 
 // TestFlowVerdictsTurnedOff: the gate stays as long as what is left over of their rules.
 func TestFlowVerdictsTurnedOff(t *testing.T) {
-	ns := namespaceWithoutConntrack(t)
 	const thinks = "analysis: {distribution: fixed, delay: 5ms, per: flow}\n"
-	r := newReloadable(t, ns, "run", oneport+thinks+"policy: {flow: true}\n")
-	r.done(oneport + thinks)
+	for name, crash := range map[string]bool{"by a reload": false, "in a crash": true} {
+		t.Run(name, func(t *testing.T) {
+			ns := namespaceWithoutConntrack(t)
+			r := newReloadable(t, ns, "run", oneport+thinks+"policy: {flow: true}\n")
+			if crash {
+				r.Kill()
+				r = newReloadable(t, ns, "run", oneport+thinks)
+			} else {
+				r.done(oneport + thinks)
+			}
+			turnedOff(t, r)
+		})
+	}
+}
+
+func turnedOff(t *testing.T, r *reloadable) {
+	t.Helper()
 	const flows = 20
 	if got := burst(t, netip.AddrFrom4([4]byte{127, 0, 0, 1}), flows); got != 4*flows {
 		t.Errorf("%d packets arrived, want %d", got, 4*flows)
 	}
 	if n := clashes(t); n != 0 {
 		t.Errorf("%d clashes", n)
+	}
+	if s := r.status().Statistics; s.Total.Received == 0 || s.Gate == nil || s.Gate.Total.Held == 0 {
+		t.Errorf("%d judged, gate %+v; want packets to be held", s.Total.Received, s.Gate)
 	}
 	for until := time.Now().Add(30 * time.Second); r.status().Guard.Mode != string(vocabulary.GuardOff); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(until) {
