@@ -20,7 +20,7 @@ import (
 func Rules(cfg *config.Config) ruleset.Config {
 	r := &cfg.Rules
 	var marked *ruleset.Verdicts
-	if cfg.Policy.NeedsMarks() {
+	if r.Queues() && cfg.Policy.NeedsMarks() {
 		marked = &ruleset.Verdicts{Mark: r.MarkMask}
 		if cfg.Policy.KeepsFlows() {
 			marked.ConnMark = r.ConnMarkMask
