@@ -121,7 +121,8 @@ func TestShowVerdicts(t *testing.T) {
 	}
 	for _, want := range []string{
 		`map dropped-ipv4 { size 65536 timeout 1m0s  }`,
-		`meta l4proto 6 @th,104,8 & 0x04 != 0x00 ct state related counter packets 0 bytes 0 accept comment "verdictd: resets of a reject pass"`,
+		`meta l4proto 6 @th,104,8 & 0x04 != 0x00 jump resets comment "verdictd: resets"`,
+		`ct state related counter packets 0 bytes 0 accept comment "verdictd: resets of a reject pass"`,
 		`meta mark & 0x30000 == 0x30000 meta l4proto 6 counter packets 0 bytes 0 reject with tcp reset comment "verdictd: rejected: reset"`,
 		`meta mark & 0x30000 == 0x30000 counter packets 0 bytes 0 reject comment "verdictd: rejected: unreachable"`,
 		`meta mark & 0x30000 == 0x30000 counter packets 0 bytes 0 drop comment "verdictd: rejected: dropped, as there is no reject here"`,

@@ -59,11 +59,18 @@ func (v *Verdicts) problems(p vocabulary.Placement) (problems []error) {
 	return problems
 }
 
-// Keeps tells that verdicts on flows are kept, by rules that make connections be tracked, of both families.
+// Keeps tells that verdicts on flows are kept.
 func (c Config) Keeps() bool { return c.Verdicts != nil && c.Verdicts.ConnMark != 0 }
 
-// KeptFlows tells that rules that kept verdicts on flows are left over. They use conntrack still.
-func (c *Change) KeptFlows() bool { return slices.Contains(c.Leftovers, listChain) }
+// Tracks tells that rules for verdicts make connections be tracked, of both families.
+func (c Config) Tracks() bool {
+	return c.Verdicts != nil && c.Placement.Exposed() && (c.Keeps() || c.passesResets())
+}
+
+// Tracks tells that rules for verdicts are left over which make connections be tracked.
+func (c *Change) Tracks() bool {
+	return slices.Contains(c.Leftovers, listChain) || slices.Contains(c.Leftovers, resetsChain)
+}
 
 // Generation is the one whose verdicts on flows are in force; 0 where none are kept. The
 // engine writes it into marks. With another one a verdict is for the packet alone.

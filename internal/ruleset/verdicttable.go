@@ -21,6 +21,7 @@ const (
 	judgedChain  = "judged"
 	listChain    = "list-dropped"
 	actChain     = "act"
+	resetsChain  = "resets"
 
 	keptProtocolsSet = "dropped-protocols"
 )
@@ -31,8 +32,12 @@ func listedChain(f *ipFamily) string { return "listed-" + f.name }
 // one priority the kernel calls the one first that was added last (nf_hook_entries_grow,
 // since 4.14), and a transaction adds them in the order of their names: nobody is between.
 func (t *table) addVerdictHook(c Config, h hook, base *chain) {
-	if len(c.Protocols) == 0 || slices.Contains(c.Protocols, unix.IPPROTO_TCP) {
-		base.add("resets of a reject pass", slices.Concat(isReset(c.Placement.Exposed()), []expr.Any{&expr.Counter{}, accept()})...)
+	switch {
+	case !c.passesResets():
+	case c.Placement.Exposed():
+		base.add("resets", append(isReset(), verdict(expr.VerdictJump, resetsChain))...)
+	default:
+		base.add("resets of a reject pass", append(isReset(), &expr.Counter{}, accept())...)
 	}
 	base.add("select and queue", verdict(expr.VerdictJump, selectChain))
 	c.Verdicts.addReject(h, base)
@@ -41,19 +46,19 @@ func (t *table) addVerdictHook(c Config, h hook, base *chain) {
 	t.chains = append(t.chains, *base, before)
 }
 
-// isReset matches resets of TCP; those that the kernel sends for a rejected packet carry its
-// entry as related, as no other reset does.
-func isReset(tracked bool) []expr.Any {
+// passesResets tells that rules for rejects let resets pass, which may be the kernel's.
+func (c Config) passesResets() bool {
+	return len(c.Protocols) == 0 || slices.Contains(c.Protocols, unix.IPPROTO_TCP)
+}
+
+// isReset matches resets of TCP.
+func isReset() []expr.Any {
 	const flags, reset = 13, 4
-	match := slices.Concat(isProtocol(expr.CmpOpEq, unix.IPPROTO_TCP), []expr.Any{
+	return slices.Concat(isProtocol(expr.CmpOpEq, unix.IPPROTO_TCP), []expr.Any{
 		&expr.Payload{Base: expr.PayloadBaseTransportHeader, Offset: flags, Len: 1, DestRegister: register},
 		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{reset}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: []byte{0}},
 	})
-	if tracked {
-		match = append(match, stateIs(expr.CtStateBitRELATED)...)
-	}
-	return match
 }
 
 // marked compares bits of the packet's mark.
@@ -112,6 +117,11 @@ func rejectUnreachable() expr.Any {
 //	act            what is for the packet is done
 //	list-dropped   dropped flows that conntrack does not have
 //	listed-ipv4    packets of those
+//	resets         those that the kernel sends for a rejected packet pass: they carry its entry as related, as no
+//	               other reset does
+//
+// What asks conntrack is in chains of its own, which stay as leftovers: with the last rule of that kind the kernel
+// drops what waits.
 func (t *table) addVerdicts(c Config) {
 	v := c.Verdicts
 	flows, judged, act := chain{name: flowsChain}, chain{name: judgedChain}, chain{name: actChain}
@@ -131,6 +141,11 @@ func (t *table) addVerdicts(c Config) {
 	act.add("dropped", slices.Concat(is(vocabulary.MarkDrop), []expr.Any{&expr.Counter{}, verdict(expr.VerdictDrop, "")})...)
 	act.add("rejected", append(is(vocabulary.MarkReject), verdict(expr.VerdictReturn, ""))...)
 	act.add("no verdict: judge it again", verdict(expr.VerdictGoto, queueChain))
+	if c.passesResets() && c.Placement.Exposed() {
+		resets := chain{name: resetsChain}
+		resets.add("resets of a reject pass", append(stateIs(expr.CtStateBitRELATED), &expr.Counter{}, accept())...)
+		more = append(more, resets)
+	}
 	t.chains = append(append(t.chains, flows, judged, act), more...)
 }
 

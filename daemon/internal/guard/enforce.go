@@ -213,7 +213,7 @@ func (k *Keeper) inOrder(change *ruleset.Change) {
 	}
 	k.touched, k.intact, k.seen, k.trouble = false, true, "", ""
 	k.present()
-	k.flows = change.KeptFlows() || k.installed.Config().Keeps()
+	k.tracks = change.Tracks() || k.installed.Config().Tracks()
 	if len(change.Leftovers) > 0 && k.sweepAt == nil {
 		k.sweepAt = time.After(sweepPause)
 	}

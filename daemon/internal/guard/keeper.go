@@ -61,7 +61,7 @@ type Keeper struct {
 	installed *ruleset.Installed
 	changes   *liverules.Watcher
 	detached  bool // the verdict rules wait for the gate
-	flows     bool // the table has rules that keep verdicts on flows, be they left over
+	tracks    bool // the table has rules for verdicts that use conntrack, be they left over
 	enforcer
 	gate    *runner.Gate       // nil: there was nothing to guard so far
 	foreign *ruleset.Settled   // the operator's

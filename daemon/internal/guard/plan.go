@@ -69,15 +69,16 @@ func (k *Keeper) makePlan(ctx context.Context) plan {
 }
 
 // read reads the rules. Whether conntrack is active is asked without the daemon's own table, whose gate would be a
-// reason for itself. Its rules for verdicts on flows are one, as they are there without a gate too, and stay there as
-// long as what is left over of them.
+// reason for itself. Its rules for verdicts are one, where they use conntrack: they are there without a gate, too, and
+// so is what is left over of them.
 func (k *Keeper) read() *liverules.Rules {
 	rules, _ := liverules.Read(k.Table) // usable whatever could not be read, which it lists
-	if !k.flows && (k.Rules == nil || !k.Rules.Keeps()) {
+	if !k.tracks && (k.Rules == nil || !k.Rules.Tracks()) {
 		return rules
 	}
 	active := rules.Conntrack
-	active.IPv4, active.IPv6, active.Reason = liverules.Yes, liverules.Yes, "needed by the daemon's own rules for verdicts on flows"
+	active.IPv4, active.IPv6 = liverules.Yes, liverules.Yes
+	active.Reason = "needed by the daemon's own rules for verdicts"
 	return rules.Assuming(active)
 }
 
