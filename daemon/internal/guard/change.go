@@ -75,6 +75,9 @@ func (k *Keeper) overlap(c ruleset.Config) (done bool, err error) {
 		k.gate.SetBehind(0, apart)
 	}
 	c.Also = before.Placement
+	if before.Gate != nil && (c.Gate == nil || len(c.Gate.Traffic) == 0) {
+		c.Gate = before.Gate // as long as the placement is there that has to be guarded
+	}
 	if _, err := k.installed.Apply(c); err != nil {
 		return false, err
 	}

@@ -82,6 +82,20 @@ func TestReloadSelectsMore(t *testing.T) {
 	t.Logf("%d packets, %d judged, %d held", sent, c.Total.Received, c.Gate.Total.Held)
 }
 
+// TestReloadBeforeConntrack: the gate stays as long as packets are queued where it is needed.
+func TestReloadBeforeConntrack(t *testing.T) {
+	sent, got, _, c := reloads(t, 30, []string{
+		"rules: {placement: output, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
+		"rules: {placement: pre-conntrack, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
+	}, "")
+	if got != sent || c.Total.Received == 0 {
+		t.Errorf("%d of %d packets arrived, %d were judged", got, sent, c.Total.Received)
+	}
+	if n := clashes(t); n != 0 {
+		t.Errorf("%d clashes", n)
+	}
+}
+
 // TestReloadLetsNothingPass: a policy that drops everything does so whatever else changes.
 func TestReloadLetsNothingPass(t *testing.T) {
 	sent, got, _, c := reloads(t, 40, slices.Concat(sameSelection, otherSelections), "policy: {default: drop}\n")
