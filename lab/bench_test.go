@@ -119,11 +119,7 @@ func TestBenchUsage(t *testing.T) {
 		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--window", "0"}, {"--window", "70000"},
 		{"--fresh", "1"}, {"--require", "mmsg/rust<=1"}, {"--case", "all"}, {"--copy", "70000"},
 	} {
-		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
-			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
-		}
+		refuses(t, args[0], append([]string{"bench"}, args...)...)
 	}
 }
 
@@ -161,11 +157,7 @@ func TestBenchLatency(t *testing.T) {
 func TestBenchLatencyUsage(t *testing.T) {
 	for _, args := range [][]string{{"--rate", "1"}, {"--load", "9"}, {"--duration", "1ms"}, {"--payload", "9000"}, {"--queues", "0"},
 		{"--only", "pcap"}, {"--require", "mmsg@7:p99/c@7:p99<=1"}} {
-		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"bench", "latency"}, args...), streams{&stdout, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
-			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
-		}
+		refuses(t, args[0], append([]string{"bench", "latency"}, args...)...)
 	}
 }
 
@@ -267,11 +259,7 @@ func TestBenchScaleAndGateUsage(t *testing.T) {
 	for _, args := range [][]string{{"scale", "--curve", "pcap"}, {"scale", "--packets", "1"}, {"scale", "--most", "-1"},
 		{"gate", "--flood", "1"}, {"gate", "--rate", "0"}, {"gate", "--duration", "1ms"}, {"gate", "--require", "a/b<=1"},
 		{"gate", "--flood", "99999999"}, {"gate", "--html", "-"}, {"latency", "--html", "-"}} {
-		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"bench"}, args...), streams{&stdout, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), args[1]) {
-			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
-		}
+		refuses(t, args[1], append([]string{"bench"}, args...)...)
 	}
 }
 
@@ -320,11 +308,7 @@ func TestBenchEvents(t *testing.T) {
 func TestBenchEventsUsage(t *testing.T) {
 	for _, args := range [][]string{{"--rounds", "0"}, {"--flows", "10"}, {"--rate", "1"}, {"--rate", "NaN"},
 		{"--require", "events/mmsg<=1"}} {
-		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"bench", "events"}, args...), streams{&stdout, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
-			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
-		}
+		refuses(t, args[0], append([]string{"bench", "events"}, args...)...)
 	}
 }
 
@@ -383,10 +367,6 @@ func TestBenchSendUsage(t *testing.T) {
 		{"--only", "pcap"}, {"--rounds", "0"}, {"--packets", "10"}, {"--clashing", "1"}, {"--require", "flood/rust>=1"},
 		{"--require", "flood/udpclash>=1"}, {"--require", "flood/c>1"},
 	} {
-		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"bench", "send"}, args...), streams{&stdout, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), args[0]) {
-			t.Errorf("%v: exit status %d, %s", args, status, &stderr)
-		}
+		refuses(t, args[0], append([]string{"bench", "send"}, args...)...)
 	}
 }

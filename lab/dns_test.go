@@ -22,12 +22,7 @@ func TestDNSUsage(t *testing.T) {
 		"knows whole":        {"--client", "getaddrinfo", "--attempt-timeout", "200ms"},
 		"neither none nor [": {"--analysis", "long"},
 	} {
-		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"dns"}, args...), streams{&stdout, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), want) {
-			t.Errorf("lab dns %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(),
-				cli.Usage, want)
-		}
+		refuses(t, want, append([]string{"dns"}, args...)...)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"verdictd/internal/cli"
@@ -19,12 +18,7 @@ func TestFaultsUsage(t *testing.T) {
 		"--guard":         {"faults", "--guard", "drop"},
 		"comes first":     {"faults", "--program", "libnetfilter_queue"},
 	} {
-		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage ||
-			!strings.Contains(stderr.String(), want) {
-			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(),
-				cli.Usage, want)
-		}
+		refuses(t, want, args...)
 	}
 }
 

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"verdictd/internal/cli"
 	"verdictd/lab/internal/fakes"
 )
 
@@ -28,12 +25,7 @@ func TestCompareUsage(t *testing.T) {
 		"a b --flows 0":                       "--flows 0 is not within",
 		"a b --bin " + bin + " --out " + used: "has samples of another run",
 	} {
-		var stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"kernel", "compare"}, strings.Fields(args)...),
-			streams{io.Discard, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), problem) {
-			t.Errorf("%s: status %d, %q; want %d and %q", args, status, stderr.String(), cli.Usage, problem)
-		}
+		refuses(t, problem, append([]string{"kernel", "compare"}, strings.Fields(args)...)...)
 	}
 }
 
@@ -47,11 +39,6 @@ func TestCrashUsage(t *testing.T) {
 		"--timeout=-1s":        `--timeout: "-1s" is below 0`,
 		"--variant unheard-of": "must be one of",
 	} {
-		var stderr bytes.Buffer
-		status := run(t.Context(), append([]string{"kernel", "crash"}, strings.Fields(args)...),
-			streams{io.Discard, &stderr})
-		if status != cli.Usage || !strings.Contains(stderr.String(), problem) {
-			t.Errorf("%s: status %d, %q; want %d and %q", args, status, stderr.String(), cli.Usage, problem)
-		}
+		refuses(t, problem, append([]string{"kernel", "crash"}, strings.Fields(args)...)...)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"verdictd/internal/cli"
@@ -36,4 +37,14 @@ func TestAllFlags(t *testing.T) {
 		status := run(t.Context(), args, streams{&output, &output})
 		return status, output.String()
 	})
+}
+
+// refuses has a command line refused as a wrong one, with a text that says what is wrong.
+func refuses(t *testing.T, says string, args ...string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), args, streams{&stdout, &stderr})
+	if status != cli.Usage || !strings.Contains(stderr.String(), says) {
+		t.Errorf("lab %q: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(), cli.Usage, says)
+	}
 }

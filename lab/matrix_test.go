@@ -133,12 +133,7 @@ func TestUsage(t *testing.T) {
 		"needs a command":           {},
 		"unknown flag":              {"matrix", "--frobnicate"},
 	} {
-		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage ||
-			!strings.Contains(stderr.String(), want) {
-			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(),
-				cli.Usage, want)
-		}
+		refuses(t, want, args...)
 	}
 }
 

@@ -19,12 +19,7 @@ func TestSoakUsage(t *testing.T) {
 		"no such place":               {"soak", "--only", "output"},
 		"--guard":                     {"soak", "--guard", "drop"},
 	} {
-		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, streams{&stdout, &stderr}); status != cli.Usage ||
-			!strings.Contains(stderr.String(), want) {
-			t.Errorf("lab %v: exit status %d, stderr %q; want %d and %q", args, status, stderr.String(),
-				cli.Usage, want)
-		}
+		refuses(t, want, args...)
 	}
 }
 
