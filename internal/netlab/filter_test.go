@@ -19,9 +19,9 @@ func TestDropAtRandom(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := netip.MustParseAddr("127.0.0.1")
-	sender := listenUDP(t, ns, netip.AddrPortFrom(host, 0))
+	sender := listen(t, ns, netip.AddrPortFrom(host, 0))
 	for _, port := range []uint16{filtered, open} {
-		receiver := listenUDP(t, ns, netip.AddrPortFrom(host, port))
+		receiver := listen(t, ns, netip.AddrPortFrom(host, port))
 		before := droppedBy(t, filter)
 		for range packets {
 			if _, err := sender.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(host, port)); err != nil {

@@ -1,12 +1,9 @@
 package netlab_test
 
 import (
-	"net"
 	"net/netip"
 	"testing"
-	"time"
 
-	"verdictd/internal/netlab"
 	"verdictd/internal/testkit"
 )
 
@@ -29,14 +26,14 @@ func TestMasquerade(t *testing.T) {
 			if err := local.Masquerade(testkit.LocalLink); err != nil {
 				t.Fatal(err)
 			}
-			there := listenUDP(t, remote, netip.AddrPortFrom(tt.remote.Addr(), 7000))
+			there := listen(t, remote, netip.AddrPortFrom(tt.remote.Addr(), 7000))
 			translated := false
 			for port := uint16(5000); port < 5010; port++ { // one port in 64,000 stays the same by chance
-				here := listenUDP(t, local, netip.AddrPortFrom(inner.Addr(), port))
+				here := listen(t, local, netip.AddrPortFrom(inner.Addr(), port))
 				if _, err := here.WriteToUDPAddrPort([]byte("there"), netip.AddrPortFrom(tt.remote.Addr(), 7000)); err != nil {
 					t.Fatal(err)
 				}
-				from := readUDP(t, there)
+				from := receive(t, there, "there")
 				if from.Addr() != tt.local.Addr() {
 					t.Errorf("the peer sees %v, want %v", from.Addr(), tt.local.Addr())
 				}
@@ -44,7 +41,7 @@ func TestMasquerade(t *testing.T) {
 				if _, err := there.WriteToUDPAddrPort([]byte("back"), from); err != nil {
 					t.Fatal(err)
 				}
-				if from := readUDP(t, here); from.Addr() != tt.remote.Addr() {
+				if from := receive(t, here, "back"); from.Addr() != tt.remote.Addr() {
 					t.Errorf("answered by %v, want %v", from, tt.remote.Addr())
 				}
 			}
@@ -53,30 +50,4 @@ func TestMasquerade(t *testing.T) {
 			}
 		})
 	}
-}
-
-func listenUDP(t *testing.T, ns *netlab.NetNS, at netip.AddrPort) *net.UDPConn {
-	t.Helper()
-	var conn *net.UDPConn
-	err := ns.Do(func() (err error) {
-		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
-func readUDP(t *testing.T, conn *net.UDPConn) netip.AddrPort {
-	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	_, from, err := conn.ReadFromUDPAddrPort(make([]byte, 16))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 }
