@@ -104,6 +104,15 @@ func TestChainsBehindElements(t *testing.T) {
 	}
 }
 
+// TestFilterFits: the filter is not too large for kernels that give a socket little memory for it.
+func TestFilterFits(t *testing.T) {
+	testkit.Namespace(t)
+	if err := os.WriteFile("/proc/sys/net/core/optmem_max", []byte("20480"), 0); err != nil {
+		t.Skip("net.core.optmem_max is not of a network namespace here: ", err)
+	}
+	watch(t)
+}
+
 // One transaction is one change, however large; what nobody takes is one value.
 func TestChangesAreJoined(t *testing.T) {
 	testkit.Namespace(t)

@@ -103,18 +103,23 @@ func (f *Follower) list() error {
 	return nil
 }
 
+// listings bounds how often the interfaces are listed where they change all the time. What is told of the changes
+// mends all but a few of those that were passed over.
+const listings = 10
+
 // links are RTM_NEWLINK of all interfaces. Where one came or went meanwhile the kernel may
 // have passed over another (NLM_F_DUMP_INTR), and is asked once more.
-func (f *Follower) links() ([]netlink.Message, error) {
-	for {
-		messages, err := f.asked.Execute(netlink.Message{
+func (f *Follower) links() (messages []netlink.Message, err error) {
+	for range listings {
+		messages, err = f.asked.Execute(netlink.Message{
 			Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
 			Data:   make([]byte, unix.SizeofIfInfomsg),
 		})
 		if err != nil || !slices.ContainsFunc(messages, interrupted) {
-			return messages, err
+			break
 		}
 	}
+	return messages, err
 }
 
 func interrupted(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 }
