@@ -6,9 +6,9 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// filteredMessages is how many messages of a datagram the filter looks at; a datagram with more is received. There is
-// room in one for 28 flows that are listed as settled (NLMSG_GOODSIZE). A filter for more than 63 would be too large for
-// kernels on which net.core.optmem_max is 20,480 bytes, as it long was.
+// filteredMessages is how many messages of a datagram the filter looks at; a datagram with more is received. There
+// is room in one for 28 flows that are listed as settled (NLMSG_GOODSIZE). A filter for more than 63 would be too
+// large for kernels on which net.core.optmem_max is 20,480 bytes, as it long was.
 const filteredMessages = 40
 
 // withoutElements is a filter by which the kernel keeps datagrams from the socket that have elements of sets and
