@@ -282,7 +282,13 @@ func (m *Machine) remarks() []string {
 			}
 		}
 		if len(q.Reaches) > 0 && (q.Fanout == liverules.FanoutCPU || q.Fanout == liverules.FanoutMap) {
-			say("%s spreads by %s: one flow may reach several queues, which can reorder it.", q.Place, q.Fanout)
+			clash := ""
+			if slices.ContainsFunc(q.Reaches, func(r liverules.Reach) bool {
+				return r.Position == liverules.BeforeLookup && r.Untracked != liverules.Yes
+			}) {
+				clash = ", and lets its packets go to conntrack at once, where they clash"
+			}
+			say("%s spreads by %s: one flow may reach several queues, which can reorder it%s.", q.Place, q.Fanout, clash)
 		}
 	}
 	for _, q := range m.Queues.Value {
