@@ -150,11 +150,13 @@ func TestNoDaemonBack(t *testing.T) {
 		pid := child(t, keeper, 0)
 		s.send(3)
 		s.queued(3)
+		// No other one can begin while somebody else claims its table, which is before the keeper starts one.
+		keeper.Signal(unix.SIGSTOP)
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		// No other one can begin while somebody else claims its table.
 		claim := claimSoon(t)
+		keeper.Signal(unix.SIGCONT)
 		s.unbound()
 		s.decided(accept, 3)
 		if err := claim(); err != nil {

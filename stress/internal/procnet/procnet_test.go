@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +121,7 @@ func TestWorkingProcessDies(t *testing.T) {
 	if _, err := Run(t.Context(), short(), command(t, asMute), os.Stderr); err == nil {
 		t.Error("no error")
 	}
-	if _, err := Run(t.Context(), short(), []string{"/nonexistent"}, os.Stderr); err == nil ||
+	if _, err := Run(t.Context(), short(), []string{filepath.Join(t.TempDir(), "none")}, os.Stderr); err == nil ||
 		!strings.Contains(err.Error(), "no such file") {
 		t.Error(err)
 	}
