@@ -88,6 +88,9 @@ func (k *Keeper) open(ctx context.Context, p *plan) error {
 	if k.gate == nil {
 		return k.openAs(p, p.Zones, threads)
 	}
+	if err := k.free(2 * (1 + len(p.Zones)) * threads); err != nil {
+		return err
+	}
 	if err := k.close(); err != nil {
 		return err
 	}
@@ -120,6 +123,21 @@ func (k *Keeper) fits(zones []uint16, threads int) error {
 	for _, q := range k.Queues {
 		if _, own := k.Judged(q.First); own && first <= int(q.Last) && int(q.First) <= last {
 			return fmt.Errorf("%s, and overlap those of the verdicts, %d to %d: set guard.first_queue or queues.first to other numbers", text, q.First, q.Last)
+		}
+	}
+	return nil
+}
+
+// free reports the first of a gate's numbers that another program holds. The gate that is there is not closed for one
+// that could not be opened.
+func (k *Keeper) free(numbers int) error {
+	bound, err := nfq.ReadKernelQueues()
+	if err != nil {
+		return err
+	}
+	for _, q := range bound {
+		if n := int(q.Queue) - int(k.Guard.FirstQueue); n >= 0 && n < numbers && !k.gate.Owns(q.Queue) {
+			return fmt.Errorf("open the gate: %w", &nfq.InUseError{Queue: q.Queue, PortID: q.PortID})
 		}
 	}
 	return nil

@@ -75,6 +75,7 @@ type Keeper struct {
 	said    map[string]bool
 	left    bool                  // the gate stays for who takes it over
 	again   <-chan time.Time      // when to read the rules again
+	behind  string                // why the rules were not followed when they were last read; empty: they were
 	closed  statistics.GateThread // of gates that were closed, as the zones changed
 }
 
@@ -178,10 +179,28 @@ func (k *Keeper) Serve(ctx context.Context, calls <-chan func()) error {
 			}
 		case <-k.again:
 			k.again = nil
-			if err := k.follow(ctx); err != nil {
-				k.Log.Error("the guard cannot follow the rules: it stays as it is", "error", err)
-			}
+			k.keepUp(ctx)
 			k.Report.Followed()
+		}
+	}
+}
+
+// keepUp follows the rules. What keeps it from that may pass without a change of rules, as where another program holds
+// a number that the gate needs: it tries again.
+func (k *Keeper) keepUp(ctx context.Context) {
+	err := k.follow(ctx)
+	switch {
+	case err == nil && (k.behind == "" || k.touched || k.again != nil): // nothing was wrong, or it is not done yet
+	case err == nil:
+		k.Log.Info("the guard follows the rules again", "before", k.behind)
+		k.behind = ""
+	default:
+		if text := err.Error(); text != k.behind {
+			k.behind = text
+			k.Log.Error("the guard cannot follow the rules: it stays as it is, and tries again", "error", err)
+		}
+		if k.again == nil {
+			k.again = time.After(max(k.pause, followPause))
 		}
 	}
 }
@@ -362,4 +381,6 @@ func (k *Keeper) say(log func(string, ...any), notes ...string) {
 const (
 	rulesPause = 100 * time.Millisecond
 	restFor    = 4
+	// followPause is before rules that could not be followed are read again, if they do not change.
+	followPause = 2 * time.Second
 )
