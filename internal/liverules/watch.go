@@ -212,7 +212,9 @@ func (w *Watcher) receive(receiver *nfnl.Receiver) error {
 	if w.lost && n < receiver.Len() { // it is empty
 		w.lost = false
 		w.missed()
-		return errors.Join(err, w.changers.learn())
+		if failed := w.changers.learn(); failed != nil {
+			return failed // and not that the buffer is empty, which is no error
+		}
 	}
 	return err
 }

@@ -334,3 +334,16 @@ func TestLostAnnouncements(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLearnFails: a watch that cannot learn the base chains again after a loss ends, and does not go on without them.
+func TestLearnFails(t *testing.T) {
+	testkit.Namespace(t)
+	w := &Watcher{changes: make(chan struct{}, 1), lost: true}
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(w.changers.asked.Close(), w.receive(nfnl.NewReceiver(16, 16<<10)), w.socket.Close())
+	if err == nil || errors.Is(err, nfnl.ErrWouldBlock) {
+		t.Errorf("%v, want the error of the list of chains", err)
+	}
+}
