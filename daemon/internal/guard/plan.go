@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 
 	"verdictd/daemon/internal/exposure"
 	"verdictd/daemon/internal/holders"
@@ -33,7 +34,7 @@ func (p *plan) same(other *plan) bool {
 
 // options are what the plan is for.
 func (k *Keeper) options(rules *liverules.Rules) exposure.Options {
-	return exposure.Options{Queues: k.Queues, Table: k.Table, Gate: k.numbers(rules), HandsOn: k.HandsOn, Insist: k.Guard.Mode != vocabulary.GuardAuto}
+	return exposure.Options{Queues: k.Queues, Table: k.Table, Gate: k.notTaken(k.numbers(rules)), HandsOn: k.HandsOn, Insist: k.Guard.Mode != vocabulary.GuardAuto}
 }
 
 // makePlan makes one from the machine's rules.
@@ -104,11 +105,29 @@ func (p *plan) reason() string {
 
 // numbers are the gate's queues, for the conntrack zones that the rules have. An operator's own rules for it have no
 // others; those of this program are known by what they say.
-func (k *Keeper) numbers(rules *liverules.Rules) []exposure.QueueRange {
+func (k *Keeper) numbers(rules *liverules.Rules) exposure.QueueRange {
 	zones := map[uint16]bool{0: true}
 	for _, z := range rules.Zones {
 		zones[z.ID] = true
 	}
 	last := min(int(k.Guard.FirstQueue)+2*len(zones)*max(k.Guard.Queues, k.threads, 1)-1, vocabulary.MaxQueue)
-	return []exposure.QueueRange{{First: k.Guard.FirstQueue, Last: uint16(last)}}
+	return exposure.QueueRange{First: k.Guard.FirstQueue, Last: uint16(last)}
+}
+
+// notTaken leaves out numbers that another program holds: rules for those are that program's, also where the gate would
+// need them for a zone.
+func (k *Keeper) notTaken(numbers exposure.QueueRange) (list []exposure.QueueRange) {
+	bound, _ := nfq.ReadKernelQueues() // unknown is as good as none
+	first := int(numbers.First)
+	for n := first; n <= int(numbers.Last)+1; n++ {
+		taken := slices.ContainsFunc(bound, func(q nfq.KernelQueue) bool { return int(q.Queue) == n && !k.Owns(q.Queue) })
+		if !taken && n <= int(numbers.Last) {
+			continue
+		}
+		if first < n {
+			list = append(list, exposure.QueueRange{First: uint16(first), Last: uint16(n - 1)})
+		}
+		first = n + 1
+	}
+	return list
 }

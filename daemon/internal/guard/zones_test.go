@@ -54,8 +54,8 @@ func TestCannotGrow(t *testing.T) {
 	}
 }
 
-// TestNumberFree: a gate stays open, and does so once, while another program holds a number that it needs for a zone. When
-// that is free the gate takes it, though no rule changes. Where nothing was guarded before it is the same.
+// TestNumberFree: a gate stays open while another program holds a number that it needs for a zone. When that is free
+// the gate takes it, though no rule changes. Where nothing was guarded before it is the same.
 func TestNumberFree(t *testing.T) {
 	const zone = "table inet zones { chain c { type filter hook output priority -300; udp dport 53 ct zone set 5; }; }"
 	for name, test := range map[string]struct {
