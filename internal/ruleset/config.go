@@ -3,6 +3,7 @@ package ruleset
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"verdictd/internal/vocabulary"
 )
@@ -106,6 +107,12 @@ func (c Config) selectionProblems() (problems []error) {
 		}
 	}
 	return problems
+}
+
+// SelectsAs reports whether both queue the same packets at the same place.
+func (c *Config) SelectsAs(o *Config) bool {
+	return c.Placement == o.Placement && c.IPv4 == o.IPv4 && c.IPv6 == o.IPv6 && slices.Equal(c.Protocols, o.Protocols) &&
+		slices.Equal(c.DestinationPorts, o.DestinationPorts) && slices.Equal(c.SourcePorts, o.SourcePorts)
 }
 
 // chainPerQueue tells fan-outs that a map to one chain for each queue does.

@@ -2,6 +2,8 @@ package guard
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"verdictd/daemon/internal/gate/runner"
@@ -61,28 +63,75 @@ var MemoryKeys = []string{"guard.first_queue", "guard.queues", "guard.flows", "g
 // overlap has packets queued at both placements for a moment, where the table is to have
 // another one: what is between the places when the rules change would meet neither. A
 // packet that meets both is judged twice, and comes to one queue twice, which the gate is
-// told before: that it was judged once proves nothing.
+// told before: that it was judged once proves nothing. What the gate took so far it takes
+// until nothing of it waits: a packet that is neither held nor queued would be confirmed
+// before those of its flow that wait, and these clash.
 func (k *Keeper) overlap(c ruleset.Config) (done bool, err error) {
 	before := k.installed.Config()
-	if before.Detached || c.Detached || before.Placement == c.Placement || !queues(before.Placement) || !queues(c.Placement) {
+	if before.Detached || c.Detached || !queues(before.Placement) {
 		return false, nil
 	}
-	if k.gate != nil {
-		var apart map[uint16]bool
-		if k.now.Plan != nil {
-			apart = k.now.Apart
+	gate := k.gateOfBoth(&before, &c)
+	moves := before.Placement != c.Placement && queues(c.Placement)
+	if moves {
+		if k.gate != nil {
+			k.gate.SetBehind(bothRounds, k.apart())
 		}
-		k.gate.SetBehind(0, apart)
+		both := c
+		both.Also, both.Gate = before.Placement, gate
+		if _, err := k.installed.Apply(both); err != nil {
+			return false, err
+		}
+		passed(passedWithin)
 	}
-	c.Also = before.Placement
-	if before.Gate != nil && (c.Gate == nil || len(c.Gate.Traffic) == 0) {
-		c.Gate = before.Gate // as long as the placement is there that has to be guarded
+	if gate != c.Gate {
+		c.Gate = gate
+		if _, err := k.installed.Apply(c); err != nil {
+			return false, err
+		}
+		passed(passedWithin)
 	}
-	if _, err := k.installed.Apply(c); err != nil {
-		return false, err
+	return moves, nil
+}
+
+// bothRounds is how many queues a packet meets at two placements, where it may be judged twice at each.
+const bothRounds = 4
+
+// apart are the queues of others to which no packet comes that has passed the gate. To the process's own they may, as
+// the rules change.
+func (k *Keeper) apart() map[uint16]bool {
+	apart := map[uint16]bool{}
+	if k.now.Plan != nil {
+		maps.Copy(apart, k.now.Apart)
 	}
-	passed(passedWithin)
-	return true, nil
+	maps.DeleteFunc(apart, func(queue uint16, _ bool) bool {
+		_, own := k.Judged(queue)
+		return own
+	})
+	return apart
+}
+
+// gateOfBoth is a gate for what it takes and is to take, where the process's own rules are to queue other packets, or
+// elsewhere; else what it is to be.
+func (k *Keeper) gateOfBoth(before, c *ruleset.Config) *ruleset.Gate {
+	if before.Gate == nil || before.GateDetached || before.SelectsAs(c) {
+		return c.Gate
+	}
+	both := *before.Gate
+	if c.Gate != nil && len(c.Gate.Traffic) > 0 {
+		both = *c.Gate
+	}
+	more := slices.Clone(both.Traffic)
+	for _, t := range before.Gate.Traffic {
+		if !slices.ContainsFunc(more, t.Equal) {
+			more = append(more, t)
+		}
+	}
+	if c.Gate != nil && len(more) == len(c.Gate.Traffic) {
+		return c.Gate
+	}
+	both.Traffic = more
+	return &both
 }
 
 // queues tells placements that have rules.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func checkReloads(t *testing.T, times int, shapes []string) {
 // TestReloadSelectsMore: flows that the gate has not seen, as nothing selected them so far,
 // are under way when a reload selects them.
 func TestReloadSelectsMore(t *testing.T) {
-	sent, got, _, c := reloadsAt(t, port+1, 30, []string{
+	sent, got, _, c := reloadsAt(t, senders{port + 1, 1, apace}, 30, []string{
 		"rules: {placement: output, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
 		"rules: {placement: output, destination_ports: [5300, 5301]}\nguard: {mode: hold, hold: 10s}\n",
 		"rules: {placement: postrouting, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
@@ -96,6 +97,33 @@ func TestReloadBeforeConntrack(t *testing.T) {
 	}
 }
 
+// TestReloadWhileFirstsWait: each flow's first packet waits for its verdict for long enough that a reload comes
+// meanwhile, after which the flow is queued elsewhere, or not at all. Those behind it wait all the same.
+func TestReloadWhileFirstsWait(t *testing.T) {
+	for name, rules := range map[string]string{
+		"placement behind":    "{placement: postrouting, destination_ports: [5300]}",
+		"before conntrack":    "{placement: pre-conntrack, destination_ports: [5300]}",
+		"untracked":           "{placement: notrack, destination_ports: [5300]}",
+		"nowhere":             "{placement: none}",
+		"other port":          "{placement: output, destination_ports: [5301]}",
+		"other port behind":   "{placement: postrouting, destination_ports: [5301]}",
+		"other family behind": "{placement: postrouting, families: [ipv6]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			const slow = "guard: {mode: hold, hold: 10s}\nanalysis: {distribution: fixed, delay: 6ms, per: flow}\n"
+			sent, got, _, c := reloadsAt(t, senders{port, 3, 3 * time.Millisecond}, 20, []string{
+				"rules: {placement: output, destination_ports: [5300]}\n" + slow, "rules: " + rules + "\n" + slow,
+			}, "")
+			if got != sent || c.Total.Received == 0 {
+				t.Errorf("%d of %d packets arrived, %d were judged", got, sent, c.Total.Received)
+			}
+			if n := clashes(t); n != 0 {
+				t.Errorf("%d clashes", n)
+			}
+		})
+	}
+}
+
 // TestReloadLetsNothingPass: a policy that drops everything does so whatever else changes.
 func TestReloadLetsNothingPass(t *testing.T) {
 	sent, got, _, c := reloads(t, 40, slices.Concat(sameSelection, otherSelections), "policy: {default: drop}\n")
@@ -108,11 +136,20 @@ func TestReloadLetsNothingPass(t *testing.T) {
 // arrived, and what the daemon says before its end and counts.
 func reloads(t *testing.T, times int, shapes []string, policy string) (sent, got int, s *control.Status, c childtest.Counts) {
 	t.Helper()
-	return reloadsAt(t, port, times, shapes, policy)
+	return reloadsAt(t, senders{port, 1, apace}, times, shapes, policy)
 }
 
-// reloadsAt does so with packets to another port.
-func reloadsAt(t *testing.T, port uint16, times int, shapes []string, policy string) (sent, got int, s *control.Status, c childtest.Counts) {
+// senders are who send, and how long each waits between packets that are sent at once and the next ones.
+type senders struct {
+	port  uint16
+	count int
+	pause time.Duration
+}
+
+const apace = 200 * time.Microsecond
+
+// reloadsAt does so with another load.
+func reloadsAt(t *testing.T, by senders, times int, shapes []string, policy string) (sent, got int, s *control.Status, c childtest.Counts) {
 	t.Helper()
 	local, remote := testkit.VethPair(t)
 	needsLargeBuffers(t)
@@ -122,14 +159,19 @@ func reloadsAt(t *testing.T, port uint16, times int, shapes []string, policy str
 		shapes[i] += policy + "queues: {max_length: 60000, receive_buffer: 60000000}\n"
 	}
 	r := newReloadable(t, local, "run", shapes[0])
-	to := netip.AddrPortFrom(testkit.RemoteIPv4.Addr(), port)
+	to := netip.AddrPortFrom(testkit.RemoteIPv4.Addr(), by.port)
 	in := listen(t, remote, to)
 	end, out := make(chan struct{}), make(chan int)
-	go func() { out <- sendFlows(t, local, to, end) }()
+	for range by.count {
+		go func() { out <- sendFlows(t, local, to, by.pause, end) }()
+	}
 	var received atomic.Int64
 	go receive(in, &received)
 	for i := range times {
-		shape := shapes[(i+1)%len(shapes)] + fmt.Sprintf("analysis: {max: %dms}\n", i+1)
+		shape := shapes[(i+1)%len(shapes)]
+		if !strings.Contains(shape, "analysis:") {
+			shape += fmt.Sprintf("analysis: {max: %dms}\n", i+1)
+		}
 		if policy == "" {
 			shape += fmt.Sprintf("policy: {rules: [{name: number %d, action: accept}]}\n", i)
 		}
@@ -144,14 +186,16 @@ func reloadsAt(t *testing.T, port uint16, times int, shapes []string, policy str
 		}
 	}
 	close(end)
-	sent = <-out
+	for range by.count {
+		sent += <-out
+	}
 	settle(t, &received, sent)
 	s = r.status()
 	return sent, int(received.Load()), s, r.Stop()
 }
 
 // sendFlows sends flows of 40 packets, 4 at once, until the end.
-func sendFlows(t *testing.T, from *netlab.NetNS, to netip.AddrPort, end <-chan struct{}) (sent int) {
+func sendFlows(t *testing.T, from *netlab.NetNS, to netip.AddrPort, pause time.Duration, end <-chan struct{}) (sent int) {
 	for flow := 0; ; flow++ {
 		out := dial(t, from, to)
 		for i := range 40 {
@@ -160,7 +204,7 @@ func sendFlows(t *testing.T, from *netlab.NetNS, to netip.AddrPort, end <-chan s
 				sent++
 			}
 			if i%4 == 3 {
-				time.Sleep(200 * time.Microsecond)
+				time.Sleep(pause)
 			}
 		}
 		_ = out.Close()
