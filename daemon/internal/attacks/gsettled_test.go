@@ -74,11 +74,11 @@ func (r *run) unstalled(play func() outcome) outcome {
 	for try := 1; ; try++ {
 		longest := stalls()
 		o := play()
-		if stall := longest(); o.reordered == 0 || stall < slice || try == most {
+		stall := longest()
+		if o.reordered == 0 || stall < slice || try == most {
 			return o
-		} else {
-			r.Logf("%d packets out of order while a thread waited for %v: once more", o.reordered, stall)
 		}
+		r.Logf("%d packets out of order while a thread waited for %v: once more", o.reordered, stall)
 	}
 }
 
