@@ -100,6 +100,7 @@ func TestReloadBeforeConntrack(t *testing.T) {
 // TestReloadWhileFirstsWait: each flow's first packet waits for its verdict for long enough that a reload comes
 // meanwhile, after which the flow is queued elsewhere, or not at all. Those behind it wait all the same.
 func TestReloadWhileFirstsWait(t *testing.T) {
+	needsLargeBuffers(t)
 	for name, rules := range map[string]string{
 		"placement behind":    "{placement: postrouting, destination_ports: [5300]}",
 		"before conntrack":    "{placement: pre-conntrack, destination_ports: [5300]}",
