@@ -62,6 +62,17 @@ func checkReloads(t *testing.T, times int, shapes []string) {
 	t.Logf("%d packets, %d judged twice, %d held", sent, c.Total.Received-uint64(sent), c.Gate.Total.Held)
 }
 
+// wholly wants that all packets arrived, some of them judged, and no clashes.
+func wholly(t *testing.T, sent, got int, c *childtest.Counts) {
+	t.Helper()
+	if got != sent || c.Total.Received == 0 {
+		t.Errorf("%d of %d packets arrived, %d were judged", got, sent, c.Total.Received)
+	}
+	if n := clashes(t); n != 0 {
+		t.Errorf("%d clashes", n)
+	}
+}
+
 // TestReloadSelectsMore: flows that the gate has not seen, as nothing selected them so far,
 // are under way when a reload selects them.
 func TestReloadSelectsMore(t *testing.T) {
@@ -71,12 +82,7 @@ func TestReloadSelectsMore(t *testing.T) {
 		"rules: {placement: postrouting, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
 		"rules: {placement: postrouting, destination_ports: [5301, 5302]}\nguard: {mode: hold, hold: 10s}\n",
 	}, "")
-	if got != sent || c.Total.Received == 0 {
-		t.Errorf("%d of %d packets arrived, %d were judged", got, sent, c.Total.Received)
-	}
-	if n := clashes(t); n != 0 {
-		t.Errorf("%d clashes", n)
-	}
+	wholly(t, sent, got, &c)
 	if g := c.Gate.Total; g.Expired+g.Unguarded+g.Vanished != 0 {
 		t.Errorf("gate: %+v", g)
 	}
@@ -89,12 +95,7 @@ func TestReloadBeforeConntrack(t *testing.T) {
 		"rules: {placement: output, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
 		"rules: {placement: pre-conntrack, destination_ports: [5300]}\nguard: {mode: hold, hold: 10s}\n",
 	}, "")
-	if got != sent || c.Total.Received == 0 {
-		t.Errorf("%d of %d packets arrived, %d were judged", got, sent, c.Total.Received)
-	}
-	if n := clashes(t); n != 0 {
-		t.Errorf("%d clashes", n)
-	}
+	wholly(t, sent, got, &c)
 }
 
 // TestReloadWhileFirstsWait: each flow's first packet waits for its verdict for long enough that a reload comes
@@ -115,12 +116,7 @@ func TestReloadWhileFirstsWait(t *testing.T) {
 			sent, got, _, c := reloadsAt(t, senders{port, 3, 3 * time.Millisecond}, 20, []string{
 				"rules: {placement: output, destination_ports: [5300]}\n" + slow, "rules: " + rules + "\n" + slow,
 			}, "")
-			if got != sent || c.Total.Received == 0 {
-				t.Errorf("%d of %d packets arrived, %d were judged", got, sent, c.Total.Received)
-			}
-			if n := clashes(t); n != 0 {
-				t.Errorf("%d clashes", n)
-			}
+			wholly(t, sent, got, &c)
 		})
 	}
 }
