@@ -124,7 +124,7 @@ func TestWhy(t *testing.T) {
 		{"beyond a gate", fine, []change{exposed(vocabulary.HookOutput), gated, computedZone}, []string{"What a gate cannot do: ", "computes the conntrack zone"}, nil},
 		{"sequence", fine, []change{exposed(vocabulary.HookOutput), exposed(vocabulary.HookPostrouting)}, []string{"Two queues on one way", "Nobody listens on queue 1"}, []string{"DNAT"}},
 		{"spread", fine, []change{exposed(vocabulary.HookOutput), spread}, []string{"spreads by cpu: one flow may reach several queues, which can reorder it."}, nil},
-		{"spread before conntrack", fine, []change{early, spread}, []string{"which can reorder it, and lets its packets go to conntrack at once, where they clash."}, nil},
+		{"spread before conntrack", fine, []change{early, spread}, []string{"which can reorder it, and lets its packets go to conntrack at once, where they may clash."}, nil},
 		{"DNAT", fine, []change{dnat, exposed(vocabulary.HookForward)}, []string{"DNAT before the queue"}, []string{"Two queues"}},
 		{"clones", fine, []change{exposed(vocabulary.HookOutput)}, []string{"Besides, where there is a packet that was cloned"}, nil},
 		{"uncounted", reinjecting, []change{exposed(vocabulary.HookOutput)}, []string{"Counters: clashes of queued packets"}, nil},

@@ -286,7 +286,7 @@ func (m *Machine) remarks() []string {
 			if slices.ContainsFunc(q.Reaches, func(r liverules.Reach) bool {
 				return r.Position == liverules.BeforeLookup && r.Untracked != liverules.Yes
 			}) {
-				clash = ", and lets its packets go to conntrack at once, where they clash"
+				clash = ", and lets its packets go to conntrack at once, where they may clash"
 			}
 			say("%s spreads by %s: one flow may reach several queues, which can reorder it%s.", q.Place, q.Fanout, clash)
 		}
