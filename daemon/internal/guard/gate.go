@@ -77,7 +77,8 @@ func (k *Keeper) open(ctx context.Context, p *plan) error {
 	if k.gate != nil && slices.Equal(p.Zones, k.zones) && threads == k.threads {
 		return k.gate.Pin(k.pinned(p)) // the rules may fill queues by CPU now, and did not before
 	}
-	if err := k.fits(p.Zones, threads); err != nil {
+	last := k.lastNumber(1+len(p.Zones), threads)
+	if err := k.fits(last, 1+len(p.Zones)); err != nil {
 		return err
 	}
 	// With this module conntrack collects events, which a clash needs to do harm:
@@ -88,7 +89,7 @@ func (k *Keeper) open(ctx context.Context, p *plan) error {
 	if k.gate == nil {
 		return k.openAs(p, p.Zones, threads)
 	}
-	if err := k.free(2 * (1 + len(p.Zones)) * threads); err != nil {
+	if err := k.free(last); err != nil {
 		return err
 	}
 	if err := k.close(); err != nil {
@@ -112,11 +113,16 @@ func (k *Keeper) openAgain() error {
 	return errors.Join(k.fill(&k.now), k.settle())
 }
 
-// fits reports a gate that would have numbers which do not exist, or those of the process's own queues: each zone of
-// conntrack takes as many again.
-func (k *Keeper) fits(zones []uint16, threads int) error {
-	first, last := int(k.Guard.FirstQueue), int(k.Guard.FirstQueue)+2*(1+len(zones))*threads-1
-	text := fmt.Sprintf("the gate's queues would be %d to %d, as rules have %d conntrack zones", first, last, 1+len(zones))
+// lastNumber is that of the gate's queues: two a thread, and as many again for each conntrack zone besides 0. It may
+// be beyond the last that exists.
+func (k *Keeper) lastNumber(zones, threads int) int {
+	return int(k.Guard.FirstQueue) + 2*zones*threads - 1
+}
+
+// fits reports a gate that would have numbers which do not exist, or those of the process's own queues.
+func (k *Keeper) fits(last, zones int) error {
+	first := int(k.Guard.FirstQueue)
+	text := fmt.Sprintf("the gate's queues would be %d to %d, as rules have %d conntrack zones", first, last, zones)
 	if last > vocabulary.MaxQueue {
 		return fmt.Errorf("%s, and the last that exists is %d: lower guard.first_queue", text, vocabulary.MaxQueue)
 	}
@@ -130,13 +136,13 @@ func (k *Keeper) fits(zones []uint16, threads int) error {
 
 // free reports the first of a gate's numbers that another program holds. The gate that is there is not closed for one
 // that could not be opened.
-func (k *Keeper) free(numbers int) error {
+func (k *Keeper) free(last int) error {
 	bound, err := nfq.ReadKernelQueues()
 	if err != nil {
 		return err
 	}
 	for _, q := range bound {
-		if n := int(q.Queue) - int(k.Guard.FirstQueue); n >= 0 && n < numbers && !k.gate.Owns(q.Queue) {
+		if q.Queue >= k.Guard.FirstQueue && int(q.Queue) <= last && !k.gate.Owns(q.Queue) {
 			return fmt.Errorf("open the gate: %w", &nfq.InUseError{Queue: q.Queue, PortID: q.PortID})
 		}
 	}

@@ -110,7 +110,7 @@ func (k *Keeper) numbers(rules *liverules.Rules) exposure.QueueRange {
 	for _, z := range rules.Zones {
 		zones[z.ID] = true
 	}
-	last := min(int(k.Guard.FirstQueue)+2*len(zones)*max(k.Guard.Queues, k.threads, 1)-1, vocabulary.MaxQueue)
+	last := min(k.lastNumber(len(zones), max(k.Guard.Queues, k.threads, 1)), vocabulary.MaxQueue)
 	return exposure.QueueRange{First: k.Guard.FirstQueue, Last: uint16(last)}
 }
 
